@@ -1,0 +1,53 @@
+"""Mail written into a folder instead of sent: what a fresh machine does, and what a demo wants."""
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from processors.errors import PermanentError
+from processors.interfaces import Handing, Outcome
+
+MAIL_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
+
+
+class OutboxMailer:
+    """Fulfils `processors.interfaces.Mailer`; a mail's file is named by its id, so that the same mail is one file.
+
+    Args:
+        folder: where the files go; made when the first one comes.
+    """
+
+    name = "outbox"
+    repeatable = True
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def send(
+        self, sender: str, recipients: Sequence[str], content: bytes, *, mail_id: str, handing: Handing
+    ) -> dict[str, Outcome]:
+        """Write `<mail id>.eml` and, beside it, the envelope as `<mail id>.json`; everybody is accepted."""
+        if not MAIL_ID.fullmatch(mail_id):
+            raise PermanentError(f"A mail's id must be letters, digits, - and _ to name a file; got {mail_id!r}.")
+        handing(recipients)
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        envelope = {"from": sender, "to": list(recipients)}
+        self._write(f"{mail_id}.json", json.dumps(envelope, indent=2).encode())
+        self._write(f"{mail_id}.eml", content)
+        return dict.fromkeys(recipients, Outcome("accepted", text="written to the outbox: nothing left this machine"))
+
+    def _write(self, name: str, content: bytes) -> None:
+        """Write a file whole or not at all, surviving a power cut."""
+        temporary = self._folder / f".{name}.{os.getpid()}"
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(self._folder / name)
+        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

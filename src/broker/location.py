@@ -1,0 +1,73 @@
+"""Where the broker is: asked at every connect, so that nothing is bound to where it was."""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from kombu import Connection
+from redis.exceptions import AuthenticationError
+
+from broker.away import AWAY_ERRORS
+from broker.embedded_redis import embedded_url
+from config.settings import Settings, shown
+from processors.errors import ConfigurationError
+
+DEFAULT_URL = "redis://localhost:6379/0"
+SAFE_POLICY = "noeviction"
+HELP = (
+    "start one with `make run` (it brings its own), `apt install redis-server`, `brew install redis` or "
+    "`docker run -p 6379:6379 redis:7`, or set CELERY_BROKER_URL"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerLocation:
+    """A broker: its URL, why it is this one, and the URL as it may be shown."""
+
+    url: str
+    source: str
+
+    @property
+    def shown(self) -> str:
+        """The URL with its password masked."""
+        return shown("broker", self.url)
+
+
+def resolve(settings: Settings) -> BrokerLocation:
+    """Return the broker: the one that was named, else this DATA_DIR's embedded one, else Redis on this machine."""
+    if settings.broker_given:
+        return BrokerLocation(settings.celery_broker_url, "CELERY_BROKER_URL")
+    embedded = embedded_url(settings)
+    if embedded is not None:
+        return BrokerLocation(embedded, "the embedded Redis of DATA_DIR")
+    return BrokerLocation(DEFAULT_URL, "the default")
+
+
+def check_reachable(location: BrokerLocation, timeout: float) -> None:
+    """Connect once.
+
+    Args:
+        location: the broker.
+        timeout: seconds to wait for it.
+
+    Raises:
+        ConfigurationError: it does not answer, refuses the password, or evicts keys under memory pressure.
+    """
+    options = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "max_retries": 0}
+    with Connection(location.url, connect_timeout=timeout, transport_options=options) as connection:
+        try:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=int(timeout))
+            client = getattr(cast("Any", connection.default_channel), "client", None)
+            policy = client.config_get("maxmemory-policy").get("maxmemory-policy") if client else SAFE_POLICY
+        except AWAY_ERRORS as error:
+            raise ConfigurationError(_unreachable(location, error)) from error
+    if policy not in (SAFE_POLICY, None):
+        raise ConfigurationError(
+            f"The broker {location.shown} may lose tasks: set its maxmemory-policy from {policy} to {SAFE_POLICY}."
+        )
+
+
+def _unreachable(location: BrokerLocation, error: BaseException) -> str:
+    cause = error.__cause__ or error
+    if isinstance(cause, AuthenticationError):
+        return f"The broker {location.shown} refuses the password: {cause}; correct CELERY_BROKER_URL."
+    return f"The broker {location.shown} ({location.source}) does not answer: {cause}; {HELP}."

@@ -1,0 +1,71 @@
+"""What lies in the broker's queues and claims: task ids, depths, and taking everything out of one queue."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+from kombu import Connection, Queue
+
+from broker.allegiance import RedisBroker, redis_broker
+
+PAGE = 1_000
+
+
+def message_ids(connection: Connection, queues: Sequence[str]) -> set[str] | None:
+    """Return the ids of the tasks whose messages lie in these queues or are claimed; None where it cannot be known."""
+    broker = redis_broker(connection)
+    if broker is None:
+        return None
+    found = {task_id for name in queues for task_id in _queued_ids(broker, name)}
+    return found | set(_claimed_ids(broker))
+
+
+def depths(connection: Connection, queues: Sequence[str]) -> dict[str, int]:
+    """Return how many messages lie in each queue, over all priorities."""
+    broker = redis_broker(connection)
+    if broker is None:
+        channel = cast("Any", connection.default_channel)
+        return {name: channel.queue_declare(name, passive=True).message_count for name in queues}
+    return {name: sum(broker.client.llen(key) for key in _keys(broker, name)) for name in queues}
+
+
+def consumers(connection: Connection, queues: Sequence[str]) -> dict[str, int]:
+    """Return how many workers listen to each queue; Redis keeps no account of them, the connections that wait tell."""
+    broker = redis_broker(connection)
+    if broker is None:
+        channel = cast("Any", connection.default_channel)
+        return {name: channel.queue_declare(name, passive=True).consumer_count for name in queues}
+    waiting = sum(1 for client in broker.client.client_list() if client.get("cmd") == "brpop")
+    return dict.fromkeys(queues, waiting)
+
+
+def take_all(connection: Connection, queue: str) -> list[tuple[dict[str, Any], Any]]:
+    """Take every message out of one queue; returns their headers and bodies."""
+    taken: list[tuple[dict[str, Any], Any]] = []
+    bound = cast("Any", Queue(queue, channel=connection.default_channel))
+    while (message := bound.get(no_ack=True)) is not None:
+        taken.append((dict(message.headers or {}), message.payload))
+    return taken
+
+
+def _keys(broker: RedisBroker, queue: str) -> list[str]:
+    steps = broker.channel.priority_steps
+    return [broker.key(broker.channel._q_for_pri(queue, step)) for step in steps]  # noqa: SLF001 - Kombu's key scheme
+
+
+def _queued_ids(broker: RedisBroker, queue: str) -> Iterator[str]:
+    for key in _keys(broker, queue):
+        start = 0
+        while page := broker.client.lrange(key, start, start + PAGE - 1):
+            yield from filter(None, (_task_id(json.loads(raw)) for raw in page))
+            start += PAGE
+
+
+def _claimed_ids(broker: RedisBroker) -> Iterator[str]:
+    for _, raw in broker.client.hscan_iter(broker.key("unacked"), count=PAGE):
+        yield from filter(None, [_task_id(json.loads(raw)[0])])
+
+
+def _task_id(message: dict[str, Any]) -> str | None:
+    headers: Any = message.get("headers")
+    return headers.get("id") if headers else None

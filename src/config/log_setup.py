@@ -1,0 +1,153 @@
+"""How logs are written: one readable line an event, the task's id on every line, secrets masked.
+
+Everything goes through the standard library's logging, Celery's loggers included. A file per part is shared by its
+processes: it is opened for appending, and rotated by whoever finds it old or large, under a lock.
+"""
+
+import fcntl
+import logging
+import sys
+import time
+from collections.abc import Callable, MutableMapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import structlog
+from structlog.contextvars import bind_contextvars, merge_contextvars, unbind_contextvars
+from structlog.stdlib import ProcessorFormatter
+
+Redact = Callable[[Any], Any]
+
+MAX_FILE_BYTES = 50 * 1024 * 1024
+CHECK_SECONDS = 1.0
+NOISY = {"celery.app.trace": logging.CRITICAL, "celery.worker.strategy": logging.WARNING, "kombu": logging.WARNING}
+
+
+def bind_task(task_id: str, name: str) -> None:
+    """Put a task's id and name on every line from here on."""
+    bind_contextvars(task_id=task_id, task=name)
+
+
+def clear_task() -> None:
+    """Take the task's id and name off again."""
+    unbind_contextvars("task_id", "task")
+
+
+def configure(part: str, level: str | int, *, redact: Redact, folder: Path | None = None) -> None:
+    """Set up logging for this process.
+
+    Args:
+        part: the name of the part (worker, beat, leader, web); its file is `<part>.log`.
+        level: a level's name or number; wins over the setting where a command line gave it.
+        redact: masks secrets in whatever is logged.
+        folder: where the file lies; None logs to the terminal only.
+    """
+    shared = [
+        merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        _stamp,
+        structlog.processors.format_exc_info,
+        _redacting(redact),
+    ]
+    structlog.configure(
+        processors=[*shared, ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    formatter = ProcessorFormatter(
+        foreign_pre_chain=shared, processors=[ProcessorFormatter.remove_processors_meta, _line]
+    )
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    if folder is not None:
+        handlers.append(SharedFileHandler(folder / f"{part}.log"))
+    root = logging.getLogger()
+    root.handlers = handlers
+    for handler in handlers:
+        handler.setFormatter(formatter)
+    root.setLevel(level)
+    for name, quietest in NOISY.items():
+        logging.getLogger(name).setLevel(max(quietest, root.level))
+
+
+class SharedFileHandler(logging.Handler):
+    """Appends whole lines to a file that other processes append to as well; rotates it by size and by day."""
+
+    def __init__(self, path: Path, max_bytes: int = MAX_FILE_BYTES) -> None:
+        super().__init__()
+        self.path = path
+        self.max_bytes = max_bytes
+        self._file: Any = None
+        self._checked = 0.0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record as one write, so that lines of several processes do not mix."""
+        try:
+            line = self.format(record) + "\n"
+            self._ready().write(line.encode("utf-8", "backslashreplace"))
+        except OSError:
+            self.handleError(record)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        super().close()
+
+    def _ready(self) -> Any:
+        now = time.monotonic()
+        if self._file is None or now - self._checked >= CHECK_SECONDS:
+            self._checked = now
+            self._rotate()
+        return self._file
+
+    def _rotate(self) -> None:
+        """Move a file that is too large or of another day away, unless somebody just did; open the present one."""
+        lock_path = self.path.with_suffix(".lock")
+        with lock_path.open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if self._file is not None:
+                self._file.close()
+            if self.path.exists() and self._is_full():
+                self._move_away()
+            self._file = self.path.open("ab", buffering=0)
+
+    def _is_full(self) -> bool:
+        status = self.path.stat()
+        day = datetime.fromtimestamp(status.st_mtime, UTC).date()
+        return status.st_size >= self.max_bytes or (status.st_size > 0 and day != datetime.now(UTC).date())
+
+    def _move_away(self) -> None:
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+        self.path.rename(self.path.with_name(f"{self.path.stem}-{stamp}.log"))
+
+
+def _stamp(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    event["timestamp"] = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return event
+
+
+def _redacting(redact: Redact) -> Callable[[Any, str, MutableMapping[str, Any]], MutableMapping[str, Any]]:
+    def mask(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        record = {key: event.pop(key) for key in ("_record", "_from_structlog") if key in event}
+        return {**redact(dict(event)), **record}
+
+    return mask
+
+
+def _line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
+    """Write `time level event key=value …`, and a traceback below it."""
+    head = [event.pop("timestamp", ""), f"{event.pop('level', 'info'):<8}", str(event.pop("event", ""))]
+    trace = event.pop("exception", None)
+    event.pop("logger", None)
+    fields = [f"{key}={_value(value)}" for key, value in event.items()]
+    line = " ".join([*head, *fields]).replace("\n", "\\n")
+    return f"{line}\n{trace}" if trace else line
+
+
+def _value(value: Any) -> str:
+    text = str(value)
+    return repr(text) if " " in text or "=" in text or not text else text

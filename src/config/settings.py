@@ -1,0 +1,338 @@
+"""The settings: the only reader of the environment.
+
+Each field is read from the environment variable of the same name in capitals, or from `.env` in the project's root.
+A bad value stops the start with one line that names the variable, what it was and what is accepted.
+"""
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+ENV_FILE = PROJECT_ROOT / ".env"
+
+SECRET_FIELDS = ("twilio_auth_token", "openai_api_key")
+BROKER_SCHEMES = ("redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps", "pyamqp")
+DATABASE_SCHEMES = ("sqlite", "postgres", "postgresql", "postgresql+psycopg")
+EMAIL_SCHEMES = ("outbox", "smtp", "smtps")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+LIMIT_PATTERN = re.compile(r"none|[1-9]\d*/[smh]")
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Positive = Annotated[int, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Folders = Annotated[list[Path], NoDecode]
+
+
+class SettingsError(ValueError):
+    """A setting is not acceptable; one line for each bad variable."""
+
+
+class Settings(BaseSettings):
+    """Every setting, with its default."""
+
+    model_config = SettingsConfigDict(
+        env_file=ENV_FILE, env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore", validate_default=True
+    )
+
+    # Celery
+    celery_broker_url: str = Field(
+        default="redis://localhost:6379/0", description="The broker; unset: the embedded Redis."
+    )
+    celery_result_backend: str = Field(
+        default="redis://localhost:6379/0", description="Accepted for compatibility; results are kept in the records."
+    )
+    celery_worker_concurrency: Positive = Field(default=4, description="Processes of one worker.")
+    celery_worker_max_tasks_per_child: Positive = Field(default=1000, description="Tasks before a process is replaced.")
+    celery_worker_max_memory_per_child: Positive = Field(
+        default=1_000_000, description="KiB before a process is replaced."
+    )
+    celery_task_time_limit: Positive = Field(default=1800, description="Seconds after which a task is killed.")
+    celery_task_soft_time_limit: Positive = Field(
+        default=1500, description="Seconds after which a task is told to end."
+    )
+    ai_task_time_limit: Positive = Field(default=600, description="Seconds after which an AI task is killed.")
+    ai_task_soft_time_limit: Positive = Field(default=540, description="Seconds after which an AI task is told to end.")
+    celery_task_max_retries: int = Field(default=3, ge=0, description="Retries of a task that failed for now.")
+    celery_task_retry_backoff: bool = Field(default=True, description="Whether each retry waits twice as long.")
+    celery_task_retry_max_delay: Seconds = Field(
+        default=600, description="The longest wait before a retry, in seconds."
+    )
+    celery_task_retry_jitter: bool = Field(default=True, description="Whether a retry's wait is drawn by chance.")
+    celery_send_events: bool = Field(default=True, description="Whether workers send task events (Flower shows them).")
+    io_concurrency: Positive = Field(default=20, description="Slots of the input/output worker that `all` starts.")
+    soft_shutdown_timeout: Seconds = Field(default=25, description="Seconds that a stopping worker gives its tasks.")
+    publish_timeout: Seconds = Field(
+        default=2, description="Seconds a submit waits for the broker before the relay takes over."
+    )
+    redis_key_prefix: str = Field(
+        default="csai:", pattern=r"^[A-Za-z0-9:_.-]{0,64}$", description="Prefix of every Redis key."
+    )
+
+    # Limits: starts per second (s), minute (m) or hour (h); none lifts one
+    limit_default: str = Field(default="100/m", description="Starts per category.")
+    limit_high_priority: str = Field(default="200/m", description="Starts from the queue high_priority.")
+    limit_ai_processing: str = Field(default="10/m", description="Starts of AI tasks.")
+    limit_file_processing: str = Field(default="50/m", description="Starts of file tasks.")
+
+    # Data
+    data_dir: Path = Field(
+        default=Path("var"), description="Everything the service keeps; relative to the project's root."
+    )
+    log_dir: Path | None = Field(default=None, description="Log files; unset: logs below DATA_DIR.")
+    database_url: str | None = Field(
+        default=None, repr=False, description="The record database; unset: SQLite in DATA_DIR."
+    )
+    storage_url: str | None = Field(
+        default=None, repr=False, description="Where artefacts are kept; unset: DATA_DIR/storage."
+    )
+    file_roots: Folders = Field(
+        default=[], description="Folders, comma-separated, that paths given over HTTP must lie under."
+    )
+    cleanup_roots: Folders = Field(
+        default=[], description="More folders, comma-separated, below which old files may be removed."
+    )
+    keep_records_days: Positive = Field(default=30, description="Days that records of ended tasks are kept.")
+    keep_logs_days: Positive = Field(default=14, description="Days that logs are kept.")
+
+    # Schedule
+    schedule_process_pending_tasks: bool = Field(default=True, description="Publish what waits, every minute.")
+    schedule_worker_heartbeats: bool = Field(default=True, description="Look after workers' rows, every minute.")
+    schedule_health_check: bool = Field(default=True, description="Check the service, every 5 minutes.")
+    schedule_cleanup_old_tasks: bool = Field(default=True, description="Remove old records, every hour.")
+    schedule_cleanup_old_files: bool = Field(
+        default=True, description="Remove old files in DATA_DIR/tmp, every 6 hours."
+    )
+    schedule_cleanup_old_logs: bool = Field(default=True, description="Remove old logs, every 6 hours.")
+
+    # Files
+    max_file_mb: Positive = Field(default=500, description="The largest file that is processed.")
+    max_pages: Positive = Field(default=2000, description="Pages of a document that are read.")
+    max_characters: Positive = Field(default=10_000_000, description="Characters of a document that are kept.")
+    inline_text_kb: Positive = Field(
+        default=256, description="Text up to this size is part of the result, longer is an artefact."
+    )
+    file_memory_limit_mb: Positive = Field(default=2048, description="Memory of the child that opens files.")
+    file_cpu_limit_seconds: Positive = Field(default=300, description="Processor time for one file.")
+    file_time_limit_seconds: Positive = Field(default=600, description="Wall time for one file.")
+    file_output_limit_mb: Positive = Field(default=64, description="The largest result for one file.")
+    allow_unsandboxed: bool = Field(default=False, description="Open files without a sandbox where there is none.")
+
+    # Mail
+    email_url: str = Field(
+        default="outbox://", repr=False, description="outbox:// or smtp(s)://user:password@host:port."
+    )
+    email_from: str = Field(default="noreply@localhost.localdomain", description="The sender where a mail names none.")
+
+    # Phone
+    twilio_account_sid: str | None = Field(default=None, description="Twilio's account.")
+    twilio_auth_token: str | None = Field(default=None, repr=False, description="Twilio's token.")
+    twilio_phone_number: str | None = Field(default=None, description="The number that calls.")
+    webhook_base_url: str = Field(default="http://localhost:8001", description="Where Twilio reaches this service.")
+
+    # AI
+    openai_api_key: str | None = Field(
+        default=None, repr=False, description="The key of the OpenAI-compatible endpoint."
+    )
+    openai_base_url: str | None = Field(default=None, description="The endpoint; unset: OpenAI's own.")
+    openai_model: str | None = Field(default=None, description="The model where a caller names none.")
+
+    # Web
+    host: str = Field(default="127.0.0.1", description="The address that the API and the dashboard listen on.")
+    port: Port = Field(default=8001, description="Their port.")
+    flower_host: str = Field(default="127.0.0.1", description="The address that Flower listens on.")
+    flower_port: Port = Field(default=5555, description="Flower's port.")
+    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING, ERROR or CRITICAL.")
+
+    @field_validator("file_roots", "cleanup_roots", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        return [_from_root(Path(part.strip())) for part in value.split(",") if part.strip()]
+
+    @field_validator("data_dir", "log_dir")
+    @classmethod
+    def _resolve(cls, value: Path | None) -> Path | None:
+        return None if value is None else _from_root(value)
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _level(cls, value: str) -> str:
+        if str(value).upper() not in LOG_LEVELS:
+            raise ValueError(f"must be one of {', '.join(LOG_LEVELS)}")
+        return str(value).upper()
+
+    @field_validator("celery_broker_url", "celery_result_backend")
+    @classmethod
+    def _broker(cls, value: str) -> str:
+        return _with_scheme(value, BROKER_SCHEMES)
+
+    @field_validator("database_url")
+    @classmethod
+    def _database(cls, value: str | None) -> str | None:
+        return None if value is None else _with_scheme(value, DATABASE_SCHEMES)
+
+    @field_validator("email_url")
+    @classmethod
+    def _email(cls, value: str) -> str:
+        return _with_scheme(value, EMAIL_SCHEMES)
+
+    @field_validator("storage_url")
+    @classmethod
+    def _storage(cls, value: str | None) -> str | None:
+        if value is not None:
+            raise ValueError("must be unset: only DATA_DIR/storage can keep artefacts in this version")
+        return value
+
+    @field_validator("limit_default", "limit_high_priority", "limit_ai_processing", "limit_file_processing")
+    @classmethod
+    def _limit(cls, value: str) -> str:
+        if not LIMIT_PATTERN.fullmatch(value):
+            raise ValueError("must be a figure per s, m or h such as 100/m, or none")
+        return value
+
+    @model_validator(mode="after")
+    def _soft_before_hard(self) -> Self:
+        for kind in ("celery_task", "ai_task"):
+            if getattr(self, f"{kind}_soft_time_limit") >= getattr(self, f"{kind}_time_limit"):
+                name = f"{kind}_soft_time_limit".upper()
+                raise ValueError(f"{name} must be less than {kind.upper()}_TIME_LIMIT")
+        return self
+
+    @property
+    def logs(self) -> Path:
+        """The folder of log files."""
+        return self.log_dir or self.data_dir / "logs"
+
+    @property
+    def broker_given(self) -> bool:
+        """Whether somebody named a broker."""
+        return "celery_broker_url" in self.model_fields_set
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """The record database's URL as SQLAlchemy takes it."""
+        if self.database_url is None:
+            return f"sqlite:///{self.data_dir / 'records.db'}"
+        scheme, rest = self.database_url.split("://", 1)
+        return f"{'sqlite' if scheme == 'sqlite' else 'postgresql+psycopg'}://{rest}"
+
+    @property
+    def run_dir(self) -> Path:
+        """Sockets, passwords, keys and pids; for the owner's eyes only."""
+        return self.data_dir / "run"
+
+    @property
+    def redis_dir(self) -> Path:
+        """What the embedded Redis keeps."""
+        return self.data_dir / "redis"
+
+    @property
+    def storage_dir(self) -> Path:
+        """Artefacts."""
+        return self.data_dir / "storage"
+
+    @property
+    def outbox_dir(self) -> Path:
+        """Mail that was written instead of sent."""
+        return self.data_dir / "outbox"
+
+    @property
+    def tmp_dir(self) -> Path:
+        """Files that may go at any time."""
+        return self.data_dir / "tmp"
+
+    @property
+    def models_dir(self) -> Path:
+        """Model files that were put here."""
+        return self.data_dir / "models"
+
+
+def load_settings() -> Settings:
+    """Read and check the settings.
+
+    Raises:
+        SettingsError: one line for each bad variable: its name, what it was (secrets masked), what is accepted.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError("\n".join(_line(dict(problem)) for problem in error.errors())) from None
+
+
+def ensure_folders(settings: Settings) -> None:
+    """Make DATA_DIR and its folders; `run` is the owner's alone.
+
+    Raises:
+        SettingsError: a folder cannot be made or written.
+    """
+    folders = (settings.data_dir, settings.run_dir, settings.redis_dir, settings.storage_dir, settings.outbox_dir)
+    for folder in (*folders, settings.tmp_dir, settings.models_dir, settings.logs):
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700 if folder == settings.run_dir else 0o755)
+            writable = os.access(folder, os.W_OK | os.X_OK)
+        except OSError as error:
+            raise SettingsError(f"{_unwritable(folder)}: {error.strerror}.") from error
+        if not writable:
+            raise SettingsError(f"{_unwritable(folder)}: permission denied.")
+    settings.run_dir.chmod(0o700)
+
+
+def explain(settings: Settings) -> list[tuple[str, str, str]]:
+    """Return (variable, value as it may be shown, source) for every setting."""
+    in_file = {key.upper() for key in _read_env_file()}
+    rows: list[tuple[str, str, str]] = []
+    for name in Settings.model_fields:
+        variable = name.upper()
+        source = "environment" if os.environ.get(variable) else ".env" if variable in in_file else "default"
+        rows.append((variable, shown(name, getattr(settings, name)), source))
+    return rows
+
+
+def shown(name: str, value: object) -> str:
+    """Return a setting's value with its secrets masked."""
+    if name in SECRET_FIELDS and value:
+        return "***"
+    return re.sub(r"(://[^/@\s]*:)[^@/\s]+@", r"\1***@", str(value))
+
+
+def _from_root(path: Path) -> Path:
+    return PROJECT_ROOT / path.expanduser()
+
+
+def _with_scheme(value: str, schemes: tuple[str, ...]) -> str:
+    if urlsplit(value).scheme not in schemes or "://" not in value:
+        raise ValueError(f"must begin with one of {', '.join(scheme + '://' for scheme in schemes)}")
+    return value
+
+
+def _line(problem: dict[str, Any]) -> str:
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    if not problem["loc"]:
+        return message + "."
+    name = str(problem["loc"][0])
+    return f"{name.upper()} is {shown(name, problem['input'])!r}: {message}."
+
+
+def _unwritable(folder: Path) -> str:
+    return f"The folder {folder} cannot be written: set DATA_DIR (or LOG_DIR) to one that can"
+
+
+def _read_env_file() -> list[str]:
+    if not ENV_FILE.is_file():
+        return []
+    lines = ENV_FILE.read_text(encoding="utf-8").splitlines()
+    return [line.split("=", 1)[0].strip() for line in lines if "=" in line and not line.lstrip().startswith("#")]
+
+
+try:
+    settings = load_settings()
+except SettingsError as problem:
+    sys.exit(str(problem))

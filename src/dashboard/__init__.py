@@ -1,0 +1,1 @@
+"""Pages over records. No Celery, no SQL."""

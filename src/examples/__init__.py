@@ -1,0 +1,1 @@
+"""Programs that show the service as a caller sees it."""

@@ -1,0 +1,208 @@
+"""Bulk mail: a parent whose members are mails, sent in small parts that may run again."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, cast
+
+from pydantic import Field
+
+from processors.addresses import CONTROLS
+from processors.emails import Post, SendEmail, deliver
+from processors.errors import InvalidArgument, TransientError
+from processors.interfaces import Members, Report
+from processors.results import Request, Result
+
+MAX_BULK = 1_000_000
+MAX_BULK_BYTES = 256_000_000
+MAX_ITEM_BYTES = 1_000_000
+ITEM_KEYS = frozenset({"to_email", "subject", "body", "from_email", "cc", "bcc"})
+ITEM_REQUIRED = ("to_email", "subject", "body")
+LISTED_FAILURES = 1_000
+LISTED_STATES = ("deferred", "refused", "invalid", "unknown")
+
+
+class SendBulkEmails(Request):
+    """The figures of a bulk; its mails are rows."""
+
+    batch_size: int = Field(default=50, ge=1, le=1_000)
+    delay_between_batches: float = Field(default=1.0, ge=0, le=86_400, allow_inf_nan=False)
+
+
+class SendBatch(Request):
+    """A part of a bulk: the members at positions first .. first + count - 1."""
+
+    bulk_id: str
+    first: int
+    count: int
+
+
+class BulkEmailsSent(Result):
+    """What became of a bulk; `total` is the sum of the counters."""
+
+    status: Literal["completed", "completed_with_failures", "failed"]
+    bulk_id: str
+    total: int
+    sent: int = 0
+    deferred: int = 0
+    refused: int = 0
+    invalid: int = 0
+    duplicate: int = 0
+    unknown: int = 0
+    pending: int = 0
+    by_code: dict[str, int] = {}
+    failures: list[dict[str, Any]] = []
+    failures_truncated: bool = False
+    duration_s: float = Field(ge=0)
+    per_second: float = Field(ge=0)
+
+    def failure(self) -> str | None:
+        """Nothing was sent."""
+        return None if self.sent else f"None of the {self.total} mails was sent."
+
+
+def check_bulk(emails: Any) -> Iterator[dict[str, Any]]:
+    """Check the items of a bulk and return them as rows; an item that repeats an earlier one whole is marked.
+
+    A bad address is its item's outcome, later; anything else that is wrong refuses the bulk.
+
+    Raises:
+        InvalidArgument: at the first bad item, named by its place; or the whole is too much.
+    """
+    if not isinstance(emails, (list, tuple)) or not emails:
+        raise InvalidArgument(f"emails: must be a list of at least one dict; got {_kind(emails)}.")
+    items = cast("Sequence[Any]", emails)
+    if len(items) > MAX_BULK:
+        raise InvalidArgument(f"emails: at most {MAX_BULK} mails are accepted in one bulk; got {len(items)}.")
+    return _checked_items(items)
+
+
+def deliver_batch(request: SendBatch, members: Members, post: Post, report: Report) -> dict[str, int]:
+    """Send a part of a bulk; members that are done are passed over, so that it may run again.
+
+    Returns:
+        How many ended in each state.
+
+    Raises:
+        TransientError: some were put off; they stay open for the next attempt.
+    """
+    waiting = members.waiting(request.bulk_id, request.first, request.count)
+    tally: dict[str, int] = {}
+    put_off = ""
+    for index, member in enumerate(waiting):
+        percent = 100 * index / len(waiting)
+        report(percent, f"{index} of {len(waiting)} mails")
+        try:
+            state, outcome = _member_outcome(member.arguments, member.position, post, _at(percent, report))
+        except TransientError as error:
+            if not post.last_attempt:
+                put_off = str(error)
+                continue
+            state, outcome = "deferred", {"text": str(error)}
+        members.close(request.bulk_id, member.position, state, outcome)
+        tally[state] = tally.get(state, 0) + 1
+    if put_off:
+        raise TransientError(put_off)
+    return tally
+
+
+def conclude_bulk(
+    *, tally: Mapping[str, int], failures: Sequence[Mapping[str, Any]], seconds: float, bulk_id: str
+) -> BulkEmailsSent:
+    """Add up the members of a bulk."""
+    total = sum(tally.values())
+    sent = tally.get("sent", 0)
+    listed = [_listed(row) for row in failures[:LISTED_FAILURES]]
+    bad = total - sent - tally.get("duplicate", 0)
+    by_code: dict[str, int] = {}
+    for row in listed:
+        key = f"{row.get('code') or row['state']}"
+        by_code[key] = by_code.get(key, 0) + 1
+    return BulkEmailsSent(
+        status="failed" if not sent else "completed_with_failures" if bad else "completed",
+        bulk_id=bulk_id,
+        total=total,
+        **{state: tally.get(state, 0) for state in ("sent", "deferred", "refused", "invalid", "duplicate", "unknown")},
+        pending=tally.get("waiting", 0),
+        by_code=by_code,
+        failures=listed,
+        failures_truncated=bad - tally.get("waiting", 0) > len(listed),
+        duration_s=max(0.0, round(seconds, 3)),
+        per_second=round(sent / seconds, 3) if seconds > 0 else 0.0,
+    )
+
+
+def _at(percent: float, report: Report) -> Report:
+    """Return a report for one mail of many: it says what is done, not how far the whole is."""
+
+    def within(percent_of_mail: float, text: str) -> None:  # noqa: ARG001 - the one mail's own figure
+        report(percent, text)
+
+    return cast("Report", within)
+
+
+def _member_outcome(
+    arguments: Mapping[str, Any], position: int, post: Post, report: Report
+) -> tuple[str, dict[str, Any]]:
+    if "duplicate_of" in arguments:
+        return "duplicate", {"duplicate_of": arguments["duplicate_of"]}
+    try:
+        request = SendEmail.model_validate(arguments)
+    except ValueError as error:
+        return "invalid", {"text": str(error)}
+    sent = deliver(request, post, report, position)
+    states = {"sent": "sent", "partial": "sent", "failed": "refused" if sent.refused else "invalid"}
+    return states.get(sent.status, sent.status), sent.as_json()
+
+
+def _checked_items(items: Sequence[Any]) -> Iterator[dict[str, Any]]:
+    seen: dict[bytes, int] = {}
+    size = 0
+    for index, item in enumerate(items):
+        _check_item(index, item)
+        text = json.dumps(item, sort_keys=True)
+        size += len(text)
+        if len(text) > MAX_ITEM_BYTES or size > MAX_BULK_BYTES:
+            what = (
+                f"item {index} has {len(text)} bytes" if len(text) > MAX_ITEM_BYTES else f"{size} bytes at item {index}"
+            )
+            raise InvalidArgument(
+                f"emails: at most {MAX_ITEM_BYTES} bytes an item and {MAX_BULK_BYTES} in all; got {what}."
+            )
+        first = seen.setdefault(hashlib.sha256(text.encode()).digest()[:16], index)
+        yield dict(item) if first == index else {**item, "duplicate_of": first}
+
+
+def _check_item(index: int, item: Any) -> None:
+    if not isinstance(item, Mapping):
+        raise InvalidArgument(f"emails[{index}]: must be a dict; got {_kind(item)}.")
+    fields = cast("Mapping[str, Any]", item)
+    unknown, missing = set(fields) - ITEM_KEYS, [key for key in ITEM_REQUIRED if key not in fields]
+    if unknown or missing:
+        problem = f"unknown key {min(map(str, unknown))!r}" if unknown else f"no {missing[0]!r}"
+        raise InvalidArgument(f"emails[{index}]: {problem}; the keys are {', '.join(sorted(ITEM_KEYS))}.")
+    for key in ("subject", "body"):
+        if not isinstance(fields[key], str):
+            raise InvalidArgument(f"emails[{index}].{key}: must be text; got {_kind(fields[key])}.")
+    if CONTROLS.search(fields["subject"]):
+        raise InvalidArgument(
+            f"emails[{index}].subject: must not contain control characters; got {fields['subject'][:80]!r}."
+        )
+
+
+def _listed(row: Mapping[str, Any]) -> dict[str, Any]:
+    outcome = cast("Mapping[str, Any]", row["outcome"] or {})
+    refusals: dict[str, Any] = {**outcome.get("refused", {}), **outcome.get("deferred", {})}
+    first = cast("dict[str, Any]", next(iter(refusals.values()), dict[str, Any]()))
+    text = first.get("text") or outcome.get("text") or next(iter(outcome.get("invalid", {}).values()), "")
+    return {
+        "index": row["position"],
+        "email": row["arguments"].get("to_email"),
+        "state": row["state"],
+        "code": first.get("code"),
+        "text": text,
+    }
+
+
+def _kind(value: Any) -> str:
+    return "an empty list" if value in ([], ()) else type(value).__name__

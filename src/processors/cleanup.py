@@ -1,0 +1,101 @@
+"""Clean-up: what is old goes, and `dry_run` lists exactly what would."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from processors.interfaces import FileCleaner, ObjectStorage, OldRecords, Report
+from processors.results import Request, Result
+
+LISTED = 1_000
+BATCH = 500
+HOUR = 3_600.0
+LONGEST_HOURS = 100 * 366 * 24
+
+Hours = Annotated[float, Field(ge=0, le=LONGEST_HOURS, allow_inf_nan=False)]
+Folder = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
+
+
+class CleanupOldTasks(Request):
+    """Remove the records of tasks that ended more than so many hours ago."""
+
+    max_age_hours: Hours = 24
+
+
+class CleanupOldFiles(Request):
+    """Remove files below a directory that are older than so many hours."""
+
+    directory: Folder
+    max_age_hours: Hours = 168
+    dry_run: bool = False
+
+
+class CleanupOldLogs(Request):
+    """Remove logs older than so many hours; `logs` means the service's own folder of logs."""
+
+    log_directory: Folder = "logs"
+    max_age_hours: Hours = 168
+
+
+class CleanedUp(Result):
+    """What went, or would go: the first 1 000 by name."""
+
+    deleted_count: int = 0
+    bytes: int = 0
+    items: list[str] = []
+    errors: list[str] = []
+    dry_run: bool = False
+
+
+def clean_files(request: CleanupOldFiles, cleaner: FileCleaner, report: Report) -> CleanedUp:
+    """Remove old files below the request's directory."""
+    return _clean(request.directory, request.max_age_hours, cleaner, report, dry_run=request.dry_run)
+
+
+def clean_logs(request: CleanupOldLogs, cleaner: FileCleaner, report: Report) -> CleanedUp:
+    """Remove old logs, and nothing else that may lie beside them."""
+    return _clean(request.log_directory, request.max_age_hours, cleaner, report, wanted=_is_log)
+
+
+def clean_tasks(request: CleanupOldTasks, records: OldRecords, storage: ObjectStorage, report: Report) -> CleanedUp:
+    """Remove final records that finished long ago, with their results and artefacts; never others."""
+    result = CleanedUp()
+    while ids := records.final_before(request.max_age_hours, BATCH):
+        result.deleted_count += records.remove(ids)
+        result.bytes += sum(storage.remove(task_id) for task_id in ids)
+        result.items += ids[: LISTED - len(result.items)]
+        report(50, f"{result.deleted_count} removed")
+    return result
+
+
+def _clean(
+    directory: str,
+    hours: float,
+    cleaner: FileCleaner,
+    report: Report,
+    *,
+    dry_run: bool = False,
+    wanted: Callable[[Path], bool] = lambda _: True,
+) -> CleanedUp:
+    folder = Path(directory)
+    found = [file for file in cleaner.find(folder, hours * HOUR) if wanted(file.path)]
+    result = CleanedUp(dry_run=dry_run, errors=list(cleaner.errors))
+    for index, file in enumerate(found):
+        report(100 * index / len(found), f"{index} of {len(found)} files")
+        try:
+            gone = dry_run or cleaner.remove(folder, file)
+        except OSError as error:
+            result.errors.append(f"{file.path}: {error.strerror}")
+            continue
+        if gone:
+            result.deleted_count += 1
+            result.bytes += file.size
+            result.items += [str(file.path)][: LISTED - len(result.items)]
+    return result
+
+
+def _is_log(path: Path) -> bool:
+    """Tell a log by its name; the file that a part writes to now (`worker.log`) was changed just now and stays."""
+    return path.name.endswith((".log", ".log.gz"))

@@ -1,0 +1,206 @@
+"""Mail: one message, delivered recipient by recipient."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, Self
+
+from pydantic import field_validator, model_validator
+
+from processors.addresses import InvalidRecipient, Recipient, Role, check_line, parse, sort_out
+from processors.errors import TransientError
+from processors.interfaces import Deliveries, Mailer, Outcome, Report
+from processors.messages import compose, message_id
+from processors.results import Request, Result
+
+MAX_RECIPIENTS = 1_000
+OPEN_STATES = ("queued", "deferred")
+
+
+class SendEmail(Request):
+    """One mail to at most 1 000 recipients."""
+
+    to_email: str | list[str]
+    subject: str
+    body: str
+    from_email: str | None = None
+    cc: list[str] | None = None
+    bcc: list[str] | None = None
+
+    @field_validator("subject")
+    @classmethod
+    def _check_subject(cls, value: str) -> str:
+        return check_line(value)
+
+    @field_validator("body")
+    @classmethod
+    def _check_body(cls, value: str) -> str:
+        if any("\ud800" <= character <= "\udfff" or character == "\0" for character in value):
+            raise ValueError("must be text without NUL and lone surrogates")
+        return value
+
+    @field_validator("from_email")
+    @classmethod
+    def _check_sender(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse(value)
+        return value
+
+    @field_validator("to_email", "cc", "bcc")
+    @classmethod
+    def _check_list(cls, value: str | list[str] | None) -> str | list[str] | None:
+        if value == []:
+            raise ValueError("must not be an empty list")
+        return value
+
+    @model_validator(mode="after")
+    def _check_recipients(self) -> Self:
+        given = self.recipients()
+        if len(given) > MAX_RECIPIENTS:
+            raise ValueError(
+                f"a mail has at most {MAX_RECIPIENTS} recipients; got {len(given)}: use send_bulk_emails for more"
+            )
+        if len(given) == 1:
+            parse(given[0][1])
+        return self
+
+    def recipients(self) -> list[tuple[Role, str]]:
+        """Return every recipient as it was given, with its role."""
+        to = [self.to_email] if isinstance(self.to_email, str) else self.to_email
+        roles: list[tuple[Role, list[str]]] = [("to", to), ("cc", self.cc or []), ("bcc", self.bcc or [])]
+        return [(role, text) for role, texts in roles for text in texts]
+
+
+class Refusal(Result):
+    """What the server said of one recipient."""
+
+    code: int | None = None
+    enhanced: str | None = None
+    text: str = ""
+
+
+class EmailSent(Result):
+    """What became of one mail, recipient by recipient."""
+
+    status: Literal["sent", "partial", "deferred", "failed", "unknown"]
+    id: str
+    message_id: str
+    transport: str
+    size: int
+    accepted: list[str] = []
+    deferred: dict[str, Refusal] = {}
+    refused: dict[str, Refusal] = {}
+    invalid: dict[str, str] = {}
+    unknown: list[str] = []
+
+    def failure(self) -> str | None:
+        """Nobody got it, as far as is known."""
+        if self.accepted:
+            return None
+        if self.unknown:
+            return f"It is not known whether the mail arrived at {', '.join(self.unknown[:3])}."
+        return f"No recipient was accepted: {_first_reason(self)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """What a delivery needs beside the mail itself.
+
+    Attributes:
+        task_id: whose mail it is.
+        created_at: when it was submitted: its Date.
+        sender: the author where the mail names none.
+        last_attempt: whether what is deferred now will not be tried again.
+    """
+
+    mailer: Mailer
+    deliveries: Deliveries
+    task_id: str
+    created_at: datetime
+    sender: str
+    last_attempt: bool
+
+
+def deliver(request: SendEmail, post: Post, report: Report, position: int = 0) -> EmailSent:
+    """Send one mail to those recipients that have no outcome yet.
+
+    Args:
+        request: the mail.
+        post: what it needs from outside.
+        report: told that it goes out.
+        position: its place in a bulk; 0 for a single one.
+
+    Raises:
+        TransientError: somebody's mail was put off, or the transport is at fault; the next attempt takes the open ones.
+    """
+    recipients, invalid = sort_out(request.recipients())
+    mail_id = f"{post.task_id}-{position}"
+    sender = parse(request.from_email or post.sender)
+    content = compose(sender, recipients, request.subject, request.body, mail_id=mail_id, date=post.created_at)
+    outcomes = _outcomes_so_far(post, position, recipients)
+    waiting = [address for address, outcome in outcomes.items() if outcome.state in OPEN_STATES]
+    if waiting:
+        report(10, f"sending to {len(waiting)} recipients")
+        answered = post.mailer.send(
+            sender.addr_spec,
+            waiting,
+            content,
+            mail_id=mail_id,
+            handing=lambda addresses: post.deliveries.handing(post.task_id, position, addresses),
+        )
+        post.deliveries.close(post.task_id, position, answered)
+        outcomes |= answered
+    sent = _summary(outcomes, invalid, post, message_id(mail_id, sender.addr_spec), len(content))
+    if sent.deferred and not post.last_attempt:
+        raise TransientError(f"{len(sent.deferred)} recipients were put off: {_first_reason(sent)}")
+    return sent
+
+
+def _outcomes_so_far(post: Post, position: int, recipients: Sequence[Recipient]) -> dict[str, Outcome]:
+    """Return the rows; one that was being handed over when its worker died is in doubt, unless a repeat is harmless."""
+    roles = {recipient.address: recipient.role for recipient in recipients}
+    outcomes = post.deliveries.open(post.task_id, position, roles)
+    doubtful = [address for address, outcome in outcomes.items() if outcome.state == "handing"]
+    if not doubtful:
+        return outcomes
+    if post.mailer.repeatable:
+        settled = dict.fromkeys(doubtful, Outcome("queued"))
+    else:
+        settled = dict.fromkeys(doubtful, Outcome("unknown", text="the worker ended while the mail was handed over"))
+    post.deliveries.close(post.task_id, position, settled)
+    return outcomes | settled
+
+
+def _summary(
+    outcomes: Mapping[str, Outcome], invalid: Sequence[InvalidRecipient], post: Post, header: str, size: int
+) -> EmailSent:
+    accepted = [address for address, outcome in outcomes.items() if outcome.state == "accepted"]
+    deferred = {a: _refusal(o) for a, o in outcomes.items() if o.state in OPEN_STATES}
+    refused = {a: _refusal(o) for a, o in outcomes.items() if o.state == "refused"}
+    unknown = [a for a, o in outcomes.items() if o.state in {"unknown", "handing"}]
+    others = bool(deferred or refused or unknown or invalid)
+    status = "partial" if others else "sent"
+    if not accepted:
+        status = "unknown" if unknown else "deferred" if deferred else "failed"
+    return EmailSent(
+        status=status,
+        id=post.task_id,
+        message_id=header,
+        transport=post.mailer.name,
+        size=size,
+        accepted=accepted,
+        deferred=deferred,
+        refused=refused,
+        invalid={one.given: one.why for one in invalid},
+        unknown=unknown,
+    )
+
+
+def _refusal(outcome: Outcome) -> Refusal:
+    return Refusal(code=outcome.code, enhanced=outcome.enhanced, text=outcome.text)
+
+
+def _first_reason(sent: EmailSent) -> str:
+    for address, refusal in [*sent.refused.items(), *sent.deferred.items()]:
+        return f"{address}: {refusal.code or ''} {refusal.text or 'no answer'}".strip() + "."
+    return next((f"{given}: {why}." for given, why in sent.invalid.items()), "there is none.")

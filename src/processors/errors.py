@@ -1,0 +1,140 @@
+"""Every error of this project, in one tree.
+
+WorkError
+├── InvalidArgument (ValueError)      the caller gave something bad; nothing was queued
+│   └── UnknownQueue
+├── ConfigurationError                a setting or the machine is not as it must be; stops the start
+├── ServiceUnavailable                a part (database, broker) does not answer now
+│   └── SubmitUnknown                 it is not known whether the record was written
+├── TransientError                    try again, after `retry_after` seconds where the provider said so
+├── PermanentError                    give up: trying again cannot help
+│   ├── FileError                     a file cannot be processed; `code` says why
+│   ├── WorkFailed                    the work ended, and nothing of it was done; carries the result
+│   ├── TimeLimitExceeded
+│   └── Quarantined
+├── Cancelled                         the task was cancelled while it ran
+└── ResultError                       what get_task_result raises
+    ├── TaskTimeout (TimeoutError)
+    ├── TaskFailed
+    ├── TaskCancelled
+    └── UnknownTask (LookupError)
+
+A message is one sentence: what was wrong, what was given, how to cure it.
+"""
+
+from typing import Any
+
+
+class WorkError(Exception):
+    """Root of all errors that this project raises on purpose."""
+
+
+class InvalidArgument(WorkError, ValueError):
+    """An argument is not acceptable; the message names it, what was given and what is accepted."""
+
+
+class UnknownQueue(InvalidArgument):
+    """The queue's name is none of the service's queues."""
+
+
+class ConfigurationError(WorkError):
+    """A setting, or the machine, is not as it must be; the start stops with this one line."""
+
+
+class ServiceUnavailable(WorkError):
+    """A part that is needed (database, broker) does not answer now."""
+
+
+class SubmitUnknown(ServiceUnavailable):
+    """The commit's answer was lost and could not be read back; `task_id` tells which submit is in doubt."""
+
+    def __init__(self, message: str, task_id: str = "") -> None:
+        super().__init__(message)
+        self.task_id = task_id
+
+
+class TransientError(WorkError):
+    """The work could not be done now; it is tried again within the retry figures.
+
+    Args:
+        message: one sentence.
+        retry_after: seconds that the provider asked to wait; None leaves it to the back-off.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class PermanentError(WorkError):
+    """The work cannot be done, now or later."""
+
+
+class FileError(PermanentError):
+    """A file cannot be processed.
+
+    Attributes:
+        code: one of the stable codes of the result envelope, e.g. `not_found`, `encrypted`, `timeout`.
+    """
+
+    def __init__(self, message: str, code: str = "corrupt") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class WorkFailed(PermanentError):
+    """The work ended and nothing of it was done; `result` is what a success would have returned."""
+
+    def __init__(self, message: str, result: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.result = result or {}
+
+
+class TimeLimitExceeded(PermanentError):
+    """The task ran longer than its time limit."""
+
+
+class Quarantined(PermanentError):
+    """The task killed its worker too often and is not started again."""
+
+
+class Cancelled(WorkError):
+    """The task was cancelled while it ran."""
+
+
+class ResultError(WorkError):
+    """Root of what `get_task_result` raises."""
+
+
+class TaskTimeout(ResultError, TimeoutError):
+    """The task had no result yet when the time was over; it goes on."""
+
+
+class TaskFailed(ResultError):
+    """The task failed.
+
+    Attributes:
+        result: what `info` of its status holds: `error`, `error_type` and, where there is one, the result's keys.
+        error_type: the class name of the error.
+        traceback: its text, or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        result: dict[str, Any] | None = None,
+        error_type: str = "",
+        traceback: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.result = result or {}
+        self.error_type = error_type
+        self.traceback = traceback
+
+
+class TaskCancelled(ResultError):
+    """The task was cancelled and has no result."""
+
+
+class UnknownTask(ResultError, LookupError):
+    """No task with this id was ever submitted, or its record has been removed."""

@@ -1,0 +1,38 @@
+"""The one rule by which secrets are hidden wherever arguments leave: logs, events, messages, pages, exports."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, cast
+
+MASK = "***"
+
+SECRET_NAMES = re.compile(
+    r"(^|_|-)(password|passwd|passphrase|secret|token|api_?key|private_?key|credentials?|authorization|cookie|pin|otp)s?($|_|-)",
+    re.IGNORECASE,
+)
+URL_PASSWORD = re.compile(r"(://[^/@:\s]*:)[^@/\s]+@")
+DEEPEST = 20
+
+
+def redact(value: Any, depth: int = 0) -> Any:
+    """Return a copy in which secrets are masked.
+
+    Args:
+        value: any JSON value; mappings are searched by field name, texts for passwords in URLs.
+        depth: how deep this value lies; what lies deeper than 20 is masked whole.
+    """
+    if depth > DEEPEST:
+        return MASK
+    if isinstance(value, str):
+        return URL_PASSWORD.sub(rf"\1{MASK}@", value)
+    if isinstance(value, Mapping):
+        items = cast("Mapping[Any, Any]", value).items()
+        return {key: MASK if _hides(key, inner) else redact(inner, depth + 1) for key, inner in items}
+    if isinstance(value, (list, tuple)):
+        return [redact(inner, depth + 1) for inner in cast("list[Any]", value)]
+    return value
+
+
+def _hides(key: Any, value: Any) -> bool:
+    """Tell whether a field's value is a secret; absent ones and switches are not."""
+    return isinstance(key, str) and bool(SECRET_NAMES.search(key)) and value is not None and not isinstance(value, bool)

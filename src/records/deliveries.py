@@ -1,0 +1,111 @@
+"""One row per recipient of one mail: marked before the body goes out, closed with the server's answer."""
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Column, ColumnElement, Index, Integer, String, Table, Text, and_, literal, select, update
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from processors.interfaces import Outcome
+from records.columns import Instant, Now, metadata
+from records.database import Database
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("task_id", String(255), primary_key=True),
+    Column("position", Integer, primary_key=True),  # which mail of a bulk; 0 for a single one
+    Column("address", String(320), primary_key=True),
+    Column("role", String(8), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("code", Integer),
+    Column("enhanced", String(16)),
+    Column("text", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("handed_at", Instant),
+    Column("closed_at", Instant),
+)
+
+Index("ix_deliveries_address", deliveries.c.address, deliveries.c.created_at)
+
+
+class DeliveryRecords:
+    """Fulfils `processors.interfaces.Deliveries`."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def open(self, task_id: str, position: int, addresses: Mapping[str, str]) -> dict[str, Outcome]:
+        """Create the rows that do not exist yet (address to role); return every row's outcome so far."""
+        insert = sqlite_insert if self.database.is_sqlite else postgresql_insert
+        rows = [
+            {
+                "task_id": task_id,
+                "position": position,
+                "address": address,
+                "role": role,
+                "state": "queued",
+                "attempts": 0,
+                "text": "",
+                "created_at": Now(),
+            }
+            for address, role in addresses.items()
+        ]
+        if rows:
+            # Row by row: a clock in a list of rows would be taken as a value.
+            statements = [insert(deliveries).values(row).on_conflict_do_nothing() for row in rows]
+            self.database.write(lambda c: [c.execute(statement) for statement in statements], durable=False)
+        return self.outcomes(task_id, position)
+
+    def outcomes(self, task_id: str, position: int) -> dict[str, Outcome]:
+        """Return the outcome so far of every recipient of one mail."""
+        c = deliveries.c
+        query = select(c.address, c.state, c.code, c.enhanced, c.text).where(_mail(task_id, position))
+        found = self.database.read(lambda connection: connection.execute(query).all())
+        return {address: Outcome(state, code, enhanced, text) for address, state, code, enhanced, text in found}
+
+    def carry_over(self, from_task: str, to_task: str) -> None:
+        """Let a task that retries another know whom that one has reached already."""
+        c = deliveries.c
+        reached = select(*(literal(to_task) if column is c.task_id else column for column in c)).where(
+            c.task_id == from_task, c.state == "accepted"
+        )
+        insert = sqlite_insert if self.database.is_sqlite else postgresql_insert
+        copied = insert(deliveries).from_select([column.name for column in c], reached).on_conflict_do_nothing()
+        self.database.write(lambda connection: connection.execute(copied))
+
+    def in_doubt(self, task_id: str) -> bool:
+        """Tell whether it is unknown, for anybody, whether this task's mail arrived."""
+        c = deliveries.c
+        query = select(c.address).where(c.task_id == task_id, c.state.in_(["unknown", "handing"])).limit(1)
+        return self.database.read(lambda connection: connection.execute(query).first()) is not None
+
+    def handing(self, task_id: str, position: int, addresses: Sequence[str]) -> None:
+        """Mark, durably, that these are being handed over."""
+        statement = (
+            update(deliveries)
+            .where(_mail(task_id, position), deliveries.c.address.in_(list(addresses)))
+            .values(state="handing", attempts=deliveries.c.attempts + 1, handed_at=Now())
+        )
+        self.database.write(lambda c: c.execute(statement))
+
+    def close(self, task_id: str, position: int, outcomes: Mapping[str, Outcome]) -> None:
+        """Store what became of these."""
+        statements = [
+            update(deliveries)
+            .where(_mail(task_id, position), deliveries.c.address == address)
+            .values(
+                state=outcome.state,
+                code=outcome.code,
+                enhanced=outcome.enhanced,
+                text=outcome.text,
+                closed_at=None if outcome.state in {"queued", "deferred"} else Now(),
+            )
+            for address, outcome in outcomes.items()
+        ]
+        self.database.write(lambda c: [c.execute(statement) for statement in statements])
+
+
+def _mail(task_id: str, position: int) -> ColumnElement[bool]:
+    return and_(deliveries.c.task_id == task_id, deliveries.c.position == position)

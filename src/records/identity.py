@@ -1,0 +1,18 @@
+"""The database's own name: a broker remembers whose it is."""
+
+from sqlalchemy import Column, Integer, String, Table, select
+
+from records.columns import metadata
+from records.database import Database
+
+identity = Table(
+    "identity",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("database_id", String(36), nullable=False),
+)
+
+
+def database_id(database: Database) -> str:
+    """Return the id that the database was given when its schema was made."""
+    return database.read(lambda c: c.execute(select(identity.c.database_id).where(identity.c.id == 1)).scalar_one())

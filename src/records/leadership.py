@@ -1,0 +1,79 @@
+"""Who leads: one row, a lease by the database's clock, and a term that rises with every change of leader."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Column, Connection, Integer, String, Table, or_, select, update
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from records.columns import Instant, Now, metadata
+from records.database import Database
+
+LEASE_SECONDS = 5
+
+leadership = Table(
+    "leadership",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("holder", String(64), nullable=False),
+    Column("host", String(255), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("term", Integer, nullable=False),
+    Column("renewed_at", Instant, nullable=False),
+)
+
+ROW = leadership.c.id == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Leader:
+    """The leader as it was read."""
+
+    holder: str
+    host: str
+    pid: int
+    term: int
+    renewed_at: datetime
+
+
+class Leadership:
+    """Takes, renews and gives up the lead."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def take(self, holder: str, host: str, pid: int) -> int | None:
+        """Take or renew the lead; returns its term, or None while another one holds it."""
+        insert = sqlite_insert if self.database.is_sqlite else postgresql_insert
+        first = insert(leadership).values(id=1, holder="", host="", pid=0, term=0, renewed_at=Now(-LEASE_SECONDS))
+        same = leadership.c.holder == holder
+        statement = (
+            update(leadership)
+            .where(ROW, or_(same, leadership.c.renewed_at <= Now(-LEASE_SECONDS)))
+            .values(
+                holder=holder,
+                host=host,
+                pid=pid,
+                renewed_at=Now(),
+                term=leadership.c.term + 1 - same.cast(Integer),
+            )
+            .returning(leadership.c.term)
+        )
+
+        def work(connection: Connection) -> int | None:
+            connection.execute(first.on_conflict_do_nothing())
+            return connection.execute(statement).scalar()
+
+        return self.database.write(work, durable=False)
+
+    def give_up(self, holder: str) -> None:
+        """Let the next one lead at once."""
+        statement = update(leadership).where(ROW, leadership.c.holder == holder)
+        self.database.write(lambda c: c.execute(statement.values(renewed_at=Now(-LEASE_SECONDS))), durable=False)
+
+    def current(self) -> Leader | None:
+        """Return the leader that lives, or None."""
+        query = select(leadership).where(ROW, leadership.c.renewed_at > Now(-LEASE_SECONDS))
+        row = self.database.read(lambda c: c.execute(query).mappings().first())
+        return Leader(**{name: row[name] for name in Leader.__slots__}) if row else None

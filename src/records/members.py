@@ -1,0 +1,80 @@
+"""The parts of a parent, a row each: neither message nor parent record contains them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import Column, Connection, Integer, String, Table, func, insert, select, update
+
+from processors.interfaces import Member
+from records.columns import Instant, Json, Now, metadata
+from records.database import Database
+
+WAITING = "waiting"
+INSERT_ROWS = 5_000
+
+members = Table(
+    "members",
+    metadata,
+    Column("task_id", String(255), primary_key=True),  # the parent
+    Column("position", Integer, primary_key=True),
+    Column("arguments", Json, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("outcome", Json),
+    Column("closed_at", Instant),
+)
+
+
+def insert_members(connection: Connection, parent_id: str, arguments: Iterable[Mapping[str, Any]]) -> int:
+    """Insert a parent's members inside a caller's transaction; returns how many."""
+    positions = enumerate(arguments)
+    total = 0
+    while rows := [
+        {"task_id": parent_id, "position": position, "arguments": dict(one), "state": WAITING}
+        for position, one in islice(positions, INSERT_ROWS)
+    ]:
+        connection.execute(insert(members), rows)
+        total += len(rows)
+    return total
+
+
+class MemberRecords:
+    """Fulfils `processors.interfaces.Members`."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def waiting(self, parent_id: str, first: int, count: int) -> Sequence[Member]:
+        """Return the members at positions first .. first + count - 1 that have no final state yet."""
+        c = members.c
+        query = (
+            select(c.position, c.arguments)
+            .where(c.task_id == parent_id, c.position.between(first, first + count - 1), c.state == WAITING)
+            .order_by(c.position)
+        )
+        return [Member(*row) for row in self.database.read(lambda connection: connection.execute(query).all())]
+
+    def close(self, parent_id: str, position: int, state: str, outcome: Mapping[str, Any]) -> None:
+        """Store a member's final state and outcome, unless it has one."""
+        statement = (
+            update(members)
+            .where(members.c.task_id == parent_id, members.c.position == position, members.c.state == WAITING)
+            .values(state=state, outcome=dict(outcome), closed_at=Now())
+        )
+        self.database.write(lambda c: c.execute(statement))
+
+    def tally(self, parent_id: str) -> dict[str, int]:
+        """Return how many members stand in each state."""
+        query = select(members.c.state, func.count()).where(members.c.task_id == parent_id).group_by(members.c.state)
+        return {row[0]: row[1] for row in self.database.read(lambda c: c.execute(query).all())}
+
+    def outcomes(self, parent_id: str, states: Sequence[str], limit: int) -> list[dict[str, Any]]:
+        """Return position, arguments, state and outcome of members in these states, in order."""
+        c = members.c
+        query = (
+            select(c.position, c.arguments, c.state, c.outcome)
+            .where(c.task_id == parent_id, c.state.in_(states))
+            .order_by(c.position)
+            .limit(limit)
+        )
+        return [dict(row) for row in self.database.read(lambda connection: connection.execute(query).mappings().all())]

@@ -1,0 +1,29 @@
+"""What Alembic runs: on the connection it is handed, or on the database of the settings for its own command."""
+
+from alembic import context
+from sqlalchemy import Connection
+
+from records.chords import chords
+from records.columns import metadata
+from records.deliveries import deliveries
+from records.identity import identity
+from records.leadership import leadership
+from records.members import members
+from records.task_records import task_records
+from records.workers import workers
+
+TABLES = (chords, deliveries, identity, leadership, members, task_records, workers)
+
+
+def run(connection: Connection) -> None:
+    """Bring the schema to the wanted revision in one transaction."""
+    context.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
+    with context.begin_transaction():
+        context.run_migrations()
+    connection.commit()
+
+
+given = context.config.attributes.get("connection")
+if given is None:
+    raise SystemExit("Run `csai db upgrade`: it knows the database of the settings and takes the lock.")
+run(given)

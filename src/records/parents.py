@@ -1,0 +1,79 @@
+"""Parents: records that no worker holds; the rows of their members move them."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, exists, select, update
+
+from processors.errors import SubmitUnknown
+from records.database import CommitUnknown, Database
+from records.members import insert_members
+from records.task_moves import FINAL_VALUES, Failure, ended
+from records.task_records import (
+    Draft,
+    TaskRecord,
+    TaskRecords,
+    TaskState,
+    columns,
+    insert_drafts,
+    task_records,
+    to_record,
+)
+
+
+class Parents:
+    """Opens parents with all their rows in one transaction, and ends them when all their tasks are final."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def open(self, parent: Draft, members: Iterable[Mapping[str, Any]], tasks: Iterable[Draft]) -> None:
+        """Write the parent, its members and its tasks, durably: all of it or nothing.
+
+        Raises:
+            ServiceUnavailable: nothing was written.
+            SubmitUnknown: it is not known whether it was written.
+        """
+
+        def work(connection: Connection) -> None:
+            insert_drafts(connection, [parent])
+            insert_members(connection, parent.id, members)
+            insert_drafts(connection, list(tasks))
+
+        try:
+            self.database.write(work)
+        except CommitUnknown as error:
+            if TaskRecords(self.database).read(parent.id) is None:
+                raise SubmitUnknown(
+                    f"It is not known whether task {parent.id} was recorded: {error}", parent.id
+                ) from error
+
+    def done(self, limit: int = 100) -> list[TaskRecord]:
+        """Return parents that are not final and have no task left that is not."""
+        child = task_records.alias("child")
+        unfinished = exists().where(child.c.parent_id == columns.id, child.c.state.not_in(FINAL_VALUES))
+        query = select(task_records).where(columns.is_parent, columns.state == TaskState.PROGRESS.value, ~unfinished)
+        found = self.database.read(lambda c: c.execute(query.limit(limit)).mappings().all())
+        return [to_record(row) for row in found]
+
+    def is_done(self, parent_id: str) -> bool:
+        """Tell whether no task of this parent is left that is not final."""
+        query = select(columns.id).where(columns.parent_id == parent_id, columns.state.not_in(FINAL_VALUES)).limit(1)
+        return self.database.read(lambda c: c.execute(query).first()) is None
+
+    def report(self, parent_id: str, percent: float, text: str) -> None:
+        """Note how far a parent is; may be dropped under load."""
+        statement = self._open(parent_id).values(progress=percent, progress_text=text)
+        self.database.write_later(lambda c: c.execute(statement))
+
+    def end(self, parent_id: str, result: Any, failure: Failure | None) -> bool:
+        """End a parent; False where it had ended before."""
+        state = TaskState.FAILURE if failure else TaskState.SUCCESS
+        values = ended(state, failure) | {"result": result, "progress": 100.0}
+        statement = self._open(parent_id).values(values).returning(columns.id)
+        return self.database.write(lambda c: c.execute(statement).first() is not None, durable=False)
+
+    def _open(self, parent_id: str) -> Any:
+        return update(task_records).where(
+            columns.id == parent_id, columns.is_parent, columns.state == TaskState.PROGRESS.value
+        )

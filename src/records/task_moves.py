@@ -1,0 +1,370 @@
+"""How a record moves: each move is one guarded statement, so that no late or second writer can undo another's."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, update
+
+from records.columns import Now
+from records.database import Database
+from records.deliveries import deliveries
+from records.members import members
+from records.task_records import FINAL, RUNNING, WAITING, TaskRecord, TaskState, columns, task_records, to_record
+from records.workers import RENEW_SECONDS, alive, workers
+
+QUARANTINE_AFTER = 3
+"""Runs that ended with the death of their worker before a task is not started again."""
+
+WAITING_VALUES = [state.value for state in WAITING]
+RUNNING_VALUES = [state.value for state in RUNNING]
+FINAL_VALUES = [state.value for state in FINAL]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A run that has begun: `run` is the fence of every later write."""
+
+    run: int
+    attempt: int
+    created_at: datetime
+    due_at: datetime
+    started_at: datetime
+    parent_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a task failed, as it is stored."""
+
+    error: str
+    error_type: str
+    traceback: str | None = None
+    fingerprint: str | None = None
+
+
+def _not_final() -> ColumnElement[bool]:
+    return columns.state.not_in(FINAL_VALUES)
+
+
+def _relayable(categories: Sequence[str] | None) -> ColumnElement[bool]:
+    condition = and_(columns.relay_at <= Now(), columns.state.in_(WAITING_VALUES))
+    return and_(condition, columns.category.in_(categories)) if categories else condition
+
+
+def _worker_dead() -> ColumnElement[bool]:
+    """Tell in SQL whether a running record's process is gone; a parent has none and is never dead."""
+    own = workers.alias("own_worker")
+    lives = exists().where(own.c.id == columns.worker_id, alive(own))
+    return and_(columns.state.in_(RUNNING_VALUES), columns.is_parent.is_(False), ~lives)
+
+
+def ended(state: TaskState, failure: Failure | None = None) -> dict[str, Any]:
+    """Return the values of a final state."""
+    values: dict[str, Any] = {
+        "state": state.value,
+        "finished_at": Now(),
+        "relay_at": None,
+        "worker_id": None,
+        "deadline_at": None,
+    }
+    if failure:
+        values |= {
+            "error": failure.error,
+            "error_type": failure.error_type,
+            "error_fingerprint": failure.fingerprint,
+            "traceback": failure.traceback,
+        }
+    return values
+
+
+class TaskMoves:
+    """Changes the state of records. A record only moves forward: `run` fences every write of a run."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def start(
+        self, task_id: str, attempt: int, worker_id: str, worker: str, time_limit: float | None
+    ) -> Started | None:
+        """Begin a run, if the record waits (or its worker is dead), is due, and expects this attempt.
+
+        Args:
+            task_id: the record.
+            attempt: the attempt that the message was published for.
+            worker_id: the row of the working process.
+            worker: its name, for people.
+            time_limit: seconds after which the run is killed; None for no limit.
+
+        Returns:
+            The run, or None: the caller acknowledges the message and walks away.
+        """
+        statement = (
+            update(task_records)
+            .where(
+                columns.id == task_id,
+                columns.attempt == attempt,
+                columns.due_at <= Now(),
+                or_(columns.expires_at.is_(None), columns.expires_at > Now()),
+                or_(columns.state.in_(WAITING_VALUES), _worker_dead()),
+            )
+            .values(
+                state=TaskState.STARTED.value,
+                run=columns.run + 1,
+                worker_id=worker_id,
+                worker=worker,
+                started_at=Now(),
+                deadline_at=None if time_limit is None else Now(time_limit),
+                relay_at=None,
+                progress=0.0,
+                progress_text=None,
+            )
+            .returning(
+                columns.run, columns.attempt, columns.created_at, columns.due_at, columns.started_at, columns.parent_id
+            )
+        )
+        row = self.database.write(lambda c: c.execute(statement).first(), durable=False)
+        return Started(*row) if row else None
+
+    def report(self, task_id: str, run: int, percent: float, text: str) -> None:
+        """Note how far a run is; may be dropped under load."""
+        statement = self._of_run(task_id, run).values(
+            state=TaskState.PROGRESS.value, progress=percent, progress_text=text
+        )
+        self.database.write_later(lambda c: c.execute(statement))
+
+    def succeed(self, task_id: str, run: int, result: Any) -> bool:
+        """End a run in success; False when the run is no longer the record's."""
+        values = ended(TaskState.SUCCESS) | {"result": result, "progress": 100.0, "error": None, "error_type": None}
+        return self._moved(self._of_run(task_id, run).values(values))
+
+    def fail(self, task_id: str, run: int, failure: Failure, result: Any = None) -> bool:
+        """End a run, and the task, in failure; `result` where nothing was done but there is something to show."""
+        return self._moved(self._of_run(task_id, run).values(ended(TaskState.FAILURE, failure) | {"result": result}))
+
+    def try_again(self, task_id: str, run: int, delay: float, failure: Failure) -> bool:
+        """End a run that failed for now: the next attempt is due after `delay` seconds."""
+        return self._moved(
+            self._of_run(task_id, run).values(
+                state=TaskState.RETRY.value,
+                attempt=columns.attempt + 1,
+                due_at=Now(delay),
+                relay_at=Now(delay),
+                worker_id=None,
+                deadline_at=None,
+                error=failure.error,
+                error_type=failure.error_type,
+                error_fingerprint=failure.fingerprint,
+                traceback=failure.traceback,
+            )
+        )
+
+    def give_back(self, task_id: str, run: int) -> bool:
+        """Return a run that a shutdown interrupted: it waits again at once, and the attempt is not counted."""
+        return self._moved(self._of_run(task_id, run).values(**_returned()))
+
+    def revoke(self, task_id: str) -> bool:
+        """Cancel what is not final, and all tasks of it where it is a parent; False where nothing was left to do."""
+        return bool(self.revoke_many([task_id]))
+
+    def revoke_many(self, task_ids: Sequence[str]) -> list[str]:
+        """Cancel these and the tasks of the parents among them; returns the ids given that were cancelled."""
+
+        def work(connection: Connection) -> list[str]:
+            cancelled: list[str] = []
+            for start in range(0, len(task_ids), 500):
+                some = list(task_ids[start : start + 500])
+                own = _revocation(columns.id.in_(some)).returning(columns.id)
+                cancelled += connection.execute(own).scalars().all()
+                connection.execute(_revocation(columns.parent_id.in_(some)))
+            return cancelled
+
+        return self.database.write(work)
+
+    def revoke_waiting(self, queue: str) -> list[str]:
+        """Cancel what waits in this queue for publishing, a worker, a limit or a retry; not what is due later."""
+        waits = and_(columns.state.in_(WAITING_VALUES), or_(columns.due_at <= Now(), columns.state == "RETRY"))
+        statement = _revocation(and_(columns.queue == queue, waits)).returning(columns.id)
+        return list(self.database.write(lambda c: c.execute(statement).scalars().all()))
+
+    def revoke_all(self) -> list[str]:
+        """Cancel all that runs and waits."""
+        statement = _revocation(_not_final()).returning(columns.id)
+        return list(self.database.write(lambda c: c.execute(statement).scalars().all()))
+
+    def runs_of(self, worker_id: str) -> dict[str, int]:
+        """Return the runs (task id to run) that the records say this working process has."""
+        query = select(columns.id, columns.run).where(columns.worker_id == worker_id, columns.state.in_(RUNNING_VALUES))
+        return {row.id: row.run for row in self.database.read(lambda c: c.execute(query).all())}
+
+    def due(self, limit: int, categories: Sequence[str] | None = None) -> list[TaskRecord]:
+        """Return what the relay has to publish now, the longest due first."""
+        query = select(task_records).where(_relayable(categories)).order_by(columns.relay_at).limit(limit)
+        return [to_record(row) for row in self.database.read(lambda c: c.execute(query).mappings().all())]
+
+    def published(self, records: Sequence[tuple[str, int, int]]) -> None:
+        """Note that these (id, attempt, run) were published; those that moved on meanwhile are left alone."""
+
+        def work(connection: Connection) -> None:
+            for task_id, attempt, run in records:
+                connection.execute(
+                    update(task_records)
+                    .where(
+                        columns.id == task_id,
+                        columns.attempt == attempt,
+                        columns.run == run,
+                        columns.state.in_(WAITING_VALUES),
+                    )
+                    .values(published_at=Now(), relay_at=None)
+                )
+
+        self.database.write_later(work)
+
+    def expire(self) -> list[str]:
+        """Cancel what waited past its expiry."""
+        overdue = and_(columns.state.in_(WAITING_VALUES), columns.expires_at <= Now())
+        failure = Failure("The task expired before it could start.", "Expired")
+        statement = update(task_records).where(overdue).values(ended(TaskState.REVOKED, failure)).returning(columns.id)
+        return list(self.database.write(lambda c: c.execute(statement).scalars().all(), durable=False))
+
+    def reap(self) -> tuple[list[str], list[str]]:
+        """Take back the runs of dead workers.
+
+        A run that had reached its hard time limit when its worker was last seen fails; one that killed its worker for
+        the third time is quarantined; the rest waits again, due at once, its attempt not counted.
+
+        Returns:
+            The ids that wait again, and the ids that failed.
+        """
+        orphans = (
+            select(
+                columns.id,
+                columns.run,
+                columns.lost_runs,
+                columns.deadline_at,
+                workers.c.seen_at,
+                or_(workers.c.stopped_at.is_(None), workers.c.lost).label("lost"),
+            )
+            .select_from(task_records.outerjoin(workers, workers.c.id == columns.worker_id))
+            .where(_worker_dead())
+            .limit(1_000)
+        )
+        rows = self.database.read(lambda c: c.execute(orphans).mappings().all())
+        if not rows:
+            return [], []
+        returned: list[str] = []
+        failed: list[str] = []
+
+        def work(connection: Connection) -> None:
+            for row in rows:
+                still = and_(columns.id == row["id"], columns.run == row["run"], _worker_dead())
+                failure = _verdict(row)
+                values = ended(TaskState.FAILURE, failure) if failure else _returned()
+                values["lost_runs"] = columns.lost_runs + int(row["lost"])
+                moved = update(task_records).where(still).values(values).returning(columns.id)
+                if connection.execute(moved).first():
+                    (failed if failure else returned).append(row["id"])
+
+        self.database.write(work, durable=False)
+        return returned, failed
+
+    def relay_again(self, task_ids: Sequence[str]) -> int:
+        """Let the relay publish these again, where they still wait."""
+        if not task_ids:
+            return 0
+        statement = (
+            update(task_records)
+            .where(columns.id.in_(list(task_ids)), columns.state.in_(WAITING_VALUES), columns.relay_at.is_(None))
+            .values(relay_at=Now())
+            .returning(columns.id)
+        )
+        return len(self.database.write(lambda c: c.execute(statement).scalars().all(), durable=False))
+
+    def unstarted(self, older_than: float, after: str, limit: int) -> list[tuple[str, str]]:
+        """Return (id, queue) of what was published over `older_than` seconds ago and still waits, ids past `after`."""
+        query = (
+            select(columns.id, columns.queue)
+            .where(
+                columns.state.in_(WAITING_VALUES),
+                columns.relay_at.is_(None),
+                columns.published_at <= Now(-older_than),
+                columns.id > after,
+            )
+            .order_by(columns.id)
+            .limit(limit)
+        )
+        return [(row.id, row.queue) for row in self.database.read(lambda c: c.execute(query).all())]
+
+    def linked_retry(self, task_id: str, new_id: str) -> bool:
+        """Note in a failed record that it was submitted again; False where somebody else did so first."""
+        statement = (
+            update(task_records)
+            .where(columns.id == task_id, columns.state == TaskState.FAILURE.value, columns.retried_as.is_(None))
+            .values(retried_as=new_id)
+            .returning(columns.id)
+        )
+        return self._moved(statement)
+
+    def final_before(self, hours: float, limit: int) -> list[str]:
+        """Return ids of final records that finished more than `hours` ago, the oldest first."""
+        query = (
+            select(columns.id)
+            .where(columns.state.in_(FINAL_VALUES), columns.finished_at < Now(-hours * 3600))
+            .order_by(columns.finished_at)
+            .limit(limit)
+        )
+        return list(self.database.read(lambda c: c.execute(query).scalars().all()))
+
+    def remove(self, task_ids: Sequence[str]) -> int:
+        """Remove final records for good, with what belongs to them."""
+
+        def work(connection: Connection) -> int:
+            gone = delete(task_records).where(columns.id.in_(list(task_ids)), columns.state.in_(FINAL_VALUES))
+            ids = list(connection.execute(gone.returning(columns.id)).scalars().all())
+            for table in (deliveries, members):
+                connection.execute(delete(table).where(table.c.task_id.in_(ids)))
+            return len(ids)
+
+        return self.database.write(work)
+
+    def waiting_count(self, categories: Sequence[str] | None = None) -> int:
+        """Return how many records wait for the relay now."""
+        query = select(func.count()).select_from(task_records).where(_relayable(categories))
+        return self.database.read(lambda c: c.execute(query).scalar_one())
+
+    def _of_run(self, task_id: str, run: int) -> Any:
+        return update(task_records).where(columns.id == task_id, columns.run == run, columns.state.in_(RUNNING_VALUES))
+
+    def _moved(self, statement: Any) -> bool:
+        return self.database.write(
+            lambda c: c.execute(statement.returning(columns.id)).first() is not None, durable=False
+        )
+
+
+def _revocation(condition: ColumnElement[bool]) -> Any:
+    return update(task_records).where(_not_final(), condition).values(ended(TaskState.REVOKED))
+
+
+def _returned() -> dict[str, Any]:
+    return {
+        "state": TaskState.PENDING.value,
+        "relay_at": Now(),
+        "worker_id": None,
+        "deadline_at": None,
+        "progress": 0.0,
+        "progress_text": None,
+    }
+
+
+def _verdict(row: Mapping[Any, Any]) -> Failure | None:
+    """Decide what becomes of a run whose worker died; None lets it wait again."""
+    seen, deadline = row["seen_at"], row["deadline_at"]
+    if deadline is not None and seen is not None and seen + timedelta(seconds=RENEW_SECONDS + 0.5) >= deadline:
+        return Failure("The task ran longer than its hard time limit and was killed.", "TimeLimitExceeded")
+    if row["lost"] and row["lost_runs"] + 1 >= QUARANTINE_AFTER:
+        return Failure(
+            f"The task was quarantined: {QUARANTINE_AFTER} of its runs ended with the death of their worker.",
+            "Quarantined",
+        )
+    return None

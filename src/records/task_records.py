@@ -1,0 +1,383 @@
+"""One row per task: what it is, where it stands, what came of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Connection,
+    Float,
+    Index,
+    Integer,
+    RowMapping,
+    String,
+    Table,
+    Text,
+    and_,
+    func,
+    or_,
+    select,
+)
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from processors.errors import SubmitUnknown
+from records.columns import Instant, Json, Now, metadata
+from records.database import CommitUnknown, Database
+
+SUBMITTER_SECONDS = 4
+"""How long the relay leaves a fresh record to its submitter, who publishes it by itself."""
+
+INSERT_ROWS = 1_000
+
+
+class TaskState(StrEnum):
+    """Where a task stands, in Celery's own words; `UNKNOWN` is what a stranger's id gets and is never stored."""
+
+    PENDING = "PENDING"
+    STARTED = "STARTED"
+    PROGRESS = "PROGRESS"
+    RETRY = "RETRY"
+    SUCCESS = "SUCCESS"
+    FAILURE = "FAILURE"
+    REVOKED = "REVOKED"
+
+
+WAITING = (TaskState.PENDING, TaskState.RETRY)
+RUNNING = (TaskState.STARTED, TaskState.PROGRESS)
+FINAL = (TaskState.SUCCESS, TaskState.FAILURE, TaskState.REVOKED)
+
+task_records = Table(
+    "task_records",
+    metadata,
+    Column("id", String(255), primary_key=True),
+    Column("name", String(255), nullable=False),
+    Column("category", String(64), nullable=False),
+    Column("queue", String(255), nullable=False),
+    Column("priority", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("due_at", Instant, nullable=False),
+    Column("relay_at", Instant),  # when the relay publishes it; NULL: nothing to publish
+    Column("published_at", Instant),
+    Column("started_at", Instant),
+    Column("deadline_at", Instant),  # the hard time limit of the run that goes on
+    Column("finished_at", Instant),
+    Column("expires_at", Instant),
+    Column("attempt", Integer, nullable=False),
+    Column("run", Integer, nullable=False),
+    Column("lost_runs", Integer, nullable=False),  # runs that ended with the death of their worker
+    Column("worker_id", String(36)),
+    Column("worker", String(255)),
+    Column("progress", Float, nullable=False),
+    Column("progress_text", Text),
+    Column("args", Json, nullable=False),
+    Column("kwargs", Json, nullable=False),
+    Column("message", Json, nullable=False),  # the rest of the Celery message: headers, properties, embed, options
+    Column("result", Json),
+    Column("error", Text),
+    Column("error_type", String(255)),
+    Column("error_fingerprint", String(64)),
+    Column("traceback", Text),
+    Column("is_parent", Boolean, nullable=False),
+    Column("members_total", Integer),
+    Column("parent_id", String(255)),
+    Column("root_id", String(255)),
+    Column("caller_id", String(255)),  # the task that submitted this one
+    Column("group_id", String(255)),
+    Column("retry_of", String(255)),
+    Column("retried_as", String(255)),
+    Column("retry_count", Integer, nullable=False),  # retries by hand along the chain
+    Column("origin", String(255)),
+    Column("tenant", String(255)),
+    Column("tags", Json),
+    Column("idempotency_key", String(255)),
+)
+
+columns = task_records.c
+
+Index("ix_task_records_created_at", columns.created_at, columns.id)
+Index("ix_task_records_state", columns.state, columns.created_at)
+Index("ix_task_records_category", columns.category, columns.created_at)
+Index("ix_task_records_name", columns.name, columns.created_at)
+Index(
+    "ix_task_records_due_at",
+    columns.due_at,
+    sqlite_where=columns.finished_at.is_(None),
+    postgresql_where=columns.finished_at.is_(None),
+)
+Index("ix_task_records_finished_at", columns.finished_at)
+Index(
+    "ix_task_records_relay_at",
+    columns.relay_at,
+    sqlite_where=columns.relay_at.is_not(None),
+    postgresql_where=columns.relay_at.is_not(None),
+)
+Index(
+    "ix_task_records_worker_id",
+    columns.worker_id,
+    sqlite_where=columns.worker_id.is_not(None),
+    postgresql_where=columns.worker_id.is_not(None),
+)
+Index(
+    "ix_task_records_parent_id",
+    columns.parent_id,
+    sqlite_where=columns.parent_id.is_not(None),
+    postgresql_where=columns.parent_id.is_not(None),
+)
+Index(
+    "ix_task_records_group_id",
+    columns.group_id,
+    sqlite_where=columns.group_id.is_not(None),
+    postgresql_where=columns.group_id.is_not(None),
+)
+Index(
+    "ix_task_records_error_fingerprint",
+    columns.error_fingerprint,
+    sqlite_where=columns.error_fingerprint.is_not(None),
+    postgresql_where=columns.error_fingerprint.is_not(None),
+)
+Index(
+    "ux_task_records_idempotency_key",
+    func.coalesce(columns.tenant, ""),
+    columns.idempotency_key,
+    unique=True,
+    sqlite_where=columns.idempotency_key.is_not(None),
+    postgresql_where=columns.idempotency_key.is_not(None),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a submit knows of a task before its record exists.
+
+    Attributes:
+        delay: seconds from now, by the database's clock, until it is due; or
+        due_at: the moment itself.
+        relay_now: leave the publishing to the relay at once, not to the submitter.
+    """
+
+    id: str
+    name: str
+    category: str
+    queue: str
+    kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    args: Sequence[Any] = ()
+    priority: str = "normal"
+    message: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    attempt: int = 0
+    run: int = 0
+    delay: float = 0
+    due_at: datetime | None = None
+    expires_at: datetime | None = None
+    relay_now: bool = False
+    is_parent: bool = False
+    members_total: int | None = None
+    parent_id: str | None = None
+    root_id: str | None = None
+    caller_id: str | None = None
+    group_id: str | None = None
+    retry_of: str | None = None
+    retry_count: int = 0
+    origin: str | None = None
+    tenant: str | None = None
+    tags: Sequence[str] | None = None
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRecord:
+    """A record as it was read."""
+
+    id: str
+    name: str
+    category: str
+    queue: str
+    priority: str
+    state: TaskState
+    created_at: datetime
+    due_at: datetime
+    relay_at: datetime | None
+    published_at: datetime | None
+    started_at: datetime | None
+    deadline_at: datetime | None
+    finished_at: datetime | None
+    expires_at: datetime | None
+    attempt: int
+    run: int
+    lost_runs: int
+    worker_id: str | None
+    worker: str | None
+    progress: float
+    progress_text: str | None
+    args: list[Any]
+    kwargs: dict[str, Any]
+    message: dict[str, Any]
+    result: Any
+    error: str | None
+    error_type: str | None
+    error_fingerprint: str | None
+    traceback: str | None
+    is_parent: bool
+    members_total: int | None
+    parent_id: str | None
+    root_id: str | None
+    caller_id: str | None
+    group_id: str | None
+    retry_of: str | None
+    retried_as: str | None
+    retry_count: int
+    origin: str | None
+    tenant: str | None
+    tags: list[str] | None
+    idempotency_key: str | None
+
+    @property
+    def final(self) -> bool:
+        """Tell whether nothing will change any more."""
+        return self.state in FINAL
+
+
+def to_record(row: RowMapping) -> TaskRecord:
+    """Turn a row into a record."""
+    values: dict[str, Any] = dict(row)
+    values["state"] = TaskState(values["state"])
+    return TaskRecord(**values)
+
+
+def _draft_values(draft: Draft) -> dict[str, Any]:
+    due = draft.due_at if draft.due_at is not None else Now(max(0.0, draft.delay))
+    waits = draft.due_at is not None or draft.delay > 0 or draft.relay_now
+    relay = None if draft.is_parent else (due if waits else Now(SUBMITTER_SECONDS))
+    taken = {name: getattr(draft, name) for name in Draft.__slots__ if name not in {"delay", "due_at", "relay_now"}}
+    return taken | {
+        "state": TaskState.PROGRESS.value if draft.is_parent else TaskState.PENDING.value,
+        "args": list(draft.args),
+        "kwargs": dict(draft.kwargs),
+        "message": dict(draft.message),
+        "tags": None if draft.tags is None else list(draft.tags),
+        "created_at": Now(),
+        "due_at": due,
+        "relay_at": relay,
+        "started_at": Now() if draft.is_parent else None,
+        "lost_runs": 0,
+        "progress": 0.0,
+    }
+
+
+def insert_drafts(connection: Connection, drafts: Sequence[Draft]) -> int:
+    """Insert the records of these drafts inside a caller's transaction; ids that exist are left as they are.
+
+    Returns:
+        How many were new.
+    """
+    insert = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
+    new = 0
+    for draft in drafts:
+        statement = insert(task_records).values(_draft_values(draft)).on_conflict_do_nothing(index_elements=["id"])
+        new += connection.execute(statement.returning(columns.id)).first() is not None
+    return new
+
+
+class TaskRecords:
+    """Opens and reads records; `records.task_moves` changes their state."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def open(self, draft: Draft) -> bool:
+        """Write the record of a task, durably, unless one with this id exists.
+
+        Returns:
+            Whether it was new.
+
+        Raises:
+            ServiceUnavailable: nothing was written.
+            SubmitUnknown: it is not known whether it was written.
+        """
+        try:
+            return bool(self.database.write(lambda connection: insert_drafts(connection, [draft])))
+        except CommitUnknown as error:
+            return self._read_back(draft.id, error)
+
+    def _read_back(self, task_id: str, lost: CommitUnknown) -> bool:
+        try:
+            return self.read(task_id) is not None
+        except Exception as error:
+            raise SubmitUnknown(f"It is not known whether task {task_id} was recorded: {lost}", task_id) from error
+
+    def read(self, task_id: str) -> TaskRecord | None:
+        """Return one record, or None where there is none."""
+        rows = self._select(columns.id == task_id, limit=1)
+        return rows[0] if rows else None
+
+    def read_many(self, task_ids: Sequence[str]) -> list[TaskRecord]:
+        """Return the records of these ids that exist, in no order."""
+        return [
+            r
+            for start in range(0, len(task_ids), 500)
+            for r in self._select(columns.id.in_(task_ids[start : start + 500]))
+        ]
+
+    def active(self, limit: int) -> list[TaskRecord]:
+        """Return what runs, is reserved or waits in a queue, the oldest first."""
+        running = columns.state.in_([s.value for s in RUNNING])
+        waiting = and_(columns.state.in_([s.value for s in WAITING]), columns.due_at <= Now())
+        return self._select(or_(running, waiting), limit=limit)
+
+    def children(self, parent_id: str, limit: int = 1_000) -> list[TaskRecord]:
+        """Return the tasks of a parent, the oldest first."""
+        return self._select(columns.parent_id == parent_id, limit=limit)
+
+    def count_by_state(self) -> dict[str, int]:
+        """Return how many records stand in each state."""
+        query = select(columns.state, func.count()).group_by(columns.state)
+        return self.database.read(lambda c: {row[0]: row[1] for row in c.execute(query)})
+
+    def failed(self, max_age_hours: float, categories: Sequence[str] | None) -> list[TaskRecord]:
+        """Return the tasks that failed within the last hours and were not retried by hand yet, the oldest first."""
+        conditions = [
+            columns.state == TaskState.FAILURE.value,
+            columns.finished_at > Now(-max_age_hours * 3600),
+            columns.retried_as.is_(None),
+            columns.parent_id.is_(None),
+        ]
+        if categories:
+            conditions.append(columns.category.in_(categories))
+        return self._select(and_(*conditions), limit=10_000)
+
+    def queue_figures(self) -> dict[str, dict[str, Any]]:
+        """Return by queue: how many wait for a worker, the age of the oldest in seconds, how many are due later."""
+        ready = and_(columns.state.in_([s.value for s in WAITING]), columns.due_at <= Now())
+        later = and_(columns.state.in_([s.value for s in WAITING]), columns.due_at > Now())
+        running = and_(columns.state.in_([s.value for s in RUNNING]), columns.is_parent.is_(False))
+        query = (
+            select(
+                columns.queue,
+                func.count().filter(ready).label("depth"),
+                func.min(columns.due_at).filter(ready).label("oldest"),
+                func.count().filter(later).label("scheduled"),
+                func.count().filter(running).label("running"),
+                Now().label("now"),
+            )
+            .where(columns.finished_at.is_(None))
+            .group_by(columns.queue)
+        )
+        rows = self.database.read(lambda c: c.execute(query).mappings().all())
+        return {
+            row["queue"]: {
+                "depth": row["depth"],
+                "oldest_age_seconds": round((row["now"] - row["oldest"]).total_seconds(), 3) if row["oldest"] else None,
+                "scheduled": row["scheduled"],
+                "running": row["running"],
+            }
+            for row in rows
+        }
+
+    def _select(self, condition: Any, limit: int | None = None) -> list[TaskRecord]:
+        query = select(task_records).where(condition).order_by(columns.created_at, columns.id).limit(limit)
+        return [to_record(row) for row in self.database.read(lambda c: c.execute(query).mappings().all())]

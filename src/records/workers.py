@@ -1,0 +1,119 @@
+"""The rows of working processes: who lives, who is dead, by the database's clock."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ColumnElement,
+    FromClause,
+    Index,
+    Integer,
+    String,
+    Table,
+    and_,
+    delete,
+    insert,
+    select,
+    update,
+)
+
+from records.columns import Instant, Now, metadata
+from records.database import Database
+
+RENEW_SECONDS = 2
+DEAD_SECONDS = 8
+KEEP_SECONDS = 24 * 3600
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("name", String(255), nullable=False),  # Celery's node name
+    Column("host", String(255), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("parent_pid", Integer, nullable=False),  # the worker whose child it is
+    Column("started_at", Instant, nullable=False),
+    Column("seen_at", Instant, nullable=False),
+    Column("stopped_at", Instant),
+    Column("lost", Boolean, nullable=False),  # it fell silent instead of saying goodbye
+)
+
+Index("ix_workers_stopped_at", workers.c.stopped_at, workers.c.seen_at)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """A working process as it was read."""
+
+    id: str
+    name: str
+    host: str
+    pid: int
+    parent_pid: int
+    started_at: datetime
+    seen_at: datetime
+    stopped_at: datetime | None
+    lost: bool
+
+
+def alive(table: FromClause = workers) -> ColumnElement[bool]:
+    """Tell in SQL whether a row of `workers` (or of an alias of it) is that of a living process."""
+    return and_(table.c.stopped_at.is_(None), table.c.seen_at > Now(-DEAD_SECONDS))
+
+
+class Workers:
+    """Keeps the rows of working processes."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def start(self, worker_id: str, name: str, host: str, pid: int, parent_pid: int) -> None:
+        """Announce a working process, before it claims anything."""
+        values = {"id": worker_id, "name": name, "host": host, "pid": pid, "parent_pid": parent_pid, "lost": False}
+        statement = insert(workers).values(**values, started_at=Now(), seen_at=Now())
+        self.database.write(lambda c: c.execute(statement), durable=False)
+
+    def renew(self, worker_id: str) -> bool:
+        """Say that the process lives; False when it had been declared dead and must take a new id."""
+        statement = (
+            update(workers)
+            .where(workers.c.id == worker_id, workers.c.stopped_at.is_(None))
+            .values(seen_at=Now())
+            .returning(workers.c.id)
+        )
+        return self.database.write(lambda c: c.execute(statement).first() is not None, durable=False)
+
+    def stop(self, worker_id: str) -> None:
+        """Say goodbye: what it left is taken back at once."""
+        statement = update(workers).where(workers.c.id == worker_id, workers.c.stopped_at.is_(None))
+        self.database.write(lambda c: c.execute(statement.values(stopped_at=Now())), durable=False)
+
+    def stop_children(self, host: str, parent_pid: int) -> None:
+        """Say goodbye for all children of a worker that has ended its pool."""
+        statement = update(workers).where(
+            workers.c.host == host, workers.c.parent_pid == parent_pid, workers.c.stopped_at.is_(None)
+        )
+        self.database.write(lambda c: c.execute(statement.values(stopped_at=Now())), durable=False)
+
+    def bury(self) -> list[str]:
+        """Declare dead who has been silent too long; returns their ids."""
+        statement = (
+            update(workers)
+            .where(workers.c.stopped_at.is_(None), workers.c.seen_at <= Now(-DEAD_SECONDS))
+            .values(stopped_at=Now(), lost=True)
+            .returning(workers.c.id)
+        )
+        return list(self.database.write(lambda c: c.execute(statement).scalars().all(), durable=False))
+
+    def living(self) -> Sequence[WorkerRow]:
+        """Return the processes that live."""
+        query = select(workers).where(alive()).order_by(workers.c.name, workers.c.pid)
+        return [WorkerRow(**dict(row)) for row in self.database.read(lambda c: c.execute(query).mappings().all())]
+
+    def prune(self) -> int:
+        """Remove the rows of processes that ended over a day ago."""
+        statement = delete(workers).where(workers.c.stopped_at < Now(-KEEP_SECONDS)).returning(workers.c.id)
+        return len(self.database.write(lambda c: c.execute(statement).scalars().all(), durable=False))

@@ -1,0 +1,119 @@
+"""The Celery application: queues, limits, routes, and where its messages and results go."""
+
+import pkgutil
+from pathlib import Path
+from typing import Any, cast
+
+from celery import Celery
+from kombu import Connection, Exchange, Queue
+
+from broker.location import resolve
+from config.settings import settings
+from services.celery_schedule import schedule
+
+QUEUES = ("default", "high_priority", "low_priority", "email", "file_processing", "ai_processing", "twilio_calls")
+PRIORITIES = {"high": 0, "normal": 3, "low": 6}
+"""Redis serves the smallest number first."""
+
+VISIBILITY_SECONDS = 7 * 24 * 3600
+TASKS_FOLDER = Path(__file__).parent / "celery_tasks"
+TASK_MODULES = [
+    f"services.celery_tasks.{module.name}"
+    for module in pkgutil.iter_modules([str(TASKS_FOLDER)])
+    if module.name != "base"
+]
+
+
+class ServiceApp(Celery):
+    """Celery, with the broker resolved at every connect and due times kept in records instead of workers."""
+
+    def connection_for_read(self, url: str | None = None, **options: Any) -> Connection:
+        """Connect to where the broker is now, to consume."""
+        return super().connection_for_read(url or resolve(settings).url, **options)
+
+    def connection_for_write(self, url: str | None = None, **options: Any) -> Connection:
+        """Connect to where the broker is now, to publish; nothing here waits longer than the publish time-out."""
+        limits = {
+            "socket_timeout": settings.publish_timeout,
+            "socket_connect_timeout": settings.publish_timeout,
+            "max_retries": 0,
+        }
+        options["transport_options"] = TRANSPORT_OPTIONS | limits | (options.get("transport_options") or {})
+        options.setdefault("connect_timeout", settings.publish_timeout)
+        return super().connection_for_write(url or resolve(settings).url, **options)
+
+    def send_task(self, name: str, *args: Any, **options: Any) -> Any:
+        """Send a task by name; a delay, a due time or an expiry goes into its record, never into a worker's memory."""
+        due = {key: options.pop(key, None) for key in ("countdown", "eta", "expires")}
+        if any(value is not None for value in due.values()):
+            options["timing"] = due
+        return super().send_task(name, *args, **options)
+
+
+TRANSPORT_OPTIONS: dict[str, Any] = {
+    "global_keyprefix": settings.redis_key_prefix,
+    "priority_steps": sorted({*PRIORITIES.values(), 9}),
+    "visibility_timeout": VISIBILITY_SECONDS,
+    "socket_connect_timeout": 5,
+    "socket_timeout": 10,
+    "socket_keepalive": True,
+    "health_check_interval": 10,
+}
+
+_exchange = Exchange("csai", type="direct")
+
+celery_app = ServiceApp(
+    "csai",
+    amqp="services.submission:RecordingAMQP",
+    backend="services.record_backend:RecordBackend",
+    task_cls="services.celery_tasks.base:RecordedTask",
+    include=[*TASK_MODULES, "services.worker_steps"],
+)
+
+celery_app.conf.update(
+    broker_url=resolve(settings).url,
+    broker_transport_options=TRANSPORT_OPTIONS,
+    broker_connection_timeout=5,
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    broker_pool_acquire_timeout=5,
+    accept_content=["json"],
+    result_accept_content=["json"],
+    task_serializer="json",
+    result_serializer="json",
+    task_queues=[Queue(name, _exchange, routing_key=name) for name in QUEUES],
+    task_create_missing_queues=False,
+    task_default_queue="default",
+    task_default_priority=PRIORITIES["normal"],
+    task_acks_late=True,
+    task_reject_on_worker_lost=True,
+    task_acks_on_failure=True,
+    task_acks_on_timeout=True,
+    task_track_started=False,
+    task_send_sent_event=settings.celery_send_events,
+    task_time_limit=settings.celery_task_time_limit,
+    task_soft_time_limit=settings.celery_task_soft_time_limit,
+    worker_send_task_events=settings.celery_send_events,
+    worker_concurrency=settings.celery_worker_concurrency,
+    worker_max_tasks_per_child=settings.celery_worker_max_tasks_per_child,
+    worker_max_memory_per_child=settings.celery_worker_max_memory_per_child,
+    worker_prefetch_multiplier=1,
+    worker_soft_shutdown_timeout=settings.soft_shutdown_timeout,
+    worker_enable_soft_shutdown_on_idle=True,
+    worker_cancel_long_running_tasks_on_connection_loss=False,
+    worker_hijack_root_logger=False,
+    worker_redirect_stdouts=False,
+    beat_schedule=schedule(settings),
+    beat_schedule_filename=str(settings.run_dir / "beat-schedule"),
+    beat_max_loop_interval=5,
+    timezone="UTC",
+    enable_utc=True,
+)
+
+
+def is_recorded(name: str) -> bool:
+    """Tell whether tasks of this name get a record: all but Celery's own and those that say `record = False`."""
+    if name.startswith("celery."):
+        return False
+    task = cast("Any", celery_app)._tasks.get(name)  # noqa: SLF001 - `tasks` would load every task module here
+    return bool(getattr(task, "record", True))

@@ -1,0 +1,274 @@
+"""The facade: everything a caller needs, by name."""
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from processors.bulk_emails import SendBulkEmails
+from processors.cleanup import CleanupOldFiles, CleanupOldLogs, CleanupOldTasks
+from processors.emails import SendEmail
+from processors.errors import InvalidArgument, TaskCancelled, TaskFailed, TaskTimeout, UnknownQueue, UnknownTask
+from processors.results import Request
+from processors.scheduling import ProcessPendingTasks, RetryFailedTasks
+from records.task_records import TaskRecord, TaskState
+from services import steering
+from services.bulk import submit_bulk_emails
+from services.celery_app import PRIORITIES, QUEUES, celery_app
+from services.status import active_task, status_of, unknown_status
+from services.submission import MAX_ARGUMENT_BYTES
+from services.wiring import parts
+
+FirstPollSeconds = 0.05
+LongestPollSeconds = 1.0
+
+Model = TypeVar("Model", bound=Request)
+
+
+class CeleryService:
+    """Submits work and tells what became of it.
+
+    Every submitting method returns the task's id at once, and raises:
+        InvalidArgument: an argument is bad (a `ValueError`); nothing was queued or recorded.
+        ServiceUnavailable: the record could not be written; nothing was queued.
+        SubmitUnknown: it is not known whether the record was written; `.task_id` tells which.
+
+    `queue` overrides the route; `priority` (`low`, `normal`, `high`) orders tasks inside their queue.
+    """
+
+    # --- E-mail -------------------------------------------------------------------------------------------------
+
+    def send_email(
+        self,
+        to_email: str | list[str],
+        subject: str,
+        body: str,
+        from_email: str | None = None,
+        cc: list[str] | None = None,
+        bcc: list[str] | None = None,
+        priority: str = "normal",
+        queue: str = "email",
+    ) -> str:
+        """Send one mail to at most 1 000 recipients; an HTML body gets a text part beside it."""
+        request = _checked(
+            SendEmail, to_email=to_email, subject=subject, body=body, from_email=from_email, cc=cc, bcc=bcc
+        )
+        return _submit("email.send_email", request, queue, priority)
+
+    def send_bulk_emails(
+        self,
+        emails: Sequence[Mapping[str, Any]],
+        batch_size: int = 50,
+        delay_between_batches: float = 1.0,
+        queue: str = "email",
+        *,
+        priority: str = "normal",
+    ) -> str:
+        """Send many mails, in batches that start `delay_between_batches` seconds apart; at most 1 000 000."""
+        request = _checked(SendBulkEmails, batch_size=batch_size, delay_between_batches=delay_between_batches)
+        return submit_bulk_emails(emails, request, _queue(queue), _priority(priority))
+
+    # --- Monitoring ---------------------------------------------------------------------------------------------
+
+    def health_check(self, queue: str = "default", *, priority: str = "normal") -> str:
+        """Check database, broker, disk and workers."""
+        return _submit("monitoring.health_check", Request(), queue, priority)
+
+    def get_system_stats(self, queue: str = "default", *, priority: str = "normal") -> str:
+        """Measure the worker's machine: processor, memory, disk, load."""
+        return _submit("monitoring.get_system_stats", Request(), queue, priority)
+
+    def get_queue_stats(self, queue: str = "default", *, priority: str = "normal") -> str:
+        """Count what waits and runs in each queue."""
+        return _submit("monitoring.get_queue_stats", Request(), queue, priority)
+
+    def get_worker_stats(self) -> dict[str, Any]:
+        """Ask the workers, at once: `active`, `registered`, `stats`, `revoked`, each by worker name."""
+        return steering.worker_stats()
+
+    # --- Clean-up -----------------------------------------------------------------------------------------------
+
+    def cleanup_old_tasks(self, max_age_hours: float = 24, queue: str = "default", *, priority: str = "normal") -> str:
+        """Remove the records of tasks that ended more than `max_age_hours` ago, with their artefacts."""
+        return _submit(
+            "cleanup.cleanup_old_tasks", _checked(CleanupOldTasks, max_age_hours=max_age_hours), queue, priority
+        )
+
+    def cleanup_old_files(
+        self,
+        directory: str,
+        max_age_hours: float = 168,
+        dry_run: bool = False,
+        queue: str = "default",
+        *,
+        priority: str = "normal",
+    ) -> str:
+        """Remove files older than `max_age_hours` below a directory that lies under CLEANUP_ROOTS."""
+        request = _checked(CleanupOldFiles, directory=directory, max_age_hours=max_age_hours, dry_run=dry_run)
+        return _submit("cleanup.cleanup_old_files", request, queue, priority)
+
+    def cleanup_old_logs(
+        self,
+        log_directory: str = "logs",
+        max_age_hours: float = 168,
+        queue: str = "default",
+        *,
+        priority: str = "normal",
+    ) -> str:
+        """Remove logs older than `max_age_hours`; `logs` means LOG_DIR."""
+        request = _checked(CleanupOldLogs, log_directory=log_directory, max_age_hours=max_age_hours)
+        return _submit("cleanup.cleanup_old_logs", request, queue, priority)
+
+    # --- Scheduling ---------------------------------------------------------------------------------------------
+
+    def process_pending_tasks(
+        self,
+        max_tasks: int = 100,
+        task_types: list[str] | None = None,
+        queue: str = "default",
+        *,
+        priority: str = "normal",
+    ) -> str:
+        """Publish what is due and was not published, and what a broker has lost."""
+        request = _checked(ProcessPendingTasks, max_tasks=max_tasks, task_types=task_types)
+        return _submit("scheduling.process_pending_tasks", request, queue, priority)
+
+    def retry_failed_tasks(
+        self,
+        max_retries: int = 3,
+        max_age_hours: float = 24,
+        task_types: list[str] | None = None,
+        queue: str = "default",
+        *,
+        priority: str = "normal",
+    ) -> str:
+        """Submit tasks that failed within `max_age_hours` again, as new tasks."""
+        request = _checked(
+            RetryFailedTasks, max_retries=max_retries, max_age_hours=max_age_hours, task_types=task_types
+        )
+        return _submit("scheduling.retry_failed_tasks", request, queue, priority)
+
+    # --- Tasks --------------------------------------------------------------------------------------------------
+
+    def get_task_status(self, task_id: str) -> dict[str, Any]:
+        """Tell where a task stands, at once; an id that was never submitted has the status `UNKNOWN`."""
+        record = parts().tasks.read(_task_id(task_id))
+        return status_of(record) if record else unknown_status(task_id)
+
+    def get_task_result(self, task_id: str, timeout: float = 30) -> Any:
+        """Return a task's result, waiting for it at most `timeout` seconds; 0 looks once.
+
+        Raises:
+            TaskTimeout: there is none yet.
+            TaskFailed: the task failed.
+            TaskCancelled: it was cancelled.
+            UnknownTask: no task has this id.
+        """
+        deadline = time.monotonic() + _timeout(timeout)
+        pause = FirstPollSeconds
+        while True:
+            record = parts().tasks.read(_task_id(task_id))
+            if record is None:
+                raise UnknownTask(f"No task has the id {task_id!r}: it was never submitted, or its record was removed.")
+            if record.final:
+                return _result(record)
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TaskTimeout(f"Task {task_id} has no result after {timeout} s; it is {record.state} and goes on.")
+            time.sleep(min(pause, left))
+            pause = min(LongestPollSeconds, pause * 1.5)
+
+    def cancel_task(self, task_id: str) -> bool:
+        """Cancel a task, for good; True only where something was still to be done and now will not be."""
+        return steering.cancel(_task_id(task_id))
+
+    def purge_queue(self, queue_name: str) -> int:
+        """Empty one queue: its messages, and its records that wait for publishing, a limit or a retry.
+
+        Returns:
+            How many tasks were cancelled by it.
+        """
+        return steering.purge(_queue(queue_name))
+
+    def get_active_tasks(self) -> list[dict[str, Any]]:
+        """List what runs, is reserved or waits in a queue, the oldest first."""
+        return [active_task(record) for record in parts().tasks.active(limit=10_000)]
+
+    def kill_all_tasks(self) -> dict[str, Any]:
+        """Cancel all that runs and waits; schedules stay."""
+        return steering.kill_all()
+
+
+def _checked(model: type[Model], **arguments: Any) -> Model:
+    """Build the request, or raise one sentence that names the argument, what was given and what is accepted."""
+    try:
+        return model.model_validate(arguments)
+    except ValidationError as error:
+        raise InvalidArgument(_sentence(error)) from error
+
+
+def _sentence(error: ValidationError) -> str:
+    return "; ".join(_problems(error))
+
+
+def _problems(error: ValidationError) -> Iterable[str]:
+    for problem in error.errors(include_url=False, include_context=False):
+        place = ".".join(str(part) for part in problem["loc"]) or "arguments"
+        message = problem["msg"].removeprefix("Value error, ")
+        given = "" if place in {"password", "body"} else f"; got {_short(problem['input'])}"
+        yield f"{place}: {message}{given if 'got ' not in message else ''}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:100]}…"  # noqa: PLR2004 - characters of one line
+
+
+def _submit(name: str, request: Request, queue: str, priority: str) -> str:
+    arguments = request.model_dump(mode="json")
+    size = len(json.dumps(arguments))
+    if size > MAX_ARGUMENT_BYTES:
+        raise InvalidArgument(
+            f"The arguments have {size} bytes, at most {MAX_ARGUMENT_BYTES} are accepted; pass files by path."
+        )
+    options = {"queue": _queue(queue), "priority": PRIORITIES[_priority(priority)]}
+    return str(celery_app.send_task(name, kwargs=arguments, record={"origin": "facade"}, **options).id)
+
+
+def _queue(queue: str) -> str:
+    if queue not in QUEUES:
+        raise UnknownQueue(f"queue: no queue is named {queue!r}; the queues are {', '.join(QUEUES)}.")
+    return queue
+
+
+def _priority(priority: str) -> str:
+    if priority not in PRIORITIES:
+        raise InvalidArgument(f"priority: must be low, normal or high; got {priority!r}.")
+    return priority
+
+
+def _task_id(task_id: Any) -> str:
+    if not isinstance(task_id, str) or not task_id or len(task_id) > 255 or "\0" in task_id:  # noqa: PLR2004 - the column's width
+        raise InvalidArgument(f"task_id: must be the text that a submit returned, got {_short(task_id)}.")
+    return task_id
+
+
+def _timeout(timeout: Any) -> float:
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 <= timeout < 10**9:
+        raise InvalidArgument(f"timeout: must be seconds, 0 or more; got {timeout!r}.")
+    return float(timeout)
+
+
+def _result(record: TaskRecord) -> Any:
+    if record.state is TaskState.SUCCESS:
+        return record.result
+    if record.state is TaskState.REVOKED:
+        raise TaskCancelled(f"Task {record.id} was cancelled.")
+    raise TaskFailed(
+        record.error or "The task failed.", status_of(record)["info"], record.error_type or "", record.traceback
+    )
+
+
+celery_service = CeleryService()

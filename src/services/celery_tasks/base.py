@@ -1,0 +1,115 @@
+"""The base of every task: a doorway whose runs are recorded, retried, reported and fenced."""
+
+from collections.abc import Callable
+from typing import Any, NoReturn, cast
+
+from celery import Task
+from celery.worker.strategy import default as default_strategy
+
+from processors.errors import PermanentError, TransientError
+from processors.results import Request
+from services.celery_app import celery_app
+from services.parent_tasks import parent_moved
+from services.task_run import TaskRun
+from services.wiring import Parts, parts
+
+
+class RecordedTask(cast("Any", Task)):
+    """Celery's task, with a record behind every run.
+
+    Attributes:
+        record: False for a task that needs no record.
+        takes: the request model that the message's keyword arguments are checked against, and the body gets.
+        category: one of the categories; by default the first word of the name.
+    """
+
+    abstract = True
+    record = True
+    takes: type[Request] | None = None
+    category: str | None = None
+    max_retries: int | None = None
+    typing = False
+    Strategy = "services.celery_tasks.base:strategy"
+
+    @property
+    def parts(self) -> Parts:
+        """What the work needs from outside: records, adapters, engines."""
+        return parts()
+
+    @property
+    def current(self) -> TaskRun:
+        """The run that goes on."""
+        return cast("TaskRun", self.request.run)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the task; in a worker through its record, elsewhere directly."""
+        if self.request.called_directly or not self.record:
+            return self._body(*args, **kwargs)
+        run = TaskRun(self, args, kwargs)
+        self.request.run = run
+        return run.execute()
+
+    def run_checked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call the body with its request, checked; or with the message's own arguments where it takes no request."""
+        if self.takes is None:
+            return self._body(*args, **kwargs)
+        return self._body(self.takes.model_validate(kwargs))
+
+    def _body(self, *args: Any, **kwargs: Any) -> Any:
+        return cast("Any", self).run(*args, **kwargs)
+
+    def report(self, percent: float, text: str) -> None:
+        """Tell how far the task is; raises `Cancelled` once it was cancelled."""
+        self.current.report(percent, text)
+
+    def retry(self, *_: Any, exc: Exception | None = None, countdown: float | None = None, **__: Any) -> Any:
+        """Try again by the record: a new due time, never a message that waits in a worker."""
+        raise TransientError(str(exc or "The task asked to be tried again."), retry_after=countdown) from exc
+
+    def parent_moved(self, parent_id: str) -> None:
+        """Look whether a parent is done, after one of its tasks ended."""
+        parent_moved(parent_id)
+
+
+class ParentTask(RecordedTask):
+    """A record without a body: the rows of its members move it, and `conclude` adds them up.
+
+    Attributes:
+        listed_states: states of members that `conclude` gets one by one.
+        conclude: makes the result from `tally`, `failures`, `seconds` and `bulk_id`.
+    """
+
+    abstract = True
+    listed_states: tuple[str, ...] = ()
+    conclude: Callable[..., Any]
+
+    def run(self, *_: Any, **__: Any) -> NoReturn:
+        """Refuse a message: a parent's items belong into rows."""
+        raise PermanentError(
+            f"{self.name} has no message: submit it through celery_service, which keeps its items in rows."
+        )
+
+
+def recorded_task(name: str, takes: type[Request], **policy: Any) -> Callable[[Callable[..., Any]], RecordedTask]:
+    """Declare a task whose body gets itself and its checked request: the doorway to one processor.
+
+    Args:
+        name: the stable name, `category.verb`.
+        takes: the request model.
+        policy: the category's queue, category and limits.
+    """
+    return cast("Any", celery_app).task(name=name, takes=takes, bind=True, **policy)
+
+
+def strategy(task: RecordedTask, app: Any, consumer: Any) -> Callable[..., Any]:
+    """Take the due time out of a stranger's message, so that it waits in its record and not in this worker."""
+    handle = default_strategy(task, app, consumer)
+    if not task.record:
+        return handle
+
+    def handle_message(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any, **options: Any) -> Any:
+        if message.headers.get("eta"):
+            message.headers["due"], message.headers["eta"] = message.headers["eta"], None
+        return handle(message, body, ack, reject, callbacks, **options)
+
+    return handle_message

@@ -1,0 +1,47 @@
+"""E-mail: one mail, and bulks as parents with small tasks."""
+
+from typing import Any
+
+from processors import bulk_emails, emails
+from processors.bulk_emails import LISTED_STATES, SendBatch
+from processors.emails import EmailSent, Post, SendEmail
+from services.celery_app import celery_app
+from services.celery_tasks.base import ParentTask, RecordedTask, recorded_task
+
+POLICY = {"queue": "email", "category": "email"}
+
+
+@recorded_task("email.send_email", SendEmail, **POLICY)
+def send_email(task: RecordedTask, request: SendEmail) -> EmailSent:
+    """Send one mail."""
+    return emails.deliver(request, post(task, task.current.id), task.report)
+
+
+@recorded_task("email.send_batch", SendBatch, **POLICY)
+def send_batch(task: RecordedTask, request: SendBatch) -> dict[str, Any]:
+    """Send a part of a bulk."""
+    return dict(bulk_emails.deliver_batch(request, task.parts.members, post(task, request.bulk_id), task.report))
+
+
+class SendBulkEmailsParent(ParentTask):
+    """A bulk: moved by the rows of its mails."""
+
+    name = "email.send_bulk_emails"
+    category = "email"
+    listed_states = LISTED_STATES
+    conclude = staticmethod(bulk_emails.conclude_bulk)
+
+
+celery_app.register_task(SendBulkEmailsParent())
+
+
+def post(task: RecordedTask, mail_of: str) -> Post:
+    """Return what a delivery needs; the mails of a bulk are the bulk's, whichever task sends them."""
+    return Post(
+        mailer=task.parts.mailer,
+        deliveries=task.parts.deliveries,
+        task_id=mail_of,
+        created_at=task.current.created_at,
+        sender=task.parts.email_from,
+        last_attempt=task.current.last_attempt(),
+    )

@@ -1,0 +1,155 @@
+"""The leader: publishes what is due, takes back what dead workers left, and finds what a broker has lost.
+
+One process leads over all machines (a lease in the database); others stand by. It is a process of its own, because a
+thread would be copied into the children that a worker forks.
+"""
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+from uuid import uuid4
+
+import structlog
+
+from broker.allegiance import generation
+from broker.away import AWAY_ERRORS
+from config.log_setup import configure
+from config.settings import settings
+from processors.errors import ServiceUnavailable, WorkError
+from processors.redaction import redact
+from services.celery_app import celery_app
+from services.failures import follow_failure
+from services.parent_tasks import conclude
+from services.relay import reconcile, relay
+from services.wiring import parts
+
+logger = structlog.get_logger()
+
+TICK_SECONDS = 0.2
+LEASE_SECONDS = 1.0
+REAP_SECONDS = 1.0
+GENERATION_SECONDS = 1.0
+RECONCILE_SECONDS = 300.0
+RECONCILE_AGE_SECONDS = 60.0
+PRUNE_SECONDS = 600.0
+BATCH = 500
+
+
+class Leader:
+    """Leads while it holds the lease; every duty has its own beat."""
+
+    def __init__(self) -> None:
+        self.holder = str(uuid4())
+        self.term: int | None = None
+        self.stopping = threading.Event()
+        self._generation: str | None = None
+        self._next: dict[str, float] = {}
+
+    def run(self, *, if_absent: bool = False) -> None:
+        """Lead, or stand by, until stopped.
+
+        Args:
+            if_absent: end instead of standing by where another one leads.
+        """
+        parent = os.getppid()
+        while not self.stopping.wait(TICK_SECONDS) and os.getppid() == parent:
+            try:
+                self._each("lease", LEASE_SECONDS, self._take_lease)
+                if self.term is not None:
+                    self.tick()
+                elif if_absent:
+                    return
+            except ServiceUnavailable as error:
+                self.term = None
+                logger.warning("database_away", error=str(error))
+                self.stopping.wait(LEASE_SECONDS)
+        if self.term is not None:
+            parts().leadership.give_up(self.holder)
+
+    def tick(self) -> None:
+        """Do what is due of a leader's duties."""
+        self._relay()
+        self._each("reap", REAP_SECONDS, self._reap)
+        self._each("generation", GENERATION_SECONDS, self._watch_broker)
+        self._each("reconcile", RECONCILE_SECONDS, lambda: self._reconcile(RECONCILE_AGE_SECONDS))
+        self._each("prune", PRUNE_SECONDS, _prune)
+
+    def _each(self, duty: str, seconds: float, do: Callable[[], object]) -> None:
+        now = time.monotonic()
+        if now >= self._next.get(duty, 0.0):
+            self._next[duty] = now + seconds
+            do()
+
+    def _take_lease(self) -> None:
+        term = parts().leadership.take(self.holder, socket.gethostname(), os.getpid())
+        if term is not None and self.term is None:
+            logger.info("leading", term=term)
+        self.term = term
+
+    def _relay(self) -> None:
+        while relay(BATCH) == BATCH:
+            self._each("lease", LEASE_SECONDS, self._take_lease)
+            if self.term is None:
+                return
+
+    def _reap(self) -> None:
+        service = parts()
+        for worker_id in service.workers.bury():
+            logger.warning("worker_dead", worker_id=worker_id)
+        returned, failed = service.moves.reap()
+        if returned:
+            logger.warning("runs_taken_back", count=len(returned), task_ids=returned[:20])
+        for task_id in [*failed, *service.moves.expire()]:
+            follow_failure(task_id)
+        for record in service.parents.done():
+            conclude(record)
+
+    def _watch_broker(self) -> None:
+        """Publish again what a broker that was started anew may have lost."""
+        try:
+            with celery_app.connection_for_write() as connection:
+                connection.ensure_connection(max_retries=1, interval_start=0, timeout=1)
+                found = generation(connection, parts().database_id)
+        except AWAY_ERRORS as error:
+            logger.warning("broker_away", error=str(error))
+            return
+        if found != self._generation:
+            logger.info("broker_found", generation=found)
+            self._generation = found
+            self._reconcile(0.0)
+
+    def _reconcile(self, older_than: float) -> None:
+        count = reconcile(older_than)
+        if count:
+            logger.warning("published_again", count=count)
+
+
+def _prune() -> None:
+    parts().workers.prune()
+    parts().chords.prune()
+
+
+def main() -> None:
+    """Run the leader as a process: `python -m services.leader [--if-absent]`."""
+    configure("leader", settings.log_level, redact=redact)
+    celery_app.loader.import_default_modules()
+    leader = Leader()
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        leader.stopping.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    try:
+        leader.run(if_absent="--if-absent" in sys.argv)
+    except WorkError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

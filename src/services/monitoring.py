@@ -1,0 +1,89 @@
+"""What health checks and figures are made of, for tasks, web and command line alike."""
+
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version as installed_version
+from typing import Any
+
+from broker.allegiance import generation
+from broker.location import check_reachable, resolve
+from broker.waiting_messages import consumers
+from config.settings import settings
+from processors.errors import ServiceUnavailable
+from processors.health import QueueFigures, QueueStatistics, total
+from records.database import ping
+from services.celery_app import QUEUES, celery_app
+from services.wiring import Parts
+
+LOW_DISK_BYTES = 1 * 1024**3
+
+
+def version() -> str:
+    """Return the service's version."""
+    return installed_version("csai-background-service")
+
+
+def probes(parts: Parts) -> dict[str, Callable[[], str]]:
+    """Return the probes of a health check, by name."""
+    return {
+        "database": lambda: ping(parts.database),
+        "broker": partial(_broker, parts),
+        "leader": lambda: _leader(parts),
+        "workers": lambda: _workers(parts),
+        "disk": lambda: _disk(parts),
+    }
+
+
+def queue_statistics(parts: Parts) -> QueueStatistics:
+    """Return each queue's figures from the records; sums over all priorities."""
+    found = parts.tasks.queue_figures()
+    with celery_app.connection_for_write() as connection:
+        listening = consumers(connection, QUEUES)
+    names = (*QUEUES, *sorted(set(found) - set(QUEUES)))
+    queues = {name: _figures(name, found.get(name, {}), listening.get(name, 0)) for name in names}
+    return QueueStatistics(queues=queues, totals=total(queues))
+
+
+def _figures(name: str, found: dict[str, Any], listening: int) -> QueueFigures:
+    limits = {
+        "high_priority": settings.limit_high_priority,
+        "ai_processing": settings.limit_ai_processing,
+        "file_processing": settings.limit_file_processing,
+    }
+    return QueueFigures(
+        depth=found.get("depth", 0),
+        oldest_age_seconds=found.get("oldest_age_seconds"),
+        unacknowledged=found.get("running", 0),
+        scheduled=found.get("scheduled", 0),
+        consumers=listening,
+        limit=limits.get(name, settings.limit_default),
+    )
+
+
+def _broker(parts: Parts) -> str:
+    location = resolve(settings)
+    check_reachable(location, timeout=1)
+    with celery_app.connection_for_write() as connection:
+        generation(connection, parts.database_id)
+    return location.shown
+
+
+def _leader(parts: Parts) -> str:
+    leader = parts.leadership.current()
+    if leader is None:
+        raise ServiceUnavailable("no leader: due tasks and retries wait until a worker or beat starts one")
+    return f"process {leader.pid} on {leader.host}, term {leader.term}"
+
+
+def _workers(parts: Parts) -> str:
+    living = parts.workers.living()
+    if not living:
+        raise ServiceUnavailable("no worker has taken a task yet, or none lives: start one")
+    return f"{len(living)} working processes"
+
+
+def _disk(parts: Parts) -> str:
+    free = parts.host.free_bytes()
+    if free < LOW_DISK_BYTES:
+        raise ServiceUnavailable(f"only {free // 1024**2} MB are free on the disk of DATA_DIR")
+    return f"{free // 1024**2} MB free"

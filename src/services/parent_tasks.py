@@ -1,0 +1,43 @@
+"""Parents: ended when all their tasks are, with what their members' rows add up to."""
+
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import structlog
+
+from records.members import WAITING
+from records.task_moves import Failure
+from records.task_records import TaskRecord
+from services.celery_app import celery_app
+from services.wiring import parts
+
+logger = structlog.get_logger()
+
+LISTED = 1_000
+
+
+def parent_moved(parent_id: str) -> None:
+    """Note how far a parent is, after one of its tasks ended, and end it where that was the last."""
+    service = parts()
+    if service.parents.is_done(parent_id):
+        record = service.tasks.read(parent_id)
+        if record is not None and not record.final:
+            conclude(record)
+        return
+    tally = service.members.tally(parent_id)
+    total = sum(tally.values()) or 1
+    done = total - tally.get(WAITING, 0)
+    service.parents.report(parent_id, 100 * done / total, f"{done} of {total} done")
+
+
+def conclude(record: TaskRecord) -> None:
+    """End a parent whose tasks are all final."""
+    service = parts()
+    kind = cast("Any", celery_app.tasks[record.name])
+    tally = service.members.tally(record.id)
+    listed = service.members.outcomes(record.id, list(kind.listed_states), LISTED)
+    seconds = (datetime.now(UTC) - record.created_at).total_seconds()
+    result = kind.conclude(tally=tally, failures=listed, seconds=seconds, bulk_id=record.id)
+    why = result.failure()
+    service.parents.end(record.id, result.as_json(), Failure(why, "WorkFailed") if why else None)
+    logger.info("parent_ended", task_id=record.id, task=record.name, state="FAILURE" if why else "SUCCESS", **tally)

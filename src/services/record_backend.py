@@ -1,0 +1,155 @@
+"""Celery's result backend over records: `AsyncResult` works for every recorded id, and a result is stored once."""
+
+import json
+from typing import Any, cast
+
+import structlog
+from celery import states
+from celery.backends.base import Backend, SyncBackendMixin
+from celery.canvas import maybe_signature
+from celery.exceptions import ChordError
+from celery.result import GroupResult, result_from_tuple
+
+from records.chords import Part
+from records.task_records import TaskRecord
+from services.wiring import parts
+
+logger = structlog.get_logger()
+
+
+class RecordBackend(cast("Any", Backend), cast("Any", SyncBackendMixin)):
+    """Reads states and results from records; counts the parts of chords in the database."""
+
+    supports_autoexpire = True
+    persistent = True
+    supports_native_join = False
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.url = "records"
+
+    def as_uri(self, include_password: bool = True) -> str:  # noqa: ARG002, FBT001, FBT002 - Celery's signature
+        """Return where results are kept, for the worker's banner."""
+        return "records://"
+
+    def _store_result(self, *_: Any, **__: Any) -> None:
+        """Do nothing: the base task has written the record before Celery calls this."""
+
+    def store_result(self, task_id: str, result: Any, state: str, *_: Any, **__: Any) -> Any:  # noqa: ARG002
+        """Return the result as it is: the base task has written the record before Celery calls this."""
+        return result
+
+    def _forget(self, task_id: str) -> None:
+        """Refuse to forget: records are removed by clean-up."""
+
+    def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
+        record = parts().tasks.read(task_id)
+        if record is None:
+            return {"status": states.PENDING, "result": None}
+        return self.meta_from_decoded(meta_of(record))
+
+    def wait_for(self, task_id: str, timeout: float | None = None, interval: float = 0.05, **options: Any) -> Any:
+        """Poll the record until it is final."""
+        return super().wait_for(task_id, timeout=timeout, interval=interval, **options)
+
+    def _save_group(self, group_id: str, result: Any) -> Any:
+        parts().chords.save_header(group_id, result.as_tuple())
+        return result
+
+    def save_group(self, group_id: str, result: Any) -> Any:
+        """Keep a group's form, so that it can be restored by its id."""
+        return self._save_group(group_id, result)
+
+    def _restore_group(self, group_id: str) -> dict[str, Any] | None:
+        header = parts().chords.header(group_id)
+        return None if header is None else {"result": result_from_tuple(header, self.app)}
+
+    def restore_group(self, group_id: str, cache: bool = True) -> Any:  # noqa: ARG002, FBT001, FBT002 - Celery's signature
+        """Return a group saved before, or None."""
+        meta = self._restore_group(group_id)
+        return None if meta is None else meta["result"]
+
+    def _delete_group(self, group_id: str) -> None:
+        parts().chords.forget(group_id)
+
+    def delete_group(self, group_id: str) -> None:
+        """Remove a group's form."""
+        self._delete_group(group_id)
+
+    def apply_chord(self, header_result_args: Any, body: Any, **_: Any) -> None:  # noqa: ARG002 - Celery's signature
+        """Keep the form of a header with parts inside parts, which its results are put back into."""
+        header = (
+            GroupResult(*header_result_args, app=self.app)
+            if not isinstance(header_result_args, GroupResult)
+            else header_result_args
+        )
+        if any(isinstance(part, GroupResult) for part in cast("list[Any]", header.results or [])):
+            header.save(backend=self)
+
+    def set_chord_size(self, group_id: str, chord_size: int) -> None:
+        """Note how many parts the header has; Celery says so before it publishes the last one."""
+        parts().chords.set_size(group_id, chord_size)
+
+    def add_to_chord(self, chord_id: str, result: Any) -> None:  # noqa: ARG002 - Celery's signature
+        """Count one part more."""
+        parts().chords.add(chord_id)
+
+    def on_chord_part_return(self, request: Any, state: str, result: Any, **_: Any) -> None:
+        """Keep a part's result, and publish the body when it was the last one; safe to repeat."""
+        if not request.group or not request.id:
+            return
+        part = Part(request.id, state, self._encodable(result, state))
+        if parts().chords.part_returned(request.group, request.group_index, part):
+            self._publish_body(request)
+
+    def _encodable(self, result: Any, state: str) -> Any:
+        encoded = self.encode_result(result, state)
+        return json.loads(json.dumps(encoded, default=str))
+
+    def _publish_body(self, request: Any) -> None:
+        body = maybe_signature(request.chord, app=self.app)
+        try:
+            results = self._joined(request.group)
+        except ChordError as error:
+            logger.warning("chord_failed", group=request.group, error=str(error))
+            self.chord_error_from_stack(body, error)
+        else:
+            cast("Any", body).delay(results)
+        parts().chords.fired(request.group)
+
+    def _joined(self, group_id: str) -> list[Any]:
+        found = parts().chords.parts(group_id)
+        for part in found:
+            if part.state in states.PROPAGATE_STATES:
+                cause = self.exception_to_python(part.result)
+                raise ChordError(f"Dependency {part.part_id} raised {cause!r}") from cause
+        header = self.restore_group(group_id)
+        if header is None:
+            return [part.result for part in found]
+        by_id = {part.part_id: part.result for part in found}
+        return cast("list[Any]", _filled(header, by_id))
+
+
+def meta_of(record: TaskRecord) -> dict[str, Any]:
+    """Return a record in the form in which Celery's backends keep results."""
+    meta: dict[str, Any] = {
+        "task_id": record.id,
+        "status": record.state.value,
+        "result": record.result,
+        "traceback": record.traceback,
+        "children": [],
+        "date_done": record.finished_at.isoformat() if record.finished_at else None,
+    }
+    if record.state in {"FAILURE", "RETRY", "REVOKED"}:
+        kind = "TaskRevokedError" if record.state == "REVOKED" else record.error_type or "Exception"
+        module = "celery.exceptions" if record.state == "REVOKED" else "processors.errors"
+        meta["result"] = {"exc_type": kind, "exc_message": [record.error or ""], "exc_module": module}
+    elif not record.final:
+        meta["result"] = {"progress": record.progress, "status": record.progress_text}
+    return meta
+
+
+def _filled(result: Any, by_id: dict[str, Any]) -> Any:
+    if isinstance(result, GroupResult):
+        return [_filled(part, by_id) for part in cast("list[Any]", result.results)]
+    return by_id.get(result.id)

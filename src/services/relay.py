@@ -1,0 +1,54 @@
+"""Publishing what waits in records: what is due, and what a broker has lost."""
+
+from collections.abc import Sequence
+
+import structlog
+
+from broker.away import AWAY_ERRORS
+from broker.waiting_messages import depths, message_ids
+from services.celery_app import QUEUES, celery_app
+from services.submission import publish
+from services.wiring import parts
+
+logger = structlog.get_logger()
+
+PAGE = 500
+
+
+def relay(limit: int) -> int:
+    """Publish what is due and was not published yet, at most `limit`; returns how many the broker took."""
+    due = parts().moves.due(limit)
+    return publish(list(due)) if due else 0
+
+
+def reconcile(older_than: float) -> int:
+    """Publish again what was published over `older_than` seconds ago, still waits, and is in no queue or claim.
+
+    A second message is harmless: the guarded start lets one in.
+
+    Returns:
+        How many will be published again.
+    """
+    try:
+        with celery_app.connection_for_write() as connection:
+            present = message_ids(connection, QUEUES)
+            empty = (
+                {name for name, depth in depths(connection, QUEUES).items() if depth == 0}
+                if present is None
+                else set[str]()
+            )
+    except AWAY_ERRORS as error:
+        logger.warning("broker_away", error=str(error))
+        return 0
+    count, after = 0, ""
+    while page := parts().moves.unstarted(older_than, after, PAGE):
+        count += parts().moves.relay_again(_missing(page, present, empty))
+        after = page[-1][0]
+    return count
+
+
+def _missing(page: Sequence[tuple[str, str]], present: set[str] | None, empty: set[str]) -> list[str]:
+    """Return the ids whose messages are gone; where they cannot be listed, those of an empty queue."""
+    if present is None:
+        return [task_id for task_id, queue in page if queue in empty]
+    return [task_id for task_id, _ in page if task_id not in present]

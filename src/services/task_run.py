@@ -1,0 +1,298 @@
+"""One run of a recorded task: claim, start, work, finish. The base task's `__call__` is this."""
+
+import hashlib
+import json
+import random
+import re
+import resource
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+from uuid import NAMESPACE_OID, uuid5
+
+import structlog
+from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
+from pydantic import ValidationError
+
+from config.log_setup import bind_task, clear_task
+from config.settings import settings
+from processors.errors import (
+    Cancelled,
+    ConfigurationError,
+    InvalidArgument,
+    PermanentError,
+    ServiceUnavailable,
+    TransientError,
+    WorkFailed,
+)
+from processors.results import Result
+from records.task_moves import Failure, Started
+from records.task_records import Draft, TaskRecord, TaskState
+from services.publisher import ATTEMPT_HEADER
+from services.submission import category_of, kept_message, moment
+from services.wiring import parts
+from services.working_process import RunInHand, working_process
+
+logger = structlog.get_logger()
+
+PERMANENT = (PermanentError, InvalidArgument, ConfigurationError, ValidationError, SoftTimeLimitExceeded)
+DATABASE_PAUSE_SECONDS = 1.0
+REPORT_SECONDS = 0.5
+TRACEBACK_CHARACTERS = 20_000
+
+
+class TaskRun:
+    """The run of one message.
+
+    Args:
+        task: the `RecordedTask`, with Celery's request pushed.
+        args: the message's positional arguments.
+        kwargs: the message's keyword arguments.
+    """
+
+    def __init__(self, task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.task = task
+        self.args = args
+        self.kwargs = kwargs
+        self.id = str(task.request.id)
+        self.hand: RunInHand | None = None
+        self._reported = 0.0
+
+    def execute(self) -> Any:
+        """Run the task if its record lets it; returns its result.
+
+        Raises:
+            Ignore: nothing is to be done; Celery acknowledges the message.
+            Reject: the database is away; the message goes back.
+            Exception: the task's own, once its failure is recorded, so that Celery does what follows it.
+        """
+        self._fix_follower_ids()
+        try:
+            started = self._start()
+        except ServiceUnavailable as error:
+            logger.warning("database_away", task_id=self.id, error=str(error))
+            time.sleep(DATABASE_PAUSE_SECONDS)
+            raise Reject(str(error), requeue=True) from error
+        if started is None:
+            return self._not_started()
+        return self._work(started)
+
+    def report(self, percent: float, text: str) -> None:
+        """Note progress, at most twice a second; raises `Cancelled` once the record is no longer this run's."""
+        if self.hand is None:
+            return
+        if self.hand.lost.is_set():
+            raise Cancelled(f"Task {self.id} was cancelled while it ran.")
+        now = time.monotonic()
+        if now - self._reported >= REPORT_SECONDS or percent >= 100:  # noqa: PLR2004 - per cent
+            self._reported = now
+            parts().moves.report(self.id, self.hand.run, max(0.0, min(100.0, float(percent))), text)
+
+    def _start(self) -> Started | None:
+        request = self.task.request
+        worker = str(request.hostname or "")
+        worker_id = working_process.enter(worker)
+        attempt = getattr(request, ATTEMPT_HEADER, None)
+        hard, _ = request.timelimit or (None, None)
+        limit = hard or self.task.time_limit or settings.celery_task_time_limit
+        started = parts().moves.start(self.id, attempt or 0, worker_id, worker, limit)
+        if started is None and attempt is None and self._record_stranger():
+            started = parts().moves.start(self.id, 0, worker_id, worker, limit)
+        return started
+
+    def _record_stranger(self) -> bool:
+        """Write the record of a task that came past the facade; False where it has one."""
+        request = self.task.request
+        headers = {
+            key: getattr(request, key, None)
+            for key in (
+                "group",
+                "group_index",
+                "root_id",
+                "parent_id",
+                "origin",
+                "ignore_result",
+                "timelimit",
+                "shadow",
+            )
+        }
+        embed = {
+            "callbacks": request.callbacks,
+            "errbacks": request.errbacks,
+            "chain": request.chain,
+            "chord": request.chord,
+        }
+        due = moment(getattr(request, "due", None))
+        draft = Draft(
+            id=self.id,
+            name=self.task.name,
+            category=category_of(self.task.name),
+            queue=(request.delivery_info or dict[str, Any]()).get("routing_key") or "default",
+            args=list(self.args),
+            kwargs=self.kwargs,
+            message=kept_message(headers, embed, self.args, self.kwargs),
+            due_at=due,
+            expires_at=moment(request.expires),
+            root_id=request.root_id,
+            caller_id=request.parent_id,
+            group_id=request.group,
+            origin=request.origin,
+        )
+        return parts().tasks.open(draft)
+
+    def _not_started(self) -> Any:
+        """Do what a delivery does that may not start: repeat what follows the end, or walk away."""
+        record = parts().tasks.read(self.id)
+        if record is not None and record.state is TaskState.SUCCESS and self._is_followed():
+            return record.result
+        if record is not None and record.state is TaskState.FAILURE and self._is_followed():
+            raise PermanentError(record.error or "The task failed.")
+        logger.debug("not_started", task_id=self.id, state=record.state.value if record else "UNKNOWN")
+        raise Ignore
+
+    def _is_followed(self) -> bool:
+        request = self.task.request
+        return bool(request.callbacks or request.errbacks or request.chain or request.chord)
+
+    def _fix_follower_ids(self) -> None:
+        """Give callbacks ids made from this task's, so that repeating them submits nothing twice."""
+        for kind in ("callbacks", "errbacks"):
+            for index, signature in enumerate(getattr(self.task.request, kind) or []):
+                signature.setdefault("options", {}).setdefault(
+                    "task_id", str(uuid5(NAMESPACE_OID, f"{self.id}:{kind}:{index}"))
+                )
+
+    def _work(self, started: Started) -> Any:
+        bind_task(self.id, self.task.name)
+        self.hand = working_process.begin(self.id, started.run)
+        began = time.monotonic()
+        self.attempt = started.attempt
+        self.created_at = started.created_at
+        try:
+            return self._outcome(started)
+        finally:
+            working_process.end(self.hand)
+            self._log(started, time.monotonic() - began)
+            clear_task()
+
+    def _outcome(self, started: Started) -> Any:
+        self.ended = "INTERRUPTED"
+        try:
+            result = self._checked(self.task.run_checked(self.args, self.kwargs))
+        except Cancelled:
+            self.ended = "REVOKED"
+            raise Ignore from None
+        except PERMANENT as error:
+            self._fail(started, error)
+            raise
+        except Exception as error:
+            if started.attempt >= self._max_retries():
+                self._fail(started, error)
+                raise
+            self._try_again(started, error)
+            raise Ignore from error
+        except BaseException:
+            self._persist(lambda: parts().moves.give_back(self.id, started.run))
+            raise
+        if not self._persist(lambda: parts().moves.succeed(self.id, started.run, result)):
+            self._refused(started)
+        self.ended = "SUCCESS"
+        self._tell_parent(started)
+        return result
+
+    def _checked(self, result: Any) -> Any:
+        """Return the result as JSON; a result in which nothing was done is a failure."""
+        if not isinstance(result, Result):
+            return _as_json(result)
+        if why := result.failure():
+            raise WorkFailed(why, result.as_json())
+        return result.as_json()
+
+    def _fail(self, started: Started, error: BaseException) -> None:
+        result = error.result if isinstance(error, WorkFailed) else None
+        failure = failure_of(error)
+        if not self._persist(lambda: parts().moves.fail(self.id, started.run, failure, result)):
+            self._refused(started)
+        self.ended = "FAILURE"
+        self._tell_parent(started)
+
+    def _try_again(self, started: Started, error: Exception) -> None:
+        asked = error.retry_after if isinstance(error, TransientError) else None
+        delay = backoff(started.attempt) if asked is None else asked
+        if not self._persist(lambda: parts().moves.try_again(self.id, started.run, delay, failure_of(error))):
+            self._refused(started)
+        self.ended = "RETRY"
+
+    def _refused(self, started: Started) -> None:
+        """Walk away from a record that another run or a cancellation has taken."""
+        record: TaskRecord | None = parts().tasks.read(self.id)
+        if record is not None and record.run == started.run and record.state in {"SUCCESS", "FAILURE", "RETRY"}:
+            return  # our own write, whose answer was lost
+        self.ended = "FENCED"
+        raise Ignore
+
+    def _persist(self, write: Callable[[], bool]) -> bool:
+        """Write until it is written: what ran goes on to be remembered even while the database is away."""
+        while True:
+            try:
+                return write()
+            except ServiceUnavailable as error:
+                logger.warning("database_away", task_id=self.id, error=str(error))
+                time.sleep(DATABASE_PAUSE_SECONDS)
+
+    def _max_retries(self) -> int:
+        return settings.celery_task_max_retries if self.task.max_retries is None else self.task.max_retries
+
+    def last_attempt(self) -> bool:
+        """Tell whether a failure now would be the task's last."""
+        return self.attempt >= self._max_retries()
+
+    def _tell_parent(self, started: Started) -> None:
+        if started.parent_id:
+            self.task.parent_moved(started.parent_id)
+
+    def _log(self, started: Started, seconds: float) -> None:
+        logger.info(
+            "task_ended",
+            state=self.ended,
+            duration=round(seconds, 3),
+            wait=round((started.started_at - started.due_at).total_seconds(), 3),
+            attempt=started.attempt + 1,
+            run=started.run,
+            memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            // (1024 if sys.platform == "linux" else 1024**2),
+        )
+
+
+def backoff(attempt: int) -> float:
+    """Return the seconds to wait before the next attempt: exponential, at most the maximum, with full jitter."""
+    factor = settings.celery_task_retry_backoff
+    if not factor:
+        return 0.0
+    longest = min(settings.celery_task_retry_max_delay, float(factor) * 2**attempt)
+    return random.uniform(0, longest) if settings.celery_task_retry_jitter else longest  # noqa: S311 - no secret
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Return how an error is stored."""
+    kind = "TimeLimitExceeded" if isinstance(error, SoftTimeLimitExceeded) else type(error).__name__
+    sentence = "The task ran longer than its soft time limit." if kind == "TimeLimitExceeded" else str(error) or kind
+    text = "".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS:]
+    return Failure(sentence, kind, text, fingerprint(kind, sentence, error))
+
+
+def fingerprint(kind: str, sentence: str, error: BaseException) -> str:
+    """Return what equal failures share: the error's type, its sentence without figures and names, the place."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].name}" if frames else ""
+    stable = re.sub(r"'[^']*'|\"[^\"]*\"|\S*[/@]\S*|[0-9a-f]{8,}|\d+", "…", sentence)
+    return hashlib.sha256(f"{kind}|{stable}|{place}".encode()).hexdigest()[:32]
+
+
+def _as_json(result: Any) -> Any:
+    try:
+        return json.loads(json.dumps(result, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise PermanentError(f"A task must return JSON values; got {type(result).__name__}: {error}.") from error

@@ -1,0 +1,127 @@
+"""Settings in; records, adapters and engines out. Made on first use in each process, never at import."""
+
+import os
+import sys
+import tempfile
+from functools import cached_property, lru_cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from config.settings import PROJECT_ROOT, ensure_folders, settings
+from processors.interfaces import FileCleaner, Mailer, ObjectStorage
+from records import schema
+from records.chords import Chords
+from records.database import Database
+from records.deliveries import DeliveryRecords
+from records.identity import database_id
+from records.leadership import Leadership
+from records.members import MemberRecords
+from records.parents import Parents
+from records.task_moves import TaskMoves
+from records.task_records import TaskRecords
+from records.workers import Workers
+from services.publisher import Publisher
+
+
+class Parts:
+    """What every process of the service uses, over one database.
+
+    Adapters are imported on first use: a program that only submits loads no vendor library.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.tasks = TaskRecords(database)
+        self.moves = TaskMoves(database)
+        self.parents = Parents(database)
+        self.members = MemberRecords(database)
+        self.deliveries = DeliveryRecords(database)
+        self.workers = Workers(database)
+        self.chords = Chords(database)
+        self.leadership = Leadership(database)
+
+    @cached_property
+    def database_id(self) -> str:
+        """The record database's own id."""
+        return database_id(self.database)
+
+    @cached_property
+    def publisher(self) -> Publisher:
+        """Publishes records."""
+        return Publisher(self.database_id)
+
+    @cached_property
+    def mailer(self) -> Mailer:
+        """What EMAIL_URL names."""
+        if settings.email_url.startswith("outbox:"):
+            return _adapter("outbox_mailer", "OutboxMailer")(settings.outbox_dir)
+        return _adapter("smtp_mailer", "SmtpMailer")(settings.email_url)
+
+    @property
+    def email_from(self) -> str:
+        """The author of mails that name none."""
+        return settings.email_from
+
+    @cached_property
+    def storage(self) -> ObjectStorage:
+        """Where artefacts are kept."""
+        return _adapter("disk_storage", "DiskStorage")(settings.storage_dir)
+
+    @cached_property
+    def cleaner(self) -> FileCleaner:
+        """Removes old files below the roots that may be cleaned."""
+        return _adapter("disk_cleaner", "DiskCleaner")(cleanup_roots(), protected_paths(), PROJECT_ROOT)
+
+    @cached_property
+    def host(self) -> Any:
+        """The figures of this machine."""
+        return _adapter("host", "Host")(settings.data_dir)
+
+
+@lru_cache(maxsize=1)
+def parts() -> Parts:
+    """Return this process's parts; the first call makes the folders and, where there is none, the schema.
+
+    Raises:
+        ConfigurationError: the schema is of another version, or a folder cannot be written.
+        ServiceUnavailable: the database does not answer.
+    """
+    ensure_folders(settings)
+    database = Database(settings.sqlalchemy_url)
+    schema.prepare(database)
+    return Parts(database)
+
+
+def cleanup_roots() -> list[Path]:
+    """Return the folders below which old files may be removed."""
+    own = [settings.tmp_dir, settings.logs, Path("/tmp"), Path(tempfile.gettempdir())]  # noqa: S108 - a root to clean
+    return list(dict.fromkeys([*own, *settings.cleanup_roots]))
+
+
+def protected_paths() -> list[Path]:
+    """Return what a clean-up must never touch, wherever the roots lie."""
+    kept = [settings.run_dir, settings.storage_dir, settings.outbox_dir, settings.models_dir, settings.redis_dir]
+    url = (
+        Path(Database(settings.sqlalchemy_url).url.database or "")
+        if settings.sqlalchemy_url.startswith("sqlite")
+        else None
+    )
+    return [
+        *kept,
+        *([url, *(url.with_name(url.name + ending) for ending in ("-wal", "-shm"))] if url else []),
+        Path(sys.prefix),
+    ]
+
+
+def _adapter(module: str, name: str) -> Any:
+    return getattr(import_module(f"adapters.{module}"), name)
+
+
+def _fresh_after_fork() -> None:
+    """Let a forked child make its own mailer; the database looks after itself."""
+    if parts.cache_info().currsize:
+        parts().__dict__.pop("mailer", None)
+
+
+os.register_at_fork(after_in_child=_fresh_after_fork)

@@ -1,0 +1,164 @@
+"""What a worker and beat do beside Celery's own: check at the start, keep a leader, log, and say goodbye."""
+
+import atexit
+import os
+import socket
+import subprocess
+import sys
+import threading
+from typing import Any, cast
+
+import structlog
+from celery import bootsteps, signals
+from click import get_current_context
+from click.core import ParameterSource
+
+from broker.allegiance import swear
+from broker.location import check_reachable, resolve
+from config.log_setup import configure
+from config.settings import settings
+from processors.errors import ServiceUnavailable, WorkError
+from processors.redaction import redact
+from services.celery_app import celery_app
+from services.wiring import parts
+from services.working_process import working_process
+
+logger = structlog.get_logger()
+
+LEADER_CHECK_SECONDS = 5.0
+REPORT_SECONDS = 60.0
+
+
+class KeepLeader(cast("Any", bootsteps.StartStopStep)):
+    """Starts a leader, as a process of its own, when none was seen: a lone worker has retries and delays too."""
+
+    requires = ("celery.worker.components:Timer",)
+
+    def __init__(self, worker: Any, **_: Any) -> None:
+        self.timer: Any = None
+        self.keeper = LeaderKeeper()
+        super().__init__(worker)
+
+    def start(self, worker: Any) -> None:
+        """Look every few seconds, from the worker's own timer."""
+        self.timer = worker.timer.call_repeatedly(LEADER_CHECK_SECONDS, self.keeper.check, priority=10)
+
+    def stop(self, worker: Any) -> None:  # noqa: ARG002 - Celery's signature
+        """End the leader that this worker started."""
+        if self.timer is not None:
+            self.timer.cancel()
+        self.keeper.stop()
+
+
+class ReportWorker(cast("Any", bootsteps.StartStopStep)):
+    """One line per worker and minute."""
+
+    requires = ("celery.worker.components:Timer",)
+
+    def __init__(self, worker: Any, **_: Any) -> None:
+        self.timer: Any = None
+        super().__init__(worker)
+
+    def start(self, worker: Any) -> None:
+        """Log every minute, from the worker's own timer."""
+        self.timer = worker.timer.call_repeatedly(REPORT_SECONDS, self.report, (worker,), priority=10)
+
+    def stop(self, worker: Any) -> None:  # noqa: ARG002 - Celery's signature
+        """Log no more."""
+        if self.timer is not None:
+            self.timer.cancel()
+
+    def report(self, worker: Any) -> None:
+        """Log how much this worker has done and does."""
+        state = worker.state
+        done = sum(state.total_count.values())
+        logger.info("worker_report", worker=worker.hostname, done=done, running=len(state.active_requests))
+
+
+class LeaderKeeper:
+    """Starts a leader process when none leads, and ends it with its own process."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def check(self) -> None:
+        """Start a leader where none was seen; what the database holds decides."""
+        if self._process is not None and self._process.poll() is None:
+            return
+        try:
+            leader = parts().leadership.current()
+        except ServiceUnavailable as error:
+            logger.warning("leader_unknown", error=str(error))
+            return
+        finally:
+            parts().database.close()
+        if leader is None:
+            logger.info("leader_missing", starting=True)
+            command = [sys.executable, "-m", "services.leader", "--if-absent"]
+            self._process = subprocess.Popen(command)  # noqa: S603 - a fixed command
+
+    def stop(self) -> None:
+        """End the leader that was started here."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            self._process.wait(10)
+
+
+def _check_start(**_: Any) -> None:
+    """Refuse to start, with one line, where the broker, the database or the two together are not right."""
+    try:
+        location = resolve(settings)
+        check_reachable(location, timeout=5)
+        with celery_app.connection_for_write() as connection:
+            swear(connection, parts().database_id)
+        parts().database.close()
+    except WorkError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(1)
+
+
+def _configure_logs(loglevel: Any = None, **_: Any) -> None:
+    context = get_current_context(silent=True)
+    given = context is not None and context.get_parameter_source("loglevel") is ParameterSource.COMMANDLINE
+    command = context.info_name if context is not None else None
+    configure(command or "worker", loglevel if given else settings.log_level, redact=redact)
+
+
+def _leave_child(**_: Any) -> None:
+    working_process.leave()
+
+
+def _leave_worker(sender: Any = None, **_: Any) -> None:  # noqa: ARG001 - Celery's signature
+    working_process.leave()
+    try:
+        parts().workers.stop_children(socket.gethostname(), os.getpid())
+    except ServiceUnavailable as error:
+        logger.warning("goodbye_unsaid", error=str(error))
+    finally:
+        parts().database.close()
+
+
+def _keep_leader_beside_beat(**_: Any) -> None:
+    """Look for a leader from a thread: beat never forks."""
+    keeper = LeaderKeeper()
+    stopping = threading.Event()
+
+    def keep() -> None:
+        while not stopping.wait(LEADER_CHECK_SECONDS):
+            keeper.check()
+
+    def stop() -> None:
+        stopping.set()
+        keeper.stop()
+
+    threading.Thread(target=keep, name="leader-keeper", daemon=True).start()
+    atexit.register(stop)
+
+
+cast("Any", celery_app.steps)["worker"].update({KeepLeader, ReportWorker})
+signals.setup_logging.connect(_configure_logs, weak=False)
+signals.celeryd_init.connect(_check_start, weak=False)
+signals.beat_init.connect(_check_start, weak=False)
+signals.beat_init.connect(_keep_leader_beside_beat, weak=False)
+signals.worker_process_shutdown.connect(_leave_child, weak=False)
+signals.worker_shutdown.connect(_leave_worker, weak=False)

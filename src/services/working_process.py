@@ -1,0 +1,119 @@
+"""This process as a worker: its row, its heartbeat, and the runs it has in hand."""
+
+import os
+import socket
+import threading
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import structlog
+
+from processors.errors import ServiceUnavailable
+from records.workers import RENEW_SECONDS
+from services.wiring import parts
+
+logger = structlog.get_logger()
+
+
+@dataclass
+class RunInHand:
+    """One run that this process works on; `lost` is set once the record is no longer its own."""
+
+    task_id: str
+    run: int
+    lost: threading.Event = field(default_factory=threading.Event)
+
+
+class WorkingProcess:
+    """Keeps this process's row alive from a thread that no task blocks, and compares its runs with the records'."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._forget()
+
+    def enter(self, name: str) -> str:
+        """Return this process's worker id; announces it, before its first claim, in each process anew.
+
+        Args:
+            name: Celery's node name.
+        """
+        with self._lock:
+            if self._pid != os.getpid():
+                self._forget()
+            if self._id is None:
+                self._name = name
+                self._announce()
+                self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+                self._thread.start()
+            return self._id or ""
+
+    def begin(self, task_id: str, run: int) -> RunInHand:
+        """Take a run in hand."""
+        hand = RunInHand(task_id, run)
+        self._runs[task_id] = hand
+        return hand
+
+    def end(self, hand: RunInHand) -> None:
+        """Put a run down."""
+        if self._runs.get(hand.task_id) is hand:
+            del self._runs[hand.task_id]
+
+    def leave(self) -> None:
+        """Say goodbye: what is still in hand is taken back by the leader at once."""
+        self._stopping.set()
+        if self._id is not None and self._pid == os.getpid():
+            try:
+                parts().workers.stop(self._id)
+            except ServiceUnavailable as error:
+                logger.warning("goodbye_unsaid", worker=self._name, error=str(error))
+        self._id = None
+
+    def _forget(self) -> None:
+        self._pid = os.getpid()
+        self._id: str | None = None
+        self._name = ""
+        self._runs: dict[str, RunInHand] = {}
+        self._strays: dict[str, int] = {}
+        self._stopping = threading.Event()
+
+    def _announce(self) -> None:
+        fresh = str(uuid4())
+        parts().workers.start(fresh, self._name, socket.gethostname(), os.getpid(), os.getppid())
+        self._id = fresh
+
+    def _beat(self) -> None:
+        stopping = self._stopping
+        while not stopping.wait(RENEW_SECONDS):
+            try:
+                self._renew()
+            except ServiceUnavailable as error:
+                logger.warning("heartbeat_failed", worker=self._name, error=str(error))
+
+    def _renew(self) -> None:
+        worker_id = self._id
+        if worker_id is None:
+            return
+        hands = list(self._runs.values())
+        if not parts().workers.renew(worker_id):
+            logger.warning("declared_dead", worker=self._name)
+            for hand in hands:
+                hand.lost.set()
+            self._announce()
+            return
+        recorded = parts().moves.runs_of(worker_id)
+        for hand in hands:
+            if recorded.get(hand.task_id) != hand.run:
+                hand.lost.set()
+        self._give_back_strays(recorded)
+
+    def _give_back_strays(self, recorded: dict[str, int]) -> None:
+        """Return runs that only the records know of: the answer to their start was lost."""
+        strays = {task_id: run for task_id, run in recorded.items() if task_id not in self._runs}
+        for task_id, run in strays.items():
+            if self._strays.get(task_id) == run:
+                logger.warning("stray_run_given_back", task_id=task_id, run=run)
+                parts().moves.give_back(task_id, run)
+        self._strays = strays
+
+
+working_process = WorkingProcess()

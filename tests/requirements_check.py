@@ -18,6 +18,6 @@ def needs(name: str) -> str:
     """Return the path of the program, or skip the test (fail it where services are required)."""
     if path := program(name):
         return path
-    if os.environ.get("REQUIRE_SERVICES") == "1":  # noqa: TID251 - the tests' own switch
+    if os.environ.get("REQUIRE_SERVICES") == "1":
         pytest.fail(f"the program {name} is required here and not installed")
     pytest.skip(f"needs the program {name}")

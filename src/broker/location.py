@@ -29,7 +29,7 @@ class BrokerLocation:
     @property
     def shown(self) -> str:
         """The URL with its password masked."""
-        return shown("broker", self.url)
+        return shown("celery_broker_url", self.url)
 
 
 def resolve(settings: Settings) -> BrokerLocation:

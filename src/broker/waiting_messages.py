@@ -1,4 +1,4 @@
-"""What lies in the broker's queues and claims: task ids, depths, and taking everything out of one queue."""
+"""What lies in the broker's queues: task ids, depths, and taking everything out of one queue."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -12,12 +12,11 @@ PAGE = 1_000
 
 
 def message_ids(connection: Connection, queues: Sequence[str]) -> set[str] | None:
-    """Return the ids of the tasks whose messages lie in these queues or are claimed; None where it cannot be known."""
+    """Return the ids of the tasks whose messages lie in these queues; None where it cannot be known."""
     broker = redis_broker(connection)
     if broker is None:
         return None
-    found = {task_id for name in queues for task_id in _queued_ids(broker, name)}
-    return found | set(_claimed_ids(broker))
+    return {task_id for name in queues for task_id in _queued_ids(broker, name)}
 
 
 def depths(connection: Connection, queues: Sequence[str]) -> dict[str, int]:
@@ -59,11 +58,6 @@ def _queued_ids(broker: RedisBroker, queue: str) -> Iterator[str]:
         while page := broker.client.lrange(key, start, start + PAGE - 1):
             yield from filter(None, (_task_id(json.loads(raw)) for raw in page))
             start += PAGE
-
-
-def _claimed_ids(broker: RedisBroker) -> Iterator[str]:
-    for _, raw in broker.client.hscan_iter(broker.key("unacked"), count=PAGE):
-        yield from filter(None, [_task_id(json.loads(raw)[0])])
 
 
 def _task_id(message: dict[str, Any]) -> str | None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, NoDecode, SettingsConfigDict
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 ENV_FILE = PROJECT_ROOT / ".env"
@@ -21,10 +21,20 @@ SECRET_FIELDS = ("twilio_auth_token", "openai_api_key")
 BROKER_SCHEMES = ("redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps", "pyamqp")
 DATABASE_SCHEMES = ("sqlite", "postgres", "postgresql", "postgresql+psycopg")
 EMAIL_SCHEMES = ("outbox", "smtp", "smtps")
+WEB_SCHEMES = ("http", "https")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LIMIT_PATTERN = re.compile(r"none|[1-9]\d*/[smh]")
+IN_PASSWORDS = "in a password / @ : ; # ? are written as %2F %40 %3A %3B %23 %3F"
+MASK = "***"
 
-Port = Annotated[int, Field(ge=1, le=65535)]
+
+def _port(value: int) -> int:
+    if not 1 <= value <= 65535:  # noqa: PLR2004 - RFC 9293: a port is 16 bits; 0 would be any
+        raise ValueError("must be a port from 1 to 65535")
+    return value
+
+
+Port = Annotated[int, AfterValidator(_port)]
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Folders = Annotated[list[Path], NoDecode]
@@ -43,10 +53,12 @@ class Settings(BaseSettings):
 
     # Celery
     celery_broker_url: str = Field(
-        default="redis://localhost:6379/0", description="The broker; unset: the embedded Redis."
+        default="redis://localhost:6379/0", repr=False, description="The broker; unset: the embedded Redis."
     )
     celery_result_backend: str = Field(
-        default="redis://localhost:6379/0", description="Accepted for compatibility; results are kept in the records."
+        default="redis://localhost:6379/0",
+        repr=False,
+        description="Accepted for compatibility; results are kept in the records.",
     )
     celery_worker_concurrency: Positive = Field(default=4, description="Processes of one worker.")
     celery_worker_max_tasks_per_child: Positive = Field(default=1000, description="Tasks before a process is replaced.")
@@ -134,13 +146,15 @@ class Settings(BaseSettings):
     twilio_account_sid: str | None = Field(default=None, description="Twilio's account.")
     twilio_auth_token: str | None = Field(default=None, repr=False, description="Twilio's token.")
     twilio_phone_number: str | None = Field(default=None, description="The number that calls.")
-    webhook_base_url: str = Field(default="http://localhost:8001", description="Where Twilio reaches this service.")
+    webhook_base_url: str = Field(
+        default="http://localhost:8001", repr=False, description="Where Twilio reaches this service."
+    )
 
     # AI
     openai_api_key: str | None = Field(
         default=None, repr=False, description="The key of the OpenAI-compatible endpoint."
     )
-    openai_base_url: str | None = Field(default=None, description="The endpoint; unset: OpenAI's own.")
+    openai_base_url: str | None = Field(default=None, repr=False, description="The endpoint; unset: OpenAI's own.")
     openai_model: str | None = Field(default=None, description="The model where a caller names none.")
 
     # Web
@@ -177,12 +191,23 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _database(cls, value: str | None) -> str | None:
-        return None if value is None else _with_scheme(value, DATABASE_SCHEMES)
+        if value is None:
+            return None
+        if value.startswith("sqlite:") and not re.fullmatch(r"sqlite:///(?!:memory:).+", value):
+            raise ValueError("must name a file such as sqlite:///var/records.db, which all processes share")
+        return _with_scheme(value, DATABASE_SCHEMES)
 
     @field_validator("email_url")
     @classmethod
     def _email(cls, value: str) -> str:
+        if not value.startswith("outbox:") and not urlsplit(_with_scheme(value, EMAIL_SCHEMES)).hostname:
+            raise ValueError("must name a host such as smtp://mail.example.com:587")
         return _with_scheme(value, EMAIL_SCHEMES)
+
+    @field_validator("webhook_base_url", "openai_base_url")
+    @classmethod
+    def _web(cls, value: str | None) -> str | None:
+        return None if value is None else _with_scheme(value, WEB_SCHEMES)
 
     @field_validator("storage_url")
     @classmethod
@@ -201,9 +226,10 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _soft_before_hard(self) -> Self:
         for kind in ("celery_task", "ai_task"):
-            if getattr(self, f"{kind}_soft_time_limit") >= getattr(self, f"{kind}_time_limit"):
-                name = f"{kind}_soft_time_limit".upper()
-                raise ValueError(f"{name} must be less than {kind.upper()}_TIME_LIMIT")
+            soft, hard = getattr(self, f"{kind}_soft_time_limit"), getattr(self, f"{kind}_time_limit")
+            if soft >= hard:
+                name = kind.upper()
+                raise ValueError(f"{name}_SOFT_TIME_LIMIT is '{soft}': must be less than {name}_TIME_LIMIT ('{hard}')")
         return self
 
     @property
@@ -222,7 +248,9 @@ class Settings(BaseSettings):
         if self.database_url is None:
             return f"sqlite:///{self.data_dir / 'records.db'}"
         scheme, rest = self.database_url.split("://", 1)
-        return f"{'sqlite' if scheme == 'sqlite' else 'postgresql+psycopg'}://{rest}"
+        if scheme == "sqlite":
+            return f"sqlite:///{_from_root(Path(rest.removeprefix('/')))}"
+        return f"postgresql+psycopg://{rest}"
 
     @property
     def run_dir(self) -> Path:
@@ -265,10 +293,12 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         raise SettingsError("\n".join(_line(dict(problem)) for problem in error.errors())) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{ENV_FILE} cannot be read: {error}; it must be a UTF-8 text of this user's.") from None
 
 
 def ensure_folders(settings: Settings) -> None:
-    """Make DATA_DIR and its folders; `run` is the owner's alone.
+    """Make DATA_DIR and its folders, readable by the owner alone; `run` is kept so, whoever made it.
 
     Raises:
         SettingsError: a folder cannot be made or written.
@@ -276,63 +306,81 @@ def ensure_folders(settings: Settings) -> None:
     folders = (settings.data_dir, settings.run_dir, settings.redis_dir, settings.storage_dir, settings.outbox_dir)
     for folder in (*folders, settings.tmp_dir, settings.models_dir, settings.logs):
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700 if folder == settings.run_dir else 0o755)
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if folder == settings.run_dir:
+                folder.chmod(0o700)
             writable = os.access(folder, os.W_OK | os.X_OK)
         except OSError as error:
-            raise SettingsError(f"{_unwritable(folder)}: {error.strerror}.") from error
+            raise SettingsError(_unwritable(settings, folder, error.strerror or str(error))) from error
         if not writable:
-            raise SettingsError(f"{_unwritable(folder)}: permission denied.")
-    settings.run_dir.chmod(0o700)
+            raise SettingsError(_unwritable(settings, folder, "permission denied"))
 
 
 def explain(settings: Settings) -> list[tuple[str, str, str]]:
     """Return (variable, value as it may be shown, source) for every setting."""
-    in_file = {key.upper() for key in _read_env_file()}
-    rows: list[tuple[str, str, str]] = []
-    for name in Settings.model_fields:
-        variable = name.upper()
-        source = "environment" if os.environ.get(variable) else ".env" if variable in in_file else "default"
-        rows.append((variable, shown(name, getattr(settings, name)), source))
-    return rows
+    sources = {
+        "environment": EnvSettingsSource(Settings).env_vars,
+        ".env": DotEnvSettingsSource(Settings).env_vars,
+        "default": Settings.model_fields,
+    }
+    return [
+        (
+            name.upper(),
+            shown(name, getattr(settings, name)),
+            next(key for key, names in sources.items() if name in names),
+        )
+        for name in Settings.model_fields
+    ]
 
 
 def shown(name: str, value: object) -> str:
     """Return a setting's value with its secrets masked."""
     if name in SECRET_FIELDS and value:
-        return "***"
-    return re.sub(r"(://[^/@\s]*:)[^@/\s]+@", r"\1***@", str(value))
+        return MASK
+    text = str(value)
+    if not name.endswith("_url"):
+        return text
+    # up to the last @, so that a password that nobody percent-encoded is hidden whole
+    text = re.sub(r":(?!//).*@", f":{MASK}@", text, flags=re.DOTALL)
+    return re.sub(r"(?i)([?&;][^=&]*(?:pass|secret|token|key)[^=&]*=)[^&]*", rf"\1{MASK}", text)
 
 
 def _from_root(path: Path) -> Path:
-    return PROJECT_ROOT / path.expanduser()
+    try:
+        return PROJECT_ROOT / path.expanduser()
+    except RuntimeError:
+        raise ValueError("must not begin with the ~ of a user that does not exist") from None
 
 
 def _with_scheme(value: str, schemes: tuple[str, ...]) -> str:
-    if urlsplit(value).scheme not in schemes or "://" not in value:
-        raise ValueError(f"must begin with one of {', '.join(scheme + '://' for scheme in schemes)}")
+    """Check a URL, or several with ; between them (Sentinel, a RabbitMQ cluster)."""
+    for part in value.split(";"):
+        if not part.startswith(tuple(f"{scheme}://" for scheme in schemes)):
+            raise ValueError(f"must begin with one of {', '.join(f'{scheme}://' for scheme in schemes)}")
+        try:
+            port = urlsplit(part).port
+        except ValueError:
+            raise ValueError(f"must have a port from 1 to 65535; {IN_PASSWORDS}") from None
+        if port == 0:
+            raise ValueError("must have a port from 1 to 65535")
     return value
 
 
 def _line(problem: dict[str, Any]) -> str:
-    message = str(problem["msg"]).removeprefix("Value error, ")
+    message = str(problem["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
     if not problem["loc"]:
         return message + "."
     name = str(problem["loc"][0])
     return f"{name.upper()} is {shown(name, problem['input'])!r}: {message}."
 
 
-def _unwritable(folder: Path) -> str:
-    return f"The folder {folder} cannot be written: set DATA_DIR (or LOG_DIR) to one that can"
-
-
-def _read_env_file() -> list[str]:
-    if not ENV_FILE.is_file():
-        return []
-    lines = ENV_FILE.read_text(encoding="utf-8").splitlines()
-    return [line.split("=", 1)[0].strip() for line in lines if "=" in line and not line.lstrip().startswith("#")]
+def _unwritable(settings: Settings, folder: Path, cause: str) -> str:
+    variable = "LOG_DIR" if folder == settings.log_dir else "DATA_DIR"
+    return f"The folder {folder} cannot be written: {cause}; set {variable} to a folder that this user may write."
 
 
 try:
     settings = load_settings()
 except SettingsError as problem:
-    sys.exit(str(problem))
+    sys.stderr.write(f"{problem}\n")
+    raise SystemExit(2) from None

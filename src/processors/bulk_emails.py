@@ -5,13 +5,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, cast
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from processors.addresses import CONTROLS
 from processors.emails import Post, SendEmail, deliver
 from processors.errors import InvalidArgument, TransientError
 from processors.interfaces import Members, Report
-from processors.results import Request, Result
+from processors.results import Request, Result, sentence_of
 
 MAX_BULK = 1_000_000
 MAX_BULK_BYTES = 256_000_000
@@ -148,8 +148,8 @@ def _member_outcome(
         return "duplicate", {"duplicate_of": arguments["duplicate_of"]}
     try:
         request = SendEmail.model_validate(arguments)
-    except ValueError as error:
-        return "invalid", {"text": str(error)}
+    except ValidationError as error:
+        return "invalid", {"text": sentence_of(error)}
     sent = deliver(request, post, report, position)
     states = {"sent": "sent", "partial": "sent", "failed": "refused" if sent.refused else "invalid"}
     return states.get(sent.status, sent.status), sent.as_json()

@@ -61,7 +61,10 @@ class SendEmail(Request):
                 f"a mail has at most {MAX_RECIPIENTS} recipients; got {len(given)}: use send_bulk_emails for more"
             )
         if len(given) == 1:
-            parse(given[0][1])
+            try:
+                parse(given[0][1])
+            except ValueError as error:
+                raise ValueError(f"to_email: {error}") from error
         return self
 
     def recipients(self) -> list[tuple[Role, str]]:

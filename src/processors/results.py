@@ -2,13 +2,34 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+SHOWN_CHARACTERS = 100
+NEVER_SHOWN = frozenset({"password", "body"})
 
 
 class Request(BaseModel):
     """The checked arguments of one task; its fields are the facade's parameters, by the same names."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False, str_strip_whitespace=False)
+
+
+def sentence_of(error: ValidationError) -> str:
+    """Return what is wrong with arguments in one line: each by its name, what was accepted, and what was given."""
+    return "; ".join(_problem(dict(problem)) for problem in error.errors(include_url=False))
+
+
+def _problem(problem: dict[str, Any]) -> str:
+    place = ".".join(str(part) for part in problem["loc"])
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    shown = place and place not in NEVER_SHOWN and "got " not in message
+    given = f"; got {_short(problem['input'])}" if shown else ""
+    return f"{place}: {message}{given}" if place else message
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
 
 
 class Result(BaseModel):

@@ -198,7 +198,7 @@ class _Writer:
             if problem is None:
                 future.set_result(result)
             else:
-                future.set_exception(problem)
+                future.set_exception(self._unavailable(problem) if isinstance(problem, OperationalError) else problem)
 
 
 def _attempt(connection: Connection, work: Callable[[Connection], Any]) -> tuple[Any, BaseException | None]:
@@ -206,8 +206,6 @@ def _attempt(connection: Connection, work: Callable[[Connection], Any]) -> tuple
     connection.exec_driver_sql("SAVEPOINT job")
     try:
         result = work(connection)
-    except OperationalError:
-        raise
     except Exception as error:  # noqa: BLE001 - handed to the caller who waits for this job
         connection.exec_driver_sql("ROLLBACK TO job")
         connection.exec_driver_sql("RELEASE job")

@@ -143,6 +143,11 @@ class TaskMoves:
         """End a run, and the task, in failure; `result` where nothing was done but there is something to show."""
         return self._moved(self._of_run(task_id, run).values(ended(TaskState.FAILURE, failure) | {"result": result}))
 
+    def fail_waiting(self, task_id: str, failure: Failure) -> bool:
+        """End a task that will never start: what it was to follow has failed."""
+        waits = and_(columns.id == task_id, columns.state.in_(WAITING_VALUES))
+        return self._moved(update(task_records).where(waits).values(ended(TaskState.FAILURE, failure)))
+
     def try_again(self, task_id: str, run: int, delay: float, failure: Failure) -> bool:
         """End a run that failed for now: the next attempt is due after `delay` seconds."""
         return self._moved(

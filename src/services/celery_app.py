@@ -98,6 +98,7 @@ celery_app.conf.update(
     worker_max_tasks_per_child=settings.celery_worker_max_tasks_per_child,
     worker_max_memory_per_child=settings.celery_worker_max_memory_per_child,
     worker_prefetch_multiplier=1,
+    worker_proc_alive_timeout=30,
     worker_soft_shutdown_timeout=settings.soft_shutdown_timeout,
     worker_enable_soft_shutdown_on_idle=True,
     worker_cancel_long_running_tasks_on_connection_loss=False,

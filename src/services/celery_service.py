@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -11,7 +11,7 @@ from processors.bulk_emails import SendBulkEmails
 from processors.cleanup import CleanupOldFiles, CleanupOldLogs, CleanupOldTasks
 from processors.emails import SendEmail
 from processors.errors import InvalidArgument, TaskCancelled, TaskFailed, TaskTimeout, UnknownQueue, UnknownTask
-from processors.results import Request
+from processors.results import Request, sentence_of
 from processors.scheduling import ProcessPendingTasks, RetryFailedTasks
 from records.task_records import TaskRecord, TaskState
 from services import steering
@@ -21,8 +21,8 @@ from services.status import active_task, status_of, unknown_status
 from services.submission import MAX_ARGUMENT_BYTES
 from services.wiring import parts
 
-FirstPollSeconds = 0.05
-LongestPollSeconds = 1.0
+FIRST_POLL_SECONDS = 0.05
+LONGEST_POLL_SECONDS = 1.0
 
 Model = TypeVar("Model", bound=Request)
 
@@ -167,7 +167,7 @@ class CeleryService:
             UnknownTask: no task has this id.
         """
         deadline = time.monotonic() + _timeout(timeout)
-        pause = FirstPollSeconds
+        pause = FIRST_POLL_SECONDS
         while True:
             record = parts().tasks.read(_task_id(task_id))
             if record is None:
@@ -178,7 +178,7 @@ class CeleryService:
             if left <= 0:
                 raise TaskTimeout(f"Task {task_id} has no result after {timeout} s; it is {record.state} and goes on.")
             time.sleep(min(pause, left))
-            pause = min(LongestPollSeconds, pause * 1.5)
+            pause = min(LONGEST_POLL_SECONDS, pause * 1.5)
 
     def cancel_task(self, task_id: str) -> bool:
         """Cancel a task, for good; True only where something was still to be done and now will not be."""
@@ -206,24 +206,7 @@ def _checked(model: type[Model], **arguments: Any) -> Model:
     try:
         return model.model_validate(arguments)
     except ValidationError as error:
-        raise InvalidArgument(_sentence(error)) from error
-
-
-def _sentence(error: ValidationError) -> str:
-    return "; ".join(_problems(error))
-
-
-def _problems(error: ValidationError) -> Iterable[str]:
-    for problem in error.errors(include_url=False, include_context=False):
-        place = ".".join(str(part) for part in problem["loc"]) or "arguments"
-        message = problem["msg"].removeprefix("Value error, ")
-        given = "" if place in {"password", "body"} else f"; got {_short(problem['input'])}"
-        yield f"{place}: {message}{given if 'got ' not in message else ''}"
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 100 else f"{text[:100]}…"  # noqa: PLR2004 - characters of one line
+        raise InvalidArgument(sentence_of(error)) from error
 
 
 def _submit(name: str, request: Request, queue: str, priority: str) -> str:
@@ -251,7 +234,7 @@ def _priority(priority: str) -> str:
 
 def _task_id(task_id: Any) -> str:
     if not isinstance(task_id, str) or not task_id or len(task_id) > 255 or "\0" in task_id:  # noqa: PLR2004 - the column's width
-        raise InvalidArgument(f"task_id: must be the text that a submit returned, got {_short(task_id)}.")
+        raise InvalidArgument(f"task_id: must be the text that a submit returned, got {task_id!r:.100}.")
     return task_id
 
 

@@ -1,13 +1,22 @@
-"""What follows a failure that no worker reports: a quarantine, a hard time limit, an expiry."""
+"""Failures: how they are stored, and what follows one that no worker reports (quarantine, time limit, expiry)."""
 
+import hashlib
+import re
+import traceback
 from typing import Any, cast
 
 from celery.app.task import Context
+from celery.exceptions import SoftTimeLimitExceeded
+from pydantic import ValidationError
 
 from processors.errors import PermanentError
+from processors.results import sentence_of
+from records.task_moves import Failure
 from records.task_records import TaskRecord
 from services.celery_app import celery_app
 from services.wiring import parts
+
+TRACEBACK_CHARACTERS = 20_000
 
 
 def follow_failure(task_id: str) -> None:
@@ -36,3 +45,21 @@ def context_of(record: TaskRecord) -> Any:
         chord=embed.get("chord"),
         delivery_info={},
     )
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Return how an error is stored."""
+    kind = "TimeLimitExceeded" if isinstance(error, SoftTimeLimitExceeded) else type(error).__name__
+    sentence = sentence_of(error) if isinstance(error, ValidationError) else str(error) or kind
+    if kind == "TimeLimitExceeded":
+        sentence = "The task ran longer than its soft time limit."
+    text = "".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS:]
+    return Failure(sentence, kind, text, fingerprint(kind, sentence, error))
+
+
+def fingerprint(kind: str, sentence: str, error: BaseException) -> str:
+    """Return what equal failures share: the error's type, its sentence without figures and names, the place."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].name}" if frames else ""
+    stable = re.sub(r"'[^']*'|\"[^\"]*\"|\S*[/@]\S*|[0-9a-f]{8,}|\d+", "…", sentence)
+    return hashlib.sha256(f"{kind}|{stable}|{place}".encode()).hexdigest()[:32]

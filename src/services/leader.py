@@ -19,7 +19,7 @@ import structlog
 from broker.allegiance import generation
 from broker.away import AWAY_ERRORS
 from config.log_setup import configure
-from config.settings import settings
+from config.settings import ensure_folders, settings
 from processors.errors import ServiceUnavailable, WorkError
 from processors.redaction import redact
 from services.celery_app import celery_app
@@ -99,11 +99,11 @@ class Leader:
 
     def _reap(self) -> None:
         service = parts()
-        for worker_id in service.workers.bury():
-            logger.warning("worker_dead", worker_id=worker_id)
+        buried = service.workers.bury()
         returned, failed = service.moves.reap()
-        if returned:
-            logger.warning("runs_taken_back", count=len(returned), task_ids=returned[:20])
+        if buried:
+            logger.warning("workers_dead", worker_ids=buried, taken_back=len(returned))
+            self._reconcile(0.0)
         for task_id in [*failed, *service.moves.expire()]:
             follow_failure(task_id)
         for record in service.parents.done():
@@ -136,7 +136,8 @@ def _prune() -> None:
 
 def main() -> None:
     """Run the leader as a process: `python -m services.leader [--if-absent]`."""
-    configure("leader", settings.log_level, redact=redact)
+    ensure_folders(settings)
+    configure("leader", settings.log_level, redact=redact, folder=settings.logs)
     celery_app.loader.import_default_modules()
     leader = Leader()
 

@@ -78,7 +78,7 @@ def _leader(parts: Parts) -> str:
 def _workers(parts: Parts) -> str:
     living = parts.workers.living()
     if not living:
-        raise ServiceUnavailable("no worker has taken a task yet, or none lives: start one")
+        raise ServiceUnavailable("no worker lives: start one")
     return f"{len(living)} working processes"
 
 

@@ -1,6 +1,7 @@
 """Celery's result backend over records: `AsyncResult` works for every recorded id, and a result is stored once."""
 
 import json
+import os
 from typing import Any, cast
 
 import structlog
@@ -11,10 +12,17 @@ from celery.exceptions import ChordError
 from celery.result import GroupResult, result_from_tuple
 
 from records.chords import Part
-from records.task_records import TaskRecord
+from records.task_records import Draft, TaskRecord
+from services.celery_app import celery_app
+from services.failures import failure_of
+from services.submission import category_of
 from services.wiring import parts
 
 logger = structlog.get_logger()
+
+NEVER_SECONDS = 365 * 24 * 3600
+silent_process: int | None = None
+"""A worker's parent that forks its children: it must open no database."""
 
 
 class RecordBackend(cast("Any", Backend), cast("Any", SyncBackendMixin)):
@@ -25,7 +33,7 @@ class RecordBackend(cast("Any", Backend), cast("Any", SyncBackendMixin)):
     supports_native_join = False
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
+        super().__init__(*args, **options)  # pyright: ignore[reportUnknownMemberType] - untyped
         self.url = "records"
 
     def as_uri(self, include_password: bool = True) -> str:  # noqa: ARG002, FBT001, FBT002 - Celery's signature
@@ -35,9 +43,27 @@ class RecordBackend(cast("Any", Backend), cast("Any", SyncBackendMixin)):
     def _store_result(self, *_: Any, **__: Any) -> None:
         """Do nothing: the base task has written the record before Celery calls this."""
 
-    def store_result(self, task_id: str, result: Any, state: str, *_: Any, **__: Any) -> Any:  # noqa: ARG002
-        """Return the result as it is: the base task has written the record before Celery calls this."""
+    def store_result(
+        self,
+        task_id: str,
+        result: Any,
+        state: str,
+        traceback: Any = None,  # noqa: ARG002 - Celery's signature
+        request: Any = None,
+        **_: Any,
+    ) -> Any:
+        """Record the failure of a task that never ran (a chain's next link, a chord's body); others wrote their end."""
+        if state in states.PROPAGATE_STATES and isinstance(result, BaseException):
+            name = getattr(request, "task", None)
+            if name:
+                parts().tasks.open(_unpublished(task_id, name, request))
+            parts().moves.fail_waiting(task_id, failure_of(result))
         return result
+
+    def mark_as_failure(self, *args: Any, **options: Any) -> Any:
+        """Do what follows a failure; a worker's parent leaves that to the leader, who knows the record."""
+        if os.getpid() != silent_process:
+            super().mark_as_failure(*args, **options)  # pyright: ignore[reportUnknownMemberType] - untyped
 
     def _forget(self, task_id: str) -> None:
         """Refuse to forget: records are removed by clean-up."""
@@ -50,7 +76,9 @@ class RecordBackend(cast("Any", Backend), cast("Any", SyncBackendMixin)):
 
     def wait_for(self, task_id: str, timeout: float | None = None, interval: float = 0.05, **options: Any) -> Any:
         """Poll the record until it is final."""
-        return super().wait_for(task_id, timeout=timeout, interval=interval, **options)
+        return cast("Any", super().wait_for)(  # pyright: ignore[reportUnknownMemberType] - untyped
+            task_id, timeout=timeout, interval=interval, **options
+        )
 
     def _save_group(self, group_id: str, result: Any) -> Any:
         parts().chords.save_header(group_id, result.as_tuple())
@@ -107,14 +135,15 @@ class RecordBackend(cast("Any", Backend), cast("Any", SyncBackendMixin)):
         return json.loads(json.dumps(encoded, default=str))
 
     def _publish_body(self, request: Any) -> None:
-        body = maybe_signature(request.chord, app=self.app)
+        body = cast("Any", maybe_signature(request.chord, app=self.app))
         try:
             results = self._joined(request.group)
         except ChordError as error:
             logger.warning("chord_failed", group=request.group, error=str(error))
+            parts().tasks.open(_unpublished(body.id, body.task, body))
             self.chord_error_from_stack(body, error)
         else:
-            cast("Any", body).delay(results)
+            body.delay(results)
         parts().chords.fired(request.group)
 
     def _joined(self, group_id: str) -> list[Any]:
@@ -128,6 +157,20 @@ class RecordBackend(cast("Any", Backend), cast("Any", SyncBackendMixin)):
             return [part.result for part in found]
         by_id = {part.part_id: part.result for part in found}
         return cast("list[Any]", _filled(header, by_id))
+
+
+def _unpublished(task_id: str, name: str, signature: Any) -> Draft:
+    """Return the draft of a task that will never be published, from its signature or request."""
+    return Draft(
+        id=task_id,
+        name=name,
+        category=category_of(name),
+        queue=celery_app.conf.task_default_queue,
+        args=list(signature.args or []),
+        kwargs=dict(signature.kwargs or {}),
+        delay=NEVER_SECONDS,
+        origin="workflow",
+    )
 
 
 def meta_of(record: TaskRecord) -> dict[str, Any]:

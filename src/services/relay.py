@@ -22,9 +22,10 @@ def relay(limit: int) -> int:
 
 
 def reconcile(older_than: float) -> int:
-    """Publish again what was published over `older_than` seconds ago, still waits, and is in no queue or claim.
+    """Publish again what was published over `older_than` seconds ago, still waits, and is in no queue.
 
-    A second message is harmless: the guarded start lets one in.
+    Stock Kombu's claims do not tell whether their worker lives: a claimed message that was not started counts as
+    lost. A second message is harmless: the guarded start lets one in.
 
     Returns:
         How many will be published again.

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
-from processors.scheduling import FailedRetried, RetryFailedTasks, SkippedTask
-
 from processors.interfaces import Report
+from processors.scheduling import FailedRetried, RetryFailedTasks, SkippedTask
 from records.task_records import Draft, TaskRecord
 from services.submission import submit
 from services.wiring import parts

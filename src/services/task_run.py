@@ -1,13 +1,10 @@
 """One run of a recorded task: claim, start, work, finish. The base task's `__call__` is this."""
 
-import hashlib
 import json
 import random
-import re
 import resource
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
@@ -28,8 +25,9 @@ from processors.errors import (
     WorkFailed,
 )
 from processors.results import Result
-from records.task_moves import Failure, Started
+from records.task_moves import Started
 from records.task_records import Draft, TaskRecord, TaskState
+from services.failures import failure_of
 from services.publisher import ATTEMPT_HEADER
 from services.submission import category_of, kept_message, moment
 from services.wiring import parts
@@ -40,7 +38,6 @@ logger = structlog.get_logger()
 PERMANENT = (PermanentError, InvalidArgument, ConfigurationError, ValidationError, SoftTimeLimitExceeded)
 DATABASE_PAUSE_SECONDS = 1.0
 REPORT_SECONDS = 0.5
-TRACEBACK_CHARACTERS = 20_000
 
 
 class TaskRun:
@@ -273,22 +270,6 @@ def backoff(attempt: int) -> float:
         return 0.0
     longest = min(settings.celery_task_retry_max_delay, float(factor) * 2**attempt)
     return random.uniform(0, longest) if settings.celery_task_retry_jitter else longest  # noqa: S311 - no secret
-
-
-def failure_of(error: BaseException) -> Failure:
-    """Return how an error is stored."""
-    kind = "TimeLimitExceeded" if isinstance(error, SoftTimeLimitExceeded) else type(error).__name__
-    sentence = "The task ran longer than its soft time limit." if kind == "TimeLimitExceeded" else str(error) or kind
-    text = "".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS:]
-    return Failure(sentence, kind, text, fingerprint(kind, sentence, error))
-
-
-def fingerprint(kind: str, sentence: str, error: BaseException) -> str:
-    """Return what equal failures share: the error's type, its sentence without figures and names, the place."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f"{frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].name}" if frames else ""
-    stable = re.sub(r"'[^']*'|\"[^\"]*\"|\S*[/@]\S*|[0-9a-f]{8,}|\d+", "…", sentence)
-    return hashlib.sha256(f"{kind}|{stable}|{place}".encode()).hexdigest()[:32]
 
 
 def _as_json(result: Any) -> Any:

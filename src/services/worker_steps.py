@@ -16,9 +16,10 @@ from click.core import ParameterSource
 from broker.allegiance import swear
 from broker.location import check_reachable, resolve
 from config.log_setup import configure
-from config.settings import settings
+from config.settings import ensure_folders, settings
 from processors.errors import ServiceUnavailable, WorkError
 from processors.redaction import redact
+from services import record_backend
 from services.celery_app import celery_app
 from services.wiring import parts
 from services.working_process import working_process
@@ -26,6 +27,7 @@ from services.working_process import working_process
 logger = structlog.get_logger()
 
 LEADER_CHECK_SECONDS = 5.0
+node_name = ""
 REPORT_SECONDS = 60.0
 
 
@@ -37,11 +39,13 @@ class KeepLeader(cast("Any", bootsteps.StartStopStep)):
     def __init__(self, worker: Any, **_: Any) -> None:
         self.timer: Any = None
         self.keeper = LeaderKeeper()
-        super().__init__(worker)
+        super().__init__(worker)  # pyright: ignore[reportUnknownMemberType] - untyped
 
     def start(self, worker: Any) -> None:
         """Look every few seconds, from the worker's own timer."""
         self.timer = worker.timer.call_repeatedly(LEADER_CHECK_SECONDS, self.keeper.check, priority=10)
+        if worker.pool_cls.__module__.endswith("prefork"):
+            record_backend.silent_process = os.getpid()
 
     def stop(self, worker: Any) -> None:  # noqa: ARG002 - Celery's signature
         """End the leader that this worker started."""
@@ -57,7 +61,7 @@ class ReportWorker(cast("Any", bootsteps.StartStopStep)):
 
     def __init__(self, worker: Any, **_: Any) -> None:
         self.timer: Any = None
-        super().__init__(worker)
+        super().__init__(worker)  # pyright: ignore[reportUnknownMemberType] - untyped
 
     def start(self, worker: Any) -> None:
         """Log every minute, from the worker's own timer."""
@@ -104,8 +108,10 @@ class LeaderKeeper:
             self._process.wait(10)
 
 
-def _check_start(**_: Any) -> None:
+def _check_start(sender: Any = None, **_: Any) -> None:
     """Refuse to start, with one line, where the broker, the database or the two together are not right."""
+    global node_name  # noqa: PLW0603 - what the children inherit by the fork
+    node_name = str(sender)
     try:
         location = resolve(settings)
         check_reachable(location, timeout=5)
@@ -121,7 +127,17 @@ def _configure_logs(loglevel: Any = None, **_: Any) -> None:
     context = get_current_context(silent=True)
     given = context is not None and context.get_parameter_source("loglevel") is ParameterSource.COMMANDLINE
     command = context.info_name if context is not None else None
-    configure(command or "worker", loglevel if given else settings.log_level, redact=redact)
+    ensure_folders(settings)
+    level = loglevel if given else settings.log_level
+    configure(command or "worker", level, redact=redact, folder=settings.logs)
+
+
+def _enter_child(**_: Any) -> None:
+    """Announce a child before its worker claims anything for it."""
+    try:
+        working_process.enter(node_name)
+    except ServiceUnavailable as error:
+        logger.warning("not_announced", error=str(error))
 
 
 def _leave_child(**_: Any) -> None:
@@ -160,5 +176,6 @@ signals.setup_logging.connect(_configure_logs, weak=False)
 signals.celeryd_init.connect(_check_start, weak=False)
 signals.beat_init.connect(_check_start, weak=False)
 signals.beat_init.connect(_keep_leader_beside_beat, weak=False)
+signals.worker_process_init.connect(_enter_child, weak=False)
 signals.worker_process_shutdown.connect(_leave_child, weak=False)
 signals.worker_shutdown.connect(_leave_worker, weak=False)

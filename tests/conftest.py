@@ -1,0 +1,30 @@
+"""What every test stands on: a scrubbed environment and one temporary installation for the whole run."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src"
+HOME = Path(tempfile.mkdtemp(prefix="csai-tests-"))
+
+KEPT = ("PATH", "HOME", "LANG", "TERM", "REQUIRE_SERVICES", "VIRTUAL_ENV", "COVERAGE_PROCESS_START", "TMPDIR")
+for name in set(os.environ) - set(KEPT):
+    if not name.startswith(("LC_", "PYTEST", "PYTHON", "COV", "OPENBLAS")):
+        del os.environ[name]
+os.environ.update(
+    DATA_DIR=str(HOME / "var"),
+    PYTHONPATH=os.pathsep.join([str(SOURCE), str(Path(__file__).parent)]),
+    CELERY_TASK_RETRY_MAX_DELAY="1",
+    SOFT_SHUTDOWN_TIMEOUT="3",
+)
+
+pytest_plugins = ["installation", "databases"]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    """Leave nothing behind."""
+    shutil.rmtree(HOME, ignore_errors=True)

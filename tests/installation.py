@@ -1,0 +1,92 @@
+"""One installation for integration tests: an embedded Redis, a worker and a leader as real processes."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from broker.embedded_redis import EmbeddedRedis
+from config.settings import ensure_folders, settings
+from waiting import until
+
+TESTS = Path(__file__).parent
+GROUP_END_SECONDS = 30
+
+
+class Part:
+    """One process group that a test starts, stops and kills."""
+
+    def __init__(self, name: str, command: list[str], log: Path) -> None:
+        self.name, self.command, self.log = name, command, log
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, start_new_session=True, cwd=TESTS)
+
+    def kill(self) -> None:
+        """Kill -9 of the whole process group."""
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(GROUP_END_SECONDS)
+            self.process = None
+
+    def stop(self) -> None:
+        """A clean stop, which for a worker is Celery's soft shutdown."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGQUIT if self.name == "worker" else signal.SIGTERM)
+            try:
+                self.process.wait(GROUP_END_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.kill()
+            self.process = None
+
+    def said(self, words: str) -> bool:
+        return words in self.log.read_text(errors="replace") if self.log.exists() else False
+
+
+class Installation:
+    """Everything that a service needs to run, under control of a test."""
+
+    def __init__(self, logs: Path) -> None:
+        ensure_folders(settings)
+        self.redis = EmbeddedRedis(settings)
+        app = [
+            "-A",
+            "services.celery_app:celery_app",
+            "worker",
+            "-I",
+            "service_tasks",
+            "--concurrency=2",
+            "--loglevel=INFO",
+        ]
+        self.worker = Part("worker", [sys.executable, "-m", "celery", *app], logs / "worker.txt")
+        self.leader = Part("leader", [sys.executable, "-m", "services.leader"], logs / "leader.txt")
+
+    def start(self) -> None:
+        self.redis.start()
+        self.leader.start()
+        self.start_worker()
+
+    def start_worker(self) -> None:
+        before = self.worker.log.read_text(errors="replace").count(" ready.") if self.worker.log.exists() else 0
+        self.worker.start()
+        until(lambda: self.worker.log.read_text(errors="replace").count(" ready.") > before, what="the worker is ready")
+
+    def stop(self) -> None:
+        self.worker.stop()
+        self.leader.stop()
+        self.redis.stop()
+
+
+@pytest.fixture(scope="session")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """A running service, shared by all tests of a run."""
+    running = Installation(tmp_path_factory.mktemp("installation"))
+    running.start()
+    yield running
+    running.stop()

@@ -1,0 +1,203 @@
+"""What is pulled, killed and lost: every accepted task reaches its end all the same, and once."""
+
+import os
+import random
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+from celery import chain
+
+from config.settings import settings
+from installation import Installation
+from processors.errors import ConfigurationError
+from service_tasks import add, kill_worker, mark, never_ends, refuse, work_until
+from services.celery_service import celery_service
+from services.publisher import Publisher
+from services.relay import reconcile
+from services.wiring import parts
+from waiting import until
+
+
+def final(task_id: str):
+    return until(lambda: (r := parts().tasks.read(task_id)) and r.final and r, what=f"{task_id} is final")
+
+
+def lines(path: Path) -> int:
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def test_forty_tasks_end_once_each_though_their_worker_is_killed_three_times(installation: Installation, tmp_path):
+    seed = random.randrange(10**6)
+    print("seed", seed)  # noqa: T201 - a failing run shows it
+    chance = random.Random(seed)
+    effects = tmp_path / "effects"
+    tasks = [mark.delay(str(effects), f"t{number}") for number in range(40)]
+
+    for _ in range(3):
+        wanted = min(39, lines(effects) + chance.randrange(1, 8))
+        until(lambda wanted=wanted: lines(effects) >= wanted, what=f"{wanted} effects")
+        installation.worker.kill()
+        installation.start_worker()
+
+    assert {final(task.id).state for task in tasks} == {"SUCCESS"}
+    done = effects.read_text().split()
+    assert set(done) == {f"t{number}" for number in range(40)}
+    assert len(done) - 40 <= 3 * 2, "at most what ran at a kill ran twice"
+
+
+def test_a_long_task_goes_on_in_another_worker_and_its_attempt_is_not_counted(installation: Installation, tmp_path):
+    release, runs = tmp_path / "release", tmp_path / "runs"
+    task = work_until.delay(str(release), str(runs))
+    until(lambda: lines(runs) == 1)
+
+    installation.worker.kill()
+    installation.start_worker()
+    until(lambda: lines(runs) == 2, what="the task runs again")
+    release.touch()
+
+    record = final(task.id)
+    assert (record.state, record.attempt, record.run, record.lost_runs) == ("SUCCESS", 0, 2, 1)
+
+
+def test_a_clean_stop_gives_a_running_task_back_without_blame(installation: Installation, tmp_path):
+    release, runs = tmp_path / "release", tmp_path / "runs"
+    task = work_until.delay(str(release), str(runs))
+    until(lambda: lines(runs) == 1)
+
+    installation.worker.stop()
+    until(lambda: parts().tasks.read(task.id).state == "PENDING", what="the task waits again")
+    release.touch()
+    installation.start_worker()
+
+    record = final(task.id)
+    assert (record.state, record.attempt, record.lost_runs) == ("SUCCESS", 0, 0)
+
+
+def test_ten_submits_while_the_broker_is_down_are_ten_results(installation: Installation):
+    installation.redis.stop()
+    tasks = [add.delay(number, 1) for number in range(10)]
+    states = {celery_service.get_task_status(task.id)["status"] for task in tasks}
+
+    installation.redis.start()
+
+    assert states == {"PENDING"}
+    assert [final(task.id).result for task in tasks] == [number + 1 for number in range(10)]
+
+
+def test_ten_messages_lost_with_all_the_brokers_data_are_ten_results(installation: Installation):
+    installation.worker.stop()
+    tasks = [add.delay(number, 2) for number in range(10)]
+    until(lambda: all(parts().tasks.read(task.id).published_at for task in tasks), what="all are published")
+
+    os.kill(installation.redis.pid, signal.SIGKILL)
+    until(lambda: not installation.redis.alive())
+    for path in settings.redis_dir.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    installation.redis.start()
+    installation.start_worker()
+
+    assert [final(task.id).result for task in tasks] == [number + 2 for number in range(10)]
+
+
+def test_another_leader_takes_over_when_the_leader_is_killed(installation: Installation):
+    before = until(parts().leadership.current, what="a leader")
+    os.kill(before.pid, signal.SIGKILL)
+    if installation.leader.process is not None and installation.leader.process.pid == before.pid:
+        installation.leader.process.wait(10)
+        installation.leader.process = None
+
+    after = until(lambda: (n := parts().leadership.current()) and n.term > before.term and n, what="a new leader")
+
+    assert after.pid != before.pid
+    assert final(add.apply_async((1, 1), countdown=1).id).result == 2
+
+
+def test_a_task_that_kills_its_worker_is_quarantined_and_harms_no_other(installation: Installation, tmp_path):
+    poison = kill_worker.delay(str(tmp_path / "runs"))
+    others = [add.delay(number, 3) for number in range(5)]
+
+    assert [final(task.id).result for task in others] == [number + 3 for number in range(5)]
+    record = final(poison.id)
+    assert (record.state, record.error_type, record.lost_runs) == ("FAILURE", "Quarantined", 3)
+    assert lines(tmp_path / "runs") == 3
+    skipped = celery_service.get_task_result(celery_service.retry_failed_tasks(), timeout=60)["skipped"]
+    assert any(one["task_id"] == poison.id and "quarantined" in one["why"] for one in skipped)
+
+
+def test_a_task_over_its_hard_time_limit_fails_for_good_and_runs_once(installation: Installation, tmp_path):
+    task = never_ends.delay(str(tmp_path / "runs"))
+
+    record = final(task.id)
+
+    assert (record.state, record.error_type, record.attempt) == ("FAILURE", "TimeLimitExceeded", 0)
+    assert lines(tmp_path / "runs") == 1
+
+
+def test_a_second_message_of_a_task_changes_nothing(installation: Installation, tmp_path):
+    task = mark.delay(str(tmp_path / "runs"))
+    record = final(task.id)
+
+    assert parts().publisher.publish([record]) == [record]
+    assert parts().publisher.publish([record]) == [record]
+    assert final(add.delay(1, 4).id).result == 5
+    assert lines(tmp_path / "runs") == 1
+    assert parts().tasks.read(task.id).run == 1
+
+
+def test_a_delivery_that_finds_success_repeats_what_follows_it_once(installation: Installation, tmp_path):
+    linked = chain(add.s(1, 1), mark.si(str(tmp_path / "second"))).apply_async()
+    final(linked.id)
+    first = parts().tasks.read(linked.parent.id)
+
+    parts().publisher.publish([first, first])
+
+    assert final(add.delay(1, 5).id).result == 6
+    assert lines(tmp_path / "second") == 1
+
+
+def test_a_removed_record_is_not_revived_by_a_late_message(installation: Installation, tmp_path):
+    task = mark.delay(str(tmp_path / "runs"))
+    record = final(task.id)
+    parts().moves.remove([task.id])
+
+    parts().publisher.publish([record])
+
+    assert final(add.delay(1, 6).id).result == 7
+    assert parts().tasks.read(task.id) is None
+    assert lines(tmp_path / "runs") == 1
+
+
+def test_reconciling_publishes_nothing_that_is_in_a_queue(installation: Installation, tmp_path):
+    release = tmp_path / "release"
+    blockers = [work_until.delay(str(release), str(tmp_path / f"b{n}")) for n in range(4)]
+    until(lambda: sum(lines(tmp_path / f"b{n}") for n in range(4)) == 2)
+    waiting = [add.apply_async((n, 7), queue="low_priority") for n in range(20)]
+    until(lambda: all(parts().tasks.read(task.id).published_at for task in waiting))
+
+    again = reconcile(0)
+    release.touch()
+
+    assert again == 0
+    assert [final(task.id).result for task in waiting] == [n + 7 for n in range(20)]
+    assert {final(task.id).state for task in blockers} == {"SUCCESS"}
+
+
+def test_a_broker_of_another_database_is_refused_and_both_are_named(installation: Installation):
+    stranger = Publisher("another-database")
+
+    with pytest.raises(ConfigurationError, match="another-database") as refused:
+        stranger.check()
+
+    assert parts().database_id in str(refused.value)
+
+
+def test_a_failed_task_is_not_started_by_an_old_message(installation: Installation, tmp_path):
+    task = refuse.delay(str(tmp_path / "runs"))
+    record = final(task.id)
+
+    parts().publisher.publish([record])
+
+    assert final(add.delay(1, 8).id).result == 9
+    assert lines(tmp_path / "runs") == 1

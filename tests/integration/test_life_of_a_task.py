@@ -1,0 +1,326 @@
+"""A task's life through the facade, real workers, a real broker and a real database."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from email import message_from_bytes, policy
+from pathlib import Path
+
+import pytest
+from celery import Celery, chain, chord, group
+
+from config.settings import settings
+from processors.errors import InvalidArgument, TaskCancelled, TaskFailed, TaskTimeout, UnknownTask
+from service_tasks import add, ask_again, fail_first, keep, mark, mark_body, refuse, total, unrecorded, work_until
+from services.celery_app import celery_app
+from services.celery_service import celery_service
+from services.wiring import parts
+from waiting import until
+
+pytestmark = pytest.mark.usefixtures("installation")
+
+
+def final(task_id: str):
+    return until(
+        lambda: (record := parts().tasks.read(task_id)) and record.final and record, what=f"{task_id} is final"
+    )
+
+
+def lines(path: Path) -> int:
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def state(task_id: str) -> str:
+    return celery_service.get_task_status(task_id)["status"]
+
+
+def mails(task_id: str) -> list[bytes]:
+    return [path.read_bytes() for path in settings.outbox_dir.glob(f"{task_id}-*.eml")]
+
+
+def test_a_mail_of_the_document_is_written_and_its_result_read():
+    task_id = celery_service.send_email(to_email="user@example.com", subject="Test Email", body="Hello from Celery!")
+
+    result = celery_service.get_task_result(task_id, timeout=60)
+
+    assert result["status"] == "sent"
+    assert result["accepted"] == ["user@example.com"]
+    message = message_from_bytes(mails(task_id)[0], policy=policy.default)
+    assert message["Subject"] == "Test Email"
+    assert message.get_content().strip() == "Hello from Celery!"
+    status = celery_service.get_task_status(task_id)
+    assert status["status"] == "SUCCESS"
+    assert status["info"] == result
+    assert datetime.fromisoformat(status["finished_at"]).tzinfo is not None
+
+
+def test_one_bad_address_of_several_is_its_own_outcome_and_bcc_is_nowhere_in_the_mail():
+    task_id = celery_service.send_email(
+        "a@example.com", "s", "b", cc=["no address"], bcc=["hidden@example.com"], priority="high"
+    )
+
+    result = celery_service.get_task_result(task_id, timeout=60)
+
+    assert (result["status"], list(result["invalid"])) == ("partial", ["no address"])
+    assert "hidden@example.com" in result["accepted"]
+    assert b"hidden" not in mails(task_id)[0]
+
+
+def test_a_bulk_is_one_task_whose_counters_add_up():
+    emails = [{"to_email": f"u{n}@example.com", "subject": "News", "body": "<p>Hi</p>"} for n in range(7)]
+    emails += [{"to_email": "nope", "subject": "News", "body": "x"}, dict(emails[0])]
+
+    task_id = celery_service.send_bulk_emails(emails, batch_size=3, delay_between_batches=0.1)
+    result = celery_service.get_task_result(task_id, timeout=60)
+
+    counters = ("sent", "deferred", "refused", "invalid", "duplicate", "unknown", "pending")
+    assert result["total"] == sum(result[name] for name in counters) == 9
+    assert (result["sent"], result["invalid"], result["duplicate"]) == (7, 1, 1)
+    assert result["failures"][0]["index"] == 7
+    assert len(mails(task_id)) == 7
+
+
+def test_a_bulk_with_a_bad_item_records_nothing():
+    before = parts().tasks.count_by_state()
+
+    with pytest.raises(InvalidArgument, match=r"emails\[1\]"):
+        celery_service.send_bulk_emails([{"to_email": "a@example.com", "subject": "s", "body": "b"}, {"to": "x"}])
+
+    assert parts().tasks.count_by_state() == before
+
+
+def test_a_task_that_fails_for_now_is_tried_again_and_one_that_cannot_work_is_not(tmp_path):
+    flaky = fail_first.delay(str(tmp_path / "flaky"), 2)
+    hopeless = refuse.delay(str(tmp_path / "hopeless"))
+
+    assert (final(flaky.id).result, final(flaky.id).attempt) == (3, 2)
+    record = final(hopeless.id)
+    assert (record.state, record.error, record.error_type) == ("FAILURE", "this can never work", "PermanentError")
+    assert lines(tmp_path / "hopeless") == 1
+    with pytest.raises(TaskFailed, match="this can never work") as failed:
+        celery_service.get_task_result(hopeless.id, timeout=0)
+    assert failed.value.error_type == "PermanentError"
+    assert "refuse" in failed.value.traceback
+
+
+def test_a_delay_that_a_provider_asked_for_waits_in_the_record(tmp_path):
+    task = ask_again.delay(str(tmp_path / "runs"))
+
+    record = until(lambda: (r := parts().tasks.read(task.id)).state == "RETRY" and r)
+
+    assert record.due_at > datetime.now(UTC) + timedelta(seconds=50)
+    status = celery_service.get_task_status(task.id)
+    assert (status["status"], status["info"]["waits_for"]) == ("RETRY", "retry")
+    assert celery_service.cancel_task(task.id)
+
+
+def test_a_countdown_waits_in_the_record_and_never_in_a_worker():
+    soon, late = add.apply_async((1, 2), countdown=1), add.apply_async((1, 2), countdown=90 * 24 * 3600)
+
+    assert celery_service.get_task_status(late.id)["info"]["waits_for"] == "due"
+    assert final(soon.id).result == 3
+    assert parts().tasks.read(late.id).published_at is None
+    assert celery_service.cancel_task(late.id)
+
+
+def test_results_are_read_by_celerys_own_means_for_the_facades_ids():
+    task = add.delay(20, 22)
+
+    assert task.get(timeout=60) == 42
+    assert celery_app.AsyncResult(task.id).state == "SUCCESS"
+    failing = refuse.delay("/dev/null")
+    with pytest.raises(Exception, match="can never work"):
+        failing.get(timeout=60)
+
+
+def test_chains_groups_and_chords_work_with_records(tmp_path):
+    linked = chain(add.s(1, 2), add.s(10), add.s(100)).apply_async()
+    counted = chord([add.s(n, n) for n in range(5)], total.s()).apply_async()
+    grouped = group(add.s(n, 1) for n in range(3)).apply_async()
+    nested = chord([chain(add.s(1, 1), add.s(1)), group(add.s(2, 2), add.s(3, 3))], keep.s()).apply_async()
+
+    assert linked.get(timeout=60) == 113
+    assert counted.get(timeout=60) == 20
+    assert grouped.get(timeout=60) == [1, 2, 3]
+    assert final(nested.id).state == "SUCCESS"
+    assert {record.group_id for record in parts().tasks.read_many([r.id for r in grouped.results])} == {grouped.id}
+
+
+def test_a_link_of_a_chain_and_a_member_of_a_chord_that_fail_once_still_complete_it_once(tmp_path):
+    linked = chain(fail_first.s(str(tmp_path / "link"), 1), add.s(10)).apply_async()
+    body = tmp_path / "body"
+    counted = chord([add.s(1, 1), fail_first.s(str(tmp_path / "member"), 1)], mark_body.s(str(body))).apply_async()
+
+    assert linked.get(timeout=60) == 12
+    assert final(counted.id).state == "SUCCESS"
+    assert lines(body) == 1
+
+
+def test_a_failed_member_fails_its_chord(tmp_path):
+    failing = chord([add.s(1, 1), refuse.si(str(tmp_path / "x"))], total.s()).apply_async()
+
+    record = final(failing.id)
+
+    assert record.state == "FAILURE"
+    assert "can never work" in record.error
+
+
+def test_a_strangers_message_gets_its_record_when_it_starts_and_its_eta_becomes_a_due_time():
+    stranger = Celery(broker=celery_app.connection_for_write().as_uri(include_password=True))
+    stranger.conf.broker_transport_options = {"global_keyprefix": settings.redis_key_prefix}
+
+    now = stranger.send_task("test.add", (4, 5), queue="default")
+    later = stranger.send_task("test.add", (4, 5), queue="default", countdown=3600)
+
+    assert final(now.id).result == 9
+    record = until(lambda: parts().tasks.read(later.id), what="the stranger's record")
+    assert (record.state, record.run) == ("PENDING", 0)
+    assert record.due_at > datetime.now(UTC) + timedelta(minutes=50)
+    assert celery_service.cancel_task(later.id)
+
+
+def test_a_task_without_a_record_runs_and_leaves_none(tmp_path):
+    task = unrecorded.delay(str(tmp_path / "ran"))
+
+    until(lambda: lines(tmp_path / "ran") == 1)
+    assert parts().tasks.read(task.id) is None
+
+
+def test_progress_is_seen_and_a_running_task_ends_soon_after_its_cancellation(tmp_path):
+    task = work_until.delay(str(tmp_path / "never"), str(tmp_path / "runs"))
+    until(lambda: state(task.id) == "PROGRESS", what="progress")
+    status = celery_service.get_task_status(task.id)
+
+    assert status["info"] == {"progress": 50.0, "status": "half of it"}
+    active = [one for one in celery_service.get_active_tasks() if one["task_id"] == task.id]
+    assert active[0]["worker"]
+    assert celery_service.cancel_task(task.id)
+    assert not celery_service.cancel_task(task.id)
+    assert state(task.id) == "REVOKED"
+    with pytest.raises(TaskCancelled):
+        celery_service.get_task_result(task.id)
+    until(
+        lambda: not [t for ts in celery_service.get_worker_stats()["active"].values() for t in ts if t["id"] == task.id]
+    )
+    assert parts().tasks.read(task.id).state == "REVOKED"
+
+
+def test_an_unknown_id_is_unknown_and_a_result_that_is_not_there_times_out(tmp_path):
+    assert celery_service.get_task_status("no-such-task")["status"] == "UNKNOWN"
+    with pytest.raises(UnknownTask):
+        celery_service.get_task_result("no-such-task")
+    waiting = add.apply_async((1, 1), countdown=3600)
+    with pytest.raises(TaskTimeout):
+        celery_service.get_task_result(waiting.id, timeout=0)
+    with pytest.raises(InvalidArgument, match="timeout"):
+        celery_service.get_task_result(waiting.id, timeout=-1)
+    assert celery_service.cancel_task(waiting.id)
+
+
+def test_the_keys_that_callers_read_are_there():
+    health = celery_service.get_task_result(celery_service.health_check(), timeout=60)
+    system = celery_service.get_task_result(celery_service.get_system_stats(), timeout=60)
+    queues = celery_service.get_task_result(celery_service.get_queue_stats(), timeout=60)
+    workers = celery_service.get_worker_stats()
+
+    assert health["status"] in {"healthy", "degraded"}
+    assert {check["name"] for check in health["checks"]} >= {"database", "broker", "leader", "workers"}
+    assert {"cpu", "memory", "disk", "load", "processes", "uptime_seconds", "collected_at"} <= set(system)
+    assert set(queues["queues"]) >= {"default", "email", "twilio_calls"}
+    assert queues["queues"]["email"]["consumers"] >= 1
+    assert set(workers) == {"active", "registered", "stats", "revoked"}
+    assert json.loads(json.dumps(workers["stats"]))
+
+
+def test_failed_tasks_are_retried_as_new_ones_linked_both_ways(tmp_path):
+    task = fail_first.apply_async((str(tmp_path / "runs"), 4), queue="default")
+    assert final(task.id).state == "FAILURE"
+
+    new = [i for i in retried_now() if parts().tasks.read(i).retry_of == task.id]
+
+    assert len(new) == 1
+    assert final(new[0]).result == 5
+    assert celery_service.get_task_status(task.id)["retried_as"] == new[0]
+    assert not [i for i in retried_now() if parts().tasks.read(i).retry_of == task.id]
+
+
+def retried_now() -> list[str]:
+    return celery_service.get_task_result(celery_service.retry_failed_tasks(), timeout=60)["retried"]
+
+
+def test_old_files_go_and_a_dry_run_lists_exactly_them():
+    folder = settings.tmp_dir / "old"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "a").write_text("12345")
+
+    dry = celery_service.cleanup_old_files(directory=str(folder), max_age_hours=0, dry_run=True)
+    listed = celery_service.get_task_result(dry, timeout=60)
+    assert (folder / "a").exists()
+    real = celery_service.get_task_result(
+        celery_service.cleanup_old_files(directory=str(folder), max_age_hours=0), timeout=60
+    )
+
+    assert listed["items"] == real["items"] == [str(folder / "a")]
+    assert (real["deleted_count"], real["bytes"], real["dry_run"]) == (1, 5, False)
+    outside = celery_service.cleanup_old_files(directory="/usr", max_age_hours=0, dry_run=True)
+    with pytest.raises(TaskFailed, match="CLEANUP_ROOTS"):
+        celery_service.get_task_result(outside, timeout=60)
+
+
+def test_secrets_in_arguments_are_shown_nowhere(installation):
+    secret = celery_app.send_task(
+        "test.keep_secret", kwargs={"password": "hunter2-planted", "url": "redis://u:hunter2-planted@h/"}
+    )
+
+    assert final(secret.id).state == "SUCCESS"
+    assert parts().tasks.read(secret.id).kwargs["password"] == "hunter2-planted"
+    assert "hunter2" not in installation.worker.log.read_text()
+    assert "hunter2" not in json.dumps(celery_service.get_task_status(secret.id))
+    assert "hunter2" not in json.dumps(parts().tasks.read(secret.id).message)
+
+
+def test_purging_a_queue_takes_strangers_messages_too(tmp_path):
+    stranger = Celery(broker=celery_app.connection_for_write().as_uri(include_password=True))
+    stranger.conf.broker_transport_options = {"global_keyprefix": settings.redis_key_prefix}
+    release = tmp_path / "release"
+    blockers = [work_until.apply_async((str(release), str(tmp_path / f"b{n}")), queue="low_priority") for n in range(2)]
+    until(lambda: all(lines(tmp_path / f"b{n}") for n in range(2)), what="both slots are taken")
+    ours = [mark.apply_async((str(tmp_path / "ran"),), queue="low_priority") for _ in range(5)]
+    theirs = stranger.send_task("test.mark", (str(tmp_path / "ran"),), queue="low_priority")
+
+    count = celery_service.purge_queue("low_priority")
+    release.touch()
+
+    assert count in {5, 6}, "a worker may have reserved one message already"
+    assert {state(task.id) for task in ours} == {"REVOKED"}
+    assert [final(task.id).state for task in blockers] == ["SUCCESS", "SUCCESS"]
+    assert theirs.id
+    assert lines(tmp_path / "ran") <= 1
+
+
+def test_kill_all_cancels_what_runs_and_waits(tmp_path):
+    running = work_until.delay(str(tmp_path / "never"), str(tmp_path / "runs"))
+    until(lambda: state(running.id) == "PROGRESS")
+    waiting = add.apply_async((1, 1), countdown=3600)
+
+    killed = celery_service.kill_all_tasks()
+
+    assert killed["killed_count"] >= 2
+    assert (killed["failed_count"], killed["failed_task_ids"]) == (0, [])
+    assert {state(running.id), state(waiting.id)} == {"REVOKED"}
+
+
+def test_removed_records_are_gone_with_their_artefacts_and_others_stay():
+    kept = add.apply_async((1, 1), countdown=3600)
+    done = add.delay(1, 1)
+    final(done.id)
+    address = parts().storage.put(b"artefact", mime="text/plain", task_id=done.id)
+
+    until(lambda: parts().moves.final_before(0, 1))
+    result = celery_service.get_task_result(celery_service.cleanup_old_tasks(max_age_hours=0), timeout=60)
+
+    assert result["deleted_count"] >= 1
+    assert state(done.id) == "UNKNOWN"
+    assert state(kept.id) == "PENDING"
+    with pytest.raises(Exception, match="removed with its task"):
+        parts().storage.get(address)
+    assert celery_service.cancel_task(kept.id)

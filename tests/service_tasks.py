@@ -1,0 +1,96 @@
+"""Tasks that only the tests have: each does one thing that work in a worker may do."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from processors.errors import PermanentError, TransientError
+from services.celery_app import celery_app
+
+
+@celery_app.task(name="test.add", bind=True)
+def add(self: Any, x: int, y: int) -> int:
+    return x + y
+
+
+@celery_app.task(name="test.total", bind=True)
+def total(self: Any, numbers: list[int]) -> int:
+    return sum(numbers)
+
+
+@celery_app.task(name="test.mark", bind=True)
+def mark(self: Any, path: str, text: str = "x") -> str:
+    """An effect that can be counted: a line in a file."""
+    with Path(path).open("a") as file:
+        file.write(f"{text}\n")
+    return text
+
+
+@celery_app.task(name="test.fail_first", bind=True)
+def fail_first(self: Any, path: str, times: int) -> int:
+    """Fail so many times, then tell how often it ran."""
+    with Path(path).open("a") as file:
+        file.write("run\n")
+    runs = len(Path(path).read_text().splitlines())
+    if runs <= times:
+        raise ValueError(f"not yet, this was run {runs}")
+    return runs
+
+
+@celery_app.task(name="test.ask_again", bind=True)
+def ask_again(self: Any, path: str) -> str:
+    """Ask for another attempt in a minute, as a provider would."""
+    mark.run(path)
+    raise TransientError("the provider is busy", retry_after=60)
+
+
+@celery_app.task(name="test.refuse", bind=True)
+def refuse(self: Any, path: str) -> None:
+    mark.run(path)
+    raise PermanentError("this can never work")
+
+
+@celery_app.task(name="test.work_until", bind=True)
+def work_until(self: Any, path: str, marks: str) -> str:
+    """Report progress until a file exists."""
+    mark.run(marks)
+    deadline = time.monotonic() + 120
+    while not Path(path).exists() and time.monotonic() < deadline:
+        self.report(50, "half of it")
+        time.sleep(0.05)
+    return "done"
+
+
+@celery_app.task(name="test.kill_worker", bind=True)
+def kill_worker(self: Any, path: str) -> None:
+    mark.run(path)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@celery_app.task(name="test.never_ends", bind=True, time_limit=2, soft_time_limit=None)
+def never_ends(self: Any, path: str) -> None:
+    mark.run(path)
+    signal.pause()
+
+
+@celery_app.task(name="test.unrecorded", bind=True, record=False)
+def unrecorded(self: Any, path: str) -> None:
+    mark.run(path)
+
+
+@celery_app.task(name="test.keep", bind=True)
+def keep(self: Any, value: Any) -> Any:
+    return value
+
+
+@celery_app.task(name="test.mark_body", bind=True)
+def mark_body(self: Any, results: list[int], path: str) -> int:
+    mark.run(path)
+    return len(results)
+
+
+@celery_app.task(name="test.keep_secret", bind=True)
+def keep_secret(self: Any, password: str, url: str) -> int:
+    return len(password) + len(url)

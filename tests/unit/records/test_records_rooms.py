@@ -1,0 +1,193 @@
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+
+from processors.errors import ConfigurationError, ServiceUnavailable
+from records import schema
+from records.chords import Chords, Part
+from records.columns import metadata
+from records.database import Database, ping
+from records.identity import database_id
+from records.leadership import Leadership
+from records.task_records import Draft, TaskRecords
+
+
+def test_a_schema_is_made_once_by_many_who_come_at_the_same_time(database_url):
+    errors = []
+
+    def prepare():
+        database = Database(database_url)
+        try:
+            schema.prepare(database)
+        except Exception as error:
+            errors.append(error)
+        finally:
+            database.close()
+
+    threads = [threading.Thread(target=prepare) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert errors == []
+    database = Database(database_url)
+    assert len(database_id(database)) == 36
+    database.close()
+
+
+@pytest.mark.parametrize(("found", "cure"), [("0000", "csai db upgrade"), ("9999", "newer program")])
+def test_a_schema_of_another_version_is_refused_with_its_cure(database, found, cure):
+    database.write(lambda c: c.execute(text(f"UPDATE alembic_version SET version_num = '{found}'")))
+
+    with pytest.raises(ConfigurationError, match=cure) as refused:
+        schema.prepare(database)
+
+    assert found in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_an_older_schema_is_upgraded_and_a_newer_one_left_alone(database):
+    assert schema.upgrade(database) == schema.VERSION
+    database.write(lambda c: c.execute(text("UPDATE alembic_version SET version_num = '9999'")))
+    with pytest.raises(ConfigurationError):
+        schema.upgrade(database)
+
+
+@pytest.mark.filterwarnings("ignore:.*expression-based index")
+def test_the_migrations_make_what_the_tables_say(database):
+    with database.engine().connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": False})
+        differences = [d for d in compare_metadata(context, metadata) if "idempotency" not in str(d)]
+
+    assert [d for d in differences if "alembic_version" not in str(d)] == []
+
+
+def test_the_newest_migration_is_the_version_that_the_program_needs():
+    names = [path.name.split("_")[0] for path in (schema.MIGRATIONS / "versions").glob("0*.py")]
+
+    assert max(names) == schema.VERSION
+
+
+def test_a_database_that_cannot_be_reached_is_unavailable_in_one_line(tmp_path):
+    for url in (f"sqlite:///{tmp_path}/missing/r.db", f"postgresql+psycopg://u:secret@/x?host={tmp_path}"):
+        database = Database(url)
+        with pytest.raises(ServiceUnavailable) as refused:
+            ping(database)
+        database.close()
+        assert "\n" not in str(refused.value)
+        assert "secret" not in str(refused.value)
+
+
+def test_a_write_that_fails_does_not_undo_its_neighbours(database):
+    records = TaskRecords(database)
+    gate = threading.Event()
+    threading.Thread(target=lambda: database.write(lambda _: gate.wait(10))).start()
+    outcome = {}
+
+    def bad():
+        try:
+            database.write(lambda c: c.execute(text("SELECT nothing FROM nowhere")) and None)
+        except Exception as error:
+            outcome["bad"] = error
+
+    def good():
+        outcome["good"] = records.open(Draft("good", "x", "x", "default"))
+
+    threads = [threading.Thread(target=bad), threading.Thread(target=good)]
+    for thread in threads:
+        thread.start()
+    gate.set()
+    for thread in threads:
+        thread.join(20)
+
+    assert outcome["good"] is True
+    assert outcome["bad"] is not None
+    assert records.read("good") is not None
+
+
+def test_a_full_disk_refuses_a_submit_and_heals_by_itself(tmp_path):
+    database = Database(f"sqlite:///{tmp_path}/r.db")
+    schema.prepare(database)
+    records = TaskRecords(database)
+    database.write(lambda c: c.exec_driver_sql("PRAGMA max_page_count=60"))
+
+    with pytest.raises(ServiceUnavailable, match="full"):
+        for number in range(200):
+            records.open(Draft(f"t{number}", "x", "x", "default", kwargs={"text": "x" * 5_000}))
+    database.write(lambda c: c.exec_driver_sql("PRAGMA max_page_count=100000"))
+
+    assert records.open(Draft("after", "x", "x", "default"))
+    database.close()
+
+
+def test_a_forked_child_uses_connections_of_its_own(database):
+    records = TaskRecords(database)
+    records.open(Draft("parent", "x", "x", "default"))
+
+    child = os.fork()
+    if child == 0:
+        try:
+            ok = records.open(Draft("child", "x", "x", "default")) and records.read("parent") is not None
+            database.close()
+        except BaseException:
+            os._exit(2)
+        os._exit(0 if ok else 1)
+    _, status = os.waitpid(child, 0)
+
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert records.read("child") is not None
+
+
+def test_what_was_accepted_survives_a_kill_right_after_the_answer(tmp_path):
+    url = f"sqlite:///{tmp_path}/r.db"
+    code = (
+        "import os,sys,signal;from records.database import Database;from records import schema;"
+        "from records.task_records import *;d=Database(sys.argv[1]);schema.prepare(d);"
+        "TaskRecords(d).open(Draft('kept','x','x','default'));os.kill(os.getpid(),signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", code, url], check=False)
+
+    database = Database(url)
+    assert TaskRecords(database).read("kept") is not None
+    database.close()
+
+
+def test_one_leads_and_another_takes_over_only_when_the_first_gave_up(database):
+    leadership = Leadership(database)
+
+    assert leadership.take("a", "host", 1) == 1
+    assert leadership.take("b", "host", 2) is None
+    assert leadership.take("a", "host", 1) == 1
+    assert leadership.current().holder == "a"
+    leadership.give_up("a")
+    assert leadership.current() is None
+    assert leadership.take("b", "host", 2) == 2
+
+
+def test_a_chord_is_complete_once_whatever_returns_twice(database):
+    chords = Chords(database)
+
+    assert not chords.part_returned("g", 0, Part("a", "SUCCESS", 1))
+    chords.set_size("g", 2)
+    assert not chords.part_returned("g", 0, Part("a", "SUCCESS", 1))
+    assert chords.part_returned("g", 1, Part("b", "SUCCESS", 2))
+    assert chords.part_returned("g", 1, Part("b", "SUCCESS", 2)), "until the body was published it may be asked again"
+    chords.fired("g")
+    assert not chords.part_returned("g", 1, Part("b", "SUCCESS", 2))
+    assert [part.result for part in chords.parts("g")] == [1, 2]
+
+
+def test_a_chord_that_grew_waits_for_what_joined(database):
+    chords = Chords(database)
+    chords.set_size("g", 1)
+    chords.add("g")
+
+    assert not chords.part_returned("g", 0, Part("a", "SUCCESS", 1))
+    assert chords.part_returned("g", 1, Part("b", "SUCCESS", 2))

@@ -1,0 +1,348 @@
+import threading
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import update
+from sqlalchemy.exc import IntegrityError
+
+from processors.interfaces import Outcome
+from records.database import Database
+from records.deliveries import DeliveryRecords
+from records.members import MemberRecords
+from records.parents import Parents
+from records.task_moves import Failure, TaskMoves
+from records.task_records import Draft, TaskRecords, TaskState
+from records.workers import Workers, workers
+from waiting import until
+
+FAILURE = Failure("it broke", "ValueError", "Traceback", "abc")
+
+
+@pytest.fixture
+def tasks(database: Database) -> TaskRecords:
+    return TaskRecords(database)
+
+
+@pytest.fixture
+def moves(database: Database) -> TaskMoves:
+    Workers(database).start("w1", "io@host", "host", 1, 0)
+    return TaskMoves(database)
+
+
+def draft(task_id: str = "t", **values) -> Draft:
+    return Draft(task_id, "email.send_email", "email", "email", **values)
+
+
+def silence(database: Database, worker_id: str) -> None:
+    """Let a worker have been silent for a minute."""
+    old = update(workers).where(workers.c.id == worker_id)
+    if database.is_sqlite:
+        past = "2020-01-01 00:00:00.000000"
+        database.write(lambda c: c.exec_driver_sql("UPDATE workers SET seen_at = ? WHERE id = ?", (past, worker_id)))
+    else:
+        database.write(lambda c: c.execute(old.values(seen_at=datetime(2020, 1, 1, tzinfo=UTC))))
+
+
+def test_a_record_is_written_once_and_read_back_whole(tasks, moves):
+    kwargs = {"text": "NUL \0 surrogate \ud800 grüße", "big": 2**60, "none": None}
+
+    assert tasks.open(draft(kwargs=kwargs, tags=["a"], tenant="x"))
+    assert not tasks.open(draft(kwargs={"other": 1}))
+
+    record = tasks.read("t")
+    assert (record.kwargs, record.tags, record.tenant) == (kwargs, ["a"], "x")
+    assert record.state is TaskState.PENDING
+    assert record.created_at.tzinfo is not None
+
+
+def test_a_strangers_id_has_no_record(tasks, moves):
+    assert tasks.read("nobody") is None
+
+
+def test_a_start_lets_exactly_one_of_many_in(tasks, moves):
+    tasks.open(draft())
+    started = []
+
+    def start():
+        if moves.start("t", 0, "w1", "io@host", 60):
+            started.append(1)
+
+    threads = [threading.Thread(target=start) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert started == [1]
+
+
+def test_a_message_of_an_earlier_attempt_does_not_start(tasks, moves):
+    tasks.open(draft())
+    run = moves.start("t", 0, "w1", "io@host", None)
+    moves.try_again("t", run.run, 0, FAILURE)
+
+    assert moves.start("t", 0, "w1", "io@host", None) is None
+    assert moves.start("t", 1, "w1", "io@host", None).run == 2
+
+
+def test_a_task_that_is_due_later_does_not_start_and_is_not_relayed(tasks, moves):
+    tasks.open(draft(delay=3600))
+
+    assert moves.start("t", 0, "w1", "io@host", None) is None
+    assert moves.due(10) == []
+
+
+def test_a_fresh_record_is_left_to_its_submitter_for_a_moment_and_then_relayed(tasks, moves):
+    tasks.open(draft())
+
+    assert moves.due(10) == []
+    assert until(lambda: moves.due(10), 10)[0].id == "t"
+
+
+def test_the_relay_publishes_nothing_that_was_published(tasks, moves):
+    tasks.open(draft(relay_now=True))
+    moves.published([("t", 0, 0)])
+
+    assert until(lambda: not moves.due(10), 10)
+    assert tasks.read("t").published_at is not None
+
+
+def test_a_late_note_of_publishing_does_not_swallow_a_retry(tasks, moves):
+    tasks.open(draft())
+    run = moves.start("t", 0, "w1", "io@host", None)
+    moves.try_again("t", run.run, 0, FAILURE)
+
+    moves.published([("t", 0, 0)])
+    moves.published([("t", 1, 0)])
+
+    assert moves.waiting_count() == 1
+
+
+def test_writes_of_an_older_run_change_nothing(database, tasks, moves):
+    tasks.open(draft())
+    old = moves.start("t", 0, "w1", "io@host", None)
+    silence(database, "w1")
+    Workers(database).start("w2", "io@host", "host", 2, 0)
+    new = moves.start("t", 0, "w2", "io@host", None)
+
+    assert not moves.succeed("t", old.run, "late")
+    assert not moves.fail("t", old.run, FAILURE)
+    assert not moves.try_again("t", old.run, 0, FAILURE)
+    assert not moves.give_back("t", old.run)
+    assert moves.succeed("t", new.run, {"right": True})
+    assert tasks.read("t").result == {"right": True}
+
+
+def test_a_final_record_never_moves_again(tasks, moves):
+    tasks.open(draft())
+    run = moves.start("t", 0, "w1", "io@host", None).run
+    moves.succeed("t", run, 1)
+
+    assert not moves.fail("t", run, FAILURE)
+    assert not moves.revoke("t")
+    assert moves.start("t", 0, "w1", "io@host", None) is None
+    assert tasks.read("t").state is TaskState.SUCCESS
+
+
+def test_a_cancelled_task_never_starts_and_a_running_one_is_fenced(tasks, moves):
+    tasks.open(draft("waits"))
+    tasks.open(draft("runs"))
+    run = moves.start("runs", 0, "w1", "io@host", None).run
+
+    assert moves.revoke("waits")
+    assert moves.revoke("runs")
+    assert not moves.revoke("runs")
+    assert moves.start("waits", 0, "w1", "io@host", None) is None
+    assert not moves.succeed("runs", run, 1)
+    assert moves.runs_of("w1") == {}
+
+
+def test_runs_of_a_dead_worker_wait_again_without_counting_the_attempt(database, tasks, moves):
+    tasks.open(draft())
+    moves.start("t", 0, "w1", "io@host", None)
+    assert moves.reap() == ([], [])
+
+    silence(database, "w1")
+    Workers(database).bury()
+
+    assert moves.reap() == (["t"], [])
+    record = tasks.read("t")
+    assert (record.state, record.attempt, record.lost_runs, record.worker_id) == (TaskState.PENDING, 0, 1, None)
+    assert [due.id for due in moves.due(10)] == ["t"]
+
+
+def test_a_worker_that_says_goodbye_is_not_held_against_its_tasks(database, tasks, moves):
+    tasks.open(draft())
+    moves.start("t", 0, "w1", "io@host", None)
+    Workers(database).stop("w1")
+
+    assert moves.reap() == (["t"], [])
+    assert tasks.read("t").lost_runs == 0
+
+
+def test_a_worker_that_was_declared_dead_must_take_a_new_id(database, moves):
+    silence(database, "w1")
+    assert Workers(database).bury() == ["w1"]
+
+    assert not Workers(database).renew("w1")
+
+
+def test_a_task_that_killed_its_worker_three_times_is_quarantined(database, tasks, moves):
+    tasks.open(draft())
+    for number in range(3):
+        Workers(database).start(f"k{number}", "io@host", "host", number, 0)
+        assert moves.start("t", 0, f"k{number}", "io@host", None)
+        silence(database, f"k{number}")
+        Workers(database).bury()
+        returned, failed = moves.reap()
+        assert (returned, failed) == ((["t"], []) if number < 2 else ([], ["t"]))
+
+    record = tasks.read("t")
+    assert (record.state, record.error_type) == (TaskState.FAILURE, "Quarantined")
+
+
+def test_a_run_that_died_at_its_hard_time_limit_fails_for_good(database, tasks, moves):
+    tasks.open(draft())
+    moves.start("t", 0, "w1", "io@host", 0.5)
+    until(lambda: Workers(database).renew("w1") and tasks.read("t").deadline_at <= seen_at(database), 10)
+    Workers(database).stop("w1")
+
+    assert moves.reap() == ([], ["t"])
+    assert tasks.read("t").error_type == "TimeLimitExceeded"
+
+
+def seen_at(database):
+    return next(row.seen_at for row in Workers(database).living() if row.id == "w1")
+
+
+def test_an_expired_task_is_cancelled_instead_of_started(tasks, moves):
+    record = None
+    tasks.open(draft())
+    record = tasks.read("t")
+    tasks.open(draft("expired", expires_at=record.created_at))
+
+    assert moves.start("expired", 0, "w1", "io@host", None) is None
+    assert moves.expire() == ["expired"]
+    assert tasks.read("expired").state is TaskState.REVOKED
+
+
+def test_purging_cancels_what_waits_in_that_queue_and_nothing_else(tasks, moves):
+    tasks.open(draft("waits"))
+    tasks.open(draft("later", delay=3600))
+    tasks.open(draft("runs"))
+    moves.start("runs", 0, "w1", "io@host", None)
+    tasks.open(draft("retries"))
+    run = moves.start("retries", 0, "w1", "io@host", None).run
+    moves.try_again("retries", run, 600, FAILURE)
+    tasks.open(Draft("other", "monitoring.health_check", "monitoring", "default"))
+
+    assert sorted(moves.revoke_waiting("email")) == ["retries", "waits"]
+    states = {record.id: record.state.value for record in tasks.read_many(["waits", "later", "runs", "other"])}
+    assert states == {"waits": "REVOKED", "later": "PENDING", "runs": "STARTED", "other": "PENDING"}
+
+
+def test_only_final_records_are_removed_and_with_them_their_rows(database, tasks, moves):
+    deliveries = DeliveryRecords(database)
+    for name in ("done", "waits"):
+        tasks.open(draft(name))
+        deliveries.open(name, 0, {"a@example.com": "to"})
+    run = moves.start("done", 0, "w1", "io@host", None).run
+    moves.succeed("done", run, 1)
+
+    assert until(lambda: moves.final_before(0, 10), 5) == ["done"]
+    assert moves.final_before(1, 10) == []
+    assert moves.remove(["done", "waits"]) == 1
+    assert tasks.read("waits") is not None
+    assert deliveries.outcomes("done", 0) == {}
+    assert deliveries.outcomes("waits", 0) != {}
+
+
+def test_two_who_retry_the_same_failure_submit_one_task(tasks, moves):
+    tasks.open(draft())
+    run = moves.start("t", 0, "w1", "io@host", None).run
+    moves.fail("t", run, FAILURE)
+
+    assert [moves.linked_retry("t", "n1"), moves.linked_retry("t", "n2")] == [True, False]
+    assert tasks.read("t").retried_as == "n1"
+
+
+def test_an_idempotency_key_belongs_to_one_task_of_a_tenant(tasks, moves):
+    tasks.open(draft("a", idempotency_key="k"))
+    tasks.open(draft("b", idempotency_key="k", tenant="other"))
+    with pytest.raises(IntegrityError):
+        tasks.open(draft("c", idempotency_key="k"))
+
+
+def test_a_parent_with_all_its_rows_is_written_at_once_or_not_at_all(database, tasks, moves):
+    parents = Parents(database)
+
+    def items():
+        yield {"n": 1}
+        raise RuntimeError("the third item is bad")
+
+    with pytest.raises(RuntimeError):
+        parents.open(draft("p", is_parent=True), items(), [draft("c", parent_id="p")])
+
+    assert tasks.read_many(["p", "c"]) == []
+
+
+def test_a_parent_is_done_when_its_last_task_is_final_and_is_never_taken_for_dead(database, tasks, moves):
+    parents, members = Parents(database), MemberRecords(database)
+    parents.open(draft("p", is_parent=True), [{"n": 1}, {"n": 2}], [draft("c", parent_id="p", relay_now=True)])
+
+    assert moves.reap() == ([], [])
+    assert (parents.is_done("p"), parents.done()) == (False, [])
+    run = moves.start("c", 0, "w1", "io@host", None).run
+    members.close("p", 0, "sent", {"ok": True})
+    members.close("p", 0, "refused", {"late": True})
+    moves.succeed("c", run, 1)
+
+    assert parents.is_done("p")
+    assert [record.id for record in parents.done()] == ["p"]
+    assert members.tally("p") == {"sent": 1, "waiting": 1}
+    assert parents.end("p", {"sum": 1}, None)
+    assert not parents.end("p", {"sum": 2}, None)
+    assert tasks.read("p").result == {"sum": 1}
+
+
+def test_cancelling_a_parent_cancels_its_tasks(database, tasks, moves):
+    Parents(database).open(draft("p", is_parent=True), [{"n": 1}], [draft("c", parent_id="p")])
+
+    assert moves.revoke("p")
+    assert tasks.read("c").state is TaskState.REVOKED
+
+
+def test_a_delivery_is_marked_before_and_closed_after(database):
+    deliveries = DeliveryRecords(database)
+
+    assert deliveries.open("t", 0, {"a@x.example": "to", "b@x.example": "bcc"})["a@x.example"].state == "queued"
+    deliveries.handing("t", 0, ["a@x.example"])
+    assert deliveries.open("t", 0, {"a@x.example": "to"})["a@x.example"].state == "handing"
+    assert deliveries.in_doubt("t")
+    deliveries.close("t", 0, {"a@x.example": Outcome("accepted", 250, "2.0.0", "queued")})
+    assert deliveries.outcomes("t", 0)["a@x.example"] == Outcome("accepted", 250, "2.0.0", "queued")
+    assert not deliveries.in_doubt("t")
+
+
+def test_a_retry_by_hand_knows_who_was_reached(database):
+    deliveries = DeliveryRecords(database)
+    deliveries.open("old", 0, {"a@x.example": "to", "b@x.example": "to"})
+    deliveries.close("old", 0, {"a@x.example": Outcome("accepted", 250), "b@x.example": Outcome("refused", 550)})
+
+    deliveries.carry_over("old", "new")
+
+    assert {address: outcome.state for address, outcome in deliveries.outcomes("new", 0).items()} == {
+        "a@x.example": "accepted"
+    }
+
+
+def test_figures_of_queues_count_what_waits_runs_and_is_due_later(tasks, moves):
+    tasks.open(draft("a"))
+    tasks.open(draft("b"))
+    tasks.open(draft("later", delay=3600))
+    moves.start("a", 0, "w1", "io@host", None)
+
+    figures = tasks.queue_figures()["email"]
+
+    assert (figures["depth"], figures["running"], figures["scheduled"]) == (1, 1, 1)
+    assert figures["oldest_age_seconds"] >= 0

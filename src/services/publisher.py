@@ -95,7 +95,7 @@ class Publisher:
         logger.warning("broker_away", error=str(error), skipping_seconds=SKIP_SECONDS)
         producer, self._local.producer = getattr(self._local, "producer", None), None
         if producer is not None:
-            producer.connection.collapse()
+            producer.connection.collect()
 
 
 def send(producer: Any, record: Publishable) -> None:

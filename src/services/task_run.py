@@ -21,13 +21,14 @@ from processors.errors import (
     InvalidArgument,
     PermanentError,
     ServiceUnavailable,
+    TimeLimitExceeded,
     TransientError,
     WorkFailed,
 )
 from processors.results import Result
 from records.task_moves import Started
 from records.task_records import Draft, TaskRecord, TaskState
-from services.failures import failure_of
+from services.failures import failure_of, follow_failure
 from services.publisher import ATTEMPT_HEADER
 from services.submission import category_of, kept_message, moment
 from services.wiring import parts
@@ -38,6 +39,7 @@ logger = structlog.get_logger()
 PERMANENT = (PermanentError, InvalidArgument, ConfigurationError, ValidationError, SoftTimeLimitExceeded)
 DATABASE_PAUSE_SECONDS = 1.0
 REPORT_SECONDS = 0.5
+LIMIT_MARGIN_SECONDS = 0.5  # the parent's clock for the limit starts that much apart, at most
 
 
 class TaskRun:
@@ -56,6 +58,9 @@ class TaskRun:
         self.id = str(task.request.id)
         self.hand: RunInHand | None = None
         self._reported = 0.0
+        self._entered = time.monotonic()
+        hard, _ = task.request.timelimit or (None, None)
+        self._limit = float(hard or task.time_limit or settings.celery_task_time_limit)
 
     def execute(self) -> Any:
         """Run the task if its record lets it; returns its result.
@@ -92,11 +97,9 @@ class TaskRun:
         worker = str(request.hostname or "")
         worker_id = working_process.enter(worker)
         attempt = getattr(request, ATTEMPT_HEADER, None)
-        hard, _ = request.timelimit or (None, None)
-        limit = hard or self.task.time_limit or settings.celery_task_time_limit
-        started = parts().moves.start(self.id, attempt or 0, worker_id, worker, limit)
+        started = parts().moves.start(self.id, attempt or 0, worker_id, worker, self._limit)
         if started is None and attempt is None and self._record_stranger():
-            started = parts().moves.start(self.id, 0, worker_id, worker, limit)
+            started = parts().moves.start(self.id, 0, worker_id, worker, self._limit)
         return started
 
     def _record_stranger(self) -> bool:
@@ -191,7 +194,7 @@ class TaskRun:
             self._try_again(started, error)
             raise Ignore from error
         except BaseException:
-            self._persist(lambda: parts().moves.give_back(self.id, started.run))
+            self._interrupted(started)
             raise
         if not self._persist(lambda: parts().moves.succeed(self.id, started.run, result)):
             self._refused(started)
@@ -221,6 +224,14 @@ class TaskRun:
         if not self._persist(lambda: parts().moves.try_again(self.id, started.run, delay, failure_of(error))):
             self._refused(started)
         self.ended = "RETRY"
+
+    def _interrupted(self, started: Started) -> None:
+        """Give the task back without blame, unless it was its hard time limit that ended the process."""
+        if time.monotonic() - self._entered < self._limit - LIMIT_MARGIN_SECONDS:
+            self._persist(lambda: parts().moves.give_back(self.id, started.run))
+        else:
+            self._fail(started, TimeLimitExceeded(f"The task ran longer than {self._limit:g} s and was ended."))
+            follow_failure(self.id)
 
     def _refused(self, started: Started) -> None:
         """Walk away from a record that another run or a cancellation has taken."""

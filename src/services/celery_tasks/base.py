@@ -31,6 +31,14 @@ class RecordedTask(cast("Any", Task)):
     typing = False
     Strategy = "services.celery_tasks.base:strategy"
 
+    @classmethod
+    def bind(cls, app: Any) -> Any:
+        """Take the settings that the task does not set itself; the soft limit is never later than the hard one."""
+        bound = cast("Any", super()).bind(app)
+        if cls.time_limit and cls.soft_time_limit:
+            cls.soft_time_limit = min(cls.soft_time_limit, cls.time_limit)
+        return bound
+
     @property
     def parts(self) -> Parts:
         """What the work needs from outside: records, adapters, engines."""

@@ -34,10 +34,10 @@ class RecordedTask(cast("Any", Task)):
     @classmethod
     def bind(cls, app: Any) -> Any:
         """Take the settings that the task does not set itself; the soft limit is never later than the hard one."""
-        bound = cast("Any", super()).bind(app)
+        super().bind(app)  # pyright: ignore[reportUnknownMemberType] - Celery's class has no types
         if cls.time_limit and cls.soft_time_limit:
             cls.soft_time_limit = min(cls.soft_time_limit, cls.time_limit)
-        return bound
+        return app
 
     @property
     def parts(self) -> Parts:

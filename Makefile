@@ -1,0 +1,34 @@
+# make setup    what the service needs, in .venv
+# make test     all tests that need only Python; those that need a system package say so and are skipped
+# make check    format, lint, types, contracts
+# make services the tests that need system packages (see .ci/run)
+# make lock     write the lock files anew after a change in pyproject.toml
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup dev test check services lock
+
+setup:
+	@$(PYTHON) scripts/set_up.py
+
+dev:
+	@$(PYTHON) scripts/set_up.py --dev
+
+test: dev
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest -m "not services"
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+
+check: dev
+	@$(BIN)/ruff format --check
+	@$(BIN)/ruff check
+	@$(BIN)/pyright --warnings
+	@$(BIN)/lint-imports --no-cache
+
+services: dev
+	@$(BIN)/python -m pytest -m services
+
+lock: dev
+	@sh scripts/lock.sh

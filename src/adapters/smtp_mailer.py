@@ -104,6 +104,10 @@ class SmtpMailer:
             left = [address for address in some if address not in answered] + left
         return outcomes
 
+    def close(self) -> None:
+        """Close this thread's connection."""
+        self._forget()
+
     def _transaction(self, sender: str, recipients: list[str], content: bytes, handing: Handing) -> dict[str, Outcome]:
         """Send to these; a recipient that the server wants in another transaction is left out of the answer."""
         with self._within_deadline() as server:
@@ -207,10 +211,7 @@ class SmtpMailer:
     def _connect(self) -> smtplib.SMTP:
         try:
             server = self._open()
-            server.ehlo_or_helo_if_needed()
-            self._secure(server)
-            if self._user:
-                server.login(self._user, self._password)
+            self._prepare(server)
         except smtplib.SMTPAuthenticationError as error:
             code = error.smtp_code
             raise TransientError(f"The mail server {self._host} refuses the login ({code}): check EMAIL_URL.") from None
@@ -219,6 +220,17 @@ class SmtpMailer:
         except FAULTS as error:
             raise TransientError(f"The mail server {self._host}:{self._port} cannot be used: {error}.") from error
         return server
+
+    def _prepare(self, server: smtplib.SMTP) -> None:
+        """Greet, switch to TLS and log in; a connection that fails here is closed."""
+        try:
+            server.ehlo_or_helo_if_needed()
+            self._secure(server)
+            if self._user:
+                server.login(self._user, self._password)
+        except BaseException:
+            server.close()
+            raise
 
     def _open(self) -> smtplib.SMTP:
         if self._implicit:

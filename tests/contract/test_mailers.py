@@ -1,0 +1,307 @@
+"""Every mailer hands a mail over once, tells one outcome per recipient, and says what it does not know."""
+
+import json
+import socket
+import ssl
+from email import policy
+from email.parser import BytesParser
+from pathlib import Path
+
+import pytest
+import trustme
+
+from adapters.outbox_mailer import OutboxMailer
+from adapters.smtp_mailer import SmtpMailer
+from processors.errors import ConfigurationError, PermanentError, TransientError
+from smtp_server import SmtpServer
+
+CONTENT = b"From: a@example.com\r\nSubject: test\r\n\r\nfirst\r\n.second begins with a dot\r\nlast\r\n"
+
+
+MADE: list[SmtpMailer] = []
+
+
+def smtp(server: SmtpServer | int, scheme: str = "smtp", login: str = "", query: str = "", **options) -> SmtpMailer:
+    """A mailer for this server, closed when the test ends."""
+    port = server if isinstance(server, int) else server.port
+    mailer = SmtpMailer(f"{scheme}://{login}127.0.0.1:{port}{query}", **{"timeout": 5} | options)
+    MADE.append(mailer)
+    return mailer
+
+
+@pytest.fixture(autouse=True)
+def _close():
+    yield
+    while MADE:
+        MADE.pop().close()
+
+
+class Handed:
+    """Notes what was announced, and when."""
+
+    def __init__(self, server: SmtpServer | None = None) -> None:
+        self.addresses: list[str] = []
+        self.server = server
+
+    def __call__(self, addresses):
+        if self.server is not None:
+            assert self.server.commands[-1] == "DATA", "announced once the server is ready to take the content"
+            assert not self.server.mails
+        self.addresses += addresses
+
+
+def send(mailer, *recipients: str, handing=None, mail_id: str = "task-0", content: bytes = CONTENT):
+    return mailer.send("a@example.com", list(recipients), content, mail_id=mail_id, handing=handing or (lambda _: None))
+
+
+# --- What both promise -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["outbox", "smtp"])
+def mailer_and_reader(request, tmp_path):
+    """A mailer, and how to read what arrived: (recipients, content) of each mail."""
+    if request.param == "outbox":
+        folder = tmp_path / "outbox"
+        yield OutboxMailer(folder), lambda: [_written(path) for path in sorted(folder.glob("*.eml"))]
+        return
+    with SmtpServer() as server:
+        yield smtp(server), lambda: [(m.recipients, m.content) for m in server.mails]
+
+
+def _written(path: Path):
+    return json.loads(path.with_suffix(".json").read_text())["to"], path.read_bytes()
+
+
+def test_every_recipient_gets_the_whole_mail_and_an_outcome(mailer_and_reader):
+    mailer, arrived = mailer_and_reader
+    handed = Handed()
+
+    outcomes = send(mailer, "b@example.com", "c@example.com", handing=handed)
+
+    assert {address: outcome.state for address, outcome in outcomes.items()} == {
+        "b@example.com": "accepted",
+        "c@example.com": "accepted",
+    }
+    assert arrived() == [(["b@example.com", "c@example.com"], CONTENT)]
+    assert handed.addresses == ["b@example.com", "c@example.com"]
+
+
+def test_nothing_goes_out_when_the_intent_cannot_be_noted(mailer_and_reader):
+    mailer, arrived = mailer_and_reader
+
+    def refuse(_addresses):
+        raise PermanentError("the database is away")
+
+    with pytest.raises(PermanentError, match="away"):
+        send(mailer, "b@example.com", handing=refuse)
+
+    assert arrived() == []
+    assert send(mailer, "b@example.com")["b@example.com"].state == "accepted", "the mailer works on"
+
+
+# --- The outbox ------------------------------------------------------------------------------------------------
+
+
+def test_the_same_mail_written_twice_to_the_outbox_is_one_mail(tmp_path: Path):
+    mailer = OutboxMailer(tmp_path)
+
+    send(mailer, "b@example.com")
+    send(mailer, "b@example.com")
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["task-0.eml", "task-0.json"]
+    assert mailer.repeatable
+
+
+def test_a_mail_id_that_is_a_path_is_refused(tmp_path: Path):
+    with pytest.raises(PermanentError, match="name a file"):
+        send(OutboxMailer(tmp_path / "outbox"), "b@example.com", mail_id="../escape")
+
+
+# --- SMTP: each stage ------------------------------------------------------------------------------------------
+
+
+def outcome_of(server: SmtpServer, *recipients: str, **options):
+    return send(smtp(server, **options), *(recipients or ("b@example.com",)))
+
+
+def test_a_mail_is_announced_between_the_servers_go_ahead_and_the_first_byte():
+    with SmtpServer() as server:
+        handed = Handed(server)
+        send(smtp(server), "b@example.com", handing=handed)
+        assert handed.addresses == ["b@example.com"]
+
+
+def test_a_refused_recipient_does_not_keep_the_others_from_their_mail():
+    with SmtpServer(replies={"RCPT TO:<no@": "550 5.1.1 no such user", "RCPT TO:<full@": "452 4.2.2 full"}) as server:
+        outcomes = outcome_of(server, "no@example.com", "b@example.com")
+        full = outcome_of(server, "full@example.com")
+    assert (outcomes["no@example.com"].state, outcomes["no@example.com"].code) == ("refused", 550)
+    assert (outcomes["no@example.com"].enhanced, outcomes["no@example.com"].text) == ("5.1.1", "no such user")
+    assert outcomes["b@example.com"].state == "accepted"
+    assert (full["full@example.com"].state, full["full@example.com"].code) == ("deferred", 452)
+
+
+@pytest.mark.parametrize(
+    ("at", "reply", "state"),
+    [
+        ("MAIL", "550 5.7.1 not you", "refused"),
+        ("MAIL", "451 4.3.0 later", "deferred"),
+        ("DATA", "554 5.5.1 no", "refused"),
+        ("DATA", "451 4.3.0 later", "deferred"),
+        ("dot", "552 5.3.4 too big", "refused"),
+        ("dot", "451 4.3.0 later", "deferred"),
+    ],
+)
+def test_a_servers_no_to_the_whole_mail_is_every_recipients_outcome(at, reply, state):
+    with SmtpServer(replies={at: reply}) as server:
+        outcomes = outcome_of(server, "b@example.com", "c@example.com")
+    assert {outcome.state for outcome in outcomes.values()} == {state}
+    assert {outcome.code for outcome in outcomes.values()} == {int(reply[:3])}
+
+
+@pytest.mark.parametrize("at", ["connect", "EHLO", "MAIL", "RCPT", "DATA"])
+def test_a_connection_lost_before_the_content_has_done_nothing_and_may_be_tried_again(at):
+    handed = Handed()
+    with SmtpServer(drop=at) as server, pytest.raises(TransientError):
+        send(smtp(server), "b@example.com", handing=handed)
+    assert (server.mails, handed.addresses) == ([], [])
+
+
+def test_a_connection_lost_in_the_content_puts_the_mail_off_or_leaves_it_unknown_but_never_calls_it_sent():
+    with SmtpServer(drop="content") as server:
+        assert outcome_of(server)["b@example.com"].state in {"deferred", "unknown"}
+        assert server.mails == []
+
+
+@pytest.mark.parametrize("fault", [{"drop": "dot"}, {"silent": "dot"}])
+def test_a_mail_whose_last_answer_is_lost_is_unknown_and_not_repeated(fault):
+    with SmtpServer(**fault) as server:
+        outcome = send(smtp(server, timeout=0.5), "b@example.com")["b@example.com"]
+        assert outcome.state == "unknown"
+        assert len(server.mails) == 1
+
+
+def test_a_silent_server_ends_at_the_deadline():
+    with SmtpServer(silent="RCPT") as server, pytest.raises(TransientError, match="before anything was sent"):
+        outcome_of(server, deadline=0.3)
+
+
+@pytest.mark.parametrize("reply", ["421 4.7.0 closing", "530 5.7.0 login first"])
+def test_a_fault_of_the_transport_is_nobodys_refusal(reply):
+    with SmtpServer(replies={"RCPT": reply}) as server, pytest.raises(TransientError, match=reply[:3]):
+        outcome_of(server)
+
+
+def test_a_server_that_turns_callers_away_is_tried_again_later():
+    with (
+        SmtpServer(replies={"connect": "421 busy"}) as server,
+        pytest.raises(TransientError, match="cannot be used"),
+    ):
+        outcome_of(server)
+
+
+def test_nobody_listening_is_tried_again_later_and_names_host_and_port():
+    with SmtpServer() as server:
+        port = server.port
+    with pytest.raises(TransientError, match=f"127.0.0.1:{port}"):
+        send(smtp(port), "b@example.com")
+
+
+def test_many_recipients_go_in_transactions_of_fifty_and_each_gets_one_copy():
+    recipients = [f"r{number}@example.com" for number in range(120)]
+    with SmtpServer() as server:
+        outcomes = outcome_of(server, *recipients)
+    assert [len(mail.recipients) for mail in server.mails] == [50, 50, 20]
+    assert sorted(address for mail in server.mails for address in mail.recipients) == sorted(recipients)
+    assert set(outcomes) == set(recipients)
+    assert server.connections == 1
+
+
+def test_recipients_beyond_what_a_server_takes_at_once_go_in_the_next_transaction():
+    recipients = [f"r{number}@example.com" for number in range(25)]
+    with SmtpServer(most_recipients=10) as server:
+        outcomes = outcome_of(server, *recipients)
+    assert {outcome.state for outcome in outcomes.values()} == {"accepted"}
+    assert [len(mail.recipients) for mail in server.mails] == [10, 10, 5]
+
+
+def test_a_second_mail_uses_the_connection_again_and_a_dead_one_is_replaced():
+    with SmtpServer() as server:
+        mailer = smtp(server)
+        send(mailer, "b@example.com")
+        send(mailer, "c@example.com", mail_id="task-1")
+        assert server.connections == 1
+        mailer._threads.session.server.sock.shutdown(socket.SHUT_RDWR)
+        mailer._threads.session.used -= 60
+        assert send(mailer, "d@example.com", mail_id="task-2")["d@example.com"].state == "accepted"
+        assert server.connections == 2
+
+
+# --- SMTP: TLS and login ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+def contexts(authority: trustme.CA, name: str = "127.0.0.1"):
+    server, client = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    authority.issue_cert(name).configure_cert(server)
+    authority.configure_trust(client)
+    return server, client
+
+
+@pytest.mark.parametrize("scheme", ["smtps", "smtp"])
+def test_mail_and_login_go_over_verified_tls(authority, scheme):
+    server_context, client_context = contexts(authority)
+    with SmtpServer(tls=server_context, implicit=scheme == "smtps") as server:
+        mailer = smtp(server, scheme, "me:p%40ss@", "?tls=required", context=client_context)
+        assert send(mailer, "b@example.com")["b@example.com"].state == "accepted"
+        assert server.mails[0].encrypted
+        assert server.mails[0].user
+
+
+@pytest.mark.parametrize("scheme", ["smtps", "smtp"])
+def test_a_certificate_that_nobody_trusts_stops_the_mail(authority, scheme):
+    server_context, _ = contexts(authority)
+    with SmtpServer(tls=server_context, implicit=scheme == "smtps") as server:
+        mailer = smtp(server, scheme, query="?tls=required")
+        with pytest.raises(TransientError, match="not trusted"):
+            send(mailer, "b@example.com")
+        assert server.mails == []
+
+
+def test_a_certificate_for_another_host_stops_the_mail(authority):
+    server_context, client_context = contexts(authority, "elsewhere.example.com")
+    with SmtpServer(tls=server_context, implicit=True) as server:
+        mailer = smtp(server, "smtps", context=client_context)
+        with pytest.raises(TransientError, match="not trusted"):
+            send(mailer, "b@example.com")
+
+
+def test_required_tls_that_the_server_does_not_offer_stops_the_mail():
+    with SmtpServer() as server, pytest.raises(TransientError, match="cannot be used"):
+        send(smtp(server, query="?tls=required"), "b@example.com")
+
+
+def test_a_refused_login_names_the_setting_and_never_the_password():
+    with SmtpServer(replies={"AUTH": "535 5.7.8 wrong"}) as server:
+        mailer = smtp(server, login="me:planted-secret@")
+        with pytest.raises(TransientError, match="check EMAIL_URL") as refused:
+            send(mailer, "b@example.com")
+    assert "planted-secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["http://host", "smtp://", "smtp://host?tls=sometimes"])
+def test_a_url_that_is_none_names_the_setting(url):
+    with pytest.raises(ConfigurationError, match="EMAIL_URL"):
+        SmtpMailer(url)
+
+
+def test_the_content_on_the_wire_reads_back_as_the_mail():
+    with SmtpServer() as server:
+        outcome_of(server)
+    parsed = BytesParser(policy=policy.default).parsebytes(server.mails[0].content)
+    assert parsed["Subject"] == "test"
+    assert ".second begins with a dot" in parsed.get_content()

@@ -14,6 +14,7 @@ Role = Literal["to", "cc", "bcc"]
 
 CONTROLS = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")
 LONGEST = 320
+NAMED = re.compile(r'(?P<name>[^"<>]*|"[^"<>]*")\s*<(?P<address>[^<>]*)>')
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +54,15 @@ def parse(text: str) -> Address:
     check_line(text)
     if len(text) > LONGEST:
         raise ValueError(f"must be one mail address of at most {LONGEST} characters; got {len(text)}")
+    named = NAMED.fullmatch(text.strip())
+    name, address = (named["name"].strip().strip('"'), named["address"]) if named else ("", text)
     try:
-        found = validate_email(text, check_deliverability=False, allow_display_name=True, test_environment=True)
+        found = validate_email(address, check_deliverability=False, test_environment=True)
     except EmailNotValidError as error:
         raise ValueError(f"must be one mail address like name@example.com; got {text[:80]!r}: {error}") from error
     if not found.local_part.isascii():
         raise ValueError(f"must have an ASCII name before the @ (SMTPUTF8 is not supported); got {text[:80]!r}")
-    return Address(display_name=found.display_name or "", addr_spec=f"{found.local_part}@{found.ascii_domain}")
+    return Address(display_name=name, addr_spec=f"{found.local_part}@{found.ascii_domain}")
 
 
 def sort_out(given: Sequence[tuple[Role, str]]) -> tuple[list[Recipient], list[InvalidRecipient]]:

@@ -1,0 +1,442 @@
+"""Mail: nothing but what was asked for goes out, to nobody else, and each recipient has one outcome."""
+
+from datetime import UTC, datetime
+from email import policy
+from email.parser import BytesParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from processors.addresses import check_line, parse, sort_out
+from processors.bulk_emails import SendBatch, check_bulk, conclude_bulk, deliver_batch
+from processors.emails import Post, SendEmail, deliver
+from processors.errors import InvalidArgument, TransientError
+from processors.interfaces import Member, Outcome
+from processors.messages import compose, is_html, text_of
+from processors.results import sentence_of
+
+WHEN = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
+LINE = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=300)
+
+
+def silent(percent: float, text: str) -> None:
+    """A report that nobody reads."""
+
+
+def composed(subject="Hello", body="text", to=("b@example.com",), cc=(), bcc=()):
+    roles = [*(("to", one) for one in to), *(("cc", one) for one in cc), *(("bcc", one) for one in bcc)]
+    recipients, _ = sort_out(roles)
+    return compose(parse("a@example.com"), recipients, subject, body, mail_id="t-0", date=WHEN)
+
+
+def read(content: bytes):
+    return BytesParser(policy=policy.default).parsebytes(content)
+
+
+def lines(part) -> str:
+    """The text of a part, with the line ends of a program instead of the wire's."""
+    return part.get_content().replace("\r\n", "\n").rstrip("\n")
+
+
+# --- Addresses and headers -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a\nBcc: x@example.com",
+        "a\rb",
+        "a\0b",
+        "a\x85b",
+        "a\u2028b",
+        "=?utf-8?b?YQpCY2M6IHhAZXhhbXBsZS5jb20=?=",
+        "=?unknown-8bit?q?a=0AB?=",
+        "\udcff",
+    ],
+)
+def test_a_line_that_could_become_two_headers_is_refused(text):
+    with pytest.raises(ValueError, match="control characters"):
+        check_line(text)
+
+
+@pytest.mark.parametrize("text", ["nobody", "@example.com", "a@", "a b@example.com", "a@example..com", "a@b@c.com", ""])
+def test_what_is_no_address_is_refused_and_shown(text):
+    with pytest.raises(ValueError, match="must"):
+        parse(text)
+
+
+def test_an_address_keeps_its_name_and_a_foreign_domain_becomes_ascii():
+    address = parse("Jürgen Müller <j.mueller@bücher.example>")
+    assert (address.display_name, address.addr_spec) == ("Jürgen Müller", "j.mueller@xn--bcher-kva.example")
+
+
+def test_a_name_that_smtp_cannot_carry_is_refused_with_the_reason():
+    with pytest.raises(ValueError, match="ASCII name before the @"):
+        parse("jürgen@example.com")
+
+
+def test_an_address_too_long_for_an_envelope_is_refused():
+    with pytest.raises(ValueError, match="at most 320"):
+        parse("a" * 400 + "@example.com")
+
+
+def test_each_address_gets_one_mail_in_its_first_role_however_it_is_written():
+    valid, invalid = sort_out(
+        [("to", "b@example.com"), ("cc", "B@EXAMPLE.com"), ("bcc", "c@example.com"), ("to", "no")]
+    )
+    assert [(one.address, one.role) for one in valid] == [("b@example.com", "to"), ("c@example.com", "bcc")]
+    assert [one.given for one in invalid] == ["no"]
+
+
+# --- The message -----------------------------------------------------------------------------------------------
+
+
+@given(subject=LINE)
+def test_any_subject_reads_back_as_it_was_and_adds_no_header(subject):
+    try:
+        check_line(subject)
+    except ValueError:
+        return
+    content = composed(subject)
+    message = read(content)
+    assert set(message.keys()) == {
+        "From",
+        "To",
+        "Subject",
+        "Date",
+        "Message-ID",
+        "Content-Type",
+        "Content-Transfer-Encoding",
+        "MIME-Version",
+    }
+    assert " ".join(str(message["Subject"]).split()) == " ".join(subject.split())
+
+
+@given(body=st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_size=2000))
+def test_any_body_reads_back_as_it_was(body):
+    if is_html(body):
+        return
+    content = composed(body=body)
+    assert content.isascii()
+    assert max(map(len, content.split(b"\r\n"))) <= 998
+    assert lines(read(content)) == body.rstrip("\n")
+
+
+@given(name=LINE)
+def test_a_display_name_reads_back_or_is_refused(name):
+    try:
+        address = parse(f'"{name}" <b@example.com>'.replace("\\", ""))
+    except ValueError:
+        return
+    message = read(composed(to=[str(address)]))
+    assert [one.addr_spec for one in message["To"].addresses] == ["b@example.com"]
+
+
+def test_bcc_recipients_are_nowhere_in_the_message():
+    content = composed(to=["b@example.com"], cc=["c@example.com"], bcc=["hidden@example.com"])
+    assert b"hidden" not in content
+    assert b"bcc" not in content.lower()
+    assert read(content)["Cc"] == "c@example.com"
+
+
+def test_a_mail_to_bcc_only_names_nobody():
+    assert "To" not in read(composed(to=(), bcc=["hidden@example.com"]))
+
+
+def test_the_same_mail_is_the_same_bytes_at_every_attempt():
+    assert composed(body="<p>x</p>") == composed(body="<p>x</p>")
+
+
+def test_an_html_body_gets_a_readable_text_beside_it():
+    body = "<html><head><title>no</title><style>p{}</style></head><body><p>Hi <b>Ann</b></p><a href='https://x.example'>here</a></body>"
+    message = read(composed(body=body))
+    assert message.get_content_type() == "multipart/alternative"
+    text, html = message.iter_parts()
+    assert text.get_content().split() == ["Hi", "Ann", "here", "(https://x.example)"]
+    assert lines(html) == body
+
+
+@pytest.mark.parametrize(
+    ("body", "html"),
+    [
+        ("<p>x</p>", True),
+        ("  <!DOCTYPE html><html>", True),
+        ("1 < 2 and <b>", False),
+        ("<notatag>", False),
+        ("text", False),
+    ],
+)
+def test_html_is_what_begins_like_html(body, html):
+    assert is_html(body) is html
+
+
+def test_text_of_broken_html_does_not_hide_what_follows():
+    assert text_of("</style><p>seen</p>") == "seen\n"
+
+
+# --- The request -----------------------------------------------------------------------------------------------
+
+
+def refused(**arguments) -> str:
+    with pytest.raises(ValidationError) as error:
+        SendEmail.model_validate({"to_email": "b@example.com", "subject": "s", "body": "b"} | arguments)
+    return sentence_of(error.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"to_email": "nobody"}, "to_email: must be one mail address"),
+        ({"to_email": []}, "to_email: must not be an empty list"),
+        ({"cc": []}, "cc: must not be an empty list"),
+        ({"to_email": [f"r{n}@example.com" for n in range(1001)]}, "at most 1000 recipients; got 1001"),
+        ({"subject": "a\nBcc: x@example.com"}, "subject: must not contain control characters"),
+        ({"subject": 5}, "subject:"),
+        ({"from_email": "nobody"}, "from_email: must be one mail address"),
+        ({"body": "a\0b"}, "body: must be text without NUL"),
+    ],
+)
+def test_a_bad_argument_is_named_with_what_is_accepted(arguments, words):
+    assert words in refused(**arguments)
+
+
+def test_a_refusal_never_repeats_the_body():
+    assert "private" not in refused(body="private\0")
+
+
+def test_a_thousand_recipients_are_accepted():
+    assert (
+        len(SendEmail(to_email=[f"r{n}@example.com" for n in range(1000)], subject="s", body="b").recipients()) == 1000
+    )
+
+
+# --- Delivery --------------------------------------------------------------------------------------------------
+
+
+class RememberedDeliveries:
+    """Rows in memory, as `records.deliveries` keeps them."""
+
+    def __init__(self):
+        self.rows: dict[tuple[str, int, str], Outcome] = {}
+
+    def open(self, task_id, position, addresses):
+        for address in addresses:
+            self.rows.setdefault((task_id, position, address), Outcome("queued"))
+        return {a: o for (t, p, a), o in self.rows.items() if (t, p) == (task_id, position)}
+
+    def handing(self, task_id, position, addresses):
+        self.close(task_id, position, dict.fromkeys(addresses, Outcome("handing")))
+
+    def close(self, task_id, position, outcomes):
+        self.rows |= {(task_id, position, address): outcome for address, outcome in outcomes.items()}
+
+
+class ScriptedMailer:
+    """Answers what it is told for each address; by default accepts."""
+
+    name, repeatable = "scripted", False
+
+    def __init__(self, **answers: Outcome | Exception):
+        self.answers, self.sent = answers, []
+
+    def send(self, sender, recipients, content, *, mail_id, handing):
+        handing(recipients)
+        self.sent.append(list(recipients))
+        outcomes = {
+            address: self.answers.get(address.split("@")[0], Outcome("accepted", 250)) for address in recipients
+        }
+        for outcome in outcomes.values():
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return outcomes
+
+
+def post(mailer, deliveries=None, *, last=False):
+    return Post(mailer, deliveries or RememberedDeliveries(), "t", WHEN, "from@example.com", last)
+
+
+def mail(*names: str) -> SendEmail:
+    return SendEmail(to_email=[f"{name}@example.com" for name in names], subject="s", body="b")
+
+
+def test_a_mail_that_everybody_got_is_sent():
+    sent = deliver(mail("b", "c"), post(ScriptedMailer()), silent)
+    assert (sent.status, sent.accepted, sent.transport) == ("sent", ["b@example.com", "c@example.com"], "scripted")
+    assert sent.failure() is None
+
+
+def test_a_mail_that_some_got_is_partial_and_tells_why_for_each_other():
+    mailer = ScriptedMailer(no=Outcome("refused", 550, "5.1.1", "no such user"))
+    sent = deliver(
+        SendEmail(to_email=["b@example.com", "no@example.com", "bad"], subject="s", body="b"), post(mailer), silent
+    )
+    assert sent.status == "partial"
+    assert sent.refused["no@example.com"].text == "no such user"
+    assert "must be one mail address" in sent.invalid["bad"]
+
+
+def test_a_mail_that_nobody_got_is_a_failure_with_its_reason():
+    sent = deliver(mail("no"), post(ScriptedMailer(no=Outcome("refused", 550, None, "no such user"))), silent)
+    assert sent.status == "failed"
+    assert sent.failure() == "No recipient was accepted: no@example.com: 550 no such user."
+
+
+def test_a_deferred_recipient_asks_for_another_attempt_that_leaves_the_others_alone():
+    deliveries = RememberedDeliveries()
+    later = ScriptedMailer(full=Outcome("deferred", 452, "4.2.2", "full"))
+    with pytest.raises(TransientError, match="1 recipients were put off"):
+        deliver(mail("b", "full"), post(later, deliveries), silent)
+
+    again = ScriptedMailer()
+    sent = deliver(mail("b", "full"), post(again, deliveries), silent)
+
+    assert again.sent == [["full@example.com"]]
+    assert sent.status == "sent"
+
+
+def test_a_recipient_still_deferred_at_the_last_attempt_is_told_so():
+    later = ScriptedMailer(full=Outcome("deferred", 452, None, "full"))
+    sent = deliver(mail("b", "full"), post(later, last=True), silent)
+    assert (sent.status, list(sent.deferred)) == ("partial", ["full@example.com"])
+
+
+def test_a_mail_whose_worker_died_while_it_was_handed_over_is_unknown_and_not_repeated():
+    deliveries = RememberedDeliveries()
+    with pytest.raises(KeyboardInterrupt):
+        deliver(mail("b"), post(ScriptedMailer(b=KeyboardInterrupt()), deliveries), silent)
+
+    again = ScriptedMailer()
+    sent = deliver(mail("b"), post(again, deliveries), silent)
+
+    assert (sent.status, sent.unknown, again.sent) == ("unknown", ["b@example.com"], [])
+    assert "not known whether" in sent.failure()
+
+
+def test_a_transport_that_may_repeat_sends_again_after_such_a_death():
+    deliveries = RememberedDeliveries()
+    with pytest.raises(KeyboardInterrupt):
+        deliver(mail("b"), post(ScriptedMailer(b=KeyboardInterrupt()), deliveries), silent)
+    again = ScriptedMailer()
+    again.repeatable = True
+    assert deliver(mail("b"), post(again, deliveries), silent).status == "sent"
+
+
+# --- Bulk ------------------------------------------------------------------------------------------------------
+
+
+class RememberedMembers:
+    """Members in memory, as `records.members` keeps them."""
+
+    def __init__(self, items):
+        self.items, self.closed = items, {}
+
+    def waiting(self, parent_id, first, count):
+        return [
+            Member(n, self.items[n]) for n in range(first, min(first + count, len(self.items))) if n not in self.closed
+        ]
+
+    def close(self, parent_id, position, state, outcome):
+        self.closed.setdefault(position, (state, outcome))
+
+
+def items(*names):
+    return [{"to_email": f"{name}@example.com", "subject": "s", "body": "b"} for name in names]
+
+
+class Stub(list):
+    """A list that says it is longer than anybody could hold."""
+
+    def __len__(self):
+        return 1_000_001
+
+    def __bool__(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("emails", "words"),
+    [
+        ([], "at least one dict; got an empty list"),
+        ("text", "got str"),
+        (Stub([1]), "at most 1000000 mails"),
+        ([5], r"emails\[0\]: must be a dict"),
+        ([{"to_email": "b@example.com", "subject": "s"}], r"emails\[0\]: no 'body'"),
+        ([{**items("b")[0], "copy": 1}], r"emails\[0\]: unknown key 'copy'"),
+        ([items("b")[0], {**items("b")[0], "subject": "a\nb"}], r"emails\[1\].subject: must not contain control"),
+        ([{**items("b")[0], "body": 5}], r"emails\[0\].body: must be text; got int"),
+        ([{**items("b")[0], "body": "x" * 1_000_001}], "at most 1000000 bytes an item"),
+    ],
+)
+def test_a_bad_bulk_is_refused_at_its_first_bad_item(emails, words):
+    with pytest.raises(InvalidArgument, match=words):
+        list(check_bulk(emails))
+
+
+def test_only_an_item_that_repeats_another_whole_is_a_duplicate():
+    same, other = items("b")[0], {**items("b")[0], "subject": "another"}
+    rows = list(check_bulk([same, other, dict(same)]))
+    assert ["duplicate_of" in row for row in rows] == [False, False, True]
+    assert rows[2]["duplicate_of"] == 0
+
+
+def test_a_batch_sends_each_member_once_though_it_runs_twice():
+    members, mailer = (
+        RememberedMembers([*items("b", "no"), {"to_email": "bad", "subject": "s", "body": "b"}]),
+        ScriptedMailer(no=Outcome("refused", 550)),
+    )
+    batch = SendBatch(bulk_id="p", first=0, count=3)
+
+    tally = deliver_batch(batch, members, post(mailer), silent)
+    again = deliver_batch(batch, members, post(mailer), silent)
+
+    assert tally == {"sent": 1, "refused": 1, "invalid": 1}
+    assert again == {}
+    assert mailer.sent == [["b@example.com"], ["no@example.com"]]
+
+
+def test_a_member_put_off_waits_for_the_next_attempt_and_ends_deferred_at_the_last():
+    members, mailer = RememberedMembers(items("b", "full")), ScriptedMailer(full=Outcome("deferred", 452, None, "full"))
+    deliveries = RememberedDeliveries()
+    batch = SendBatch(bulk_id="p", first=0, count=2)
+
+    with pytest.raises(TransientError):
+        deliver_batch(batch, members, post(mailer, deliveries), silent)
+    tally = deliver_batch(batch, members, post(mailer, deliveries, last=True), silent)
+
+    assert tally == {"deferred": 1}
+    assert [members.closed[n][0] for n in (0, 1)] == ["sent", "deferred"]
+
+
+def test_a_transport_fault_at_the_last_attempt_is_the_members_outcome():
+    members = RememberedMembers(items("b"))
+    fault = ScriptedMailer(b=TransientError("no connection"))
+    deliver_batch(SendBatch(bulk_id="p", first=0, count=1), members, post(fault, last=True), silent)
+    assert members.closed[0] == ("deferred", {"text": "no connection"})
+
+
+def test_a_bulk_adds_up():
+    failures = [
+        {
+            "position": 1,
+            "arguments": {"to_email": "no@example.com"},
+            "state": "refused",
+            "outcome": {"refused": {"no@example.com": {"code": 550, "text": "no"}}},
+        },
+        {"position": 2, "arguments": {"to_email": "bad"}, "state": "invalid", "outcome": {"text": "no address"}},
+    ]
+    done = conclude_bulk(
+        tally={"sent": 3, "refused": 1, "invalid": 1, "duplicate": 1}, failures=failures, seconds=2, bulk_id="p"
+    )
+    assert (done.status, done.total, done.per_second, done.by_code) == (
+        "completed_with_failures",
+        6,
+        1.5,
+        {"550": 1, "invalid": 1},
+    )
+    assert done.failures[0] == {"index": 1, "email": "no@example.com", "state": "refused", "code": 550, "text": "no"}
+    assert done.failures[1]["text"] == "no address"
+    assert conclude_bulk(tally={"sent": 1}, failures=[], seconds=0, bulk_id="p").status == "completed"
+    none = conclude_bulk(tally={"refused": 2}, failures=[], seconds=1, bulk_id="p")
+    assert (none.status, none.failure(), none.failures_truncated) == ("failed", "None of the 2 mails was sent.", True)

@@ -1,0 +1,95 @@
+"""Logs: one line an event, the task's id on it, no secret, and no line lost while files are rotated."""
+
+import logging
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import structlog
+
+from config.log_setup import SharedFileHandler, bind_task, clear_task, configure
+from processors.redaction import redact
+
+WRITER = """
+import logging, sys
+from pathlib import Path
+from config import log_setup
+log_setup.CHECK_SECONDS = 0.0
+handler = log_setup.SharedFileHandler(Path(sys.argv[1]), max_bytes=1000)
+for number in range(500):
+    handler.emit(logging.LogRecord("x", 20, "", 0, f"{sys.argv[2]} {number}", None, None))
+handler.close()
+"""
+
+
+@pytest.fixture
+def log(tmp_path):
+    """Logging set up into a file, and what it holds."""
+    root, before = logging.getLogger(), (logging.getLogger().handlers, logging.getLogger().level)
+    configure("worker", "INFO", redact=redact, folder=tmp_path)
+    yield (tmp_path / "worker.log").read_text
+    for handler in root.handlers:
+        handler.close()
+    root.handlers, root.level = before
+    structlog.reset_defaults()
+
+
+def test_every_line_of_a_task_carries_its_id_whoever_logs(log):
+    bind_task("t-1", "email.send_email")
+    structlog.get_logger().info("sent", recipients=2)
+    logging.getLogger("some.library").warning("a %s of another", "line")
+    clear_task()
+    structlog.get_logger().info("after")
+    first, second, third = log().splitlines()
+    assert "sent recipients=2 task_id=t-1 task=email.send_email" in first
+    assert "warning  a line of another task_id=t-1" in second
+    assert "task_id" not in third
+
+
+def test_secrets_are_masked_wherever_they_stand(log):
+    structlog.get_logger().info("login", password="planted", arguments={"api_key": "planted"}, url="smtp://u:planted@h")
+    assert "planted" not in log()
+
+
+def test_a_value_with_line_breaks_stays_one_line_and_a_traceback_follows_its_line(log):
+    structlog.get_logger().info("odd", text="a\nb", empty="")
+    logging.getLogger("x").error("failed", exc_info=ValueError("why"))
+    lines = log().splitlines()
+    assert r"text=a\nb" in lines[0]
+    assert "failed" in lines[1]
+    assert lines[-1] == "ValueError: why"
+
+
+def test_four_processes_that_rotate_one_file_lose_no_line(tmp_path):
+    path = tmp_path / "worker.log"
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, str(path), name], env=dict(os.environ)) for name in "abcd"
+    ]
+    assert [writer.wait(60) for writer in writers] == [0, 0, 0, 0]
+    files = list(tmp_path.glob("*.log"))
+    lines = [line for file in files for line in file.read_text().splitlines()]
+    assert sorted(lines) == sorted(f"{name} {number}" for name in "abcd" for number in range(500))
+    assert len(files) > 3
+
+
+def test_a_file_of_another_day_is_moved_away(tmp_path):
+    path = tmp_path / "beat.log"
+    path.write_text("of yesterday\n")
+    yesterday = (datetime.now(UTC) - timedelta(days=1)).timestamp()
+    os.utime(path, (yesterday, yesterday))
+    handler = SharedFileHandler(path)
+    handler.emit(logging.LogRecord("x", 20, "", 0, "today", None, None))
+    handler.close()
+    assert path.read_text() == "today\n"
+    assert [file.read_text() for file in tmp_path.glob("beat-*.log")] == ["of yesterday\n"]
+
+
+def test_a_full_disk_does_not_stop_the_work(monkeypatch, tmp_path, capsys):
+    handler = SharedFileHandler(tmp_path / "x.log")
+    with Path("/dev/full").open("ab", buffering=0) as full:
+        monkeypatch.setattr(handler, "_ready", lambda: full)
+        handler.emit(logging.LogRecord("x", 20, "", 0, "line", None, None))
+    assert "No space left" in capsys.readouterr().err

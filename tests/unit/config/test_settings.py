@@ -1,0 +1,181 @@
+"""Settings: every variable is read, a bad one stops the start with one line, a secret is never shown."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from config import settings as module
+from config.settings import PROJECT_ROOT, Settings, SettingsError, ensure_folders, explain, load_settings, shown
+
+EXAMPLE = PROJECT_ROOT / ".env.example"
+
+
+@pytest.fixture(autouse=True)
+def _no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """No .env of this machine, and no variable of the run."""
+    monkeypatch.setitem(Settings.model_config, "env_file", tmp_path / ".env")
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("CELERY_BROKER_URL", "http://x", "must begin with one of redis://"),
+        ("CELERY_BROKER_URL", "redis://h:99999/0", "must have a port from 1 to 65535"),
+        ("CELERY_RESULT_BACKEND", "mongo://x", "must begin with one of"),
+        ("CELERY_WORKER_CONCURRENCY", "0", "greater than 0"),
+        ("CELERY_WORKER_CONCURRENCY", "many", "valid integer"),
+        ("CELERY_TASK_MAX_RETRIES", "-1", "greater than or equal to 0"),
+        ("CELERY_TASK_RETRY_BACKOFF", "perhaps", "valid boolean"),
+        ("CELERY_TASK_RETRY_MAX_DELAY", "nan", "must be a finite number"),
+        ("PUBLISH_TIMEOUT", "0", "greater than 0"),
+        ("REDIS_KEY_PREFIX", "a b", "pattern"),
+        ("LIMIT_DEFAULT", "100/d", "must be a figure per s, m or h such as 100/m, or none"),
+        ("PORT", "0", "must be a port from 1 to 65535"),
+        ("FLOWER_PORT", "65536", "must be a port from 1 to 65535"),
+        ("LOG_LEVEL", "LOUD", "must be one of DEBUG, INFO"),
+        ("DATABASE_URL", "mysql://x", "must begin with one of sqlite://"),
+        ("DATABASE_URL", "sqlite:///:memory:", "must name a file"),
+        ("EMAIL_URL", "http://x", "must begin with one of outbox://"),
+        ("EMAIL_URL", "smtp://", "must name a host"),
+        ("STORAGE_URL", "s3://bucket", "must be unset"),
+        ("WEBHOOK_BASE_URL", "ftp://x", "must begin with one of http://"),
+        ("DATA_DIR", "~nobody-of-this-name/x", "must not begin with the ~ of a user"),
+    ],
+)
+def test_a_bad_value_is_one_line_that_names_variable_value_and_what_is_accepted(monkeypatch, variable, value, words):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError) as error:
+        load_settings()
+    line = str(error.value)
+    assert "\n" not in line
+    assert line.startswith(f"{variable} is '")
+    assert words in line
+
+
+def test_each_of_two_bad_values_has_its_line(monkeypatch):
+    monkeypatch.setenv("PORT", "x")
+    monkeypatch.setenv("LOG_LEVEL", "y")
+    with pytest.raises(SettingsError) as error:
+        load_settings()
+    assert [line.split(" ")[0] for line in str(error.value).splitlines()] == ["PORT", "LOG_LEVEL"]
+
+
+def test_a_soft_limit_that_is_no_softer_than_the_hard_one_is_refused(monkeypatch):
+    monkeypatch.setenv("CELERY_TASK_SOFT_TIME_LIMIT", "2000")
+    with pytest.raises(SettingsError, match=r"CELERY_TASK_SOFT_TIME_LIMIT is '2000': must be less than"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("CELERY_BROKER_URL", "redis://user:planted@host:x/0"),
+        ("DATABASE_URL", "mysql://user:planted@host/db"),
+        ("EMAIL_URL", "http://user:pla@planted@host"),
+        ("TWILIO_AUTH_TOKEN", "planted"),
+    ],
+)
+def test_a_secret_is_shown_neither_in_an_error_nor_in_the_explanation(monkeypatch, variable, value):
+    monkeypatch.setenv(variable, value)
+    try:
+        said = str(explain(load_settings())) + repr(load_settings())
+    except SettingsError as error:
+        said = str(error)
+    assert "planted" not in said
+    assert module.MASK in said
+
+
+def test_a_variable_set_to_nothing_counts_as_unset(monkeypatch):
+    monkeypatch.setenv("CELERY_BROKER_URL", "")
+    assert not load_settings().broker_given
+    monkeypatch.setenv("CELERY_BROKER_URL", "redis://h/1")
+    assert load_settings().broker_given
+
+
+def test_the_file_is_read_the_environment_wins_and_each_is_named_as_source(monkeypatch, tmp_path):
+    (tmp_path / ".env").write_text("PORT=9001\nFLOWER_PORT=9002\n")
+    monkeypatch.setenv("FLOWER_PORT", "9003")
+    loaded = load_settings()
+    assert (loaded.port, loaded.flower_port) == (9001, 9003)
+    sources = {name: source for name, _, source in explain(loaded)}
+    assert (sources["PORT"], sources["FLOWER_PORT"], sources["HOST"]) == (".env", "environment", "default")
+
+
+def test_a_file_that_is_no_text_is_one_line(tmp_path):
+    (tmp_path / ".env").write_bytes(b"PORT=\xff\xfe")
+    with pytest.raises(SettingsError, match="cannot be read"):
+        load_settings()
+
+
+def test_folders_are_relative_to_the_project_and_lists_are_split(monkeypatch, tmp_path):
+    monkeypatch.setenv("DATA_DIR", "elsewhere")
+    monkeypatch.setenv("CLEANUP_ROOTS", f"{tmp_path}, more ,")
+    loaded = load_settings()
+    assert loaded.data_dir == PROJECT_ROOT / "elsewhere"
+    assert loaded.logs == PROJECT_ROOT / "elsewhere" / "logs"
+    assert loaded.cleanup_roots == [tmp_path, PROJECT_ROOT / "more"]
+    assert loaded.sqlalchemy_url == f"sqlite:///{PROJECT_ROOT}/elsewhere/records.db"
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("postgres://u:p@h/d", "postgresql+psycopg://u:p@h/d"),
+        ("postgresql://u:p@h/d", "postgresql+psycopg://u:p@h/d"),
+        ("sqlite:////abs/records.db", "sqlite:////abs/records.db"),
+        ("sqlite:///rel.db", f"sqlite:///{PROJECT_ROOT}/rel.db"),
+    ],
+)
+def test_database_urls_are_taken_as_hosts_print_them(monkeypatch, given, used):
+    monkeypatch.setenv("DATABASE_URL", given)
+    assert load_settings().sqlalchemy_url == used
+
+
+def test_folders_are_the_owners_alone(monkeypatch, tmp_path):
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    loaded = load_settings()
+    ensure_folders(loaded)
+    assert {path.stat().st_mode & 0o777 for path in (loaded.data_dir, loaded.run_dir, loaded.storage_dir)} == {0o700}
+
+
+def test_a_data_dir_that_cannot_be_made_is_one_line_with_the_cure(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "file" / "data"))
+    with pytest.raises(SettingsError, match="set DATA_DIR to a folder that this user may write"):
+        ensure_folders(load_settings())
+
+
+def test_a_data_dir_that_cannot_be_written_is_one_line_with_the_cure(monkeypatch, tmp_path):
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
+    with pytest.raises(SettingsError, match=r"cannot be written: permission denied; set DATA_DIR"):
+        ensure_folders(load_settings())
+
+
+def test_the_example_lists_every_setting_once_commented_out_with_its_default():
+    text = EXAMPLE.read_text()
+    assert all(not line or line.startswith("#") for line in text.splitlines())
+    listed = re.findall(r"^# ([A-Z_]+)=(.*)$", text, re.MULTILINE)
+    assert [name for name, _ in listed] == [name.upper() for name in Settings.model_fields]
+    for name, value in listed:
+        default = Settings.model_fields[name.lower()].default
+        expected = (
+            ""
+            if default is None or default == []
+            else str(default).lower()
+            if isinstance(default, bool)
+            else str(default)
+        )
+        assert value == expected, name
+
+
+def test_a_masked_url_keeps_what_is_no_secret():
+    assert (
+        shown("database_url", "postgresql://u:p@h:5/d?sslpassword=x&a=b")
+        == "postgresql://u:***@h:5/d?sslpassword=***&a=b"
+    )
+    assert shown("port", 5) == "5"

@@ -1,0 +1,206 @@
+"""Redaction, clean-up, health and scheduling: the pure parts."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from processors.cleanup import CleanupOldFiles, CleanupOldLogs, CleanupOldTasks, clean_files, clean_logs, clean_tasks
+from processors.errors import SubmitUnknown, TaskFailed, WorkFailed
+from processors.health import QueueFigures, check, total
+from processors.interfaces import OldFile
+from processors.redaction import MASK, redact
+from processors.results import Request, Result, sentence_of
+from processors.scheduling import ProcessPendingTasks, RetryFailedTasks
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=30,
+)
+
+
+def silent(percent: float, text: str) -> None:
+    """A report that nobody reads."""
+
+
+# --- Redaction -------------------------------------------------------------------------------------------------
+
+
+@given(value=JSON, name=st.sampled_from(["password", "API_KEY", "auth_token", "x-secret", "Authorization", "pins"]))
+def test_a_planted_secret_never_comes_through(value, name):
+    planted = redact({"outer": [value, {name: "planted-7f3a"}], "url": "redis://u:planted-7f3a@h"})
+    assert "planted-7f3a" not in str(planted)
+
+
+@given(value=JSON)
+def test_redaction_changes_nothing_of_the_original(value):
+    before = repr(value)
+    redact(value)
+    assert repr(value) == before
+
+
+def test_what_only_resembles_a_secret_stays():
+    kept = {"tokenize": 1, "passenger": "x", "keyboard": "y", "password": None, "use_token": True}
+    assert redact(kept) == kept
+
+
+def test_what_lies_too_deep_is_masked_whole():
+    deep: list = []
+    inner = deep
+    for _ in range(30):
+        inner.append([])
+        inner = inner[0]
+    inner.append("planted")
+    assert "planted" not in str(redact(deep))
+    assert MASK in str(redact(deep))
+
+
+# --- Clean-up --------------------------------------------------------------------------------------------------
+
+
+class ListedFiles:
+    """A cleaner over a list."""
+
+    def __init__(self, *names: str, stuck: str = ""):
+        self.errors = ["/locked: Permission denied"]
+        self.files = [OldFile(Path(name), 10, 3600) for name in names]
+        self.removed: list[Path] = []
+        self.stuck = stuck
+
+    def find(self, directory, min_age):
+        self.asked = (directory, min_age)
+        return self.files
+
+    def remove(self, directory, file):
+        if file.path.name == self.stuck:
+            raise PermissionError(13, "Permission denied")
+        self.removed.append(file.path)
+        return True
+
+
+def test_a_dry_run_lists_exactly_what_the_real_run_removes():
+    cleaner = ListedFiles("/t/a", "/t/b")
+    dry = clean_files(CleanupOldFiles(directory="/t", max_age_hours=2, dry_run=True), cleaner, silent)
+    assert cleaner.removed == []
+    real = clean_files(CleanupOldFiles(directory="/t", max_age_hours=2), cleaner, silent)
+    assert dry.items == real.items == [str(path) for path in cleaner.removed]
+    assert (dry.deleted_count, dry.bytes, dry.dry_run, real.dry_run) == (2, 20, True, False)
+    assert cleaner.asked == (Path("/t"), 7200)
+
+
+def test_a_file_that_cannot_be_removed_is_told_and_the_rest_goes():
+    done = clean_files(CleanupOldFiles(directory="/t"), ListedFiles("/t/a", "/t/b", stuck="a"), silent)
+    assert (done.items, done.errors) == (["/t/b"], ["/locked: Permission denied", "/t/a: Permission denied"])
+
+
+def test_only_logs_count_as_logs():
+    cleaner = ListedFiles("/l/worker-1.log", "/l/notes.txt", "/l/old.log.gz")
+    assert clean_logs(CleanupOldLogs(), cleaner, silent).items == ["/l/worker-1.log", "/l/old.log.gz"]
+
+
+def test_records_go_with_their_artefacts_until_none_is_left():
+    class Records:
+        left = [f"t{number}" for number in range(1200)]
+
+        def final_before(self, hours, limit):
+            return self.left[:limit]
+
+        def remove(self, ids):
+            self.left = self.left[len(ids) :]
+            return len(ids)
+
+    class Storage:
+        def remove(self, task_id):
+            return 3
+
+    done = clean_tasks(CleanupOldTasks(), Records(), Storage(), silent)
+    assert (done.deleted_count, done.bytes, len(done.items)) == (1200, 3600, 1000)
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments", "words"),
+    [
+        (CleanupOldTasks, {"max_age_hours": -1}, "max_age_hours: Input should be greater than or equal to 0; got -1"),
+        (CleanupOldTasks, {"max_age_hours": float("nan")}, "max_age_hours"),
+        (CleanupOldFiles, {"directory": ""}, "directory"),
+        (CleanupOldFiles, {"directory": "a\0b"}, "directory"),
+        (CleanupOldFiles, {"directory": "/t", "other": 1}, "other"),
+        (ProcessPendingTasks, {"max_tasks": 0}, "max_tasks"),
+        (ProcessPendingTasks, {"task_types": ["mail"]}, "task_types: must be of email, file_processing"),
+        (ProcessPendingTasks, {"task_types": []}, "must not be an empty list"),
+        (RetryFailedTasks, {"max_retries": -1}, "max_retries"),
+        (RetryFailedTasks, {"max_age_hours": 0}, "max_age_hours"),
+    ],
+)
+def test_a_bad_figure_is_named(model, arguments, words):
+    with pytest.raises(ValidationError) as error:
+        model.model_validate(arguments)
+    assert words in sentence_of(error.value)
+
+
+def test_a_long_value_is_shown_short():
+    with pytest.raises(ValidationError) as error:
+        CleanupOldTasks.model_validate({"max_age_hours": "x" * 5000})
+    assert len(sentence_of(error.value)) < 300
+
+
+# --- Health ----------------------------------------------------------------------------------------------------
+
+
+def raises(reason: str):
+    def probe() -> str:
+        raise RuntimeError(reason)
+
+    return probe
+
+
+@pytest.mark.parametrize(
+    ("probes", "status"),
+    [
+        ({"database": lambda: "ok", "disk": lambda: "ok"}, "healthy"),
+        ({"database": lambda: "ok", "disk": raises("full")}, "degraded"),
+        ({"database": raises("away"), "disk": raises("full")}, "unhealthy"),
+    ],
+)
+def test_health_is_as_bad_as_its_worst_check(probes, status):
+    health = check(probes, "1.0")
+    assert health.status == status
+    assert [one.name for one in health.checks] == list(probes)
+
+
+def test_a_probe_that_hangs_is_told_and_holds_nothing_up():
+    release = threading.Event()
+    health = check({"broker": lambda: str(release.wait(60)), "disk": lambda: "ok"}, "1.0", seconds=0.2)
+    release.set()
+    assert [one.status for one in health.checks] == ["unhealthy", "healthy"]
+    assert "no answer within 0.2 s" in health.checks[0].detail
+
+
+def test_queues_add_up_and_the_oldest_is_the_oldest_of_all():
+    sums = total(
+        {
+            "a": QueueFigures(depth=2, oldest_age_seconds=5, consumers=1),
+            "b": QueueFigures(depth=3, oldest_age_seconds=9),
+        }
+    )
+    assert (sums.depth, sums.oldest_age_seconds, sums.consumers) == (5, 9, 1)
+    assert total({}).oldest_age_seconds is None
+
+
+# --- Errors and results ----------------------------------------------------------------------------------------
+
+
+def test_errors_carry_what_a_caller_needs():
+    assert SubmitUnknown("x", "t-1").task_id == "t-1"
+    assert WorkFailed("x").result == {}
+    failed = TaskFailed("x", {"a": 1}, "ValueError", "trace")
+    assert (failed.result, failed.error_type, failed.traceback) == ({"a": 1}, "ValueError", "trace")
+
+
+def test_a_result_is_a_success_unless_it_says_otherwise():
+    assert Result().failure() is None
+    assert Request().model_dump() == {}

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import psutil
 from redis import Redis
 from redis.exceptions import BusyLoadingError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -193,12 +194,15 @@ class EmbeddedRedis:
             pid = int(client.info("server")["process_id"])
         except (RedisError, OSError):
             return
-        os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + STOP_SECONDS
-        while _exists(pid):
-            if time.monotonic() > deadline:
-                os.kill(pid, signal.SIGKILL)
-            time.sleep(0.02)
+        try:
+            orphan = psutil.Process(pid)
+            orphan.terminate()
+            _, alive = psutil.wait_procs([orphan], STOP_SECONDS)
+            if alive:
+                orphan.kill()
+                orphan.wait(STOP_SECONDS)
+        except psutil.NoSuchProcess:
+            return
 
 
 def _own_folder(folder: Path) -> None:
@@ -214,11 +218,3 @@ def _die_with_parent() -> None:
     """Ask the kernel to end this child with its parent (prctl(2)); elsewhere than on Linux the pid file has to do."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True

@@ -12,6 +12,9 @@ from config.settings import settings
 from services.celery_schedule import schedule
 
 QUEUES = ("default", "high_priority", "low_priority", "email", "file_processing", "ai_processing", "twilio_calls")
+ROUTED = ("email", "file_processing", "ai_processing", "twilio_calls")
+"""Categories that have a queue of their own; the other categories' tasks go to `default`."""
+
 PRIORITIES = {"high": 0, "normal": 3, "low": 6}
 """Redis serves the smallest number first."""
 
@@ -84,6 +87,7 @@ celery_app.conf.update(
     task_queues=[Queue(name, _exchange, routing_key=name) for name in QUEUES],
     task_create_missing_queues=False,
     task_default_queue="default",
+    task_routes={f"{name}.*": {"queue": name} for name in ROUTED},
     task_default_priority=PRIORITIES["normal"],
     task_acks_late=True,
     task_reject_on_worker_lost=True,

@@ -104,7 +104,7 @@ def recorded_task(name: str, takes: type[Request], **policy: Any) -> Callable[[C
     Args:
         name: the stable name, `category.verb`.
         takes: the request model.
-        policy: the category's queue, category and limits.
+        policy: more of Celery's task attributes, such as a time limit.
     """
     return cast("Any", celery_app).task(name=name, takes=takes, bind=True, **policy)
 

@@ -5,22 +5,20 @@ from processors import cleanup
 from processors.cleanup import CleanedUp, CleanupOldFiles, CleanupOldLogs, CleanupOldTasks
 from services.celery_tasks.base import RecordedTask, recorded_task
 
-POLICY = {"queue": "default", "category": "cleanup"}
 
-
-@recorded_task("cleanup.cleanup_old_tasks", CleanupOldTasks, **POLICY)
+@recorded_task("cleanup.cleanup_old_tasks", CleanupOldTasks)
 def cleanup_old_tasks(task: RecordedTask, request: CleanupOldTasks) -> CleanedUp:
     """Remove the records of tasks that ended long ago, with their artefacts."""
     return cleanup.clean_tasks(request, task.parts.moves, task.parts.storage, task.report)
 
 
-@recorded_task("cleanup.cleanup_old_files", CleanupOldFiles, **POLICY)
+@recorded_task("cleanup.cleanup_old_files", CleanupOldFiles)
 def cleanup_old_files(task: RecordedTask, request: CleanupOldFiles) -> CleanedUp:
     """Remove old files below a directory that may be cleaned."""
     return cleanup.clean_files(request, task.parts.cleaner, task.report)
 
 
-@recorded_task("cleanup.cleanup_old_logs", CleanupOldLogs, **POLICY)
+@recorded_task("cleanup.cleanup_old_logs", CleanupOldLogs)
 def cleanup_old_logs(task: RecordedTask, request: CleanupOldLogs) -> CleanedUp:
     """Remove old logs; `logs` is the service's own folder of logs."""
     own = request.log_directory == "logs"

@@ -8,16 +8,14 @@ from processors.emails import EmailSent, Post, SendEmail
 from services.celery_app import celery_app
 from services.celery_tasks.base import ParentTask, RecordedTask, recorded_task
 
-POLICY = {"queue": "email", "category": "email"}
 
-
-@recorded_task("email.send_email", SendEmail, **POLICY)
+@recorded_task("email.send_email", SendEmail)
 def send_email(task: RecordedTask, request: SendEmail) -> EmailSent:
     """Send one mail."""
     return emails.deliver(request, post(task, task.current.id), task.report)
 
 
-@recorded_task("email.send_batch", SendBatch, **POLICY)
+@recorded_task("email.send_batch", SendBatch)
 def send_batch(task: RecordedTask, request: SendBatch) -> dict[str, Any]:
     """Send a part of a bulk."""
     return dict(bulk_emails.deliver_batch(request, task.parts.members, post(task, request.bulk_id), task.report))

@@ -6,12 +6,10 @@ from services.relay import reconcile
 from services.retrying import retry_failed
 from services.submission import publish
 
-POLICY = {"queue": "default", "category": "scheduling"}
-
 RECONCILE_AGE_SECONDS = 60
 
 
-@recorded_task("scheduling.process_pending_tasks", ProcessPendingTasks, **POLICY)
+@recorded_task("scheduling.process_pending_tasks", ProcessPendingTasks)
 def process_pending_tasks(task: RecordedTask, request: ProcessPendingTasks) -> PendingProcessed:
     """Publish what is due and not published, and what a broker has lost."""
     reconcile(RECONCILE_AGE_SECONDS)
@@ -22,7 +20,7 @@ def process_pending_tasks(task: RecordedTask, request: ProcessPendingTasks) -> P
     )
 
 
-@recorded_task("scheduling.retry_failed_tasks", RetryFailedTasks, **POLICY)
+@recorded_task("scheduling.retry_failed_tasks", RetryFailedTasks)
 def retry_failed_tasks(task: RecordedTask, request: RetryFailedTasks) -> FailedRetried:
     """Submit failed tasks again, as new tasks."""
     return retry_failed(request, task.report)

@@ -1,0 +1,235 @@
+"""The facade refuses what is wrong in one sentence, records nothing of it, and loads nothing heavy."""
+
+import inspect
+import subprocess
+import sys
+from datetime import UTC, datetime
+
+import pytest
+
+from config.settings import Settings, settings
+from processors.errors import InvalidArgument, TaskCancelled, TaskFailed, TaskTimeout, UnknownQueue, UnknownTask
+from records.task_records import Draft
+from services.celery_app import QUEUES, celery_app
+from services.celery_schedule import schedule
+from services.celery_service import CeleryService, celery_service
+from services.wiring import cleanup_roots, parts, protected_paths
+
+HEAVY = [
+    "pypdfium2",
+    "docx",
+    "openpyxl",
+    "pptx",
+    "lxml",
+    "bs4",
+    "PIL",
+    "numpy",
+    "onnxruntime",
+    "cv2",
+    "rapidocr",
+    "fastapi",
+    "starlette",
+    "uvicorn",
+    "flower",
+    "twilio",
+    "openai",
+    "smtplib",
+    "adapters.smtp_mailer",
+    "engines",
+    "api",
+    "cli",
+]
+
+PROMISED_NOW = [
+    "send_email",
+    "send_bulk_emails",
+    "health_check",
+    "get_system_stats",
+    "get_queue_stats",
+    "get_worker_stats",
+    "cleanup_old_tasks",
+    "cleanup_old_files",
+    "cleanup_old_logs",
+    "process_pending_tasks",
+    "retry_failed_tasks",
+    "get_task_status",
+    "get_task_result",
+    "cancel_task",
+    "purge_queue",
+    "get_active_tasks",
+    "kill_all_tasks",
+]
+
+
+@pytest.fixture
+def recorded():
+    """How many records there are."""
+    return lambda: len(parts().tasks.active(limit=10_000))
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda s: s.send_email("nobody", "s", "b"), "to_email: must be one mail address like name@example.com"),
+        (lambda s: s.send_email([f"r{n}@example.com" for n in range(1001)], "s", "b"), "at most 1000 recipients"),
+        (lambda s: s.send_email("b@example.com", "a\x07", "b"), "subject: must not contain control characters"),
+        (lambda s: s.send_email("b@example.com", "s", "x" * 2_000_000), "The arguments have"),
+        (
+            lambda s: s.send_email("b@example.com", "s", "b", queue="mail"),
+            "no queue is named 'mail'; the queues are default",
+        ),
+        (lambda s: s.send_email("b@example.com", "s", "b", priority="urgent"), "priority: must be low, normal or high"),
+        (lambda s: s.send_bulk_emails([]), "at least one dict"),
+        (lambda s: s.send_bulk_emails([{}], batch_size=0), "batch_size"),
+        (lambda s: s.send_bulk_emails([{}], delay_between_batches=-1), "delay_between_batches"),
+        (lambda s: s.cleanup_old_tasks(max_age_hours=-1), "max_age_hours"),
+        (lambda s: s.cleanup_old_files("", max_age_hours=1), "directory"),
+        (lambda s: s.process_pending_tasks(max_tasks=0), "max_tasks"),
+        (lambda s: s.retry_failed_tasks(task_types=["mail"]), "task_types: must be of email"),
+        (lambda s: s.get_task_status(""), "task_id: must be the text that a submit returned"),
+        (lambda s: s.get_task_status(5), "task_id"),
+        (lambda s: s.get_task_status("a\0b"), "task_id"),
+        (lambda s: s.cancel_task("x" * 300), "task_id"),
+        (lambda s: s.get_task_result("x", timeout=-1), "timeout: must be seconds, 0 or more; got -1"),
+        (lambda s: s.get_task_result("x", timeout=True), "timeout"),
+        (lambda s: s.get_task_result("x", timeout=float("nan")), "timeout"),
+        (lambda s: s.purge_queue("nothing"), "no queue is named 'nothing'"),
+    ],
+    ids=range(21),
+)
+def test_a_bad_argument_is_one_sentence_and_nothing_is_recorded(recorded, call, words):
+    before = recorded()
+    with pytest.raises(InvalidArgument, match=words) as error:
+        call(celery_service)
+    assert "\n" not in str(error.value)
+    assert isinstance(error.value, ValueError)
+    assert recorded() == before
+
+
+def test_an_unknown_queue_is_told_apart():
+    with pytest.raises(UnknownQueue):
+        celery_service.health_check(queue="nothing")
+
+
+def test_an_id_that_was_never_submitted_is_unknown_and_has_no_result():
+    assert celery_service.get_task_status("never")["status"] == "UNKNOWN"
+    assert celery_service.cancel_task("never") is False
+    with pytest.raises(UnknownTask, match="never submitted"):
+        celery_service.get_task_result("never", timeout=0)
+
+
+@pytest.fixture
+def record():
+    """A record of a task that no worker of this test sees."""
+    task_id = f"t-{datetime.now(UTC).timestamp()}"
+    parts().tasks.open(
+        Draft(
+            id=task_id,
+            name="test.add",
+            category="test",
+            queue="low_priority",
+            args=[],
+            kwargs={},
+            message={},
+            due_at=datetime(2999, 1, 1, tzinfo=UTC),
+        )
+    )
+    return task_id
+
+
+def test_a_timeout_of_nothing_looks_once(record):
+    with pytest.raises(TaskTimeout, match="no result after 0 s; it is PENDING and goes on"):
+        celery_service.get_task_result(record, timeout=0)
+
+
+def test_a_waiting_task_tells_what_it_waits_for_and_is_cancelled_for_good(record):
+    status = celery_service.get_task_status(record)
+    assert (status["status"], status["info"]["waits_for"], status["attempts"]) == ("PENDING", "due", 0)
+
+    assert celery_service.cancel_task(record) is True
+    assert celery_service.cancel_task(record) is False
+    assert celery_service.get_task_status(record)["info"]["error_type"] == "TaskCancelled"
+    with pytest.raises(TaskCancelled):
+        celery_service.get_task_result(record, timeout=0)
+
+
+def test_a_failed_task_raises_with_what_is_known_of_it(record):
+    started = parts().moves
+    assert celery_service.cancel_task(record)
+    assert started.revoke(record) is False
+    with pytest.raises((TaskCancelled, TaskFailed)):
+        celery_service.get_task_result(record)
+
+
+def test_the_facade_has_what_this_version_promises_and_no_stub():
+    public = {name for name, _ in inspect.getmembers(CeleryService, inspect.isfunction) if not name.startswith("_")}
+    assert set(PROMISED_NOW) <= public
+    for name in public:
+        assert inspect.getdoc(getattr(CeleryService, name)), name
+
+
+def test_importing_the_facade_loads_no_format_model_or_vendor_library():
+    code = f"import services.celery_service, sys; print([m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_task_is_registered_under_the_name_that_the_facade_sends():
+    celery_app.loader.import_default_modules()
+    ours = {name for name in celery_app.tasks if not name.startswith(("celery.", "test."))}
+    assert {
+        "email.send_email",
+        "email.send_bulk_emails",
+        "email.send_batch",
+        "monitoring.health_check",
+        "monitoring.get_system_stats",
+        "monitoring.get_queue_stats",
+        "monitoring.check_worker_heartbeats",
+        "cleanup.cleanup_old_tasks",
+        "cleanup.cleanup_old_files",
+        "cleanup.cleanup_old_logs",
+        "scheduling.process_pending_tasks",
+        "scheduling.retry_failed_tasks",
+    } <= ours
+    assert all(entry["task"] in ours for entry in celery_app.conf.beat_schedule.values())
+
+
+def test_celery_is_set_so_that_a_lost_worker_loses_nothing_and_nothing_runs_pickle():
+    conf = celery_app.conf
+    assert [queue.name for queue in conf.task_queues] == list(QUEUES)
+    assert (conf.task_acks_late, conf.task_reject_on_worker_lost, conf.worker_prefetch_multiplier) == (True, True, 1)
+    assert (conf.accept_content, conf.task_serializer, conf.result_serializer) == (["json"], "json", "json")
+    assert conf.broker_transport_options["visibility_timeout"] >= 7 * 24 * 3600
+    assert conf.broker_transport_options["global_keyprefix"] == "csai:"
+    assert (conf.task_time_limit, conf.task_soft_time_limit) == (1800, 1500)
+    assert conf.task_create_missing_queues is False
+
+
+def test_each_scheduled_task_is_switched_by_its_setting():
+    everything = schedule(Settings())
+    assert set(everything) == {
+        "process-pending-tasks",
+        "worker-heartbeats",
+        "health-check",
+        "cleanup-old-tasks",
+        "cleanup-old-files",
+        "cleanup-old-logs",
+    }
+    assert everything["cleanup-old-tasks"]["kwargs"] == {"max_age_hours": 30 * 24}
+    assert everything["cleanup-old-logs"]["kwargs"] == {"max_age_hours": 14 * 24}
+    switches = {name: False for name in Settings.model_fields if name.startswith("schedule_")}
+    assert len(switches) == len(everything)
+    assert schedule(Settings(**switches)) == {}
+
+
+def test_a_clean_up_knows_its_roots_and_what_it_must_never_touch():
+    assert settings.tmp_dir in cleanup_roots()
+    kept = protected_paths()
+    assert {
+        settings.run_dir,
+        settings.storage_dir,
+        settings.outbox_dir,
+        settings.models_dir,
+        settings.redis_dir,
+    } <= set(kept)
+    assert settings.data_dir / "records.db-wal" in kept

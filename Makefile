@@ -29,6 +29,7 @@ check: dev
 
 services: dev
 	@$(BIN)/python -m pytest -m services
+	@TEST_DATABASE=postgresql $(BIN)/python -m pytest tests/integration/test_life_of_a_task.py tests/integration/test_faults.py
 
 lock: dev
 	@sh scripts/lock.sh

@@ -10,7 +10,17 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src"
 HOME = Path(tempfile.mkdtemp(prefix="csai-tests-"))
 
-KEPT = ("PATH", "HOME", "LANG", "TERM", "REQUIRE_SERVICES", "VIRTUAL_ENV", "COVERAGE_PROCESS_START", "TMPDIR")
+KEPT = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "TERM",
+    "REQUIRE_SERVICES",
+    "VIRTUAL_ENV",
+    "COVERAGE_PROCESS_START",
+    "TMPDIR",
+    "TEST_DATABASE",
+)
 for name in set(os.environ) - set(KEPT):
     if not name.startswith(("LC_", "PYTEST", "PYTHON", "COV", "OPENBLAS")):
         del os.environ[name]
@@ -21,10 +31,20 @@ os.environ.update(
     SOFT_SHUTDOWN_TIMEOUT="3",
 )
 
+SERVER = None
+if os.environ.get("TEST_DATABASE") == "postgresql":
+    from postgresql import PostgresqlServer
+
+    SERVER = PostgresqlServer()
+    SERVER.start()
+    os.environ["DATABASE_URL"] = SERVER.fresh_database()
+
 pytest_plugins = ["installation", "databases"]
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish() -> None:
     """Leave nothing behind."""
+    if SERVER is not None:
+        SERVER.stop()
     shutil.rmtree(HOME, ignore_errors=True)

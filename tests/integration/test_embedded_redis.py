@@ -117,7 +117,7 @@ def test_the_orphan_of_a_killed_owner_ends_or_is_ended_by_the_next_start(own):
 
 def test_an_orphan_that_lives_on_is_ended_by_the_next_start(own, monkeypatch):
     _, server = own
-    monkeypatch.setattr(embedded_redis, "_die_with_parent", lambda: None)
+    monkeypatch.setattr(embedded_redis, "die_with_parent", lambda: None)
     orphan = server()
     orphan.start()
     pid = orphan.pid

@@ -1,0 +1,20 @@
+"""Flower's configuration, read by `celery -A services.celery_app:celery_app flower` from the project's root.
+
+Options on the command line win over these; a login is asked for in any case.
+"""
+
+from config.settings import ensure_folders, settings
+from services.access import flower_login
+from services.flower_guard import guard, is_loopback, masked
+
+ensure_folders(settings)
+guard()
+
+address = settings.flower_host
+port = settings.flower_port
+basic_auth = [flower_login(settings)]
+read_only = not is_loopback(settings.flower_host)
+max_tasks = 10_000
+format_task = masked
+natural_time = False
+purge_offline_workers = 300

@@ -1,0 +1,23 @@
+"""The web application: routes found in the folder, the error table, the guards."""
+
+import pkgutil
+from importlib import import_module
+
+from fastapi import FastAPI
+
+from api import errors, routes
+from api.guards import HostGuard, known_hosts
+from config.settings import Settings
+from services.access import AdminKey
+from services.monitoring import version
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the application; only `/livez` and `/readyz` are open, the rest wants the key."""
+    app = FastAPI(title="CSAI background service", version=version(), docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.admin_key = AdminKey(settings)
+    errors.install(app)
+    for module in pkgutil.iter_modules(routes.__path__):
+        app.include_router(import_module(f"api.routes.{module.name}").router)
+    app.add_middleware(HostGuard, hosts=known_hosts(settings))
+    return app

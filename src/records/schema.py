@@ -31,7 +31,7 @@ def prepare(database: Database) -> None:
                 _upgrade(database)
         found = version(database)
     if found != VERSION:
-        raise ConfigurationError(_mismatch(database, found))
+        raise ConfigurationError(mismatch(database, found))
 
 
 def upgrade(database: Database) -> str | None:
@@ -43,7 +43,7 @@ def upgrade(database: Database) -> str | None:
     with _locked(database):
         found = version(database)
         if found is not None and found > VERSION:
-            raise ConfigurationError(_mismatch(database, found))
+            raise ConfigurationError(mismatch(database, found))
         if found != VERSION:
             _upgrade(database)
         return found
@@ -60,7 +60,8 @@ def version(database: Database) -> str | None:
     return database.read(query)
 
 
-def _mismatch(database: Database, found: str | None) -> str:
+def mismatch(database: Database, found: str | None) -> str:
+    """Return the sentence that names both versions and the cure."""
     cure = "run `csai db upgrade`" if (found or "") < VERSION else "start the newer program, or restore its database"
     return f"The schema of {database.shown} is version {found}, this program needs {VERSION}: {cure}."
 

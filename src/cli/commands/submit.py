@@ -1,0 +1,127 @@
+"""`csai submit METHOD …`: one command per submitting method of the facade, made from its signature."""
+
+import inspect
+import json
+import sys
+import time
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from typer.models import OptionInfo
+
+from processors.errors import InvalidArgument
+from services.celery_service import CeleryService, celery_service
+
+POLL_SECONDS = 0.2
+FINAL = {"SUCCESS", "FAILURE", "REVOKED"}
+NOT_SUBMITTING = {"get_task_status", "get_task_result", "cancel_task", "purge_queue"}
+
+
+def register(root: typer.Typer) -> None:
+    """Add a command for every method that submits a task."""
+    group = typer.Typer(help="Submit a task.", no_args_is_help=True)
+    for name, method in submitting_methods().items():
+        group.command(name, help=inspect.getdoc(method))(_command(name, method))
+    root.add_typer(group, name="submit")
+
+
+def submitting_methods() -> dict[str, Callable[..., Any]]:
+    """Return the facade's methods that return a task's id."""
+    found = inspect.getmembers(CeleryService, inspect.isfunction)
+    return {
+        name: method
+        for name, method in found
+        if not name.startswith("_") and name not in NOT_SUBMITTING and get_type_hints(method)["return"] is str
+    }
+
+
+def _command(name: str, method: Callable[..., Any]) -> Callable[..., None]:
+    """Return a function with the method's parameters as options, which typer reads."""
+
+    def command(**given: Any) -> None:
+        wait = given.pop("wait")
+        arguments = {key: parse(key, hints[key], value) for key, value in given.items() if value is not None}
+        task_id = getattr(celery_service, name)(**arguments)
+        print(task_id)
+        if wait:
+            sys.exit(follow(task_id))
+
+    hints = get_type_hints(method)
+    parameters = [one for one in inspect.signature(method).parameters.values() if one.name != "self"]
+    command.__signature__ = inspect.Signature(  # what typer looks at
+        [*map(_option, parameters), _wait_option()]
+    )
+    command.__annotations__ = {one.name: _option(one).annotation for one in parameters} | {"wait": bool}
+    return command
+
+
+def _option(parameter: inspect.Parameter) -> inspect.Parameter:
+    """Return the option for one parameter: a switch for a boolean, text for the rest."""
+    needed = parameter.default is inspect.Parameter.empty
+    annotation: Any = bool if parameter.annotation in (bool, "bool") else str | None
+    flag = f"--{parameter.name.replace('_', '-')}"
+    names = (f"{flag}/--no-{flag[2:]}",) if annotation is bool else (flag,)
+    default: OptionInfo = typer.Option(... if needed else None, *names, show_default=False)
+    if annotation is bool:
+        default = typer.Option(parameter.default, *names)
+    return inspect.Parameter(parameter.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _wait_option() -> inspect.Parameter:
+    option: OptionInfo = typer.Option(False, "--wait", help="Wait for the result, with a progress bar.")
+    return inspect.Parameter("wait", inspect.Parameter.KEYWORD_ONLY, default=option, annotation=bool)
+
+
+def parse(name: str, hint: Any, value: Any) -> Any:
+    """Read one option: numbers as numbers; lists and dicts as JSON, from the option or from a file named `@path`.
+
+    Raises:
+        InvalidArgument: it is neither.
+    """
+    kinds = {get_origin(one) or one for one in (get_args(hint) if _is_union(hint) else (hint,))}
+    if not isinstance(value, str) or kinds <= {str, type(None)}:
+        return value
+    if value.startswith("@"):
+        value = _contents(name, Path(value[1:]))
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        if str in kinds:
+            return value
+        raise InvalidArgument(f"{name}: must be JSON (or @file with JSON); got {value[:80]!r}: {error}.") from error
+
+
+def _contents(name: str, path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidArgument(f"{name}: the file {path} cannot be read: {error}.") from error
+
+
+def _is_union(hint: Any) -> bool:
+    return get_origin(hint) in (Union, types.UnionType)
+
+
+def follow(task_id: str) -> int:
+    """Show a task's progress until its end, then its result; returns the exit code: 0 for success, 1 otherwise."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task("waits", total=100)
+        while (status := celery_service.get_task_status(task_id))["status"] not in FINAL:
+            info: dict[str, Any] = status["info"] or {}
+            progress.update(bar, completed=info.get("progress", 0), description=str(info.get("status", "waits")))
+            time.sleep(POLL_SECONDS)
+        progress.update(bar, completed=100)
+    print(json.dumps(status["info"], indent=2, ensure_ascii=False))
+    return 0 if status["status"] == "SUCCESS" else 1

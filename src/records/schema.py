@@ -39,7 +39,9 @@ def upgrade(database: Database) -> str | None:
 
     Raises:
         ConfigurationError: the schema is newer than this program.
+        ServiceUnavailable: the database does not answer.
     """
+    version(database)  # says so in one sentence where the database is away
     with _locked(database):
         found = version(database)
         if found is not None and found > VERSION:

@@ -1,0 +1,274 @@
+"""`start_celery.py` as people use it: one command starts everything, and nothing is left, however it ends."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from base64 import b64encode
+from pathlib import Path
+
+import psutil
+import pytest
+
+from config.settings import PROJECT_ROOT
+from waiting import until
+
+SCRIPT = [sys.executable, "scripts/start_celery.py"]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+class Service:
+    """One installation started as a user starts it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.log = folder, folder / "terminal.txt"
+        self.port, self.flower_port = free_port(), free_port()
+        self.data = folder / "data"
+        self.environment = {
+            **os.environ,
+            "DATA_DIR": str(self.data),
+            "PORT": str(self.port),
+            "FLOWER_PORT": str(self.flower_port),
+            "IO_CONCURRENCY": "2",
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+        self.seen: dict[int, psutil.Process] = {}
+
+    def start(self, *arguments: str) -> "Service":
+        with self.log.open("ab") as log:
+            command = [*SCRIPT, *(arguments or ("all",))]
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=self.environment, cwd=PROJECT_ROOT)
+        return self
+
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def until_ready(self) -> "Service":
+        until(lambda: "Try it: make example" in self.said() or self.process.poll() is not None, 120, "it is ready")
+        assert self.process.poll() is None, self.said()
+        self.note_processes()
+        return self
+
+    def note_processes(self) -> None:
+        for one in psutil.Process(self.process.pid).children(recursive=True):
+            self.seen[one.pid] = one
+
+    def living(self) -> list[psutil.Process]:
+        return [one for one in self.seen.values() if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+
+    def run(self, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(  # noqa: PLW1510 - the caller looks at the code
+            command, env=self.environment | more, cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=120
+        )
+
+    def get(self, port: int, path: str, **headers: str) -> tuple[int, str]:
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=names)
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def end(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        _, alive = psutil.wait_procs(self.living(), 20)
+        for one in alive:
+            one.kill()
+
+
+@pytest.fixture
+def service(tmp_path):
+    """An installation that is not started yet."""
+    service = Service(tmp_path)
+    yield service
+    service.end()
+
+
+@pytest.mark.slow
+def test_one_command_starts_everything_and_ctrl_c_leaves_nothing(service: Service):  # noqa: PLR0915 - one start serves all
+    service.start().until_ready()
+    said = service.said()
+    key, password = ((service.data / "run" / name).read_text() for name in ("api-key", "flower-password"))
+
+    # what it says, and no secret of it outside a terminal
+    for words in (f"http://127.0.0.1:{service.port}/api/v1", f"http://127.0.0.1:{service.flower_port}", "user csai"):
+        assert words in said
+    assert key not in said
+    assert password not in said
+
+    # mail in, result out, by the command line and over HTTP
+    sent = service.run(
+        *(sys.executable, "-m", "cli.main", "submit", "send_email", "--to-email", "ann@example.com"),
+        *("--subject", "Hi", "--body", "<p>x</p>", "--wait"),
+    )
+    assert sent.returncode == 0, sent.stderr
+    task_id = sent.stdout.split()[0]
+    assert (service.data / "outbox" / f"{task_id}-0.eml").exists()
+    status, body = service.get(service.port, f"/api/v1/tasks/{task_id}", Authorization=f"Bearer {key}")
+    assert (status, json.loads(body)["status"]) == (200, "SUCCESS")
+    assert service.get(service.port, f"/api/v1/tasks/{task_id}")[0] == 401
+    assert service.get(service.port, "/readyz")[0] == 200
+    shown = service.run(sys.executable, "-m", "cli.main", "show", task_id, "--json")
+    assert json.loads(shown.stdout)["info"]["accepted"] == ["ann@example.com"]
+    doctor = service.run(sys.executable, "-m", "cli.main", "doctor")
+    assert doctor.returncode == 0, doctor.stdout
+
+    # Flower: this machine only, behind its login, with true data
+    login = "Basic " + b64encode(f"csai:{password}".encode()).decode()
+    assert service.get(service.flower_port, "/workers")[0] == 401
+    assert service.get(service.flower_port, "/workers", Authorization=login, Host="evil.example")[0] == 421
+    task = until(lambda: flower_task(service, task_id, login), what="Flower knows the task")
+    assert (task["name"], task["state"]) == ("email.send_email", "SUCCESS")
+    status, broker = service.get(service.flower_port, "/broker", Authorization=login)
+    assert status == 200
+    assert "file_processing" in broker
+    workers = json.loads(service.get(service.flower_port, "/api/workers?refresh=1", Authorization=login)[1])
+    assert {name.split("@")[0] for name in workers} == {"io", "heavy"}
+    for listening in listeners(service):
+        assert listening.laddr.ip == "127.0.0.1"
+
+    # a second one is refused in one line
+    second = service.run(*SCRIPT, "all")
+    assert second.returncode == 1
+    assert re.fullmatch(r"The service of .* runs already \(process \d+\); stop that one first.*\n", second.stderr)
+
+    # a part that dies comes back
+    beat = next(one for one in service.living() if "beat" in one.cmdline())
+    beat.kill()
+    until(lambda: "beat ended (-9) and starts again in 1 s." in service.said(), what="the end of beat is told")
+    until(lambda: [one for one in children(service) if "beat" in one.cmdline()], what="beat is back")
+    service.note_processes()
+
+    service.process.send_signal(signal.SIGINT)
+    assert service.process.wait(60) == 0
+    assert service.said().endswith("Stopped.\n")
+    assert service.living() == []
+    assert not [path for path in (service.data / "run").iterdir() if path.is_socket()]
+
+
+@pytest.mark.slow
+def test_a_killed_supervisor_leaves_no_process_and_the_next_start_works(service: Service):
+    service.start().until_ready()
+    service.process.kill()
+    service.process.wait()
+
+    _, alive = psutil.wait_procs(service.living(), 30)
+    assert alive == []
+    service.log.unlink()
+    service.start().until_ready()
+    service.process.send_signal(signal.SIGTERM)
+    assert service.process.wait(60) == 0
+    assert service.living() == []
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_stops_at_once_even_a_worker_that_is_busy(service: Service):
+    service.environment |= {"PYTHONPATH": service.environment["PYTHONPATH"], "SOFT_SHUTDOWN_TIMEOUT": "500"}
+    service.start().until_ready()
+    worker = next(one for one in children(service) if any("io@" in word for word in one.cmdline()))
+    worker.suspend()
+    service.process.send_signal(signal.SIGINT)
+    until(lambda: "a second Ctrl-C stops at once" in service.said())
+    service.process.send_signal(signal.SIGINT)
+    assert service.process.wait(30) == 0
+    assert service.living() == []
+
+
+def flower_task(service: Service, task_id: str, login: str) -> dict | None:
+    status, body = service.get(service.flower_port, f"/api/task/info/{task_id}", Authorization=login)
+    return json.loads(body) if status == 200 and json.loads(body)["state"] == "SUCCESS" else None
+
+
+def children(service: Service) -> list[psutil.Process]:
+    return psutil.Process(service.process.pid).children(recursive=True)
+
+
+def listeners(service: Service) -> list:
+    return [
+        one
+        for process in children(service)
+        for one in process.net_connections(kind="tcp")
+        if one.status == psutil.CONN_LISTEN
+    ]
+
+
+# --- What cannot start says why in one line ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"PORT": "taken"}, r"PORT \d+ on 127.0.0.1 cannot be used: Address already in use; set PORT to a free port."),
+        ({"FLOWER_PORT": "taken"}, r"FLOWER_PORT \d+ on 127.0.0.1 cannot be used"),
+        ({"HOST": "192.0.2.1"}, r"PORT \d+ on 192.0.2.1 cannot be used"),
+        ({"PORT": "7000", "FLOWER_PORT": "7000"}, "PORT and FLOWER_PORT are both 7000"),
+        ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL is 'LOUD': must be one of"),
+        ({"DATA_DIR": "/proc/nothing"}, "cannot be written.*set DATA_DIR"),
+        (
+            {"CELERY_BROKER_URL": "redis://127.0.0.1:1/0"},
+            "The broker redis://127.0.0.1:1/0 .*does not answer.*CELERY_BROKER_URL",
+        ),
+        ({"DATABASE_URL": "postgresql://u@127.0.0.1:1/d"}, "127.0.0.1:1"),
+    ],
+    ids=range(8),
+)
+def test_a_start_that_cannot_work_is_one_line_and_starts_nothing(service: Service, variables, words):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        given = {name: str(taken.getsockname()[1]) if value == "taken" else value for name, value in variables.items()}
+        done = service.run(*SCRIPT, "all", **given)
+    assert done.returncode != 0
+    assert re.search(words, done.stderr), done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["worker", "--queues", "mail"], "no queue is named 'mail'; the queues are default, high_priority"),
+        (["worker", "--concurrency", "0"], "must be a whole number of 1 or more; got '0'"),
+        (["worker", "--loglevel", "loud"], "invalid choice: 'LOUD'"),
+        (["everything"], "invalid choice: 'everything'"),
+        ([], "the following arguments are required"),
+    ],
+    ids=range(5),
+)
+def test_a_wrong_argument_is_named_with_what_is_accepted(service: Service, arguments, words):
+    done = service.run(*SCRIPT, *arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+
+
+def test_a_python_without_the_packages_is_told_the_cure(service: Service):
+    done = service.run(sys.executable, "-S", "-E", "scripts/start_celery.py", "all")
+    assert done.returncode == 1
+    assert re.fullmatch(r"\w+ is not installed for .*: run `make setup`, then .*\n", done.stderr)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [*SCRIPT, "worker"],
+        [*SCRIPT, "beat"],
+        [sys.executable, "-m", "celery", "-A", "services.celery_app:celery_app", "worker"],
+    ],
+    ids=["script", "beat", "celery"],
+)
+def test_a_single_part_without_a_broker_is_one_line_with_the_cure(service: Service, command):
+    done = service.run(*command, CELERY_BROKER_URL="redis://127.0.0.1:1/0")
+    assert done.returncode == 1
+    assert "does not answer" in done.stderr.splitlines()[-1]
+    assert "make run" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr

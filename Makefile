@@ -1,3 +1,5 @@
+# make run      everything, on this machine, with a broker and a database of its own; Ctrl-C stops it
+# make example  every method of the facade, called once, while `make run` runs in another terminal
 # make setup    what the service needs, in .venv
 # make test     all tests that need only Python; those that need a system package say so and are skipped
 # make check    format, lint, types, contracts
@@ -7,7 +9,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup dev test check services lock
+.PHONY: run example setup dev test check services lock
+
+run: setup
+	@exec $(BIN)/python scripts/start_celery.py all
+
+example: setup
+	@$(BIN)/python -m examples.celery_example
 
 setup:
 	@$(PYTHON) scripts/set_up.py

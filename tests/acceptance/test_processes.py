@@ -140,6 +140,11 @@ def test_one_command_starts_everything_and_ctrl_c_leaves_nothing(service: Servic
     for listening in listeners(service):
         assert listening.laddr.ip == "127.0.0.1"
 
+    # the example runs to its end
+    example = service.run(sys.executable, "-m", "examples.celery_example")
+    assert example.returncode == 0, example.stdout
+    assert re.search(r"(\d+) of \1 rows are good", example.stdout)
+
     # a second one is refused in one line
     second = service.run(*SCRIPT, "all")
     assert second.returncode == 1

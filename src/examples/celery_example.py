@@ -1,0 +1,193 @@
+"""Every method of the facade, called once, with its progress and its result: `make example`.
+
+The service must run (`make run`). Mail goes where EMAIL_URL says: into the outbox, unless you set it. The last rows purge a
+queue and cancel all that waits: run it where nothing else does.
+"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from processors.errors import ResultError, WorkError
+from services.celery_service import celery_service
+
+FINAL = {"SUCCESS", "FAILURE", "REVOKED"}
+POLL_SECONDS = 0.1
+LONGEST_SECONDS = 120
+
+console = Console()
+
+
+@dataclass
+class Row:
+    """What became of one call."""
+
+    method: str
+    good: bool
+    outcome: str
+    seconds: float
+
+
+def main() -> int:
+    """Run everything; exit code 0 when every row is good."""
+    rows = [row for part in (mail, figures, scheduling, cleaning, steering) for row in part()]
+    table = Table("method", "", "outcome", "seconds", title="celery_service", expand=False)
+    for row in rows:
+        table.add_row(row.method, "[green]good[/]" if row.good else "[red]bad[/]", row.outcome, f"{row.seconds:.2f}")
+    console.print(table)
+    good = sum(row.good for row in rows)
+    console.print(f"{good} of {len(rows)} rows are good.")
+    return 0 if good == len(rows) else 1
+
+
+def mail() -> Iterator[Row]:
+    """Send one mail, and a bulk."""
+    yield task(
+        "send_email",
+        lambda: celery_service.send_email(
+            to_email=["ann@example.com", "Jürgen Müller <j.mueller@example.com>"],
+            subject="Your report · Ihr Bericht",
+            body="<h1>Ready</h1><p>Your report is <a href='https://example.com/report'>here</a>.</p>",
+            cc=["office@example.com"],
+            bcc=["archive@example.com"],
+            priority="high",
+        ),
+        lambda result: f"{result['status']}: {len(result['accepted'])} recipients by {result['transport']}",
+    )
+    newsletter = [
+        {"to_email": f"reader{number}@example.com", "subject": "News", "body": f"Hello reader {number}"}
+        for number in range(25)
+    ]
+    yield task(
+        "send_bulk_emails",
+        lambda: celery_service.send_bulk_emails(newsletter, batch_size=10, delay_between_batches=0.5),
+        lambda result: f"{result['status']}: {result['sent']} of {result['total']} sent",
+    )
+
+
+def figures() -> Iterator[Row]:
+    """Look at the service."""
+    yield task(
+        "health_check",
+        celery_service.health_check,
+        lambda result: f"{result['status']}: {', '.join(one['name'] for one in result['checks'])}",
+    )
+    yield task(
+        "get_system_stats",
+        celery_service.get_system_stats,
+        lambda result: f"{result['cpu']['count']} processors, {result['memory']['percent']:.0f} % of memory used",
+    )
+    yield task(
+        "get_queue_stats",
+        celery_service.get_queue_stats,
+        lambda result: f"{len(result['queues'])} queues, {result['totals']['depth']} tasks wait",
+    )
+    yield call(
+        "get_worker_stats",
+        celery_service.get_worker_stats,
+        lambda result: f"{len(result['stats'])} workers: {', '.join(result['stats'])}",
+    )
+
+
+def scheduling() -> Iterator[Row]:
+    """Publish what waits, retry what failed."""
+    yield task(
+        "process_pending_tasks",
+        lambda: celery_service.process_pending_tasks(max_tasks=100, task_types=["email"]),
+        lambda result: f"{result['published']} published, {result['left']} wait",
+    )
+    yield task(
+        "retry_failed_tasks",
+        lambda: celery_service.retry_failed_tasks(max_retries=3, task_types=["email"]),
+        lambda result: f"{len(result['retried'])} retried, {len(result['skipped'])} skipped",
+    )
+
+
+def cleaning() -> Iterator[Row]:
+    """Clean up: first what would go, then nothing that is younger than a year."""
+    with tempfile.TemporaryDirectory(prefix="csai-example-") as folder:
+        Path(folder, "note.txt").write_text("a file that is too young to go")
+        yield task(
+            "cleanup_old_files",
+            lambda: celery_service.cleanup_old_files(folder, max_age_hours=168, dry_run=True),
+            lambda result: f"{result['deleted_count']} files would go",
+        )
+    yield task(
+        "cleanup_old_logs",
+        lambda: celery_service.cleanup_old_logs(max_age_hours=24 * 365),
+        lambda result: f"{result['deleted_count']} logs went",
+    )
+    yield task(
+        "cleanup_old_tasks",
+        lambda: celery_service.cleanup_old_tasks(max_age_hours=24 * 365),
+        lambda result: f"{result['deleted_count']} records went",
+    )
+
+
+def steering() -> Iterator[Row]:
+    """Watch, cancel, purge."""
+    task_id = celery_service.send_email("later@example.com", "Cancelled", "Nobody reads this.", queue="low_priority")
+    yield call("get_task_status", lambda: celery_service.get_task_status(task_id), lambda status: str(status["status"]))
+    yield call(
+        "cancel_task",
+        lambda: celery_service.cancel_task(task_id),
+        lambda done: "cancelled" if done else "it was done already",
+    )
+    yield call("get_active_tasks", celery_service.get_active_tasks, lambda tasks: f"{len(tasks)} tasks run or wait")
+    yield call("purge_queue", lambda: celery_service.purge_queue("low_priority"), lambda count: f"{count} tasks purged")
+    yield call(
+        "kill_all_tasks", celery_service.kill_all_tasks, lambda result: f"{result['killed_count']} tasks cancelled"
+    )
+
+
+def task(method: str, submit: Callable[[], str], describe: Callable[[Any], str]) -> Row:
+    """Submit a task, show its progress, and return its row."""
+    began = time.monotonic()
+    try:
+        task_id = submit()
+        with progress_bar(method) as show:
+            while (status := celery_service.get_task_status(task_id))["status"] not in FINAL:
+                show(status["info"] or {})
+                if time.monotonic() - began > LONGEST_SECONDS:
+                    break
+                time.sleep(POLL_SECONDS)
+        outcome, good = describe(celery_service.get_task_result(task_id, timeout=0)), True
+    except (WorkError, ResultError) as error:
+        outcome, good = str(error), False
+    return Row(method, good, outcome, time.monotonic() - began)
+
+
+def call(method: str, do: Callable[[], Any], describe: Callable[[Any], str]) -> Row:
+    """Call a method that answers at once, and return its row."""
+    began = time.monotonic()
+    try:
+        outcome, good = describe(do()), True
+    except WorkError as error:
+        outcome, good = str(error), False
+    return Row(method, good, outcome, time.monotonic() - began)
+
+
+@contextmanager
+def progress_bar(method: str) -> Generator[Callable[[dict[str, Any]], None]]:
+    """Show a bar while a task waits and runs."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[does]}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task(method, total=100, does="waits")
+
+        def show(info: dict[str, Any]) -> None:
+            progress.update(bar, completed=float(info.get("progress", 0)), does=str(info.get("status", "waits")))
+
+        yield show
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""The `csai` command: every submitting method is there, options are read as what they are, errors are one line."""
+
+import functools
+import json
+import sys
+
+import pytest
+from sqlalchemy import text
+
+from cli import main
+from cli.commands.submit import follow, parse, submitting_methods
+from config.settings import settings
+from processors.errors import InvalidArgument
+from records import schema
+from records.database import Database
+from services.celery_service import celery_service
+
+
+@pytest.fixture
+def csai(monkeypatch, capsys):
+    """Run `csai …` in this process; returns exit code, output and errors."""
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["csai", *words])
+        monkeypatch.setattr(main, "root", main.typer.Typer(name="csai"))
+        with pytest.raises(SystemExit) as ended:
+            main.run()
+        said = capsys.readouterr()
+        return ended.value.code or 0, said.out, said.err
+
+    return run
+
+
+def test_every_submitting_method_is_a_command():
+    assert set(submitting_methods()) == {
+        "send_email",
+        "send_bulk_emails",
+        "health_check",
+        "get_system_stats",
+        "get_queue_stats",
+        "cleanup_old_tasks",
+        "cleanup_old_files",
+        "cleanup_old_logs",
+        "process_pending_tasks",
+        "retry_failed_tasks",
+    }
+
+
+def test_a_submit_prints_the_id_and_show_tells_where_it_stands(csai):
+    code, out, _ = csai("submit", "send_email", "--to-email", "ann@example.com", "--subject", "s", "--body", "b")
+    assert code == 0
+    task_id = out.strip()
+    code, out, _ = csai("show", task_id)
+    assert code == 0
+    assert "PENDING" in out
+    code, out, _ = csai("show", task_id, "--json")
+    assert json.loads(out)["task_id"] == task_id
+    celery_service.cancel_task(task_id)
+
+
+def test_numbers_switches_and_lists_are_read_as_what_they_are(csai, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(
+        type(celery_service), "cleanup_old_files", _remember(type(celery_service).cleanup_old_files, seen)
+    )
+    csai("submit", "cleanup_old_files", "--directory", "/tmp/x", "--max-age-hours", "2.5", "--dry-run")
+    assert seen == {"directory": "/tmp/x", "max_age_hours": 2.5, "dry_run": True}
+
+
+def _remember(method, seen):
+    @functools.wraps(method)
+    def remembering(self, **arguments):
+        seen.update(arguments)
+        return "t-1"
+
+    return remembering
+
+
+def test_lists_come_as_json_or_from_a_file(tmp_path):
+    file = tmp_path / "mails.json"
+    file.write_text('[{"a": 1}]')
+    assert parse("emails", list[dict], f"@{file}") == [{"a": 1}]
+    assert parse("to_email", str | list[str], '["a", "b"]') == ["a", "b"]
+    assert parse("to_email", str | list[str], "ann@example.com") == "ann@example.com"
+    assert parse("subject", str, "[not json]") == "[not json]"
+    with pytest.raises(InvalidArgument, match=r"emails: must be JSON \(or @file with JSON\); got 'x'"):
+        parse("emails", list[dict], "x")
+    with pytest.raises(InvalidArgument, match="cannot be read"):
+        parse("emails", list[dict], "@/nowhere")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("submit", "send_email", "--to-email", "a", "--subject", "s", "--body", "b"), 2, "to_email: must be one mail"),
+        (("submit", "cleanup_old_tasks", "--max-age-hours", "-1"), 2, "max_age_hours"),
+        (("submit", "cleanup_old_tasks", "--max-age-hours", "many"), 2, "max_age_hours: must be JSON"),
+        (("show", "x" * 300), 2, "task_id"),
+    ],
+    ids=range(4),
+)
+def test_a_bad_argument_is_one_line_and_exit_code_2(csai, words, code, said):
+    ended, _, errors = csai(*words)
+    assert ended == code
+    assert said in errors
+    assert len(errors.strip().splitlines()) == 1
+
+
+def test_an_unknown_id_is_said_and_the_exit_code_tells(csai):
+    code, out, _ = csai("show", "never")
+    assert code == 1
+    assert "UNKNOWN" in out
+
+
+def test_following_ends_with_the_task_and_tells_how_it_ended(capsys):
+    task_id = celery_service.health_check()
+    celery_service.cancel_task(task_id)
+    assert follow(task_id) == 1
+    assert "cancelled" in capsys.readouterr().out
+
+
+def test_config_check_names_what_is_used_and_why_and_masks_secrets(csai, monkeypatch):
+    monkeypatch.setattr(settings, "email_url", "smtp://me:planted@mail.example.com")
+    code, out, _ = csai("config", "check")
+    assert code == 0
+    assert "planted" not in out
+    for words in ("CELERY_BROKER_URL", "broker ", "records.db", "CELERY_RESULT_BACKEND is accepted and not used"):
+        assert words in out
+
+
+def test_db_upgrade_says_what_it_did(csai):
+    code, out, _ = csai("db", "upgrade")
+    assert (code, "is up to date" in out) == (0, True)
+    assert schema.VERSION in csai("db", "version")[1]
+    assert csai("db", "upgrade", "--quiet")[1] == ""
+
+
+def test_a_schema_of_a_newer_program_is_one_line(csai, tmp_path, monkeypatch):
+    newer = Database(f"sqlite:///{tmp_path}/newer.db")
+    schema.prepare(newer)
+    newer.write(lambda c: c.execute(text("UPDATE alembic_version SET version_num = '9999'")))
+    newer.close()
+    monkeypatch.setattr(settings, "database_url", f"sqlite:///{tmp_path}/newer.db")
+    code, _, errors = csai("db", "upgrade")
+    assert code == 1
+    assert "is version 9999, this program needs" in errors
+    code, out, _ = csai("doctor")
+    assert code == 1
+    assert "9999" in out
+
+
+def test_doctor_names_what_is_wrong_and_the_cure(csai, monkeypatch):
+    monkeypatch.setattr(settings, "celery_broker_url", "redis://127.0.0.1:1/0")
+    code, out, _ = csai("doctor")
+    assert code == 1
+    assert "python" in out
+    assert "wrong" in out

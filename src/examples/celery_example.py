@@ -1,7 +1,7 @@
 """Every method of the facade, called once, with its progress and its result: `make example`.
 
-The service must run (`make run`). Mail goes where EMAIL_URL says: into the outbox, unless you set it. The last rows purge a
-queue and cancel all that waits: run it where nothing else does.
+The service must run (`make run`). Mail goes where EMAIL_URL says: into the outbox, unless you set it. The last rows
+purge a queue and cancel all that waits: run it where nothing else does.
 """
 
 import sys

@@ -1,0 +1,103 @@
+"""The commands of the service's own document, as they stand there, from the project's root."""
+
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+
+from broker.embedded_redis import EmbeddedRedis
+from config.settings import PROJECT_ROOT, Settings, ensure_folders
+from waiting import until
+
+BIN = Path(sys.executable).parent
+WORKER_READY = " ready."
+BEAT_READY = "beat: Starting..."
+
+COMMANDS = {
+    "python scripts/start_celery.py worker --queues default email file_processing ai_processing": WORKER_READY,
+    "python scripts/start_celery.py beat": BEAT_READY,
+    "celery -A services.celery_app:celery_app worker --loglevel=INFO --concurrency=4": WORKER_READY,
+    "celery -A services.celery_app:celery_app beat --loglevel=INFO": BEAT_READY,
+    "celery -A services.celery_app:celery_app worker --queues=email --concurrency=2 --loglevel=INFO": WORKER_READY,
+    "celery -A services.celery_app:celery_app worker --queues=default --loglevel=DEBUG --concurrency=1": WORKER_READY,
+}
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """A broker that runs, and the environment of a user without PYTHONPATH."""
+    own = Settings(data_dir=tmp_path_factory.mktemp("commands") / "data")
+    ensure_folders(own)
+    redis = EmbeddedRedis(own)
+    redis.start()
+    kept = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "DATA_DIR"}}
+    yield {**kept, "DATA_DIR": str(own.data_dir), "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    redis.stop()
+
+
+def start(command: str, environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+    with log.open("wb") as out:
+        return subprocess.Popen(
+            shlex.split(command), env=environment, cwd=PROJECT_ROOT, stdout=out, stderr=out, start_new_session=True
+        )
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    family = [process.pid, *(one.pid for one in psutil.Process(process.pid).children(recursive=True))]
+    process.send_signal(signal.SIGQUIT if process.poll() is None else 0)
+    try:
+        process.wait(30)
+    finally:
+        for pid in family:
+            if psutil.pid_exists(pid):
+                os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("command", "words"), COMMANDS.items(), ids=range(len(COMMANDS)))
+def test_a_command_of_the_document_starts_its_part(environment, tmp_path, command, words):
+    log = tmp_path / "log"
+    process = start(command, environment, log)
+    try:
+        until(lambda: words in log.read_text() or process.poll() is not None, what=command)
+        assert process.poll() is None, log.read_text()
+        assert ("debug" in log.read_text()) is ("DEBUG" in command), "the command line's level wins"
+    finally:
+        end(process)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "start_it", ["celery -A services.celery_app:celery_app flower", "python scripts/start_celery.py flower"]
+)
+def test_flower_as_the_document_starts_it_is_for_this_machine_and_behind_a_login(environment, tmp_path, start_it):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    process = start(f"{start_it} --port={port}", environment, tmp_path / "log")
+    try:
+        status = until(lambda: answer(port), what="Flower answers")
+        listening = [one.laddr.ip for one in psutil.Process(process.pid).net_connections() if one.status == "LISTEN"]
+    finally:
+        process.terminate()
+        process.wait(20)
+    assert status == 401
+    assert listening == ["127.0.0.1"]
+
+
+def answer(port: int) -> int | None:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answered:
+            return answered.status
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code
+    except OSError:
+        return None

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from services.celery_service import celery_service
 FINAL = {"SUCCESS", "FAILURE", "REVOKED"}
 POLL_SECONDS = 0.1
 LONGEST_SECONDS = 120
+SAMPLES = Path(__file__).parent / "samples"
 
 console = Console()
 
@@ -39,7 +41,7 @@ class Row:
 
 def main() -> int:
     """Run everything; exit code 0 when every row is good."""
-    rows = [row for part in (mail, figures, scheduling, cleaning, steering) for row in part()]
+    rows = [row for part in (mail, files, figures, scheduling, cleaning, steering) for row in part()]
     table = Table("method", "", "outcome", "seconds", title="celery_service", expand=False)
     for row in rows:
         table.add_row(row.method, "[green]good[/]" if row.good else "[red]bad[/]", row.outcome, f"{row.seconds:.2f}")
@@ -72,6 +74,29 @@ def mail() -> Iterator[Row]:
         lambda: celery_service.send_bulk_emails(newsletter, batch_size=10, delay_between_batches=0.5),
         lambda result: f"{result['status']}: {result['sent']} of {result['total']} sent",
     )
+
+
+def files() -> Iterator[Row]:
+    """Read every kind of document that lies beside this file."""
+    for path in sorted(SAMPLES.iterdir()):
+        yield task(
+            f"process_document {path.name}", partial(celery_service.process_document, str(path)), describe_document
+        )
+    yield task(
+        "process_file report.pdf",
+        lambda: celery_service.process_file(
+            str(SAMPLES / "report.pdf"), processing_options={"generate_summary": False}
+        ),
+        lambda result: f"went to {result['route']}, because {result['why']}",
+    )
+
+
+def describe_document(result: dict[str, Any]) -> str:
+    """Say what was read, and by what."""
+    found = result["result"]
+    language = (found["language"] or {"language": "?"})["language"]
+    engines = ", ".join(one["engine"] for one in result["provenance"] if one["step"] != "summary")
+    return f"{found['kind']}, {len(found['pages'])} pages, {found['characters']} characters, {language}, by {engines}"
 
 
 def figures() -> Iterator[Row]:

@@ -50,6 +50,7 @@ class FileSandbox(Protocol):
 
         Raises:
             FileError: the file cannot be opened, or the job said so; `code` is one of the envelope's codes.
+            TransientError: the child was killed from outside; another attempt may succeed.
             Cancelled: as raised by `report`.
         """
         ...

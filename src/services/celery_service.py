@@ -9,8 +9,10 @@ from pydantic import ValidationError
 
 from processors.bulk_emails import SendBulkEmails
 from processors.cleanup import CleanupOldFiles, CleanupOldLogs, CleanupOldTasks
+from processors.documents import ProcessDocument
 from processors.emails import SendEmail
 from processors.errors import InvalidArgument, TaskCancelled, TaskFailed, TaskTimeout, UnknownQueue, UnknownTask
+from processors.files import ProcessFile
 from processors.results import Request, sentence_of
 from processors.scheduling import ProcessPendingTasks, RetryFailedTasks
 from records.task_records import TaskRecord, TaskState
@@ -69,6 +71,45 @@ class CeleryService:
         """Send many mails, in batches that start `delay_between_batches` seconds apart; at most 1 000 000."""
         request = _checked(SendBulkEmails, batch_size=batch_size, delay_between_batches=delay_between_batches)
         return submit_bulk_emails(emails, request, _queue(queue), _priority(priority))
+
+    # --- Files --------------------------------------------------------------------------------------------------
+
+    def process_file(
+        self,
+        file_path: str,
+        file_type: str | None = None,
+        processing_options: dict[str, Any] | None = None,
+        queue: str = "file_processing",
+        *,
+        priority: str = "normal",
+    ) -> str:
+        """Process a file as what it is; `processing_options` are the flags of the method for that type."""
+        request = _checked(ProcessFile, file_path=file_path, file_type=file_type, processing_options=processing_options)
+        return _submit("file_processing.process_file", request, queue, priority)
+
+    def process_document(
+        self,
+        file_path: str,
+        extract_text: bool = True,
+        generate_summary: bool = True,
+        extract_metadata: bool = True,
+        ocr_enabled: bool = True,
+        queue: str = "file_processing",
+        *,
+        password: str | None = None,
+        priority: str = "normal",
+    ) -> str:
+        """Read a document: text page by page, metadata, language, summary; pages without text through OCR."""
+        request = _checked(
+            ProcessDocument,
+            file_path=file_path,
+            extract_text=extract_text,
+            generate_summary=generate_summary,
+            extract_metadata=extract_metadata,
+            ocr_enabled=ocr_enabled,
+            password=password,
+        )
+        return _submit("file_processing.process_document", request, queue, priority)
 
     # --- Monitoring ---------------------------------------------------------------------------------------------
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from config.settings import PROJECT_ROOT, ensure_folders, settings
-from processors.interfaces import FileCleaner, Mailer, ObjectStorage
+from processors.documents import DocumentTools
+from processors.interfaces import FileCleaner, FileSandbox, Mailer, ObjectStorage
 from records import schema
 from records.chords import Chords
 from records.database import Database
@@ -72,6 +73,29 @@ class Parts:
     def cleaner(self) -> FileCleaner:
         """Removes old files below the roots that may be cleaned."""
         return _adapter("disk_cleaner", "DiskCleaner")(cleanup_roots(), protected_paths(), PROJECT_ROOT)
+
+    @cached_property
+    def sandbox(self) -> FileSandbox:
+        """The child in which untrusted files are opened."""
+        return _adapter("file_sandbox", "ChildSandbox")(
+            memory_mb=settings.file_memory_limit_mb,
+            cpu_seconds=settings.file_cpu_limit_seconds,
+            wall_seconds=settings.file_time_limit_seconds,
+            output_mb=settings.file_output_limit_mb,
+            max_file_mb=settings.max_file_mb,
+            allow_unsandboxed=settings.allow_unsandboxed,
+        )
+
+    def document_tools(self, task_id: str) -> DocumentTools:
+        """What processing a document needs, for one task."""
+        return DocumentTools(
+            sandbox=self.sandbox,
+            storage=self.storage,
+            task_id=task_id,
+            max_pages=settings.max_pages,
+            max_characters=settings.max_characters,
+            inline_text_kb=settings.inline_text_kb,
+        )
 
     @cached_property
     def host(self) -> Any:

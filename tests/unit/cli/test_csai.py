@@ -43,6 +43,8 @@ def test_every_submitting_method_is_a_command():
         "cleanup_old_logs",
         "process_pending_tasks",
         "retry_failed_tasks",
+        "process_document",
+        "process_file",
     }
 
 
@@ -52,7 +54,7 @@ def test_a_submit_prints_the_id_and_show_tells_where_it_stands(csai):
     task_id = out.strip()
     code, out, _ = csai("show", task_id)
     assert code == 0
-    assert "PENDING" in out
+    assert "email.send_email" in out
     code, out, _ = csai("show", task_id, "--json")
     assert json.loads(out)["task_id"] == task_id
     celery_service.cancel_task(task_id)

@@ -1,0 +1,239 @@
+"""Opens untrusted files in a warm child process without network, environment and rights, and with hard limits."""
+
+import ctypes
+import json
+import os
+import select
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from processors.errors import ConfigurationError, FileError, TransientError
+from processors.interfaces import Report
+
+MIB = 1024**2
+FILES_PER_CHILD = 200
+LOADING_SECONDS = 60.0
+LOOK_SECONDS = 0.5
+READ_BYTES = 1024**2
+KEPT_ERROR_BYTES = 4_000
+PR_SET_PDEATHSIG = 1
+LIBC: ctypes.CDLL | None = ctypes.CDLL(None) if sys.platform == "linux" else None
+NEEDED = frozenset({"resource_limits", "no_new_privs", "seccomp"})
+ENVIRONMENT = {"LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+MODULE = "services.file_child"
+
+
+@dataclass
+class _Child:
+    """A child that waits for files of one kind."""
+
+    process: subprocess.Popen[bytes]
+    connection: socket.socket
+    protections: list[str] = field(default_factory=list[str])
+    files: int = 0
+    received: bytearray = field(default_factory=bytearray)
+    lines: deque[bytes] = field(default_factory=deque[bytes])
+
+
+class ChildSandbox:
+    """Fulfils `processors.interfaces.FileSandbox`: a warm child per kind of job, replaced after 200 files or any fault.
+
+    Args:
+        memory_mb: address space of the child.
+        cpu_seconds: processor time for one file.
+        wall_seconds: time for one file.
+        output_mb: the largest answer.
+        max_file_mb: the largest file.
+        allow_unsandboxed: go on where the kernel's protections cannot be had.
+    """
+
+    def __init__(
+        self,
+        *,
+        memory_mb: int,
+        cpu_seconds: int,
+        wall_seconds: float,
+        output_mb: int,
+        max_file_mb: int,
+        allow_unsandboxed: bool = False,
+    ) -> None:
+        self._memory_mb, self._cpu_seconds, self._wall_seconds = memory_mb, cpu_seconds, wall_seconds
+        self._output_bytes, self._max_file_bytes = output_mb * MIB, max_file_mb * MIB
+        self._allow_unsandboxed = allow_unsandboxed
+        self._children: dict[str, _Child] = {}
+        self._pid = os.getpid()
+
+    def run(self, job: str, path: Path, options: Mapping[str, Any], report: Report) -> dict[str, Any]:
+        """Open `path` here, once, and let a child do the job on it.
+
+        Raises:
+            FileError: the file cannot be opened, or the child said so, ended, or took too much of anything.
+            TransientError: the child was killed from outside; another attempt may succeed.
+            ConfigurationError: this machine cannot sandbox, and ALLOW_UNSANDBOXED is not set.
+        """
+        descriptor = _opened(path, self._max_file_bytes)
+        try:
+            child = self._child(job)
+            request = {"options": dict(options), "memory_mb": self._memory_mb, "cpu_seconds": self._cpu_seconds}
+            try:
+                answer = self._ask(child, descriptor, request, report)
+            except BaseException:
+                self._end(job)
+                raise
+        finally:
+            os.close(descriptor)
+        child.files += 1
+        if child.files >= FILES_PER_CHILD or "error" in answer:
+            self._end(job)
+        if "error" in answer:
+            raise FileError(str(answer["error"]["message"]), str(answer["error"]["code"]))
+        return {**answer["result"], "sandbox": child.protections}
+
+    def close(self) -> None:
+        """End every child."""
+        for job in list(self._children):
+            self._end(job)
+
+    def _child(self, job: str) -> _Child:
+        if self._pid != os.getpid():
+            self._children, self._pid = {}, os.getpid()  # a fork's children are its parent's
+        child = self._children.get(job)
+        if child is None or child.process.poll() is not None:
+            self._end(job)
+            child = self._children[job] = _start(job)
+            try:
+                child.protections = list(self._ready(child))
+            except BaseException:
+                self._end(job)
+                raise
+        return child
+
+    def _ready(self, child: _Child) -> list[str]:
+        message = self._message(child, time.monotonic() + LOADING_SECONDS, lambda: None)
+        held: list[str] = message.get("ready", [])
+        if not set(held) >= NEEDED and not self._allow_unsandboxed:
+            raise ConfigurationError(
+                f"This machine cannot open files safely: of {', '.join(sorted(NEEDED))} it has "
+                f"{', '.join(held) or 'none'}; set ALLOW_UNSANDBOXED=1 to open them all the same."
+            )
+        return held
+
+    def _ask(self, child: _Child, descriptor: int, request: dict[str, Any], report: Report) -> dict[str, Any]:
+        deadline = time.monotonic() + self._wall_seconds
+        socket.send_fds(child.connection, [json.dumps(request).encode() + b"\n"], [descriptor])
+        last: tuple[float, str] = (0.0, "reading the file")
+
+        def look() -> None:
+            report(*last)
+
+        while True:
+            message = self._message(child, deadline, look)
+            if "progress" not in message:
+                return message
+            last = (float(message["progress"][0]), str(message["progress"][1]))
+            report(*last)
+
+    def _message(self, child: _Child, deadline: float, look: Callable[[], None]) -> dict[str, Any]:
+        """Return the child's next message; `look` is called while there is none, so that a cancellation is noticed."""
+        while not child.lines:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise FileError(f"The file took longer than {self._wall_seconds:g} s.", "timeout")
+            if not select.select([child.connection], [], [], min(LOOK_SECONDS, left))[0]:
+                look()
+                continue
+            chunk = child.connection.recv(READ_BYTES)
+            if not chunk:
+                raise self._ended(child)
+            child.received += chunk
+            if len(child.received) > self._output_bytes:
+                raise FileError(f"The file's content is larger than {self._output_bytes // MIB} MB.", "too_large")
+            *whole, rest = child.received.split(b"\n")
+            child.lines.extend(map(bytes, whole))
+            child.received = rest
+        return json.loads(child.lines.popleft())
+
+    def _ended(self, child: _Child) -> FileError | TransientError:
+        """Say why a child ended in the middle of a file."""
+        code = child.process.wait(LOADING_SECONDS)
+        if code == -signal.SIGXCPU:
+            return FileError(f"The file needed more than {self._cpu_seconds} s of processor time.", "timeout")
+        if code == -signal.SIGKILL:
+            return TransientError("The child that read the file was killed, by the system or by somebody.")
+        said = child.process.stderr.read(KEPT_ERROR_BYTES) if child.process.stderr else b""
+        last = said.decode("utf-8", "replace").strip().splitlines()[-1:]
+        return FileError(f"The file made its reader end ({code}): {' '.join(last) or 'it said nothing'}.", "crashed")
+
+    def _end(self, job: str) -> None:
+        child = self._children.pop(job, None)
+        if child is None:
+            return
+        child.connection.close()
+        child.process.kill()
+        child.process.wait()
+        if child.process.stderr is not None:
+            child.process.stderr.close()
+
+
+def _start(job: str) -> _Child:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = subprocess.Popen(  # noqa: S603 - our own module
+            [sys.executable, "-I", "-m", MODULE, str(theirs.fileno()), job],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            cwd="/",
+            env=ENVIRONMENT,
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 - one prctl, nothing that another thread could hold
+        )
+    return _Child(process, ours)
+
+
+def _die_with_parent() -> None:
+    if LIBC is not None:
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _opened(path: Path, max_bytes: int) -> int:
+    """Open a regular file once, without waiting for a pipe's writer."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    except FileNotFoundError as error:
+        raise FileError(f"The file {path} does not exist on the worker's machine.", "not_found") from error
+    except (OSError, ValueError) as error:
+        raise FileError(
+            f"The file {path} cannot be opened: {getattr(error, 'strerror', None) or error}.", "not_found"
+        ) from error
+    try:
+        _check(path, os.fstat(descriptor), max_bytes)
+        os.set_blocking(descriptor, True)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check(path: Path, status: os.stat_result, max_bytes: int) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise FileError(f"{path} is a directory: name a file.", "unsupported_type")
+    if not stat.S_ISREG(status.st_mode):
+        raise FileError(f"{path} is a device, pipe or socket: name a file.", "unsupported_type")
+    if status.st_size == 0:
+        raise FileError(f"The file {path} is empty.", "empty_file")
+    if status.st_size > max_bytes:
+        raise FileError(
+            f"The file {path} has {status.st_size // MIB} MB, at most {max_bytes // MIB} MB are read: see MAX_FILE_MB.",
+            "too_large",
+        )

@@ -1,0 +1,268 @@
+"""Documents: text page by page, metadata, tables, language and summary, in one envelope."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from processors.interfaces import FileSandbox, ObjectStorage, Report
+from processors.results import Request, Result
+
+FilePath = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
+EXCERPT_CHARACTERS = 4_000
+KIB = 1024
+LISTED_OCR_PAGES = 2_000
+
+
+class ProcessDocument(Request):
+    """Read one document."""
+
+    file_path: FilePath
+    extract_text: bool = True
+    generate_summary: bool = True
+    extract_metadata: bool = True
+    ocr_enabled: bool = True
+    password: str | None = Field(default=None, max_length=1_000, repr=False)
+
+
+class Input(Result):
+    """The file as it was found."""
+
+    sha256: str
+    bytes: int
+    name: str
+    detected_type: str
+
+
+class Limits(Result):
+    """Which limits were hit, and how many pages were left out for them."""
+
+    hit: list[str] = []
+    pages_skipped: int = 0
+
+
+class Artefact(Result):
+    """A file that this task made."""
+
+    kind: str
+    uri: str
+    mime: str
+    bytes: int
+
+
+class DocumentPage(Result):
+    """One page; `char_range` is its place in the whole text, `text` is left out where the whole is an artefact."""
+
+    n: int
+    source: Literal["text_layer", "ocr", "none"]
+    char_range: tuple[int, int]
+    text: str | None = None
+    width: float | None = None
+    height: float | None = None
+    unit: Literal["pt"] | None = None
+    title: str | None = None
+    confidence: float | None = None
+
+
+class Document(Result):
+    """What was read."""
+
+    kind: str
+    text: str | None = None
+    text_truncated: bool = False
+    characters: int = 0
+    pages: list[DocumentPage] = []
+    tables: list[dict[str, Any]] = []
+    metadata: dict[str, Any] | None = None
+    outline: list[dict[str, Any]] = []
+    attachments: list[dict[str, Any]] = []
+    language: dict[str, Any] | None = None
+    summary: dict[str, Any] | None = None
+
+
+class DocumentProcessed(Result):
+    """The envelope of file results, around a document."""
+
+    schema_name: str = Field(default="csai.document/1", serialization_alias="schema")
+    status: Literal["ok", "partial"]
+    input: Input
+    options: dict[str, Any]
+    provenance: list[dict[str, Any]]
+    warnings: list[dict[str, Any]] = []
+    errors: list[dict[str, Any]] = []
+    limits: Limits = Limits()
+    artefacts: list[Artefact] = []
+    result: Document
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentTools:
+    """What processing a document needs from outside, and its limits.
+
+    Attributes:
+        sandbox: opens the file.
+        storage: keeps text that is too long for a result.
+        task_id: whose artefacts they are.
+        max_pages: pages that are read.
+        max_characters: characters that are kept.
+        inline_text_kb: text up to this size is part of the result.
+    """
+
+    sandbox: FileSandbox
+    storage: ObjectStorage
+    task_id: str
+    max_pages: int
+    max_characters: int
+    inline_text_kb: int
+
+
+def process_document(request: ProcessDocument, tools: DocumentTools, report: Report) -> DocumentProcessed:
+    """Read a document in the sandbox; pages without usable text are read as pictures where that is wanted.
+
+    Raises:
+        FileError: the file cannot be read at all; `code` says why.
+    """
+    path = Path(request.file_path)
+    options = {
+        "name": path.name,
+        "max_pages": tools.max_pages,
+        "max_characters": tools.max_characters,
+        "extract_metadata": request.extract_metadata,
+        "password": request.password,
+    }
+    report(1, "opening the file")
+    found = tools.sandbox.run("document", path, options, _part(report, 0, 50))
+    content = found["content"]
+    provenance = [_provenance("read", content, found)]
+    if missing := [page["n"] for page in content["pages"] if page["source"] == "none"]:
+        _read_pictures(request, tools, path, missing, content, provenance, _part(report, 50, 90))
+    report(92, "describing the text")
+    return _envelope(request, tools, path.name, found, provenance)
+
+
+def _read_pictures(
+    request: ProcessDocument,
+    tools: DocumentTools,
+    path: Path,
+    missing: list[int],
+    content: dict[str, Any],
+    provenance: list[dict[str, Any]],
+    report: Report,
+) -> None:
+    """Fill in the pages that have no text of their own, or say why there is none."""
+    if not (request.ocr_enabled and request.extract_text):
+        why = "OCR is switched off" if request.extract_text else "no text was asked for"
+        content["warnings"] += [
+            _warning("no_text_layer", f"The page has no usable text, and {why}.", n) for n in missing
+        ]
+        return
+    options = {"pages": missing[:LISTED_OCR_PAGES], "password": request.password}
+    read = tools.sandbox.run("pictures", path, options, report)
+    provenance.append(_provenance("ocr", read["content"], read))
+    content["errors"] += read["content"]["errors"]
+    by_number = {page["n"]: page for page in read["content"]["pages"]}
+    content["pages"] = [by_number.get(page["n"], page) for page in content["pages"]]
+    silent = [page["n"] for page in by_number.values() if page["source"] == "none"]
+    content["warnings"] += [_warning("no_text", "No text was found in the picture of the page.", n) for n in silent]
+
+
+def _envelope(
+    request: ProcessDocument, tools: DocumentTools, name: str, found: dict[str, Any], provenance: list[dict[str, Any]]
+) -> DocumentProcessed:
+    content = found["content"]
+    text, ranges = _joined(content["pages"])
+    inline = len(text.encode()) <= tools.inline_text_kb * KIB
+    artefacts: list[Artefact] = []
+    if request.extract_text and not inline:
+        artefacts.append(_keep(tools, "text", text.encode(), "text/plain; charset=utf-8"))
+    tables: list[dict[str, Any]] = content["tables"] if request.extract_text else []
+    packed = json.dumps(tables, ensure_ascii=False).encode()
+    if len(packed) > tools.inline_text_kb * KIB:
+        artefacts.append(_keep(tools, "table", packed, "application/json"))
+        tables = [{"page": one["page"], "title": one["title"], "row_count": len(one["rows"])} for one in tables]
+    described = _described(request, text)
+    shown = request.extract_text and inline
+    return DocumentProcessed(
+        status="partial" if content["errors"] or content["limits_hit"] else "ok",
+        input=Input(sha256=found["sha256"], bytes=found["bytes"], name=name, detected_type=found["mime"]),
+        options=request.model_dump(exclude={"password", "file_path"}),
+        provenance=[*provenance, *described.pop("provenance")],
+        warnings=[*content["warnings"], *described.pop("warnings")],
+        errors=content["errors"],
+        limits=Limits(hit=content["limits_hit"], pages_skipped=content["pages_skipped"]),
+        artefacts=artefacts,
+        result=Document(
+            kind=found["kind"],
+            text=(text if inline else text[:EXCERPT_CHARACTERS]) if request.extract_text else None,
+            text_truncated=request.extract_text and not inline,
+            characters=len(text),
+            pages=[_page(page, place, shown=shown) for page, place in zip(content["pages"], ranges, strict=True)],
+            tables=tables,
+            metadata=content["metadata"] if request.extract_metadata else None,
+            outline=content["outline"],
+            attachments=content["attachments"],
+            **described,
+        ),
+    )
+
+
+def _described(request: ProcessDocument, text: str) -> dict[str, Any]:
+    """Return language and summary, and a warning for each that could not be told."""
+    warnings: list[dict[str, Any]] = []
+    language = import_module("processors.languages").language_of(text)
+    summary = import_module("processors.summaries").summarise(text) if request.generate_summary else None
+    if language is None:
+        warnings.append(_warning("language_unavailable", "There is too little text to tell its language."))
+    if request.generate_summary and summary is None:
+        warnings.append(_warning("no_summary", "There is no whole sentence to make a summary of."))
+    provenance = [{"step": "summary", "engine": summary["method"]}] if summary else []
+    return {"language": language, "summary": summary, "warnings": warnings, "provenance": provenance}
+
+
+def _joined(pages: list[dict[str, Any]]) -> tuple[str, list[tuple[int, int]]]:
+    """Return the whole text, a page after another, and the place of each page in it."""
+    ranges: list[tuple[int, int]] = []
+    at = 0
+    for page in pages:
+        ranges.append((at, at + len(page["text"])))
+        at += len(page["text"]) + 1
+    return "\n".join(page["text"] for page in pages), ranges
+
+
+def _page(page: Mapping[str, Any], place: tuple[int, int], *, shown: bool) -> DocumentPage:
+    unit = "pt" if page["width"] is not None else None
+    own = {"text": page["text"] if shown else None, "char_range": place, "unit": unit}
+    return DocumentPage.model_validate({**page, **own})
+
+
+def _keep(tools: DocumentTools, kind: str, content: bytes, mime: str) -> Artefact:
+    uri = tools.storage.put(content, mime=mime, task_id=tools.task_id)
+    return Artefact(kind=kind, uri=uri, mime=mime, bytes=len(content))
+
+
+def _provenance(step: str, content: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    engine, _, version = str(content["engine"]).rpartition(" ")
+    return {
+        "step": step,
+        "engine": engine or version,
+        "engine_version": version if engine else None,
+        "sandbox": found["sandbox"],
+        "units": {"pages": len(content["pages"])},
+    }
+
+
+def _warning(code: str, message: str, page: int | None = None) -> dict[str, Any]:
+    return {"code": code, "message": message} | ({} if page is None else {"page": page})
+
+
+def _part(report: Report, start: float, end: float) -> Report:
+    """Return a report whose 0 to 100 per cent lie between two of the whole."""
+
+    def within(percent: float, text: str) -> None:
+        report(start + (end - start) * max(0.0, min(100.0, percent)) / 100, text)
+
+    return within

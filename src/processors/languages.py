@@ -1,0 +1,20 @@
+"""Which language a text is written in."""
+
+from typing import Any, cast
+
+from py3langid import langid  # pyright: ignore[reportMissingTypeStubs] - it has none
+
+SAMPLE_CHARACTERS = 20_000
+FEWEST_LETTERS = 20
+_identifiers: list[Any] = []
+
+
+def language_of(text: str) -> dict[str, Any] | None:
+    """Return the language (BCP 47) and how sure that is, 0 to 1; None where there is too little text to tell."""
+    sample = text[:SAMPLE_CHARACTERS]
+    if sum(character.isalpha() for character in sample) < FEWEST_LETTERS:
+        return None
+    if not _identifiers:
+        _identifiers.append(cast("Any", langid).LanguageIdentifier.from_model_file(langid.MODEL_FILE, norm_probs=True))
+    language, confidence = _identifiers[0].classify(sample)
+    return {"language": str(language), "confidence": round(float(confidence), 3), "engine": "py3langid"}

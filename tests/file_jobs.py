@@ -1,0 +1,74 @@
+"""Jobs for the sandboxed child that misbehave, each in its own way."""
+
+import ctypes
+import os
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+
+def echo(file, options, report):
+    report(50, "half of it")
+    return {"text": file.read().decode(), "options": dict(options)}
+
+
+def hang(file, options, report):
+    while True:
+        time.sleep(60)
+
+
+def burn(file, options, report):
+    while True:
+        pass
+
+
+def swallow(file, options, report):
+    kept = []
+    while True:
+        kept.append(bytearray(50 * 1024**2))
+
+
+def swallow_natively(file, options, report):
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype = ctypes.c_void_p
+    while libc.malloc(50 * 1024**2):
+        pass
+    os.abort()
+
+
+def flood(file, options, report):
+    return {"text": "x" * 20 * 1024**2}
+
+
+def crash(file, options, report):
+    ctypes.string_at(0)
+
+
+def fail(file, options, report):
+    raise KeyError("not what I expected")
+
+
+def reach_out(file, options, report):
+    """Try everything that a taken-over parser would try; tell what worked."""
+    tries = {
+        "socket": socket.socket,
+        "unix socket": lambda: socket.socket(socket.AF_UNIX),
+        "program": lambda: subprocess.run(["/bin/true"], check=True),
+        "fork": lambda: os.fork() or os._exit(0),
+        "write": lambda: Path(options["target"]).write_text("x"),
+        "read": Path("/etc/passwd").read_text,
+        "unlink": Path(options["victim"]).unlink,
+        "rename": lambda: Path(options["victim"]).rename(options["target"]),
+        "kill": lambda: os.kill(options["pid"], 0),
+        "signal a parent": lambda: os.kill(os.getppid(), 0),
+    }
+    return {"worked": [name for name, attempt in tries.items() if _works(attempt)], "environment": sorted(os.environ)}
+
+
+def _works(attempt):
+    try:
+        attempt()
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return True

@@ -1,0 +1,242 @@
+"""The sandboxed child: real processes that hang, crash, eat memory and reach out, and the next file works."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+
+from adapters import file_sandbox
+from adapters.file_sandbox import ChildSandbox
+from examples.celery_example import SAMPLES
+from processors.documents import DocumentTools, ProcessDocument, process_document
+from processors.errors import Cancelled, ConfigurationError, FileError, TransientError
+from services import child_protections
+from waiting import until
+
+TESTS = str(Path(__file__).parents[1])
+
+
+def silent(percent: float, text: str) -> None:
+    """A report that nobody reads."""
+
+
+@pytest.fixture
+def sandbox(monkeypatch):
+    """A sandbox whose children know the misbehaving jobs, and whose limits are short."""
+    made: list[ChildSandbox] = []
+    code = f"import sys; sys.path.append({TESTS!r}); from services import file_child as c; c.main()"
+    real = subprocess.Popen
+
+    def start(command, **more):
+        ours = command[:2] == [sys.executable, "-I"] and ":" in command[-1]
+        return real([command[0], "-I", "-c", code, *command[4:]] if ours else command, **more)
+
+    monkeypatch.setattr(file_sandbox.subprocess, "Popen", start)
+    monkeypatch.setattr(file_sandbox, "LOOK_SECONDS", 0.05)
+
+    def sandbox(**limits) -> ChildSandbox:
+        usual = {"memory_mb": 1024, "cpu_seconds": 20, "wall_seconds": 30, "output_mb": 8, "max_file_mb": 1}
+        made.append(ChildSandbox(**usual | limits))
+        return made[-1]
+
+    yield sandbox
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("content")
+    return path
+
+
+def pid_of(sandbox: ChildSandbox, job: str) -> int | None:
+    child = sandbox._children.get(job)
+    return child.process.pid if child else None
+
+
+def test_a_child_stays_warm_and_reports(sandbox, file):
+    one, told = sandbox(), []
+    first = one.run("file_jobs:echo", file, {"a": 1}, lambda *what: told.append(what))
+    pid = pid_of(one, "file_jobs:echo")
+    second = one.run("file_jobs:echo", file, {}, silent)
+    assert (first["text"], first["options"], second["text"]) == ("content", {"a": 1}, "content")
+    assert (50.0, "half of it") in told
+    assert pid_of(one, "file_jobs:echo") == pid
+    assert set(first["sandbox"]) >= {"resource_limits", "no_new_privs", "seccomp"}
+
+
+def test_a_taken_over_child_can_reach_nothing(sandbox, file, tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    options = {"target": str(tmp_path / "target"), "victim": str(victim), "pid": os.getpid()}
+    done = sandbox().run("file_jobs:reach_out", file, options, silent)
+    allowed = set() if "landlock" in done["sandbox"] else {"read"}
+    assert set(done["worked"]) <= allowed
+    assert victim.read_text() == "precious"
+    assert not (tmp_path / "target").exists()
+    assert set(done["environment"]) <= {*file_sandbox.ENVIRONMENT, "LC_CTYPE"}
+
+
+@pytest.mark.parametrize(
+    ("job", "limits", "code", "words"),
+    [
+        ("hang", {"wall_seconds": 0.5}, "timeout", "longer than 0.5 s"),
+        ("burn", {"cpu_seconds": 1}, "timeout", "more than 1 s of processor time"),
+        ("swallow", {"memory_mb": 400}, "memory_limit", "FILE_MEMORY_LIMIT_MB"),
+        ("swallow_natively", {"memory_mb": 400}, "crashed", "made its reader end"),
+        ("flood", {}, "too_large", "larger than 8 MB"),
+        ("crash", {}, "crashed", "made its reader end"),
+        ("fail", {}, "corrupt", "KeyError"),
+    ],
+)
+def test_a_file_that_breaks_its_child_is_a_typed_error_and_the_next_file_works(sandbox, file, job, limits, code, words):
+    one = sandbox(**limits)
+    with pytest.raises(FileError, match=words) as error:
+        one.run(f"file_jobs:{job}", file, {}, silent)
+    assert error.value.code == code
+    assert pid_of(one, f"file_jobs:{job}") is None, "the child was replaced"
+    assert one.run("file_jobs:echo", file, {}, silent)["text"] == "content"
+
+
+def test_a_child_killed_from_outside_asks_for_another_attempt(sandbox, file):
+    one = sandbox()
+    job = "file_jobs:hang"
+
+    def kill() -> None:
+        os.kill(until(lambda: pid_of(one, job) and one._children[job].protections and pid_of(one, job)), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(TransientError, match="killed"):
+        one.run(job, file, {}, silent)
+    killer.join()
+    assert one.run("file_jobs:echo", file, {}, silent)["text"] == "content"
+
+
+def test_a_cancelled_task_ends_its_child_even_in_a_parser_that_never_looks(sandbox, file):
+    one, looks = sandbox(), []
+
+    def report(percent, text):
+        looks.append(pid_of(one, "file_jobs:hang"))
+        if len(looks) > 2:
+            raise Cancelled("cancelled")
+
+    with pytest.raises(Cancelled):
+        one.run("file_jobs:hang", file, {}, report)
+    assert not psutil.pid_exists(looks[0])
+
+
+def test_a_child_is_replaced_after_its_share_of_files(sandbox, file, monkeypatch):
+    monkeypatch.setattr(file_sandbox, "FILES_PER_CHILD", 2)
+    one = sandbox()
+    pids = []
+    for _ in range(3):
+        one.run("file_jobs:echo", file, {}, silent)
+        pids.append(pid_of(one, "file_jobs:echo"))
+    assert pids[0] is not None
+    assert pids[1] is None
+    assert pids[2] not in (None, pids[0])
+
+
+def test_no_child_outlives_its_parent(file):
+    code = (
+        "import sys; from pathlib import Path; from adapters.file_sandbox import ChildSandbox\n"
+        "s = ChildSandbox(memory_mb=2048, cpu_seconds=9, wall_seconds=60, output_mb=8, max_file_mb=1)\n"
+        "o = {'name': 'x', 'max_pages': 1, 'max_characters': 9, 'extract_metadata': False, 'password': None}\n"
+        f"s.run('document', Path({str(file)!r}), o, lambda p, t: None)\n"
+        "print(s._children['document'].process.pid, flush=True); sys.stdin.read()"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    child = psutil.Process(int(parent.stdout.readline()))
+    parent.kill()
+    parent.communicate()
+    assert psutil.wait_procs([child], 20)[1] == []
+
+
+def _empty(folder: Path) -> Path:
+    (folder / "empty").touch()
+    return folder / "empty"
+
+
+def _pipe(folder: Path) -> Path:
+    os.mkfifo(folder / "pipe")
+    return folder / "pipe"
+
+
+def _large(folder: Path) -> Path:
+    with (folder / "large").open("wb") as file:
+        file.truncate(2 * 1024**2)
+    return folder / "large"
+
+
+@pytest.mark.parametrize(
+    ("make", "code", "words"),
+    [
+        (lambda folder: folder / "missing", "not_found", "does not exist on the worker's machine"),
+        (lambda folder: folder, "unsupported_type", "is a directory"),
+        (_empty, "empty_file", "is empty"),
+        (_pipe, "unsupported_type", "device, pipe or socket"),
+        (_large, "too_large", "see MAX_FILE_MB"),
+        (lambda folder: folder / ("x" * 300), "not_found", "cannot be opened"),
+    ],
+    ids=["missing", "directory", "empty", "pipe", "large", "long"],
+)
+def test_what_is_no_readable_file_says_why(sandbox, tmp_path, make, code, words):
+    with pytest.raises(FileError, match=words) as error:
+        sandbox().run("document", make(tmp_path), {}, silent)
+    assert error.value.code == code
+
+
+def test_a_file_that_may_not_be_read_says_so(sandbox, file, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(file_sandbox.os, "open", refuse)  # root may read everything
+    with pytest.raises(FileError, match="cannot be opened: Permission denied"):
+        sandbox().run("document", file, {}, silent)
+
+
+def test_a_machine_without_protections_refuses_unless_told(sandbox, file, monkeypatch):
+    monkeypatch.setattr(file_sandbox, "NEEDED", frozenset({"seccomp", "a moat"}))
+    with pytest.raises(ConfigurationError, match="set ALLOW_UNSANDBOXED=1"):
+        sandbox().run("file_jobs:echo", file, {}, silent)
+    assert sandbox(allow_unsandboxed=True).run("file_jobs:echo", file, {}, silent)["text"] == "content"
+
+
+def test_a_forks_children_are_its_parents(sandbox, file):
+    one = sandbox()
+    one.run("file_jobs:echo", file, {}, silent)
+    one._pid -= 1
+    mine = one._children["file_jobs:echo"]
+    assert one.run("file_jobs:echo", file, {}, silent)["text"] == "content"
+    assert mine.process.poll() is None
+    mine.process.kill()
+    mine.process.communicate()
+    mine.connection.close()
+
+
+def test_the_filters_program_knows_both_machines():
+    for column, architecture in child_protections.ARCHITECTURES.values():
+        code = child_protections.program(column, architecture)
+        assert len(code) % 8 == 0
+        assert len(code) // 8 < 4096
+
+
+def test_a_scanned_page_is_read_in_the_sandbox(tmp_path):
+    sandbox = ChildSandbox(memory_mb=2048, cpu_seconds=120, wall_seconds=200, output_mb=8, max_file_mb=1)
+    try:
+        tools = DocumentTools(sandbox, None, "t", 10, 100_000, 256)
+        done = process_document(ProcessDocument(file_path=str(SAMPLES / "scan.pdf")), tools, silent)
+    finally:
+        sandbox.close()
+    text = done.result.text.replace(" ", "").lower()
+    assert "deliverynote4711" in text
+    assert "harbour" in text
+    assert done.result.pages[0].source == "ocr"

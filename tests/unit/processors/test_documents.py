@@ -1,0 +1,449 @@
+"""Documents: every kind is read whole, its type is told by its content, and what cannot be read says why."""
+
+import io
+import json
+import zipfile
+from email.message import EmailMessage
+from pathlib import Path
+
+import docx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from reportlab.lib.pdfencrypt import StandardEncryption
+from reportlab.pdfgen.canvas import Canvas
+
+import make_samples
+from examples.celery_example import SAMPLES
+from processors import summaries
+from processors.document_formats import archives
+from processors.document_formats.pdf import usable
+from processors.document_formats.plain import decode
+from processors.document_reading import read_document, read_pictures
+from processors.documents import DocumentTools, ProcessDocument, process_document
+from processors.errors import FileError
+from processors.file_types import sniff
+from processors.files import ProcessFile, process_file
+from processors.interfaces import TextLine
+from processors.languages import language_of
+from processors.results import sentence_of
+
+
+def silent(percent: float, text: str) -> None:
+    """A report that nobody reads."""
+
+
+def options(name: str = "file", **more) -> dict:
+    return {
+        "name": name,
+        "max_pages": 100,
+        "max_characters": 1_000_000,
+        "extract_metadata": True,
+        "password": None,
+    } | more
+
+
+def read(raw: bytes, name: str = "file", **more) -> dict:
+    found = read_document(io.BytesIO(raw), options(name, **more), silent)
+    json.dumps(found)
+    return found
+
+
+def sample(name: str, **more) -> dict:
+    return read((SAMPLES / name).read_bytes(), name, **more)
+
+
+def pdf(*pages: str, **more) -> bytes:
+    stored = io.BytesIO()
+    canvas = Canvas(stored, **more)
+    for text in pages:
+        canvas.drawString(72, 700, text)
+        canvas.showPage()
+    canvas.save()
+    return stored.getvalue()
+
+
+# --- Each kind -------------------------------------------------------------------------------------------------
+
+
+def test_a_pdf_is_read_page_by_page_with_its_metadata():
+    found = sample("report.pdf")
+    content = found["content"]
+    assert (found["kind"], found["mime"], found["bytes"]) == ("pdf", "application/pdf", 3329)
+    assert [page["n"] for page in content["pages"]] == [1, 2, 3, 4]
+    assert "ran for 812 hours" in content["pages"][0]["text"]
+    assert content["pages"][0]["source"] == "text_layer"
+    assert (content["metadata"]["title"], content["metadata"]["pages"]) == ("Harbour pumps, first quarter", 4)
+    assert content["metadata"]["created"].startswith("20")
+
+
+def test_a_scanned_page_has_no_text_of_its_own():
+    (page,) = sample("scan.pdf")["content"]["pages"]
+    assert (page["source"], page["text"]) == ("none", "")
+
+
+def test_a_docx_is_read_in_order_with_headings_and_tables():
+    content = sample("report.docx")["content"]
+    text = content["pages"][0]["text"]
+    assert text.index("Harbour pumps, first quarter") < text.index("ran for 812 hours") < text.index("North\t812")
+    assert [one["title"] for one in content["outline"]] == [heading for heading, _ in make_samples.REPORT]
+    assert content["tables"] == [{"page": 1, "rows": [["Pump", "Hours"], ["North", "812"]], "title": None}]
+    assert content["metadata"]["author"] == "Harbour office"
+
+
+def test_an_xlsx_is_read_sheet_by_sheet():
+    content = sample("hours.xlsx")["content"]
+    assert [table["title"] for table in content["tables"]] == ["Hours", "Costs"]
+    assert content["tables"][0]["rows"][1] == ["January", "270", "255"]
+    assert "Electricity\t9450" in content["pages"][1]["text"]
+
+
+def test_a_pptx_is_read_slide_by_slide_with_its_notes():
+    content = sample("slides.pptx")["content"]
+    assert [page["title"] for page in content["pages"]] == ["Harbour pumps, first quarter", "What failed"]
+    assert "Thank the night shift." in content["pages"][0]["text"]
+
+
+def test_a_mail_is_read_with_its_headers_and_attachments():
+    content = sample("mail.eml")["content"]
+    assert content["metadata"]["subject"] == "Pumpe läuft wieder"
+    assert "runs again" in content["pages"][0]["text"]
+    assert [(one["name"], one["type"], one["bytes"]) for one in content["attachments"]] == [
+        ("invoice.csv", "text/csv", 17)
+    ]
+
+
+def test_a_mail_of_html_only_is_read_as_text():
+    mail = EmailMessage()
+    mail["From"], mail["To"], mail["Subject"] = "a@example.com", "b@example.com", "s"
+    mail.set_content("<style>p{}</style><p>It <b>works</b></p>", subtype="html")
+    assert read(mail.as_bytes(), "m.eml")["content"]["pages"][0]["text"].split() == ["It", "works"]
+
+
+def test_latin_1_is_read_with_the_right_letters():
+    assert "Größe der Schläuche" in sample("latin-1.txt")["content"]["pages"][0]["text"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32", "cp1251", "shift_jis"])
+def test_text_in_any_encoding_is_read(encoding):
+    text = {"cp1251": "Насос снова работает. ", "shift_jis": "ポンプは再び動いています。"}.get(
+        encoding, "Größe, 42 €. "
+    ) * 20
+    raw = text.encode(encoding)
+    if encoding == "utf-16-be":
+        raw = b"\xfe\xff" + raw
+    assert read(raw, "note.txt")["content"]["pages"][0]["text"].strip() == text.strip()
+
+
+def test_html_shows_what_a_reader_sees():
+    page = (
+        b"<!doctype html><title>Pumps</title><meta name=author content=Ann><script>no()</script>"
+        b"<h1>North</h1><p>It <b>runs</b>"
+    )
+    content = read(page, "x.html")["content"]
+    assert content["pages"][0]["text"].split() == ["North", "It", "runs"]
+    assert content["metadata"] | {"encoding": ""} == {"title": "Pumps", "author": "Ann", "encoding": ""}
+    assert content["outline"] == [{"title": "North", "level": 1, "page": 1}]
+
+
+def test_markdown_keeps_its_text_and_gives_its_headings():
+    content = read(b"# One\n\ntext\n\n## Two ##\n", "x.md")["content"]
+    assert [(one["title"], one["level"]) for one in content["outline"]] == [("One", 1), ("Two", 2)]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_a_csv_is_a_table_whatever_separates_it(delimiter):
+    raw = delimiter.join(("a", "b")).encode() + b"\n" + delimiter.join(('"x, y; z"', "2")).encode() + b"\n"
+    content = read(raw, "x.csv")["content"]
+    assert content["tables"][0]["rows"] == [["a", "b"], ["x, y; z", "2"]]
+    assert content["metadata"]["delimiter"] == delimiter
+
+
+# --- Types -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in SAMPLES.iterdir()))
+def test_the_type_is_told_by_the_content_whatever_the_name_says(name):
+    raw = (SAMPLES / name).read_bytes()
+    kind = {"txt": "text"}.get(name.rsplit(".", 1)[1], name.rsplit(".", 1)[1])
+    assert sniff(io.BytesIO(raw), "wrong.jpg") == kind
+
+
+@pytest.mark.parametrize(
+    ("raw", "code", "words"),
+    [
+        (b"", "empty_file", "is empty"),
+        (b"%PDF-1.7 and nothing more", "corrupt", "cannot be read as one"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "unsupported_type", "image/png; read are pdf, docx"),
+        (b"\0\1\2\3" * 50, "unsupported_type", "unknown type"),
+        (b"PK\x03\x04 broken", "corrupt", "damaged"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600, "unsupported_type", "before 2007"),
+        (
+            b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + "EncryptedPackage".encode("utf-16-le"),
+            "encrypted",
+            "encrypted as a whole",
+        ),
+    ],
+    ids=range(7),
+)
+def test_what_cannot_be_read_says_what_it_is(raw, code, words):
+    with pytest.raises(FileError, match=words) as error:
+        read(raw, "file.pdf")
+    assert error.value.code == code
+
+
+def archive(**members: bytes) -> bytes:
+    stored = io.BytesIO()
+    with zipfile.ZipFile(stored, "w", zipfile.ZIP_DEFLATED) as made:
+        for name, content in members.items():
+            made.writestr(name.replace("__", "/"), content)
+    return stored.getvalue()
+
+
+def test_an_archive_that_is_no_document_is_said_to_be_one():
+    with pytest.raises(FileError, match="archive and no Office document"):
+        read(archive(a=b"x"), "x.docx")
+
+
+@pytest.mark.parametrize("part", ["word__document.xml", "xl__workbook.xml", "ppt__presentation.xml"])
+def test_a_damaged_office_document_is_one_sentence(part):
+    with pytest.raises(FileError) as error:
+        read(archive(**{part: b"<not xml"}), "x.docx")
+    assert error.value.code == "corrupt"
+    assert "\n" not in str(error.value)
+
+
+def test_a_zip_bomb_is_refused_before_a_library_unpacks_it():
+    with pytest.raises(FileError, match="packed more than 100 to 1") as error:
+        read(archive(**{"word__document.xml": b"0" * 60_000_000}), "x.docx")
+    assert error.value.code == "archive_ratio"
+
+
+def test_too_many_members_and_too_many_bytes_are_refused(monkeypatch):
+    monkeypatch.setattr(archives, "MOST_MEMBERS", 2)
+    with pytest.raises(FileError) as error:
+        read(archive(**{"word__document.xml": b"a", "b": b"b", "c": b"c"}), "x.docx")
+    assert error.value.code == "archive_members"
+    monkeypatch.setattr(archives, "MOST_BYTES", 10)
+    with pytest.raises(FileError) as error:
+        read(archive(**{"word__document.xml": b"a" * 20}), "x.docx")
+    assert error.value.code == "too_large"
+
+
+def test_an_encrypted_pdf_wants_its_password_and_only_that_one():
+    raw = pdf("a secret", encrypt=StandardEncryption("open", ownerPassword="owner", canPrint=0))
+    with pytest.raises(FileError, match="give its password") as missing:
+        read(raw)
+    with pytest.raises(FileError, match="not the right one") as wrong:
+        read(raw, password="planted")
+    assert (missing.value.code, wrong.value.code) == ("encrypted", "password_wrong")
+    assert "planted" not in str(wrong.value)
+    assert "a secret" in read(raw, password="open")["content"]["pages"][0]["text"]
+
+
+def test_entities_in_office_xml_are_not_expanded_without_end():
+    bomb = b'<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "ha">' + b"".join(
+        b'<!ENTITY %c "%s">' % (98 + n, b"&%c;" % (97 + n) * 20) for n in range(20)
+    )
+    document = docx.Document()
+    stored = io.BytesIO()
+    document.save(stored)
+    with zipfile.ZipFile(stored) as whole:
+        members = {name: whole.read(name) for name in whole.namelist()}
+    members["word/document.xml"] = bomb + b"]><w:document>&u;</w:document>"
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as target:
+        for name, content in members.items():
+            target.writestr(name, content)
+    with pytest.raises(Exception, match=r".+") as error:
+        read(made.getvalue(), "x.docx")
+    assert not isinstance(error.value, MemoryError)
+
+
+# --- Limits ----------------------------------------------------------------------------------------------------
+
+
+def test_pages_and_characters_beyond_the_limits_are_left_out_and_told():
+    raw = pdf(*(f"This is page number {n}" for n in range(1, 6)))
+    content = read(raw, max_pages=2)["content"]
+    assert (len(content["pages"]), content["pages_skipped"], content["limits_hit"]) == (2, 3, ["max_pages"])
+    content = read(raw, max_characters=30)["content"]
+    assert sum(len(page["text"]) for page in content["pages"]) == 30
+    assert content["limits_hit"] == ["max_characters"]
+
+
+@settings(max_examples=50, deadline=None)
+@given(raw=st.binary(min_size=1, max_size=3000))
+def test_any_bytes_are_read_or_refused_in_one_sentence(raw):
+    try:
+        json.dumps(read(raw))
+    except FileError as error:
+        assert "\n" not in str(error)  # noqa: PT017 - both ends are good
+
+
+@settings(max_examples=40, deadline=None)
+@given(at=st.integers(0, 3328), byte=st.integers(0, 255))
+def test_a_pdf_with_a_wrong_byte_is_read_or_refused(at, byte):
+    raw = bytearray((SAMPLES / "report.pdf").read_bytes())
+    raw[at] = byte
+    try:
+        json.dumps(read(bytes(raw), "x.pdf"))
+    except FileError as error:
+        assert error.code  # noqa: PT017 - both ends are good
+
+
+def test_a_text_layer_of_unknown_signs_is_not_usable():
+    assert usable("text")
+    assert not usable("  \n ")
+    assert not usable("\ufffd\ue001\ue002 a")
+
+
+def test_bytes_that_are_no_text_are_refused_or_read_never_lost():
+    text, encoding = decode(b"caf\xe9 " * 40)
+    assert text.startswith("caf")
+    assert encoding
+
+
+# --- Language and summary --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("Die Pumpe läuft wieder, und der Hafenmeister ist zufrieden.", "de"),
+        ("The pump runs again and the harbour master is content.", "en"),
+        ("La pompe fonctionne de nouveau et le capitaine est content.", "fr"),
+        ("Насос снова работает, и начальник порта доволен.", "ru"),
+    ],
+)
+def test_the_language_is_told(text, language):
+    assert language_of(text)["language"] == language
+
+
+def test_too_little_text_has_no_language():
+    assert language_of("4711 ok") is None
+
+
+def test_a_summary_is_made_of_the_texts_own_sentences_in_their_order():
+    text = " ".join(f"Sentence number {n} speaks about pumps and water again." for n in range(30)) + " Nothing else."
+    made = summaries.summarise(text)
+    assert len(made["sentences"]) == 5
+    assert all(sentence in text for sentence in made["sentences"])
+    assert made["sentences"] == sorted(made["sentences"], key=text.index)
+    assert "Luhn" in made["method"]
+
+
+def test_a_summary_weighs_at_most_two_thousand_sentences():
+    made = summaries.summarise("A pump moves water here. " * 5000)
+    assert made["sentences_weighed"] == 2000
+    assert summaries.summarise("   ") is None
+
+
+# --- The whole -------------------------------------------------------------------------------------------------
+
+
+class DirectSandbox:
+    """Reads in this process what the child would read, with a reader of pictures that knows its text."""
+
+    def run(self, job, path, options, report):
+        with path.open("rb") as file:
+            if job == "document":
+                return {**read_document(file, options, report), "sandbox": ["none"]}
+            return {**read_pictures(file, options, report, KnownText()), "sandbox": ["none"]}
+
+
+class KnownText:
+    name, version = "known", "1"
+
+    def read(self, pixels):
+        return [TextLine("DELIVERY NOTE 4711", 0.9, (0, 0, 1, 1))]
+
+
+class KeptArtefacts:
+    def __init__(self):
+        self.kept = {}
+
+    def put(self, content, *, mime, task_id):
+        self.kept[f"store://{len(self.kept)}"] = content
+        return f"store://{len(self.kept) - 1}"
+
+
+def processed(name: str, inline_text_kb: int = 256, storage=None, **arguments) -> dict:
+    tools = DocumentTools(DirectSandbox(), storage or KeptArtefacts(), "t", 100, 1_000_000, inline_text_kb)
+    request = ProcessDocument(file_path=str(SAMPLES / name), **arguments)
+    return process_document(request, tools, silent).as_json()
+
+
+def test_a_document_comes_in_its_envelope():
+    done = processed("report.pdf")
+    assert (done["schema"], done["status"], done["input"]["name"]) == ("csai.document/1", "ok", "report.pdf")
+    assert done["result"]["language"]["language"] == "en"
+    assert done["result"]["summary"]["sentences"]
+    assert "password" not in json.dumps(done)
+    for page in done["result"]["pages"]:
+        start, end = page["char_range"]
+        assert done["result"]["text"][start:end] == page["text"]
+
+
+def test_a_page_without_text_is_read_as_a_picture_and_its_engine_is_named():
+    done = processed("scan.pdf")
+    assert done["result"]["pages"][0]["source"] == "ocr"
+    assert done["result"]["pages"][0]["confidence"] == 0.9
+    assert done["result"]["text"] == "DELIVERY NOTE 4711"
+    assert [one["engine"] for one in done["provenance"]][:2] == ["pypdfium2", "known"]
+
+
+@pytest.mark.parametrize("arguments", [{"ocr_enabled": False}, {"extract_text": False}])
+def test_a_page_that_is_not_read_says_why(arguments):
+    done = processed("scan.pdf", **arguments)
+    assert done["status"] == "ok"
+    assert ("no_text_layer", 1) in [(one["code"], one.get("page")) for one in done["warnings"]]
+
+
+def test_a_long_text_is_an_artefact_with_an_excerpt_in_the_result():
+    storage = KeptArtefacts()
+    done = processed("report.docx", inline_text_kb=0, storage=storage)
+    kinds = {one["kind"]: one for one in done["artefacts"]}
+    assert set(kinds) == {"text", "table"}
+    assert done["result"]["text_truncated"]
+    assert storage.kept[kinds["text"]["uri"]].decode().startswith(done["result"]["text"][:50])
+    assert done["result"]["tables"] == [{"page": 1, "title": None, "row_count": 2}]
+
+
+def test_what_is_not_asked_for_is_not_there():
+    done = processed("report.docx", extract_text=False, generate_summary=False, extract_metadata=False)
+    found = done["result"]
+    assert (found["text"], found["summary"], found["metadata"], found["tables"]) == (None, None, None, [])
+
+
+def test_a_file_goes_to_the_method_for_what_it_is():
+    tools = DocumentTools(DirectSandbox(), KeptArtefacts(), "t", 100, 1_000_000, 256)
+    path = str(SAMPLES / "latin-1.txt")
+    done = process_file(ProcessFile(file_path=path, processing_options={"generate_summary": False}), tools, silent)
+    assert (done.route, done.detail.result.summary) == ("document", None)
+    assert done.as_json()["schema"] == "csai.file/1"
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments", "words"),
+    [
+        (ProcessDocument, {"file_path": ""}, "file_path"),
+        (ProcessDocument, {"file_path": "a\0b"}, "file_path"),
+        (ProcessFile, {"file_path": "x", "file_type": "hologram"}, "file_type: must be one of document"),
+        (ProcessFile, {"file_path": "x", "processing_options": {"colour": 1}}, "processing_options: must only have"),
+        (ProcessFile, {"file_path": "x", "processing_options": {"ocr_enabled": "perhaps"}}, "ocr_enabled"),
+    ],
+    ids=range(5),
+)
+def test_a_bad_argument_is_named(model, arguments, words):
+    with pytest.raises(ValidationError) as error:
+        model.model_validate(arguments)
+    assert words in sentence_of(error.value)
+
+
+def test_the_samples_are_what_their_script_makes(tmp_path, monkeypatch):
+    monkeypatch.setattr(make_samples, "FOLDER", tmp_path)
+    make_samples.main()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in SAMPLES.iterdir())
+    assert sum(path.stat().st_size for path in Path(SAMPLES).iterdir()) < 1_000_000

@@ -1,0 +1,54 @@
+"""The README's commands do what it says."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from config.settings import PROJECT_ROOT
+from service import Service
+
+README = (PROJECT_ROOT / "README.md").read_text()
+LINES = [
+    line.split("  #")[0].strip()
+    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+    if line.strip()
+]
+STARTED_ELSEWHERE = ("python scripts/start_celery.py", "celery -A")
+
+
+def test_there_are_commands_and_each_is_tried_by_some_test():
+    kinds = ("make ", "csai ", "curl ", *STARTED_ELSEWHERE)
+    assert len(LINES) > 10
+    assert [line for line in LINES if not line.startswith(kinds)] == []
+
+
+@pytest.mark.parametrize("line", [line for line in LINES if line.startswith("make ")])
+def test_every_make_target_exists(line):
+    done = subprocess.run([*line.split(), "--dry-run"], cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_the_terminals_and_the_webs_commands_work_on_a_running_service(tmp_path: Path):
+    service = Service(tmp_path)
+    try:
+        service.start().until_ready()
+        binaries = Path(sys.executable).parent
+        environment = {"PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}"}
+        task_id = ""
+        for line in LINES:
+            if not line.startswith(("csai ", "curl ")):
+                continue
+            command = line.replace("TASK_ID", task_id).replace("var/run", str(service.data / "run"))
+            command = command.replace(":8001", f":{service.port}").replace("curl ", "curl --silent --fail ")
+            done = service.run("bash", "-c", command, **environment)
+            assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+            if line.startswith("csai submit"):
+                task_id = done.stdout.split()[0]
+    finally:
+        service.end()

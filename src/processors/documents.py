@@ -216,7 +216,9 @@ def _described(request: ProcessDocument, text: str) -> dict[str, Any]:
     language = import_module("processors.languages").language_of(text)
     summary = import_module("processors.summaries").summarise(text) if request.generate_summary else None
     if language is None:
-        warnings.append(_warning("language_unavailable", "There is too little text to tell its language."))
+        warnings.append(
+            _warning("language_unavailable", "The language cannot be told from so little text, or so mixed.")
+        )
     if request.generate_summary and summary is None:
         warnings.append(_warning("no_summary", "There is no whole sentence to make a summary of."))
     provenance = [{"step": "summary", "engine": summary["method"]}] if summary else []

@@ -56,8 +56,8 @@ class Supervisor:
         """
         ensure_folders(self._settings)
         with self._alone():
-            signal.signal(signal.SIGINT, self._hear)
-            signal.signal(signal.SIGTERM, self._hear)
+            for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(ending, self._hear)
             check_ports(self._settings)
             try:
                 if not self._start():
@@ -188,7 +188,10 @@ class Supervisor:
         self._say("Try it: make example")
 
     def _say(self, line: str) -> None:
-        print(line, file=self._out, flush=True)
+        try:
+            print(line, file=self._out, flush=True)
+        except OSError:
+            return  # the terminal was closed, which is no reason not to stop in order
 
 
 STOP_ORDER = (("web",), ("beat",), ("worker io", "worker heavy"), ("leader",), ("flower",))

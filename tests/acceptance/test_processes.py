@@ -1,15 +1,18 @@
 """`start_celery.py` as people use it: one command starts everything, and nothing is left, however it ends."""
 
 import json
+import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 from base64 import b64encode
 
 import psutil
 import pytest
 
+from config.settings import PROJECT_ROOT
 from service import SCRIPT, Service
 from waiting import until
 
@@ -114,6 +117,29 @@ def test_a_second_ctrl_c_stops_at_once_even_a_worker_that_is_busy(service: Servi
     until(lambda: "a second Ctrl-C stops at once" in service.said())
     service.process.send_signal(signal.SIGINT)
     assert service.process.wait(30) == 0
+    assert service.living() == []
+
+
+@pytest.mark.slow
+def test_a_terminal_is_shown_the_key_and_closing_it_stops_everything(service: Service):
+    terminal, inner = os.openpty()
+    service.process = subprocess.Popen(
+        [*SCRIPT, "all"], stdout=inner, stderr=inner, env=service.environment, cwd=PROJECT_ROOT
+    )
+    os.close(inner)
+    shown = bytearray()
+
+    def ready() -> bool:
+        shown.extend(os.read(terminal, 65_536))
+        return b"Try it: make example" in shown
+
+    until(ready, 120, "it is ready")
+    service.note_processes()
+    assert (service.data / "run" / "api-key").read_bytes() in bytes(shown)
+    assert (service.data / "run" / "flower-password").read_bytes() in bytes(shown)
+    os.close(terminal)
+    service.process.send_signal(signal.SIGHUP)
+    assert service.process.wait(60) == 0
     assert service.living() == []
 
 

@@ -305,6 +305,14 @@ def test_bytes_that_are_no_text_are_refused_or_read_never_lost():
     assert encoding
 
 
+def test_signs_that_nobody_can_store_are_replaced():
+    found = read(b"From: a@example.com\r\nTo: b@example.com\r\nSubject: \xff\xfe\r\n\r\na \xff", "x.eml")
+    json.dumps(found, ensure_ascii=False).encode()
+    wide = read("a\0b\ud800".encode("utf-16", "surrogatepass"), "x.txt")["content"]["pages"][0]["text"]
+    assert "\0" not in wide
+    wide.encode()
+
+
 # --- Language and summary --------------------------------------------------------------------------------------
 
 

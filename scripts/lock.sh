@@ -2,8 +2,7 @@
 # Write the lock files anew from pyproject.toml: exact pins, with hashes, without a word about an index.
 set -eu
 compile() {
-    .venv/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --no-header --no-annotate \
-        --no-emit-index-url --no-emit-find-links "$@"
+    .venv/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --no-header --no-annotate "$@"
 }
 compile --generate-hashes --output-file requirements.lock
 compile --output-file requirements.txt

@@ -1,6 +1,5 @@
 """Opens untrusted files in a warm child process without network, environment and rights, and with hard limits."""
 
-import ctypes
 import json
 import os
 import select
@@ -13,9 +12,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from config.child_process import die_with_parent
 from processors.errors import ConfigurationError, FileError, TransientError
 from processors.interfaces import Report
 
@@ -25,8 +26,6 @@ LOADING_SECONDS = 60.0
 LOOK_SECONDS = 0.5
 READ_BYTES = 1024**2
 KEPT_ERROR_BYTES = 4_000
-PR_SET_PDEATHSIG = 1
-LIBC: ctypes.CDLL | None = ctypes.CDLL(None) if sys.platform == "linux" else None
 NEEDED = frozenset({"resource_limits", "no_new_privs", "seccomp"})
 ENVIRONMENT = {"LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 MODULE = "services.file_child"
@@ -196,14 +195,9 @@ def _start(job: str) -> _Child:
             env=ENVIRONMENT,
             pass_fds=[theirs.fileno()],
             start_new_session=True,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - one prctl, nothing that another thread could hold
+            preexec_fn=partial(die_with_parent, signal.SIGKILL),  # noqa: PLW1509 - one prctl, nothing that another thread could hold
         )
     return _Child(process, ours)
-
-
-def _die_with_parent() -> None:
-    if LIBC is not None:
-        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _opened(path: Path, max_bytes: int) -> int:

@@ -4,14 +4,11 @@ The binary is `redis-server` or `valkey-server` on the PATH, else the one inside
 port; the socket is the owner's alone and wants a password all the same, because whoever can send it Lua owns it.
 """
 
-import ctypes
 import hashlib
 import os
 import shutil
-import signal
 import stat
 import subprocess
-import sys
 import tempfile
 import time
 from importlib.util import find_spec
@@ -24,6 +21,7 @@ from redis import Redis
 from redis.exceptions import BusyLoadingError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from config.child_process import die_with_parent
 from config.secret_files import secret
 from config.settings import Settings
 from processors.errors import ConfigurationError
@@ -31,8 +29,6 @@ from processors.errors import ConfigurationError
 SOCKET_PATH_BYTES = 100
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
-PR_SET_PDEATHSIG = 1
-LIBC: ctypes.CDLL | None = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 MISSING = (
     "No Redis server was found: install one with `apt install redis-server` or `brew install redis`, run "
@@ -201,9 +197,3 @@ def _own_folder(folder: Path) -> None:
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
         raise ConfigurationError(f"The folder {folder} is not ours: remove it or set DATA_DIR to a shorter path.")
     folder.chmod(0o700)
-
-
-def die_with_parent(signal_number: int = signal.SIGTERM) -> None:
-    """Ask the kernel to end this process with its parent (prctl(2)); elsewhere than on Linux nothing does."""
-    if LIBC is not None:
-        LIBC.prctl(PR_SET_PDEATHSIG, signal_number)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from broker.embedded_redis import die_with_parent
+from config.child_process import die_with_parent
 from config.settings import PROJECT_ROOT
 
 KEPT_LINES = 30

@@ -24,6 +24,8 @@ from records.task_records import TaskRecords
 from records.workers import Workers
 from services.publisher import Publisher
 
+LOGGING_PARTS = ("worker", "beat", "leader", "web")
+
 
 class Parts:
     """What every process of the service uses, over one database.
@@ -134,6 +136,7 @@ def protected_paths() -> list[Path]:
     return [
         *kept,
         *([url, *(url.with_name(url.name + ending) for ending in ("-wal", "-shm"))] if url else []),
+        *(settings.logs / f"{part}{ending}" for part in LOGGING_PARTS for ending in (".log", ".lock")),
         Path(sys.prefix),
     ]
 

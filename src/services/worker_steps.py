@@ -15,8 +15,8 @@ from click import get_current_context
 from click.core import ParameterSource
 
 from broker.allegiance import swear
-from broker.embedded_redis import die_with_parent
 from broker.location import check_reachable, resolve
+from config.child_process import die_with_parent
 from config.log_setup import configure
 from config.settings import ensure_folders, settings
 from processors.errors import ServiceUnavailable, WorkError

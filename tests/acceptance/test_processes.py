@@ -65,6 +65,8 @@ def test_one_command_starts_everything_and_ctrl_c_leaves_nothing(service: Servic
     assert "file_processing" in broker
     workers = json.loads(service.get(service.flower_port, "/api/workers?refresh=1", Authorization=login)[1])
     assert {name.split("@")[0] for name in workers} == {"io", "heavy"}
+    metrics = service.get(service.flower_port, "/metrics", Authorization=login)[1]
+    assert re.search(r"flower_task_runtime_seconds_count\{.*email\.send_email.*\} [1-9]", metrics)
     for listening in listeners(service):
         assert listening.laddr.ip == "127.0.0.1"
 

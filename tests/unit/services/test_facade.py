@@ -233,3 +233,4 @@ def test_a_clean_up_knows_its_roots_and_what_it_must_never_touch():
         settings.redis_dir,
     } <= set(kept)
     assert settings.data_dir / "records.db-wal" in kept
+    assert settings.logs / "web.log" in kept, "a log that is open may be old"

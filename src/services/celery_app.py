@@ -104,7 +104,7 @@ celery_app.conf.update(
     worker_prefetch_multiplier=1,
     worker_proc_alive_timeout=30,
     worker_soft_shutdown_timeout=settings.soft_shutdown_timeout,
-    worker_enable_soft_shutdown_on_idle=True,
+    worker_enable_soft_shutdown_on_idle=False,
     worker_cancel_long_running_tasks_on_connection_loss=False,
     worker_hijack_root_logger=False,
     worker_redirect_stdouts=False,

@@ -90,6 +90,7 @@ def test_one_command_starts_everything_and_ctrl_c_leaves_nothing(service: Servic
     service.process.send_signal(signal.SIGINT)
     assert service.process.wait(60) == 0
     assert service.said().endswith("Stopped.\n")
+    assert "Soft Shutdown" not in (service.data / "logs" / "worker.log").read_text(), "who has no task does not wait"
     assert service.living() == []
     assert not [path for path in (service.data / "run").iterdir() if path.is_socket()]
 

@@ -1,5 +1,6 @@
 """The one way in: check, record, commit, publish, mark. The facade, canvas, beat and the API all end here."""
 
+import json
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -105,8 +106,13 @@ def draft_of(
     timing: Mapping[str, Any],
     extra: Mapping[str, Any],
 ) -> Draft:
-    """Turn a Celery message and its options into the draft of a record."""
+    """Turn a Celery message and its options into the draft of a record.
+
+    Raises:
+        InvalidArgument: an argument is no JSON value.
+    """
     headers, (args, kwargs, embed) = message.headers, message.body
+    _check_json(name, [args, kwargs])
     queue = options.get("queue")
     return Draft(
         id=headers["id"],
@@ -124,6 +130,15 @@ def draft_of(
         group_id=headers.get("group"),
         **{"origin": headers.get("origin"), **extra},
     )
+
+
+def _check_json(name: str, arguments: list[Any]) -> None:
+    try:
+        json.dumps(arguments)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgument(
+            f"The arguments of {name} must be JSON values: {error}; pass a date as a text, a set as a list."
+        ) from error
 
 
 def kept_message(

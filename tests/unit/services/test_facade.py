@@ -106,6 +106,13 @@ def test_a_bad_argument_is_one_sentence_and_nothing_is_recorded(recorded, call, 
     assert recorded() == before
 
 
+def test_an_argument_that_json_does_not_know_is_refused_before_it_is_recorded(recorded):
+    before = recorded()
+    with pytest.raises(InvalidArgument, match=r"The arguments of test.add must be JSON values: .*datetime.*as a text"):
+        celery_app.send_task("test.add", args=[datetime.now(UTC)])
+    assert recorded() == before
+
+
 def test_an_unknown_queue_is_told_apart():
     with pytest.raises(UnknownQueue):
         celery_service.health_check(queue="nothing")

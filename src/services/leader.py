@@ -50,19 +50,19 @@ class Leader:
         self._generation: str | None = None
         self._next: dict[str, float] = {}
 
-    def run(self, *, if_absent: bool = False) -> None:
-        """Lead, or stand by, until stopped.
+    def run(self, starter: int | None = None) -> None:
+        """Lead, or stand by, until stopped or until the process that started it is gone.
 
         Args:
-            if_absent: end instead of standing by where another one leads.
+            starter: the worker or beat that wants a leader; with one, end instead of standing by where another leads.
         """
-        parent = os.getppid()
+        parent = starter or os.getppid()
         while not self.stopping.wait(TICK_SECONDS) and os.getppid() == parent:
             try:
                 self._each("lease", LEASE_SECONDS, self._take_lease)
                 if self.term is not None:
                     self.tick()
-                elif if_absent:
+                elif starter is not None:
                     return
             except ServiceUnavailable as error:
                 self.term = None
@@ -135,7 +135,7 @@ def _prune() -> None:
 
 
 def main() -> None:
-    """Run the leader as a process: `python -m services.leader [--if-absent]`."""
+    """Run the leader as a process: `python -m services.leader [--if-absent=<pid of the one that starts it>]`."""
     ensure_folders(settings)
     configure("leader", settings.log_level, redact=redact, folder=settings.logs)
     celery_app.loader.import_default_modules()
@@ -147,7 +147,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     try:
-        leader.run(if_absent="--if-absent" in sys.argv)
+        leader.run(next((int(word.partition("=")[2]) for word in sys.argv if word.startswith("--if-absent=")), None))
     except WorkError as error:
         sys.exit(str(error))
 

@@ -100,7 +100,7 @@ class LeaderKeeper:
             parts().database.close()
         if leader is None:
             logger.info("leader_missing", starting=True)
-            command = [sys.executable, "-m", "services.leader", "--if-absent"]
+            command = [sys.executable, "-m", "services.leader", f"--if-absent={os.getpid()}"]
             self._process = subprocess.Popen(command)  # noqa: S603 - a fixed command
 
     def stop(self) -> None:

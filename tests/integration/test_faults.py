@@ -4,6 +4,8 @@ import os
 import random
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -201,3 +203,12 @@ def test_a_failed_task_is_not_started_by_an_old_message(installation: Installati
 
     assert final(add.delay(1, 8).id).result == 9
     assert lines(tmp_path / "runs") == 1
+
+
+def test_a_leader_whose_starter_is_gone_before_it_leads_ends_by_itself(installation: Installation):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+
+    orphan = subprocess.Popen([sys.executable, "-m", "services.leader", f"--if-absent={gone.pid}"])
+
+    assert orphan.wait(60) == 0

@@ -83,7 +83,9 @@ class SmtpServer:
                 connection = self.tls.wrap_socket(connection, server_side=True)
                 self._open.append(connection)
             if self.drop != "connect":
-                _Conversation(self, connection).run()
+                conversation = _Conversation(self, connection)
+                with contextlib.closing(conversation):
+                    conversation.run()
         with contextlib.suppress(OSError):
             connection.shutdown(socket.SHUT_RDWR)
         connection.close()
@@ -94,6 +96,9 @@ class _Conversation:
         self.server, self.connection = server, connection
         self.reader = connection.makefile("rb")
         self.sender, self.recipients, self.user = "", [], None
+
+    def close(self) -> None:
+        self.reader.close()  # a socket with an open reader stays open, whoever closes it
 
     def run(self) -> None:
         self.say(self.server.replies.get("connect", "220 test"))
@@ -123,6 +128,7 @@ class _Conversation:
                 )
             case "STARTTLS":
                 self.say("220 go ahead")
+                self.reader.close()
                 self.connection = self.server.tls.wrap_socket(self.connection, server_side=True)
                 self.server._open.append(self.connection)
                 self.reader = self.connection.makefile("rb")

@@ -128,7 +128,10 @@ class ChildSandbox:
 
     def _ask(self, child: _Child, descriptor: int, request: dict[str, Any], report: Report) -> dict[str, Any]:
         deadline = time.monotonic() + self._wall_seconds
-        socket.send_fds(child.connection, [json.dumps(request).encode() + b"\n"], [descriptor])
+        try:
+            socket.send_fds(child.connection, [json.dumps(request).encode() + b"\n"], [descriptor])
+        except BrokenPipeError as error:
+            raise self._ended(child) from error
         last: tuple[float, str] = (0.0, "reading the file")
 
         def look() -> None:
@@ -150,15 +153,19 @@ class ChildSandbox:
             if not select.select([child.connection], [], [], min(LOOK_SECONDS, left))[0]:
                 look()
                 continue
-            chunk = child.connection.recv(READ_BYTES)
+            try:
+                chunk = child.connection.recv(READ_BYTES)
+            except ConnectionResetError:  # it ended before it had read its job
+                chunk = b""
             if not chunk:
                 raise self._ended(child)
             child.received += chunk
             if len(child.received) > self._output_bytes:
                 raise FileError(f"The file's content is larger than {self._output_bytes // MIB} MB.", "too_large")
-            *whole, rest = child.received.split(b"\n")
-            child.lines.extend(map(bytes, whole))
-            child.received = rest
+            if b"\n" in chunk:
+                *whole, rest = child.received.split(b"\n")
+                child.lines.extend(map(bytes, whole))
+                child.received = rest
         return json.loads(child.lines.popleft())
 
     def _ended(self, child: _Child) -> FileError | TransientError:

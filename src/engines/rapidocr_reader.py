@@ -36,7 +36,19 @@ class RapidOcrReader:
             TextLine(str(text), round(float(score), 3), _box(corners, width, height))
             for text, score, corners in zip(found.txts, found.scores, found.boxes, strict=True)
         ]
-        return sorted(lines, key=lambda line: (round(line.box[1], 2), line.box[0]))
+        return in_reading_order(lines)
+
+
+def in_reading_order(lines: list[TextLine]) -> list[TextLine]:
+    """Return lines from top to bottom; those whose middle lies beside the row's first one, from left to right."""
+    rows: list[list[TextLine]] = []
+    for line in sorted(lines, key=lambda line: line.box[1]):
+        middle = (line.box[1] + line.box[3]) / 2
+        if rows and middle <= rows[-1][0].box[3]:
+            rows[-1].append(line)
+        else:
+            rows.append([line])
+    return [line for row in rows for line in sorted(row, key=lambda line: line.box[0])]
 
 
 def _box(corners: Any, width: int, height: int) -> tuple[float, float, float, float]:

@@ -3,13 +3,15 @@
 import hashlib
 import io
 import re
+import zipfile
+import zlib
 from collections.abc import Mapping
 from typing import Any, BinaryIO, cast
 
-from processors.document_formats import office, pdf, plain
-from processors.document_formats.content import Reader
+from processors.document_formats import csv_table, docx, html_page, mail, markdown, pdf, pptx, text, xlsx
+from processors.document_formats.content import Content, Reader
 from processors.errors import FileError
-from processors.file_types import MIME, sniff
+from processors.file_types import MIME, named_by_ending, sniff
 from processors.interfaces import Report, TextReader
 
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -17,15 +19,33 @@ UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 READERS: dict[str, Reader] = {
     "pdf": pdf.read,
-    "docx": office.read_docx,
-    "xlsx": office.read_xlsx,
-    "pptx": office.read_pptx,
-    "html": plain.read_html,
-    "markdown": plain.read_markdown,
-    "csv": plain.read_csv,
-    "eml": plain.read_mail,
-    "text": plain.read_text,
+    "docx": docx.read,
+    "xlsx": xlsx.read,
+    "pptx": pptx.read,
+    "html": html_page.read,
+    "markdown": markdown.read,
+    "csv": csv_table.read,
+    "eml": mail.read,
+    "text": text.read,
 }
+
+WHY_NO_TEXT = {
+    "docx": "The document has no text; pictures in it are not read.",
+    "xlsx": "No cell of the workbook has a value.",
+    "pptx": "No slide has text; pictures in them are not read.",
+    "html": "The page shows no text.",
+    "eml": "The mail has no text of its own.",
+}
+BLANK = "There is nothing but white space in the file."
+
+MOST_ENTRIES = 1_000
+LONGEST_ENTRY = 2_000
+
+DAMAGE = (
+    *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, NotImplementedError, OSError),
+    *(SyntaxError, TypeError, ValueError, zipfile.BadZipFile, zlib.error),
+)
+"""What the libraries raise at a damaged file; lxml's errors are syntax errors."""
 
 
 def read_document(file: BinaryIO, options: Mapping[str, Any], report: Report) -> dict[str, Any]:
@@ -37,7 +57,7 @@ def read_document(file: BinaryIO, options: Mapping[str, Any], report: Report) ->
         report: told how far it is.
 
     Returns:
-        JSON values: `kind`, `mime`, `sha256`, `bytes` and the content.
+        JSON values: `kind`, `mime`, `declared` (the type that the name claims), `sha256`, `bytes` and the content.
 
     Raises:
         FileError: with one of the stable codes.
@@ -50,12 +70,48 @@ def read_document(file: BinaryIO, options: Mapping[str, Any], report: Report) ->
         content = READERS[kind](file, options, report)
     except RecursionError as error:
         raise FileError("The document is nested too deeply to be read.", "archive_depth") from error
-    return {"kind": kind, "mime": MIME[kind], "sha256": digest, "bytes": size, "content": clean(content.as_json())}
+    except DAMAGE as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
+        raise FileError(f"The {kind} document is damaged and cannot be read: {said}.", "corrupt") from error
+    _bound(content)
+    _explain(kind, content)
+    return {
+        "kind": kind,
+        "mime": MIME[kind],
+        "declared": MIME.get(named_by_ending(str(options["name"])) or ""),
+        "sha256": digest,
+        "bytes": size,
+        "content": clean(content.as_json()),
+    }
 
 
 def read_pictures(file: BinaryIO, options: Mapping[str, Any], report: Report, reader: TextReader) -> dict[str, Any]:
     """Read pages of a PDF as pictures: `options["pages"]` are their numbers."""
     return {"content": clean(pdf.read_pictures(file, options["pages"], options, reader, report).as_json())}
+
+
+def _bound(content: Content) -> None:
+    """Keep what a result holds beside the text within reason."""
+    for name in ("outline", "attachments"):
+        entries: list[dict[str, Any]] = getattr(content, name)
+        if len(entries) > MOST_ENTRIES:
+            del entries[MOST_ENTRIES:]
+            content.limits_hit.append(f"max_{name}")
+        for entry in entries:
+            entry |= {key: _short(value) for key, value in entry.items()}
+    content.metadata = {key: _short(value) for key, value in content.metadata.items()}
+    for page in content.pages:
+        page.title = _short(page.title)
+
+
+def _short(value: Any) -> Any:
+    return value[:LONGEST_ENTRY] if isinstance(value, str) else value
+
+
+def _explain(kind: str, content: Content) -> None:
+    """Say why a document has no text; pages of a PDF are read as pictures first."""
+    if kind != "pdf" and not any(page.text.strip() for page in content.pages):
+        content.warnings.append({"code": "no_text", "message": WHY_NO_TEXT.get(kind, BLANK)})
 
 
 def clean(value: Any) -> Any:

@@ -5,17 +5,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from time import monotonic
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from processors.errors import FileError
 from processors.interfaces import FileSandbox, ObjectStorage, Report
 from processors.results import Request, Result
 
 FilePath = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
 EXCERPT_CHARACTERS = 4_000
 KIB = 1024
-LISTED_OCR_PAGES = 2_000
+PICTURES_AT_ONCE = 20
+"""Pages that are read as pictures in one opening of the file: what goes wrong costs these and no more."""
 
 
 class ProcessDocument(Request):
@@ -35,7 +38,15 @@ class Input(Result):
     sha256: str
     bytes: int
     name: str
+    declared_type: str | None
     detected_type: str
+    type_mismatch: bool
+
+
+class Timing(Result):
+    """How long the work took, in seconds."""
+
+    run_s: float
 
 
 class Limits(Result):
@@ -96,6 +107,7 @@ class DocumentProcessed(Result):
     errors: list[dict[str, Any]] = []
     limits: Limits = Limits()
     artefacts: list[Artefact] = []
+    timing: Timing
     result: Document
 
 
@@ -110,6 +122,7 @@ class DocumentTools:
         max_pages: pages that are read.
         max_characters: characters that are kept.
         inline_text_kb: text up to this size is part of the result.
+        ocr_seconds: no further page is read as a picture after this time, so that what was read is kept.
     """
 
     sandbox: FileSandbox
@@ -118,6 +131,7 @@ class DocumentTools:
     max_pages: int
     max_characters: int
     inline_text_kb: int
+    ocr_seconds: float = 1_200.0
 
 
 def process_document(request: ProcessDocument, tools: DocumentTools, report: Report) -> DocumentProcessed:
@@ -126,6 +140,7 @@ def process_document(request: ProcessDocument, tools: DocumentTools, report: Rep
     Raises:
         FileError: the file cannot be read at all; `code` says why.
     """
+    began = monotonic()
     path = Path(request.file_path)
     options = {
         "name": path.name,
@@ -137,41 +152,78 @@ def process_document(request: ProcessDocument, tools: DocumentTools, report: Rep
     report(1, "opening the file")
     found = tools.sandbox.run("document", path, options, _part(report, 0, 50))
     content = found["content"]
-    provenance = [_provenance("read", content, found)]
+    if content["errors"] and not content["pages"]:
+        raise FileError(f"No page of the document can be read: {content['errors'][0]['message']}", "corrupt")
+    provenance = [_provenance("read", found, content["pages"], monotonic() - began)]
     if missing := [page["n"] for page in content["pages"] if page["source"] == "none"]:
-        _read_pictures(request, tools, path, missing, content, provenance, _part(report, 50, 90))
+        provenance += _fill_in(request, tools, missing, content, _part(report, 50, 90))
     report(92, "describing the text")
-    return _envelope(request, tools, path.name, found, provenance)
+    return _envelope(request, tools, found, provenance, began)
 
 
-def _read_pictures(
-    request: ProcessDocument,
-    tools: DocumentTools,
-    path: Path,
-    missing: list[int],
-    content: dict[str, Any],
-    provenance: list[dict[str, Any]],
-    report: Report,
-) -> None:
-    """Fill in the pages that have no text of their own, or say why there is none."""
+def _fill_in(
+    request: ProcessDocument, tools: DocumentTools, missing: list[int], content: dict[str, Any], report: Report
+) -> list[dict[str, Any]]:
+    """Read the pages that have no text of their own as pictures, or say why they stay without; returns provenance."""
     if not (request.ocr_enabled and request.extract_text):
         why = "OCR is switched off" if request.extract_text else "no text was asked for"
         content["warnings"] += [
             _warning("no_text_layer", f"The page has no usable text, and {why}.", n) for n in missing
         ]
-        return
-    options = {"pages": missing[:LISTED_OCR_PAGES], "password": request.password}
-    read = tools.sandbox.run("pictures", path, options, report)
-    provenance.append(_provenance("ocr", read["content"], read))
-    content["errors"] += read["content"]["errors"]
-    by_number = {page["n"]: page for page in read["content"]["pages"]}
+        return []
+    began = monotonic()
+    reads = _read_pictures(request, tools, missing, content, report)
+    pages = [page for read in reads for page in read["content"]["pages"]]
+    by_number = {page["n"]: page for page in pages}
     content["pages"] = [by_number.get(page["n"], page) for page in content["pages"]]
-    silent = [page["n"] for page in by_number.values() if page["source"] == "none"]
+    silent = [page["n"] for page in pages if page["source"] == "none"]
     content["warnings"] += [_warning("no_text", "No text was found in the picture of the page.", n) for n in silent]
+    return [_provenance("ocr", reads[0], pages, monotonic() - began)] if reads else []
+
+
+def _read_pictures(
+    request: ProcessDocument, tools: DocumentTools, missing: list[int], content: dict[str, Any], report: Report
+) -> list[dict[str, Any]]:
+    """Read pages as pictures, some at a time; what cannot be read is an error beside the rest.
+
+    Raises:
+        FileError: nothing could be read, and the document has no other text.
+    """
+    reads: list[dict[str, Any]] = []
+    failures: list[FileError] = []
+    until = monotonic() + tools.ocr_seconds
+    for at in range(0, len(missing), PICTURES_AT_ONCE):
+        pages = missing[at : at + PICTURES_AT_ONCE]
+        if monotonic() >= until:
+            content["limits_hit"].append("ocr_seconds")
+            late = FileError(f"the pages before them took {tools.ocr_seconds:g} s.", "timeout")
+            content["errors"].append(_unread(missing[at:], late))
+            break
+        part = _part(report, 100 * at / len(missing), 100 * (at + len(pages)) / len(missing))
+        options = {"pages": pages, "password": request.password}
+        try:
+            reads.append(tools.sandbox.run("pictures", Path(request.file_path), options, part))
+        except FileError as error:
+            failures.append(error)
+            content["errors"].append(_unread(pages, error))
+    content["errors"] += [error for read in reads for error in read["content"]["errors"]]
+    if failures and not reads and not any(page["text"] for page in content["pages"]):
+        raise failures[0]
+    return reads
+
+
+def _unread(pages: list[int], error: FileError) -> dict[str, Any]:
+    numbers = f"Page {pages[0]} was" if len(pages) == 1 else f"Pages {pages[0]} to {pages[-1]} were"
+    message = f"{numbers} not read as pictures: {error}"
+    return {"code": error.code, "step": "ocr", "page": pages[0], "pages": pages, "message": message}
 
 
 def _envelope(
-    request: ProcessDocument, tools: DocumentTools, name: str, found: dict[str, Any], provenance: list[dict[str, Any]]
+    request: ProcessDocument,
+    tools: DocumentTools,
+    found: dict[str, Any],
+    provenance: list[dict[str, Any]],
+    began: float,
 ) -> DocumentProcessed:
     content = found["content"]
     text, ranges = _joined(content["pages"])
@@ -188,13 +240,14 @@ def _envelope(
     shown = request.extract_text and inline
     return DocumentProcessed(
         status="partial" if content["errors"] or content["limits_hit"] else "ok",
-        input=Input(sha256=found["sha256"], bytes=found["bytes"], name=name, detected_type=found["mime"]),
+        input=_input(request, found),
         options=request.model_dump(exclude={"password", "file_path"}),
         provenance=[*provenance, *described.pop("provenance")],
-        warnings=[*content["warnings"], *described.pop("warnings")],
+        warnings=[*_mismatch(found), *content["warnings"], *described.pop("warnings")],
         errors=content["errors"],
         limits=Limits(hit=content["limits_hit"], pages_skipped=content["pages_skipped"]),
         artefacts=artefacts,
+        timing=Timing(run_s=round(monotonic() - began, 3)),
         result=Document(
             kind=found["kind"],
             text=(text if inline else text[:EXCERPT_CHARACTERS]) if request.extract_text else None,
@@ -208,6 +261,24 @@ def _envelope(
             **described,
         ),
     )
+
+
+def _input(request: ProcessDocument, found: Mapping[str, Any]) -> Input:
+    return Input(
+        sha256=found["sha256"],
+        bytes=found["bytes"],
+        name=Path(request.file_path).name,
+        declared_type=found["declared"],
+        detected_type=found["mime"],
+        type_mismatch=bool(_mismatch(found)),
+    )
+
+
+def _mismatch(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    if found["declared"] in {None, found["mime"]}:
+        return []
+    message = f"The file's name says {found['declared']}, its content is {found['mime']} and was read as that."
+    return [_warning("type_mismatch", message)]
 
 
 def _described(request: ProcessDocument, text: str) -> dict[str, Any]:
@@ -246,14 +317,15 @@ def _keep(tools: DocumentTools, kind: str, content: bytes, mime: str) -> Artefac
     return Artefact(kind=kind, uri=uri, mime=mime, bytes=len(content))
 
 
-def _provenance(step: str, content: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
-    engine, _, version = str(content["engine"]).rpartition(" ")
+def _provenance(step: str, found: Mapping[str, Any], pages: list[Any], seconds: float) -> dict[str, Any]:
+    engine, _, version = str(found["content"]["engine"]).rpartition(" ")
     return {
         "step": step,
         "engine": engine or version,
         "engine_version": version if engine else None,
+        "seconds": round(seconds, 3),
         "sandbox": found["sandbox"],
-        "units": {"pages": len(content["pages"])},
+        "units": {"pages": len(pages)},
     }
 
 

@@ -22,7 +22,7 @@ def sentence_of(error: ValidationError) -> str:
 def _problem(problem: dict[str, Any]) -> str:
     place = ".".join(str(part) for part in problem["loc"])
     message = str(problem["msg"]).removeprefix("Value error, ")
-    shown = place and place not in NEVER_SHOWN and "got " not in message
+    shown = place and NEVER_SHOWN.isdisjoint(map(str, problem["loc"])) and "got " not in message
     given = f"; got {_short(problem['input'])}" if shown else ""
     return f"{place}: {message}{given}" if place else message
 

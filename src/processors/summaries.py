@@ -14,8 +14,14 @@ MOST_SENTENCES = 2_000
 KEPT_SENTENCES = 5
 FEWEST_LETTERS = 4
 SHORTEST_WORDS, LONGEST_WORDS = 4, 60
-SENTENCE_END = re.compile("(?<=[.!?\u3002\uff01\uff1f])[\"'\u201d\u2019)]*\\s+|\\n{2,}")
-WORD = re.compile(rf"[^\W\d_]{{{FEWEST_LETTERS},}}")
+UNSPACED = "\u3040-\u30ff\u3400-\u9fff"
+"""Kana and Han: written without spaces; two characters are counted as a word."""
+
+SENTENCE_END = re.compile(
+    "(?<=[.!?])[\"'\u201d\u2019)]*\\s+|(?<=[\u3002\uff01\uff1f])[\u300d\u300f\u201d\uff09]*\\s*|\\n{2,}"
+)
+WORD = re.compile(rf"[^\W\d_{UNSPACED}]{{{FEWEST_LETTERS},}}")
+PAIR = re.compile(rf"(?=([{UNSPACED}]{{2}}))")
 
 
 def summarise(text: str) -> dict[str, Any] | None:
@@ -27,7 +33,7 @@ def summarise(text: str) -> dict[str, Any] | None:
     sentences = _sentences(text)
     if not sentences:
         return None
-    words = [[word.casefold() for word in WORD.findall(sentence)] for sentence in sentences]
+    words = [_words(sentence) for sentence in sentences]
     weights = Counter(word for sentence in words for word in sentence)
     ranked = sorted(range(len(sentences)), key=lambda index: (-_weight(words[index], weights), index))
     chosen = sorted(ranked[:KEPT_SENTENCES])
@@ -39,11 +45,16 @@ def _sentences(text: str) -> list[str]:
     found: list[str] = []
     for part in SENTENCE_END.split(text):
         sentence = " ".join(part.split())
-        if SHORTEST_WORDS <= len(sentence.split(" ")) <= LONGEST_WORDS:
+        length = max(len(sentence.split(" ")), len(PAIR.findall(sentence)) // 2)
+        if SHORTEST_WORDS <= length <= LONGEST_WORDS:
             found.append(sentence)
         if len(found) == MOST_SENTENCES:
             break
     return found
+
+
+def _words(sentence: str) -> list[str]:
+    return [word.casefold() for word in WORD.findall(sentence)] + PAIR.findall(sentence)
 
 
 def _weight(words: list[str], weights: Counter[str]) -> float:

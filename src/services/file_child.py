@@ -101,7 +101,7 @@ def _readable() -> list[Path]:
 
 
 def _send(connection: socket.socket, message: dict[str, Any]) -> None:
-    line = memoryview(json.dumps(message).encode() + b"\n")
+    line = memoryview(json.dumps(message, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n")
     while line:
         line = line[os.write(connection.fileno(), line) :]
 

@@ -120,6 +120,23 @@ def test_a_child_killed_from_outside_asks_for_another_attempt(sandbox, file):
     assert one.run("file_jobs:echo", file, {}, silent)["text"] == "content"
 
 
+def test_text_of_any_script_counts_by_its_bytes_not_by_escapes(sandbox, tmp_path):
+    path = tmp_path / "насос.txt"
+    path.write_text("Насос снова работает. " * 20_000)
+    options = {"name": path.name, "max_pages": 1, "max_characters": 10**6, "extract_metadata": True, "password": None}
+    done = sandbox(output_mb=1).run("document", path, options, silent)
+    assert done["content"]["pages"][0]["text"] == path.read_text()
+
+
+def test_a_child_killed_before_it_read_its_job_asks_for_another_attempt(sandbox, file):
+    one = sandbox()
+    one.run("file_jobs:echo", file, {}, silent)
+    pid = pid_of(one, "file_jobs:echo")
+    os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(TransientError, match="killed"):
+        one.run("file_jobs:echo", file, {}, lambda _percent, _text: os.kill(pid, signal.SIGKILL))
+
+
 def test_a_cancelled_task_ends_its_child_even_in_a_parser_that_never_looks(sandbox, file):
     one, looks = sandbox(), []
 

@@ -1,9 +1,11 @@
 """PDF: the text layer, page by page, and pictures of pages for OCR."""
 
+import hashlib
 import importlib.metadata
 import re
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from itertools import islice
 from typing import Any, BinaryIO, cast
 
 from pypdfium2 import PdfDocument, PdfiumError  # pyright: ignore[reportMissingTypeStubs] - it has none
@@ -19,6 +21,11 @@ POINTS_PER_INCH = 72
 UNUSABLE = re.compile("[\ufffd\ue000-\uf8ff\x00-\x08\x0e-\x1f]")
 MOST_UNUSABLE_SHARE = 0.3
 REPORT_EVERY = 25
+SOFT_HYPHEN = "\ufffe"
+"""How PDFium marks a word that is divided at a line's end, whose parts it joins."""
+
+MOST_BOOKMARKS = 1_000
+MOST_ATTACHMENTS = 100
 ENGINE = f"pypdfium2 {importlib.metadata.version('pypdfium2')}"
 
 
@@ -29,6 +36,8 @@ def read(file: BinaryIO, options: Mapping[str, Any], report: Report) -> Content:
     with _opened(file, options.get("password")) as pdf:
         if options["extract_metadata"]:
             content.metadata = _metadata(pdf)
+        content.outline = _outline(pdf)
+        content.attachments = _attachments(pdf)
         count = len(pdf)
         for index in range(count):
             if allowance.over() or not allowance.page():
@@ -94,7 +103,7 @@ def _read_page(pdf: PdfDocument, index: int, allowance: Allowance, content: Cont
         with closing(pdf[index]) as page:
             width, height = page.get_size()
             with closing(page.get_textpage()) as layer:
-                text = layer.get_text_range().replace("\r\n", "\n")
+                text = layer.get_text_range().replace("\r\n", "\n").replace(SOFT_HYPHEN, "")
     except PdfiumError as error:
         content.errors.append({"code": "page_failed", "step": "text", "page": index + 1, "message": str(error)})
         return
@@ -116,6 +125,36 @@ def _recognise(pdf: PdfDocument, number: int, reader: TextReader) -> Page:
     text = "\n".join(line.text for line in lines)
     sure = sum(line.confidence for line in lines) / len(lines) if lines else None
     return Page(number, text, "ocr" if text else "none", round(width, 2), round(height, 2), None, sure)
+
+
+def _outline(pdf: PdfDocument) -> list[dict[str, Any]]:
+    """Return the bookmarks: title, level from 1, and the page where they lead to one."""
+    found: list[dict[str, Any]] = []
+    for bookmark in islice(cast("Any", pdf).get_toc(), MOST_BOOKMARKS):
+        target = bookmark.get_dest()
+        index = target.get_index() if target else None
+        page = None if index is None else index + 1
+        found.append({"title": bookmark.get_title(), "level": bookmark.level + 1, "page": page})
+    return found
+
+
+def _attachments(pdf: PdfDocument) -> list[dict[str, Any]]:
+    untyped: Any = pdf
+    return [_attachment(untyped.get_attachment(n)) for n in range(min(MOST_ATTACHMENTS, pdf.count_attachments()))]
+
+
+def _attachment(attached: Any) -> dict[str, Any]:
+    """Describe a file inside the PDF; one without readable data has no digest."""
+    try:
+        raw = bytes(attached.get_data())
+    except PdfiumError:
+        return {"name": attached.get_name(), "type": None, "bytes": 0, "sha256": None}
+    return {
+        "name": attached.get_name(),
+        "type": None,
+        "bytes": len(raw),
+        "sha256": hashlib.sha256(raw).hexdigest(),
+    }
 
 
 def _metadata(pdf: PdfDocument) -> dict[str, Any]:

@@ -1,0 +1,80 @@
+"""Plain text, whatever its encoding."""
+
+import codecs
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+from charset_normalizer import from_bytes
+
+from processors.document_formats.content import Allowance, Content, Page
+from processors.errors import FileError
+from processors.file_types import wide_encoding
+from processors.interfaces import Report
+
+MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+ESCAPES = (b"\x1b$B", b"\x1b$@")
+ENCODINGS = [
+    *("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257"),
+    *("koi8_r", "shift_jis", "euc_jp", "gb18030", "big5", "euc_kr"),
+]
+"""What files without a mark are in; among all that Python knows, a short text looks like several."""
+
+SAMPLE_BYTES = 256 * 1024
+LONGEST_CHARACTER = 4
+GOOD_FOR_ONE_BAD = 10
+
+
+def read(file: BinaryIO, options: Mapping[str, Any], report: Report) -> Content:
+    """Read plain text."""
+    report(10, "finding the encoding")
+    content = Content(engine="python")
+    text, encoding = decode(file.read())
+    if unknown := text.count("\ufffd"):
+        message = f"{unknown} characters are not of the encoding {encoding} and are shown as U+FFFD."
+        content.warnings.append({"code": "encoding_uncertain", "message": message})
+    content.pages.append(Page(1, Allowance(options, content).take(text)))
+    content.metadata = {"encoding": encoding, "lines": text.count("\n") + 1} if options["extract_metadata"] else {}
+    return content
+
+
+def decode(raw: bytes) -> tuple[str, str]:
+    """Return a text and its encoding: by its mark, as UTF-8, else by what its bytes look like.
+
+    Raises:
+        FileError: it is no text in any encoding.
+    """
+    for mark, encoding in MARKS:
+        if raw.startswith(mark):
+            return raw.decode(encoding, "replace"), encoding
+    if b"\0" in raw and (wide := wide_encoding(raw)):
+        return raw.decode(wide, "replace"), wide
+    if any(escape in raw for escape in ESCAPES):
+        return raw.decode("iso2022_jp", "replace"), "iso2022_jp"
+    encoding = "utf-8" if _nearly_utf_8(raw) else _looks_like(raw)
+    return raw.decode(encoding, "replace"), encoding
+
+
+def _nearly_utf_8(raw: bytes) -> bool:
+    """Tell whether it is UTF-8; a bad byte among many good characters does not make it another encoding."""
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        text = raw.decode("utf-8", "replace")
+        bad = text.count("\ufffd")
+        good = sum(character > "\x7f" for character in text) - bad
+        return good >= GOOD_FOR_ONE_BAD * bad
+    return True
+
+
+def _looks_like(raw: bytes) -> str:
+    for short in range(LONGEST_CHARACTER):  # the sample's end must not cut a character
+        best = from_bytes(raw[: SAMPLE_BYTES - short], cp_isolation=ENCODINGS).best()
+        if best is not None:
+            return best.encoding
+    raise FileError("The file is no text in any known encoding.", "unsupported_type")

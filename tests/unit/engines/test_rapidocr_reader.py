@@ -1,0 +1,40 @@
+"""The reader of pictures: lines in the order in which people read them, each with its place."""
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from engines.rapidocr_reader import RapidOcrReader, in_reading_order
+from processors.interfaces import TextLine
+
+
+@pytest.fixture(scope="module")
+def reader() -> RapidOcrReader:
+    return RapidOcrReader()
+
+
+def line(text: str, left: float, top: float) -> TextLine:
+    return TextLine(text, 1.0, (left, top, left + 0.2, top + 0.04))
+
+
+def test_lines_beside_each_other_are_read_from_left_to_right_though_one_is_a_little_higher():
+    lines = [line("right", 0.6, 0.124), line("below", 0.1, 0.2), line("left", 0.1, 0.127)]
+    assert [one.text for one in in_reading_order(lines)] == ["left", "right", "below"]
+
+
+def test_a_picture_of_text_is_read_with_places_and_confidence(reader):
+    picture = Image.new("RGB", (900, 300), "white")
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(size=40)
+    draw.text((40, 30), "DELIVERY NOTE 4711", fill="black", font=font)
+    draw.text((40, 200), "Two bearings, one seal", fill="black", font=font)
+    first, second = reader.read(np.asarray(picture))
+    assert first.text == "DELIVERY NOTE 4711"
+    assert second.text.startswith("Two bearings")
+    assert first.confidence > 0.8
+    left, top, right, bottom = first.box
+    assert 0 <= left < right <= 1
+    assert 0 <= top < 0.2 < bottom + 0.1 < second.box[1]
+
+
+def test_a_blank_picture_has_no_lines(reader):
+    assert reader.read(np.full((200, 300, 3), 255, np.uint8)) == []

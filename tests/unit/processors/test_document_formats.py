@@ -1,0 +1,389 @@
+"""Formats: what people really have in their files is read, and what is left out is said."""
+
+import io
+from email.message import EmailMessage
+
+import openpyxl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pptx import Presentation
+from reportlab.lib.pdfencrypt import StandardEncryption
+from reportlab.pdfgen.canvas import Canvas
+
+from examples.celery_example import SAMPLES
+from processors.errors import FileError
+from processors.file_types import sniff
+from reading import archive, part, pdf, read, repacked, text_of, warned
+
+ENTITIES = b'<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "hahahahaha">' + b"".join(
+    b'<!ENTITY %c "%s">' % (98 + n, b"&%c;" % (97 + n) * 10) for n in range(12)
+)
+BOMB = ENTITIES + b"]>"
+NO_WORDS = b"<w:document xmlns:w='http://schemas.openxmlformats.org/wordprocessingml/2006/main'><w:body/></w:document>"
+REACHING_OUT = b'<?xml version="1.0"?><!DOCTYPE l [<!ENTITY m SYSTEM "file:///etc/passwd">]>'
+
+
+def body(xml: bytes) -> bytes:
+    """An XML part without its declaration."""
+    return xml[xml.index(b"<", xml.index(b"?>") + 1) :] if xml.startswith(b"<?xml") else xml
+
+
+# --- Kinds -----------------------------------------------------------------------------------------------------
+
+
+def test_a_mail_of_html_is_a_mail():
+    mail = EmailMessage()
+    mail["From"], mail["To"], mail["Subject"] = "a@example.com", "b@example.com", "Pumps"
+    mail.set_content("<html><body><p>It <b>works</b> again.</p></body></html>", subtype="html")
+    assert read(mail.as_bytes())["kind"] == "eml"
+    assert text_of(mail.as_bytes()) == "It works again."
+
+
+@pytest.mark.parametrize(
+    ("raw", "kind"),
+    [
+        (b"A PDF begins with %PDF-1.7, as everybody knows.", "text"),
+        (b"<?xml version='1.0'?><root><header>x</header></root>", "text"),
+        (b"\n%PDF-1.7", "pdf"),
+        (b"\xef\xbb\xbf%PDF-1.7", "pdf"),
+        (archive({"word/document2.xml": b"<x/>"}), "docx"),
+    ],
+    ids=range(5),
+)
+def test_a_word_of_another_format_does_not_make_a_file_that_format(raw, kind):
+    assert sniff(io.BytesIO(raw), "file") == kind
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [(rb"{\rtf1\ansi Hello}", "rich text"), (archive({"xl/workbook.bin": b"x"}), "no Office document")],
+    ids=["rtf", "xlsb"],
+)
+def test_what_only_looks_like_a_document_is_not_read_as_one(raw, words):
+    with pytest.raises(FileError, match=words) as error:
+        read(raw)
+    assert error.value.code == "unsupported_type"
+
+
+def test_a_document_with_macros_is_told_apart_from_a_damaged_one():
+    types = part("report.docx", "[Content_Types].xml").replace(
+        b"vnd.openxmlformats-officedocument.wordprocessingml.document.main", b"vnd.ms-word.document.macroEnabled.main"
+    )
+    with pytest.raises(FileError, match="has macros or is a template") as error:
+        read(repacked("report.docx", {"[Content_Types].xml": types}))
+    assert error.value.code == "unsupported_type"
+
+
+# --- Text ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_wide_text_without_a_mark_is_text(encoding):
+    assert text_of("Größe der Schläuche: vierzig Meter.\r\n".encode(encoding)).startswith("Größe der Schläuche")
+
+
+def test_wide_numbers_are_not_text():
+    with pytest.raises(FileError) as error:
+        read(b"".join(n.to_bytes(2, "little") for n in range(1, 30)) * 5)
+    assert error.value.code == "unsupported_type"
+
+
+def test_utf_32_of_either_order_is_text():
+    assert text_of(b"\0\0\xfe\xff" + "Größe".encode("utf-32-be")).strip("\ufeff") == "Größe"
+
+
+def test_one_bad_byte_does_not_make_utf_8_another_encoding():
+    found = read("Größe und Schläuche. ".encode() * 20 + b"\xff", "x.txt")
+    assert found["content"]["metadata"]["encoding"] == "utf-8"
+    assert found["content"]["pages"][0]["text"] == "Größe und Schläuche. " * 20 + "\ufffd"
+    assert warned(found) == ["encoding_uncertain"]
+
+
+def test_a_text_longer_than_the_sample_is_read_wherever_the_sample_ends():
+    text = "ポンプは再び動いています。a" * 30_000
+    assert text_of(text.encode("shift_jis")) == text
+
+
+def test_text_that_switches_its_characters_by_escapes_is_read():
+    assert text_of("ポンプは再び動いています。".encode("iso2022_jp")) == "ポンプは再び動いています。"
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    text=st.text(st.characters(min_codepoint=32, exclude_categories=["Cs"]), min_size=1).map(lambda one: one + " ok")
+)
+def test_utf_8_comes_back_as_it_was(text):
+    found = read(text.encode(), "x.md")
+    if found["kind"] == "markdown":
+        assert found["content"]["pages"][0]["text"] == text.removeprefix("\ufeff")
+
+
+def test_what_is_code_in_markdown_makes_no_heading():
+    content = read(b"# One\n\n```sh\n# not\n~~~\n# nor this\n```\n\n## Two\n", "x.md")["content"]
+    assert [one["title"] for one in content["outline"]] == ["One", "Two"]
+
+
+def test_a_csv_with_a_very_long_field_is_a_table():
+    content = read(b'a,b\n"' + b"x" * 200_000 + b'",2\n', "x.csv")["content"]
+    assert [len(row) for row in content["tables"][0]["rows"]] == [2, 2]
+
+
+# --- HTML ------------------------------------------------------------------------------------------------------
+
+
+def test_a_page_is_a_line_per_block_and_cells_stand_between_tabs():
+    page = (
+        b"<!doctype html><div>It <b>works</b>\n well.<p>Next</p>after<br>break<!-- no --></div>"
+        b"<table><tr><th>Pump<th>Hours<tr><td>North</td><td>812</td></table>"
+    )
+    assert text_of(page) == "It works well.\nNext\nafter\nbreak\nPump\tHours\nNorth\t812"
+    assert read(page)["content"]["tables"][0]["rows"] == [["Pump", "Hours"], ["North", "812"]]
+
+
+def test_headings_of_a_page_come_in_its_order():
+    content = read(b"<html><h2>Second level</h2><h1>First level</h1>")["content"]
+    assert [(one["title"], one["level"]) for one in content["outline"]] == [("Second level", 2), ("First level", 1)]
+
+
+@pytest.mark.parametrize("root", ["html", "note"])
+def test_xml_with_a_body_is_a_page(root):
+    assert text_of(f'<?xml version="1.0"?><{root}><body><p>Hi</p></body></{root}>'.encode()) == "Hi"
+
+
+def test_a_page_nested_a_hundred_thousand_deep_is_read():
+    assert text_of(b"<html>" + b"<div>" * 100_000 + b"deep") == "deep"
+
+
+# --- Mail ------------------------------------------------------------------------------------------------------
+
+
+def test_headers_that_the_parser_stumbles_over_are_shown_as_they_were_written():
+    raw = b'From: a@example.com\nTo: "\nSubject: =?bad?x?y?=\nMessage-ID: <\nDate: \n\nhello'
+    found = read(raw)["content"]
+    assert found["metadata"]["subject"] == "=?bad?x?y?="
+    assert found["metadata"]["message-id"] == "<"
+    assert found["pages"][0]["text"] == "hello"
+
+
+def test_a_header_in_plain_eight_bits_keeps_its_letters():
+    raw = "From: a@example.com\nTo: b@example.com\nSubject: Grüße\n\nhello"
+    for encoding in ("utf-8", "latin-1"):
+        assert read(raw.encode(encoding))["content"]["metadata"]["subject"] == "Grüße"
+
+
+def test_a_forwarded_mail_is_an_attachment_with_its_subject_and_size():
+    inner, outer = EmailMessage(), EmailMessage()
+    inner["From"], inner["Subject"] = "x@example.com", "The old one"
+    inner.set_content("inside")
+    outer["From"], outer["To"], outer["Subject"] = "a@example.com", "b@example.com", "Forwarded"
+    outer.set_content("see below")
+    outer.add_attachment(inner)
+    (attached,) = read(outer.as_bytes())["content"]["attachments"]
+    assert (attached["name"], attached["type"], attached["bytes"]) == (
+        "The old one",
+        "message/rfc822",
+        len(inner.as_bytes()),
+    )
+
+
+def test_a_mail_whose_parts_cannot_be_told_apart_still_has_its_text():
+    head = b"From: a@example.com\nTo: b@example.com\nSubject: x\n"
+    assert text_of(head + b"Content-Type: multipart/mixed; boundary=zz\n\nno boundary here") == "no boundary here"
+
+
+def test_a_mail_that_is_one_file_lists_it_and_says_that_it_has_no_text():
+    head = b"From: a@example.com\nTo: b@example.com\nSubject: x\n"
+    found = read(head + b"Content-Type: application/pdf\nContent-Transfer-Encoding: base64\n\nJVBERi0=\n")
+    assert [(one["type"], one["bytes"]) for one in found["content"]["attachments"]] == [("application/pdf", 5)]
+    assert warned(found) == ["no_text"]
+
+
+MAIL = (SAMPLES / "mail.eml").read_bytes()
+
+
+@settings(max_examples=80, deadline=None)
+@given(at=st.integers(0, len(MAIL) - 1), bytes_=st.binary(max_size=8))
+def test_a_mail_with_wrong_bytes_is_read_or_refused(at, bytes_):
+    try:
+        read(MAIL[:at] + bytes_ + MAIL[at + len(bytes_) :], "x.eml")
+    except FileError as error:
+        assert "\n" not in str(error)  # noqa: PT017 - both ends are good
+
+
+# --- Office ----------------------------------------------------------------------------------------------------
+
+
+def test_text_in_changes_and_content_controls_is_text_and_deleted_text_is_not():
+    document = part("report.docx", "word/document.xml").replace(
+        b"<w:body>",
+        b"<w:body><w:p><w:ins w:id='1'><w:r><w:t>inserted</w:t></w:r></w:ins><w:del w:id='2'><w:r><w:delText>gone"
+        b"</w:delText></w:r></w:del><w:moveFrom w:id='3'><w:r><w:t>moved away</w:t></w:r></w:moveFrom></w:p>"
+        b"<w:sdt><w:sdtContent><w:p><w:r><w:t>in a</w:t><w:tab/><w:t>control</w:t></w:r></w:p></w:sdtContent></w:sdt>",
+    )
+    text = text_of(repacked("report.docx", {"word/document.xml": document}))
+    assert text.startswith("inserted\nin a\tcontrol\nHarbour pumps")
+    assert "gone" not in text
+    assert "moved away" not in text
+
+
+def test_a_cell_over_two_columns_keeps_the_columns_in_their_places():
+    document = part("report.docx", "word/document.xml")
+    start, end = document.index(b"<w:tbl>"), document.index(b"</w:tbl>")
+    table = (
+        b"<w:tbl><w:tr><w:tc><w:tcPr><w:gridSpan w:val='2'/></w:tcPr><w:p><w:r><w:t>wide</w:t></w:r></w:p></w:tc>"
+        b"<w:tc><w:p><w:r><w:t>last</w:t></w:r></w:p></w:tc></w:tr>"
+    )
+    raw = repacked("report.docx", {"word/document.xml": document[:start] + table + document[end:]})
+    assert read(raw)["content"]["tables"][0]["rows"] == [["wide", "", "last"]]
+
+
+def test_footnotes_are_text():
+    relations = part("report.docx", "word/_rels/document.xml.rels").replace(
+        b"</Relationships>",
+        b'<Relationship Id="rId99" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/footnotes"'
+        b' Target="footnotes.xml"/></Relationships>',
+    )
+    types = part("report.docx", "[Content_Types].xml").replace(
+        b"</Types>",
+        b'<Override PartName="/word/footnotes.xml" ContentType="application/vnd.openxmlformats-officedocument.'
+        b'wordprocessingml.footnotes+xml"/></Types>',
+    )
+    notes = (
+        b"<w:footnotes xmlns:w='http://schemas.openxmlformats.org/wordprocessingml/2006/main'><w:footnote w:id='2'>"
+        b"<w:p><w:r><w:t>See the log book.</w:t></w:r></w:p></w:footnote></w:footnotes>"
+    )
+    changes = {"word/_rels/document.xml.rels": relations, "[Content_Types].xml": types, "word/footnotes.xml": notes}
+    assert text_of(repacked("report.docx", changes)).endswith("See the log book.")
+
+
+def test_a_cell_far_out_costs_nothing_and_of_empty_rows_one_is_kept():
+    book = openpyxl.Workbook()
+    book.active["A1"], book.active["XFD1048576"] = "first", "last"
+    stored = io.BytesIO()
+    book.save(stored)
+    rows = read(stored.getvalue())["content"]["tables"][0]["rows"]
+    assert [len(row) for row in rows] == [1, 0, 16_384]
+    assert (rows[0][0], rows[2][-1]) == ("first", "last")
+
+
+def test_formulas_that_were_never_calculated_are_told():
+    book = openpyxl.Workbook()
+    book.active["A1"], book.active["A2"] = 1, "=A1+1"
+    stored = io.BytesIO()
+    book.save(stored)
+    assert warned(read(stored.getvalue())) == ["formulas_not_calculated"]
+    assert warned(read((SAMPLES / "hours.xlsx").read_bytes())) == []
+
+
+def test_rows_end_where_the_characters_do():
+    content = read((SAMPLES / "hours.xlsx").read_bytes(), max_characters=30)["content"]
+    assert sum(len("\t".join(row)) for row in content["tables"][0]["rows"]) == 30
+    assert (content["limits_hit"], content["pages_skipped"]) == (["max_characters"], 1)
+
+
+def test_a_notes_page_without_a_place_for_text_is_no_damage():
+    deck = Presentation(SAMPLES / "slides.pptx")
+    for shape in list(deck.slides[0].notes_slide.placeholders):
+        shape._element.getparent().remove(shape._element)
+    stored = io.BytesIO()
+    deck.save(stored)
+    assert "Thank the night shift." not in text_of(stored.getvalue())
+
+
+@pytest.mark.parametrize("head", [BOMB, REACHING_OUT], ids=["bomb", "reaching out"])
+@pytest.mark.parametrize(
+    ("sample", "name", "found"),
+    [
+        ("report.docx", "word/document.xml", b"812 hours"),
+        ("hours.xlsx", "xl/worksheets/sheet1.xml", b"<v>270</v>"),
+        ("slides.pptx", "ppt/slides/slide1.xml", b"Harbour pumps"),
+    ],
+    ids=["docx", "xlsx", "pptx"],
+)
+def test_entities_in_office_xml_neither_grow_nor_reach_out(sample, name, found, head):
+    xml = body(part(sample, name))
+    assert found in xml
+    new = found.replace(b"270", b"&m;") if b"<v>" in found else b"&m;"
+    raw = repacked(sample, {name: head + xml.replace(found, new)})
+    try:
+        text = text_of(raw)
+    except FileError as error:
+        assert error.code == "corrupt"  # noqa: PT017 - both ends are good
+    else:
+        assert head is REACHING_OUT
+        assert "root:" not in text
+
+
+@pytest.mark.parametrize(
+    ("sample", "name"),
+    [
+        ("report.docx", "word/document.xml"),
+        ("hours.xlsx", "xl/worksheets/sheet1.xml"),
+        ("slides.pptx", "ppt/slides/slide1.xml"),
+        ("slides.pptx", "docProps/core.xml"),
+    ],
+)
+def test_a_damaged_part_is_one_sentence(sample, name):
+    with pytest.raises(FileError, match=f"The {sample[-4:]} document is damaged and cannot be read") as error:
+        read(repacked(sample, {name: b"<oops"}))
+    assert error.value.code == "corrupt"
+    assert "\n" not in str(error.value)
+
+
+# --- PDF -------------------------------------------------------------------------------------------------------
+
+
+def test_a_word_divided_at_a_lines_end_is_one_word():
+    stored = io.BytesIO()
+    canvas = Canvas(stored)
+    canvas.drawString(72, 700, "The inter-")
+    canvas.drawString(72, 685, "national pump.")
+    canvas.save()
+    assert text_of(stored.getvalue()) == "The international pump."
+
+
+def test_bookmarks_are_the_outline():
+    stored = io.BytesIO()
+    canvas = Canvas(stored)
+    for level, title in enumerate(("Pumps", "North")):
+        canvas.drawString(72, 700, title)
+        canvas.bookmarkPage(title)
+        canvas.addOutlineEntry(title, title, level)
+        canvas.showPage()
+    canvas.save()
+    assert read(stored.getvalue())["content"]["outline"] == [
+        {"title": "Pumps", "level": 1, "page": 1},
+        {"title": "North", "level": 2, "page": 2},
+    ]
+
+
+def test_a_pdf_that_only_its_owner_may_change_is_read():
+    assert (
+        text_of(pdf("locked text", encrypt=StandardEncryption("", ownerPassword="owner", canCopy=0))) == "locked text"
+    )
+
+
+# --- All -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("raw", "name", "words"),
+    [
+        (b" \n\t\n", "x.txt", "white space"),
+        (b"<html><script>1</script></html>", "x.html", "shows no text"),
+        (repacked("report.docx", {"word/document.xml": NO_WORDS}), "x.docx", "pictures in it are not read"),
+    ],
+    ids=["text", "html", "docx"],
+)
+def test_a_document_without_text_says_why(raw, name, words):
+    (warning,) = read(raw, name)["content"]["warnings"]
+    assert warning["code"] == "no_text"
+    assert words in warning["message"]
+
+
+def test_what_stands_beside_the_text_is_kept_within_reason():
+    content = read(b"<html><title>" + b"t" * 9_000 + b"</title>" + b"<h1>aaaaaaaaaa</h1>" * 1_200)["content"]
+    assert len(content["outline"]) == 1_000
+    assert len(content["metadata"]["title"]) == 2_000
+    assert content["limits_hit"] == ["max_outline"]

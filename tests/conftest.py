@@ -1,5 +1,6 @@
 """What every test stands on: a scrubbed environment and one temporary installation for the whole run."""
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -36,6 +37,7 @@ if os.environ.get("TEST_DATABASE") == "postgresql":
     from postgresql import PostgresqlServer
 
     SERVER = PostgresqlServer()
+    atexit.register(SERVER.stop)  # a run that ends before its first test stops the server too
     SERVER.start()
     os.environ["DATABASE_URL"] = SERVER.fresh_database()
 
@@ -45,6 +47,4 @@ pytest_plugins = ["installation", "databases"]
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish() -> None:
     """Leave nothing behind."""
-    if SERVER is not None:
-        SERVER.stop()
     shutil.rmtree(HOME, ignore_errors=True)

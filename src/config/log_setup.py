@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, MutableMapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from structlog.contextvars import bind_contextvars, merge_contextvars, unbind_contextvars
@@ -22,6 +22,11 @@ Redact = Callable[[Any], Any]
 MAX_FILE_BYTES = 50 * 1024 * 1024
 CHECK_SECONDS = 1.0
 NOISY = {"celery.app.trace": logging.CRITICAL, "celery.worker.strategy": logging.WARNING, "kombu": logging.WARNING}
+
+
+def get_logger() -> structlog.stdlib.BoundLogger:
+    """Return the service's logger; where no logging was set up, its warnings go to standard error, never the output."""
+    return cast("structlog.stdlib.BoundLogger", structlog.wrap_logger(logging.getLogger("csai")))
 
 
 def bind_task(task_id: str, name: str) -> None:

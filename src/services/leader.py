@@ -14,11 +14,9 @@ from collections.abc import Callable
 from types import FrameType
 from uuid import uuid4
 
-import structlog
-
 from broker.allegiance import generation
 from broker.away import AWAY_ERRORS
-from config.log_setup import configure
+from config.log_setup import configure, get_logger
 from config.settings import ensure_folders, settings
 from processors.errors import ServiceUnavailable, WorkError
 from processors.redaction import redact
@@ -28,7 +26,7 @@ from services.parent_tasks import conclude
 from services.relay import reconcile, relay
 from services.wiring import parts
 
-logger = structlog.get_logger()
+logger = get_logger()
 
 TICK_SECONDS = 0.2
 LEASE_SECONDS = 1.0

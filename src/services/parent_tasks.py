@@ -3,15 +3,14 @@
 from datetime import UTC, datetime
 from typing import Any, cast
 
-import structlog
-
+from config.log_setup import get_logger
 from records.members import WAITING
 from records.task_moves import Failure
 from records.task_records import TaskRecord
 from services.celery_app import celery_app
 from services.wiring import parts
 
-logger = structlog.get_logger()
+logger = get_logger()
 
 LISTED = 1_000
 

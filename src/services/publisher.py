@@ -6,12 +6,12 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
-import structlog
 from celery.app.amqp import task_message
 from kombu import Producer
 
 from broker.allegiance import swear
 from broker.away import AWAY_ERRORS
+from config.log_setup import get_logger
 from records.task_records import Draft, TaskRecord
 from services.celery_app import PRIORITIES, celery_app
 
@@ -20,7 +20,7 @@ Publishable = Draft | TaskRecord
 SKIP_SECONDS = 5
 ATTEMPT_HEADER = "csai_attempt"
 
-logger = structlog.get_logger()
+logger = get_logger()
 
 
 class Publisher:

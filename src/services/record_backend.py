@@ -4,13 +4,13 @@ import json
 import os
 from typing import Any, cast
 
-import structlog
 from celery import states
 from celery.backends.base import Backend, SyncBackendMixin
 from celery.canvas import maybe_signature
 from celery.exceptions import ChordError
 from celery.result import GroupResult, result_from_tuple
 
+from config.log_setup import get_logger
 from records.chords import Part
 from records.task_records import Draft, TaskRecord
 from services.celery_app import celery_app
@@ -18,7 +18,7 @@ from services.failures import failure_of
 from services.submission import category_of
 from services.wiring import parts
 
-logger = structlog.get_logger()
+logger = get_logger()
 
 NEVER_SECONDS = 365 * 24 * 3600
 silent_process: int | None = None

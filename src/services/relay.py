@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 
-import structlog
-
 from broker.away import AWAY_ERRORS
 from broker.waiting_messages import depths, message_ids
+from config.log_setup import get_logger
 from services.celery_app import QUEUES, celery_app
 from services.submission import publish
 from services.wiring import parts
 
-logger = structlog.get_logger()
+logger = get_logger()
 
 PAGE = 500
 

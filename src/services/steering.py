@@ -3,17 +3,16 @@
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
-import structlog
-
 from broker.away import AWAY_ERRORS
 from broker.waiting_messages import take_all
+from config.log_setup import get_logger
 from records.task_records import Draft
 from services.celery_app import celery_app, is_recorded
 from services.failures import follow_failure
 from services.submission import category_of, kept_message
 from services.wiring import parts
 
-logger = structlog.get_logger()
+logger = get_logger()
 
 INSPECT_SECONDS = 1.0
 INSPECTED = ("active", "registered", "stats", "revoked")

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, cast
 
-import structlog
 from celery.app.amqp import AMQP
 from kombu import Queue
 
+from config.log_setup import get_logger
 from processors.errors import InvalidArgument, ServiceUnavailable, SubmitUnknown
 from processors.redaction import redact
 from records.task_records import Draft
@@ -18,7 +18,7 @@ from services.celery_app import PRIORITIES, celery_app, is_recorded
 from services.publisher import ids
 from services.wiring import parts
 
-logger = structlog.get_logger()
+logger = get_logger()
 
 MAX_ARGUMENT_BYTES = 1_000_000
 REPR_CHARACTERS = 1_000

@@ -9,11 +9,10 @@ from collections.abc import Callable
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
-import structlog
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from pydantic import ValidationError
 
-from config.log_setup import bind_task, clear_task
+from config.log_setup import bind_task, clear_task, get_logger
 from config.settings import settings
 from processors.errors import (
     Cancelled,
@@ -34,7 +33,7 @@ from services.submission import category_of, kept_message, moment
 from services.wiring import parts
 from services.working_process import RunInHand, working_process
 
-logger = structlog.get_logger()
+logger = get_logger()
 
 PERMANENT = (PermanentError, InvalidArgument, ConfigurationError, ValidationError, SoftTimeLimitExceeded)
 DATABASE_PAUSE_SECONDS = 1.0

@@ -9,7 +9,6 @@ import sys
 import threading
 from typing import Any, cast
 
-import structlog
 from celery import bootsteps, signals
 from click import get_current_context
 from click.core import ParameterSource
@@ -17,7 +16,7 @@ from click.core import ParameterSource
 from broker.allegiance import swear
 from broker.location import check_reachable, resolve
 from config.child_process import die_with_parent
-from config.log_setup import configure
+from config.log_setup import configure, get_logger
 from config.settings import ensure_folders, settings
 from processors.errors import ServiceUnavailable, WorkError
 from processors.redaction import redact
@@ -26,7 +25,7 @@ from services.celery_app import celery_app
 from services.wiring import parts
 from services.working_process import working_process
 
-logger = structlog.get_logger()
+logger = get_logger()
 
 LEADER_CHECK_SECONDS = 5.0
 node_name = ""

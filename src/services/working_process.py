@@ -6,13 +6,12 @@ import threading
 from dataclasses import dataclass, field
 from uuid import uuid4
 
-import structlog
-
+from config.log_setup import get_logger
 from processors.errors import ServiceUnavailable
 from records.workers import RENEW_SECONDS
 from services.wiring import parts
 
-logger = structlog.get_logger()
+logger = get_logger()
 
 
 @dataclass

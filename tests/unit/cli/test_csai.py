@@ -2,6 +2,9 @@
 
 import functools
 import json
+import os
+import re
+import subprocess
 import sys
 
 import pytest
@@ -106,6 +109,14 @@ def test_a_bad_argument_is_one_line_and_exit_code_2(csai, words, code, said):
     assert ended == code
     assert said in errors
     assert len(errors.strip().splitlines()) == 1
+
+
+def test_a_submit_prints_the_id_and_nothing_else_though_the_broker_is_away(tmp_path):
+    away = {**os.environ, "DATA_DIR": str(tmp_path / "data"), "CELERY_BROKER_URL": "redis://127.0.0.1:1/0"}
+    words = [sys.executable, "-m", "cli.main", "submit", "health_check"]
+    done = subprocess.run(words, env=away, capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"[0-9a-f-]{36}\n", done.stdout)
+    assert "broker_away" in done.stderr
 
 
 def test_an_unknown_id_is_said_and_the_exit_code_tells(csai):

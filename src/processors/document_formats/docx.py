@@ -102,6 +102,7 @@ def _notes(document: Any) -> Iterator[str]:
     """Yield footnotes and endnotes, after the text that refers to them."""
     for relation in document.part.rels.values():
         if relation.reltype.endswith(NOTE_PARTS) and not relation.is_external:
-            for note in parse_xml(relation.target_part.blob):
+            notes: Any = parse_xml(relation.target_part.blob)
+            for note in notes:
                 if note.tag in NOTE and (text := _text(note)):
                     yield text

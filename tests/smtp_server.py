@@ -52,6 +52,7 @@ class SmtpServer:
         self._ended.set()
         with contextlib.suppress(OSError):
             socket.create_connection(("127.0.0.1", self.port), 1).close()
+        self._threads[0].join(10)  # it may still be on its way to its next accept: that must find the port open
         self._listener.close()
         for one in self._open:
             with contextlib.suppress(OSError):

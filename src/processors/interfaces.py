@@ -137,11 +137,15 @@ class Deliveries(Protocol):
         ...
 
     def handing(self, task_id: str, position: int, addresses: Sequence[str]) -> None:
-        """Mark, durably, that these are being handed over."""
+        """Mark, durably, that these are being handed over: all of them, or none.
+
+        Raises:
+            TransientError: the task was cancelled, or another run of it has one of these; nothing may go out.
+        """
         ...
 
     def close(self, task_id: str, position: int, outcomes: Mapping[str, Outcome]) -> None:
-        """Store what became of these."""
+        """Store what became of these, unless that is known already."""
         ...
 
 

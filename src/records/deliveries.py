@@ -2,13 +2,31 @@
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Column, ColumnElement, Index, Integer, String, Table, Text, and_, literal, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    and_,
+    exists,
+    literal,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from processors.errors import TransientError
 from processors.interfaces import Outcome
 from records.columns import Instant, Now, metadata
 from records.database import Database
+from records.task_records import TaskState, task_records
+
+WAITING_STATES = ("queued", "deferred")
 
 deliveries = Table(
     "deliveries",
@@ -82,19 +100,31 @@ class DeliveryRecords:
         return self.database.read(lambda connection: connection.execute(query).first()) is not None
 
     def handing(self, task_id: str, position: int, addresses: Sequence[str]) -> None:
-        """Mark, durably, that these are being handed over."""
+        """Mark, durably, that these are being handed over: all of them, or none.
+
+        Raises:
+            TransientError: the task was cancelled, or another run of it has one of these; nothing may go out.
+        """
+        cancelled = exists().where(task_records.c.id == task_id, task_records.c.state == TaskState.REVOKED.value)
+        waits = and_(deliveries.c.state.in_(WAITING_STATES), ~cancelled)
         statement = (
             update(deliveries)
-            .where(_mail(task_id, position), deliveries.c.address.in_(list(addresses)))
+            .where(_mail(task_id, position), deliveries.c.address.in_(list(addresses)), waits)
             .values(state="handing", attempts=deliveries.c.attempts + 1, handed_at=Now())
         )
-        self.database.write(lambda c: c.execute(statement))
+
+        def work(connection: Connection) -> None:
+            if connection.execute(statement).rowcount != len(addresses):
+                raise TransientError("The mail was not handed over: its task was cancelled, or another run has it.")
+
+        self.database.write(work)
 
     def close(self, task_id: str, position: int, outcomes: Mapping[str, Outcome]) -> None:
-        """Store what became of these."""
+        """Store what became of these, unless that is known already."""
+        unknown_yet = deliveries.c.state.in_([*WAITING_STATES, "handing"])
         statements = [
             update(deliveries)
-            .where(_mail(task_id, position), deliveries.c.address == address)
+            .where(_mail(task_id, position), deliveries.c.address == address, unknown_yet)
             .values(
                 state=outcome.state,
                 code=outcome.code,

@@ -1,9 +1,9 @@
 """Mail addresses: only what was checked here may reach an envelope or a header."""
 
-import codecs
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from email.errors import HeaderParseError
 from email.header import decode_header
 from email.headerregistry import Address
 from typing import Literal
@@ -13,6 +13,8 @@ from email_validator import EmailNotValidError, validate_email
 Role = Literal["to", "cc", "bcc"]
 
 CONTROLS = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")
+ENCODED_WORD = r"=\?[^?]*\?[bq]\?.*?\?="
+ENCODED_WORDS = re.compile(rf"{ENCODED_WORD}(?:\s+{ENCODED_WORD})*", re.IGNORECASE)
 LONGEST = 320
 NAMED = re.compile(r'(?P<name>[^"<>]*|"[^"<>]*")\s*<(?P<address>[^<>]*)>')
 
@@ -40,7 +42,7 @@ def check_line(text: str) -> str:
     Raises:
         ValueError: it has a control character.
     """
-    if CONTROLS.search(text) or CONTROLS.search(_decoded(text)):
+    if CONTROLS.search(text) or CONTROLS.search(decoded(text)):
         raise ValueError(f"must not contain control characters or line breaks; got {text[:80]!r}")
     return text
 
@@ -79,16 +81,22 @@ def sort_out(given: Sequence[tuple[Role, str]]) -> tuple[list[Recipient], list[I
     return list(valid.values()), invalid
 
 
-def _decoded(text: str) -> str:
-    """Decode encoded words; a charset that nobody knows is read as Latin-1, which shows every control character."""
-    parts: list[tuple[str | bytes, str | None]] = decode_header(text)
-    return "".join(
-        part if isinstance(part, str) else part.decode(_known(charset), "replace") for part, charset in parts
-    )
+def decoded(text: str) -> str:
+    """Return a text with its encoded words read (RFC 2047); what only looks like one stays as it is."""
+    return ENCODED_WORDS.sub(lambda found: _read(found[0]), text)
 
 
-def _known(charset: str | None) -> str:
+def _read(words: str) -> str:
     try:
-        return codecs.lookup(charset or "latin-1").name
-    except LookupError:
-        return "latin-1"
+        parts = decode_header(words)
+    except HeaderParseError:
+        return words
+    return "".join(part if isinstance(part, str) else _known(part, charset) for part, charset in parts)
+
+
+def _known(part: bytes, charset: str | None) -> str:
+    """Read bytes; in a charset that nobody knows as Latin-1, which shows every control character."""
+    try:
+        return part.decode(charset or "latin-1", "replace")
+    except (LookupError, ValueError):
+        return part.decode("latin-1")

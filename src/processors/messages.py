@@ -1,9 +1,13 @@
-"""Composing a mail: the same request gives the same bytes, and nothing in them was not asked for."""
+"""Composing a mail: the same request gives the same bytes, and nothing in them was not asked for.
+
+The headers are written here: `email` reads what looks like encoded words in a value before it writes it, and a crafted
+one (`=?utf-8?q?=0D…` without its end) comes out as a line of its own.
+"""
 
 import base64
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from email import policy
 from email.headerregistry import Address
@@ -13,11 +17,15 @@ from email.utils import format_datetime
 from html.parser import HTMLParser
 from typing import Any
 
-from processors.addresses import Recipient
+from processors.addresses import Recipient, decoded
 from processors.errors import PermanentError
 
 WIRE = policy.SMTP.clone(cte_type="7bit")
 """CRLF, lines of at most 998 octets, and nothing but ASCII: every server takes it (RFC 5321, RFC 5322)."""
+
+PLAIN_CHARACTERS = 66
+WORD_BYTES = 39
+"""A header's lines have at most 76 characters where they carry encoded words (RFC 2047 2), so those carry 39 bytes."""
 
 HTML_START = re.compile(
     r"\s*(<!doctype html|<(html|head|body|div|p|table|h[1-6]|span|ul|ol|section|article|center|b|strong|em|a|img|br)\b"
@@ -26,7 +34,7 @@ HTML_START = re.compile(
 )
 BLOCKS = {"p", "div", "br", "tr", "li", "h1", "h2", "h3", "h4", "h5", "h6", "table", "ul", "ol", "section", "article"}
 HIDDEN = {"script", "style", "head", "title"}
-BASE_HEADERS = {"from", "subject", "date", "message-id", "mime-version", "content-type", "content-transfer-encoding"}
+BODY_HEADERS = {"mime-version", "content-type", "content-transfer-encoding"}
 
 
 def is_html(body: str) -> bool:
@@ -54,24 +62,60 @@ def compose(
         date: when the mail was submitted.
 
     Raises:
-        PermanentError: the bytes have another header than those asked for.
+        PermanentError: the bytes have other headers than those asked for.
     """
+    visible = {role.capitalize(): [one.header for one in recipients if one.role == role] for role in ("to", "cc")}
+    lines = [
+        *(_address_line(name, some) for name, some in {"From": [sender], **visible}.items() if some),
+        f"Subject: {_words(subject)}",
+        f"Date: {format_datetime(date)}",
+        f"Message-ID: {message_id(mail_id, sender.addr_spec)}",
+    ]
+    content = "".join(f"{line}\r\n" for line in lines).encode("ascii") + _body(body, mail_id)
+    _check_headers(content, [line.split(":", 1)[0] for line in lines])
+    return content
+
+
+def _body(body: str, mail_id: str) -> bytes:
+    """Return the body with the headers that say what it is."""
     message = EmailMessage(policy=WIRE)
-    message["From"] = sender
-    for role in ("to", "cc"):
-        if visible := [recipient.header for recipient in recipients if recipient.role == role]:
-            message[role.capitalize()] = visible
-    message["Subject"] = subject
-    message["Date"] = format_datetime(date)
-    message["Message-ID"] = message_id(mail_id, sender.addr_spec)
-    text = text_of(body) if is_html(body) else body
-    message.set_content(text)
+    message.set_content(text_of(body) if is_html(body) else body)
     if is_html(body):
         message.add_alternative(body, subtype="html")
         message.set_boundary(hashlib.sha256(f"{mail_id}:boundary".encode()).hexdigest()[:32])
-    content = message.as_bytes()
-    _check_headers(content, BASE_HEADERS | {r.role for r in recipients if r.role != "bcc"})
-    return content
+    return message.as_bytes()
+
+
+def _address_line(name: str, addresses: Sequence[Address]) -> str:
+    return f"{name}: " + ",\r\n ".join(_mailbox(address) for address in addresses)
+
+
+def _mailbox(address: Address) -> str:
+    if not address.display_name:
+        return address.addr_spec
+    name = _words(address.display_name)
+    if "=?" not in name:
+        name = '"' + re.sub(r'(["\\])', r"\\\1", name) + '"'  # a quoted string (RFC 5322 3.2.4)
+    return f"{name}\r\n <{address.addr_spec}>"
+
+
+def _words(text: str) -> str:
+    """Return a text as it stands where that is one short plain line, else in encoded words (RFC 2047)."""
+    text = decoded(text)
+    plain = text.isascii() and text.isprintable() and "=?" not in text
+    if plain and text == text.strip() and len(text) <= PLAIN_CHARACTERS:
+        return text
+    words = (base64.b64encode(part.encode()).decode() for part in _pieces(text))
+    return "\r\n ".join(f"=?utf-8?b?{word}?=" for word in words)
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """Cut a text into pieces that fit an encoded word each; no character is cut."""
+    start = 0
+    for end in range(1, len(text) + 1):
+        if end == len(text) or len(text[start : end + 1].encode()) > WORD_BYTES:
+            yield text[start:end]
+            start = end
 
 
 def text_of(html: str) -> str:
@@ -112,11 +156,9 @@ class _TextReader(HTMLParser):
             self.parts.append(data.replace("\n", " "))
 
 
-def _check_headers(content: bytes, allowed: set[str]) -> None:
-    """Read the header block back: a header that was not asked for was injected."""
+def _check_headers(content: bytes, asked: list[str]) -> None:
+    """Read the headers back: those that were asked for, the body's, and no other."""
     parsed: Any = BytesHeaderParser(policy=policy.compat32).parsebytes(content)
-    found = [name.lower() for name in parsed.keys()]  # noqa: SIM118 - a message, not a dict
-    if len(found) != len(set(found)) or not set(found) <= allowed:
-        raise PermanentError(
-            f"The mail would carry headers nobody asked for: {', '.join(sorted(set(found) - allowed))}."
-        )
+    found: list[str] = list(parsed.keys())
+    if found[: len(asked)] != asked or not {name.lower() for name in found[len(asked) :]} <= BODY_HEADERS:
+        raise PermanentError(f"The mail would carry other headers than were asked for: {', '.join(found)}.")

@@ -134,6 +134,42 @@ def test_a_display_name_reads_back_or_is_refused(name):
     assert [one.addr_spec for one in message["To"].addresses] == ["b@example.com"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "=?utf-8?q?=0DBcc: x@example.com",
+        "=?utf-8?q?=0AYQ==",
+        "<=?utf-8?q?\U0001f600\xa0  =?utf-7?q?+AAo-?==?iso-2022-jp?b?GyRC?=",
+        "=?utf-8?b?a?=",
+        "=?rot13?q?a?=",
+        "=?idna?q?a?=",
+        "  ::)=?iso-2022-jp?b?GyRC?=" + "a" * 80 + "=?utf-8?b?\\=",
+        "Bcc: x@example.com=?us-ascii?Q?a?=; Bcc: x@example.com=3D?==?utf-8*en?q?x?==?us-ascii?Q?a?=",
+        "Is 2+2=?4?",
+        "a" * 3000,
+        "\u202eabc \U0001f600 " * 40,
+    ],
+    ids=range(11),
+)
+def test_what_looks_like_encoded_words_neither_breaks_a_header_nor_the_mail(text):
+    recipients, _ = sort_out([("to", f"{text} <b@example.com>".replace('"', "")), ("to", "c@example.com")])
+    content = compose(parse("a@example.com"), recipients, text, "body", mail_id="t-0", date=WHEN)
+
+    head, _, body = content.partition(b"\r\n\r\n")
+    names = [line.split(b":")[0] for line in head.split(b"\r\n") if not line.startswith(b" ")]
+    assert names == [
+        *(b"From", b"To", b"Subject", b"Date", b"Message-ID"),
+        *(b"Content-Type", b"Content-Transfer-Encoding", b"MIME-Version"),
+    ]
+    assert body == b"body\r\n"
+    assert b"\n" not in content.replace(b"\r\n", b"")
+    assert max(map(len, content.split(b"\r\n"))) <= 998
+
+
+def test_words_that_a_caller_has_encoded_are_read_and_what_stands_beside_them_is_kept():
+    assert read(composed("日本 =?utf-8?q?J=C3=BC?= =?utf-8?q?rgen?= !"))["Subject"] == "日本 Jürgen !"
+
+
 def test_bcc_recipients_are_nowhere_in_the_message():
     content = composed(to=["b@example.com"], cc=["c@example.com"], bcc=["hidden@example.com"])
     assert b"hidden" not in content

@@ -7,8 +7,7 @@ from typing import Any, Literal, cast
 
 from pydantic import Field, ValidationError
 
-from processors.addresses import CONTROLS
-from processors.emails import Post, SendEmail, deliver
+from processors.emails import Mail, Post, SendEmail, deliver
 from processors.errors import InvalidArgument, TransientError
 from processors.interfaces import Members, Report
 from processors.results import Request, Result, sentence_of
@@ -158,8 +157,8 @@ def _member_outcome(
 def _checked_items(items: Sequence[Any]) -> Iterator[dict[str, Any]]:
     seen: dict[bytes, int] = {}
     size = 0
-    for index, item in enumerate(items):
-        _check_item(index, item)
+    for index, given in enumerate(items):
+        item = _checked_item(index, given)
         text = json.dumps(item, sort_keys=True)
         size += len(text)
         if len(text) > MAX_ITEM_BYTES or size > MAX_BULK_BYTES:
@@ -170,10 +169,10 @@ def _checked_items(items: Sequence[Any]) -> Iterator[dict[str, Any]]:
                 f"emails: at most {MAX_ITEM_BYTES} bytes an item and {MAX_BULK_BYTES} in all; got {what}."
             )
         first = seen.setdefault(hashlib.sha256(text.encode()).digest()[:16], index)
-        yield dict(item) if first == index else {**item, "duplicate_of": first}
+        yield item if first == index else {**item, "duplicate_of": first}
 
 
-def _check_item(index: int, item: Any) -> None:
+def _checked_item(index: int, item: Any) -> dict[str, Any]:
     if not isinstance(item, Mapping):
         raise InvalidArgument(f"emails[{index}]: must be a dict; got {_kind(item)}.")
     fields = cast("Mapping[str, Any]", item)
@@ -181,13 +180,10 @@ def _check_item(index: int, item: Any) -> None:
     if unknown or missing:
         problem = f"unknown key {min(map(str, unknown))!r}" if unknown else f"no {missing[0]!r}"
         raise InvalidArgument(f"emails[{index}]: {problem}; the keys are {', '.join(sorted(ITEM_KEYS))}.")
-    for key in ("subject", "body"):
-        if not isinstance(fields[key], str):
-            raise InvalidArgument(f"emails[{index}].{key}: must be text; got {_kind(fields[key])}.")
-    if CONTROLS.search(fields["subject"]):
-        raise InvalidArgument(
-            f"emails[{index}].subject: must not contain control characters; got {fields['subject'][:80]!r}."
-        )
+    try:
+        return Mail.model_validate(dict(fields)).model_dump(exclude_unset=True)
+    except ValidationError as error:
+        raise InvalidArgument(f"emails[{index}]: {sentence_of(error)}.") from error
 
 
 def _listed(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Mail: one message, delivered recipient by recipient."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,10 +16,11 @@ from processors.results import Request, Result
 
 MAX_RECIPIENTS = 1_000
 OPEN_STATES = ("queued", "deferred")
+NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
-class SendEmail(Request):
-    """One mail to at most 1 000 recipients."""
+class Mail(Request):
+    """One mail to at most 1 000 recipients, whose addresses are not looked at yet."""
 
     to_email: str | list[str]
     subject: str
@@ -35,15 +37,8 @@ class SendEmail(Request):
     @field_validator("body")
     @classmethod
     def _check_body(cls, value: str) -> str:
-        if any("\ud800" <= character <= "\udfff" or character == "\0" for character in value):
+        if NO_TEXT.search(value):
             raise ValueError("must be text without NUL and lone surrogates")
-        return value
-
-    @field_validator("from_email")
-    @classmethod
-    def _check_sender(cls, value: str | None) -> str | None:
-        if value is not None:
-            parse(value)
         return value
 
     @field_validator("to_email", "cc", "bcc")
@@ -54,17 +49,12 @@ class SendEmail(Request):
         return value
 
     @model_validator(mode="after")
-    def _check_recipients(self) -> Self:
+    def _check_number(self) -> Self:
         given = self.recipients()
         if len(given) > MAX_RECIPIENTS:
             raise ValueError(
                 f"a mail has at most {MAX_RECIPIENTS} recipients; got {len(given)}: use send_bulk_emails for more"
             )
-        if len(given) == 1:
-            try:
-                parse(given[0][1])
-            except ValueError as error:
-                raise ValueError(f"to_email: {error}") from error
         return self
 
     def recipients(self) -> list[tuple[Role, str]]:
@@ -72,6 +62,27 @@ class SendEmail(Request):
         to = [self.to_email] if isinstance(self.to_email, str) else self.to_email
         roles: list[tuple[Role, list[str]]] = [("to", to), ("cc", self.cc or []), ("bcc", self.bcc or [])]
         return [(role, text) for role, texts in roles for text in texts]
+
+
+class SendEmail(Mail):
+    """One mail with a checked sender; an address that is the only one is checked too."""
+
+    @field_validator("from_email")
+    @classmethod
+    def _check_sender(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse(value)
+        return value
+
+    @model_validator(mode="after")
+    def _check_only_recipient(self) -> Self:
+        given = self.recipients()
+        if len(given) == 1:
+            try:
+                parse(given[0][1])
+            except ValueError as error:
+                raise ValueError(f"to_email: {error}") from error
+        return self
 
 
 class Refusal(Result):

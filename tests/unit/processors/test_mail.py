@@ -400,14 +400,29 @@ class Stub(list):
         ([5], r"emails\[0\]: must be a dict"),
         ([{"to_email": "b@example.com", "subject": "s"}], r"emails\[0\]: no 'body'"),
         ([{**items("b")[0], "copy": 1}], r"emails\[0\]: unknown key 'copy'"),
-        ([items("b")[0], {**items("b")[0], "subject": "a\nb"}], r"emails\[1\].subject: must not contain control"),
-        ([{**items("b")[0], "body": 5}], r"emails\[0\].body: must be text; got int"),
+        ([items("b")[0], {**items("b")[0], "subject": "a\nb"}], r"emails\[1\]: subject: must not contain control"),
+        ([{**items("b")[0], "body": 5}], r"emails\[0\]: body: Input should be a valid string"),
+        ([{**items("b")[0], "body": "a\0b"}], r"emails\[0\]: body: must be text without NUL"),
+        ([{**items("b")[0], "cc": "c@example.com"}], r"emails\[0\]: cc: Input should be a valid list"),
+        ([{**items("b")[0], "bcc": [datetime.now(UTC)]}], r"emails\[0\]: bcc.0: Input should be a valid string"),
+        ([{**items("b")[0], "to_email": []}], r"emails\[0\]: to_email: must not be an empty list"),
+        ([{**items("b")[0], "to_email": ["b@example.com"] * 1001}], r"emails\[0\]: a mail has at most 1000 recipients"),
+        ([{**items("b")[0], "subject": "=?utf-8?q?a=0AB?="}], r"emails\[0\]: subject: must not contain control"),
         ([{**items("b")[0], "body": "x" * 1_000_001}], "at most 1000000 bytes an item"),
     ],
 )
 def test_a_bad_bulk_is_refused_at_its_first_bad_item(emails, words):
     with pytest.raises(InvalidArgument, match=words):
         list(check_bulk(emails))
+
+
+def test_an_address_that_is_none_is_its_items_outcome_and_no_reason_to_refuse_the_bulk():
+    rows = list(check_bulk([{**items("b")[0], "to_email": "nobody", "from_email": "nobody"}]))
+    assert rows == [{"to_email": "nobody", "subject": "s", "body": "b", "from_email": "nobody"}]
+
+
+def test_an_items_addresses_may_stand_in_any_kind_of_list():
+    assert next(check_bulk([{**items("b")[0], "cc": ("c@example.com",)}]))["cc"] == ["c@example.com"]
 
 
 def test_only_an_item_that_repeats_another_whole_is_a_duplicate():

@@ -26,6 +26,8 @@ class SmtpServer:
     Attributes:
         replies: a command's beginning to the reply it gets instead of the usual one; the longest beginning wins.
         drop: a command's beginning (or `connect`, `content`, `dot`) at which the connection is cut without a word.
+        once: replies that are given only the first time.
+        drop_after: how many mails a connection takes before it is cut without a word.
         silent: a command's beginning (or `dot`) at which nothing is ever answered.
         most_recipients: how many a transaction takes before 452 comes.
     """
@@ -33,6 +35,8 @@ class SmtpServer:
     tls: ssl.SSLContext | None = None
     implicit: bool = False
     replies: dict[str, str] = field(default_factory=dict)
+    once: dict[str, str] = field(default_factory=dict)
+    drop_after: int = 1_000_000
     drop: str = "-"
     silent: str = "-"
     most_recipients: int = 1000
@@ -96,7 +100,7 @@ class _Conversation:
     def __init__(self, server: SmtpServer, connection: socket.socket) -> None:
         self.server, self.connection = server, connection
         self.reader = connection.makefile("rb")
-        self.sender, self.recipients, self.user = "", [], None
+        self.sender, self.recipients, self.user, self.taken = "", [], None, 0
 
     def close(self) -> None:
         self.reader.close()  # a socket with an open reader stays open, whoever closes it
@@ -112,6 +116,9 @@ class _Conversation:
             if command.startswith(self.server.silent):
                 self.server._ended.wait()
                 return
+            if command[:4] in self.server.once:
+                self.say(self.server.once.pop(command[:4]))
+                continue
             beginnings = [start for start in self.server.replies if command.startswith(start)]
             if beginnings:
                 self.say(self.server.replies[max(beginnings, key=len)])
@@ -170,7 +177,8 @@ class _Conversation:
         if self.server.drop == "dot" or self.server.silent == "dot":
             return "end"
         self.say(self.server.replies.get("dot", "250 2.0.0 queued as 42"))
-        return None
+        self.taken += 1
+        return "end" if self.taken >= self.server.drop_after else None
 
     def say(self, line: str) -> None:
         self.connection.sendall(line.encode() + b"\r\n")

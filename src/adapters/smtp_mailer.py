@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from processors.errors import ConfigurationError, TransientError
+from processors.errors import ConfigurationError, TransportFault
 from processors.interfaces import Handing, Outcome
 
 RECIPIENTS_PER_TRANSACTION = 50
@@ -88,21 +88,15 @@ class SmtpMailer:
         mail_id: str,  # noqa: ARG002 - the interface's; SMTP has no place for it
         handing: Handing,
     ) -> dict[str, Outcome]:
-        """Hand the mail over, at most 50 recipients a transaction; one outcome for each."""
-        outcomes: dict[str, Outcome] = {}
-        left = list(recipients)
-        while left:
-            some, left = left[:RECIPIENTS_PER_TRANSACTION], left[RECIPIENTS_PER_TRANSACTION:]
-            try:
-                answered = self._transaction(sender, some, content, handing)
-            except TransientError as error:
-                if not outcomes:
-                    raise
-                answered = {address: Outcome("deferred", text=str(error)) for address in (*some, *left)}
-                left = []
-            outcomes |= answered
-            left = [address for address in some if address not in answered] + left
-        return outcomes
+        """Hand the mail over to at most 50 recipients; who else there is, or is not taken at once, is left out."""
+        used_before = getattr(self._threads, "session", None) is not None
+        some = list(recipients[:RECIPIENTS_PER_TRANSACTION])
+        try:
+            return self._transaction(sender, some, content, handing)
+        except TransportFault:
+            if not used_before:
+                raise
+            return self._transaction(sender, some, content, handing)  # the server had ended the old connection
 
     def close(self) -> None:
         """Close this thread's connection."""
@@ -121,7 +115,7 @@ class SmtpMailer:
                 return outcomes
             code, text = self._command(server, "DATA")
             if code // 100 in {2, 3} and code != START_MAIL_INPUT:
-                raise TransientError(f"The mail server {self._host} answered DATA with {code} {_readable(text)}.")
+                raise TransportFault(f"The mail server {self._host} answered DATA with {code} {_readable(text)}.")
             if code != START_MAIL_INPUT:
                 outcome = _outcome(code, text)
                 self._forget()
@@ -148,9 +142,9 @@ class SmtpMailer:
         try:
             code, text = server.docmd(command)
         except FAULTS as error:
-            raise TransientError(f"The mail server {self._host} was lost before anything was sent: {error}.") from error
+            raise TransportFault(f"The mail server {self._host} was lost before anything was sent: {error}.") from error
         if code in TRANSPORT_FAULTS:
-            raise TransientError(f"The mail server {self._host} takes no mail now: {code} {_readable(text)}.")
+            raise TransportFault(f"The mail server {self._host} takes no mail now: {code} {_readable(text)}.")
         return code, text
 
     def _content(self, server: smtplib.SMTP, content: bytes) -> Outcome:
@@ -214,11 +208,11 @@ class SmtpMailer:
             self._prepare(server)
         except smtplib.SMTPAuthenticationError as error:
             code = error.smtp_code
-            raise TransientError(f"The mail server {self._host} refuses the login ({code}): check EMAIL_URL.") from None
+            raise TransportFault(f"The mail server {self._host} refuses the login ({code}): check EMAIL_URL.") from None
         except ssl.SSLCertVerificationError as error:
-            raise TransientError(f"The certificate of {self._host} is not trusted: {error.verify_message}.") from error
+            raise TransportFault(f"The certificate of {self._host} is not trusted: {error.verify_message}.") from error
         except FAULTS as error:
-            raise TransientError(f"The mail server {self._host}:{self._port} cannot be used: {error}.") from error
+            raise TransportFault(f"The mail server {self._host}:{self._port} cannot be used: {error}.") from error
         return server
 
     def _prepare(self, server: smtplib.SMTP) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 from pydantic import Field, ValidationError
 
 from processors.emails import Mail, Post, SendEmail, deliver
-from processors.errors import InvalidArgument, TransientError
+from processors.errors import InvalidArgument, TransientError, TransportFault
 from processors.interfaces import Members, Report
 from processors.results import Request, Result, sentence_of
 
@@ -18,6 +18,7 @@ MAX_ITEM_BYTES = 1_000_000
 ITEM_KEYS = frozenset({"to_email", "subject", "body", "from_email", "cc", "bcc"})
 ITEM_REQUIRED = ("to_email", "subject", "body")
 LISTED_FAILURES = 1_000
+FAULTS_IN_A_ROW = 3
 LISTED_STATES = ("deferred", "refused", "invalid", "unknown")
 
 
@@ -83,24 +84,28 @@ def deliver_batch(request: SendBatch, members: Members, post: Post, report: Repo
         How many ended in each state.
 
     Raises:
-        TransientError: some were put off; they stay open for the next attempt.
+        TransientError: some were put off, or three in a row met a fault of the transport, so that the rest was not
+            tried; they stay open for the next attempt.
     """
     waiting = members.waiting(request.bulk_id, request.first, request.count)
     tally: dict[str, int] = {}
-    put_off = ""
+    put_off, faults = "", 0
     for index, member in enumerate(waiting):
         percent = 100 * index / len(waiting)
         report(percent, f"{index} of {len(waiting)} mails")
-        try:
-            state, outcome = _member_outcome(member.arguments, member.position, post, _at(percent, report))
-        except TransientError as error:
-            if not post.last_attempt:
+        state, outcome = "deferred", {"text": put_off}
+        if faults < FAULTS_IN_A_ROW:  # else each would wait for a dead server once more, or repeat a bad login
+            try:
+                state, outcome = _member_outcome(member.arguments, member.position, post, _at(percent, report))
+                faults = 0
+            except TransientError as error:
+                faults = faults + 1 if isinstance(error, TransportFault) else 0
                 put_off = str(error)
-                continue
-            state, outcome = "deferred", {"text": str(error)}
-        members.close(request.bulk_id, member.position, state, outcome)
-        tally[state] = tally.get(state, 0) + 1
-    if put_off:
+                outcome = {"text": put_off}
+        if state != "deferred" or post.last_attempt:
+            members.close(request.bulk_id, member.position, state, outcome)
+            tally[state] = tally.get(state, 0) + 1
+    if put_off and not post.last_attempt:
         raise TransientError(put_off)
     return tally
 

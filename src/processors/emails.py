@@ -9,7 +9,7 @@ from typing import Literal, Self
 from pydantic import field_validator, model_validator
 
 from processors.addresses import InvalidRecipient, Recipient, Role, check_line, parse, sort_out
-from processors.errors import TransientError
+from processors.errors import TransientError, TransportFault
 from processors.interfaces import Deliveries, Mailer, Outcome, Report
 from processors.messages import compose, message_id
 from processors.results import Request, Result
@@ -145,7 +145,8 @@ def deliver(request: SendEmail, post: Post, report: Report, position: int = 0) -
         position: its place in a bulk; 0 for a single one.
 
     Raises:
-        TransientError: somebody's mail was put off, or the transport is at fault; the next attempt takes the open ones.
+        TransientError: somebody's mail was put off; the next attempt takes the open ones.
+        TransportFault: the transport is at fault; so it does, unless this is the last and somebody has an outcome.
     """
     recipients, invalid = sort_out(request.recipients())
     mail_id = f"{post.task_id}-{position}"
@@ -153,17 +154,23 @@ def deliver(request: SendEmail, post: Post, report: Report, position: int = 0) -
     content = compose(sender, recipients, request.subject, request.body, mail_id=mail_id, date=post.created_at)
     outcomes = _outcomes_so_far(post, position, recipients)
     waiting = [address for address, outcome in outcomes.items() if outcome.state in OPEN_STATES]
-    if waiting:
-        report(10, f"sending to {len(waiting)} recipients")
-        answered = post.mailer.send(
-            sender.addr_spec,
-            waiting,
-            content,
-            mail_id=mail_id,
-            handing=lambda addresses: post.deliveries.handing(post.task_id, position, addresses),
-        )
+    while waiting:
+        report(100 * (1 - len(waiting) / len(outcomes)), f"sending to {len(waiting)} recipients")
+        try:
+            answered = post.mailer.send(
+                sender.addr_spec,
+                waiting,
+                content,
+                mail_id=mail_id,
+                handing=lambda addresses: post.deliveries.handing(post.task_id, position, addresses),
+            )
+        except TransportFault as fault:
+            if not post.last_attempt or len(waiting) == len(outcomes):
+                raise
+            answered = dict.fromkeys(waiting, Outcome("deferred", text=str(fault)))
         post.deliveries.close(post.task_id, position, answered)
         outcomes |= answered
+        waiting = [address for address in waiting if address not in answered]
     sent = _summary(outcomes, invalid, post, message_id(mail_id, sender.addr_spec), len(content))
     if sent.deferred and not post.last_attempt:
         raise TransientError(f"{len(sent.deferred)} recipients were put off: {_first_reason(sent)}")

@@ -7,6 +7,7 @@ WorkError
 ├── ServiceUnavailable                a part (database, broker) does not answer now
 │   └── SubmitUnknown                 it is not known whether the record was written
 ├── TransientError                    try again, after `retry_after` seconds where the provider said so
+│   └── TransportFault                the way out is at fault (no connection, no login), not what is sent
 ├── PermanentError                    give up: trying again cannot help
 │   ├── FileError                     a file cannot be processed; `code` says why
 │   ├── WorkFailed                    the work ended, and nothing of it was done; carries the result
@@ -64,6 +65,10 @@ class TransientError(WorkError):
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class TransportFault(TransientError):
+    """The way out (a mail server's connection, its login) is at fault, not what was to be sent."""
 
 
 class PermanentError(WorkError):

@@ -121,10 +121,11 @@ class Mailer(Protocol):
             handing: called once all is ready and before the first byte of the content is sent.
 
         Returns:
-            One outcome per recipient. Only `handing` outcomes that got no answer are `unknown`.
+            One outcome for each recipient of this turn, at least one; who is left out is to be sent to by another call.
+            Only `handing` outcomes that got no answer are `unknown`.
 
         Raises:
-            TransientError: nothing was handed over, and the fault is the transport's (no connection, no login, TLS).
+            TransportFault: nothing was handed over, and it is nobody's refusal (no connection, no login, TLS).
         """
         ...
 

@@ -51,7 +51,14 @@ class Handed:
 
 
 def send(mailer, *recipients: str, handing=None, mail_id: str = "task-0", content: bytes = CONTENT):
-    return mailer.send("a@example.com", list(recipients), content, mail_id=mail_id, handing=handing or (lambda _: None))
+    """Send until everybody has an outcome, as a delivery does."""
+    outcomes, left = {}, list(recipients)
+    while left:
+        answered = mailer.send("a@example.com", left, content, mail_id=mail_id, handing=handing or (lambda _: None))
+        assert answered, "each turn settles somebody"
+        outcomes |= answered
+        left = [one for one in left if one not in answered]
+    return outcomes
 
 
 # --- What both promise -----------------------------------------------------------------------------------------
@@ -235,6 +242,24 @@ def test_a_second_mail_uses_the_connection_again_and_a_dead_one_is_replaced():
         mailer._threads.session.server.sock.shutdown(socket.SHUT_RDWR)
         mailer._threads.session.used -= 60
         assert send(mailer, "d@example.com", mail_id="task-2")["d@example.com"].state == "accepted"
+        assert server.connections == 2
+
+
+def test_a_server_that_ends_each_connection_after_one_mail_gets_every_mail_at_once():
+    with SmtpServer(drop_after=1) as server:
+        mailer = smtp(server)
+        for number in range(4):
+            outcomes = send(mailer, f"r{number}@example.com", mail_id=f"task-{number}")
+            assert outcomes[f"r{number}@example.com"].state == "accepted"
+        assert len(server.mails) == 4
+
+
+def test_a_server_that_closes_an_old_connection_with_421_gets_the_mail_by_a_new_one():
+    with SmtpServer() as server:
+        mailer = smtp(server)
+        send(mailer, "b@example.com")
+        server.once["MAIL"] = "421 4.7.0 too many mails in this session"
+        assert send(mailer, "c@example.com", mail_id="task-1")["c@example.com"].state == "accepted"
         assert server.connections == 2
 
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from processors.addresses import check_line, parse, sort_out
 from processors.bulk_emails import SendBatch, check_bulk, conclude_bulk, deliver_batch
 from processors.emails import Post, SendEmail, deliver
-from processors.errors import InvalidArgument, TransientError
+from processors.errors import InvalidArgument, TransientError, TransportFault
 from processors.interfaces import Member, Outcome
 from processors.messages import compose, is_html, text_of
 from processors.results import sentence_of
@@ -359,6 +359,39 @@ def test_a_transport_that_may_repeat_sends_again_after_such_a_death():
     assert deliver(mail("b"), post(again, deliveries), silent).status == "sent"
 
 
+class InTurns(ScriptedMailer):
+    """Takes two recipients a call."""
+
+    def send(self, sender, recipients, content, *, mail_id, handing):
+        return super().send(sender, recipients[:2], content, mail_id=mail_id, handing=handing)
+
+
+def test_what_a_server_has_answered_is_kept_when_a_later_part_of_the_mail_fails():
+    deliveries, names = RememberedDeliveries(), ["b", "c", "d", "e"]
+    with pytest.raises(KeyboardInterrupt):
+        deliver(mail(*names), post(InTurns(d=KeyboardInterrupt()), deliveries), silent)
+
+    sent = deliver(mail(*names), post(InTurns(), deliveries), silent)
+
+    assert sent.accepted == ["b@example.com", "c@example.com"]
+    assert sent.unknown == ["d@example.com", "e@example.com"]
+
+
+def test_a_mail_that_some_got_is_partial_though_the_server_is_away_at_the_last_attempt():
+    deliveries = RememberedDeliveries()
+    with pytest.raises(TransientError):
+        deliver(mail("b", "full"), post(ScriptedMailer(full=Outcome("deferred", 452)), deliveries), silent)
+
+    away = ScriptedMailer(full=TransportFault("no connection"))
+    sent = deliver(mail("b", "full"), post(away, deliveries, last=True), silent)
+
+    assert (sent.status, sent.accepted, sent.deferred["full@example.com"].text) == (
+        "partial",
+        ["b@example.com"],
+        "no connection",
+    )
+
+
 # --- Bulk ------------------------------------------------------------------------------------------------------
 
 
@@ -465,6 +498,41 @@ def test_a_transport_fault_at_the_last_attempt_is_the_members_outcome():
     fault = ScriptedMailer(b=TransientError("no connection"))
     deliver_batch(SendBatch(bulk_id="p", first=0, count=1), members, post(fault, last=True), silent)
     assert members.closed[0] == ("deferred", {"text": "no connection"})
+
+
+class AwayMailer(ScriptedMailer):
+    """Cannot be reached."""
+
+    def send(self, sender, recipients, content, *, mail_id, handing):
+        self.sent.append(list(recipients))
+        raise TransportFault("no connection")
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_a_batch_does_not_try_a_dead_server_or_a_bad_login_for_every_mail(last):
+    members, away = RememberedMembers(items(*"abcdefgh")), AwayMailer()
+    batch = SendBatch(bulk_id="p", first=0, count=8)
+
+    if last:
+        assert deliver_batch(batch, members, post(away, last=True), silent) == {"deferred": 8}
+    else:
+        with pytest.raises(TransientError, match="no connection"):
+            deliver_batch(batch, members, post(away), silent)
+        assert members.closed == {}
+
+    assert len(away.sent) == 3
+
+
+def test_one_mail_that_its_server_cannot_take_keeps_no_other_mail_back():
+    members = RememberedMembers(items("b", "poison", "c"))
+    with pytest.raises(TransientError):
+        deliver_batch(
+            SendBatch(bulk_id="p", first=0, count=3),
+            members,
+            post(ScriptedMailer(poison=TransportFault("lost"))),
+            silent,
+        )
+    assert {n: state for n, (state, _) in members.closed.items()} == {0: "sent", 2: "sent"}
 
 
 def test_a_bulk_adds_up():

@@ -26,6 +26,7 @@ class SmtpServer:
     Attributes:
         replies: a command's beginning to the reply it gets instead of the usual one; the longest beginning wins.
         drop: a command's beginning (or `connect`, `content`, `dot`) at which the connection is cut without a word.
+        drip: a command's beginning (or `connect`) whose answer comes letter by letter and never ends.
         once: replies that are given only the first time.
         drop_after: how many mails a connection takes before it is cut without a word.
         silent: a command's beginning (or `dot`) at which nothing is ever answered.
@@ -37,6 +38,7 @@ class SmtpServer:
     replies: dict[str, str] = field(default_factory=dict)
     once: dict[str, str] = field(default_factory=dict)
     drop_after: int = 1_000_000
+    drip: str = "-"
     drop: str = "-"
     silent: str = "-"
     most_recipients: int = 1000
@@ -106,6 +108,8 @@ class _Conversation:
         self.reader.close()  # a socket with an open reader stays open, whoever closes it
 
     def run(self) -> None:
+        if self.server.drip == "connect":
+            self.drip()
         self.say(self.server.replies.get("connect", "220 test"))
         while line := self.reader.readline():
             verb, space, rest = line.decode().rstrip("\r\n").partition(" ")
@@ -113,6 +117,8 @@ class _Conversation:
             self.server.commands.append(command)
             if command.startswith(self.server.drop):
                 return
+            if command.startswith(self.server.drip):
+                self.drip()
             if command.startswith(self.server.silent):
                 self.server._ended.wait()
                 return
@@ -179,6 +185,11 @@ class _Conversation:
         self.say(self.server.replies.get("dot", "250 2.0.0 queued as 42"))
         self.taken += 1
         return "end" if self.taken >= self.server.drop_after else None
+
+    def drip(self) -> None:
+        """Until the other side has had enough, which is an `OSError` here."""
+        while not self.server._ended.wait(0.05):
+            self.connection.sendall(b"2")
 
     def say(self, line: str) -> None:
         self.connection.sendall(line.encode() + b"\r\n")

@@ -13,6 +13,7 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from processors.errors import ConfigurationError, TransportFault
@@ -23,6 +24,7 @@ MAILS_PER_CONNECTION = 100
 CONNECTION_SECONDS = 60.0
 IDLE_SECONDS = 10.0
 TOO_MANY_RECIPIENTS = 452
+READY = 220
 START_MAIL_INPUT = 354
 TRANSPORT_FAULTS = frozenset({421, 530, 534, 535, 538})
 """Closing, and everything about the login: the transport's fault, not the recipient's (RFC 5321, RFC 4954)."""
@@ -166,18 +168,15 @@ class SmtpMailer:
 
     @contextmanager
     def _within_deadline(self) -> Generator[smtplib.SMTP]:
-        """Lend a connection; a timer closes its socket when the transaction takes too long. Any fault closes it."""
+        """Lend a connection for as long as a transaction may take; any fault closes it."""
         session = self._session()
-        timer = threading.Timer(self._deadline, _shut, (session.server,))
-        timer.daemon = True
-        timer.start()
         try:
-            yield session.server
+            with _deadline(session.server, self._deadline):
+                yield session.server
         except BaseException:
             self._forget()
             raise
         finally:
-            timer.cancel()
             session.used = time.monotonic()
             session.mails += 1
 
@@ -205,7 +204,8 @@ class SmtpMailer:
     def _connect(self) -> smtplib.SMTP:
         try:
             server = self._open()
-            self._prepare(server)
+            with _deadline(server, self._deadline):
+                self._prepare(server)
         except smtplib.SMTPAuthenticationError as error:
             code = error.smtp_code
             raise TransportFault(f"The mail server {self._host} refuses the login ({code}): check EMAIL_URL.") from None
@@ -216,8 +216,9 @@ class SmtpMailer:
         return server
 
     def _prepare(self, server: smtplib.SMTP) -> None:
-        """Greet, switch to TLS and log in; a connection that fails here is closed."""
+        """Connect, greet, switch to TLS and log in; a connection that fails here is closed."""
         try:
+            self._reach(server)
             server.ehlo_or_helo_if_needed()
             self._secure(server)
             if self._user:
@@ -226,10 +227,20 @@ class SmtpMailer:
             server.close()
             raise
 
+    def _reach(self, server: smtplib.SMTP) -> None:
+        code, text = server.connect(self._host, self._port)
+        if code != READY:
+            raise smtplib.SMTPConnectError(code, text)
+
     def _open(self) -> smtplib.SMTP:
-        if self._implicit:
-            return smtplib.SMTP_SSL(self._host, self._port, timeout=self._timeout, context=self._context)
-        return smtplib.SMTP(self._host, self._port, timeout=self._timeout)
+        """Return a server that is not connected yet, so that a deadline can end whatever it does."""
+        server = (
+            smtplib.SMTP_SSL(timeout=self._timeout, context=self._context)
+            if self._implicit
+            else smtplib.SMTP(timeout=self._timeout)
+        )
+        cast("Any", server)._host = self._host  # noqa: SLF001 - the name that TLS checks
+        return server
 
     def _secure(self, server: smtplib.SMTP) -> None:
         """Switch to TLS as the URL asks; a password never goes out in clear but to this machine."""
@@ -251,6 +262,18 @@ class SmtpMailer:
         self._threads.session = None
         if session is not None and session.pid == os.getpid():
             session.server.close()
+
+
+@contextmanager
+def _deadline(server: smtplib.SMTP, seconds: float) -> Generator[None]:
+    """Close a server's socket when what goes on takes too long: a limit for each reply does not stop a slow drip."""
+    timer = threading.Timer(seconds, _shut, (server,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _shut(server: smtplib.SMTP) -> None:

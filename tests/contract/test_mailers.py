@@ -193,6 +193,12 @@ def test_a_silent_server_ends_at_the_deadline():
         outcome_of(server, deadline=0.3)
 
 
+@pytest.mark.parametrize("at", ["connect", "EHLO", "MAIL"])
+def test_a_server_that_drips_its_answers_ends_at_the_deadline(at):
+    with SmtpServer(drip=at) as server, pytest.raises(TransientError):
+        outcome_of(server, deadline=0.5)
+
+
 @pytest.mark.parametrize("reply", ["421 4.7.0 closing", "530 5.7.0 login first"])
 def test_a_fault_of_the_transport_is_nobodys_refusal(reply):
     with SmtpServer(replies={"RCPT": reply}) as server, pytest.raises(TransientError, match=reply[:3]):

@@ -2,10 +2,14 @@
 
 import ctypes
 import os
+import platform
+import resource
 import socket
 import subprocess
 import time
 from pathlib import Path
+
+from services import child_protections
 
 
 def echo(file, options, report):
@@ -62,8 +66,26 @@ def reach_out(file, options, report):
         "rename": lambda: Path(options["victim"]).rename(options["target"]),
         "kill": lambda: os.kill(options["pid"], 0),
         "signal a parent": lambda: os.kill(os.getppid(), 0),
+        "signal a parent's thread": lambda: _call("tgkill", os.getppid(), os.getppid(), 0),
+        "signal a thread": lambda: _call("tkill", os.getppid(), 0),
+        "hold a parent": lambda: os.pidfd_open(os.getppid()),
+        "limit a parent": lambda: resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE),
+        "slow a parent": lambda: os.setpriority(os.PRIO_PROCESS, os.getppid(), 1),
+        "change a time": lambda: os.utime(options["victim"]),
+        "change an attribute": lambda: os.setxattr(options["victim"], "user.x", b"x"),
+        "change an owner": lambda: os.lchown(options["victim"], -1, -1),
+        "shared memory": lambda: _call("shmget", 0, 4096, 0o1600),
+        "set the clock": lambda: time.clock_settime(time.CLOCK_REALTIME, time.time()),
     }
     return {"worked": [name for name, attempt in tries.items() if _works(attempt)], "environment": sorted(os.environ)}
+
+
+def _call(name, *arguments):
+    numbers = {"tkill": (200, 130), "tgkill": (234, 131), "shmget": (29, 194)}[name]
+    column, _ = child_protections.ARCHITECTURES[platform.machine()]
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syscall(numbers[column], *arguments) < 0:
+        raise OSError(ctypes.get_errno(), name)
 
 
 def _works(attempt):

@@ -23,8 +23,13 @@ LANDLOCK_READ = 0b1100  # read a file, list a folder
 LANDLOCK_RIGHTS_OF_ABI_1 = 0x1FFF
 RET_ALLOW, RET_ERRNO, RET_KILL = 0x7FFF0000, 0x00050000, 0x80000000
 EPERM, ENOSYS = 1, 38
-LOAD, JUMP_EQUAL, JUMP_SET, RETURN = 0x20, 0x15, 0x45, 0x06
-OFFSET_NUMBER, OFFSET_ARCHITECTURE, OFFSET_FIRST_ARGUMENT = 0, 4, 16
+LOAD, JUMP_EQUAL, JUMP_AT_LEAST, JUMP_SET, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+OFFSET_NUMBER, OFFSET_ARCHITECTURE, OFFSET_ARGUMENTS, ARGUMENT_BYTES = 0, 4, 16, 8
+X32_BIT = 0x40000000
+"""Marks a second table of the same calls on x86-64, which would pass by every comparison."""
+
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+CAPABILITY_VERSION_3 = 0x20080522
 OPEN_FILES = 64
 
 # name: (x86-64, arm64); None where a machine has no such call
@@ -42,6 +47,18 @@ FORBIDDEN: dict[str, tuple[int | None, int | None]] = {
     "execveat": (322, 281),
     "ptrace": (101, 117),
     "kill": (62, 129),
+    "tkill": (200, 130),
+    "rt_sigqueueinfo": (129, 138),
+    "rt_tgsigqueueinfo": (297, 240),
+    "pidfd_open": (434, 434),
+    "pidfd_send_signal": (424, 424),
+    "pidfd_getfd": (438, 438),
+    "setpriority": (141, 140),
+    "sched_setparam": (142, 118),
+    "sched_setscheduler": (144, 119),
+    "sched_setattr": (314, 274),
+    "ioprio_set": (251, 30),
+    "process_madvise": (440, 440),
     "process_vm_readv": (310, 270),
     "process_vm_writev": (311, 271),
     "unshare": (272, 97),
@@ -67,12 +84,34 @@ FORBIDDEN: dict[str, tuple[int | None, int | None]] = {
     "fchmod": (91, 52),
     "chown": (92, None),
     "fchownat": (260, 54),
+    "fchmodat2": (452, 452),
+    "lchown": (94, None),
+    "fchown": (93, 55),
+    "utime": (132, None),
+    "utimes": (235, None),
+    "futimesat": (261, None),
+    "utimensat": (280, 88),
+    "setxattr": (188, 5),
+    "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7),
+    "removexattr": (197, 14),
+    "lremovexattr": (198, 15),
+    "fremovexattr": (199, 16),
+    "creat": (85, None),
     "truncate": (76, 45),
     "mknod": (133, None),
     "mknodat": (259, 33),
     "bpf": (321, 280),
     "perf_event_open": (298, 241),
     "userfaultfd": (323, 282),
+    "shmget": (29, 194),
+    "shmctl": (31, 195),
+    "semget": (64, 190),
+    "semctl": (66, 191),
+    "msgget": (68, 186),
+    "msgctl": (71, 187),
+    "mq_open": (240, 180),
+    "mq_unlink": (241, 181),
     "keyctl": (250, 219),
     "add_key": (248, 217),
     "init_module": (175, 105),
@@ -82,6 +121,8 @@ FORBIDDEN: dict[str, tuple[int | None, int | None]] = {
     "io_uring_setup": (425, 425),
 }
 CLONE, CLONE3 = (56, 220), (435, 435)
+OPEN, OPENAT, OPENAT2 = (2, None), (257, 56), (437, 437)
+TGKILL, PRLIMIT = (234, 131), (302, 261)
 ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 
 
@@ -119,6 +160,7 @@ def protect(readable: Sequence[Path]) -> list[str]:
     if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         return held
     held.append("no_new_privs")
+    libc.capset(struct.pack("Ii", CAPABILITY_VERSION_3, 0), bytes(24))  # root without them is a user like others
     if _landlock(libc, readable):
         held.append("landlock")
     if _seccomp(libc):
@@ -164,33 +206,50 @@ def _seccomp(libc: ctypes.CDLL) -> bool:
     if platform.machine() not in ARCHITECTURES:
         return False
     column, architecture = ARCHITECTURES[platform.machine()]
-    code = program(column, architecture)
+    code = program(column, architecture, os.getpid())
     filter_ = _Filter(len(code) // 8, code)
     return libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(filter_), 0, 0) == 0
 
 
-def program(column: int, architecture: int) -> bytes:
-    """Return the program: another architecture is killed, forbidden calls fail with EPERM, threads may start."""
+def program(column: int, architecture: int, pid: int) -> bytes:
+    """Return the program: another architecture is killed, forbidden calls fail with EPERM, threads may start.
+
+    Args:
+        column: which of the calls' numbers are this machine's.
+        architecture: the kernel's word for it.
+        pid: the child itself, the only process that it may signal: `abort` does.
+    """
     lines: list[bytes] = [
         _line(LOAD, OFFSET_ARCHITECTURE),
         _line(JUMP_EQUAL, architecture, 1, 0),
         _line(RETURN, RET_KILL),
         _line(LOAD, OFFSET_NUMBER),
+        _line(JUMP_AT_LEAST, X32_BIT, 0, 1),
+        _line(RETURN, RET_ERRNO | EPERM),
     ]
     for numbers in FORBIDDEN.values():
-        number = numbers[column]
-        if number is not None:
-            lines += [_line(JUMP_EQUAL, number, 0, 1), _line(RETURN, RET_ERRNO | EPERM)]
-    # clone3 passes its flags in memory, where a filter cannot look: without it, libc uses clone
-    lines += [_line(JUMP_EQUAL, CLONE3[column], 0, 1), _line(RETURN, RET_ERRNO | ENOSYS)]
-    lines += [
-        _line(JUMP_EQUAL, CLONE[column], 0, 3),
-        _line(LOAD, OFFSET_FIRST_ARGUMENT),
-        _line(JUMP_SET, CLONE_THREAD, 1, 0),
-        _line(RETURN, RET_ERRNO | EPERM),
-        _line(RETURN, RET_ALLOW),
-    ]
-    return b"".join(lines)
+        lines += _refused(numbers[column], EPERM)
+    # clone3 and openat2 pass their flags in memory, where a filter cannot look: without them, libc uses the older ones
+    lines += _refused(CLONE3[column], ENOSYS) + _refused(OPENAT2[column], ENOSYS)
+    lines += _allowed_if(CLONE[column], 0, _line(JUMP_SET, CLONE_THREAD, 1, 0))
+    lines += _allowed_if(OPEN[column], 1, _line(JUMP_SET, WRITING, 0, 1))
+    lines += _allowed_if(OPENAT[column], 2, _line(JUMP_SET, WRITING, 0, 1))
+    lines += _allowed_if(TGKILL[column], 0, _line(JUMP_EQUAL, pid, 1, 0))
+    lines += _allowed_if(PRLIMIT[column], 0, _line(JUMP_EQUAL, 0, 1, 0))
+    return b"".join([*lines, _line(RETURN, RET_ALLOW)])
+
+
+def _refused(number: int | None, error: int) -> list[bytes]:
+    return [] if number is None else [_line(JUMP_EQUAL, number, 0, 1), _line(RETURN, RET_ERRNO | error)]
+
+
+def _allowed_if(number: int | None, argument: int, test: bytes) -> list[bytes]:
+    """Return the lines that let a call pass by one of its arguments; `test` jumps over one line where it may."""
+    if number is None:
+        return []
+    load = _line(LOAD, OFFSET_ARGUMENTS + argument * ARGUMENT_BYTES)
+    refuse, allow = _line(RETURN, RET_ERRNO | EPERM), _line(RETURN, RET_ALLOW)
+    return [_line(JUMP_EQUAL, number, 0, 4), load, test, refuse, allow]
 
 
 def _line(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:

@@ -241,7 +241,7 @@ def test_a_forks_children_are_its_parents(sandbox, file):
 
 def test_the_filters_program_knows_both_machines():
     for column, architecture in child_protections.ARCHITECTURES.values():
-        code = child_protections.program(column, architecture)
+        code = child_protections.program(column, architecture, 1)
         assert len(code) % 8 == 0
         assert len(code) // 8 < 4096
 

@@ -6,6 +6,7 @@ import platform
 import resource
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -51,6 +52,21 @@ def crash(file, options, report):
 
 def fail(file, options, report):
     raise KeyError("not what I expected")
+
+
+def babble(file, options, report):
+    os.write(int(sys.argv[1]), options["said"].encode("latin-1") + b"\n")
+    hang(file, options, report)
+
+
+def hang_up(file, options, report):
+    os.close(int(sys.argv[1]))
+    hang(file, options, report)
+
+
+def complain(file, options, report):
+    os.write(2, b"so many warnings\n" * 10_000)
+    return {"text": file.read().decode()}
 
 
 def reach_out(file, options, report):

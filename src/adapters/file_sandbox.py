@@ -23,9 +23,9 @@ from processors.interfaces import Report
 MIB = 1024**2
 FILES_PER_CHILD = 200
 LOADING_SECONDS = 60.0
+ENDING_SECONDS = 2.0
 LOOK_SECONDS = 0.5
 READ_BYTES = 1024**2
-KEPT_ERROR_BYTES = 4_000
 NEEDED = frozenset({"resource_limits", "no_new_privs", "seccomp"})
 ENVIRONMENT = {"LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 MODULE = "services.file_child"
@@ -94,7 +94,7 @@ class ChildSandbox:
         if child.files >= FILES_PER_CHILD or "error" in answer:
             self._end(job)
         if "error" in answer:
-            raise FileError(str(answer["error"]["message"]), str(answer["error"]["code"]))
+            raise FileError(answer["error"]["message"], answer["error"]["code"])
         return {**answer["result"], "sandbox": child.protections}
 
     def close(self) -> None:
@@ -141,7 +141,7 @@ class ChildSandbox:
             message = self._message(child, deadline, look)
             if "progress" not in message:
                 return message
-            last = (float(message["progress"][0]), str(message["progress"][1]))
+            last = message["progress"]
             report(*last)
 
     def _message(self, child: _Child, deadline: float, look: Callable[[], None]) -> dict[str, Any]:
@@ -166,16 +166,19 @@ class ChildSandbox:
                 *whole, rest = child.received.split(b"\n")
                 child.lines.extend(map(bytes, whole))
                 child.received = rest
-        return json.loads(child.lines.popleft())
+        return _understood(child.lines.popleft())
 
     def _ended(self, child: _Child) -> FileError | TransientError:
         """Say why a child ended in the middle of a file."""
-        code = child.process.wait(LOADING_SECONDS)
+        try:
+            code = child.process.wait(ENDING_SECONDS)
+        except subprocess.TimeoutExpired:
+            return FileError("The file made its reader hang up, and not end.", "crashed")
         if code == -signal.SIGXCPU:
             return FileError(f"The file needed more than {self._cpu_seconds} s of processor time.", "timeout")
         if code == -signal.SIGKILL:
             return TransientError("The child that read the file was killed, by the system or by somebody.")
-        said = child.process.stderr.read(KEPT_ERROR_BYTES) if child.process.stderr else b""
+        said = child.process.stderr.read() if child.process.stderr else b""
         last = said.decode("utf-8", "replace").strip().splitlines()[-1:]
         return FileError(f"The file made its reader end ({code}): {' '.join(last) or 'it said nothing'}.", "crashed")
 
@@ -188,6 +191,26 @@ class ChildSandbox:
         child.process.wait()
         if child.process.stderr is not None:
             child.process.stderr.close()
+
+
+def _understood(line: bytes) -> dict[str, Any]:
+    """Return a message; a child that a file has taken over may say anything.
+
+    Raises:
+        FileError: it is none.
+    """
+    try:
+        message: Any = json.loads(line)
+        if "ready" in message:
+            return {"ready": [str(name) for name in message["ready"]]}
+        if "progress" in message:
+            percent, text = message["progress"]
+            return {"progress": (float(percent), str(text))}
+        if "error" in message:
+            return {"error": {name: str(message["error"][name]) for name in ("code", "message")}}
+        return {"result": dict(message["result"])}
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise FileError("The file made its reader say what nobody understands.", "crashed") from error
 
 
 def _start(job: str) -> _Child:

@@ -45,6 +45,7 @@ LOADERS: dict[str, Callable[[], Job]] = {"document": load_document, "pictures": 
 
 def main() -> None:
     """Serve the parent until it closes the socket."""
+    os.set_blocking(sys.stderr.fileno(), False)  # nobody reads it until the child ends: what is too much is lost
     connection = socket.socket(fileno=int(sys.argv[1]))
     kind = sys.argv[2]
     job = LOADERS[kind]() if kind in LOADERS else _named(kind)

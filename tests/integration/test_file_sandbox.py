@@ -120,6 +120,30 @@ def test_a_child_killed_from_outside_asks_for_another_attempt(sandbox, file):
     assert one.run("file_jobs:echo", file, {}, silent)["text"] == "content"
 
 
+@pytest.mark.parametrize(
+    "said", ["no JSON", "[1]", '{"a": 1}', '{"progress": 1}', '{"error": 1}', "[" * 10**5, '"\xff"']
+)
+def test_a_child_that_says_what_nobody_understands_is_a_typed_error(sandbox, file, said):
+    one = sandbox()
+    with pytest.raises(FileError, match="nobody understands") as error:
+        one.run("file_jobs:babble", file, {"said": said}, silent)
+    assert error.value.code == "crashed"
+    assert pid_of(one, "file_jobs:babble") is None, "the child was replaced"
+
+
+def test_a_child_that_hangs_up_and_stays_is_ended(sandbox, file, monkeypatch):
+    monkeypatch.setattr(file_sandbox, "ENDING_SECONDS", 0.1)
+    one = sandbox()
+    with pytest.raises(FileError, match="hang up") as error:
+        one.run("file_jobs:hang_up", file, {}, silent)
+    assert error.value.code == "crashed"
+    assert pid_of(one, "file_jobs:hang_up") is None, "the child was replaced"
+
+
+def test_a_child_that_complains_without_end_goes_on_with_its_file(sandbox, file):
+    assert sandbox().run("file_jobs:complain", file, {}, silent)["text"] == "content"
+
+
 def test_text_of_any_script_counts_by_its_bytes_not_by_escapes(sandbox, tmp_path):
     path = tmp_path / "насос.txt"
     path.write_text("Насос снова работает. " * 20_000)

@@ -38,12 +38,17 @@ def read(file: BinaryIO, options: Mapping[str, Any], report: Report) -> Content:
     return content
 
 
-def parsed(raw: bytes) -> BeautifulSoup:
-    """Return a page's tree; XHTML, and text without any tag, are pages like others."""
+def parsed(raw: bytes, encoding: str | None = None) -> BeautifulSoup:
+    """Return a page's tree; XHTML, and text without any tag, are pages like others.
+
+    Args:
+        raw: the page.
+        encoding: what was said of it outside; wins over what the page says.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", XMLParsedAsHTMLWarning)
         warnings.simplefilter("ignore", MarkupResemblesLocatorWarning)
-        return BeautifulSoup(raw, "lxml")
+        return BeautifulSoup(raw, "lxml", from_encoding=encoding)
 
 
 def shown(soup: BeautifulSoup) -> str:

@@ -1,7 +1,7 @@
 """Mail (RFC 5322): its headers, its text, and what is attached to it."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from email import policy
 from email.parser import BytesParser
 from typing import Any, BinaryIO, cast
@@ -13,6 +13,7 @@ from processors.interfaces import Report
 
 HEADERS = ("from", "to", "cc", "subject", "date", "message-id", "in-reply-to")
 AS_WRITTEN = policy.default.clone(refold_source="none")
+SHOWN = {"text/plain", "text/html"}
 HEADER_FAULTS = (ValueError, TypeError, LookupError, AttributeError)
 
 
@@ -42,30 +43,42 @@ def _header(mail: Any, name: str) -> str | None:
         return " ".join(raw.split())
 
 
-def _text(mail: Any) -> str:
-    body = mail.get_body(("plain", "html"))
-    if body is not None:
-        return _part_text(body)
-    broken = mail.get_content_maintype() == "multipart" and isinstance(mail.get_payload(), str)
-    return _part_text(mail) if broken else ""
+def _text(part: Any) -> str:
+    """Return what a reader sees: every text in line, and of alternatives the first that says something."""
+    if not _is_compound(part):
+        return _part_text(part) if _in_line(part) else ""
+    texts = [text for inner in part.iter_parts() if (text := _text(inner)).strip()]
+    return "\n".join(texts[:1] if part.get_content_subtype() == "alternative" else texts)
+
+
+def _is_compound(part: Any) -> bool:
+    """Tell whether it has parts; one that says so and whose parts cannot be told apart is text."""
+    return part.get_content_maintype() == "multipart" and part.is_multipart()
+
+
+def _in_line(part: Any) -> bool:
+    shown = part.get_content_type() in SHOWN or part.get_content_maintype() == "multipart"
+    return shown and not part.is_attachment() and part.get_filename() is None
 
 
 def _part_text(part: Any) -> str:
     raw = cast("bytes", part.get_payload(decode=True) or b"")
-    if part.get_content_type() == "text/html":
-        return shown(parsed(raw))
     charset = part.get_content_charset()
+    if part.get_content_type() == "text/html":
+        return shown(parsed(raw, charset))
     try:
         return raw.decode(charset) if charset else decode(raw)[0]
-    except (LookupError, UnicodeDecodeError):
+    except (LookupError, UnicodeError):
         return decode(raw)[0]
 
 
-def _attached(mail: Any) -> list[Any]:
-    """Return the attachments; a mail that is nothing but a file has that one."""
-    if mail.get_content_maintype() not in {"text", "multipart"}:
-        return [mail]
-    return list(mail.iter_attachments())
+def _attached(part: Any) -> Iterator[Any]:
+    """Yield whatever is not shown as text, however deep it lies; a mail that is nothing but a file has that one."""
+    if _is_compound(part):
+        for inner in part.iter_parts():
+            yield from _attached(inner)
+    elif not _in_line(part):
+        yield part
 
 
 def _attachment(part: Any) -> dict[str, Any]:

@@ -199,6 +199,43 @@ def test_a_mail_that_is_one_file_lists_it_and_says_that_it_has_no_text():
     assert warned(found) == ["no_text"]
 
 
+HEAD = b"From: a@example.com\nTo: b@example.com\nSubject: x\nMIME-Version: 1.0\n"
+
+
+def compound(subtype: str, *parts: bytes) -> bytes:
+    """A mail, or a part of one, that has parts."""
+    kind = b"Content-Type: multipart/%s; boundary=%s\n\n" % (subtype.encode(), subtype.encode())
+    return kind + b"".join(b"--%s\n%s\n" % (subtype.encode(), one) for one in parts) + b"--%s--\n" % subtype.encode()
+
+
+PLAIN, HTML_PART = b"Content-Type: text/plain\n\n", b"Content-Type: text/html\n\n"
+FILE = b"Content-Type: application/pdf; name=x.pdf\nContent-Disposition: attachment\n\nx"
+
+
+def test_a_mails_html_is_in_the_encoding_that_its_header_names():
+    kind = b"Content-Type: text/html; charset=koi8-r\nContent-Transfer-Encoding: 8bit\n\n"
+    assert text_of(HEAD + kind + "<p>Привет</p>".encode("koi8-r")) == "Привет"
+    kind = kind.replace(b"koi8-r", b"utf-8")
+    assert text_of(HEAD + kind + "<html><meta charset=iso-8859-1><p>Grüße".encode()) == "Grüße"
+
+
+@pytest.mark.parametrize("charset", [b"undefined", b"hex", b"nonsense"])
+def test_a_charset_that_is_none_costs_no_text(charset):
+    assert text_of(HEAD + b"Content-Type: text/plain; charset=" + charset + b"\n\nhello") == "hello"
+
+
+def test_of_alternatives_the_first_that_says_something_is_read():
+    assert text_of(HEAD + compound("alternative", PLAIN + b" \n", HTML_PART + b"<p>the text</p>")) == "the text"
+    assert text_of(HEAD + compound("alternative", PLAIN + b"plain", HTML_PART + b"<p>html</p>")) == "plain"
+
+
+def test_all_text_in_line_is_read_and_all_else_is_listed_however_deep():
+    signed = compound("signed", compound("related", PLAIN + b"first", FILE), b"Content-Type: x/signature\n\nzz")
+    found = read(HEAD + compound("mixed", signed, HTML_PART + b"<p>second</p>", PLAIN + b"third"))
+    assert found["content"]["pages"][0]["text"] == "first\nsecond\nthird"
+    assert [one["type"] for one in found["content"]["attachments"]] == ["application/pdf", "x/signature"]
+
+
 MAIL = (SAMPLES / "mail.eml").read_bytes()
 
 

@@ -61,8 +61,7 @@ class DiskStorage:
 
     def remove(self, task_id: str) -> int:
         """Remove this task's references, and the objects that nobody else refers to; returns the bytes freed."""
-        references = self._references(task_id)
-        if not references.is_dir():
+        if not _names_a_folder(task_id) or not (references := self._references(task_id)).is_dir():
             return 0
         freed = 0
         with self._locked():
@@ -79,7 +78,7 @@ class DiskStorage:
         return self._folder / "objects" / digest[:2] / digest
 
     def _references(self, task_id: str) -> Path:
-        if not TASK_ID.fullmatch(task_id) or task_id in {".", ".."}:
+        if not _names_a_folder(task_id):
             raise PermanentError(f"A task's id must be letters, digits and -_.: to name a folder; got {task_id!r}.")
         return self._folder / "tasks" / task_id[:2] / task_id
 
@@ -100,3 +99,7 @@ class DiskStorage:
         with (self._folder / "lock").open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def _names_a_folder(task_id: str) -> bool:
+    return TASK_ID.fullmatch(task_id) is not None and task_id not in {".", ".."}

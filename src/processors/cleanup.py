@@ -60,11 +60,18 @@ def clean_logs(request: CleanupOldLogs, cleaner: FileCleaner, report: Report) ->
 
 
 def clean_tasks(request: CleanupOldTasks, records: OldRecords, storage: ObjectStorage, report: Report) -> CleanedUp:
-    """Remove final records that finished long ago, with their results and artefacts; never others."""
+    """Remove final records that finished long ago, with their results and artefacts; never others.
+
+    Artefacts go first: where this ends midway, the records that are left still lead to the rest.
+    """
     result = CleanedUp()
     while ids := records.final_before(request.max_age_hours, BATCH):
+        for task_id in ids:
+            try:
+                result.bytes += storage.remove(task_id)
+            except OSError as error:
+                result.errors.append(f"artefacts of {task_id}: {error.strerror}")
         result.deleted_count += records.remove(ids)
-        result.bytes += sum(storage.remove(task_id) for task_id in ids)
         result.items += ids[: LISTED - len(result.items)]
         report(50, f"{result.deleted_count} removed")
     return result

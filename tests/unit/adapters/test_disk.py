@@ -50,6 +50,7 @@ def test_a_task_id_that_is_a_path_names_no_folder(tmp_path):
     for task_id in ("../x", "..", ".", "a/b", ""):
         with pytest.raises(PermanentError, match="to name a folder"):
             DiskStorage(tmp_path / "storage").put(b"x", mime="text/plain", task_id=task_id)
+        assert DiskStorage(tmp_path / "storage").remove(task_id) == 0
 
 
 def test_a_damaged_artefact_is_told_and_never_returned(tmp_path):

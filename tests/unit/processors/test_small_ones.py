@@ -121,6 +121,44 @@ def test_records_go_with_their_artefacts_until_none_is_left():
     assert (done.deleted_count, done.bytes, len(done.items)) == (1200, 3600, 1000)
 
 
+class FewRecords:
+    """Three final records."""
+
+    def __init__(self):
+        self.left = ["a", "b", "c"]
+
+    def final_before(self, hours, limit):
+        return self.left
+
+    def remove(self, ids):
+        self.left = []
+        return len(ids)
+
+
+def test_a_clean_up_that_ends_midway_leaves_no_artefact_without_its_record():
+    class Storage:
+        def remove(self, task_id):
+            if task_id == "b":
+                raise KeyboardInterrupt
+            return 3
+
+    records = FewRecords()
+    with pytest.raises(KeyboardInterrupt):
+        clean_tasks(CleanupOldTasks(), records, Storage(), silent)
+    assert records.left == ["a", "b", "c"]
+
+
+def test_an_artefact_that_cannot_be_removed_is_told_and_the_rest_goes():
+    class Storage:
+        def remove(self, task_id):
+            if task_id == "b":
+                raise PermissionError(13, "Permission denied")
+            return 3
+
+    done = clean_tasks(CleanupOldTasks(), FewRecords(), Storage(), silent)
+    assert (done.deleted_count, done.bytes, done.errors) == (3, 6, ["artefacts of b: Permission denied"])
+
+
 @pytest.mark.parametrize(
     ("model", "arguments", "words"),
     [

@@ -14,6 +14,9 @@ from pathlib import Path
 from processors.errors import PermanentError
 from processors.interfaces import OldFile
 
+DEEPEST = 200
+"""Folders in one another that are looked into; each holds a descriptor while the walk is below it."""
+
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -53,7 +56,7 @@ class DiskCleaner:
         found: list[OldFile] = []
         self.errors = []
         with _opened(top) as folder:
-            self._walk(folder, top, os.fstat(folder).st_dev, min_age, found)
+            self._walk(folder, top, DEEPEST, min_age, found)
         return sorted(found, key=lambda file: str(file.path))
 
     def remove(self, directory: Path, file: OldFile) -> bool:
@@ -91,22 +94,35 @@ class DiskCleaner:
     def _age(self, status: os.stat_result) -> float:
         return self._now() - max(status.st_mtime, status.st_ctime)
 
-    def _walk(self, folder: int, path: Path, device: int, min_age: float, found: list[OldFile]) -> None:
+    def _walk(self, folder: int, path: Path, levels: int, min_age: float, found: list[OldFile]) -> None:
+        if levels == 0:
+            self.errors.append(f"{path}: nested deeper than {DEEPEST} folders")
+            return
+        here = os.fstat(folder)
+        writable = os.access(".", os.W_OK | os.X_OK, dir_fd=folder, effective_ids=True)
         for name in os.listdir(folder):
             inner = path / name
             if self._is_protected(inner):
                 continue
             try:
                 status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-                if stat.S_ISDIR(status.st_mode) and status.st_dev == device:
+                if stat.S_ISDIR(status.st_mode) and status.st_dev == here.st_dev:
                     with _descend(folder, (name,)) as deeper:
-                        self._walk(deeper, inner, device, min_age, found)
+                        self._walk(deeper, inner, levels - 1, min_age, found)
                 elif stat.S_ISREG(status.st_mode) and self._age(status) > min_age:
-                    found.append(OldFile(inner, status.st_size, min_age))
+                    if writable and _may_be_unlinked(status, here):
+                        found.append(OldFile(inner, status.st_size, min_age))
+                    else:
+                        self.errors.append(f"{inner}: this user may not remove it")
             except FileNotFoundError:
                 continue  # somebody else removed it meanwhile
             except OSError as error:
                 self.errors.append(f"{inner}: {error.strerror}")
+
+
+def _may_be_unlinked(status: os.stat_result, folder: os.stat_result) -> bool:
+    """Tell whether a folder like /tmp lets this user remove a file, which may be somebody else's (unlink(2), EPERM)."""
+    return not folder.st_mode & stat.S_ISVTX or os.geteuid() in {0, folder.st_uid, status.st_uid}
 
 
 @contextmanager

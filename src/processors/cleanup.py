@@ -88,19 +88,24 @@ def _clean(
 ) -> CleanedUp:
     folder = Path(directory)
     found = [file for file in cleaner.find(folder, hours * HOUR) if wanted(file.path)]
-    result = CleanedUp(dry_run=dry_run, errors=list(cleaner.errors))
+    result = CleanedUp(dry_run=dry_run, errors=[_printable(error) for error in cleaner.errors[:LISTED]])
     for index, file in enumerate(found):
         report(100 * index / len(found), f"{index} of {len(found)} files")
         try:
             gone = dry_run or cleaner.remove(folder, file)
         except OSError as error:
-            result.errors.append(f"{file.path}: {error.strerror}")
+            result.errors.append(_printable(f"{file.path}: {error.strerror}"))
             continue
         if gone:
             result.deleted_count += 1
             result.bytes += file.size
-            result.items += [str(file.path)][: LISTED - len(result.items)]
+            result.items += [_printable(str(file.path))][: LISTED - len(result.items)]
     return result
+
+
+def _printable(name: str) -> str:
+    """Return a name as every reader of the result can take it: bytes that are no UTF-8 as escapes."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _is_log(path: Path) -> bool:

@@ -24,6 +24,7 @@ from records.task_records import TaskRecords
 from records.workers import Workers
 from services.publisher import Publisher
 
+CODE = ("src", "scripts", ".env", "alembic.ini", "flowerconfig.py", "pyproject.toml")
 LOGGING_PARTS = ("worker", "beat", "leader", "web")
 
 
@@ -129,7 +130,7 @@ def protected_paths() -> list[Path]:
     """Return what a clean-up must never touch, wherever the roots lie."""
     kept = [settings.run_dir, settings.storage_dir, settings.outbox_dir, settings.models_dir, settings.redis_dir]
     url = (
-        Path(Database(settings.sqlalchemy_url).url.database or "")
+        Path(Database(settings.sqlalchemy_url).url.database or "").resolve()
         if settings.sqlalchemy_url.startswith("sqlite")
         else None
     )
@@ -137,6 +138,7 @@ def protected_paths() -> list[Path]:
         *kept,
         *([url, *(url.with_name(url.name + ending) for ending in ("-wal", "-shm"))] if url else []),
         *(settings.logs / f"{part}{ending}" for part in LOGGING_PARTS for ending in (".log", ".lock")),
+        *(PROJECT_ROOT / name for name in CODE),
         Path(sys.prefix),
     ]
 

@@ -2,8 +2,11 @@
 
 import os
 import random
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -101,6 +104,18 @@ def write(path: Path, content: str = "x") -> Path:
 
 def found(one: DiskCleaner, folder: Path, age: float = HOUR) -> list[Path]:
     return [file.path for file in one.find(folder, age)]
+
+
+@contextmanager
+def somebody_else() -> Iterator[None]:
+    """Nobody's rights where the tests run as root, who may do everything."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
 
 
 def test_old_files_are_found_below_the_root_and_removed(root):
@@ -242,6 +257,48 @@ def test_a_folder_that_cannot_be_read_is_told_and_the_rest_is_found(root, monkey
     monkeypatch.setattr(os, "open", refuse)
     assert found(one, root) == [gone]
     assert one.errors == [f"{root / 'locked'}: Permission denied"]
+
+
+def test_folders_without_end_are_told_and_the_rest_is_found(root):
+    deep = os.open(root, os.O_RDONLY)
+    for _ in range(400):
+        os.mkdir("deep", dir_fd=deep)
+        deeper = os.open("deep", os.O_RDONLY, dir_fd=deep)
+        os.close(deep)
+        deep = deeper
+    os.close(deep)
+    gone = write(root / "gone")
+    one = cleaner(root)
+    assert found(one, root) == [gone]
+    assert len(one.errors) == 1
+    assert "nested deeper than 200 folders" in one.errors[0]
+
+
+def test_what_this_user_may_not_remove_is_told_and_not_listed():
+    with somebody_else(), tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        mine = write(root / "mine" / "a")
+        write(root / "fixed" / "b")
+        (root / "fixed").chmod(0o555)
+        one = cleaner(root)
+        listed = one.find(root, HOUR)
+        assert [file.path for file in listed] == [mine]
+        assert one.errors == [f"{root / 'fixed' / 'b'}: this user may not remove it"]
+        assert [one.remove(root, file) for file in listed] == [True]
+        (root / "fixed").chmod(0o755)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of two users")
+def test_a_file_of_somebody_else_in_a_shared_folder_is_told_and_not_listed():
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        theirs = write(root / "theirs")
+        root.chmod(0o1777)
+        with somebody_else():
+            mine = write(root / "mine")
+            one = cleaner(root)
+            assert found(one, root) == [mine]
+            assert one.errors == [f"{theirs}: this user may not remove it"]
 
 
 @settings(max_examples=30, deadline=None)

@@ -97,6 +97,11 @@ def test_a_file_that_cannot_be_removed_is_told_and_the_rest_goes():
     assert (done.items, done.errors) == (["/t/b"], ["/locked: Permission denied", "/t/a: Permission denied"])
 
 
+def test_names_that_are_no_text_are_shown_in_a_form_that_is():
+    strange = "/t/a\udcff"
+    assert clean_files(CleanupOldFiles(directory="/t"), ListedFiles(strange), silent).items == ["/t/a\\xff"]
+
+
 def test_only_logs_count_as_logs():
     cleaner = ListedFiles("/l/worker-1.log", "/l/notes.txt", "/l/old.log.gz")
     assert clean_logs(CleanupOldLogs(), cleaner, silent).items == ["/l/worker-1.log", "/l/old.log.gz"]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from config.settings import Settings, settings
+from config.settings import PROJECT_ROOT, Settings, settings
 from processors.errors import InvalidArgument, TaskCancelled, TaskFailed, TaskTimeout, UnknownQueue, UnknownTask
 from records.task_records import Draft
 from services.celery_app import QUEUES, celery_app
@@ -240,4 +240,5 @@ def test_a_clean_up_knows_its_roots_and_what_it_must_never_touch():
         settings.redis_dir,
     } <= set(kept)
     assert settings.data_dir / "records.db-wal" in kept
+    assert {PROJECT_ROOT / "src", PROJECT_ROOT / ".env"} <= set(kept), "the project may lie below /tmp"
     assert settings.logs / "web.log" in kept, "a log that is open may be old"

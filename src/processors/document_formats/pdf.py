@@ -139,18 +139,20 @@ def _outline(pdf: PdfDocument) -> list[dict[str, Any]]:
 
 
 def _attachments(pdf: PdfDocument) -> list[dict[str, Any]]:
-    untyped: Any = pdf
-    return [_attachment(untyped.get_attachment(n)) for n in range(min(MOST_ATTACHMENTS, pdf.count_attachments()))]
+    return [_attachment(pdf, number) for number in range(min(MOST_ATTACHMENTS, pdf.count_attachments()))]
 
 
-def _attachment(attached: Any) -> dict[str, Any]:
+def _attachment(pdf: PdfDocument, number: int) -> dict[str, Any]:
     """Describe a file inside the PDF; one without readable data has no digest."""
+    name = None
     try:
+        attached: Any = cast("Any", pdf).get_attachment(number)
+        name = attached.get_name()
         raw = bytes(attached.get_data())
     except PdfiumError:
-        return {"name": attached.get_name(), "type": None, "bytes": 0, "sha256": None}
+        return {"name": name, "type": None, "bytes": 0, "sha256": None}
     return {
-        "name": attached.get_name(),
+        "name": name,
         "type": None,
         "bytes": len(raw),
         "sha256": hashlib.sha256(raw).hexdigest(),

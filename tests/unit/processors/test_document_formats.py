@@ -424,3 +424,11 @@ def test_what_stands_beside_the_text_is_kept_within_reason():
     assert len(content["outline"]) == 1_000
     assert len(content["metadata"]["title"]) == 2_000
     assert content["limits_hit"] == ["max_outline"]
+
+
+def test_a_damaged_attachment_costs_only_itself():
+    raw = pdf("Page one")
+    raw = raw.replace(b"/Type /Catalog", b"/Type /Catalog /Names << /EmbeddedFiles << /Names [(a.txt) 99 0 R] >> >>")
+    content = read(raw)["content"]
+    assert content["pages"][0]["text"] == "Page one"
+    assert [one["sha256"] for one in content["attachments"]] == [None]

@@ -1,4 +1,4 @@
-"""DOCX: paragraphs, headings, tables and notes in their order (ISO/IEC 29500-1, 17)."""
+"""DOCX: paragraphs, headings and tables in their order, then notes, heads, feet and comments (ISO/IEC 29500-1, 17)."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
@@ -13,14 +13,17 @@ from processors.document_formats.office import engine, loaded, properties
 from processors.interfaces import Report
 
 PARAGRAPH, TABLE, ROW, CELL = qn("w:p"), qn("w:tbl"), qn("w:tr"), qn("w:tc")
-TEXT, NOTE = qn("w:t"), {qn("w:footnote"), qn("w:endnote")}
+TEXT = {qn("w:t"), "{http://schemas.openxmlformats.org/officeDocument/2006/math}t"}
+TEXT_BOX = qn("w:txbxContent")
+NOTE = {qn("w:footnote"), qn("w:endnote"), qn("w:comment")}
 SIGNS = {qn("w:tab"): "\t", qn("w:br"): "\n", qn("w:cr"): "\n", qn("w:noBreakHyphen"): "-"}
 LEFT_OUT = {
     *(qn("w:pPr"), qn("w:rPr"), qn("w:tcPr"), qn("w:del"), qn("w:moveFrom")),
     "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback",
 }
 WIDEST_SPAN = 64
-NOTE_PARTS = ("/footnotes", "/endnotes")
+BESIDE = ("/footnotes", "/endnotes", "/header", "/footer", "/comments")
+"""Kinds of parts with text of their own, in the order in which it follows the document's."""
 
 
 def read(file: BinaryIO, options: Mapping[str, Any], report: Report) -> Content:
@@ -36,7 +39,7 @@ def read(file: BinaryIO, options: Mapping[str, Any], report: Report) -> Content:
         if allowance.over():
             break
         blocks.append(allowance.take(_block(block, styles, content)))
-    blocks += [allowance.take(note) for note in _notes(document)]
+    blocks += [allowance.take(note) for note in _beside(document)]
     content.pages.append(Page(1, "\n".join(blocks)))
     content.metadata = properties(document.core_properties, options)
     return content
@@ -87,7 +90,7 @@ def _text(element: Any) -> str:
 
 def _pieces(element: Any) -> Iterator[str]:
     for child in element:
-        if child.tag == TEXT:
+        if child.tag in TEXT:
             yield child.text or ""
         elif child.tag in SIGNS:
             yield SIGNS[child.tag]
@@ -96,13 +99,15 @@ def _pieces(element: Any) -> Iterator[str]:
             yield from _pieces(child)
         elif child.tag not in LEFT_OUT:
             yield from _pieces(child)
+            if child.tag == TEXT_BOX:
+                yield "\n"
 
 
-def _notes(document: Any) -> Iterator[str]:
-    """Yield footnotes and endnotes, after the text that refers to them."""
-    for relation in document.part.rels.values():
-        if relation.reltype.endswith(NOTE_PARTS) and not relation.is_external:
-            notes: Any = parse_xml(relation.target_part.blob)
-            for note in notes:
-                if note.tag in NOTE and (text := _text(note)):
-                    yield text
+def _beside(document: Any) -> Iterator[str]:
+    """Yield notes, what stands at the pages' heads and feet, and comments; the same text once."""
+    parts = [relation for relation in document.part.rels.values() if not relation.is_external]
+    roots: list[Any] = [
+        parse_xml(part.target_part.blob) for kind in BESIDE for part in parts if part.reltype.endswith(kind)
+    ]
+    texts = [_text(one) for root in roots for one in [note for note in root if note.tag in NOTE] or [root]]
+    yield from dict.fromkeys(filter(str.strip, texts))

@@ -5,6 +5,7 @@ from email.message import EmailMessage
 
 import openpyxl
 import pytest
+from docx import Document
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pptx import Presentation
@@ -292,6 +293,27 @@ def test_footnotes_are_text():
     )
     changes = {"word/_rels/document.xml.rels": relations, "[Content_Types].xml": types, "word/footnotes.xml": notes}
     assert text_of(repacked("report.docx", changes)).endswith("See the log book.")
+
+
+def test_heads_feet_and_comments_of_a_document_are_text():
+    document = Document()
+    section = document.sections[0]
+    section.header.paragraphs[0].text, section.footer.paragraphs[0].text = "At the head", "At the foot"
+    document.add_comment(document.add_paragraph("The text.").runs, "Is it?", author="x")
+    stored = io.BytesIO()
+    document.save(stored)
+    assert text_of(stored.getvalue()) == "The text.\nAt the head\nAt the foot\nIs it?"
+
+
+def test_formulas_and_text_boxes_are_text_that_sticks_to_nothing():
+    document = part("report.docx", "word/document.xml").replace(
+        b"<w:body>",
+        b"<w:body><w:p xmlns:m='http://schemas.openxmlformats.org/officeDocument/2006/math'>"
+        b"<w:r><w:t>Let </w:t></w:r><m:oMath><m:r><m:t>E=mc</m:t></m:r></m:oMath>"
+        b"<w:r><w:pict><w:txbxContent><w:p><w:r><w:t>box</w:t></w:r></w:p></w:txbxContent></w:pict></w:r>"
+        b"<w:r><w:t>after</w:t></w:r></w:p>",
+    )
+    assert text_of(repacked("report.docx", {"word/document.xml": document})).startswith("Let E=mc\nbox\nafter\n")
 
 
 def test_a_cell_far_out_costs_nothing_and_of_empty_rows_one_is_kept():

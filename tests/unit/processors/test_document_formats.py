@@ -125,6 +125,21 @@ def test_what_is_code_in_markdown_makes_no_heading():
     assert [one["title"] for one in content["outline"]] == ["One", "Two"]
 
 
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ('id,name\n1,"Smith, John"\n2,"O""Neil, P"\n', [["id", "name"], ["1", "Smith, John"], ["2", 'O"Neil, P']]),
+        ("1,5;2,5;3,5\n2,5;3,5;4,5\n", [["1,5", "2,5", "3,5"], ["2,5", "3,5", "4,5"]]),
+        ('a, "b, c", d\n1, "2, 3", 4\n', [["a", "b, c", "d"], ["1", "2, 3", "4"]]),
+        ("id,text\n1,it's so\n2,isn't it\n", [["id", "text"], ["1", "it's so"], ["2", "isn't it"]]),
+        ("name\nalpha\n", [["name"], ["alpha"]]),
+    ],
+    ids=["doubled quotes", "decimal commas", "space before quotes", "apostrophes", "one column"],
+)
+def test_a_csv_is_cut_where_its_writer_cut_it(text, rows):
+    assert read(text.encode(), "x.csv")["content"]["tables"][0]["rows"] == rows
+
+
 def test_a_csv_with_a_very_long_field_is_a_table():
     content = read(b'a,b\n"' + b"x" * 200_000 + b'",2\n', "x.csv")["content"]
     assert [len(row) for row in content["tables"][0]["rows"]] == [2, 2]

@@ -46,7 +46,10 @@ class Part:
             self.process = None
 
     def said(self, words: str) -> bool:
-        return words in self.log.read_text(errors="replace") if self.log.exists() else False
+        return self.count(words) > 0
+
+    def count(self, words: str) -> int:
+        return self.log.read_text(errors="replace").count(words) if self.log.exists() else 0
 
 
 class Installation:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Column, Connection, Integer, String, Table, or_, select, update
+from sqlalchemy import Column, ColumnElement, Connection, Integer, String, Table, and_, exists, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -26,6 +26,15 @@ leadership = Table(
 ROW = leadership.c.id == 1
 
 
+def _lasts() -> ColumnElement[bool]:
+    return leadership.c.renewed_at > Now(-LEASE_SECONDS)
+
+
+def leads(holder: str) -> ColumnElement[bool]:
+    """Tell in SQL whether this one leads: a leader that was frozen or cut off finds out in the same statement."""
+    return exists().where(ROW, leadership.c.holder == holder, _lasts())
+
+
 @dataclass(frozen=True, slots=True)
 class Leader:
     """The leader as it was read."""
@@ -44,10 +53,14 @@ class Leadership:
         self.database = database
 
     def take(self, holder: str, host: str, pid: int) -> int | None:
-        """Take or renew the lead; returns its term, or None while another one holds it."""
+        """Take or renew the lead; returns its term, or None while another one holds it.
+
+        A lease that ran out is a new term even for its old holder: what it did not see meanwhile nobody saw.
+        """
         insert = sqlite_insert if self.database.is_sqlite else postgresql_insert
         first = insert(leadership).values(id=1, holder="", host="", pid=0, term=0, renewed_at=Now(-LEASE_SECONDS))
         same = leadership.c.holder == holder
+        continued = and_(same, _lasts())
         statement = (
             update(leadership)
             .where(ROW, or_(same, leadership.c.renewed_at <= Now(-LEASE_SECONDS)))
@@ -56,7 +69,7 @@ class Leadership:
                 host=host,
                 pid=pid,
                 renewed_at=Now(),
-                term=leadership.c.term + 1 - same.cast(Integer),
+                term=leadership.c.term + 1 - continued.cast(Integer),
             )
             .returning(leadership.c.term)
         )
@@ -74,6 +87,6 @@ class Leadership:
 
     def current(self) -> Leader | None:
         """Return the leader that lives, or None."""
-        query = select(leadership).where(ROW, leadership.c.renewed_at > Now(-LEASE_SECONDS))
+        query = select(leadership).where(ROW, _lasts())
         row = self.database.read(lambda c: c.execute(query).mappings().first())
         return Leader(**{name: row[name] for name in Leader.__slots__}) if row else None

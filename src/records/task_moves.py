@@ -12,7 +12,7 @@ from records.database import Database
 from records.deliveries import deliveries
 from records.members import members
 from records.task_records import FINAL, RUNNING, WAITING, TaskRecord, TaskState, columns, task_records, to_record
-from records.workers import RENEW_SECONDS, alive, workers
+from records.workers import RENEW_SECONDS, workers
 
 QUARANTINE_AFTER = 3
 """Runs that ended with the death of their worker before a task is not started again."""
@@ -54,9 +54,12 @@ def _relayable(categories: Sequence[str] | None) -> ColumnElement[bool]:
 
 
 def _worker_dead() -> ColumnElement[bool]:
-    """Tell in SQL whether a running record's process is gone; a parent has none and is never dead."""
+    """Tell in SQL whether a running record's process is gone; a parent has none and is never dead.
+
+    Silence does not count, only a goodbye or the leader's word: after a pause of the database all have been silent.
+    """
     own = workers.alias("own_worker")
-    lives = exists().where(own.c.id == columns.worker_id, alive(own))
+    lives = exists().where(own.c.id == columns.worker_id, own.c.stopped_at.is_(None))
     return and_(columns.state.in_(RUNNING_VALUES), columns.is_parent.is_(False), ~lives)
 
 

@@ -22,6 +22,7 @@ from sqlalchemy import (
 
 from records.columns import Instant, Now, metadata
 from records.database import Database
+from records.leadership import leads
 
 RENEW_SECONDS = 2
 DEAD_SECONDS = 8
@@ -98,11 +99,11 @@ class Workers:
         )
         self.database.write(lambda c: c.execute(statement.values(stopped_at=Now())), durable=False)
 
-    def bury(self) -> list[str]:
-        """Declare dead who has been silent too long; returns their ids."""
+    def bury(self, leader: str) -> list[str]:
+        """Declare dead who has been silent too long, if `leader` leads; returns their ids."""
         statement = (
             update(workers)
-            .where(workers.c.stopped_at.is_(None), workers.c.seen_at <= Now(-DEAD_SECONDS))
+            .where(leads(leader), workers.c.stopped_at.is_(None), workers.c.seen_at <= Now(-DEAD_SECONDS))
             .values(stopped_at=Now(), lost=True)
             .returning(workers.c.id)
         )

@@ -20,6 +20,7 @@ from config.log_setup import configure, get_logger
 from config.settings import ensure_folders, settings
 from processors.errors import ServiceUnavailable, WorkError
 from processors.redaction import redact
+from records.workers import DEAD_SECONDS
 from services.celery_app import celery_app
 from services.failures import follow_failure
 from services.parent_tasks import conclude
@@ -72,7 +73,8 @@ class Leader:
     def tick(self) -> None:
         """Do what is due of a leader's duties."""
         self._relay()
-        self._each("reap", REAP_SECONDS, self._reap)
+        self._each("bury", REAP_SECONDS, self._bury)
+        self._each("reap", REAP_SECONDS, _reap)
         self._each("generation", GENERATION_SECONDS, self._watch_broker)
         self._each("reconcile", RECONCILE_SECONDS, lambda: self._reconcile(RECONCILE_AGE_SECONDS))
         self._each("prune", PRUNE_SECONDS, _prune)
@@ -85,8 +87,10 @@ class Leader:
 
     def _take_lease(self) -> None:
         term = parts().leadership.take(self.holder, socket.gethostname(), os.getpid())
-        if term is not None and self.term is None:
+        if term is not None and term != self.term:
             logger.info("leading", term=term)
+            # Nobody may have been able to renew until now: let the living do so before anyone is declared dead.
+            self._next["bury"] = time.monotonic() + DEAD_SECONDS
         self.term = term
 
     def _relay(self) -> None:
@@ -95,17 +99,11 @@ class Leader:
             if self.term is None:
                 return
 
-    def _reap(self) -> None:
-        service = parts()
-        buried = service.workers.bury()
-        returned, failed = service.moves.reap()
+    def _bury(self) -> None:
+        buried = parts().workers.bury(self.holder)
         if buried:
-            logger.warning("workers_dead", worker_ids=buried, taken_back=len(returned))
+            logger.warning("workers_dead", worker_ids=buried)
             self._reconcile(0.0)
-        for task_id in [*failed, *service.moves.expire()]:
-            follow_failure(task_id)
-        for record in service.parents.done():
-            conclude(record)
 
     def _watch_broker(self) -> None:
         """Publish again what a broker that was started anew may have lost."""
@@ -125,6 +123,17 @@ class Leader:
         count = reconcile(older_than)
         if count:
             logger.warning("published_again", count=count)
+
+
+def _reap() -> None:
+    service = parts()
+    returned, failed = service.moves.reap()
+    if returned:
+        logger.warning("taken_back", count=len(returned))
+    for task_id in [*failed, *service.moves.expire()]:
+        follow_failure(task_id)
+    for record in service.parents.done():
+        conclude(record)
 
 
 def _prune() -> None:

@@ -4,8 +4,10 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,28 @@ def test_a_long_task_goes_on_in_another_worker_and_its_attempt_is_not_counted(in
 
     record = final(task.id)
     assert (record.state, record.attempt, record.run, record.lost_runs) == ("SUCCESS", 0, 2, 1)
+
+
+def test_a_run_survives_a_database_that_was_away_longer_than_a_worker_may_be_silent(
+    installation: Installation, tmp_path
+):
+    if not parts().database.is_sqlite:
+        pytest.skip("holds SQLite's lock")
+    release, runs = tmp_path / "release", tmp_path / "runs"
+    task = work_until.delay(str(release), str(runs))
+    until(lambda: lines(runs) == 1)
+    failed = installation.worker.count("heartbeat_failed")
+
+    with closing(sqlite3.connect(settings.data_dir / "records.db", isolation_level=None)) as lock:
+        lock.execute("BEGIN IMMEDIATE")
+        until(lambda: installation.worker.count("heartbeat_failed") >= failed + 2, what="no heartbeat gets through")
+        assert not parts().workers.living()
+    until(lambda: parts().workers.living() and parts().leadership.current(), what="the service is back")
+    assert final(add.delay(1, 1).id).result == 2
+    release.touch()
+
+    record = final(task.id)
+    assert (record.state, record.run, record.lost_runs, lines(runs)) == ("SUCCESS", 1, 0, 1)
 
 
 def test_a_clean_stop_gives_a_running_task_back_without_blame(installation: Installation, tmp_path):

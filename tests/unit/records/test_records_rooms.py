@@ -171,6 +171,14 @@ def test_one_leads_and_another_takes_over_only_when_the_first_gave_up(database):
     assert leadership.take("b", "host", 2) == 2
 
 
+def test_a_lease_that_ran_out_is_a_new_term_for_the_same_leader_too(database):
+    leadership = Leadership(database)
+    assert leadership.take("a", "host", 1) == 1
+    leadership.give_up("a")
+
+    assert leadership.take("a", "host", 1) == 2
+
+
 def test_a_chord_is_complete_once_whatever_returns_twice(database):
     chords = Chords(database)
 

@@ -8,6 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from processors.interfaces import Outcome
 from records.database import Database
 from records.deliveries import DeliveryRecords
+from records.leadership import Leadership
 from records.members import MemberRecords
 from records.parents import Parents
 from records.task_moves import Failure, TaskMoves
@@ -41,6 +42,11 @@ def silence(database: Database, worker_id: str) -> None:
         database.write(lambda c: c.exec_driver_sql("UPDATE workers SET seen_at = ? WHERE id = ?", (past, worker_id)))
     else:
         database.write(lambda c: c.execute(old.values(seen_at=datetime(2020, 1, 1, tzinfo=UTC))))
+
+
+def bury(database: Database) -> list[str]:
+    Leadership(database).take("leader", "host", 1)
+    return Workers(database).bury("leader")
 
 
 def test_a_record_is_written_once_and_read_back_whole(tasks, moves):
@@ -122,6 +128,7 @@ def test_writes_of_an_older_run_change_nothing(database, tasks, moves):
     tasks.open(draft())
     old = moves.start("t", 0, "w1", "io@host", None)
     silence(database, "w1")
+    bury(database)
     Workers(database).start("w2", "io@host", "host", 2, 0)
     new = moves.start("t", 0, "w2", "io@host", None)
 
@@ -163,7 +170,7 @@ def test_runs_of_a_dead_worker_wait_again_without_counting_the_attempt(database,
     assert moves.reap() == ([], [])
 
     silence(database, "w1")
-    Workers(database).bury()
+    bury(database)
 
     assert moves.reap() == (["t"], [])
     record = tasks.read("t")
@@ -182,9 +189,23 @@ def test_a_worker_that_says_goodbye_is_not_held_against_its_tasks(database, task
 
 def test_a_worker_that_was_declared_dead_must_take_a_new_id(database, moves):
     silence(database, "w1")
-    assert Workers(database).bury() == ["w1"]
+    assert bury(database) == ["w1"]
 
     assert not Workers(database).renew("w1")
+
+
+def test_only_who_leads_declares_a_worker_dead(database, tasks, moves):
+    tasks.open(draft())
+    moves.start("t", 0, "w1", "io@host", None)
+    silence(database, "w1")
+
+    assert Workers(database).bury("leader") == []
+    Leadership(database).take("leader", "host", 1)
+    Leadership(database).give_up("leader")
+    assert Workers(database).bury("leader") == [], "a leader that was frozen has lost its lease"
+    assert moves.start("t", 0, "w2", "io@host", None) is None, "silence alone takes no run away"
+    assert moves.reap() == ([], [])
+    assert Workers(database).renew("w1")
 
 
 def test_a_task_that_killed_its_worker_three_times_is_quarantined(database, tasks, moves):
@@ -193,7 +214,7 @@ def test_a_task_that_killed_its_worker_three_times_is_quarantined(database, task
         Workers(database).start(f"k{number}", "io@host", "host", number, 0)
         assert moves.start("t", 0, f"k{number}", "io@host", None)
         silence(database, f"k{number}")
-        Workers(database).bury()
+        bury(database)
         returned, failed = moves.reap()
         assert (returned, failed) == ((["t"], []) if number < 2 else ([], ["t"]))
 

@@ -9,7 +9,7 @@ import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, NoDecode, SettingsConfigDict
@@ -246,10 +246,11 @@ class Settings(BaseSettings):
     def sqlalchemy_url(self) -> str:
         """The record database's URL as SQLAlchemy takes it."""
         if self.database_url is None:
-            return f"sqlite:///{self.data_dir / 'records.db'}"
+            return _sqlite_url(self.data_dir / "records.db")
         scheme, rest = self.database_url.split("://", 1)
         if scheme == "sqlite":
-            return f"sqlite:///{_from_root(Path(rest.removeprefix('/')))}"
+            path, mark, options = rest.removeprefix("/").partition("?")
+            return _sqlite_url(_from_root(Path(unquote(path)))) + mark + options
         return f"postgresql+psycopg://{rest}"
 
     @property
@@ -350,6 +351,10 @@ def _from_root(path: Path) -> Path:
         return PROJECT_ROOT / path.expanduser()
     except RuntimeError:
         raise ValueError("must not begin with the ~ of a user that does not exist") from None
+
+
+def _sqlite_url(path: Path) -> str:
+    return f"sqlite:///{quote(str(path))}"  # a folder's % and ? are no part of the URL's own syntax
 
 
 def _with_scheme(value: str, schemes: tuple[str, ...]) -> str:

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from config import settings as module
 from config.settings import PROJECT_ROOT, Settings, SettingsError, ensure_folders, explain, load_settings, shown
@@ -128,11 +129,18 @@ def test_folders_are_relative_to_the_project_and_lists_are_split(monkeypatch, tm
         ("postgresql://u:p@h/d", "postgresql+psycopg://u:p@h/d"),
         ("sqlite:////abs/records.db", "sqlite:////abs/records.db"),
         ("sqlite:///rel.db", f"sqlite:///{PROJECT_ROOT}/rel.db"),
+        ("sqlite:///a%3Fb.db?mode=rwc", f"sqlite:///{PROJECT_ROOT}/a%3Fb.db?mode=rwc"),
     ],
 )
 def test_database_urls_are_taken_as_hosts_print_them(monkeypatch, given, used):
     monkeypatch.setenv("DATABASE_URL", given)
     assert load_settings().sqlalchemy_url == used
+
+
+@pytest.mark.parametrize("name", ["what?x", "50%41", "a#b", "sp ace", 'quo"te', "ünï"])
+def test_the_database_lies_in_its_folder_whatever_the_folder_is_called(monkeypatch, name):
+    monkeypatch.setenv("DATA_DIR", f"/data/{name}")
+    assert make_url(load_settings().sqlalchemy_url).database == f"/data/{name}/records.db"
 
 
 def test_folders_are_the_owners_alone(monkeypatch, tmp_path):

@@ -138,11 +138,11 @@ class EmbeddedRedis:
     def _configuration(self, socket: Path) -> str:
         lines = [
             "port 0",
-            f'unixsocket "{socket}"',
+            f"unixsocket {_quoted(socket)}",
             "unixsocketperm 600",
             f"requirepass {self._password()}",
-            f'dir "{self._settings.redis_dir}"',
-            f'pidfile "{self._pid_file}"',
+            f"dir {_quoted(self._settings.redis_dir)}",
+            f"pidfile {_quoted(self._pid_file)}",
             "daemonize no",
             "appendonly yes",
             "appendfsync everysec",
@@ -188,6 +188,12 @@ class EmbeddedRedis:
                 orphan.wait(STOP_SECONDS)
         except psutil.NoSuchProcess:
             return
+
+
+def _quoted(path: Path) -> str:
+    """Return a path as Redis reads it in its configuration."""
+    text = str(path).replace("\\", r"\\").replace('"', r"\"")
+    return f'"{text}"'
 
 
 def _own_folder(folder: Path) -> None:

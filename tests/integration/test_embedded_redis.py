@@ -135,6 +135,20 @@ def test_a_stale_socket_does_not_keep_it_from_starting(own):
         assert ours.ping()
 
 
+@pytest.mark.parametrize("name", ['quo"te', "back\\slash", "apos'trophe", "sp ace", "what?x#y", "50%41", "ünï"])
+def test_it_runs_in_a_folder_of_any_name(tmp_path, name):
+    own = Settings(data_dir=tmp_path / name)
+    ensure_folders(own)
+    server = EmbeddedRedis(own)
+    server.start()
+    try:
+        check_reachable(resolve(own), timeout=2)
+        with client(own) as ours:
+            assert ours.config_get("dir")["dir"] == str(own.redis_dir)
+    finally:
+        server.stop()
+
+
 def test_a_folder_too_long_for_a_socket_gets_a_short_one_of_its_own(tmp_path):
     deep = tmp_path / ("d" * 120)
     own = Settings(data_dir=deep)

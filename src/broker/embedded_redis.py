@@ -173,11 +173,9 @@ class EmbeddedRedis:
         return Redis(unix_socket_path=str(socket_path(self._settings)), password=self._password(), socket_timeout=2)
 
     def _end_orphan(self) -> None:
-        """End the server of a supervisor that was killed: it answers on our socket, to our password, so it is ours."""
-        client = self._client()
-        try:
-            pid = int(client.info("server")["process_id"])
-        except (RedisError, OSError):
+        """End the server of a supervisor that was killed; one that does not answer would take our socket away later."""
+        pid = self._answering() or self._noted()
+        if pid is None:
             return
         try:
             orphan = psutil.Process(pid)
@@ -188,6 +186,22 @@ class EmbeddedRedis:
                 orphan.wait(STOP_SECONDS)
         except psutil.NoSuchProcess:
             return
+
+    def _answering(self) -> int | None:
+        """Return the server that answers on our socket, to our password, and so is ours."""
+        try:
+            return int(self._client().info("server")["process_id"])
+        except (RedisError, OSError):
+            return None
+
+    def _noted(self) -> int | None:
+        """Return the process of the pid file, if it is a server at work in our folder."""
+        try:
+            process = psutil.Process(int(self._pid_file.read_text()))
+            ours = process.cwd() == os.path.realpath(self._settings.redis_dir)
+            return process.pid if ours and process.status() != psutil.STATUS_ZOMBIE else None
+        except (OSError, ValueError, psutil.Error):
+            return None
 
 
 def _quoted(path: Path) -> str:

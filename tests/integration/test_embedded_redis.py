@@ -127,6 +127,29 @@ def test_an_orphan_that_lives_on_is_ended_by_the_next_start(own, monkeypatch):
     assert second.pid != pid
 
 
+def test_a_frozen_orphan_is_ended_before_it_can_take_the_new_socket_away(own, monkeypatch):
+    settings, server = own
+    monkeypatch.setattr(embedded_redis, "die_with_parent", lambda: None)
+    orphan = server()
+    orphan.start()
+    os.kill(orphan.pid, signal.SIGSTOP)
+
+    server().start()
+
+    assert not orphan.alive()
+    with client(settings) as ours:
+        assert ours.ping()
+
+
+@pytest.mark.parametrize("noted", ["", "nonsense", str(os.getpid()), "4194305"])
+def test_a_stale_pid_file_ends_nobody(own, noted):
+    settings, server = own
+    (settings.run_dir / "redis.pid").write_text(noted)
+    server().start()
+    with client(settings) as ours:
+        assert ours.ping()
+
+
 def test_a_stale_socket_does_not_keep_it_from_starting(own):
     settings, server = own
     socket_path(settings).touch()

@@ -18,8 +18,10 @@ from urllib.parse import quote
 
 import psutil
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import BusyLoadingError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.retry import Retry
 
 from config.child_process import die_with_parent
 from config.secret_files import secret
@@ -170,7 +172,12 @@ class EmbeddedRedis:
         raise ConfigurationError(f"The embedded Redis did not answer within {START_SECONDS:.0f} s.")
 
     def _client(self) -> Any:
-        return Redis(unix_socket_path=str(socket_path(self._settings)), password=self._password(), socket_timeout=2)
+        return Redis(
+            unix_socket_path=str(socket_path(self._settings)),
+            password=self._password(),
+            socket_timeout=2,
+            retry=Retry(NoBackoff(), 0),  # Redis' client would by itself wait for seconds where there is no server
+        )
 
     def _end_orphan(self) -> None:
         """End the server of a supervisor that was killed; one that does not answer would take our socket away later."""

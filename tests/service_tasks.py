@@ -99,3 +99,18 @@ def mark_body(self: Any, results: list[int], path: str) -> int:
 @celery_app.task(name="test.keep_secret", bind=True)
 def keep_secret(self: Any, password: str, url: str) -> int:
     return len(password) + len(url)
+
+
+@celery_app.task(name="test.die_after_success", bind=True)
+def die_after_success(self: Any) -> None:
+    """End the whole worker right after the success was committed, before anything that follows it."""
+    moves = self.parts.moves
+    committed = moves.succeed
+
+    def commit_and_die(*arguments: Any) -> bool:
+        committed(*arguments)
+        os.kill(os.getppid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
+        return True
+
+    moves.succeed = commit_and_die

@@ -5,7 +5,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Text,
+    and_,
+    case,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    type_coerce,
+    update,
+)
 
 from records.columns import Now
 from records.database import Database
@@ -16,6 +29,11 @@ from records.workers import RENEW_SECONDS, workers
 
 QUARANTINE_AFTER = 3
 """Runs that ended with the death of their worker before a task is not started again."""
+
+FOLLOW_SECONDS = 5
+"""How long the leader leaves what follows an end (a chain's next, a chord's part) to the process that wrote the end."""
+
+FOLLOW_AGAIN_SECONDS = 300
 
 WAITING_VALUES = [state.value for state in WAITING]
 RUNNING_VALUES = [state.value for state in RUNNING]
@@ -53,6 +71,11 @@ def _relayable(categories: Sequence[str] | None) -> ColumnElement[bool]:
     return and_(condition, columns.category.in_(categories)) if categories else condition
 
 
+def _has_followers() -> ColumnElement[bool]:
+    """Tell in SQL whether a message has callbacks, a chain or a chord: `"embed":{}` is how none is kept."""
+    return type_coerce(columns.message, Text).like('%"embed":{"%')
+
+
 def _worker_dead() -> ColumnElement[bool]:
     """Tell in SQL whether a running record's process is gone; a parent has none and is never dead.
 
@@ -68,7 +91,7 @@ def ended(state: TaskState, failure: Failure | None = None) -> dict[str, Any]:
     values: dict[str, Any] = {
         "state": state.value,
         "finished_at": Now(),
-        "relay_at": None,
+        "relay_at": case((_has_followers(), Now(FOLLOW_SECONDS))),
         "worker_id": None,
         "deadline_at": None,
     }
@@ -228,6 +251,21 @@ class TaskMoves:
                 )
 
         self.database.write_later(work)
+
+    def unfollowed(self, limit: int) -> list[TaskRecord]:
+        """Return what ended without a word that what follows it was done; looks again only minutes later."""
+        late = and_(columns.relay_at <= Now(), columns.state.in_(FINAL_VALUES))
+        some = select(columns.id).where(late).order_by(columns.relay_at).limit(limit).scalar_subquery()
+        statement = update(task_records).where(columns.id.in_(some)).values(relay_at=Now(FOLLOW_AGAIN_SECONDS))
+        found = self.database.write(
+            lambda c: c.execute(statement.returning(task_records)).mappings().all(), durable=False
+        )
+        return [to_record(row) for row in found]
+
+    def followed(self, task_id: str) -> None:
+        """Note that what follows a task's end was done."""
+        statement = update(task_records).where(columns.id == task_id, columns.state.in_(FINAL_VALUES))
+        self.database.write_later(lambda c: c.execute(statement.values(relay_at=None)))
 
     def expire(self) -> list[str]:
         """Cancel what waited past its expiry."""

@@ -4,6 +4,7 @@ import hashlib
 import re
 import traceback
 from typing import Any, cast
+from uuid import NAMESPACE_OID, uuid5
 
 from celery.app.task import Context
 from celery.exceptions import SoftTimeLimitExceeded
@@ -26,7 +27,9 @@ def follow_failure(task_id: str) -> None:
         return
     error = PermanentError(record.error or "The task failed.")
     backend = cast("Any", celery_app.backend)
-    backend.mark_as_failure(record.id, error, request=context_of(record), store_result=False)
+    request = context_of(record)
+    fix_follower_ids(request)
+    backend.mark_as_failure(record.id, error, request=request, store_result=False)
 
 
 def context_of(record: TaskRecord) -> Any:
@@ -45,6 +48,19 @@ def context_of(record: TaskRecord) -> Any:
         chord=embed.get("chord"),
         delivery_info={},
     )
+
+
+def has_followers(request: Any) -> bool:
+    """Tell whether something follows a task's end: callbacks, the rest of a chain, a chord."""
+    return bool(request and (request.callbacks or request.errbacks or request.chain or request.chord))
+
+
+def fix_follower_ids(request: Any) -> None:
+    """Give callbacks ids made from their task's, so that repeating them submits nothing twice."""
+    for kind in ("callbacks", "errbacks"):
+        for index, signature in enumerate(getattr(request, kind) or []):
+            follower_id = str(uuid5(NAMESPACE_OID, f"{request.id}:{kind}:{index}"))
+            signature.setdefault("options", {}).setdefault("task_id", follower_id)
 
 
 def failure_of(error: BaseException) -> Failure:

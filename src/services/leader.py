@@ -24,7 +24,7 @@ from records.workers import DEAD_SECONDS
 from services.celery_app import celery_app
 from services.failures import follow_failure
 from services.parent_tasks import conclude
-from services.relay import reconcile, relay
+from services.relay import follow, reconcile, relay
 from services.wiring import parts
 
 logger = get_logger()
@@ -32,6 +32,7 @@ logger = get_logger()
 TICK_SECONDS = 0.2
 LEASE_SECONDS = 1.0
 REAP_SECONDS = 1.0
+FOLLOW_SECONDS = 1.0
 GENERATION_SECONDS = 1.0
 RECONCILE_SECONDS = 300.0
 RECONCILE_AGE_SECONDS = 60.0
@@ -75,6 +76,7 @@ class Leader:
         self._relay()
         self._each("bury", REAP_SECONDS, self._bury)
         self._each("reap", REAP_SECONDS, _reap)
+        self._each("follow", FOLLOW_SECONDS, lambda: follow(BATCH))
         self._each("generation", GENERATION_SECONDS, self._watch_broker)
         self._each("reconcile", RECONCILE_SECONDS, lambda: self._reconcile(RECONCILE_AGE_SECONDS))
         self._each("prune", PRUNE_SECONDS, _prune)

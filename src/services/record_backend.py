@@ -14,7 +14,7 @@ from config.log_setup import get_logger
 from records.chords import Part
 from records.task_records import Draft, TaskRecord
 from services.celery_app import celery_app
-from services.failures import failure_of
+from services.failures import failure_of, has_followers
 from services.submission import category_of
 from services.wiring import parts
 
@@ -60,10 +60,18 @@ class RecordBackend(cast("Any", Backend), cast("Any", SyncBackendMixin)):
             parts().moves.fail_waiting(task_id, failure_of(result))
         return result
 
-    def mark_as_failure(self, *args: Any, **options: Any) -> Any:
+    def mark_as_done(self, task_id: str, result: Any, request: Any = None, *options: Any, **named: Any) -> None:
+        """Return a chord's part; Celery has published the callbacks and the chain's next before it calls this."""
+        super().mark_as_done(task_id, result, request, *options, **named)  # pyright: ignore[reportUnknownMemberType] - untyped
+        _followed(task_id, request)
+
+    def mark_as_failure(
+        self, task_id: str, exc: Any, traceback: Any = None, request: Any = None, **options: Any
+    ) -> None:
         """Do what follows a failure; a worker's parent leaves that to the leader, who knows the record."""
         if os.getpid() != silent_process:
-            super().mark_as_failure(*args, **options)  # pyright: ignore[reportUnknownMemberType] - untyped
+            super().mark_as_failure(task_id, exc, traceback, request, **options)  # pyright: ignore[reportUnknownMemberType] - untyped
+            _followed(task_id, request)
 
     def _forget(self, task_id: str) -> None:
         """Refuse to forget: records are removed by clean-up."""
@@ -157,6 +165,11 @@ class RecordBackend(cast("Any", Backend), cast("Any", SyncBackendMixin)):
             return [part.result for part in found]
         by_id = {part.part_id: part.result for part in found}
         return cast("list[Any]", _filled(header, by_id))
+
+
+def _followed(task_id: str, request: Any) -> None:
+    if has_followers(request):
+        parts().moves.followed(task_id)
 
 
 def _unpublished(task_id: str, name: str, signature: Any) -> Draft:

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from broker.away import AWAY_ERRORS
 from broker.waiting_messages import depths, message_ids
 from config.log_setup import get_logger
+from records.task_records import TaskState
 from services.celery_app import QUEUES, celery_app
+from services.failures import follow_failure
 from services.submission import publish
 from services.wiring import parts
 
@@ -18,6 +20,15 @@ def relay(limit: int) -> int:
     """Publish what is due and was not published yet, at most `limit`; returns how many the broker took."""
     due = parts().moves.due(limit)
     return publish(list(due)) if due else 0
+
+
+def follow(limit: int) -> None:
+    """Do what follows tasks whose process died after it wrote their end; a success is repeated by a worker."""
+    late = parts().moves.unfollowed(limit)
+    for record in late:
+        if record.state is not TaskState.SUCCESS:
+            follow_failure(record.id)
+    publish([record for record in late if record.state is TaskState.SUCCESS])
 
 
 def reconcile(older_than: float) -> int:

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable
 from typing import Any
-from uuid import NAMESPACE_OID, uuid5
 
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from pydantic import ValidationError
@@ -27,7 +26,7 @@ from processors.errors import (
 from processors.results import Result
 from records.task_moves import Started
 from records.task_records import Draft, TaskRecord, TaskState
-from services.failures import failure_of, follow_failure
+from services.failures import failure_of, fix_follower_ids, follow_failure, has_followers
 from services.publisher import ATTEMPT_HEADER
 from services.submission import category_of, kept_message, moment
 from services.wiring import parts
@@ -69,7 +68,7 @@ class TaskRun:
             Reject: the database is away; the message goes back.
             Exception: the task's own, once its failure is recorded, so that Celery does what follows it.
         """
-        self._fix_follower_ids()
+        fix_follower_ids(self.task.request)
         try:
             started = self._start()
         except ServiceUnavailable as error:
@@ -144,24 +143,12 @@ class TaskRun:
     def _not_started(self) -> Any:
         """Do what a delivery does that may not start: repeat what follows the end, or walk away."""
         record = parts().tasks.read(self.id)
-        if record is not None and record.state is TaskState.SUCCESS and self._is_followed():
+        if record is not None and record.state is TaskState.SUCCESS and has_followers(self.task.request):
             return record.result
-        if record is not None and record.state is TaskState.FAILURE and self._is_followed():
+        if record is not None and record.state is TaskState.FAILURE and has_followers(self.task.request):
             raise PermanentError(record.error or "The task failed.")
         logger.debug("not_started", task_id=self.id, state=record.state.value if record else "UNKNOWN")
         raise Ignore
-
-    def _is_followed(self) -> bool:
-        request = self.task.request
-        return bool(request.callbacks or request.errbacks or request.chain or request.chord)
-
-    def _fix_follower_ids(self) -> None:
-        """Give callbacks ids made from this task's, so that repeating them submits nothing twice."""
-        for kind in ("callbacks", "errbacks"):
-            for index, signature in enumerate(getattr(self.task.request, kind) or []):
-                signature.setdefault("options", {}).setdefault(
-                    "task_id", str(uuid5(NAMESPACE_OID, f"{self.id}:{kind}:{index}"))
-                )
 
     def _work(self, started: Started) -> Any:
         bind_task(self.id, self.task.name)

@@ -16,7 +16,7 @@ from celery import chain
 from config.settings import settings
 from installation import Installation
 from processors.errors import ConfigurationError
-from service_tasks import add, kill_worker, mark, never_ends, refuse, work_until
+from service_tasks import add, die_after_success, kill_worker, mark, never_ends, refuse, work_until
 from services.celery_service import celery_service
 from services.publisher import Publisher
 from services.relay import reconcile
@@ -181,6 +181,20 @@ def test_a_delivery_that_finds_success_repeats_what_follows_it_once(installation
 
     assert final(add.delay(1, 5).id).result == 6
     assert lines(tmp_path / "second") == 1
+
+
+def test_a_chain_goes_on_though_its_whole_worker_died_between_a_success_and_what_follows_it(
+    installation: Installation, tmp_path
+):
+    linked = chain(die_after_success.si(), mark.si(str(tmp_path / "second"))).apply_async()
+    assert final(linked.parent.id).state == "SUCCESS"
+    installation.worker.process.wait(30)
+    installation.start_worker()
+
+    assert final(linked.id).state == "SUCCESS"
+    assert lines(tmp_path / "second") == 1
+    assert parts().tasks.read(linked.parent.id).run == 1
+    until(lambda: parts().tasks.read(linked.parent.id).relay_at is None, what="it is noted that all was done")
 
 
 def test_a_removed_record_is_not_revived_by_a_late_message(installation: Installation, tmp_path):

@@ -367,3 +367,16 @@ def test_figures_of_queues_count_what_waits_runs_and_is_due_later(tasks, moves):
 
     assert (figures["depth"], figures["running"], figures["scheduled"]) == (1, 1, 1)
     assert figures["oldest_age_seconds"] >= 0
+
+
+def test_an_end_with_followers_is_found_until_it_is_noted_that_they_were_seen_to(tasks, moves, monkeypatch):
+    monkeypatch.setattr("records.task_moves.FOLLOW_SECONDS", 0)
+    tasks.open(draft("alone"))
+    tasks.open(draft("chained", message={"embed": {"chain": ["next"]}}))
+    for task_id in ("alone", "chained"):
+        moves.succeed(task_id, moves.start(task_id, 0, "w1", "io@host", 60).run, 1)
+
+    assert [record.id for record in moves.unfollowed(10)] == ["chained"]
+    assert moves.unfollowed(10) == [], "the next look is minutes later"
+    moves.followed("chained")
+    until(lambda: tasks.read("chained").relay_at is None)

@@ -114,3 +114,8 @@ def die_after_success(self: Any) -> None:
         return True
 
     moves.succeed = commit_and_die
+
+
+@celery_app.task(name="test.read_name", bind=True)
+def read_name(self: Any, path: str) -> None:
+    raise PermanentError(f"there is no {path}")

@@ -56,6 +56,17 @@ class Json(TypeDecorator[Any]):
         return None if value is None else json.loads(value)
 
 
+class PlainText(TypeDecorator[str]):
+    """Text for people: what a database refuses in it (NUL, lone surrogates) is written as its escape."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - any text
+        """Write the text."""
+        return value and value.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
+
+
 class Now(FunctionElement[datetime]):
     """The database's clock, moved by some seconds: the only clock that decides over records."""
 

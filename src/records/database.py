@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from processors.errors import ServiceUnavailable
@@ -125,8 +125,8 @@ class Database:
                 committing = True
                 connection.commit()
                 return result
-        except IntegrityError:
-            raise
+        except (IntegrityError, DataError):
+            raise  # the value's fault: trying again cannot help
         except DBAPIError as error:
             if committing:
                 raise CommitUnknown(

@@ -16,7 +16,6 @@ from sqlalchemy import (
     RowMapping,
     String,
     Table,
-    Text,
     and_,
     func,
     or_,
@@ -26,7 +25,7 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from processors.errors import SubmitUnknown
-from records.columns import Instant, Json, Now, metadata
+from records.columns import Instant, Json, Now, PlainText, metadata
 from records.database import CommitUnknown, Database
 
 SUBMITTER_SECONDS = 4
@@ -74,15 +73,15 @@ task_records = Table(
     Column("worker_id", String(36)),
     Column("worker", String(255)),
     Column("progress", Float, nullable=False),
-    Column("progress_text", Text),
+    Column("progress_text", PlainText),
     Column("args", Json, nullable=False),
     Column("kwargs", Json, nullable=False),
     Column("message", Json, nullable=False),  # the rest of the Celery message: headers, properties, embed, options
     Column("result", Json),
-    Column("error", Text),
+    Column("error", PlainText),
     Column("error_type", String(255)),
     Column("error_fingerprint", String(64)),
-    Column("traceback", Text),
+    Column("traceback", PlainText),
     Column("is_parent", Boolean, nullable=False),
     Column("members_total", Integer),
     Column("parent_id", String(255)),

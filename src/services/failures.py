@@ -78,4 +78,4 @@ def fingerprint(kind: str, sentence: str, error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     place = f"{frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].name}" if frames else ""
     stable = re.sub(r"'[^']*'|\"[^\"]*\"|\S*[/@]\S*|[0-9a-f]{8,}|\d+", "…", sentence)
-    return hashlib.sha256(f"{kind}|{stable}|{place}".encode()).hexdigest()[:32]
+    return hashlib.sha256(f"{kind}|{stable}|{place}".encode("utf-8", "backslashreplace")).hexdigest()[:32]

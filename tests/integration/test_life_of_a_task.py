@@ -10,7 +10,19 @@ from celery import Celery, chain, chord, group
 
 from config.settings import settings
 from processors.errors import InvalidArgument, TaskCancelled, TaskFailed, TaskTimeout, UnknownTask
-from service_tasks import add, ask_again, fail_first, keep, mark, mark_body, refuse, total, unrecorded, work_until
+from service_tasks import (
+    add,
+    ask_again,
+    fail_first,
+    keep,
+    mark,
+    mark_body,
+    read_name,
+    refuse,
+    total,
+    unrecorded,
+    work_until,
+)
 from services.celery_app import celery_app
 from services.celery_service import celery_service
 from services.wiring import parts
@@ -100,6 +112,15 @@ def test_a_task_that_fails_for_now_is_tried_again_and_one_that_cannot_work_is_no
         celery_service.get_task_result(hopeless.id, timeout=0)
     assert failed.value.error_type == "PermanentError"
     assert "refuse" in failed.value.traceback
+
+
+def test_a_failure_with_characters_that_no_text_has_ends_the_task_like_any_other(tmp_path):
+    missing = read_name.delay(f"{tmp_path}/caf\udce9")
+
+    record = final(missing.id)
+
+    assert (record.state, record.error_type, record.run) == ("FAILURE", "PermanentError", 1)
+    assert "caf\\udce9" in record.error
 
 
 def test_a_delay_that_a_provider_asked_for_waits_in_the_record(tmp_path):

@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DataError, IntegrityError
 
 from processors.interfaces import Outcome
 from records.database import Database
@@ -380,3 +380,22 @@ def test_an_end_with_followers_is_found_until_it_is_noted_that_they_were_seen_to
     assert moves.unfollowed(10) == [], "the next look is minutes later"
     moves.followed("chained")
     until(lambda: tasks.read("chained").relay_at is None)
+
+
+def test_a_failure_and_a_report_are_kept_whatever_characters_they_have(tasks, moves):
+    tasks.open(draft())
+    run = moves.start("t", 0, "w1", "io@host", 60).run
+
+    moves.report("t", run, 1, "reading caf\udce9 \0")
+    until(lambda: tasks.read("t").progress_text == "reading caf\\udce9 \\x00")
+    assert moves.fail("t", run, Failure("no file caf\udce9 \0", "FileNotFoundError", "Traceback \ud800 \0"))
+
+    assert tasks.read("t").error == "no file caf\\udce9 \\x00"
+
+
+def test_a_value_that_the_database_refuses_is_an_error_and_not_an_absence(database, tasks):
+    if database.is_sqlite:
+        assert tasks.open(draft("t" * 300)), "SQLite takes texts of any length"
+    else:
+        with pytest.raises(DataError):
+            tasks.open(draft("t" * 300))

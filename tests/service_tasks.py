@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -119,3 +120,10 @@ def die_after_success(self: Any) -> None:
 @celery_app.task(name="test.read_name", bind=True)
 def read_name(self: Any, path: str) -> None:
     raise PermanentError(f"there is no {path}")
+
+
+@celery_app.task(name="test.exit", bind=True)
+def leave(self: Any, path: str) -> None:
+    """End as a command's main function does."""
+    mark.run(path)
+    sys.exit("no such option")

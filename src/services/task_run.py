@@ -6,8 +6,9 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
+from billiard import common as pool_child
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from pydantic import ValidationError
 
@@ -21,6 +22,7 @@ from processors.errors import (
     ServiceUnavailable,
     TimeLimitExceeded,
     TransientError,
+    WorkError,
     WorkFailed,
 )
 from processors.results import Result
@@ -166,7 +168,7 @@ class TaskRun:
     def _outcome(self, started: Started) -> Any:
         self.ended = "INTERRUPTED"
         try:
-            result = self._checked(self.task.run_checked(self.args, self.kwargs))
+            result = self._checked(self._body())
         except Cancelled:
             self.ended = "REVOKED"
             raise Ignore from None
@@ -187,6 +189,15 @@ class TaskRun:
         self.ended = "SUCCESS"
         self._tell_parent(started)
         return result
+
+    def _body(self) -> Any:
+        """Run the task's body; an exit that no signal asked for is an error of the body like any other."""
+        try:
+            return self.task.run_checked(self.args, self.kwargs)
+        except SystemExit as error:
+            if type(error) is not SystemExit or cast("Any", pool_child).terminate_handler_fired():
+                raise
+            raise WorkError(f"The task called sys.exit({error.code!r}); let it raise an error instead.") from error
 
     def _checked(self, result: Any) -> Any:
         """Return the result as JSON; a result in which nothing was done is a failure."""

@@ -16,7 +16,7 @@ from celery import chain
 from config.settings import settings
 from installation import Installation
 from processors.errors import ConfigurationError
-from service_tasks import add, die_after_success, kill_worker, mark, never_ends, refuse, work_until
+from service_tasks import add, die_after_success, kill_worker, leave, mark, never_ends, refuse, work_until
 from services.celery_service import celery_service
 from services.publisher import Publisher
 from services.relay import reconcile
@@ -195,6 +195,16 @@ def test_a_chain_goes_on_though_its_whole_worker_died_between_a_success_and_what
     assert lines(tmp_path / "second") == 1
     assert parts().tasks.read(linked.parent.id).run == 1
     until(lambda: parts().tasks.read(linked.parent.id).relay_at is None, what="it is noted that all was done")
+
+
+def test_a_task_that_calls_exit_fails_like_any_other_and_is_not_run_for_ever(installation: Installation, tmp_path):
+    task = leave.apply_async((str(tmp_path / "runs"),))
+
+    record = final(task.id)
+
+    assert (record.state, record.error_type, record.attempt) == ("FAILURE", "WorkError", 3)
+    assert "no such option" in record.error
+    assert lines(tmp_path / "runs") == 4
 
 
 def test_a_removed_record_is_not_revived_by_a_late_message(installation: Installation, tmp_path):

@@ -37,7 +37,7 @@ def reason_to_skip(record: TaskRecord, max_retries: int) -> str | None:
         return "it is a parent: its members are retried by themselves"
     if parts().deliveries.in_doubt(record.id):
         return "it is in doubt whether its mail arrived"
-    if record.message.get("embed"):
+    if record.message.get("embed") or record.run == 0:  # a run of 0: it failed because what it was to follow did
         return "it is part of a workflow that has failed as a whole"
     return None
 

@@ -264,6 +264,19 @@ def test_failed_tasks_are_retried_as_new_ones_linked_both_ways(tmp_path):
     assert not [i for i in retried_now() if parts().tasks.read(i).retry_of == task.id]
 
 
+def test_what_was_to_follow_a_failure_is_not_retried_without_it(tmp_path):
+    linked = chain(refuse.si("/dev/null"), mark.si(str(tmp_path / "effect"))).apply_async()
+    assert final(linked.id).state == "FAILURE"
+
+    done = celery_service.get_task_result(celery_service.retry_failed_tasks(), timeout=60)
+
+    assert [one["why"] for one in done["skipped"] if one["task_id"] == linked.id] == [
+        "it is part of a workflow that has failed as a whole"
+    ]
+    assert final(add.delay(1, 1).id).state == "SUCCESS"
+    assert lines(tmp_path / "effect") == 0
+
+
 def retried_now() -> list[str]:
     return celery_service.get_task_result(celery_service.retry_failed_tasks(), timeout=60)["retried"]
 

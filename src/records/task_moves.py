@@ -62,6 +62,9 @@ class Failure:
     fingerprint: str | None = None
 
 
+EXPIRED = Failure("The task expired before it could start.", "Expired")
+
+
 def _not_final() -> ColumnElement[bool]:
     return columns.state.not_in(FINAL_VALUES)
 
@@ -169,10 +172,10 @@ class TaskMoves:
         """End a run, and the task, in failure; `result` where nothing was done but there is something to show."""
         return self._moved(self._of_run(task_id, run).values(ended(TaskState.FAILURE, failure) | {"result": result}))
 
-    def fail_waiting(self, task_id: str, failure: Failure) -> bool:
+    def fail_waiting(self, task_id: str, failure: Failure, state: TaskState = TaskState.FAILURE) -> bool:
         """End a task that will never start: what it was to follow has failed."""
         waits = and_(columns.id == task_id, columns.state.in_(WAITING_VALUES))
-        return self._moved(update(task_records).where(waits).values(ended(TaskState.FAILURE, failure)))
+        return self._moved(update(task_records).where(waits).values(ended(state, failure)))
 
     def try_again(self, task_id: str, run: int, delay: float, failure: Failure) -> bool:
         """End a run that failed for now: the next attempt is due after `delay` seconds."""
@@ -270,8 +273,7 @@ class TaskMoves:
     def expire(self) -> list[str]:
         """Cancel what waited past its expiry."""
         overdue = and_(columns.state.in_(WAITING_VALUES), columns.expires_at <= Now())
-        failure = Failure("The task expired before it could start.", "Expired")
-        statement = update(task_records).where(overdue).values(ended(TaskState.REVOKED, failure)).returning(columns.id)
+        statement = update(task_records).where(overdue).values(ended(TaskState.REVOKED, EXPIRED)).returning(columns.id)
         return list(self.database.write(lambda c: c.execute(statement).scalars().all(), durable=False))
 
     def reap(self) -> tuple[list[str], list[str]]:

@@ -7,17 +7,18 @@ from typing import Any, cast
 from uuid import NAMESPACE_OID, uuid5
 
 from celery.app.task import Context
-from celery.exceptions import SoftTimeLimitExceeded
+from celery.exceptions import SoftTimeLimitExceeded, TaskRevokedError
 from pydantic import ValidationError
 
 from processors.errors import PermanentError
 from processors.results import sentence_of
 from records.task_moves import Failure
-from records.task_records import TaskRecord
+from records.task_records import TaskRecord, TaskState
 from services.celery_app import celery_app
 from services.wiring import parts
 
 TRACEBACK_CHARACTERS = 20_000
+CANCELLED = "The task was cancelled."
 
 
 def follow_failure(task_id: str) -> None:
@@ -25,11 +26,14 @@ def follow_failure(task_id: str) -> None:
     record = parts().tasks.read(task_id)
     if record is None or not record.message.get("embed"):
         return
-    error = PermanentError(record.error or "The task failed.")
+    revoked = record.state is TaskState.REVOKED
+    error = (
+        TaskRevokedError(record.error or CANCELLED) if revoked else PermanentError(record.error or "The task failed.")
+    )
     backend = cast("Any", celery_app.backend)
     request = context_of(record)
     fix_follower_ids(request)
-    backend.mark_as_failure(record.id, error, request=request, store_result=False)
+    backend.mark_as_failure(record.id, error, request=request, state=record.state.value)
 
 
 def context_of(record: TaskRecord) -> Any:

@@ -11,8 +11,10 @@ from celery.exceptions import ChordError
 from celery.result import GroupResult, result_from_tuple
 
 from config.log_setup import get_logger
+from processors.errors import ServiceUnavailable
 from records.chords import Part
-from records.task_records import Draft, TaskRecord
+from records.task_moves import EXPIRED
+from records.task_records import Draft, TaskRecord, TaskState
 from services.celery_app import celery_app
 from services.failures import failure_of, has_followers
 from services.submission import category_of
@@ -52,13 +54,28 @@ class RecordBackend(cast("Any", Backend), cast("Any", SyncBackendMixin)):
         request: Any = None,
         **_: Any,
     ) -> Any:
-        """Record the failure of a task that never ran (a chain's next link, a chord's body); others wrote their end."""
+        """Record the end of a task that never ran (a chain's next link, a chord's body); others wrote their end."""
         if state in states.PROPAGATE_STATES and isinstance(result, BaseException):
             name = getattr(request, "task", None)
             if name:
                 parts().tasks.open(_unpublished(task_id, name, request))
-            parts().moves.fail_waiting(task_id, failure_of(result))
+            if state == states.REVOKED and str(result) == "expired":
+                parts().moves.fail_waiting(task_id, EXPIRED, TaskState.REVOKED)
+            elif state == states.REVOKED:
+                parts().moves.revoke(task_id)
+            else:
+                parts().moves.fail_waiting(task_id, failure_of(result))
         return result
+
+    def mark_as_revoked(self, *args: Any, **options: Any) -> None:
+        """Cancel what Celery's own `revoke` or an expiry stopped; a worker's parent says so, and keeps nothing open."""
+        try:
+            super().mark_as_revoked(*args, **options)  # pyright: ignore[reportUnknownMemberType] - untyped
+        except ServiceUnavailable as error:
+            logger.warning("database_away", revoking=args[:1], error=str(error))
+        finally:
+            if os.getpid() == silent_process:
+                parts().database.close()
 
     def mark_as_done(self, task_id: str, result: Any, request: Any = None, *options: Any, **named: Any) -> None:
         """Return a chord's part; Celery has published the callbacks and the chain's next before it calls this."""

@@ -225,6 +225,45 @@ def test_progress_is_seen_and_a_running_task_ends_soon_after_its_cancellation(tm
     assert parts().tasks.read(task.id).state == "REVOKED"
 
 
+def test_what_was_to_follow_a_cancelled_task_is_cancelled_with_it(tmp_path):
+    linked = chain(work_until.si(str(tmp_path / "never"), str(tmp_path / "runs")), add.si(1, 1)).apply_async()
+    until(lambda: lines(tmp_path / "runs") == 1)
+
+    assert celery_service.cancel_task(linked.parent.id)
+
+    with pytest.raises(TaskCancelled):
+        celery_service.get_task_result(linked.id, timeout=0)
+
+
+@pytest.mark.parametrize("terminate", [False, True])
+def test_celerys_own_revoke_cancels_for_good(tmp_path, terminate):
+    release = tmp_path / "release"
+    blockers = [work_until.delay(str(release), str(tmp_path / f"b{n}")) for n in range(2)]
+    until(lambda: all(lines(tmp_path / f"b{n}") for n in range(2)), what="both slots are taken")
+    task = blockers[0] if terminate else mark.delay(str(tmp_path / "ran"))
+
+    task.revoke(terminate=terminate)
+    until(lambda: task.id in str(celery_service.get_worker_stats()["revoked"]), what="the worker heard it")
+    if not terminate:
+        release.touch()
+
+    assert final(task.id).state == "REVOKED"
+    with pytest.raises(TaskCancelled):
+        celery_service.get_task_result(task.id)
+    release.touch()
+    assert lines(tmp_path / "ran") == 0
+    assert final(blockers[1].id).state == "SUCCESS"
+
+
+def test_a_strangers_message_that_comes_too_late_is_recorded_as_expired():
+    stranger = Celery(broker=celery_app.connection_for_write().as_uri(include_password=True))
+    stranger.conf.broker_transport_options = {"global_keyprefix": settings.redis_key_prefix}
+
+    late = stranger.send_task("test.add", (4, 5), queue="default", expires=datetime.now(UTC) - timedelta(minutes=1))
+
+    assert (final(late.id).state, final(late.id).error_type) == ("REVOKED", "Expired")
+
+
 def test_an_unknown_id_is_unknown_and_a_result_that_is_not_there_times_out(tmp_path):
     assert celery_service.get_task_status("no-such-task")["status"] == "UNKNOWN"
     with pytest.raises(UnknownTask):

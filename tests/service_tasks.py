@@ -127,3 +127,10 @@ def leave(self: Any, path: str) -> None:
     """End as a command's main function does."""
     mark.run(path)
     sys.exit("no such option")
+
+
+@celery_app.task(name="test.type_at_second", bind=True)
+def type_at_second(self: Any, value: Any, path: str) -> str:
+    """Fail once, then tell what type the argument has."""
+    fail_first.run(path, 1)
+    return type(value).__name__

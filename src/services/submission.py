@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from celery.app.amqp import AMQP
 from kombu import Queue
+from kombu.utils.json import dumps
 
 from config.log_setup import get_logger
 from processors.errors import InvalidArgument, ServiceUnavailable, SubmitUnknown
@@ -134,11 +135,24 @@ def draft_of(
 
 def _check_json(name: str, arguments: list[Any]) -> None:
     try:
-        json.dumps(arguments)
-    except (TypeError, ValueError) as error:
+        json.dumps(arguments, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
         raise InvalidArgument(
             f"The arguments of {name} must be JSON values: {error}; pass a date as a text, a set as a list."
         ) from error
+
+
+def storable(value: Any) -> Any:
+    """Return a stranger's arguments in the JSON form in which Celery sends dates, UUIDs and the like.
+
+    Raises:
+        InvalidArgument: it holds NaN or an infinity, which JSON has not.
+    """
+
+    def refuse(constant: str) -> None:
+        raise InvalidArgument(f"An argument holds {constant}, which is no JSON value; pass a text or null.")
+
+    return json.loads(dumps(value), parse_constant=refuse)
 
 
 def kept_message(

@@ -6,6 +6,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from billiard import common as pool_child
@@ -30,7 +31,7 @@ from records.task_moves import Started
 from records.task_records import Draft, TaskRecord, TaskState
 from services.failures import failure_of, fix_follower_ids, follow_failure, has_followers
 from services.publisher import ATTEMPT_HEADER
-from services.submission import category_of, kept_message, moment
+from services.submission import category_of, kept_message, moment, storable
 from services.wiring import parts
 from services.working_process import RunInHand, working_process
 
@@ -125,13 +126,18 @@ class TaskRun:
             "chord": request.chord,
         }
         due = moment(getattr(request, "due", None))
+        try:
+            args, kwargs, refused = storable(list(self.args)), storable(self.kwargs), None
+        except InvalidArgument as error:
+            args, kwargs, refused = list[Any](), dict[str, Any](), error
+            due = datetime.max.replace(tzinfo=UTC)  # never: it has lost its arguments
         draft = Draft(
             id=self.id,
             name=self.task.name,
             category=category_of(self.task.name),
             queue=(request.delivery_info or dict[str, Any]()).get("routing_key") or "default",
-            args=list(self.args),
-            kwargs=self.kwargs,
+            args=args,
+            kwargs=kwargs,
             message=kept_message(headers, embed, self.args, self.kwargs),
             due_at=due,
             expires_at=moment(request.expires),
@@ -140,7 +146,10 @@ class TaskRun:
             group_id=request.group,
             origin=request.origin,
         )
-        return parts().tasks.open(draft)
+        opened = parts().tasks.open(draft)
+        if refused is not None:
+            parts().moves.fail_waiting(self.id, failure_of(refused))
+        return opened
 
     def _not_started(self) -> Any:
         """Do what a delivery does that may not start: repeat what follows the end, or walk away."""

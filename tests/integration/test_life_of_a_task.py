@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from pathlib import Path
+from typing import Any
 
 import pytest
 from celery import Celery, chain, chord, group
@@ -253,6 +254,26 @@ def test_celerys_own_revoke_cancels_for_good(tmp_path, terminate):
     release.touch()
     assert lines(tmp_path / "ran") == 0
     assert final(blockers[1].id).state == "SUCCESS"
+
+
+def test_a_strangers_date_is_a_date_at_every_attempt_and_its_nan_is_a_failure_that_says_so(tmp_path):
+    stranger = Celery(broker=celery_app.connection_for_write().as_uri(include_password=True))
+    stranger.conf.broker_transport_options = {"global_keyprefix": settings.redis_key_prefix}
+
+    date = stranger.send_task("test.type_at_second", (datetime.now(UTC), str(tmp_path / "runs")), queue="default")
+    nan = stranger.send_task("test.keep", (float("nan"),), queue="default")
+
+    assert final(date.id).result == "datetime"
+    assert (final(nan.id).state, final(nan.id).error_type) == ("FAILURE", "InvalidArgument")
+
+
+def test_arguments_that_are_no_json_are_refused_at_submit():
+    nested: list[Any] = []
+    for _ in range(100_000):
+        nested = [nested]
+    for bad in (float("nan"), datetime.now(UTC), nested):
+        with pytest.raises(InvalidArgument, match="JSON"):
+            keep.delay(bad)
 
 
 def test_a_strangers_message_that_comes_too_late_is_recorded_as_expired():

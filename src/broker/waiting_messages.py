@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 from kombu import Connection, Queue
+from kombu.exceptions import ContentDisallowed, DecodeError
 
 from broker.allegiance import RedisBroker, redis_broker
 
@@ -38,13 +39,15 @@ def consumers(connection: Connection, queues: Sequence[str]) -> dict[str, int]:
     return dict.fromkeys(queues, waiting)
 
 
-def take_all(connection: Connection, queue: str) -> list[tuple[dict[str, Any], Any]]:
-    """Take every message out of one queue; returns their headers and bodies."""
-    taken: list[tuple[dict[str, Any], Any]] = []
+def take_all(connection: Connection, queue: str) -> Iterator[tuple[dict[str, Any], Any]]:
+    """Take every message out of one queue; yields headers and body, None for a body that is not read here."""
     bound = cast("Any", Queue(queue, channel=connection.default_channel))
     while (message := bound.get(no_ack=True)) is not None:
-        taken.append((dict(message.headers or {}), message.payload))
-    return taken
+        try:
+            body = message.payload
+        except (ContentDisallowed, DecodeError):
+            body = None
+        yield dict(message.headers or {}), body
 
 
 def _keys(broker: RedisBroker, queue: str) -> list[str]:

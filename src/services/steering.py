@@ -1,15 +1,18 @@
 """Steering what runs and waits: cancel, purge, kill, and asking the workers."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from broker.away import AWAY_ERRORS
 from broker.waiting_messages import take_all
 from config.log_setup import get_logger
+from processors.errors import InvalidArgument
 from records.task_records import Draft
-from services.celery_app import celery_app, is_recorded
+from services.celery_app import QUEUES, celery_app, is_recorded
 from services.failures import follow_failure
-from services.submission import category_of, kept_message
+from services.submission import category_of, kept_message, moment, storable
 from services.wiring import parts
 
 logger = get_logger()
@@ -28,26 +31,21 @@ def cancel(task_id: str) -> bool:
 
 def purge(queue: str) -> int:
     """Take every message out of one queue and cancel its waiting records; returns how many tasks that were."""
-    cancelled = set(parts().moves.revoke_waiting(queue))
-    strangers: set[str] = set()
-    try:
-        with celery_app.connection_for_write() as connection:
-            taken = take_all(connection, queue)
-    except AWAY_ERRORS as error:
-        logger.warning("broker_away", purging=queue, error=str(error))
-        taken = []
-    for headers, body in taken:
-        if _record_cancelled(queue, headers, body):
-            strangers.add(headers["id"])
+    strangers = _take_strangers(queue)
+    # After the messages: a record whose message was taken must not be left waiting for it.
+    cancelled = parts().moves.revoke_waiting(queue)
     for task_id in cancelled:
         follow_failure(task_id)
-    return len(cancelled | strangers)
+    return len({*cancelled, *strangers})
 
 
 def kill_all() -> dict[str, Any]:
-    """Cancel all that is not final."""
+    """Cancel all that is not final, and what other programs have sent and no worker has seen yet."""
+    strangers = [task_id for queue in QUEUES for task_id in _take_strangers(queue)]
     cancelled = parts().moves.revoke_all()
-    return {"killed_count": len(cancelled), "failed_count": 0, "failed_task_ids": []}
+    for task_id in cancelled:
+        follow_failure(task_id)
+    return {"killed_count": len({*cancelled, *strangers}), "failed_count": 0, "failed_task_ids": []}
 
 
 def worker_stats() -> dict[str, Any]:
@@ -62,12 +60,28 @@ def _inspect(what: str) -> dict[str, Any]:
     return getattr(inspector, what)() or {}
 
 
+def _take_strangers(queue: str) -> list[str]:
+    """Take every message out of one queue; returns the ids of those without a record, which are now cancelled."""
+    strangers: list[str] = []
+    try:
+        with celery_app.connection_for_write() as connection:
+            for headers, body in take_all(connection, queue):
+                if _record_cancelled(queue, headers, body):
+                    strangers.append(headers["id"])
+    except AWAY_ERRORS as error:
+        logger.warning("broker_away", purging=queue, error=str(error))
+    return strangers
+
+
 def _record_cancelled(queue: str, headers: dict[str, Any], body: Any) -> bool:
-    """Record, as cancelled, a message that came past the facade; False where it had a record."""
+    """Record, as cancelled, a message that came past the facade; False where it had a record or is due later."""
     task_id, name = headers.get("id"), headers.get("task")
     if not task_id or not name or not is_recorded(name):
         return False
-    args, kwargs, embed = body
+    args, kwargs, embed, due = list[Any](), dict[str, Any](), dict[str, Any](), None
+    with suppress(InvalidArgument, TypeError, ValueError):  # what no worker can read cannot wait for its time
+        args, kwargs, embed = storable(body)
+        due = moment(headers.get("eta"))
     draft = Draft(
         id=task_id,
         name=name,
@@ -76,6 +90,9 @@ def _record_cancelled(queue: str, headers: dict[str, Any], body: Any) -> bool:
         args=args,
         kwargs=kwargs,
         message=kept_message(headers, embed, args, kwargs),
+        due_at=due,
+        expires_at=moment(headers.get("expires")),
         origin=headers.get("origin"),
     )
-    return parts().tasks.open(draft) and parts().moves.revoke(task_id)
+    opened = parts().tasks.open(draft)
+    return opened and (due is None or due <= datetime.now(UTC)) and parts().moves.revoke(task_id)

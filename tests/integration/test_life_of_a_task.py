@@ -391,16 +391,59 @@ def test_purging_a_queue_takes_strangers_messages_too(tmp_path):
     assert lines(tmp_path / "ran") <= 1
 
 
+def test_emptying_queues_spares_what_is_due_later_and_records_what_cannot_be_read(installation, tmp_path):
+    stranger = Celery(broker=celery_app.connection_for_write().as_uri(include_password=True))
+    stranger.conf.broker_transport_options = {"global_keyprefix": settings.redis_key_prefix}
+    installation.worker.stop()
+    readable = stranger.send_task("test.mark", (str(tmp_path / "ran"),), queue="low_priority")
+    later = stranger.send_task("test.mark", (str(tmp_path / "ran"),), queue="low_priority", countdown=3600)
+    pickled = stranger.send_task("test.add", (1, 2), queue="low_priority", serializer="pickle", countdown=3600)
+    elsewhere = stranger.send_task("test.mark", (str(tmp_path / "ran"),), queue="default")
+
+    count = celery_service.purge_queue("low_priority")
+    states = [state(task.id) for task in (readable, pickled, later, elsewhere)]
+    killed = celery_service.kill_all_tasks()
+    installation.start_worker()
+
+    assert (count, states) == (2, ["REVOKED", "REVOKED", "PENDING", "UNKNOWN"])
+    assert killed["killed_count"] >= 2
+    assert {state(later.id), state(elsewhere.id)} == {"REVOKED"}
+    assert final(add.delay(1, 1).id).result == 2
+    assert lines(tmp_path / "ran") == 0
+
+
+def test_a_record_submitted_during_a_purge_is_not_left_waiting_for_a_message_that_is_gone(tmp_path, monkeypatch):
+    late = []
+    revoke_waiting = parts().moves.revoke_waiting
+
+    def submit_after(queue: str) -> list[str]:
+        cancelled = revoke_waiting(queue)
+        late.append(mark.apply_async((str(tmp_path / "ran"),), queue=queue))
+        return cancelled
+
+    release = tmp_path / "release"
+    blockers = [work_until.delay(str(release), str(tmp_path / f"b{n}")) for n in range(2)]
+    until(lambda: all(lines(tmp_path / f"b{n}") for n in range(2)), what="both slots are taken")
+    monkeypatch.setattr(parts().moves, "revoke_waiting", submit_after)
+
+    celery_service.purge_queue("low_priority")
+    release.touch()
+
+    assert final(late[0].id).state == "SUCCESS", "it came after the purge"
+    assert {final(task.id).state for task in blockers} == {"SUCCESS"}
+
+
 def test_kill_all_cancels_what_runs_and_waits(tmp_path):
     running = work_until.delay(str(tmp_path / "never"), str(tmp_path / "runs"))
     until(lambda: state(running.id) == "PROGRESS")
     waiting = add.apply_async((1, 1), countdown=3600)
+    linked = chain(add.signature((1, 1), countdown=3600), add.s(1)).apply_async()
 
     killed = celery_service.kill_all_tasks()
 
     assert killed["killed_count"] >= 2
     assert (killed["failed_count"], killed["failed_task_ids"]) == (0, [])
-    assert {state(running.id), state(waiting.id)} == {"REVOKED"}
+    assert {state(running.id), state(waiting.id), state(linked.id)} == {"REVOKED"}
 
 
 def test_removed_records_are_gone_with_their_artefacts_and_others_stay():

@@ -29,16 +29,6 @@ def depths(connection: Connection, queues: Sequence[str]) -> dict[str, int]:
     return {name: sum(broker.client.llen(key) for key in _keys(broker, name)) for name in queues}
 
 
-def consumers(connection: Connection, queues: Sequence[str]) -> dict[str, int]:
-    """Return how many workers listen to each queue; Redis keeps no account of them, the connections that wait tell."""
-    broker = redis_broker(connection)
-    if broker is None:
-        channel = cast("Any", connection.default_channel)
-        return {name: channel.queue_declare(name, passive=True).consumer_count for name in queues}
-    waiting = sum(1 for client in broker.client.client_list() if client.get("cmd") == "brpop")
-    return dict.fromkeys(queues, waiting)
-
-
 def take_all(connection: Connection, queue: str) -> Iterator[tuple[dict[str, Any], Any]]:
     """Take every message out of one queue; yields headers and body, None for a body that is not read here."""
     bound = cast("Any", Queue(queue, channel=connection.default_channel))

@@ -7,12 +7,12 @@ from typing import Any
 
 from broker.allegiance import generation
 from broker.location import check_reachable, resolve
-from broker.waiting_messages import consumers
 from config.settings import settings
 from processors.errors import ServiceUnavailable
 from processors.health import CRITICAL, Health, QueueFigures, QueueStatistics, check, total
 from records.database import ping
 from services.celery_app import QUEUES, celery_app
+from services.steering import consumers
 from services.wiring import Parts
 
 LOW_DISK_BYTES = 1 * 1024**3
@@ -43,8 +43,7 @@ def readiness(parts: Parts) -> Health:
 def queue_statistics(parts: Parts) -> QueueStatistics:
     """Return each queue's figures from the records; sums over all priorities."""
     found = parts.tasks.queue_figures()
-    with celery_app.connection_for_write() as connection:
-        listening = consumers(connection, QUEUES)
+    listening = consumers()
     names = (*QUEUES, *sorted(set(found) - set(QUEUES)))
     queues = {name: _figures(name, found.get(name, {}), listening.get(name, 0)) for name in names}
     return QueueStatistics(queues=queues, totals=total(queues))

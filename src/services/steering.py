@@ -1,5 +1,6 @@
 """Steering what runs and waits: cancel, purge, kill, and asking the workers."""
 
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -53,6 +54,12 @@ def worker_stats() -> dict[str, Any]:
     with ThreadPoolExecutor(len(INSPECTED)) as pool:
         answers = pool.map(_inspect, INSPECTED)
     return dict(zip(INSPECTED, answers, strict=True))
+
+
+def consumers() -> dict[str, int]:
+    """Return how many workers listen to each queue, of those that answer within a second."""
+    answers = _inspect("active_queues").values()
+    return Counter(queue["name"] for listened in answers for queue in listened)
 
 
 def _inspect(what: str) -> dict[str, Any]:

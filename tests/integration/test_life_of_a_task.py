@@ -1,6 +1,7 @@
 """A task's life through the facade, real workers, a real broker and a real database."""
 
 import json
+import sys
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from celery import Celery, chain, chord, group
 
 from config.settings import settings
+from installation import Installation, Part
 from processors.errors import InvalidArgument, TaskCancelled, TaskFailed, TaskTimeout, UnknownTask
 from service_tasks import (
     add,
@@ -24,7 +26,7 @@ from service_tasks import (
     unrecorded,
     work_until,
 )
-from services.celery_app import celery_app
+from services.celery_app import QUEUES, celery_app
 from services.celery_service import celery_service
 from services.wiring import parts
 from waiting import until
@@ -307,9 +309,23 @@ def test_the_keys_that_callers_read_are_there():
     assert {check["name"] for check in health["checks"]} >= {"database", "broker", "leader", "workers"}
     assert {"cpu", "memory", "disk", "load", "processes", "uptime_seconds", "collected_at"} <= set(system)
     assert set(queues["queues"]) >= {"default", "email", "twilio_calls"}
-    assert queues["queues"]["email"]["consumers"] >= 1
     assert set(workers) == {"active", "registered", "stats", "revoked"}
     assert json.loads(json.dumps(workers["stats"]))
+
+
+def test_each_queue_tells_how_many_workers_listen_to_it(installation: Installation, tmp_path):
+    celery = [sys.executable, "-m", "celery", "-A", "services.celery_app:celery_app", "worker", "--concurrency=1"]
+    second = Part("worker", [*celery, "--hostname=second@%h", "--queues=low_priority"], tmp_path / "second.txt")
+    second.start()
+    try:
+        until(lambda: second.said(" ready."), what="the second worker is ready")
+        figures = celery_service.get_task_result(celery_service.get_queue_stats(), timeout=60)["queues"]
+    finally:
+        second.stop()
+    assert {name: queue["consumers"] for name, queue in figures.items()} == {
+        **dict.fromkeys(QUEUES, 1),
+        "low_priority": 2,
+    }
 
 
 def test_failed_tasks_are_retried_as_new_ones_linked_both_ways(tmp_path):

@@ -15,15 +15,19 @@ import pytest
 
 from broker.embedded_redis import EmbeddedRedis
 from config.settings import PROJECT_ROOT, Settings, ensure_folders
+from service import free_port
 from waiting import until
 
 BIN = Path(sys.executable).parent
 WORKER_READY = " ready."
 BEAT_READY = "beat: Starting..."
+WEB_READY = "Application startup complete."
 
 COMMANDS = {
     "python scripts/start_celery.py worker --queues default email file_processing ai_processing": WORKER_READY,
+    "python scripts/start_celery.py worker --queues default email --concurrency 4 --loglevel INFO": WORKER_READY,
     "python scripts/start_celery.py beat": BEAT_READY,
+    "python scripts/start_celery.py web": WEB_READY,
     "celery -A services.celery_app:celery_app worker --loglevel=INFO --concurrency=4": WORKER_READY,
     "celery -A services.celery_app:celery_app beat --loglevel=INFO": BEAT_READY,
     "celery -A services.celery_app:celery_app worker --queues=email --concurrency=2 --loglevel=INFO": WORKER_READY,
@@ -39,7 +43,12 @@ def environment(tmp_path_factory):
     redis = EmbeddedRedis(own)
     redis.start()
     kept = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "DATA_DIR"}}
-    yield {**kept, "DATA_DIR": str(own.data_dir), "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    yield {
+        **kept,
+        "DATA_DIR": str(own.data_dir),
+        "PORT": str(free_port()),
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+    }
     redis.stop()
 
 

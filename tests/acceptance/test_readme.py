@@ -18,13 +18,29 @@ LINES = [
     for line in block.splitlines()
     if line.strip()
 ]
-STARTED_ELSEWHERE = ("python scripts/start_celery.py", "celery -A")
+ACTIVATE = ". .venv/bin/activate"
+STARTED_ELSEWHERE = (Path(__file__).parent / "test_document_commands.py").read_text()
 
 
 def test_there_are_commands_and_each_is_tried_by_some_test():
-    kinds = ("make ", "csai ", "curl ", *STARTED_ELSEWHERE)
+    here = ("make ", "csai ", "curl ", ACTIVATE)
     assert len(LINES) > 10
-    assert [line for line in LINES if not line.startswith(kinds)] == []
+    assert [line for line in LINES if not line.startswith(here) and f'"{line}"' not in STARTED_ELSEWHERE] == []
+
+
+def test_a_fresh_terminal_finds_every_command_once_the_environment_is_active():
+    assert LINES[0] == ACTIVATE
+    named = sorted({line.split()[0] for line in LINES if line.startswith(("csai", "celery", "python"))})
+    script = f"{ACTIVATE} && command -v {' '.join(named)}"
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=PROJECT_ROOT,
+        env={"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.splitlines() == [f"{PROJECT_ROOT}/.venv/bin/{name}" for name in named]
 
 
 @pytest.mark.parametrize("line", [line for line in LINES if line.startswith("make ")])

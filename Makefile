@@ -2,7 +2,7 @@
 # make example  every method of the facade, called once, while `make run` runs in another terminal
 # make setup    what the service needs, in .venv
 # make test     all tests that need only Python; those that need a system package say so and are skipped
-# make check    format, lint, types, contracts
+# make check    format, lint, types, contracts, and whether the lock resolves on every platform
 # make services the tests that need system packages (see .ci/run)
 # make lock     write the lock files anew after a change in pyproject.toml
 
@@ -34,6 +34,7 @@ check: dev
 	@$(BIN)/ruff check
 	@$(BIN)/pyright --warnings
 	@$(BIN)/lint-imports --no-cache
+	@sh scripts/platforms.sh
 
 services: dev
 	@$(BIN)/python -m pytest -m services

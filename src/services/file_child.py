@@ -11,8 +11,9 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 from processors.errors import FileError
 from processors.interfaces import Report
@@ -30,6 +31,8 @@ def load_document() -> Job:
 
 def load_pictures() -> Job:
     """Load the reader of pictures, its models and its runtime."""
+    if find_spec("onnxruntime") is None:
+        return read_no_pictures
     reading = import_module("processors.document_reading")
     reader = import_module("engines.rapidocr_reader").RapidOcrReader()
     import_module("numpy")
@@ -38,6 +41,11 @@ def load_pictures() -> Job:
         return reading.read_pictures(file, options, report, reader)
 
     return read
+
+
+def read_no_pictures(_file: BinaryIO, _options: Mapping[str, Any], _report: Report) -> NoReturn:
+    """Say why pictures are not read on a machine for which a package is missing."""
+    raise FileError("text in pictures cannot be read on this machine: it has no onnxruntime.", "dependency_missing")
 
 
 LOADERS: dict[str, Callable[[], Job]] = {"document": load_document, "pictures": load_pictures}

@@ -15,7 +15,7 @@ from adapters.file_sandbox import ChildSandbox
 from examples.celery_example import SAMPLES
 from processors.documents import DocumentTools, ProcessDocument, process_document
 from processors.errors import Cancelled, ConfigurationError, FileError, TransientError
-from services import child_protections
+from services import child_protections, file_child
 from waiting import until
 
 TESTS = str(Path(__file__).parents[1])
@@ -249,6 +249,13 @@ def test_a_machine_without_protections_refuses_unless_told(sandbox, file, monkey
     with pytest.raises(ConfigurationError, match="set ALLOW_UNSANDBOXED=1"):
         sandbox().run("file_jobs:echo", file, {}, silent)
     assert sandbox(allow_unsandboxed=True).run("file_jobs:echo", file, {}, silent)["text"] == "content"
+
+
+def test_a_machine_without_the_packages_for_pictures_says_so(monkeypatch):
+    monkeypatch.setattr(file_child, "find_spec", lambda name: None if name == "onnxruntime" else object())
+    with pytest.raises(FileError, match="it has no onnxruntime") as error:
+        file_child.load_pictures()(None, {}, silent)
+    assert error.value.code == "dependency_missing"
 
 
 def test_a_forks_children_are_its_parents(sandbox, file):

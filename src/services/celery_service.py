@@ -268,7 +268,7 @@ def _queue(queue: str) -> str:
 
 
 def _priority(priority: str) -> str:
-    if priority not in PRIORITIES:
+    if priority not in tuple(PRIORITIES):  # a tuple takes any value, a dict only what has a hash
         raise InvalidArgument(f"priority: must be low, normal or high; got {priority!r}.")
     return priority
 

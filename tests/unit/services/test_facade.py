@@ -79,10 +79,15 @@ def recorded():
             "no queue is named 'mail'; the queues are default",
         ),
         (lambda s: s.send_email("b@example.com", "s", "b", priority="urgent"), "priority: must be low, normal or high"),
+        (lambda s: s.send_email("b@example.com", "s", "b", priority=["high"]), r"priority: .* got \['high'\]"),
         (lambda s: s.send_bulk_emails([]), "at least one dict"),
+        (lambda s: s.send_bulk_emails([{}] * 1_000_001), "at most 1000000 mails are accepted in one bulk; got 1000001"),
         (lambda s: s.send_bulk_emails([{}], batch_size=0), "batch_size"),
         (lambda s: s.send_bulk_emails([{}], delay_between_batches=-1), "delay_between_batches"),
-        (lambda s: s.cleanup_old_tasks(max_age_hours=-1), "max_age_hours"),
+        (lambda s: s.cleanup_old_tasks(max_age_hours=-1), "max_age_hours: .*greater than or equal to 0; got -1"),
+        (lambda s: s.cleanup_old_files("/tmp/x", max_age_hours=-1), "max_age_hours: .*; got -1"),
+        (lambda s: s.cleanup_old_logs(max_age_hours=-1), "max_age_hours: .*; got -1"),
+        (lambda s: s.retry_failed_tasks(max_age_hours=-1), "max_age_hours: .*; got -1"),
         (lambda s: s.cleanup_old_files("", max_age_hours=1), "directory"),
         (lambda s: s.process_pending_tasks(max_tasks=0), "max_tasks"),
         (lambda s: s.retry_failed_tasks(task_types=["mail"]), "task_types: must be of email"),
@@ -95,7 +100,7 @@ def recorded():
         (lambda s: s.get_task_result("x", timeout=float("nan")), "timeout"),
         (lambda s: s.purge_queue("nothing"), "no queue is named 'nothing'"),
     ],
-    ids=range(21),
+    ids=range(26),
 )
 def test_a_bad_argument_is_one_sentence_and_nothing_is_recorded(recorded, call, words):
     before = recorded()

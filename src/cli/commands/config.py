@@ -2,7 +2,7 @@
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from broker.location import resolve
 from config.settings import explain, settings
@@ -23,7 +23,7 @@ def _group() -> None:
 
 def check() -> None:
     """Print every setting with its source, and which broker and database are in use; secrets are masked."""
-    table = Table("setting", "value", "from", box=None, pad_edge=False)
+    table = Table(Column("setting", no_wrap=True), Column("value", overflow="fold"), "from", box=None, pad_edge=False)
     for name, value, source in explain(settings):
         table.add_row(name, value, source, style="" if source == "default" else "bold")
     console = Console()

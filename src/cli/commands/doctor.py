@@ -4,7 +4,7 @@ import sys
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from services.diagnosis import diagnose
 
@@ -16,7 +16,7 @@ def register(root: typer.Typer) -> None:
 
 def doctor() -> None:
     """Check Python, folders, disk, database, broker, leader and workers; exit code 1 where something is wrong."""
-    table = Table("check", "", "found", box=None, pad_edge=False)
+    table = Table("check", "", Column("found", overflow="fold"), box=None, pad_edge=False)
     findings = diagnose()
     for finding in findings:
         table.add_row(finding.name, "[green]ok[/green]" if finding.good else "[red]wrong[/red]", finding.detail)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from processors.redaction import redact
 from services.celery_service import celery_service
@@ -32,7 +32,7 @@ def show(
 
 
 def _print(status: dict[str, Any]) -> None:
-    table = Table(show_header=False, box=None, pad_edge=False)
+    table = Table("", Column(overflow="fold"), show_header=False, box=None, pad_edge=False)
     for name, value in status.items():
         if value is not None:
             text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)

@@ -141,6 +141,14 @@ def test_config_check_names_what_is_used_and_why_and_masks_secrets(csai, monkeyp
         assert words in out
 
 
+def test_a_narrow_terminal_cuts_nothing_off(csai, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    _, doctor, _ = csai("doctor")
+    _, settings_shown, _ = csai("config", "check")
+    _, task_shown, _ = csai("show", "x" * 100)
+    assert "…" not in doctor + settings_shown + task_shown
+
+
 def test_db_upgrade_says_what_it_did(csai):
     code, out, _ = csai("db", "upgrade")
     assert (code, "is up to date" in out) == (0, True)

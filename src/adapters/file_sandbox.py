@@ -149,7 +149,9 @@ class ChildSandbox:
         while not child.lines:
             left = deadline - time.monotonic()
             if left <= 0:
-                raise FileError(f"The file took longer than {self._wall_seconds:g} s.", "timeout")
+                raise FileError(
+                    f"The file took longer than {self._wall_seconds:g} s: see FILE_TIME_LIMIT_SECONDS.", "timeout"
+                )
             if not select.select([child.connection], [], [], min(LOOK_SECONDS, left))[0]:
                 look()
                 continue
@@ -161,7 +163,10 @@ class ChildSandbox:
                 raise self._ended(child)
             child.received += chunk
             if len(child.received) > self._output_bytes:
-                raise FileError(f"The file's content is larger than {self._output_bytes // MIB} MB.", "too_large")
+                raise FileError(
+                    f"The file's content is larger than {self._output_bytes // MIB} MB: see FILE_OUTPUT_LIMIT_MB.",
+                    "too_large",
+                )
             if b"\n" in chunk:
                 *whole, rest = child.received.split(b"\n")
                 child.lines.extend(map(bytes, whole))
@@ -175,12 +180,16 @@ class ChildSandbox:
         except subprocess.TimeoutExpired:
             return FileError("The file made its reader hang up, and not end.", "crashed")
         if code == -signal.SIGXCPU:
-            return FileError(f"The file needed more than {self._cpu_seconds} s of processor time.", "timeout")
+            return FileError(
+                f"The file needed more than {self._cpu_seconds} s of processor time: see FILE_CPU_LIMIT_SECONDS.",
+                "timeout",
+            )
         if code == -signal.SIGKILL:
             return TransientError("The child that read the file was killed, by the system or by somebody.")
         said = child.process.stderr.read() if child.process.stderr else b""
+        unsaid = f"it is damaged, or needs more than {self._memory_mb} MB, see FILE_MEMORY_LIMIT_MB"
         last = said.decode("utf-8", "replace").strip().splitlines()[-1:]
-        return FileError(f"The file made its reader end ({code}): {' '.join(last) or 'it said nothing'}.", "crashed")
+        return FileError(f"The file made its reader end ({code}): {' '.join(last) or unsaid}.", "crashed")
 
     def _end(self, job: str) -> None:
         child = self._children.pop(job, None)

@@ -87,11 +87,11 @@ def test_a_taken_over_child_can_reach_nothing(sandbox, file, tmp_path):
 @pytest.mark.parametrize(
     ("job", "limits", "code", "words"),
     [
-        ("hang", {"wall_seconds": 0.5}, "timeout", "longer than 0.5 s"),
-        ("burn", {"cpu_seconds": 1}, "timeout", "more than 1 s of processor time"),
+        ("hang", {"wall_seconds": 0.5}, "timeout", "longer than 0.5 s: see FILE_TIME_LIMIT_SECONDS"),
+        ("burn", {"cpu_seconds": 1}, "timeout", "more than 1 s of processor time: see FILE_CPU_LIMIT_SECONDS"),
         ("swallow", {"memory_mb": 400}, "memory_limit", "FILE_MEMORY_LIMIT_MB"),
         ("swallow_natively", {"memory_mb": 400}, "crashed", "made its reader end"),
-        ("flood", {}, "too_large", "larger than 8 MB"),
+        ("flood", {}, "too_large", "larger than 8 MB: see FILE_OUTPUT_LIMIT_MB"),
         ("crash", {}, "crashed", "made its reader end"),
         ("fail", {}, "corrupt", "KeyError"),
     ],
@@ -103,6 +103,43 @@ def test_a_file_that_breaks_its_child_is_a_typed_error_and_the_next_file_works(s
     assert error.value.code == code
     assert pid_of(one, f"file_jobs:{job}") is None, "the child was replaced"
     assert one.run("file_jobs:echo", file, {}, silent)["text"] == "content"
+
+
+def pdf_of_pdfs(depth: int, width: int) -> bytes:
+    """A page that draws a form `width` times, which draws another `width` times, and so on: few bytes, much work."""
+    bodies = ["/X Do", *[" ".join(["/X Do"] * width)] * (depth - 1), "BT /F 8 Tf (hi) Tj ET"]
+    last = "/Font << /F << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >>"
+    uses = [f"<< /XObject << /X {number} 0 R >> >>" for number in range(5, 4 + len(bodies))]
+    form = "/Type /XObject /Subtype /Form /BBox [0 0 9 9]"
+    forms = [
+        f"<< {form} /Resources {use} /Length {len(body)} >> stream\n{body}\nendstream"
+        for use, body in zip([*uses, f"<< {last} >>"], bodies, strict=True)
+    ]
+    page = f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 9 9] /Contents 4 0 R /Resources {uses[0]} >>"
+    objects = ["<< /Type /Catalog /Pages 2 0 R >>", "<< /Type /Pages /Kids [3 0 R] /Count 1 >>", page, *forms]
+    whole = "".join(f"{number} 0 obj {text} endobj\n" for number, text in enumerate(objects, 1))
+    return f"%PDF-1.7\n{whole}trailer << /Root 1 0 R >>\n%%EOF\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("shape", "limits", "code", "words"),
+    [
+        ((10, 5), {"wall_seconds": 2, "memory_mb": 8000}, "timeout", "longer than 2 s: see FILE_TIME_LIMIT_SECONDS"),
+        ((7, 10), {"memory_mb": 600}, "crashed", "needs more than 600 MB, see FILE_MEMORY_LIMIT_MB"),
+    ],
+    ids=["hangs", "eats memory"],
+)
+def test_a_pdf_that_overwhelms_its_parser_costs_one_task_and_names_the_limit(
+    sandbox, tmp_path, shape, limits, code, words
+):
+    one = sandbox(**limits)
+    tools = DocumentTools(one, None, "t", 10, 100_000, 256)
+    (tmp_path / "bad.pdf").write_bytes(pdf_of_pdfs(*shape))
+    with pytest.raises(FileError, match=words) as error:
+        process_document(ProcessDocument(file_path=str(tmp_path / "bad.pdf")), tools, silent)
+    assert error.value.code == code
+    done = process_document(ProcessDocument(file_path=str(SAMPLES / "latin-1.txt")), tools, silent)
+    assert done.status == "ok"
 
 
 def test_a_child_killed_from_outside_asks_for_another_attempt(sandbox, file):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.util.exc import CommandError
 from sqlalchemy import Connection, inspect, text
 
 from processors.errors import ConfigurationError
@@ -38,7 +39,7 @@ def upgrade(database: Database) -> str | None:
     """Bring the schema to this program's version; returns the version it had.
 
     Raises:
-        ConfigurationError: the schema is newer than this program.
+        ConfigurationError: the schema is newer than this program, or of a version that it does not know.
         ServiceUnavailable: the database does not answer.
     """
     version(database)  # says so in one sentence where the database is away
@@ -73,7 +74,12 @@ def _upgrade(database: Database) -> None:
     config.set_main_option("script_location", str(MIGRATIONS))
     with database.engine().connect() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, VERSION)
+        try:
+            command.upgrade(config, VERSION)
+        except CommandError as error:
+            raise ConfigurationError(
+                f"The schema of {database.shown} cannot be brought to version {VERSION}: {error}; is it this service's?"
+            ) from error
 
 
 @contextmanager

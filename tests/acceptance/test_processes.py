@@ -13,6 +13,8 @@ import psutil
 import pytest
 
 from config.settings import PROJECT_ROOT
+from records import schema
+from records.database import Database
 from service import SCRIPT, Service
 from waiting import until
 
@@ -190,6 +192,27 @@ def test_a_start_that_cannot_work_is_one_line_and_starts_nothing(service: Servic
         done = service.run(*SCRIPT, "all", **given)
     assert done.returncode != 0
     assert re.search(words, done.stderr), done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("part", ["all", "web"])
+@pytest.mark.parametrize(
+    ("version", "cures"),
+    [
+        ("9999", {"all": "is version 9999, .* start the newer program", "web": "start the newer program"}),
+        ("0000", {"all": "cannot be brought to version .*0000", "web": "is version 0000, .* run `csai db upgrade`"}),
+    ],
+    ids=["ahead", "behind"],
+)
+def test_a_schema_that_is_not_this_programs_is_one_line_with_the_cure(service: Service, part, version, cures):
+    service.data.mkdir()
+    database = Database(f"sqlite:///{service.data}/records.db")
+    schema.prepare(database)
+    database.write(lambda c: c.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{version}'"))
+    database.close()
+    done = service.run(*SCRIPT, part)
+    assert done.returncode == 1
+    assert re.search(cures[part], done.stderr), done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,20 @@ def test_the_plain_list_is_the_lock_without_hashes_and_the_project():
     assert pins("requirements.txt") == pins("requirements.lock")
     assert pins("requirements.lock") <= pins("requirements-dev.txt")
     assert (ROOT / "requirements.txt").read_text().splitlines()[-1] == "-e ."
+
+
+def test_every_dependency_has_its_line_in_the_decisions():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
+    names = [re.match(r"[\w-]+", one)[0] for one in wanted]
+    told = set(re.findall(r"[\w-]+", (ROOT / "docs" / "decisions" / "0005-dependencies.md").read_text()))
+    assert set(names) - told == set()
+
+
+def test_every_decision_is_listed_in_order():
+    decisions = ROOT / "docs" / "decisions"
+    listed = re.findall(r"\((\d.*?\.md)\)", (decisions / "README.md").read_text())
+    assert listed == sorted(path.name for path in decisions.glob("0*.md"))
 
 
 def test_nothing_that_belongs_to_an_installation_is_in_git():

@@ -93,6 +93,8 @@ def parse(name: str, hint: Any, value: Any) -> Any:
     except ValueError as error:
         if str in kinds:
             return value
+        if kinds <= {int, float, type(None)}:
+            raise InvalidArgument(f"{name}: must be a number; got {value[:80]!r}.") from error
         raise InvalidArgument(f"{name}: must be JSON (or @file with JSON); got {value[:80]!r}: {error}.") from error
 
 

@@ -13,10 +13,10 @@ from processors.errors import ConfigurationError
 
 DEFAULT_URL = "redis://localhost:6379/0"
 SAFE_POLICY = "noeviction"
-HELP = (
-    "start one with `make run` (it brings its own), `apt install redis-server`, `brew install redis` or "
-    "`docker run -p 6379:6379 redis:7`, or set CELERY_BROKER_URL"
-)
+SERVERS = "`apt install redis-server`, `brew install redis` or `docker run -p 6379:6379 redis:7`"
+HELP = f"start one with `make run` (it brings its own), {SERVERS}, or set CELERY_BROKER_URL"
+HELP_WITH_NAMED = f"start it ({SERVERS}), or remove CELERY_BROKER_URL: then `make run` brings its own"
+NAMED = "CELERY_BROKER_URL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class BrokerLocation:
 def resolve(settings: Settings) -> BrokerLocation:
     """Return the broker: the one that was named, else this DATA_DIR's embedded one, else Redis on this machine."""
     if settings.broker_given:
-        return BrokerLocation(settings.celery_broker_url, "CELERY_BROKER_URL")
+        return BrokerLocation(settings.celery_broker_url, NAMED)
     embedded = embedded_url(settings)
     if embedded is not None:
         return BrokerLocation(embedded, "the embedded Redis of DATA_DIR")
@@ -70,4 +70,5 @@ def _unreachable(location: BrokerLocation, error: BaseException) -> str:
     cause = error.__cause__ or error
     if isinstance(cause, AuthenticationError):
         return f"The broker {location.shown} refuses the password: {cause}; correct CELERY_BROKER_URL."
-    return f"The broker {location.shown} ({location.source}) does not answer: {cause}; {HELP}."
+    cure = HELP_WITH_NAMED if location.source == NAMED else HELP
+    return f"The broker {location.shown} ({location.source}) does not answer: {str(cause).rstrip('.')}; {cure}."

@@ -10,6 +10,7 @@ import pytest
 
 from config.settings import PROJECT_ROOT, Settings, settings
 from processors.errors import InvalidArgument, TaskCancelled, TaskFailed, TaskTimeout, UnknownQueue, UnknownTask
+from records.task_moves import Failure
 from records.task_records import Draft
 from services.celery_app import QUEUES, celery_app
 from services.celery_schedule import schedule
@@ -169,11 +170,12 @@ def test_a_waiting_task_tells_what_it_waits_for_and_is_cancelled_for_good(record
 
 
 def test_a_failed_task_raises_with_what_is_known_of_it(record):
-    started = parts().moves
-    assert celery_service.cancel_task(record)
-    assert started.revoke(record) is False
-    with pytest.raises((TaskCancelled, TaskFailed)):
-        celery_service.get_task_result(record)
+    assert parts().moves.fail_waiting(record, Failure("It broke.", "PermanentError", "Traceback …"))
+    with pytest.raises(TaskFailed, match=r"It broke\.") as failed:
+        celery_service.get_task_result(record, timeout=0)
+    assert failed.value.result == {"error": "It broke.", "error_type": "PermanentError"}
+    assert (failed.value.error_type, failed.value.traceback) == ("PermanentError", "Traceback …")
+    assert celery_service.get_task_status(record)["traceback"] == "Traceback …"
 
 
 def test_the_facade_has_what_this_version_promises_and_no_stub():

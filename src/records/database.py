@@ -135,8 +135,9 @@ class Database:
             raise self._unavailable(error) from error
 
     def _unavailable(self, error: DBAPIError) -> ServiceUnavailable:
+        cure = "make room on its disk, or see that this user may write it" if self.is_sqlite else "check its server"
         return ServiceUnavailable(
-            f"The record database {self.shown} does not answer: {_cause(error)}; check DATABASE_URL and the server."
+            f"The record database {self.shown} does not answer: {_cause(error)}; {cure}, or set DATABASE_URL."
         )
 
 

@@ -118,7 +118,7 @@ def test_a_full_disk_refuses_a_submit_and_heals_by_itself(tmp_path):
     records = TaskRecords(database)
     database.write(lambda c: c.exec_driver_sql("PRAGMA max_page_count=60"))
 
-    with pytest.raises(ServiceUnavailable, match="full"):
+    with pytest.raises(ServiceUnavailable, match="full; make room on its disk"):
         for number in range(200):
             records.open(Draft(f"t{number}", "x", "x", "default", kwargs={"text": "x" * 5_000}))
     database.write(lambda c: c.exec_driver_sql("PRAGMA max_page_count=100000"))

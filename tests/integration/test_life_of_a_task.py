@@ -68,6 +68,16 @@ def test_a_mail_of_the_document_is_written_and_its_result_read():
     assert datetime.fromisoformat(status["finished_at"]).tzinfo is not None
 
 
+def test_a_finished_task_is_one_line_of_the_log_with_its_figures():
+    task_id = celery_service.health_check()
+    final(task_id)
+    log = settings.logs / "worker.log"
+    line = until(lambda: [one for one in log.read_text().splitlines() if "task_ended" in one and task_id in one])
+    assert len(line) == 1
+    for figure in ("state=SUCCESS", "duration=", "wait=", "attempt=1", "memory_mb=", "task=monitoring.health_check"):
+        assert figure in line[0]
+
+
 def test_one_bad_address_of_several_is_its_own_outcome_and_bcc_is_nowhere_in_the_mail():
     task_id = celery_service.send_email(
         "a@example.com", "s", "b", cc=["no address"], bcc=["hidden@example.com"], priority="high"

@@ -7,9 +7,11 @@ from typing import Any, cast
 MASK = "***"
 
 SECRET_NAMES = re.compile(
-    r"(^|_|-)(password|passwd|passphrase|secret|token|api_?key|private_?key|credentials?|authorization|cookie|pin|otp)s?($|_|-)",
+    r"(?<![a-z])(password|passwd|passphrase|secret|token|api_?key|private_?key|credentials?|authorization|cookie|pin|otp)s?"
+    r"(?![a-z])",
     re.IGNORECASE,
 )
+NEW_WORD = re.compile("(?<=[a-z0-9])(?=[A-Z])")
 URL_PASSWORD = re.compile(r"(://[^/@:\s]*:)[^@/\s]+@")
 DEEPEST = 20
 
@@ -33,6 +35,11 @@ def redact(value: Any, depth: int = 0) -> Any:
     return value
 
 
+def is_secret(name: str) -> bool:
+    """Tell whether a field of this name holds a secret, in whatever way its words are joined (`accessToken`)."""
+    return SECRET_NAMES.search(NEW_WORD.sub("_", name)) is not None
+
+
 def _hides(key: Any, value: Any) -> bool:
     """Tell whether a field's value is a secret; absent ones and switches are not."""
-    return isinstance(key, str) and bool(SECRET_NAMES.search(key)) and value is not None and not isinstance(value, bool)
+    return isinstance(key, str) and is_secret(key) and value is not None and not isinstance(value, bool)

@@ -4,6 +4,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from processors.redaction import is_secret, redact
+
 SHOWN_CHARACTERS = 100
 NEVER_SHOWN = frozenset({"password", "body"})
 
@@ -11,7 +13,10 @@ NEVER_SHOWN = frozenset({"password", "body"})
 class Request(BaseModel):
     """The checked arguments of one task; its fields are the facade's parameters, by the same names."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, str_strip_whitespace=False)
+    # inputs are hidden, because what pydantic says of an error ends in tracebacks, which are stored and shown
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=False, str_strip_whitespace=False, hide_input_in_errors=True
+    )
 
 
 def sentence_of(error: ValidationError) -> str:
@@ -22,13 +27,14 @@ def sentence_of(error: ValidationError) -> str:
 def _problem(problem: dict[str, Any]) -> str:
     place = ".".join(str(part) for part in problem["loc"])
     message = str(problem["msg"]).removeprefix("Value error, ")
-    shown = place and NEVER_SHOWN.isdisjoint(map(str, problem["loc"])) and "got " not in message
+    names = set(map(str, problem["loc"]))
+    shown = place and NEVER_SHOWN.isdisjoint(names) and not any(map(is_secret, names)) and "got " not in message
     given = f"; got {_short(problem['input'])}" if shown else ""
     return f"{place}: {message}{given}" if place else message
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = repr(redact(value))
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
 
 

@@ -1,6 +1,7 @@
 """Redaction, clean-up, health and scheduling: the pure parts."""
 
 import threading
+import traceback
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,22 @@ def silent(percent: float, text: str) -> None:
 # --- Redaction -------------------------------------------------------------------------------------------------
 
 
-@given(value=JSON, name=st.sampled_from(["password", "API_KEY", "auth_token", "x-secret", "Authorization", "pins"]))
+@given(
+    value=JSON,
+    name=st.sampled_from(
+        [
+            "password",
+            "API_KEY",
+            "auth_token",
+            "x-secret",
+            "Authorization",
+            "pins",
+            "accessToken",
+            "db.password",
+            "userPIN",
+        ]
+    ),
+)
 def test_a_planted_secret_never_comes_through(value, name):
     planted = redact({"outer": [value, {name: "planted-7f3a"}], "url": "redis://u:planted-7f3a@h"})
     assert "planted-7f3a" not in str(planted)
@@ -46,6 +62,22 @@ def test_redaction_changes_nothing_of_the_original(value):
 def test_what_only_resembles_a_secret_stays():
     kept = {"tokenize": 1, "passenger": "x", "keyboard": "y", "password": None, "use_token": True}
     assert redact(kept) == kept
+
+
+class Login(Request):
+    """Arguments with a secret."""
+
+    password: int
+    settings: dict[str, int]
+
+
+def test_an_argument_that_is_bad_or_unknown_shows_no_secret_in_its_sentence_or_its_traceback():
+    bad = {"password": "planted-1", "api_key": "planted-2", "settings": {"accessToken": "planted-3"}}
+    with pytest.raises(ValidationError) as refused:
+        Login.model_validate(bad)
+    said = "".join(traceback.format_exception(refused.value)) + sentence_of(refused.value)
+    assert "api_key" in said
+    assert "planted" not in said
 
 
 def test_what_lies_too_deep_is_masked_whole():

@@ -11,6 +11,7 @@ import stat
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,7 @@ from urllib.parse import quote
 import psutil
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import BusyLoadingError, RedisError
-from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from config.child_process import die_with_parent
@@ -80,6 +80,7 @@ class EmbeddedRedis:
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
         self._pid_file = settings.run_dir / "redis.pid"
+        self._output = settings.run_dir / "redis-output"
 
     @property
     def url(self) -> str:
@@ -103,19 +104,23 @@ class EmbeddedRedis:
         _own_folder(socket.parent)
         self._end_orphan()
         socket.unlink(missing_ok=True)
-        self._process = subprocess.Popen(  # noqa: S603 - our own binary and configuration
-            [binary, "-"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd=self._settings.redis_dir,
-            start_new_session=True,
-            preexec_fn=die_with_parent,  # noqa: PLW1509 - the supervisor has no threads when it starts this
-        )
-        if self._process.stdin is None:
+        try:
+            with self._output.open("wb") as output:
+                self._process = subprocess.Popen(  # noqa: S603 - our own binary and configuration
+                    [binary, "-"],
+                    stdin=subprocess.PIPE,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    cwd=self._settings.redis_dir,
+                    start_new_session=True,
+                    preexec_fn=die_with_parent,  # noqa: PLW1509 - the supervisor has no threads when it starts this
+                )
+        except OSError as error:
+            raise ConfigurationError(f"The Redis server {binary} cannot be started: {error.strerror}.") from error
+        if (stdin := self._process.stdin) is None:
             raise ConfigurationError("The embedded Redis has no input to take its configuration from.")
-        self._process.stdin.write(self._configuration(socket).encode())
-        self._process.stdin.close()
+        with suppress(BrokenPipeError), stdin:  # one that ended at once is told about below
+            stdin.write(self._configuration(socket).encode())
         self._await_answer()
 
     def alive(self) -> bool:
@@ -146,6 +151,7 @@ class EmbeddedRedis:
             f"dir {_quoted(self._settings.redis_dir)}",
             f"pidfile {_quoted(self._pid_file)}",
             "daemonize no",
+            "loglevel warning",
             "appendonly yes",
             "appendfsync everysec",
             'save ""',
@@ -159,17 +165,24 @@ class EmbeddedRedis:
         while time.monotonic() < deadline:
             if not self.alive():
                 raise ConfigurationError(
-                    f"The embedded Redis ended at once: is {self._settings.redis_dir} damaged, or its disk full?"
+                    f"The embedded Redis ended at once{self._last_words()}; where its disk is not full, move "
+                    f"{self._settings.redis_dir} away: what waits is in the records too and is published again."
                 )
             try:
                 client.ping()
-            except (RedisConnectionError, BusyLoadingError):
+            except RedisError:
                 time.sleep(0.02)
             else:
                 self._pid_file.write_text(str(self._process.pid if self._process else ""))
                 return
         self.stop()
         raise ConfigurationError(f"The embedded Redis did not answer within {START_SECONDS:.0f} s.")
+
+    def _last_words(self) -> str:
+        """Return what the server printed last, which names the cause."""
+        lines = self._output.read_text(errors="replace").split("\n")
+        said = [line.strip() for line in lines if line.strip()]
+        return f" ({said[-1]})" if said else ""
 
     def _client(self) -> Any:
         return Redis(

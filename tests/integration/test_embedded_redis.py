@@ -201,8 +201,21 @@ def test_a_damaged_store_is_one_line_that_names_the_folder(own):
     folder.mkdir()
     (folder / "appendonly.aof.manifest").write_text("nonsense\n")
     (settings.redis_dir / "appendonly.aof").write_text("nonsense\n")
-    with pytest.raises(ConfigurationError, match=str(settings.redis_dir)):
+    with pytest.raises(ConfigurationError, match=rf"(?i)at once \(.*(AOF|append).*\).*{settings.redis_dir} away"):
         server().start()
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [("garbage", "cannot be started: Exec format error"), ("#!/bin/sh\necho no luck\n", r"at once \(no luck\)")],
+)
+def test_a_server_that_does_not_run_is_one_line_with_the_cause(own, tmp_path, monkeypatch, program, words):
+    broken = tmp_path / "redis-server"
+    broken.write_text(program)
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(ConfigurationError, match=words):
+        own[1]().start()
 
 
 def test_no_server_at_all_is_one_line_with_every_cure(monkeypatch):

@@ -6,7 +6,9 @@ reads use connections of their own. PostgreSQL: a pool. No connection crosses a 
 
 import os
 import queue
+import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -23,6 +25,7 @@ from processors.errors import ServiceUnavailable
 Result = TypeVar("Result")
 
 BUSY_TIMEOUT_SECONDS = 10
+BUSY_PAUSE_SECONDS = 0.02
 CONNECT_TIMEOUT_SECONDS = 3
 STATEMENT_TIMEOUT_SECONDS = 60
 GROUP_SIZE = 500
@@ -227,7 +230,7 @@ def _sqlite_engine(url: Any, *, immediate: bool = False) -> Engine:
     def prepare(connection: Any, _record: Any) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
+        _use_wal(cursor)
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.execute("PRAGMA journal_size_limit=67108864")
         cursor.close()
@@ -236,6 +239,20 @@ def _sqlite_engine(url: Any, *, immediate: bool = False) -> Engine:
     if not immediate:
         event.listen(engine, "begin", _begin_deferred)
     return engine
+
+
+def _use_wal(cursor: Any) -> None:
+    """Change to WAL; where somebody else makes the database now, SQLite's own time-out does not wait for that."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(BUSY_PAUSE_SECONDS)
+        else:
+            return
 
 
 def _begin_deferred(connection: Connection) -> None:

@@ -1,7 +1,9 @@
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -40,6 +42,16 @@ def test_a_schema_is_made_once_by_many_who_come_at_the_same_time(database_url):
     database = Database(database_url)
     assert len(database_id(database)) == 36
     database.close()
+
+
+def test_a_new_database_that_another_process_writes_to_is_waited_for(tmp_path, monkeypatch):
+    first = sqlite3.connect(tmp_path / "r.db", isolation_level=None)
+    first.execute("BEGIN IMMEDIATE")
+    monkeypatch.setattr(time, "sleep", lambda _: first.in_transaction and first.execute("ROLLBACK"))
+    database = Database(f"sqlite:///{tmp_path}/r.db")
+    assert ping(database)
+    database.close()
+    first.close()
 
 
 @pytest.mark.parametrize(("found", "cure"), [("0000", "csai db upgrade"), ("9999", "newer program")])

@@ -21,7 +21,7 @@ def status_of(record: TaskRecord) -> dict[str, Any]:
         "due_at": _iso(record.due_at),
         "started_at": _iso(record.started_at),
         "finished_at": _iso(record.finished_at),
-        "attempts": record.attempt + (record.started_at is not None),
+        "attempts": record.attempt + _has_begun(record),
         "worker": record.worker,
         "retry_of": record.retry_of,
         "retried_as": record.retried_as,
@@ -58,6 +58,11 @@ def active_task(record: TaskRecord) -> dict[str, Any]:
         "kwargs": redact(record.kwargs),
         "time_start": _iso(record.started_at) if record.state in RUNNING else None,
     }
+
+
+def _has_begun(record: TaskRecord) -> bool:
+    """Tell whether the present attempt was started: a retry is due after the start of the attempt before."""
+    return record.started_at is not None and record.started_at >= record.due_at
 
 
 def _waiting(record: TaskRecord) -> dict[str, Any]:

@@ -237,8 +237,13 @@ class TaskMoves:
         query = select(task_records).where(_relayable(categories)).order_by(columns.relay_at).limit(limit)
         return [to_record(row) for row in self.database.read(lambda c: c.execute(query).mappings().all())]
 
-    def published(self, records: Sequence[tuple[str, int, int]]) -> None:
-        """Note that these (id, attempt, run) were published; those that moved on meanwhile are left alone."""
+    def published(self, records: Sequence[tuple[str, int, int]], *, wait: bool = False) -> None:
+        """Note that these (id, attempt, run) were published; those that moved on meanwhile are left alone.
+
+        Args:
+            records: id, attempt and run of each.
+            wait: return once it is noted, so that the next look for what is due finds none of them again.
+        """
 
         def work(connection: Connection) -> None:
             for task_id, attempt, run in records:
@@ -253,7 +258,10 @@ class TaskMoves:
                     .values(published_at=Now(), relay_at=None)
                 )
 
-        self.database.write_later(work)
+        if wait:
+            self.database.write(work, durable=False)
+        else:
+            self.database.write_later(work)
 
     def unfollowed(self, limit: int) -> list[TaskRecord]:
         """Return what ended without a word that what follows it was done; looks again only minutes later."""

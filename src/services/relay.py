@@ -19,7 +19,7 @@ PAGE = 500
 def relay(limit: int) -> int:
     """Publish what is due and was not published yet, at most `limit`; returns how many the broker took."""
     due = parts().moves.due(limit)
-    return publish(list(due)) if due else 0
+    return publish(list(due), wait=True) if due else 0
 
 
 def follow(limit: int) -> None:

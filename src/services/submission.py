@@ -79,12 +79,12 @@ def submit(draft: Draft) -> None:
         publish([draft])
 
 
-def publish(drafts: list[Any]) -> int:
-    """Publish what is recorded and mark it; returns how many the broker took."""
+def publish(drafts: list[Any], *, wait: bool = False) -> int:
+    """Publish what is recorded and mark it, at once where `wait` is said; returns how many the broker took."""
     service = parts()
     taken = service.publisher.publish(drafts)
     if taken:
-        service.moves.published(ids(taken))
+        service.moves.published(ids(taken), wait=wait)
     return len(taken)
 
 

@@ -14,7 +14,7 @@ def process_pending_tasks(task: RecordedTask, request: ProcessPendingTasks) -> P
     """Publish what is due and not published, and what a broker has lost."""
     reconcile(RECONCILE_AGE_SECONDS)
     due = task.parts.moves.due(request.max_tasks, request.task_types)
-    published = publish(list(due)) if due else 0
+    published = publish(list(due), wait=True) if due else 0
     return PendingProcessed(
         examined=len(due), published=published, left=task.parts.moves.waiting_count(request.task_types)
     )

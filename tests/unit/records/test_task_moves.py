@@ -399,3 +399,13 @@ def test_a_value_that_the_database_refuses_is_an_error_and_not_an_absence(databa
     else:
         with pytest.raises(DataError):
             tasks.open(draft("t" * 300))
+
+
+def test_what_was_published_is_not_due_when_the_relay_looks_again(tasks, moves):
+    for number in range(200):
+        tasks.open(draft(f"t{number}", relay_now=True))
+    due = moves.due(500)
+
+    moves.published([(record.id, record.attempt, record.run) for record in due], wait=True)
+
+    assert (len(due), moves.due(500), moves.waiting_count()) == (200, [], 0)

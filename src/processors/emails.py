@@ -4,9 +4,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from processors.addresses import InvalidRecipient, Recipient, Role, check_line, parse, sort_out
 from processors.errors import TransientError, TransportFault
@@ -15,6 +15,9 @@ from processors.messages import compose, message_id
 from processors.results import Request, Result
 
 MAX_RECIPIENTS = 1_000
+Addresses = Annotated[list[str], Field(strict=False)]
+"""A list of texts, or a tuple: both are lists once they are JSON."""
+
 OPEN_STATES = ("queued", "deferred")
 NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
@@ -22,12 +25,12 @@ NO_TEXT = re.compile("[\0\ud800-\udfff]")
 class Mail(Request):
     """One mail to at most 1 000 recipients, whose addresses are not looked at yet."""
 
-    to_email: str | list[str]
+    to_email: str | Addresses
     subject: str
     body: str
     from_email: str | None = None
-    cc: list[str] | None = None
-    bcc: list[str] | None = None
+    cc: Addresses | None = None
+    bcc: Addresses | None = None
 
     @field_validator("subject")
     @classmethod

@@ -15,7 +15,7 @@ class Request(BaseModel):
 
     # inputs are hidden, because what pydantic says of an error ends in tracebacks, which are stored and shown
     model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=False, str_strip_whitespace=False, hide_input_in_errors=True
+        extra="forbid", frozen=True, strict=True, str_strip_whitespace=False, hide_input_in_errors=True
     )
 
 

@@ -84,6 +84,10 @@ def recorded():
         ),
         (lambda s: s.send_email("b@example.com", "s", "b", priority="urgent"), "priority: must be low, normal or high"),
         (lambda s: s.send_email("b@example.com", "s", "b", priority=["high"]), r"priority: .* got \['high'\]"),
+        (lambda s: s.send_email("b@example.com", "s", b"bytes"), "body: Input should be a valid string"),
+        (lambda s: s.cleanup_old_tasks(max_age_hours=True), "max_age_hours: .*valid number; got True"),
+        (lambda s: s.process_pending_tasks(max_tasks="7"), "max_tasks: .*valid integer; got '7'"),
+        (lambda s: s.process_document("/tmp/x.pdf", extract_text="yes"), "extract_text: .*valid boolean; got 'yes'"),
         (lambda s: s.send_bulk_emails([]), "at least one dict"),
         (lambda s: s.send_bulk_emails([{}] * 1_000_001), "at most 1000000 mails are accepted in one bulk; got 1000001"),
         (lambda s: s.send_bulk_emails([{}], batch_size=0), "batch_size"),
@@ -104,7 +108,7 @@ def recorded():
         (lambda s: s.get_task_result("x", timeout=float("nan")), "timeout"),
         (lambda s: s.purge_queue("nothing"), "no queue is named 'nothing'"),
     ],
-    ids=range(26),
+    ids=range(30),
 )
 def test_a_bad_argument_is_one_sentence_and_nothing_is_recorded(recorded, call, words):
     before = recorded()

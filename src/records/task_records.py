@@ -314,28 +314,11 @@ class TaskRecords:
         rows = self._select(columns.id == task_id, limit=1)
         return rows[0] if rows else None
 
-    def read_many(self, task_ids: Sequence[str]) -> list[TaskRecord]:
-        """Return the records of these ids that exist, in no order."""
-        return [
-            r
-            for start in range(0, len(task_ids), 500)
-            for r in self._select(columns.id.in_(task_ids[start : start + 500]))
-        ]
-
     def active(self, limit: int) -> list[TaskRecord]:
         """Return what runs, is reserved or waits in a queue, the oldest first."""
         running = columns.state.in_([s.value for s in RUNNING])
         waiting = and_(columns.state.in_([s.value for s in WAITING]), columns.due_at <= Now())
         return self._select(or_(running, waiting), limit=limit)
-
-    def children(self, parent_id: str, limit: int = 1_000) -> list[TaskRecord]:
-        """Return the tasks of a parent, the oldest first."""
-        return self._select(columns.parent_id == parent_id, limit=limit)
-
-    def count_by_state(self) -> dict[str, int]:
-        """Return how many records stand in each state."""
-        query = select(columns.state, func.count()).group_by(columns.state)
-        return self.database.read(lambda c: {row[0]: row[1] for row in c.execute(query)})
 
     def failed(self, max_age_hours: float, categories: Sequence[str] | None) -> list[TaskRecord]:
         """Return the tasks that failed within the last hours and were not retried by hand yet, the oldest first."""

@@ -258,7 +258,7 @@ def test_purging_cancels_what_waits_in_that_queue_and_nothing_else(tasks, moves)
     tasks.open(Draft("other", "monitoring.health_check", "monitoring", "default"))
 
     assert sorted(moves.revoke_waiting("email")) == ["retries", "waits"]
-    states = {record.id: record.state.value for record in tasks.read_many(["waits", "later", "runs", "other"])}
+    states = {one: tasks.read(one).state.value for one in ("waits", "later", "runs", "other")}
     assert states == {"waits": "REVOKED", "later": "PENDING", "runs": "STARTED", "other": "PENDING"}
 
 
@@ -304,7 +304,7 @@ def test_a_parent_with_all_its_rows_is_written_at_once_or_not_at_all(database, t
     with pytest.raises(RuntimeError):
         parents.open(draft("p", is_parent=True), items(), [draft("c", parent_id="p")])
 
-    assert tasks.read_many(["p", "c"]) == []
+    assert [tasks.read(one) for one in ("p", "c")] == [None, None]
 
 
 def test_a_parent_is_done_when_its_last_task_is_final_and_is_never_taken_for_dead(database, tasks, moves):

@@ -1,11 +1,12 @@
 """Flower's configuration, read by `celery -A services.celery_app:celery_app flower` from the project's root.
 
-Options on the command line win over these; a login is asked for in any case.
+Options on the command line win over these; a login is asked for in any case, and on any address but this machine's own
+Flower manages nothing (`services.flower_guard`).
 """
 
 from config.settings import ensure_folders, settings
 from services.access import flower_login
-from services.flower_guard import guard, is_loopback, masked
+from services.flower_guard import guard, masked
 
 ensure_folders(settings)
 guard()
@@ -13,7 +14,6 @@ guard()
 address = settings.flower_host
 port = settings.flower_port
 basic_auth = [flower_login(settings)]
-read_only = not is_loopback(settings.flower_host)
 max_tasks = 10_000
 format_task = masked
 natural_time = False

@@ -13,6 +13,11 @@ SECRET_NAMES = re.compile(
 )
 NEW_WORD = re.compile("(?<=[a-z0-9])(?=[A-Z])")
 URL_PASSWORD = re.compile(r"(://[^/@:\s]*:)[^@/\s]+@")
+QUOTED_NAME = re.compile(r"""(?P<quote>['"])(?P<name>[^'"]{1,100})(?P=quote)\s*:\s*""")
+VALUE_TEXT = re.compile(
+    r"""(?!None|null|[Tt]rue|[Ff]alse)"""
+    r"""('([^'\\]|\\.)*'?|"([^"\\]|\\.)*"?|\[[^\]]*\]?|\{[^}]*\}?|\([^)]*\)?|[^\s,}\])]+)"""
+)
 DEEPEST = 20
 
 
@@ -33,6 +38,18 @@ def redact(value: Any, depth: int = 0) -> Any:
     if isinstance(value, (list, tuple)):
         return [redact(inner, depth + 1) for inner in cast("list[Any]", value)]
     return value
+
+
+def redact_text(text: str) -> str:
+    """Return the text of a dictionary, in Python or JSON and perhaps cut off, with its secrets masked."""
+    parts: list[str] = []
+    kept = 0
+    for name in QUOTED_NAME.finditer(text):
+        value = VALUE_TEXT.match(text, name.end()) if name.start() >= kept and is_secret(name["name"]) else None
+        if value:
+            parts += [text[kept : name.end()], f"'{MASK}'"]
+            kept = value.end()
+    return str(redact("".join([*parts, text[kept:]])))
 
 
 def is_secret(name: str) -> bool:

@@ -1,12 +1,15 @@
-"""What Flower lacks: it refuses an unknown Host, and shows arguments masked."""
+"""What Flower lacks: it refuses an unknown Host and other sites, wants the login everywhere, and masks secrets."""
 
 import ipaddress
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
+from urllib.parse import urlsplit
 
-from processors.redaction import redact
+from processors.redaction import redact, redact_text
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+SHOWN_TEXTS = ("args", "kwargs", "result", "exception", "traceback")
 
 
 def is_loopback(host: str) -> bool:
@@ -19,22 +22,58 @@ def is_loopback(host: str) -> bool:
 
 def masked(task: Any) -> Any:
     """Return a task as Flower may show it."""
-    task.args, task.kwargs, task.result = redact(task.args), redact(task.kwargs), redact(task.result)
+    for name in SHOWN_TEXTS:
+        setattr(task, name, _masked(getattr(task, name, None)))
     return task
 
 
 def guard() -> None:
-    """Let every page and call of this Flower process check the Host first (DNS rebinding)."""
-    options: Any = import_module("flower.options").options  # only a Flower process has Flower loaded
-    handler: Any = import_module("flower.views").BaseHandler
-    prepare = handler.prepare
+    """Let every page and call of this Flower process be checked first, and mask what its API tells of a task.
 
+    Loads Flower, so only a Flower process calls it.
+    """
+    views, api = import_module("flower.views"), import_module("flower.api")
+    for handler in (views.BaseHandler, api.BaseApiHandler):
+        handler.prepare = _guarded(handler.prepare, import_module("flower.views.monitor").Healthcheck)
+    tasks, seen = import_module("flower.api.tasks").BaseTaskHandler, import_module("celery.events.state").Task
+    safe_result, as_dict = tasks.safe_result, seen.as_dict
+
+    def masked_result(self: Any, result: Any) -> Any:
+        return redact(safe_result(self, result))
+
+    def masked_dict(self: Any) -> dict[str, Any]:
+        return {name: _masked(value) if name in SHOWN_TEXTS else value for name, value in as_dict(self).items()}
+
+    tasks.safe_result, seen.as_dict = masked_result, masked_dict
+
+
+def _guarded(prepare: Callable[[Any], Any], open_page: type) -> Callable[[Any], Any]:
     def prepare_guarded(self: Any) -> Any:
-        own = str(options.address).lower()
-        if self.request.host_name.strip("[]").lower() not in LOCAL_NAMES | {own}:
-            self.set_status(421)
-            self.finish("This service has another name.")
-            return None
+        options, request = self.application.options, self.request
+        if not is_loopback(options.address):
+            options.read_only = True  # wherever the address came from: setting or command line
+        if request.host_name.strip("[]").lower() not in LOCAL_NAMES | {options.address.lower()}:
+            return _refuse(self, 421, "This service has another name.")  # DNS rebinding
+        if _netloc(request.headers.get("Origin", f"//{request.host}")) != request.host:
+            return _refuse(self, 403, "Requests of other sites are refused.")
+        if not isinstance(self, open_page):
+            _ = self.current_user  # raises 401 without the login
         return prepare(self)
 
-    handler.prepare = prepare_guarded
+    return prepare_guarded
+
+
+def _refuse(handler: Any, status: int, why: str) -> None:
+    handler.set_status(status)
+    handler.finish(why)
+
+
+def _netloc(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
+
+
+def _masked(value: Any) -> Any:
+    return redact_text(value) if isinstance(value, str) else redact(value)

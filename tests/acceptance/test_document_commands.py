@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from pathlib import Path
 
 import psutil
@@ -101,9 +102,33 @@ def test_flower_as_the_document_starts_it_is_for_this_machine_and_behind_a_login
     assert listening == ["127.0.0.1"]
 
 
-def answer(port: int) -> int | None:
+@pytest.mark.slow
+def test_flower_shows_nothing_to_strangers_and_to_other_sites(environment, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    start_it = f"celery -A services.celery_app:celery_app flower --port={port}"
+    process = start(start_it, environment, tmp_path / "log")
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answered:
+        until(lambda: answer(port), what="Flower answers")
+        password = (Path(environment["DATA_DIR"]) / "run" / "flower-password").read_text()
+        login = {"Authorization": "Basic " + b64encode(f"csai:{password}".encode()).decode()}
+        for path in ("/", "/workers", "/api/workers", "/api/tasks", "/metrics"):
+            assert answer(port, path) == 401, path
+            assert answer(port, path, **login) == 200, path
+            assert answer(port, path, **login, Host="evil.example") == 421, path
+            assert answer(port, path, **login, Origin="http://evil.example") == 403, path
+            assert answer(port, path, **login, Origin="http://[") == 403, path
+        assert answer(port, "/healthcheck") == 200
+        assert answer(port, "/api/task/revoke/x", b"", **login) == 200
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def answer(port: int, path: str = "/", data: bytes | None = None, **headers: str) -> int | None:
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, headers)
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answered:
             return answered.status
     except urllib.error.HTTPError as error:
         error.close()

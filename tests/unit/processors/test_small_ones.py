@@ -13,7 +13,7 @@ from processors.cleanup import CleanupOldFiles, CleanupOldLogs, CleanupOldTasks,
 from processors.errors import SubmitUnknown, TaskFailed, WorkFailed
 from processors.health import QueueFigures, check, total
 from processors.interfaces import OldFile
-from processors.redaction import MASK, redact
+from processors.redaction import MASK, redact, redact_text
 from processors.results import Request, Result, sentence_of
 from processors.scheduling import ProcessPendingTasks, RetryFailedTasks
 
@@ -62,6 +62,29 @@ def test_redaction_changes_nothing_of_the_original(value):
 def test_what_only_resembles_a_secret_stays():
     kept = {"tokenize": 1, "passenger": "x", "keyboard": "y", "password": None, "use_token": True}
     assert redact(kept) == kept
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{'password': 'planted', 'user': 'ann'}",
+        """{"accessToken": "plan\\"ted", "user": 'ann'}""",
+        "{'a': [{'pin': 98765}], 'user': 'ann'}",
+        "{'user': 'ann', 'secret': \"it's plan",
+        "{'user': 'ann', 'url': 'redis://u:planted@h'}",
+    ],
+    ids=range(5),
+)
+def test_a_secret_in_the_text_of_a_dictionary_is_masked_and_the_rest_stays(text):
+    shown = redact_text(text)
+    assert not any(secret in shown for secret in ("plan", "98765"))
+    assert MASK in shown
+    assert "ann" in shown
+
+
+def test_a_text_without_secrets_stays_as_it_is():
+    text = "{'password': None, 'tokenize': True, 'b': 'x: y'}, ('a', 1)"
+    assert redact_text(text) == text
 
 
 class Login(Request):

@@ -73,8 +73,11 @@ async def _validation_error(_request: Request, error: Exception) -> JSONResponse
 
 
 async def _http_error(_request: Request, error: Exception) -> JSONResponse:
-    status = HTTPStatus(cast("HTTPException", error).status_code)
-    return problem(status, status.phrase.lower().replace(" ", "-"), str(cast("HTTPException", error).detail))
+    found = cast("HTTPException", error)
+    status = HTTPStatus(found.status_code)
+    answer = problem(status, status.phrase.lower().replace(" ", "-"), str(found.detail))
+    answer.headers.update(found.headers or {})  # a 405 says what is allowed (RFC 9110 15.5.6)
+    return answer
 
 
 async def _unforeseen(_request: Request, _error: Exception) -> JSONResponse:

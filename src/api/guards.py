@@ -43,7 +43,7 @@ class HostGuard:
         answer: ASGIApp = self._app
         if host_name(host) not in self._hosts:
             answer = problem(HTTPStatus.MISDIRECTED_REQUEST, "unknown-host", "This service has another name.")
-        elif origin is not None and urlsplit(origin).netloc != host:
+        elif origin is not None and netloc(origin) != host:
             answer = problem(HTTPStatus.FORBIDDEN, "cross-site", "Requests of other sites are refused.")
 
         async def send_guarded(message: Message) -> None:
@@ -60,6 +60,14 @@ def host_name(host: str) -> str:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
+
+
+def netloc(origin: str) -> str | None:
+    """Return the host and port in an Origin header, or None where it has none."""
+    try:
+        return urlsplit(origin).netloc or None
+    except ValueError:
+        return None
 
 
 def known_hosts(settings: Settings) -> frozenset[str]:

@@ -9,14 +9,17 @@ from services.wiring import parts
 
 router = APIRouter()
 
+LOOKING = ["GET", "HEAD"]
+"""Load balancers ask for the headers alone."""
 
-@router.get("/livez")
+
+@router.api_route("/livez", methods=LOOKING)
 def live() -> dict[str, str]:
     """Tell that this process answers."""
     return {"status": "alive"}
 
 
-@router.get("/readyz")
+@router.api_route("/readyz", methods=LOOKING)
 def ready(response: Response) -> dict[str, object]:
     """Tell whether submitted work would be recorded and published: database and broker."""
     found = monitoring.readiness(parts())

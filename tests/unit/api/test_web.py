@@ -92,7 +92,7 @@ def test_this_machines_names_are_known(client, host):
     assert client.get("/livez", headers={"Host": host}).status_code == 200
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:9999"])
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:9999", "http://[", ""])
 def test_another_sites_request_is_refused(client, key, origin):
     answer = client.get("/api/v1/tasks/x", headers={**key, "Origin": origin})
     assert (answer.status_code, answer.json()["type"]) == (403, "urn:csai:cross-site")
@@ -143,6 +143,13 @@ def test_an_error_is_a_problem_with_one_sentence_and_never_a_traceback(client, k
 def test_a_method_that_is_not_there_is_a_problem_too(client):
     answer = client.post("/livez")
     assert (answer.status_code, answer.json()["type"]) == (405, "urn:csai:method-not-allowed")
+    assert "GET" in answer.headers["allow"]
+
+
+def test_a_load_balancer_may_ask_for_the_headers_alone(client, monkeypatch):
+    assert (client.head("/livez").status_code, client.head("/livez").content) == (200, b"")
+    monkeypatch.setattr(settings, "celery_broker_url", "redis://127.0.0.1:1/0")
+    assert client.head("/readyz").status_code == 503
 
 
 def test_a_taken_port_is_one_sentence_with_the_cure():

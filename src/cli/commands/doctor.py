@@ -4,6 +4,7 @@ import sys
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
 from services.diagnosis import diagnose
@@ -19,7 +20,7 @@ def doctor() -> None:
     table = Table("check", "", Column("found", overflow="fold"), box=None, pad_edge=False)
     findings = diagnose()
     for finding in findings:
-        table.add_row(finding.name, "[green]ok[/green]" if finding.good else "[red]wrong[/red]", finding.detail)
+        table.add_row(finding.name, "[green]ok[/green]" if finding.good else "[red]wrong[/red]", escape(finding.detail))
     Console().print(table)
     if not all(finding.good for finding in findings):
         sys.exit(1)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
 from processors.redaction import redact
@@ -36,5 +37,5 @@ def _print(status: dict[str, Any]) -> None:
     for name, value in status.items():
         if value is not None:
             text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
-            table.add_row(f"[bold]{name}[/bold]", text)
+            table.add_row(f"[bold]{name}[/bold]", escape(text))
     Console().print(table)

@@ -113,7 +113,7 @@ def follow(task_id: str) -> int:
     """Show a task's progress until its end, then its result; returns the exit code: 0 for success, 1 otherwise."""
     console = Console(stderr=True)
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
         TimeElapsedColumn(),

@@ -6,17 +6,20 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from cli import main
+from cli.commands import doctor
 from cli.commands.submit import follow, parse, submitting_methods
 from config.settings import settings
 from processors.errors import InvalidArgument
 from records import schema
 from records.database import Database
 from services.celery_service import celery_service
+from services.diagnosis import Finding
 
 
 @pytest.fixture
@@ -125,11 +128,26 @@ def test_an_unknown_id_is_said_and_the_exit_code_tells(csai):
     assert "UNKNOWN" in out
 
 
+def test_what_looks_like_markup_is_shown_as_it_is(csai, monkeypatch):
+    assert "[/red]" in csai("show", "[/red]")[1]
+    monkeypatch.setattr(settings, "file_roots", [Path("/[/red]")])
+    assert "[/red]" in csai("config", "check")[1]
+    monkeypatch.setattr(doctor, "diagnose", lambda: [Finding("folders", good=False, detail="[/red]")])
+    assert "[/red]" in csai("doctor")[1]
+
+
 def test_following_ends_with_the_task_and_tells_how_it_ended(capsys):
     task_id = celery_service.health_check()
     celery_service.cancel_task(task_id)
     assert follow(task_id) == 1
     assert "cancelled" in capsys.readouterr().out
+
+
+def test_progress_that_looks_like_markup_is_followed_to_its_end(capsys, monkeypatch):
+    running = {"status": "PROGRESS", "info": {"progress": 5, "status": "reads [/red]"}}
+    statuses = iter([running, {"status": "SUCCESS", "info": {}}])
+    monkeypatch.setattr(type(celery_service), "get_task_status", lambda *_: next(statuses))
+    assert follow("t-1") == 0
 
 
 def test_config_check_names_what_is_used_and_why_and_masks_secrets(csai, monkeypatch):

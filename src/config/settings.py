@@ -24,6 +24,9 @@ EMAIL_SCHEMES = ("outbox", "smtp", "smtps")
 WEB_SCHEMES = ("http", "https")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LIMIT_PATTERN = re.compile(r"none|[1-9]\d*/[smh]")
+TLS_PATTERN = re.compile(r"tls=(required|opportunistic|none)")
+SENDER_PATTERN = re.compile(r"([^<>\x00-\x1f]*<)?[!-;=?A-~]+@[^@\s<>.,]+(\.[^@\s<>.,]+)+(?(1)>)")
+HOST_PATTERN = re.compile(r"[A-Za-z0-9.:_%-]+")
 IN_PASSWORDS = "in a password / @ : ; # ? are written as %2F %40 %3A %3B %23 %3F"
 MASK = "***"
 
@@ -36,6 +39,7 @@ def _port(value: int) -> int:
 
 Port = Annotated[int, AfterValidator(_port)]
 Positive = Annotated[int, Field(gt=0)]
+Days = Annotated[int, Field(gt=0, le=36_600)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Folders = Annotated[list[Path], NoDecode]
 
@@ -110,8 +114,8 @@ class Settings(BaseSettings):
     cleanup_roots: Folders = Field(
         default=[], description="More folders, comma-separated, below which old files may be removed."
     )
-    keep_records_days: Positive = Field(default=30, description="Days that records of ended tasks are kept.")
-    keep_logs_days: Positive = Field(default=14, description="Days that logs are kept.")
+    keep_records_days: Days = Field(default=30, description="Days that records of ended tasks are kept.")
+    keep_logs_days: Days = Field(default=14, description="Days that logs are kept.")
 
     # Schedule
     schedule_process_pending_tasks: bool = Field(default=True, description="Publish what waits, every minute.")
@@ -200,14 +204,33 @@ class Settings(BaseSettings):
     @field_validator("email_url")
     @classmethod
     def _email(cls, value: str) -> str:
-        if not value.startswith("outbox:") and not urlsplit(_with_scheme(value, EMAIL_SCHEMES)).hostname:
+        parts = urlsplit(_with_scheme(value, EMAIL_SCHEMES))
+        if parts.scheme != "outbox" and (not parts.hostname or ";" in value):
             raise ValueError("must name a host such as smtp://mail.example.com:587")
-        return _with_scheme(value, EMAIL_SCHEMES)
+        if parts.query and not TLS_PATTERN.fullmatch(parts.query):
+            raise ValueError("must end, after a ?, with tls=required, tls=opportunistic or tls=none")
+        return value
+
+    @field_validator("email_from")
+    @classmethod
+    def _sender(cls, value: str) -> str:
+        if not SENDER_PATTERN.fullmatch(value):
+            raise ValueError("must be one mail address such as noreply@example.com or Service <noreply@example.com>")
+        return value
+
+    @field_validator("host", "flower_host")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        if not HOST_PATTERN.fullmatch(value):
+            raise ValueError("must be an address or a name of this machine such as 127.0.0.1, ::1 or localhost")
+        return value
 
     @field_validator("webhook_base_url", "openai_base_url")
     @classmethod
     def _web(cls, value: str | None) -> str | None:
-        return None if value is None else _with_scheme(value, WEB_SCHEMES)
+        if value is not None and not urlsplit(_with_scheme(value, WEB_SCHEMES)).hostname:
+            raise ValueError("must name a host such as https://example.com")
+        return value
 
     @field_validator("storage_url")
     @classmethod

@@ -37,11 +37,22 @@ def _no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
         ("LIMIT_DEFAULT", "100/d", "must be a figure per s, m or h such as 100/m, or none"),
         ("PORT", "0", "must be a port from 1 to 65535"),
         ("FLOWER_PORT", "65536", "must be a port from 1 to 65535"),
+        ("KEEP_RECORDS_DAYS", "40000", "less than or equal to 36600"),
         ("LOG_LEVEL", "LOUD", "must be one of DEBUG, INFO"),
         ("DATABASE_URL", "mysql://x", "must begin with one of sqlite://"),
         ("DATABASE_URL", "sqlite:///:memory:", "must name a file"),
         ("EMAIL_URL", "http://x", "must begin with one of outbox://"),
         ("EMAIL_URL", "smtp://", "must name a host"),
+        ("EMAIL_URL", "smtp://a;smtp://b", "must name a host"),
+        ("EMAIL_URL", "smtp://h?tls=sometimes", "tls=required, tls=opportunistic or tls=none"),
+        ("EMAIL_URL", "smtp://h?tsl=none", "tls=required, tls=opportunistic or tls=none"),
+        ("EMAIL_FROM", "nobody", "must be one mail address"),
+        ("EMAIL_FROM", "a@b.example, c@d.example", "must be one mail address"),
+        ("EMAIL_FROM", "Ann <a@b.example", "must be one mail address"),
+        ("EMAIL_FROM", "jürgen@b.example", "must be one mail address"),
+        ("HOST", "a b", "must be an address or a name"),
+        ("FLOWER_HOST", "http://localhost", "must be an address or a name"),
+        ("WEBHOOK_BASE_URL", "http://", "must name a host"),
         ("STORAGE_URL", "s3://bucket", "must be unset"),
         ("WEBHOOK_BASE_URL", "ftp://x", "must begin with one of http://"),
         ("DATA_DIR", "~nobody-of-this-name/x", "must not begin with the ~ of a user"),
@@ -55,6 +66,23 @@ def test_a_bad_value_is_one_line_that_names_variable_value_and_what_is_accepted(
     assert "\n" not in line
     assert line.startswith(f"{variable} is '")
     assert words in line
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("EMAIL_FROM", "Jürgen Müller <j.mueller@bücher.example>"),
+        ("EMAIL_FROM", "a+b@mail.example.com"),
+        ("EMAIL_URL", "smtps://me:p%40ss@mail.example.com:465?tls=required"),
+        ("EMAIL_URL", "outbox://"),
+        ("HOST", "::1"),
+        ("FLOWER_HOST", "0.0.0.0"),
+        ("WEBHOOK_BASE_URL", "https://example.com/base"),
+    ],
+)
+def test_a_good_value_is_taken_as_it_is(monkeypatch, variable, value):
+    monkeypatch.setenv(variable, value)
+    assert getattr(load_settings(), variable.lower()) == value
 
 
 def test_each_of_two_bad_values_has_its_line(monkeypatch):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from kombu import Connection
-from redis.exceptions import AuthenticationError
+from redis.exceptions import AuthenticationError, ResponseError
 
 from broker.away import AWAY_ERRORS
 from broker.embedded_redis import embedded_url
@@ -57,13 +57,21 @@ def check_reachable(location: BrokerLocation, timeout: float) -> None:
         try:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=int(timeout))
             client = getattr(cast("Any", connection.default_channel), "client", None)
-            policy = client.config_get("maxmemory-policy").get("maxmemory-policy") if client else SAFE_POLICY
+            policy = _eviction(client) if client else SAFE_POLICY
         except AWAY_ERRORS as error:
             raise ConfigurationError(_unreachable(location, error)) from error
     if policy not in (SAFE_POLICY, None):
         raise ConfigurationError(
             f"The broker {location.shown} may lose tasks: set its maxmemory-policy from {policy} to {SAFE_POLICY}."
         )
+
+
+def _eviction(client: Any) -> str | None:
+    """Return what the broker does when its memory is full; None where it does not tell, as most hosted ones do."""
+    try:
+        return client.config_get("maxmemory-policy").get("maxmemory-policy")
+    except ResponseError:
+        return None
 
 
 def _unreachable(location: BrokerLocation, error: BaseException) -> str:

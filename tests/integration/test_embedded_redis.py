@@ -274,3 +274,26 @@ def test_a_broker_that_may_throw_tasks_away_is_refused(own):
         ours.config_set("maxmemory-policy", "allkeys-lru")
     with pytest.raises(ConfigurationError, match="may lose tasks"):
         check_reachable(resolve(settings), timeout=1)
+
+
+def test_a_hosted_broker_that_forbids_config_is_reachable(own):
+    settings, server = own
+    server().start()
+    with client(settings) as ours:
+        ours.execute_command("ACL", "SETUSER", "default", "-config")
+    check_reachable(resolve(settings), timeout=1)
+
+
+def test_a_hosted_broker_without_the_command_config_is_reachable(tmp_path):
+    socket = tmp_path / "redis.sock"
+    hosted = subprocess.Popen(
+        [find_server(), "--port", "0", "--unixsocket", socket, "--save", "", "--rename-command", "CONFIG", ""],
+        stdout=subprocess.DEVNULL,
+        cwd=tmp_path,
+    )
+    try:
+        until(socket.exists)
+        check_reachable(BrokerLocation(f"redis+socket://{socket}?virtual_host=0", "CELERY_BROKER_URL"), timeout=1)
+    finally:
+        hosted.terminate()
+        hosted.wait(60)

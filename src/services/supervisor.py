@@ -57,7 +57,8 @@ class Supervisor:
         ensure_folders(self._settings)
         with self._alone():
             for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(ending, self._hear)
+                if ending is not signal.SIGHUP or signal.getsignal(ending) is not signal.SIG_IGN:  # nohup
+                    signal.signal(ending, self._hear)
             check_ports(self._settings)
             try:
                 if not self._start():
@@ -159,8 +160,9 @@ class Supervisor:
         for key, _ in self._selector.select(TICK_SECONDS):
             key.data.read(self._selector)
 
-    def _hear(self, _signal: int, _frame: FrameType | None) -> None:
-        self._stops += 1
+    def _hear(self, number: int, _frame: FrameType | None) -> None:
+        # A closed terminal tells so twice, once by the shell and once by the kernel, and nobody is in a hurry.
+        self._stops = max(self._stops, 1) if number == signal.SIGHUP else self._stops + 1
 
     def _explain(self, part: SupervisedPart) -> None:
         part.bury(self._selector)

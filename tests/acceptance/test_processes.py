@@ -5,9 +5,11 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from base64 import b64encode
+from contextlib import closing
 
 import psutil
 import pytest
@@ -123,6 +125,39 @@ def test_a_second_ctrl_c_stops_at_once_even_a_worker_that_is_busy(service: Servi
     service.process.send_signal(signal.SIGINT)
     assert service.process.wait(30) == 0
     assert service.living() == []
+
+
+@pytest.mark.slow
+def test_a_closed_terminal_is_a_clean_stop_however_often_it_is_told(service: Service):
+    service.start().until_ready()
+    worker = next(one for one in children(service) if any("io@" in word for word in one.cmdline()))
+    worker.suspend()
+    service.process.send_signal(signal.SIGHUP)
+    until(lambda: "Stopping" in service.said())
+    service.process.send_signal(signal.SIGHUP)
+    until(lambda: not [one for one in children(service) if "api" in one.cmdline()], what="the stop goes on")
+    worker.resume()
+
+    assert service.process.wait(60) == 0
+    assert service.living() == []
+    with closing(sqlite3.connect(service.data / "records.db")) as records:
+        assert records.execute("SELECT count(*) FROM workers WHERE stopped_at IS NULL").fetchone() == (0,)
+
+
+@pytest.mark.slow
+def test_under_nohup_it_outlives_its_terminal(service: Service):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        service.start()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    service.until_ready()
+    service.process.send_signal(signal.SIGHUP)
+    beat = next(one for one in children(service) if "beat" in one.cmdline())
+    beat.kill()
+    until(lambda: "beat ended (-9)" in service.said(), what="it still watches")
+    service.process.send_signal(signal.SIGTERM)
+    assert service.process.wait(60) == 0
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """All parts of one installation under one roof: `scripts/start_celery.py all`."""
 
+import errno
 import fcntl
 import os
 import selectors
@@ -172,14 +173,14 @@ class Supervisor:
 
     def _show_doors(self) -> None:
         settings = self._settings
-        web, flower = f"http://{_shown(settings.host)}:{settings.port}", f"http://{_shown(settings.flower_host)}"
+        web, flower = _url(settings.host, settings.port), _url(settings.flower_host, settings.flower_port)
         self._say(f"  API     {web}/api/v1   (alive: {web}/livez, ready: {web}/readyz)")
         if self._out.isatty():
             self._say(f"  key     {admin_key(settings)}   (kept in {admin_key_file(settings)})")
         else:
             admin_key(settings)
             self._say(f"  key     in {admin_key_file(settings)}")
-        self._say(f"  Flower  {flower}:{settings.flower_port}")
+        self._say(f"  Flower  {flower}")
         password = flower_login(settings).partition(":")[2]
         shown = password if self._out.isatty() else f"in {flower_password_file(settings)}"
         self._say(f"  login   user {FLOWER_USER}, password {shown}")
@@ -260,27 +261,41 @@ def _shown(host: str) -> str:
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
 
 
+def _url(host: str, port: int) -> str:
+    name = _shown(host)
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+
+
 def check_ports(settings: Settings) -> None:
     """Find out before anything starts whether the ports are free; those of a supervisor that was just killed soon are.
 
     Raises:
         ConfigurationError: a port is taken, or an address is not this machine's.
     """
-    wanted = (("PORT", settings.host, settings.port), ("FLOWER_PORT", settings.flower_host, settings.flower_port))
+    wanted = (("", settings.host, settings.port), ("FLOWER_", settings.flower_host, settings.flower_port))
     if settings.port == settings.flower_port:
         raise ConfigurationError(f"PORT and FLOWER_PORT are both {settings.port}; set one of them to another port.")
-    for name, host, port in wanted:
+    for prefix, host, port in wanted:
         deadline = time.monotonic() + PORT_PATIENCE_SECONDS
-        while (cause := _taken(host, port)) is not None:
-            if time.monotonic() > deadline:
-                raise ConfigurationError(f"{name} {port} on {host} cannot be used: {cause}; set {name} to a free port.")
+        while (error := _refusal(host, port)) is not None:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                raise ConfigurationError(_unusable(prefix, host, port, error))
             time.sleep(TICK_SECONDS)
 
 
-def _taken(host: str, port: int) -> str | None:
+def _refusal(host: str, port: int) -> OSError | None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         socket.create_server((host, port), family=family).close()
     except OSError as error:
-        return os.strerror(error.errno or 0)
+        return error
     return None
+
+
+def _unusable(prefix: str, host: str, port: int, error: OSError) -> str:
+    number = error.errno or 0
+    unknown = number < 0  # getaddrinfo's numbers
+    cause = "no machine has this name" if unknown else os.strerror(number)
+    host_at_fault = unknown or number == errno.EADDRNOTAVAIL
+    cure = f"set {prefix}HOST to an address of this machine" if host_at_fault else f"set {prefix}PORT to a free port"
+    return f"{prefix}PORT {port} on {host} cannot be used: {cause}; {cure}."

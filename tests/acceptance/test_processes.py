@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from base64 import b64encode
-from contextlib import closing
+from contextlib import closing, suppress
 
 import psutil
 import pytest
@@ -145,6 +145,19 @@ def test_a_closed_terminal_is_a_clean_stop_however_often_it_is_told(service: Ser
 
 
 @pytest.mark.slow
+def test_its_addresses_can_be_copied_where_it_listens_on_ipv6(service: Service):
+    with suppress(OSError), socket.create_server(("::1", 0), family=socket.AF_INET6):
+        service.environment |= {"HOST": "::1", "FLOWER_HOST": "::1"}
+        service.start().until_ready()
+        assert f"http://[::1]:{service.port}/livez" in service.said()
+        assert f"http://[::1]:{service.flower_port}\n" in service.said()
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(60) == 0
+        return
+    pytest.skip("this machine has no IPv6")
+
+
+@pytest.mark.slow
 def test_under_nohup_it_outlives_its_terminal(service: Service):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
@@ -209,7 +222,11 @@ def listeners(service: Service) -> list:
     [
         ({"PORT": "taken"}, r"PORT \d+ on 127.0.0.1 cannot be used: Address already in use; set PORT to a free port."),
         ({"FLOWER_PORT": "taken"}, r"FLOWER_PORT \d+ on 127.0.0.1 cannot be used"),
-        ({"HOST": "192.0.2.1"}, r"PORT \d+ on 192.0.2.1 cannot be used"),
+        ({"HOST": "192.0.2.1"}, r"PORT \d+ on 192.0.2.1 cannot be used.*; set HOST to an address of this machine."),
+        (
+            {"FLOWER_HOST": "no.such.host.invalid"},
+            r"FLOWER_PORT \d+ on no\S+ cannot be used: no machine has this name; set FLOWER_HOST to an address",
+        ),
         ({"PORT": "7000", "FLOWER_PORT": "7000"}, "PORT and FLOWER_PORT are both 7000"),
         ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL is 'LOUD': must be one of"),
         ({"DATA_DIR": "/proc/nothing"}, "cannot be written.*set DATA_DIR"),
@@ -219,7 +236,7 @@ def listeners(service: Service) -> list:
         ),
         ({"DATABASE_URL": "postgresql://u@127.0.0.1:1/d"}, "127.0.0.1:1"),
     ],
-    ids=range(8),
+    ids=range(9),
 )
 def test_a_start_that_cannot_work_is_one_line_and_starts_nothing(service: Service, variables, words):
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -4,6 +4,7 @@ One process leads over all machines (a lease in the database); others stand by. 
 thread would be copied into the children that a worker forks.
 """
 
+import math
 import os
 import signal
 import socket
@@ -36,6 +37,8 @@ FOLLOW_SECONDS = 1.0
 GENERATION_SECONDS = 1.0
 RECONCILE_SECONDS = 300.0
 RECONCILE_AGE_SECONDS = 60.0
+SETTLE_SECONDS = 15.0
+SETTLE_AGE_SECONDS = 5.0
 PRUNE_SECONDS = 600.0
 BATCH = 500
 
@@ -48,6 +51,7 @@ class Leader:
         self.term: int | None = None
         self.stopping = threading.Event()
         self._generation: str | None = None
+        self._settled_at = math.inf
         self._next: dict[str, float] = {}
 
     def run(self, starter: int | None = None) -> None:
@@ -120,6 +124,11 @@ class Leader:
             logger.info("broker_found", generation=found)
             self._generation = found
             self._reconcile(0.0)
+            self._settled_at = time.monotonic() + SETTLE_SECONDS
+        elif time.monotonic() >= self._settled_at:
+            # A worker that was just finding the broker again may have dropped what it took.
+            self._settled_at = math.inf
+            self._reconcile(SETTLE_AGE_SECONDS)
 
     def _reconcile(self, older_than: float) -> None:
         count = reconcile(older_than)

@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 from celery import chain
 
+from broker.waiting_messages import take_all
 from config.settings import settings
 from installation import Installation
 from processors.errors import ConfigurationError
 from service_tasks import add, die_after_success, kill_worker, leave, mark, never_ends, refuse, work_until
+from services.celery_app import celery_app
 from services.celery_service import celery_service
 from services.publisher import Publisher
 from services.relay import reconcile
@@ -125,6 +127,24 @@ def test_ten_messages_lost_with_all_the_brokers_data_are_ten_results(installatio
     installation.start_worker()
 
     assert [final(task.id).result for task in tasks] == [number + 2 for number in range(10)]
+
+
+def test_a_message_that_vanishes_while_workers_find_the_broker_again_is_soon_published_again(
+    installation: Installation,
+):
+    installation.worker.stop()
+    found = installation.leader.count("broker_found")
+    installation.redis.stop()
+    installation.redis.start()
+    until(lambda: installation.leader.count("broker_found") > found, what="the leader sees the new broker")
+    task = add.delay(1, 3)
+    until(lambda: parts().tasks.read(task.id).published_at, what="it is published")
+    with celery_app.connection_for_write() as connection:
+        assert [headers["id"] for headers, _ in take_all(connection, "default")] == [task.id]
+
+    installation.start_worker()
+
+    assert final(task.id).result == 4
 
 
 def test_another_leader_takes_over_when_the_leader_is_killed(installation: Installation):

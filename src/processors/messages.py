@@ -28,9 +28,9 @@ WORD_BYTES = 39
 """A header's lines have at most 76 characters where they carry encoded words (RFC 2047 2), so those carry 39 bytes."""
 
 HTML_START = re.compile(
-    r"\s*(<!doctype html|<(html|head|body|div|p|table|h[1-6]|span|ul|ol|section|article|center|b|strong|em|a|img|br)\b"
-    r"[^>]*>)",
-    re.IGNORECASE,
+    r"(?>\s|\ufeff|<!--.*?-->|<\?xml\b[^>]*>)*+<(!doctype html|"  # each part is taken once: no body can slow this down
+    r"(html|head|body|div|p|table|h[1-6]|span|ul|ol|section|article|center|b|strong|em|a|img|br)(?=[\s/>]))[^>]*>",
+    re.IGNORECASE | re.DOTALL,
 )
 BLOCKS = {"p", "div", "br", "tr", "li", "h1", "h2", "h3", "h4", "h5", "h6", "table", "ul", "ol", "section", "article"}
 HIDDEN = {"script", "style", "head", "title"}
@@ -137,6 +137,8 @@ class _TextReader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag in HIDDEN:
             self._hidden += 1
+        elif tag == "body":
+            self._hidden = 0  # it ends a head that has no end tag (HTML 13.1.2.4)
         elif tag in BLOCKS:
             self.parts.append("\n")
         elif tag == "a":

@@ -201,11 +201,21 @@ def test_an_html_body_gets_a_readable_text_beside_it():
         ("  <!DOCTYPE html><html>", True),
         ("1 < 2 and <b>", False),
         ("<notatag>", False),
+        ("<a@example.com> wrote:\nHi", False),
+        ("<p.s.> more", False),
+        ("<!-- made by a tool --> <html><p>x", True),
+        ("<?xml version='1.0'?>\n<!DOCTYPE html><html>", True),
+        ("\ufeff<p>x", True),
+        ("<br/>x", True),
         ("text", False),
     ],
 )
 def test_html_is_what_begins_like_html(body, html):
     assert is_html(body) is html
+
+
+def test_the_text_of_a_page_whose_head_has_no_end_is_its_body():
+    assert text_of("<html><head><title>no</title><body><p>seen</p></body></html>") == "seen\n"
 
 
 def test_text_of_broken_html_does_not_hide_what_follows():

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from celery import group
 from celery.exceptions import SoftTimeLimitExceeded
 
 from processors.errors import PermanentError, TransientError
@@ -134,3 +135,8 @@ def type_at_second(self: Any, value: Any, path: str) -> str:
     """Fail once, then tell what type the argument has."""
     fail_first.run(path, 1)
     return type(value).__name__
+
+
+@celery_app.task(name="test.replace", bind=True)
+def replace(self: Any, path: str) -> Any:
+    return self.replace(group(mark.si(path), mark.si(path)))

@@ -22,6 +22,7 @@ from service_tasks import (
     mark_body,
     read_name,
     refuse,
+    replace,
     total,
     unrecorded,
     work_until,
@@ -186,6 +187,17 @@ def test_a_link_of_a_chain_and_a_member_of_a_chord_that_fail_once_still_complete
     assert linked.get(timeout=60) == 12
     assert final(counted.id).state == "SUCCESS"
     assert lines(body) == 1
+
+
+def test_a_task_that_wants_to_replace_itself_fails_with_a_reason_before_anything_of_it_ran(tmp_path):
+    task = replace.delay(str(tmp_path / "effects"))
+
+    record = final(task.id)
+
+    assert (record.state, record.run) == ("FAILURE", 1)
+    assert "chain or chord" in record.error
+    assert final(add.delay(1, 1).id).state == "SUCCESS"
+    assert lines(tmp_path / "effects") == 0
 
 
 def test_a_failed_member_fails_its_chord(tmp_path):

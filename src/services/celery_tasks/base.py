@@ -74,6 +74,12 @@ class RecordedTask(cast("Any", Task)):
         """Try again by the record: a new due time, never a message that waits in a worker."""
         raise TransientError(str(exc or "The task asked to be tried again."), retry_after=countdown) from exc
 
+    def replace(self, *_: Any, **__: Any) -> NoReturn:
+        """Refuse before anything was submitted: a record stays that of the task it was accepted for."""
+        raise PermanentError(
+            f"{self.name} cannot replace itself: link what is to follow in a chain or chord, or submit it by itself."
+        )
+
     def parent_moved(self, parent_id: str) -> None:
         """Look whether a parent is done, after one of its tasks ended."""
         parent_moved(parent_id)

@@ -2,11 +2,12 @@
 
 import json
 import os
+from collections.abc import Iterator
 from typing import Any, cast
 
 from celery import states
 from celery.backends.base import Backend, SyncBackendMixin
-from celery.canvas import maybe_signature
+from celery.canvas import chord, group, maybe_signature
 from celery.exceptions import ChordError
 from celery.result import GroupResult, result_from_tuple
 
@@ -165,7 +166,8 @@ class RecordBackend(cast("Any", Backend), cast("Any", SyncBackendMixin)):
             results = self._joined(request.group)
         except ChordError as error:
             logger.warning("chord_failed", group=request.group, error=str(error))
-            parts().tasks.open(_unpublished(body.id, body.task, body))
+            for one in _results_of(body):
+                parts().tasks.open(_unpublished(one.id, one.task, one))
             self.chord_error_from_stack(body, error)
         else:
             body.delay(results)
@@ -187,6 +189,17 @@ class RecordBackend(cast("Any", Backend), cast("Any", SyncBackendMixin)):
 def _followed(task_id: str, request: Any) -> None:
     if has_followers(request):
         parts().moves.followed(task_id)
+
+
+def _results_of(signature: Any) -> Iterator[Any]:
+    """Return what has the ids of a signature's results: of a group its parts, of a chord its body."""
+    if isinstance(signature, group):
+        for one in cast("Any", signature).tasks:
+            yield from _results_of(one)
+    elif isinstance(signature, chord):
+        yield from _results_of(cast("Any", signature).body)
+    else:
+        yield signature
 
 
 def _unpublished(task_id: str, name: str, signature: Any) -> Draft:

@@ -200,6 +200,14 @@ def test_a_task_that_wants_to_replace_itself_fails_with_a_reason_before_anything
     assert lines(tmp_path / "effects") == 0
 
 
+def test_a_chord_that_fails_ends_every_task_of_a_body_that_is_a_group(tmp_path):
+    failing = chord([add.s(1, 1), refuse.si("/dev/null")], group(keep.s(), chain(keep.s(), total.s()))).apply_async()
+
+    ended = [final(part.id) for part in failing.results]
+
+    assert {(record.state, record.error_type) for record in ended} == {("FAILURE", "PermanentError")}
+
+
 def test_a_failed_member_fails_its_chord(tmp_path):
     failing = chord([add.s(1, 1), refuse.si(str(tmp_path / "x"))], total.s()).apply_async()
 

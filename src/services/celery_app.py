@@ -7,6 +7,7 @@ from typing import Any, cast
 from celery import Celery
 from kombu import Connection, Exchange, Queue
 
+from broker import redis_transport
 from broker.location import resolve
 from config.settings import settings
 from services.celery_schedule import schedule
@@ -63,6 +64,7 @@ TRANSPORT_OPTIONS: dict[str, Any] = {
     "health_check_interval": 10,
 }
 
+redis_transport.register()
 _exchange = Exchange("csai", type="direct")
 
 celery_app = ServiceApp(

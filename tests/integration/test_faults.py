@@ -114,6 +114,23 @@ def test_ten_submits_while_the_broker_is_down_are_ten_results(installation: Inst
     assert [final(task.id).result for task in tasks] == [number + 1 for number in range(10)]
 
 
+def test_a_worker_outlives_a_broker_that_goes_away_while_it_works(installation: Installation, tmp_path):
+    release, runs = tmp_path / "release", tmp_path / "runs"
+    task = work_until.delay(str(release), str(runs))
+    until(lambda: lines(runs) == 1)
+    worker, lost = installation.worker.process, installation.worker.count("Trying to re-establish")
+
+    installation.redis.stop()
+    until(lambda: installation.worker.count("Trying to re-establish") > lost, what="the worker misses its broker")
+    installation.redis.start()
+    release.touch()
+
+    assert (final(task.id).state, lines(runs)) == ("SUCCESS", 1)
+    assert final(add.delay(1, 1).id).result == 2
+    assert worker is not None
+    assert worker.poll() is None
+
+
 def test_ten_messages_lost_with_all_the_brokers_data_are_ten_results(installation: Installation):
     installation.worker.stop()
     tasks = [add.delay(number, 2) for number in range(10)]

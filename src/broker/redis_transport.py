@@ -24,7 +24,7 @@ class LastingChannel(cast("Any", redis.Channel)):
 
     def close(self) -> None:
         """Close; nothing is put back over a connection that was given up."""
-        if self.connection.client is None:
+        if not self.closed and self.connection.client is None:
             self.do_restore = False
         super().close()  # pyright: ignore[reportUnknownMemberType] - untyped
 

@@ -85,10 +85,10 @@ def test_one_command_starts_everything_and_ctrl_c_leaves_nothing(service: Servic
     assert re.fullmatch(r"The service of .* runs already \(process \d+\); stop that one first.*\n", second.stderr)
 
     # a part that dies comes back
-    beat = next(one for one in service.living() if "beat" in one.cmdline())
+    beat = started(service, "beat")[0]
     beat.kill()
     until(lambda: "beat ended (-9) and starts again in 1 s." in service.said(), what="the end of beat is told")
-    until(lambda: [one for one in children(service) if "beat" in one.cmdline()], what="beat is back")
+    until(lambda: started(service, "beat"), what="beat is back")
     service.note_processes()
 
     service.process.send_signal(signal.SIGINT)
@@ -118,7 +118,7 @@ def test_a_killed_supervisor_leaves_no_process_and_the_next_start_works(service:
 def test_a_second_ctrl_c_stops_at_once_even_a_worker_that_is_busy(service: Service):
     service.environment |= {"PYTHONPATH": service.environment["PYTHONPATH"], "SOFT_SHUTDOWN_TIMEOUT": "500"}
     service.start().until_ready()
-    worker = next(one for one in children(service) if any("io@" in word for word in one.cmdline()))
+    worker = started(service, "--hostname=io@%h")[0]
     worker.suspend()
     service.process.send_signal(signal.SIGINT)
     until(lambda: "a second Ctrl-C stops at once" in service.said())
@@ -130,12 +130,12 @@ def test_a_second_ctrl_c_stops_at_once_even_a_worker_that_is_busy(service: Servi
 @pytest.mark.slow
 def test_a_closed_terminal_is_a_clean_stop_however_often_it_is_told(service: Service):
     service.start().until_ready()
-    worker = next(one for one in children(service) if any("io@" in word for word in one.cmdline()))
+    worker = started(service, "--hostname=io@%h")[0]
     worker.suspend()
     service.process.send_signal(signal.SIGHUP)
     until(lambda: "Stopping" in service.said())
     service.process.send_signal(signal.SIGHUP)
-    until(lambda: not [one for one in children(service) if "api" in one.cmdline()], what="the stop goes on")
+    until(lambda: not started(service, "api"), what="the stop goes on")
     worker.resume()
 
     assert service.process.wait(60) == 0
@@ -166,7 +166,7 @@ def test_under_nohup_it_outlives_its_terminal(service: Service):
         signal.signal(signal.SIGHUP, before)
     service.until_ready()
     service.process.send_signal(signal.SIGHUP)
-    beat = next(one for one in children(service) if "beat" in one.cmdline())
+    beat = started(service, "beat")[0]
     beat.kill()
     until(lambda: "beat ended (-9)" in service.said(), what="it still watches")
     service.process.send_signal(signal.SIGTERM)
@@ -203,6 +203,15 @@ def flower_task(service: Service, task_id: str, login: str) -> dict | None:
 
 def children(service: Service) -> list[psutil.Process]:
     return psutil.Process(service.process.pid).children(recursive=True)
+
+
+def started(service: Service, word: str) -> list[psutil.Process]:
+    """Return the service's processes with a word in their command line; one that has just ended has none."""
+    found: list[psutil.Process] = []
+    for one in children(service):
+        with suppress(psutil.NoSuchProcess):
+            found += [one] if word in one.cmdline() else []
+    return found
 
 
 def listeners(service: Service) -> list:

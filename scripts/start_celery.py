@@ -9,8 +9,11 @@ python scripts/start_celery.py all       everything, supervised, with an embedde
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
+
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # a Ctrl-C while this loads is an end, not a traceback
 
 ROOT = Path(__file__).resolve().parents[1]
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -34,6 +37,9 @@ def main() -> int:
             return Supervisor(settings, sys.stdout).run()
         except (WorkError, ValueError) as error:
             print(error, file=sys.stderr)
+            return 1
+        except OSError as error:
+            print(f"The service stopped: {error}; check the disk and the rights of DATA_DIR.", file=sys.stderr)
             return 1
     command = [sys.executable, "-m", "api"] if arguments.part == "web" else _celery(arguments)
     sys.stdout.flush()

@@ -3,6 +3,7 @@
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -31,6 +32,11 @@ os.environ.update(
     CELERY_TASK_RETRY_MAX_DELAY="1",
     SOFT_SHUTDOWN_TIMEOUT="3",
 )
+
+# A run in the background ignores these, and every process that a test starts would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 SERVER = None
 if os.environ.get("TEST_DATABASE") == "postgresql":

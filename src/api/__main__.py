@@ -24,7 +24,7 @@ def main() -> None:
         parts()
         app = create_app(settings)
         listener = listen(settings.host, settings.port)
-    except (WorkError, ValueError) as error:
+    except (WorkError, ValueError, OSError) as error:
         sys.exit(str(error))
     configure("web", settings.log_level, redact=redact, folder=settings.logs)
     config = uvicorn.Config(

@@ -21,9 +21,9 @@ def secret(path: Path) -> str:
 def _make(path: Path) -> None:
     fresh = path.with_suffix(f".{os.getpid()}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_hex(RANDOM_BYTES))
     try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(RANDOM_BYTES))
         path.hardlink_to(fresh)
     except FileExistsError:
         pass  # another process made it at the same moment: its one counts

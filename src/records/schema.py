@@ -9,8 +9,9 @@ from alembic import command
 from alembic.config import Config
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import DBAPIError
 
-from processors.errors import ConfigurationError
+from processors.errors import ConfigurationError, ServiceUnavailable
 from records.database import Database
 
 VERSION = "0001"
@@ -72,14 +73,19 @@ def mismatch(database: Database, found: str | None) -> str:
 def _upgrade(database: Database) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    with database.engine().connect() as connection:
-        config.attributes["connection"] = connection
-        try:
+    try:
+        with database.engine().connect() as connection:
+            config.attributes["connection"] = connection
             command.upgrade(config, VERSION)
-        except CommandError as error:
-            raise ConfigurationError(
-                f"The schema of {database.shown} cannot be brought to version {VERSION}: {error}; is it this service's?"
-            ) from error
+    except CommandError as error:
+        raise ConfigurationError(
+            f"The schema of {database.shown} cannot be brought to version {VERSION}: {error}; is it this service's?"
+        ) from error
+    except DBAPIError as error:
+        cause = " ".join(str(error.orig).split())
+        raise ServiceUnavailable(
+            f"The schema of {database.shown} cannot be written: {cause}; check its disk."
+        ) from error
 
 
 @contextmanager

@@ -95,6 +95,8 @@ class Supervisor:
         database = Database(self._settings.sqlalchemy_url)
         schema.upgrade(database)
         database.close()
+        admin_key(self._settings)  # made here, so that a full disk is one line
+        flower_login(self._settings)
         for part in self.parts:
             part.start(self._selector)
         while not self._stops and not all(part.was_ready for part in self.parts):
@@ -178,7 +180,6 @@ class Supervisor:
         if self._out.isatty():
             self._say(f"  key     {admin_key(settings)}   (kept in {admin_key_file(settings)})")
         else:
-            admin_key(settings)
             self._say(f"  key     in {admin_key_file(settings)}")
         self._say(f"  Flower  {flower}")
         password = flower_login(settings).partition(":")[2]

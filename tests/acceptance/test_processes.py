@@ -277,6 +277,35 @@ def test_a_schema_that_is_not_this_programs_is_one_line_with_the_cure(service: S
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("kilobytes", [4, 40])
+def test_a_disk_that_takes_nothing_more_is_one_line(service: Service, kilobytes):
+    done = service.run("sh", "-c", f"ulimit -f {2 * kilobytes}; exec {sys.executable} {SCRIPT[1]} all")
+    assert done.returncode == 1
+    assert re.fullmatch(r".*(disk I/O error|File too large).*; (check|make room) .*\n", done.stderr)
+
+
+def test_a_secret_that_could_not_be_written_leaves_nothing_behind(service: Service, tmp_path):
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    code = f"from config.secret_files import secret; from pathlib import Path; secret(Path({str(folder / 'key')!r}))"
+    done = service.run("sh", "-c", f'ulimit -f 0; exec {sys.executable} -c "$0"', code)
+    assert "File too large" in done.stderr
+    assert list(folder.iterdir()) == []
+
+
+def test_ctrl_c_while_it_loads_is_no_traceback(service: Service, tmp_path):
+    stub = tmp_path / "config"
+    stub.mkdir()
+    (stub / "__init__.py").touch()
+    (stub / "settings.py").write_text("import signal\nprint('loads', flush=True)\nsignal.pause()\n")
+    service.environment["PYTHONPATH"] = str(tmp_path)
+    service.start()
+    until(lambda: service.said() == "loads\n", what="it loads")
+    service.process.send_signal(signal.SIGINT)
+    assert service.process.wait(60) == -signal.SIGINT
+    assert service.said() == "loads\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

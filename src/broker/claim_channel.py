@@ -1,0 +1,435 @@
+"""A Kombu channel on Redis that claims what it consumes (see `broker.claims`)."""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# Kombu's virtual transports, from which these are derived, have no types.
+
+import json
+import time
+from collections import deque
+from collections.abc import Sequence
+from queue import Empty
+from typing import Any, cast
+
+from kombu.transport import redis, virtual
+from kombu.utils.json import dumps, loads
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, ResponseError
+from redis.retry import Retry
+
+from broker.claims import CLAIM, ClaimKeys, Fenced, Owner, give_back, park, refusal
+from processors.errors import InvalidArgument
+
+JSON = "application/json"
+
+BATCH = 64
+"""Messages of one claim."""
+
+BATCH_BYTES = 16_000_000
+MESSAGE_BYTES = 16_000_000
+SETTLE_WITH_CLAIM = 1_000
+
+LOOK_EVERY = 4
+"""Each fourth claim looks after the lists that the order has passed over."""
+
+AGEING_SECONDS = 60
+"""From then on a list that was passed over gets one message into each fourth claim."""
+
+MARKER_SECONDS = 3600
+CLOSE_SECONDS = 5.0
+KEEPER_TIMEOUT = 5.0
+SILENCE_SECONDS = 6.0
+"""After so long a silence (a frozen process) an owner asks whether it still lives before it delivers."""
+
+SLOW_SECONDS = 0.05
+"""Delivering that takes longer runs the tasks itself (the solo pool); the rest of the batch is not held back for it."""
+
+
+class ClaimMessage(cast("Any", virtual.Message)):
+    """Kombu's message; plain JSON is decoded without a look at every object of it."""
+
+    def _decode(self) -> Any:
+        body = self.body
+        if self.content_type == JSON and body and (self.accept is None or JSON in self.accept) and _plain(body):
+            try:
+                return json.loads(body)
+            except ValueError:
+                pass  # Kombu's own decoder says what is wrong
+        return super()._decode()
+
+
+class ClaimQoS(cast("Any", redis.QoS)):
+    """Counts what is in hand; what becomes of it is told to the channel's owner."""
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        """Note a message in hand: it was claimed before."""
+        virtual.QoS.append(self, message, delivery_tag)
+
+    def ack(self, delivery_tag: str) -> None:
+        """Settle a message."""
+        virtual.QoS.ack(self, delivery_tag)
+        self.channel.settle(delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - Kombu's signature
+        """Put a message back at the front of its queue, or aside."""
+        message = self._delivered.get(delivery_tag)
+        if message is not None:
+            self.channel.refuse(delivery_tag, message, requeue=requeue)
+        virtual.QoS.ack(self, delivery_tag)
+
+    def restore_unacked(self, client: Any = None) -> None:  # noqa: ARG002 - Kombu's signature
+        """Put back everything in hand."""
+        self._flush()
+        for delivery_tag in reversed(list(self._delivered)):
+            self.reject(delivery_tag, requeue=True)
+        self._flush()
+
+    def restore_unacked_once(self, stderr: Any = None) -> None:  # noqa: ARG002 - Kombu's signature
+        """End the channel's owner; it gives back what is in hand."""
+        self._on_collect.cancel()
+        self.channel.leave()
+
+    def room(self) -> int:
+        """Return how many messages more may be taken in hand at once."""
+        if not self.can_consume():
+            return 0
+        return min(self.can_consume_max_estimate(), BATCH) if self.prefetch_count else BATCH
+
+
+class ClaimChannel(cast("Any", redis.Channel)):
+    """A channel that claims; consumers that acknowledge nothing (replies) are served as Kombu does it."""
+
+    QoS = ClaimQoS
+    Message = ClaimMessage
+    queue_order_strategy = "priority"
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.owner: Owner | None = None
+        self._plain: tuple[Any, Any] | None = None
+        self._markings: dict[str, bytes] = {}
+        self._acknowledges_not: set[str] = set()
+        self._consuming: dict[str, Any] = {}
+        self._told: list[str] | None = None
+        self._waits = self._empty = True
+        self._wanted = self._claims = 0
+        self._number = 1
+        self._full = False
+        super().__init__(*arguments, **options)
+        self.keys = ClaimKeys(self.global_keyprefix)
+
+    def settle(self, delivery_tag: str) -> None:
+        """Note that a message is done; of one whose claim was given up there is nothing to say."""
+        owner = self.owner
+        if owner is None:
+            return
+        owner.settle(delivery_tag)
+        if self._full:
+            self._full = False
+            self.connection.cycle.wake()
+
+    def refuse(self, delivery_tag: str, message: Any, *, requeue: bool) -> None:
+        """Put a message back at the front of its queue, counted as a lost delivery, or aside."""
+        owner = self.owner
+        if owner is None:
+            return
+        raw = dumps(message._raw).encode()  # noqa: SLF001 - the envelope as it was claimed
+        if requeue:
+            give_back(self.server(), self.keys, owner.name, [(delivery_tag, raw)], self.sep, lost=True)
+        else:
+            park(self.server(), self.keys, owner.name, (delivery_tag, raw), self._queue_of(delivery_tag), "rejected")
+
+    def note_room(self) -> None:
+        """Ask to be woken by the next settled message, where there is no room for another one now."""
+        if self._in_poll or not self.active_queues or self.qos.can_consume():
+            return
+        self._full = True
+        if self.qos.can_consume():
+            self.connection.cycle.wake()
+
+    def leave(self) -> None:
+        """End the owner; where the server can be reached everything in hand is back in its queue afterwards."""
+        owner, self.owner = self.owner, None
+        if owner is not None and owner.ours:
+            self._untell(owner)
+            reachable = self.connection is not None and self.connection.client is not None
+            owner.retire(CLOSE_SECONDS if reachable else 0)
+
+    def close(self) -> None:
+        """Close; what is in hand is given back, over another connection where this one was lost."""
+        if not self.closed:
+            if self._told is not None and self._in_poll:
+                self._in_poll.disconnect()
+                self._in_poll = None
+            self.leave()
+        super().close()
+
+    def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:  # noqa: FBT001, FBT002 - Kombu's signature
+        """Acknowledge a message; one of a closed channel was given back."""
+        if not self.closed:
+            super().basic_ack(delivery_tag, multiple)
+
+    def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - Kombu's signature
+        """Reject a message; one of a closed channel was given back."""
+        if not self.closed:
+            super().basic_reject(delivery_tag, requeue)
+
+    def basic_consume(self, queue: str, no_ack: bool, callback: Any, consumer_tag: str, **options: Any) -> None:  # noqa: FBT001 - Kombu's signature
+        """Consume from a queue."""
+        (self._acknowledges_not.add if no_ack else self._acknowledges_not.discard)(queue)
+        super().basic_consume(queue, no_ack, callback, consumer_tag, **options)
+        self._consuming[queue] = callback
+
+    def basic_get(self, queue: str, no_ack: bool = False, **options: Any) -> Any:  # noqa: FBT001, FBT002 - Kombu's signature
+        """Take one message out of a queue; None where there is none."""
+        if no_ack:
+            return super().basic_get(queue, no_ack, **options)
+        owner = self._living_owner()
+        while claimed := CLAIM(self.server(), *self._claim(owner, [queue], 1)):
+            message = self._opened(owner, claimed[0].decode(), claimed[1])
+            if message is not None:
+                self.qos.append(message, message.delivery_tag)
+                return message
+        return None
+
+    def server(self) -> Redis:
+        """Return a client that adds no prefix, for keys of ours."""
+        return Redis(connection_pool=self.pool)
+
+    def _living_owner(self) -> Owner:
+        owner = self.owner
+        if owner is None:
+            owner = Owner(self._keepers_client(), self.keys, self.sep, self.connection.cycle.wake)
+            owner.announce()
+            self.owner = owner
+        if owner.fenced:
+            raise Fenced
+        return owner
+
+    def _keepers_client(self) -> Redis:
+        """Return a client whose connections outlive this channel and never wait for long."""
+        kept = self._sentinel_manager
+        pool = self._get_pool()
+        self._sentinel_manager = kept
+        limits = pool.connection_kwargs
+        for name in ("socket_timeout", "socket_connect_timeout"):
+            limits[name] = min(limits.get(name) or KEEPER_TIMEOUT, KEEPER_TIMEOUT)
+        limits["retry"] = Retry(NoBackoff(), 0)
+        return Redis(connection_pool=pool)
+
+    @property
+    def _claiming(self) -> bool:
+        return any(queue not in self._acknowledges_not for queue in self.active_queues)
+
+    def _brpop_start(self, timeout: float | None = None) -> None:
+        if not self._claiming:
+            super()._brpop_start(timeout)
+            return
+        owner, wanted = self._living_owner(), self.qos.room()
+        if not wanted:
+            return
+        queues = self._queue_cycle.consume(len(self.active_queues))
+        self._waits, self._wanted = self._empty, wanted
+        # A claim that waits says nothing of what is settled: that would wait with it.
+        self._told = [] if self._waits else owner.take_settled(SETTLE_WITH_CLAIM)
+        commands = [CLAIM.command(*self._claim(owner, queues, wanted, self._told))]
+        if self._waits:
+            commands.insert(0, ("BZPOPMIN", *map(self.keys.marker, queues), timeout or self.brpop_timeout))
+        connection = self.client.connection
+        self._in_poll, self._brpop_sent_at = connection, time.monotonic()
+        connection.send_packed_command(connection.pack_commands(commands))
+
+    def _claim(
+        self, owner: Owner, queues: Sequence[str], wanted: int, settled: Sequence[str] = ()
+    ) -> tuple[list[str], list[Any]]:
+        """Return keys and arguments of the script."""
+        lists = [self.keys.prefix + self._q_for_pri(queue, step) for queue in queues for step in self.priority_steps]
+        markers = [self.keys.marker(queue) for queue in queues]
+        self._claims += 1
+        look = int(self._claims % LOOK_EVERY == 0)
+        first, self._number = self._number, self._number + wanted
+        flags = (look, int(self._waits), len(queues), AGEING_SECONDS)
+        keys = [self.keys.owners, owner.claim_key, self.keys.passed_over, *markers, *lists]
+        return keys, [owner.name, first, wanted, BATCH_BYTES, *flags, *settled]
+
+    def _brpop_read(self, **options: Any) -> Any:
+        if self._told is None:
+            return super()._brpop_read(**options)
+        try:
+            claimed = self._read_claim()
+        finally:
+            self._in_poll = None
+            self._flush_brpop_reauth()
+        if not claimed:
+            raise Empty
+        self._deliver_claimed(claimed)
+        return True
+
+    def _read_claim(self) -> deque[tuple[str, bytes]]:
+        owner, connection = self._living_owner(), self.client.connection
+        try:
+            if self._waits:
+                connection.read_response()
+            found = connection.read_response()
+        except NoScriptError:
+            self._untell(owner)
+            self.server().script_load(CLAIM.source)
+            self._empty = False  # a marker may have been taken
+            return deque()
+        except ResponseError as error:
+            self._untell(owner)
+            connection.disconnect()
+            raise refusal(error) from error
+        except self.connection_errors:
+            self._untell(owner)
+            connection.disconnect()
+            raise
+        self._told, self._empty = None, len(found) < 2 * self._wanted
+        if owner.silent_for > SILENCE_SECONDS:
+            owner.confirm()
+        return deque((found[place].decode(), found[place + 1]) for place in range(0, len(found), 2))
+
+    def _untell(self, owner: Owner) -> None:
+        """Take back what the server may not have heard."""
+        told, self._told = self._told, None
+        for delivery_tag in told or ():
+            owner.settle(delivery_tag)
+
+    def _deliver_claimed(self, claimed: deque[tuple[str, bytes]]) -> None:
+        """Deliver, as long as there is room and delivering is quick; the rest goes back as it was."""
+        owner, began = self._living_owner(), time.monotonic()
+        try:
+            while claimed:
+                self._deliver_one(owner, *claimed.popleft())
+                if time.monotonic() - began > SLOW_SECONDS or not self.qos.can_consume():
+                    break
+        finally:
+            if claimed:
+                give_back(self.server(), self.keys, owner.name, list(reversed(claimed)), self.sep, marked=False)
+
+    def _deliver_one(self, owner: Owner, field: str, raw: bytes) -> None:
+        queue = self._queue_of(field)
+        if queue not in self.connection._callbacks:  # noqa: SLF001 - the transport of this channel
+            give_back(self.server(), self.keys, owner.name, [(field, raw)], self.sep, marked=False)
+            return
+        message = self._opened(owner, field, raw)
+        if message is None:
+            return
+        self._queue_cycle.rotate(queue)
+        if queue in self._acknowledges_not:
+            self._consuming[queue](message)
+            owner.settle(field)
+        else:
+            self.qos.append(message, field)
+            self._consuming[queue](message)
+
+    def _opened(self, owner: Owner, field: str, raw: bytes) -> Any:
+        """Return a claimed message; what is none is put aside."""
+        reason = "too_large"
+        if len(raw) <= MESSAGE_BYTES:
+            try:
+                payload: Any = json.loads(raw) if _plain(raw) else loads(raw)
+                payload["properties"]["delivery_tag"] = field
+                return self.Message(payload, channel=self)
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+                reason = "not_a_message"
+        park(self.server(), self.keys, owner.name, (field, raw), self._queue_of(field), reason)
+        return None
+
+    def _queue_of(self, field: str) -> str:
+        return self.keys.queue_of(field.split(":", 1)[1], self.sep)
+
+    # Publishing
+
+    def _create_client(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002 - Kombu's signature
+        """Return the client; that for single commands is made once and not for every message."""
+        if asynchronous:
+            return super()._create_client(asynchronous=True)
+        pool: Any = self.pool
+        if self._plain is None or self._plain[0] is not pool:
+            self._plain = (pool, super()._create_client())
+        return self._plain[1]
+
+    def _put(self, queue: str, message: dict[str, Any], **options: Any) -> None:
+        """Put a message into its queue, and a marker beside it.
+
+        Raises:
+            InvalidArgument: the message is larger than any worker would take.
+        """
+        if queue in self._expires:
+            super()._put(queue, message, **options)
+            return
+        text = dumps(message)
+        if len(text) > MESSAGE_BYTES:
+            raise InvalidArgument(
+                f"The message for {queue} has {len(text)} bytes, at most {MESSAGE_BYTES} are accepted; "
+                "put large data into a file or a database and pass its name."
+            )
+        key = self._q_for_pri(queue, self._get_message_priority(message, reverse=False))
+        batch = options.get("_publish_batch")
+        if batch is not None:
+            batch.add_message(queue, key, text)
+        else:
+            self._push(queue, self.keys.prefix + key, text)
+
+    def _push(self, queue: str, key: str, text: str) -> None:
+        connection = self.pool.get_connection()
+        try:
+            connection.send_packed_command(
+                [*connection.pack_command("LPUSH", key, text), self._marking(connection, queue)]
+            )
+            for _ in range(3):
+                connection.read_response()
+        except BaseException:
+            connection.disconnect()
+            raise
+        finally:
+            self.pool.release(connection)
+
+    def _marking(self, connection: Any, queue: str) -> bytes:
+        """Return the packed commands that set a queue's marker: always the same bytes."""
+        packed = self._markings.get(queue)
+        if packed is None:
+            marker = self.keys.marker(queue)
+            commands = [("ZADD", marker, 0, "x"), ("EXPIRE", marker, MARKER_SECONDS)]
+            packed = self._markings[queue] = b"".join(connection.pack_commands(commands))
+        return packed
+
+    def create_publish_batch(self, max_size: int) -> "ClaimPublishBatch":
+        """Return what collects messages for one round trip."""
+        return ClaimPublishBatch(self, max_size)
+
+    def _delete(self, queue: str, *arguments: Any, **options: Any) -> None:
+        super()._delete(queue, *arguments, **options)
+        self.server().delete(self.keys.marker(queue))
+
+
+class ClaimPublishBatch(cast("Any", redis).PublishBatch):
+    """Kombu's batch, with the queues' markers behind the messages."""
+
+    def __init__(self, channel: ClaimChannel, max_size: int) -> None:
+        self._queues: set[str] = set()
+        super().__init__(channel, max_size)
+
+    def add_message(self, queue: str, key: str, text: str) -> None:
+        """Collect one message."""
+        self.add("lpush", key, text)
+        self._queues.add(queue)
+
+    def flush(self) -> None:
+        """Send what was collected, once."""
+        if self._buffered:
+            for queue in self._queues:
+                marker = ClaimKeys("").marker(queue)
+                self.pipeline.zadd(marker, {"x": 0})
+                self.pipeline.pexpire(marker, MARKER_SECONDS * 1000)
+            self._queues.clear()
+        super().flush()
+
+
+class ClaimSentinelChannel(ClaimChannel, cast("Any", redis.SentinelChannel)):
+    """The same, for a server that Sentinel names."""
+
+
+def _plain(text: bytes | str) -> bool:
+    """Tell whether JSON holds nothing that Kombu has a form of its own for: a date, a UUID and the like."""
+    return (b"__type__" not in text) if isinstance(text, bytes) else ("__type__" not in text)

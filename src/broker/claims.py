@@ -1,0 +1,354 @@
+"""Claims: what a worker has in hand lies in Redis under the name of an owner, as long as that owner's heart beats.
+
+A message is always in its queue or in one claim, because each way between them is one script. All times are the
+server's. Every key but the queues begins with `claims:`.
+"""
+
+import hashlib
+import os
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from importlib.resources import files
+from typing import Any, cast
+from uuid import uuid4
+
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+
+from broker import envelopes
+from config.log_setup import get_logger
+
+logger = get_logger()
+
+BEAT_SECONDS = 2.0
+LOOK_SECONDS = 1.0
+DEAD_SECONDS = 8.0
+FLUSH_SECONDS = 0.004
+"""How long a settled message may wait for others before the server is told."""
+
+SETTLE_AT_ONCE = 1_000
+MOVE_AT_ONCE = 16
+MAX_DELIVERIES = 20
+"""Claims of one message that ended with the death of their owner, before it is parked; RabbitMQ's own default."""
+
+PARKED_QUEUE = "csai.parked"
+
+
+class Fenced(RedisConnectionError):
+    """This owner was declared dead: its claims are others' now, and it must begin anew as another owner."""
+
+    def __init__(self) -> None:
+        cast("Any", super()).__init__(
+            "This worker was silent for too long and its messages were given to others; it begins anew."
+        )
+
+
+class ServerRefused(RedisConnectionError):
+    """The server answers and refuses (read-only, no memory left, a right is missing); connecting anew may help."""
+
+
+class Script:
+    """One of the scripts in `broker/lua`, called by its digest and loaded where the server does not know it."""
+
+    def __init__(self, name: str) -> None:
+        self.source = files("broker").joinpath("lua", f"{name}.lua").read_text()
+        self.digest = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+
+    def command(self, keys: Sequence[str], arguments: Sequence[Any]) -> tuple[Any, ...]:
+        """Return the command that runs it."""
+        return ("EVALSHA", self.digest, len(keys), *keys, *arguments)
+
+    def __call__(self, client: Redis, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        """Run on the server.
+
+        Raises:
+            Fenced: the owner in the arguments was declared dead.
+            ServerRefused: the server answered with another error.
+        """
+        call = cast("Any", client).execute_command
+        command = self.command(keys, arguments)
+        try:
+            try:
+                return call(*command)
+            except NoScriptError:
+                client.script_load(self.source)
+                return call(*command)
+        except ResponseError as error:
+            raise refusal(error) from error
+
+
+def refusal(error: Exception) -> RedisConnectionError:
+    """Return what a server's error means for a worker."""
+    text = str(error)
+    if "FENCED" in text:
+        return Fenced()
+    return ServerRefused(f"The Redis server refuses to hand out messages: {text}.")
+
+
+CLAIM = Script("claim")
+SETTLE = Script("settle")
+MOVE = Script("move")
+ANNOUNCE = Script("announce")
+BEAT = Script("beat")
+RETIRE = Script("retire")
+
+
+class ClaimKeys:
+    """The names of the keys.
+
+    Args:
+        prefix: what every key of this installation begins with.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.owners = f"{prefix}claims:owners"
+        self.dead = f"{prefix}claims:dead"
+        self.grace = f"{prefix}claims:grace"
+        self.looked = f"{prefix}claims:looked"
+        self.passed_over = f"{prefix}claims:passed-over"
+        self.parked = f"{prefix}{PARKED_QUEUE}"
+
+    def claim(self, owner: str) -> str:
+        """Return the hash of what an owner has claimed: `number:list` to message."""
+        return f"{self.prefix}claims:of:{owner}"
+
+    def marker(self, queue: str) -> str:
+        """Return the sorted set that is not empty while this queue may have messages: what idle workers wait for."""
+        return f"{self.prefix}claims:ready:{queue}"
+
+    def queue_of(self, key: str, separator: str) -> str:
+        """Return the queue that a list belongs to."""
+        return key[len(self.prefix) :].rsplit(separator, 1)[0]
+
+
+class Owner:
+    """One consumer's claims, kept by a thread with a connection of its own that no task blocks.
+
+    The thread beats, tells the server what is settled, and gives back what dead owners had claimed.
+
+    Args:
+        client: the thread's own; its connections must never wait for long.
+        keys: the names of the keys.
+        separator: what stands between a queue's name and its priority in a list's key.
+        on_fenced: called by the thread when this owner was declared dead.
+    """
+
+    def __init__(self, client: Redis, keys: ClaimKeys, separator: str, on_fenced: Callable[[], None]) -> None:
+        self.name = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:12]}"
+        self.keys = keys
+        self.claim_key = keys.claim(self.name)
+        self.fenced = False
+        self._separator = separator
+        self._client = client
+        self._on_fenced = on_fenced
+        self._process = os.getpid()
+        self._settled: deque[str] = deque()
+        self._due = threading.Event()
+        self._retiring = False
+        self._born = self._reached = self._looked = self._beaten = time.monotonic()
+        self._thread = threading.Thread(target=self._keep, name="claims", daemon=True)
+
+    @property
+    def ours(self) -> bool:
+        """Whether this is the process that claims; a fork inherits the object and must not speak for it."""
+        return self._process == os.getpid()
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds since the server last heard from this owner."""
+        return time.monotonic() - self._reached
+
+    def announce(self) -> None:
+        """Tell the server of this owner, before its first claim, and begin to beat.
+
+        Raises:
+            RedisError: the server cannot be reached, or refuses.
+        """
+        ANNOUNCE(self._client, [self.keys.owners], [self.name])
+        self._thread.start()
+
+    def settle(self, field: str) -> None:
+        """Note that a message is done; the server hears of it within milliseconds, together with others."""
+        self._settled.append(field)
+        if not self._due.is_set():
+            self._due.set()
+
+    def take_settled(self, most: int) -> list[str]:
+        """Take what the caller tells the server of; what it could not tell must be `settle`d again."""
+        taken: list[str] = []
+        while len(taken) < most:
+            try:
+                taken.append(self._settled.popleft())
+            except IndexError:
+                break
+        return taken
+
+    def confirm(self) -> None:
+        """Ask the server whether this owner still lives.
+
+        Raises:
+            Fenced: it was declared dead.
+        """
+        self._look(beat=True)
+
+    def retire(self, wait: float) -> None:
+        """Say what is settled, give everything else back, and end.
+
+        Args:
+            wait: seconds to wait until it is done; the thread goes on trying for as long as others think it alive.
+        """
+        if not self.ours or not self._thread.is_alive():
+            return
+        self._retiring = True
+        self._due.set()
+        if threading.current_thread() is not self._thread:
+            self._thread.join(wait)
+
+    def _keep(self) -> None:
+        while not self.fenced:
+            self._due.wait(LOOK_SECONDS)
+            if self._due.is_set() and not self._retiring:
+                time.sleep(FLUSH_SECONDS)
+            self._due.clear()
+            try:
+                self._flush()
+                if self._retiring:
+                    self._finish()
+                    break
+                self._look_when_due()
+            except Fenced:
+                self._give_up()
+            except (RedisError, OSError) as error:
+                logger.warning("claims_unreachable", owner=self.name, error=str(error))
+                if self._retiring and time.monotonic() - self._beaten > DEAD_SECONDS:
+                    break
+                time.sleep(LOOK_SECONDS)
+        self._client.connection_pool.disconnect()
+
+    def _give_up(self) -> None:
+        self.fenced = True
+        logger.warning("declared_dead", owner=self.name, unsettled=len(self._settled))
+        self._settled.clear()
+        self._on_fenced()
+
+    def _flush(self) -> None:
+        while taken := self.take_settled(SETTLE_AT_ONCE):
+            try:
+                SETTLE(self._client, [self.keys.owners, self.claim_key], [self.name, *taken])
+            except BaseException:
+                self._settled.extendleft(reversed(taken))
+                raise
+            self._reached = time.monotonic()
+
+    def _look_when_due(self) -> None:
+        now = time.monotonic()
+        if now - self._looked < LOOK_SECONDS:
+            return
+        for dead in self._look(beat=now - self._beaten >= BEAT_SECONDS - LOOK_SECONDS / 2):
+            give_back_all(self._client, self.keys, dead, self._separator, lost=True)
+
+    def _look(self, *, beat: bool) -> list[str]:
+        """Beat where it is time, and return whose claims wait to be given back."""
+        now = time.monotonic()
+        was_away = now - self._beaten > DEAD_SECONDS / 2
+        may_declare = now - self._born > BEAT_SECONDS
+        keys = [self.keys.owners, self.keys.dead, self.keys.grace, self.keys.looked]
+        flags = (int(beat), int(was_away), int(may_declare), int(DEAD_SECONDS * 1000))
+        found = BEAT(self._client, keys, [self.name, *flags])
+        self._reached = self._looked = time.monotonic()
+        if beat:
+            self._beaten = self._reached
+        return [_text(owner) for owner in found]
+
+    def _finish(self) -> None:
+        if RETIRE(self._client, [self.keys.owners, self.keys.dead], [self.name]):
+            give_back_all(self._client, self.keys, self.name, self._separator, lost=False)
+
+
+def give_back_all(client: Redis, keys: ClaimKeys, owner: str, separator: str, *, lost: bool) -> int:
+    """Give back everything that a dead or retired owner has claimed; safe to repeat, and for several at once.
+
+    Args:
+        client: reaches the server.
+        keys: the names of the keys.
+        owner: whose claims; it must be in the set of the dead.
+        separator: what stands between a queue's name and its priority in a list's key.
+        lost: whether the owner died, which counts as a delivery of each message.
+
+    Returns:
+        How many messages were moved.
+    """
+    claim = keys.claim(owner)
+    names: Any = client.hkeys(claim)
+    fields = sorted(map(_text, names), key=_number, reverse=True)
+    moved = 0
+    for some in _portions(fields):
+        found: Any = client.hmget(claim, some)
+        parcels = [(field, raw) for field, raw in zip(some, found, strict=True) if raw is not None]
+        moved += give_back(client, keys, owner, parcels, separator, lost=lost)
+    client.srem(keys.dead, owner)
+    if fields and lost:
+        logger.warning("claims_given_back", dead_owner=owner, messages=moved)
+    return moved
+
+
+def give_back(
+    client: Redis,
+    keys: ClaimKeys,
+    owner: str,
+    parcels: Sequence[tuple[str, bytes]],
+    separator: str,
+    *,
+    lost: bool = False,
+    marked: bool = True,
+) -> int:
+    """Move claimed messages back to the front of their queues; the first given is served last.
+
+    Args:
+        client: reaches the server.
+        keys: the names of the keys.
+        owner: whose claim they are in.
+        parcels: field and message of each.
+        separator: what stands between a queue's name and its priority in a list's key.
+        lost: whether this counts as a delivery; past `MAX_DELIVERIES` a message is parked.
+        marked: whether the messages say that they were delivered before; not when no task saw them.
+
+    Returns:
+        How many were still claimed.
+    """
+    arguments: list[Any] = []
+    for field, raw in parcels:
+        key = field.split(":", 1)[1]
+        message, count = envelopes.redelivered(raw, lost=lost) if marked else (raw, 0)
+        if count > MAX_DELIVERIES:
+            message = envelopes.parked(message, keys.queue_of(key, separator), "delivery_limit")
+            arguments += [field, keys.parked, keys.marker(PARKED_QUEUE), message]
+        else:
+            arguments += [field, key, keys.marker(keys.queue_of(key, separator)), message]
+    return int(MOVE(client, [keys.claim(owner)], arguments)) if arguments else 0
+
+
+def park(client: Redis, keys: ClaimKeys, owner: str, parcel: tuple[str, bytes], queue: str, reason: str) -> None:
+    """Put a claimed message aside, where it is counted and can be looked at; nothing is dropped."""
+    field, raw = parcel
+    message = envelopes.parked(raw, queue, reason)
+    MOVE(client, [keys.claim(owner)], [field, keys.parked, keys.marker(PARKED_QUEUE), message])
+    logger.error("message_parked", reason=reason, queue=queue, bytes=len(raw))
+
+
+def _portions(fields: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(fields), MOVE_AT_ONCE):
+        yield fields[start : start + MOVE_AT_ONCE]
+
+
+def _number(field: str) -> int:
+    return int(field.split(":", 1)[0])
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,65 @@
+"""A message as it lies in Redis: Kombu's JSON envelope around the body."""
+
+import base64
+import json
+from typing import Any, cast
+from uuid import uuid4
+
+DELIVERY_COUNT = "x-delivery-count"
+"""Header: deliveries that ended with the death of their worker, or with a rejection; RabbitMQ's own name."""
+
+DEATH_REASON = "x-first-death-reason"
+DEATH_QUEUE = "x-first-death-queue"
+"""Headers of a parked message; RabbitMQ's own names."""
+
+
+def opened(raw: bytes | str) -> dict[str, Any] | None:
+    """Return the envelope, or None for what is no message."""
+    try:
+        found: Any = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict):
+        return None
+    envelope = cast("dict[str, Any]", found)
+    info: Any = envelope.get("properties")
+    return envelope if isinstance(info, dict) and isinstance(envelope.get("headers"), dict) else None
+
+
+def redelivered(raw: bytes | str, *, lost: bool) -> tuple[bytes | str, int]:
+    """Mark a message as delivered before; returns it, and how often its delivery was lost."""
+    envelope = opened(raw)
+    if envelope is None:
+        return raw, 0
+    headers = envelope["headers"]
+    count = _whole(headers.get(DELIVERY_COUNT)) + int(lost)
+    headers["redelivered"] = True
+    if count:
+        headers[DELIVERY_COUNT] = count
+    info = envelope["properties"].get("delivery_info")
+    if isinstance(info, dict):
+        info["redelivered"] = True
+    return json.dumps(envelope), count
+
+
+def parked(raw: bytes | str, queue: str, reason: str) -> str:
+    """Return a message as it lies among the parked ones: why, from where, and whole; what is none becomes a body."""
+    envelope = opened(raw) or _wrapped(raw)
+    envelope["headers"].setdefault(DEATH_REASON, reason)
+    envelope["headers"].setdefault(DEATH_QUEUE, queue)
+    envelope["properties"]["delivery_tag"] = str(uuid4())
+    return json.dumps(envelope)
+
+
+def _wrapped(raw: bytes | str) -> dict[str, Any]:
+    return {
+        "body": base64.b64encode(raw if isinstance(raw, bytes) else raw.encode()).decode(),
+        "content-encoding": "binary",
+        "content-type": "application/octet-stream",
+        "headers": {},
+        "properties": {"body_encoding": "base64", "delivery_info": {}, "priority": 0},
+    }
+
+
+def _whole(value: Any) -> int:
+    return value if isinstance(value, int) else 0

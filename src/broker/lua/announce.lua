@@ -1,0 +1,7 @@
+-- Announces an owner, before its first claim.
+-- KEYS: owners   ARGV: owner
+local now = redis.call('TIME')
+-- A server that is full refuses a script only at a first write that needs memory: this one does not.
+redis.call('ZREM', KEYS[1], ARGV[1])
+redis.call('ZADD', KEYS[1], now[1] * 1000 + math.floor(now[2] / 1000), ARGV[1])
+return 1

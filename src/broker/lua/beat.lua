@@ -1,0 +1,28 @@
+-- The heartbeat of an owner, and its look at the others.
+-- KEYS: owners, dead, grace, looked
+-- ARGV: owner, 1 to beat, 1 when this owner lived and could not reach the server, 1 when it may declare others dead,
+--       milliseconds after which a silent owner is dead
+-- Returns: the owners whose claims wait to be given back
+if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then
+  return redis.error_reply('FENCED this owner was declared dead')
+end
+local time = redis.call('TIME')
+local now, dead_after = time[1] * 1000 + math.floor(time[2] / 1000), tonumber(ARGV[5])
+-- A server that is full refuses a script only at a first write that needs memory: this one does not.
+redis.call('ZREM', KEYS[1], '')
+if ARGV[2] == '1' then
+  redis.call('ZADD', KEYS[1], now, ARGV[1])
+end
+-- Nobody could beat while the server was away: then all have their full time once more.
+local looked = tonumber(redis.call('GET', KEYS[4]) or now)
+if ARGV[3] == '1' and now - looked > dead_after / 2 then
+  redis.call('SET', KEYS[3], 1, 'PX', dead_after)
+end
+redis.call('SET', KEYS[4], now)
+if ARGV[4] == '1' and redis.call('EXISTS', KEYS[3]) == 0 then
+  for _, owner in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - dead_after, 'LIMIT', 0, 100)) do
+    redis.call('ZREM', KEYS[1], owner)
+    redis.call('SADD', KEYS[2], owner)
+  end
+end
+return redis.call('SMEMBERS', KEYS[2])

@@ -1,0 +1,72 @@
+-- Settles what is done, then moves messages from their queues into the claim of a living owner.
+-- KEYS: owners, claim, passed-over, a marker for each queue, then the lists: the first served first, `steps` for each queue
+-- ARGV: owner, first number, wanted, bytes, 1 to look after what is passed over, 1 when a marker was taken, queues,
+--       seconds after which what was passed over gets a turn, settled fields ...
+-- Returns: field, message, field, message ...
+local owners, claim, passed_over = KEYS[1], KEYS[2], KEYS[3]
+local number, wanted, bytes = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local look, woken, queues = ARGV[5] == '1', ARGV[6] == '1', tonumber(ARGV[7])
+local first_list = 4 + queues
+local claimed = {}
+
+if not redis.call('ZSCORE', owners, ARGV[1]) then
+  return redis.error_reply('FENCED this owner was declared dead')
+end
+if #ARGV > 8 then
+  redis.call('HDEL', claim, unpack(ARGV, 9))
+end
+
+local function take(list, most)
+  while most > 0 and bytes > 0 do
+    local found = redis.call('RPOP', list, math.min(most, 16))
+    if not found then return end
+    for _, message in ipairs(found) do
+      claimed[#claimed + 1] = string.format('%d:%s', number, list)
+      claimed[#claimed + 1] = message
+      number, wanted, bytes, most = number + 1, wanted - 1, bytes - #message, most - 1
+    end
+  end
+end
+
+local now
+if look then
+  now = tonumber(redis.call('TIME')[1])
+  local since = redis.call('HMGET', passed_over, unpack(KEYS, first_list))
+  for place, moment in ipairs(since) do
+    if moment and now - tonumber(moment) >= tonumber(ARGV[8]) then
+      take(KEYS[first_list + place - 1], math.min(1, wanted))
+    end
+  end
+end
+
+local reached = first_list - 1
+while reached < #KEYS and wanted > 0 and bytes > 0 do
+  reached = reached + 1
+  take(KEYS[reached], wanted)
+end
+if #claimed > 0 then
+  redis.call('HSET', claim, unpack(claimed))
+end
+
+if look then
+  for place = first_list, #KEYS do
+    if place > reached and redis.call('EXISTS', KEYS[place]) == 1 then
+      redis.call('HSETNX', passed_over, KEYS[place], now)
+    else
+      redis.call('HDEL', passed_over, KEYS[place])
+    end
+  end
+end
+
+if woken then
+  local steps = (#KEYS - first_list + 1) / queues
+  for queue = 1, queues do
+    for place = first_list + (queue - 1) * steps, first_list + queue * steps - 1 do
+      if redis.call('EXISTS', KEYS[place]) == 1 then
+        redis.call('ZADD', KEYS[3 + queue], 0, 'x')
+        break
+      end
+    end
+  end
+end
+return claimed

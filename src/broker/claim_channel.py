@@ -17,7 +17,18 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, ResponseError
 from redis.retry import Retry
 
-from broker.claims import CLAIM, ClaimKeys, Fenced, Owner, give_back, park, refusal
+from broker.claims import (
+    CLAIM,
+    NOT_A_MESSAGE,
+    REJECTED,
+    TOO_LARGE,
+    ClaimKeys,
+    Fenced,
+    Owner,
+    give_back,
+    park,
+    refusal,
+)
 from processors.errors import InvalidArgument
 
 JSON = "application/json"
@@ -136,7 +147,7 @@ class ClaimChannel(cast("Any", redis.Channel)):
         if requeue:
             give_back(self.server(), self.keys, owner.name, [(delivery_tag, raw)], self.sep, lost=True)
         else:
-            park(self.server(), self.keys, owner.name, (delivery_tag, raw), self._queue_of(delivery_tag), "rejected")
+            park(self.server(), self.keys, owner.name, (delivery_tag, raw), self._queue_of(delivery_tag), REJECTED)
 
     def note_room(self) -> None:
         """Ask to be woken by the next settled message, where there is no room for another one now."""
@@ -198,6 +209,7 @@ class ClaimChannel(cast("Any", redis.Channel)):
     def _living_owner(self) -> Owner:
         owner = self.owner
         if owner is None:
+            self.connection.cycle.listen_for_wakes()
             owner = Owner(self._keepers_client(), self.keys, self.sep, self.connection.cycle.wake)
             owner.announce()
             self.owner = owner
@@ -300,11 +312,17 @@ class ClaimChannel(cast("Any", redis.Channel)):
         try:
             while claimed:
                 self._deliver_one(owner, *claimed.popleft())
-                if time.monotonic() - began > SLOW_SECONDS or not self.qos.can_consume():
+                if self._has_enough(began):
                     break
         finally:
-            if claimed:
+            if claimed and not self.closed:
                 give_back(self.server(), self.keys, owner.name, list(reversed(claimed)), self.sep, marked=False)
+
+    def _has_enough(self, began: float) -> bool:
+        """Tell whether to deliver no more: closed, a consumer wants to be cancelled, no room, or tasks run here."""
+        if self.closed or self.connection.cycle.after_read or not self.qos.can_consume():
+            return True
+        return time.monotonic() - began > SLOW_SECONDS
 
     def _deliver_one(self, owner: Owner, field: str, raw: bytes) -> None:
         queue = self._queue_of(field)
@@ -324,14 +342,14 @@ class ClaimChannel(cast("Any", redis.Channel)):
 
     def _opened(self, owner: Owner, field: str, raw: bytes) -> Any:
         """Return a claimed message; what is none is put aside."""
-        reason = "too_large"
+        reason = TOO_LARGE
         if len(raw) <= MESSAGE_BYTES:
             try:
                 payload: Any = json.loads(raw) if _plain(raw) else loads(raw)
                 payload["properties"]["delivery_tag"] = field
                 return self.Message(payload, channel=self)
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-                reason = "not_a_message"
+                reason = NOT_A_MESSAGE
         park(self.server(), self.keys, owner.name, (field, raw), self._queue_of(field), reason)
         return None
 

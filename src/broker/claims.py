@@ -36,6 +36,8 @@ MAX_DELIVERIES = 20
 """Claims of one message that ended with the death of their owner, before it is parked; RabbitMQ's own default."""
 
 PARKED_QUEUE = "csai.parked"
+REJECTED, DELIVERY_LIMIT, TOO_LARGE, NOT_A_MESSAGE = "rejected", "delivery_limit", "too_large", "not_a_message"
+"""Why something is parked; the first two are RabbitMQ's own words."""
 
 
 class Fenced(RedisConnectionError):
@@ -326,7 +328,7 @@ def give_back(
         key = field.split(":", 1)[1]
         message, count = envelopes.redelivered(raw, lost=lost) if marked else (raw, 0)
         if count > MAX_DELIVERIES:
-            message = envelopes.parked(message, keys.queue_of(key, separator), "delivery_limit")
+            message = envelopes.parked(message, keys.queue_of(key, separator), DELIVERY_LIMIT)
             arguments += [field, keys.parked, keys.marker(PARKED_QUEUE), message]
         else:
             arguments += [field, key, keys.marker(keys.queue_of(key, separator)), message]
@@ -334,10 +336,10 @@ def give_back(
 
 
 def park(client: Redis, keys: ClaimKeys, owner: str, parcel: tuple[str, bytes], queue: str, reason: str) -> None:
-    """Put a claimed message aside, where it is counted and can be looked at; nothing is dropped."""
+    """Put something claimed aside, where it is counted and can be looked at; nothing is dropped."""
     field, raw = parcel
-    message = envelopes.parked(raw, queue, reason)
-    MOVE(client, [keys.claim(owner)], [field, keys.parked, keys.marker(PARKED_QUEUE), message])
+    parked = envelopes.parked(raw, queue, reason, message=reason == REJECTED)
+    MOVE(client, [keys.claim(owner)], [field, keys.parked, keys.marker(PARKED_QUEUE), parked])
     logger.error("message_parked", reason=reason, queue=queue, bytes=len(raw))
 
 

@@ -42,9 +42,9 @@ def redelivered(raw: bytes | str, *, lost: bool) -> tuple[bytes | str, int]:
     return json.dumps(envelope), count
 
 
-def parked(raw: bytes | str, queue: str, reason: str) -> str:
-    """Return a message as it lies among the parked ones: why, from where, and whole; what is none becomes a body."""
-    envelope = opened(raw) or _wrapped(raw)
+def parked(raw: bytes | str, queue: str, reason: str, *, message: bool = True) -> str:
+    """Return what lies among the parked messages: why, from where, and whole; what is no message becomes a body."""
+    envelope = (opened(raw) if message else None) or _wrapped(raw)
     envelope["headers"].setdefault(DEATH_REASON, reason)
     envelope["headers"].setdefault(DEATH_QUEUE, queue)
     envelope["properties"]["delivery_tag"] = str(uuid4())

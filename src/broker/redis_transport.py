@@ -9,6 +9,8 @@ a marker that publishers set beside a message; what stock Celery put there is no
 # Kombu's virtual transports, from which these are derived, have no types.
 
 import socket
+import weakref
+from contextlib import suppress
 from typing import Any, cast
 
 from kombu.transport import TRANSPORT_ALIASES, redis
@@ -21,25 +23,32 @@ class Poller(cast("Any", redis.MultiChannelPoller)):
 
     def __init__(self) -> None:
         super().__init__()
-        self._reader, self._writer = socket.socketpair()
-        self._reader.settimeout(0)
-        self._writer.settimeout(0)
-        self._fileno = self._reader.fileno()
-        self.poller.register(self._reader, self.eventflags)
+        self._reader: socket.socket | None = None
+        self._writer: socket.socket | None = None
+        self._fileno = -1
+
+    def listen_for_wakes(self) -> None:
+        """Open what `wake` writes to; a publisher's connection never needs it."""
+        if self._reader is None:
+            self._reader, self._writer = socket.socketpair()
+            self._reader.settimeout(0)
+            self._writer.settimeout(0)
+            self._fileno = self._reader.fileno()
+            self.poller.register(self._reader, self.eventflags)
+            weakref.finalize(self, _close, self._reader, self._writer)
 
     def wake(self) -> None:
         """Let the event loop look again at once; from any thread."""
-        try:
-            self._writer.send(b"\0")
-        except OSError:
-            return  # it is being woken already, or there is no loop any more
+        if self._writer is not None:
+            with suppress(OSError):  # it is being woken already, or there is no loop any more
+                self._writer.send(b"\0")
 
     def close(self) -> None:
         """Close; a second time does nothing."""
         super().close()
         self._fileno = -1
-        self._reader.close()
-        self._writer.close()
+        if self._reader is not None and self._writer is not None:
+            _close(self._reader, self._writer)
 
     @property
     def fds(self) -> dict[int, Any]:
@@ -68,7 +77,13 @@ class Poller(cast("Any", redis.MultiChannelPoller)):
         return super().handle_event(fileno, event)
 
     def _woken(self) -> None:
-        self._reader.recv(4096)
+        if self._reader is not None:
+            self._reader.recv(4096)
+
+
+def _close(reader: socket.socket, writer: socket.socket) -> None:
+    reader.close()
+    writer.close()
 
 
 class Transport(cast("Any", redis.Transport)):

@@ -1,0 +1,524 @@
+"""The transport's promises on Redis: what a worker has in hand is never lost, and nobody else's while it lives."""
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager, suppress
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from kombu import Connection, Consumer, Exchange, Producer, Queue
+from kombu.transport import redis as stock
+from redis.exceptions import RedisError
+
+from broker import claim_channel, claims, envelopes, redis_transport
+from broker.claims import ClaimKeys, Fenced, ServerRefused
+from processors.errors import InvalidArgument
+from redis_server import RedisServer, bundled, installed
+from waiting import until
+
+PREFIX = "test:"
+EXCHANGE = Exchange("work", type="direct")
+KEYS = ClaimKeys(PREFIX)
+
+CHILD = """
+import sys, time
+from kombu import Connection, Exchange, Queue
+from broker import redis_transport
+redis_transport.register()
+options = {"global_keyprefix": "test:", "priority_steps": [0, 3, 6, 9]}
+held = []
+count = int(sys.argv[2])
+with Connection(sys.argv[1], transport_options=options) as connection:
+    queue = Queue("a", Exchange("work", type="direct"), routing_key="a", channel=connection.default_channel)
+    with connection.Consumer([queue], callbacks=[lambda body, message: held.append(message)], prefetch_count=count):
+        while len(held) < count:
+            connection.drain_events(timeout=20)
+        print("holds", flush=True)
+        sys.stdin.readline()
+        for message in held:
+            message.ack()
+        print("acknowledged", flush=True)
+        try:
+            while True:
+                connection.drain_events(timeout=20)
+        except Exception as error:
+            print(type(error).__name__, flush=True)
+"""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(bundled, id="bundled"), pytest.param(installed, id="debian", marks=pytest.mark.services)],
+)
+def server(request):
+    redis_transport.register()
+    running = RedisServer(request.param()).start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(autouse=True)
+def empty(server):
+    with server.client() as client:
+        client.config_set("maxmemory", "0")
+        client.flushall()
+
+
+@contextmanager
+def connected(server, **options):
+    transport_options = {"global_keyprefix": PREFIX, "priority_steps": [0, 3, 6, 9], **options}
+    with Connection(server.url, transport_options=transport_options) as connection:
+        yield connection
+
+
+@contextmanager
+def stock_connected(server):
+    options = {"global_keyprefix": PREFIX, "priority_steps": [0, 3, 6, 9]}
+    with Connection(server.url, transport=stock.Transport, transport_options=options) as connection:
+        yield connection
+
+
+def queue(name: str, connection: Connection) -> Queue:
+    return Queue(name, EXCHANGE, routing_key=name, channel=connection.default_channel)
+
+
+def publish(connection: Connection, name: str, *bodies, priority: int = 3) -> None:
+    producer = Producer(connection.default_channel)
+    for body in bodies:
+        producer.publish(
+            body,
+            exchange=EXCHANGE,
+            routing_key=name,
+            priority=priority,
+            serializer="json",
+            declare=[queue(name, connection)],
+        )
+
+
+class Taker:
+    """A consumer that keeps what it got."""
+
+    def __init__(self, connection: Connection, *names: str, prefetch: int = 0, **options) -> None:
+        self.connection, self.got = connection, []
+        queues = [queue(name, connection) for name in names]
+        self.consumer = Consumer(
+            connection.default_channel,
+            queues,
+            callbacks=[self.take],
+            prefetch_count=prefetch,
+            accept=["json"],
+            **options,
+        )
+        self.consumer.consume()
+
+    def take(self, body, message) -> None:
+        self.got.append((body, message))
+
+    def until(self, count: int) -> list:
+        def enough():
+            if len(self.got) < count:
+                with suppress(TimeoutError):
+                    self.connection.drain_events(timeout=0.1)
+            return len(self.got) >= count
+
+        until(enough, 20, f"{count} messages arrive", every=0)
+        return [body for body, _ in self.got]
+
+
+def claimed(client) -> dict:
+    return {k: v for key in client.scan_iter(KEYS.claim("*")) for k, v in client.hgetall(key).items()}
+
+
+def waiting(client, name: str) -> list:
+    """Bodies in the order in which they will be served."""
+    found = []
+    for step in ("", "\x06\x163", "\x06\x166", "\x06\x169"):
+        for raw in reversed(client.lrange(f"{PREFIX}{name}{step}", 0, -1)):
+            found.append(body_of(raw))
+    return found
+
+
+def body_of(raw) -> object:
+    return json.loads(base64.b64decode(json.loads(raw)["body"]))
+
+
+def test_a_message_in_hand_lies_in_the_claim_of_a_living_owner_until_it_is_settled(server):
+    with connected(server) as connection, server.client() as client:
+        publish(connection, "a", 1, 2)
+        taker = Taker(connection, "a")
+        assert taker.until(2) == [1, 2]
+        assert waiting(client, "a") == []
+        assert sorted(map(body_of, claimed(client).values())) == [1, 2]
+        assert client.zcard(KEYS.owners) == 1
+        taker.got[0][1].ack()
+        until(lambda: list(map(body_of, claimed(client).values())) == [2], what="the settled one is gone")
+
+
+def test_closing_gives_back_what_is_in_hand_in_its_order_and_ends_the_owner(server):
+    with server.client() as client:
+        with connected(server) as connection:
+            publish(connection, "a", *range(100))
+            Taker(connection, "a", prefetch=50).until(50)
+        assert waiting(client, "a") == list(range(100))
+        assert claimed(client) == {}
+        assert client.zcard(KEYS.owners) == client.scard(KEYS.dead) == 0
+
+
+def test_a_settled_message_is_not_given_back_at_the_close(server):
+    with server.client() as client:
+        with connected(server) as connection:
+            publish(connection, "a", *range(10))
+            taker = Taker(connection, "a")
+            taker.until(10)
+            for _, message in taker.got[::2]:
+                message.ack()
+        assert waiting(client, "a") == [1, 3, 5, 7, 9]
+
+
+def test_no_more_is_claimed_than_may_be_in_hand(server):
+    with connected(server) as connection, server.client() as client:
+        publish(connection, "a", *range(20))
+        taker = Taker(connection, "a", prefetch=3)
+        taker.until(3)
+        with pytest.raises(TimeoutError):
+            connection.drain_events(timeout=0.3)
+        assert len(claimed(client)) == 3
+        taker.got[0][1].ack()
+        assert taker.until(4) == [0, 1, 2, 3]
+
+
+def test_the_order_is_the_queues_as_given_and_within_one_high_normal_low(server):
+    with connected(server) as connection:
+        for name in ("b", "a"):
+            for priority in (6, 0, 3):
+                publish(connection, name, *(f"{name}{priority}.{n}" for n in range(3)), priority=priority)
+        taker = Taker(connection, "b", "a")
+        order = [f"{name}{priority}.{n}" for name in ("b", "a") for priority in (0, 3, 6) for n in range(3)]
+        assert taker.until(18) == order
+
+
+def test_what_the_order_passes_over_gets_its_turn(server, monkeypatch):
+    monkeypatch.setattr(claim_channel, "AGEING_SECONDS", 0)
+    with connected(server) as connection:
+        publish(connection, "a", "low", priority=6)
+        publish(connection, "a", *range(50), priority=0)
+        taker = Taker(connection, "a", prefetch=1)
+        for count in range(1, 52):
+            taker.until(count)
+            taker.got[-1][1].ack()
+        assert taker.until(51).index("low") < 20
+
+
+def test_a_message_pushed_by_stock_celery_is_taken_and_the_other_way_round(server):
+    with connected(server) as ours, stock_connected(server) as theirs:
+        for priority in (0, 3, 6):
+            publish(theirs, "a", f"stock {priority}", priority=priority)
+        assert Taker(ours, "a").until(3) == ["stock 0", "stock 3", "stock 6"]
+    with connected(server) as ours, stock_connected(server) as theirs:
+        for priority in (0, 3, 6):
+            publish(ours, "b", f"ours {priority}", priority=priority)
+        assert Taker(theirs, "b").until(3) == ["ours 0", "ours 3", "ours 6"]
+
+
+def test_a_rejected_message_goes_back_to_the_front_or_aside(server):
+    with connected(server) as connection, server.client() as client:
+        publish(connection, "a", "again", "aside", "later")
+        taker = Taker(connection, "a", prefetch=2)
+        taker.until(2)
+        taker.got[1][1].reject()
+        taker.got[0][1].reject(requeue=True)
+        assert taker.until(4)[2:] == ["again", "later"]
+        again = taker.got[2][1]
+        assert again.headers["redelivered"]
+        assert again.headers[envelopes.DELIVERY_COUNT] == 1
+        (parked,) = client.lrange(KEYS.parked, 0, -1)
+        assert body_of(parked) == "aside"
+        assert json.loads(parked)["headers"][envelopes.DEATH_REASON] == "rejected"
+        assert json.loads(parked)["headers"][envelopes.DEATH_QUEUE] == "a"
+
+
+def test_a_message_that_is_rejected_for_ever_is_parked_after_its_deliveries(server):
+    with connected(server) as connection, server.client() as client:
+        publish(connection, "a", "poison")
+        taker = Taker(connection, "a", prefetch=1)
+        for count in range(1, claims.MAX_DELIVERIES + 2):
+            taker.until(count)
+            taker.got[-1][1].reject(requeue=True)
+        assert [body_of(raw) for raw in client.lrange(KEYS.parked, 0, -1)] == ["poison"]
+        assert waiting(client, "a") == []
+        assert claimed(client) == {}
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b"not json", "not_a_message"),
+        (b"\xff\xfe", "not_a_message"),
+        (b"[1]", "not_a_message"),
+        (b'{"body": "x"}', "not_a_message"),
+        (b'{"body": "x", "properties": 3, "headers": {}}', "not_a_message"),
+        (b'{"body": "a", "properties": {"body_encoding": "base64"}, "headers": {}}', "not_a_message"),
+        (b"[" * 100_000, "not_a_message"),
+        (b"x" * 50_000_000, "too_large"),
+    ],
+    ids=["text", "bytes", "list", "bare", "properties", "encoding", "deep", "large"],
+)
+def test_what_is_no_message_is_parked_whole_and_the_next_one_is_delivered(server, raw, reason):
+    with connected(server) as connection, server.client() as client:
+        taker = Taker(connection, "a")
+        client.lpush(f"{PREFIX}a", raw)
+        publish(connection, "a", "good")
+        assert taker.until(1) == ["good"]
+        (parked,) = client.lrange(KEYS.parked, 0, -1)
+        message = json.loads(parked)
+        assert message["headers"][envelopes.DEATH_REASON] == reason
+        assert base64.b64decode(message["body"]) == raw
+        until(lambda: len(claimed(client)) == 1, what="only the good one is in hand")
+
+
+def test_a_message_that_no_worker_would_take_is_refused_at_the_publisher(server):
+    with connected(server) as connection, pytest.raises(InvalidArgument, match="at most 16000000"):
+        publish(connection, "a", "x" * 20_000_000)
+
+
+def test_one_message_is_taken_without_a_consumer(server):
+    with connected(server) as connection, server.client() as client:
+        publish(connection, "a", 1, 2)
+        message = queue("a", connection).get()
+        assert message.payload == 1
+        assert len(claimed(client)) == 1
+        message.ack()
+        assert queue("a", connection).get(no_ack=True).payload == 2
+        assert queue("a", connection).get() is None
+        until(lambda: claimed(client) == {}, what="it is settled")
+
+
+def test_a_consumer_that_acknowledges_nothing_claims_nothing(server):
+    with connected(server) as connection, server.client() as client:
+        publish(connection, "a", 1, 2)
+        assert Taker(connection, "a", no_ack=True).until(2) == [1, 2]
+        assert claimed(client) == {}
+        assert client.zcard(KEYS.owners) == 0
+
+
+def test_what_arrives_for_a_cancelled_consumer_goes_back(server):
+    with connected(server) as connection, server.client() as client:
+        publish(connection, "a", *range(10))
+        taker = Taker(connection, "a")
+        taker.consumer.callbacks = [lambda body, message: (taker.take(body, message), taker.consumer.cancel())]
+        taker.until(1)
+        until(lambda: waiting(client, "a") == list(range(1, 10)), what="the rest is back")
+
+
+def test_the_rest_of_a_batch_goes_back_when_a_callback_fails(server):
+    with connected(server) as connection, server.client() as client:
+        publish(connection, "a", *range(10))
+        taker = Taker(connection, "a")
+
+        def fail(body, message):
+            raise ZeroDivisionError
+
+        taker.consumer.callbacks = [fail]
+        with pytest.raises(ZeroDivisionError):
+            taker.until(1)
+        assert waiting(client, "a") == list(range(1, 10))
+        assert list(map(body_of, claimed(client).values())) == [0]
+
+
+def test_scripts_that_were_flushed_are_loaded_again(server):
+    with connected(server) as connection, server.client() as client:
+        publish(connection, "a", 1)
+        taker = Taker(connection, "a")
+        taker.until(1)
+        client.script_flush()
+        taker.got[0][1].ack()
+        publish(connection, "a", 2)
+        assert taker.until(2) == [1, 2]
+        until(lambda: len(claimed(client)) == 1, what="the first is settled")
+
+
+def test_a_full_server_refuses_new_messages_and_still_hands_out_the_old_ones(server):
+    with connected(server) as connection, server.client() as client:
+        publish(connection, "a", *range(10))
+        taker = Taker(connection, "a", prefetch=2)
+        taker.until(2)
+        client.config_set("maxmemory", "1mb")
+        with pytest.raises(RedisError):
+            publish(connection, "a", "more")
+        for count in range(2, 10):
+            taker.got[count - 2][1].ack()
+            taker.until(count + 1)
+        taker.got[-1][1].reject(requeue=True)
+        until(lambda: taker.until(11), what="what was put back comes again")
+
+
+def test_a_read_only_server_is_a_lost_connection(server):
+    with connected(server) as connection, server.client() as client:
+        taker = Taker(connection, "a")
+        publish(connection, "a", 1)
+        taker.until(1)
+        client.replicaof("127.0.0.1", "1")
+        try:
+            with pytest.raises(ServerRefused, match=r"(?i)read.?only"):
+                taker.until(2)
+            assert issubclass(ServerRefused, connection.connection_errors)
+        finally:
+            client.replicaof("no", "one")
+
+
+def test_another_server_in_its_place_makes_the_owner_begin_anew(server):
+    with connected(server) as connection, server.client() as client:
+        taker = Taker(connection, "a")
+        publish(connection, "a", 1)
+        taker.until(1)
+        client.flushall()
+        with pytest.raises(Fenced):
+            taker.until(2)
+    with connected(server) as connection:
+        publish(connection, "a", 2)
+        assert Taker(connection, "a").until(1) == [2]
+
+
+class Child:
+    """A consumer in a process of its own."""
+
+    def __init__(self, server, prefetch: int) -> None:
+        command = [sys.executable, "-c", CHILD, server.url, str(prefetch)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def says(self) -> str:
+        return self.process.stdout.readline().strip()
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture
+def child(server):
+    started = []
+
+    def start(prefetch: int) -> Child:
+        started.append(Child(server, prefetch))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.end()
+
+
+def test_what_a_killed_worker_had_in_hand_is_back_in_order_at_the_front(server, child):
+    with connected(server) as connection, server.client() as client:
+        publish(connection, "a", *range(100))
+        victim = child(70)
+        assert victim.says() == "holds"
+        other = Taker(connection, "b")
+        publish(connection, "b", "x")
+        other.until(1)
+        victim.end()
+        until(lambda: len(waiting(client, "a")) == 100, 20, "the claims are given back")
+        assert waiting(client, "a") == list(range(100))
+        first = json.loads(client.lindex(f"{PREFIX}a\x06\x163", -1))
+        assert first["headers"]["redelivered"]
+        assert first["headers"][envelopes.DELIVERY_COUNT] == 1
+        assert first["properties"]["delivery_info"]["redelivered"]
+        assert client.scard(KEYS.dead) == 0
+        assert client.zcard(KEYS.owners) == 1
+
+
+def test_a_worker_that_was_frozen_until_it_was_declared_dead_changes_nothing(server, child):
+    with connected(server) as connection, server.client() as client:
+        publish(connection, "a", *range(5))
+        frozen = child(5)
+        assert frozen.says() == "holds"
+        other = Taker(connection, "b")
+        publish(connection, "b", "x")
+        other.until(1)
+        frozen.signal(signal.SIGSTOP)
+        until(lambda: len(waiting(client, "a")) == 5, 20, "the claims are given back")
+        mine = Taker(connection, "a")
+        mine.until(5)
+        frozen.signal(signal.SIGCONT)
+        frozen.process.stdin.write("\n")
+        frozen.process.stdin.flush()
+        assert frozen.says() == "acknowledged"
+        assert frozen.says() == "Fenced"
+        assert sorted(map(str, map(body_of, claimed(client).values()))) == ["0", "1", "2", "3", "4", "x"]
+
+
+def test_nobody_is_declared_dead_for_a_pause_of_the_server(server, monkeypatch):
+    monkeypatch.setattr(claims, "DEAD_SECONDS", 2.0)
+    monkeypatch.setattr(claims, "BEAT_SECONDS", 0.4)
+    monkeypatch.setattr(claims, "LOOK_SECONDS", 0.2)
+    with connected(server) as first, connected(server) as second, server.client() as client:
+        takers = [Taker(first, "a"), Taker(second, "b")]
+        for taker, name in zip(takers, ("a", "b"), strict=True):
+            publish(first, name, name)
+            taker.until(1)
+        owners = client.zrange(KEYS.owners, 0, -1)
+        client.client_pause(3000)
+        seen = client.get(KEYS.looked)
+        until(lambda: client.get(KEYS.looked) != seen, what="they beat again")
+        until(lambda: not client.exists(KEYS.grace), what="the grace is over")
+        assert client.zrange(KEYS.owners, 0, -1) == owners
+
+
+def test_a_fork_of_a_worker_gives_back_nothing_of_its_parents(server):
+    with connected(server) as connection, server.client() as client:
+        publish(connection, "a", *range(3))
+        taker = Taker(connection, "a")
+        taker.until(3)
+        pid = os.fork()
+        if pid == 0:
+            taker.connection.default_channel.leave()
+            os._exit(0)
+        os.waitpid(pid, 0)
+        assert len(claimed(client)) == 3
+        assert client.zcard(KEYS.owners) == 1
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32))
+def test_whatever_consumers_do_each_message_is_settled_once_or_still_there(server, seed):
+    chance = Random(seed)
+    with server.client() as client:
+        client.flushall()
+        with connected(server) as connection:
+            for number in range(60):
+                publish(connection, "a", number, priority=chance.choice([0, 3, 6]))
+        settled = []
+        for _ in range(chance.randint(1, 4)):
+            with connected(server) as connection:
+                taker = Taker(connection, "a", prefetch=chance.randint(1, 30))
+                for _ in range(chance.randint(0, 20)):
+                    with suppress(TimeoutError):
+                        connection.drain_events(timeout=0.01)
+                    if taker.got and chance.random() < 0.7:
+                        body, message = taker.got.pop(chance.randrange(len(taker.got)))
+                        if chance.random() < 0.8:
+                            message.ack()
+                            settled.append(body)
+                        else:
+                            message.reject(requeue=True)
+        assert sorted([*settled, *waiting(client, "a")]) == list(range(60)), f"seed {seed}"
+        assert claimed(client) == {}
+
+
+def test_acknowledging_from_another_thread_makes_room_at_once(server):
+    with connected(server) as connection:
+        publish(connection, "a", *range(200))
+        taker = Taker(connection, "a", prefetch=1)
+        taker.consumer.callbacks = [
+            lambda body, message: (taker.take(body, message), threading.Thread(target=message.ack).start())
+        ]
+        assert taker.until(200) == list(range(200))

@@ -138,11 +138,8 @@ def claimed(client) -> dict:
 
 def waiting(client, name: str) -> list:
     """Bodies in the order in which they will be served."""
-    found = []
-    for step in ("", "\x06\x163", "\x06\x166", "\x06\x169"):
-        for raw in reversed(client.lrange(f"{PREFIX}{name}{step}", 0, -1)):
-            found.append(body_of(raw))
-    return found
+    lists = [client.lrange(f"{PREFIX}{name}{step}", 0, -1) for step in ("", "\x06\x163", "\x06\x166", "\x06\x169")]
+    return [body_of(raw) for found in lists for raw in reversed(found)]
 
 
 def body_of(raw) -> object:

@@ -6,12 +6,12 @@
 import json
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from queue import Empty
 from typing import Any, cast
 
 from kombu.transport import redis, virtual
-from kombu.utils.json import dumps, loads
+from kombu.utils.json import JSONEncoder, loads
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, ResponseError
@@ -32,6 +32,7 @@ from broker.claims import (
 from processors.errors import InvalidArgument
 
 JSON = "application/json"
+encode = JSONEncoder().encode
 
 BATCH = 64
 """Messages of one claim."""
@@ -47,6 +48,10 @@ AGEING_SECONDS = 60
 """From then on a list that was passed over gets one message into each fourth claim."""
 
 MARKER_SECONDS = 3600
+FRESH_SECONDS = 1.0
+"""A connection that was idle for longer is asked whether the server has closed it."""
+
+PUSH_AT_ONCE = 500
 CLOSE_SECONDS = 5.0
 KEEPER_TIMEOUT = 5.0
 SILENCE_SECONDS = 6.0
@@ -117,7 +122,8 @@ class ClaimChannel(cast("Any", redis.Channel)):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self.owner: Owner | None = None
         self._plain: tuple[Any, Any] | None = None
-        self._markings: dict[str, bytes] = {}
+        self._markings: dict[str, tuple[bytes, float]] = {}
+        self._idle: deque[tuple[Any, float]] = deque()
         self._acknowledges_not: set[str] = set()
         self._consuming: dict[str, Any] = {}
         self._told: list[str] | None = None
@@ -143,7 +149,7 @@ class ClaimChannel(cast("Any", redis.Channel)):
         owner = self.owner
         if owner is None:
             return
-        raw = dumps(message._raw).encode()  # noqa: SLF001 - the envelope as it was claimed
+        raw = encode(message._raw).encode()  # noqa: SLF001 - the envelope as it was claimed
         if requeue:
             give_back(self.server(), self.keys, owner.name, [(delivery_tag, raw)], self.sep, lost=True)
         else:
@@ -376,41 +382,72 @@ class ClaimChannel(cast("Any", redis.Channel)):
         if queue in self._expires:
             super()._put(queue, message, **options)
             return
-        text = dumps(message)
-        if len(text) > MESSAGE_BYTES:
-            raise InvalidArgument(
-                f"The message for {queue} has {len(text)} bytes, at most {MESSAGE_BYTES} are accepted; "
-                "put large data into a file or a database and pass its name."
-            )
-        key = self._q_for_pri(queue, self._get_message_priority(message, reverse=False))
+        text = encode(message)
+        _check_size(queue, text)
+        priority = self._get_message_priority(message, reverse=False)
         batch = options.get("_publish_batch")
         if batch is not None:
-            batch.add_message(queue, key, text)
+            batch.add_message(queue, self._q_for_pri(queue, priority), text)
         else:
-            self._push(queue, self.keys.prefix + key, text)
+            self.push(queue, priority, [text])
 
-    def _push(self, queue: str, key: str, text: str) -> None:
-        connection = self.pool.get_connection()
+    def push(self, queue: str, priority: int, texts: Sequence[str]) -> None:
+        """Put encoded messages into a queue, in their order, and a marker beside them; from any thread.
+
+        Args:
+            queue: the queue's name.
+            priority: 0 to 9, the smallest served first.
+            texts: messages as they lie in Redis.
+
+        Raises:
+            InvalidArgument: a message is larger than any worker would take; none was put.
+            RedisError: the server cannot be reached, or refuses; some may have been put.
+        """
+        for text in texts:
+            _check_size(queue, text)
+        key = self.keys.prefix + self._q_for_pri(queue, priority)
+        connection = self._idle_connection()
         try:
-            connection.send_packed_command(
-                [*connection.pack_command("LPUSH", key, text), self._marking(connection, queue)]
+            commands = [("LPUSH", key, *some) for some in _chunks(texts)]
+            packed: list[bytes] = (
+                connection.pack_commands(commands) if len(commands) > 1 else connection.pack_command(*commands[0])
             )
-            for _ in range(3):
+            marking, replies = self._marking(connection, queue)
+            connection.send_packed_command([*packed, marking])
+            for _ in range(len(commands) + replies):
                 connection.read_response()
         except BaseException:
             connection.disconnect()
             raise
         finally:
-            self.pool.release(connection)
+            self._idle.append((connection, time.monotonic()))
 
-    def _marking(self, connection: Any, queue: str) -> bytes:
-        """Return the packed commands that set a queue's marker: always the same bytes."""
-        packed = self._markings.get(queue)
-        if packed is None:
+    def _idle_connection(self) -> Any:
+        """Return a connection to publish on: redis-py's pool does much more for each message than this needs."""
+        try:
+            connection, since = self._idle.pop()
+        except IndexError:
+            return self.pool.get_connection()
+        if time.monotonic() - since > FRESH_SECONDS and connection._sock and connection.can_read():  # noqa: SLF001 - no public way to ask
+            connection.disconnect()  # the server closed it meanwhile
+        return connection
+
+    def _disconnect_pools(self) -> None:
+        self._idle.clear()
+        super()._disconnect_pools()
+
+    def _marking(self, connection: Any, queue: str) -> tuple[bytes, int]:
+        """Return the packed commands that set a queue's marker, and how many they are.
+
+        A queue that no claims empty (one for replies) keeps its marker: that must end by itself.
+        """
+        known = self._markings.get(queue)
+        if known is None or time.monotonic() - known[1] > MARKER_SECONDS / 4:
             marker = self.keys.marker(queue)
-            commands = [("ZADD", marker, 0, "x"), ("EXPIRE", marker, MARKER_SECONDS)]
-            packed = self._markings[queue] = b"".join(connection.pack_commands(commands))
-        return packed
+            set_it = b"".join(connection.pack_command("ZADD", marker, 0, "x"))
+            self._markings[queue] = (set_it, time.monotonic())
+            return set_it + b"".join(connection.pack_command("EXPIRE", marker, MARKER_SECONDS)), 2
+        return known[0], 1
 
     def create_publish_batch(self, max_size: int) -> "ClaimPublishBatch":
         """Return what collects messages for one round trip."""
@@ -451,3 +488,16 @@ class ClaimSentinelChannel(ClaimChannel, cast("Any", redis.SentinelChannel)):
 def _plain(text: bytes | str) -> bool:
     """Tell whether JSON holds nothing that Kombu has a form of its own for: a date, a UUID and the like."""
     return (b"__type__" not in text) if isinstance(text, bytes) else ("__type__" not in text)
+
+
+def _chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(texts), PUSH_AT_ONCE):
+        yield texts[start : start + PUSH_AT_ONCE]
+
+
+def _check_size(queue: str, text: str) -> None:
+    if len(text) > MESSAGE_BYTES:
+        raise InvalidArgument(
+            f"The message for {queue} has {len(text)} bytes, at most {MESSAGE_BYTES} are accepted; "
+            "put large data into a file or a database and pass its name."
+        )

@@ -44,7 +44,7 @@ SETTLE_WITH_CLAIM = 1_000
 LOOK_EVERY = 4
 """Each fourth claim looks after the lists that the order has passed over."""
 
-AGEING_SECONDS = 60
+AGEING_SECONDS = 10
 """From then on a list that was passed over gets one message into each fourth claim."""
 
 MARKER_SECONDS = 3600

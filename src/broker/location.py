@@ -12,6 +12,7 @@ from config.settings import Settings, shown
 from processors.errors import ConfigurationError
 
 DEFAULT_URL = "redis://localhost:6379/0"
+OLDEST_REDIS = (6, 2)
 SAFE_POLICY = "noeviction"
 SERVERS = "`apt install redis-server`, `brew install redis` or `docker run -p 6379:6379 redis:7`"
 HELP = f"start one with `make run` (it brings its own), {SERVERS}, or set CELERY_BROKER_URL"
@@ -50,7 +51,7 @@ def check_reachable(location: BrokerLocation, timeout: float) -> None:
         timeout: seconds to wait for it.
 
     Raises:
-        ConfigurationError: it does not answer, refuses the password, or evicts keys under memory pressure.
+        ConfigurationError: it does not answer, refuses the password, is too old, or evicts keys under memory pressure.
     """
     options = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "max_retries": 0}
     with Connection(location.url, connect_timeout=timeout, transport_options=options) as connection:
@@ -58,12 +59,19 @@ def check_reachable(location: BrokerLocation, timeout: float) -> None:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=int(timeout))
             client = getattr(cast("Any", connection.default_channel), "client", None)
             policy = _eviction(client) if client else SAFE_POLICY
+            version = client.info("server")["redis_version"] if client else None
         except AWAY_ERRORS as error:
             raise ConfigurationError(_unreachable(location, error)) from error
+    if version is not None and _numbers(version) < OLDEST_REDIS:
+        raise ConfigurationError(f"The broker {location.shown} is Redis {version}; install Redis 6.2 or later.")
     if policy not in (SAFE_POLICY, None):
         raise ConfigurationError(
             f"The broker {location.shown} may lose tasks: set its maxmemory-policy from {policy} to {SAFE_POLICY}."
         )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2])
 
 
 def _eviction(client: Any) -> str | None:

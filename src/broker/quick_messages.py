@@ -164,7 +164,7 @@ class QuickCelery(Celery):
         Raises:
             OperationalError: the broker cannot be reached; some may have been sent.
         """
-        tasks = cast("Any", self)._tasks  # `tasks` would load every module that the application includes
+        tasks = cast("Any", self)._tasks  # noqa: SLF001 - `tasks` would load every module that the application includes
         way = self._quick.way(name, options, tasks.get(name))
         channel = self._quick.channel()
         sent: list[str] = []

@@ -1,6 +1,5 @@
 """What lies in the broker's queues: task ids, depths, and taking everything out of one queue."""
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
@@ -8,16 +7,22 @@ from kombu import Connection, Queue
 from kombu.exceptions import ContentDisallowed, DecodeError
 
 from broker.allegiance import RedisBroker, redis_broker
+from broker.claims import ClaimKeys
+from broker.envelopes import opened
 
 PAGE = 1_000
 
 
 def message_ids(connection: Connection, queues: Sequence[str]) -> set[str] | None:
-    """Return the ids of the tasks whose messages lie in these queues; None where it cannot be known."""
+    """Return the ids of the tasks whose messages lie in these queues or in a claim; None where it cannot be known.
+
+    The queues are read first: what a worker claims meanwhile is found there.
+    """
     broker = redis_broker(connection)
     if broker is None:
         return None
-    return {task_id for name in queues for task_id in _queued_ids(broker, name)}
+    queued = {task_id for name in queues for task_id in _queued_ids(broker, name)}
+    return queued | set(_claimed_ids(broker))
 
 
 def depths(connection: Connection, queues: Sequence[str]) -> dict[str, int]:
@@ -49,10 +54,16 @@ def _queued_ids(broker: RedisBroker, queue: str) -> Iterator[str]:
     for key in _keys(broker, queue):
         start = 0
         while page := broker.client.lrange(key, start, start + PAGE - 1):
-            yield from filter(None, (_task_id(json.loads(raw)) for raw in page))
+            yield from filter(None, map(_task_id, page))
             start += PAGE
 
 
-def _task_id(message: dict[str, Any]) -> str | None:
-    headers: Any = message.get("headers")
-    return headers.get("id") if headers else None
+def _claimed_ids(broker: RedisBroker) -> Iterator[str]:
+    keys = ClaimKeys(broker.key(""))
+    for owner in {*broker.client.zrange(keys.owners, 0, -1), *broker.client.smembers(keys.dead)}:
+        yield from filter(None, map(_task_id, broker.client.hvals(keys.claim(owner.decode()))))
+
+
+def _task_id(raw: bytes) -> str | None:
+    envelope = opened(raw)
+    return envelope["headers"].get("id") if envelope else None

@@ -12,7 +12,9 @@ from broker.location import resolve
 from config.settings import settings
 from services.celery_schedule import schedule
 
-QUEUES = ("default", "high_priority", "low_priority", "email", "file_processing", "ai_processing", "twilio_calls")
+QUEUES = ("high_priority", "default", "email", "twilio_calls", "ai_processing", "file_processing", "low_priority")
+"""In the order in which a worker of all of them serves them; what it passes over for long gets its turn."""
+
 ROUTED = ("email", "file_processing", "ai_processing", "twilio_calls")
 """Categories that have a queue of their own; the other categories' tasks go to `default`."""
 
@@ -103,6 +105,7 @@ celery_app.conf.update(
     worker_concurrency=settings.celery_worker_concurrency,
     worker_max_tasks_per_child=settings.celery_worker_max_tasks_per_child,
     worker_max_memory_per_child=settings.celery_worker_max_memory_per_child,
+    worker_consumer="services.worker_consumer:ServiceConsumer",
     worker_prefetch_multiplier=1,
     worker_proc_alive_timeout=30,
     worker_soft_shutdown_timeout=settings.soft_shutdown_timeout,

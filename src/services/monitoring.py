@@ -11,6 +11,7 @@ from config.settings import settings
 from processors.errors import ServiceUnavailable
 from processors.health import CRITICAL, Health, QueueFigures, QueueStatistics, check, total
 from records.database import ping
+from services import parked
 from services.celery_app import QUEUES, celery_app
 from services.steering import consumers
 from services.wiring import Parts
@@ -30,6 +31,7 @@ def probes(parts: Parts) -> dict[str, Callable[[], str]]:
         "broker": partial(_broker, parts),
         "leader": lambda: _leader(parts),
         "workers": lambda: _workers(parts),
+        "parked": _parked,
         "disk": lambda: _disk(parts),
     }
 
@@ -85,6 +87,13 @@ def _workers(parts: Parts) -> str:
     if not living:
         raise ServiceUnavailable("no worker lives: start one")
     return f"{len(living)} working processes"
+
+
+def _parked() -> str:
+    count = parked.count()
+    if count:
+        raise ServiceUnavailable(f"{count} messages that no worker can use are parked: see `csai parked list`")
+    return "nothing is parked"
 
 
 def _disk(parts: Parts) -> str:

@@ -32,10 +32,9 @@ def follow(limit: int) -> None:
 
 
 def reconcile(older_than: float) -> int:
-    """Publish again what was published over `older_than` seconds ago, still waits, and is in no queue.
+    """Publish again what was published over `older_than` seconds ago, still waits, and is in no queue and no claim.
 
-    Stock Kombu's claims do not tell whether their worker lives: a claimed message that was not started counts as
-    lost. A second message is harmless: the guarded start lets one in.
+    A second message is harmless: the guarded start lets one in.
 
     Returns:
         How many will be published again.

@@ -24,7 +24,7 @@ from services.access import FLOWER_USER, admin_key, admin_key_file, flower_login
 from services.supervised_part import SupervisedPart
 from services.wiring import parts
 
-IO_QUEUES = ("default", "high_priority", "low_priority", "email", "twilio_calls")
+IO_QUEUES = ("high_priority", "default", "email", "twilio_calls", "low_priority")
 HEAVY_QUEUES = ("file_processing", "ai_processing")
 CELERY = (sys.executable, "-m", "celery", "-A", "services.celery_app:celery_app")
 READY_SECONDS = 90.0

@@ -310,7 +310,7 @@ def test_ctrl_c_while_it_loads_is_no_traceback(service: Service, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["worker", "--queues", "mail"], "no queue is named 'mail'; the queues are default, high_priority"),
+        (["worker", "--queues", "mail"], "no queue is named 'mail'; the queues are high_priority, default"),
         (["worker", "--concurrency", "0"], "must be a whole number of 1 or more; got '0'"),
         (["worker", "--loglevel", "loud"], "invalid choice: 'LOUD'"),
         (["everything"], "invalid choice: 'everything'"),

@@ -28,13 +28,21 @@ local function take(list, most)
   end
 end
 
-local now
+-- What was passed over for long gets one message each into this claim, the one that has waited longest first.
+local now, ageing = 0, tonumber(ARGV[8])
 if look then
   now = tonumber(redis.call('TIME')[1])
-  local since = redis.call('HMGET', passed_over, unpack(KEYS, first_list))
-  for place, moment in ipairs(since) do
-    if moment and now - tonumber(moment) >= tonumber(ARGV[8]) then
-      take(KEYS[first_list + place - 1], math.min(1, wanted))
+  local aged = {}
+  for place, since in ipairs(redis.call('HMGET', passed_over, unpack(KEYS, first_list))) do
+    if since and now - tonumber(since) >= ageing then
+      aged[#aged + 1] = { since = tonumber(since), list = KEYS[first_list + place - 1] }
+    end
+  end
+  table.sort(aged, function(one, other) return one.since < other.since end)
+  for _, found in ipairs(aged) do
+    if wanted > 0 then
+      take(found.list, 1)
+      redis.call('HSET', passed_over, found.list, now - ageing)
     end
   end
 end

@@ -1,0 +1,95 @@
+"""What was put aside because no worker can use it: how many, what, and back into its queue or away."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+from kombu import Connection, Queue
+
+from broker.claims import PARKED_QUEUE
+from broker.envelopes import DEATH_QUEUE, DEATH_REASON, DELIVERY_COUNT
+from broker.waiting_messages import depths
+
+SHOWN_BYTES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """One parked message.
+
+    Args:
+        queue: where it came from.
+        reason: why it is here.
+        task_id: the task's id; None for what is no task.
+        task: the task's name.
+        content: the beginning of its body.
+    """
+
+    queue: str
+    reason: str
+    task_id: str | None
+    task: str | None
+    content: str
+
+
+def count(connection: Connection) -> int:
+    """Return how many messages are parked."""
+    return depths(connection, [PARKED_QUEUE])[PARKED_QUEUE]
+
+
+def look(connection: Connection, limit: int) -> list[Parked]:
+    """Return the parked messages, at most `limit`, and leave them where they are."""
+    with connection.channel() as channel:
+        # What is not acknowledged goes back when the channel closes.
+        return [_described(message) for message, _ in zip(_messages(channel), range(limit), strict=False)]
+
+
+def retry(connection: Connection) -> int:
+    """Put every parked message back into the queue that it came from; what is no task stays. Returns how many."""
+    moved = 0
+    with connection.channel() as channel:
+        for message in _messages(channel):
+            if _described(message).task_id is None:
+                continue
+            headers = {key: value for key, value in message.headers.items() if key not in _MARKS}
+            cast("Any", connection).Producer(channel).publish(
+                message.body,
+                exchange="",
+                routing_key=message.headers[DEATH_QUEUE],
+                headers=headers,
+                content_type=message.content_type,
+                content_encoding=message.content_encoding,
+                priority=message.properties.get("priority") or 0,
+                correlation_id=headers.get("id"),
+                reply_to=message.properties.get("reply_to"),
+            )
+            message.ack()
+            moved += 1
+    return moved
+
+
+def drop(connection: Connection) -> int:
+    """Delete every parked message; returns how many."""
+    with connection.channel() as channel:
+        return cast("Any", channel).queue_purge(PARKED_QUEUE)
+
+
+_MARKS = {DEATH_QUEUE, DEATH_REASON, DELIVERY_COUNT, "redelivered"}
+
+
+def _messages(channel: Any) -> Iterator[Any]:
+    bound = cast("Any", Queue(PARKED_QUEUE, channel=channel))
+    while (message := bound.get()) is not None:
+        yield message
+
+
+def _described(message: Any) -> Parked:
+    headers: dict[str, Any] = message.headers or {}
+    content: Any = message.body[:SHOWN_BYTES]
+    return Parked(
+        queue=headers.get(DEATH_QUEUE, ""),
+        reason=headers.get(DEATH_REASON, ""),
+        task_id=headers.get("id"),
+        task=headers.get("task"),
+        content=content if isinstance(content, str) else bytes(content).decode(errors="replace"),
+    )

@@ -1,0 +1,33 @@
+"""What our workers do otherwise than Celery's when they take messages."""
+
+import sys
+from typing import Any, cast
+
+from celery.exceptions import WorkerShutdown
+from celery.worker.consumer import Consumer
+
+from broker.allegiance import swear
+from config.log_setup import get_logger
+from processors.errors import ConfigurationError
+from services.wiring import parts
+
+logger = get_logger()
+
+
+class ServiceConsumer(cast("Any", Consumer)):
+    """Celery's consumer: it drops nothing, and works for no other database's broker."""
+
+    def connect(self) -> Any:
+        """Connect; a server that belongs to another database, put in the place of ours, ends the worker."""
+        connection = cast("Any", Consumer).connect(self)
+        try:
+            swear(connection, parts().database_id)
+        except ConfigurationError as error:
+            sys.stderr.write(f"{error}\n")
+            raise WorkerShutdown(1) from error
+        return connection
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        """Put a message aside whose body cannot be read."""
+        logger.error("undecodable_message", error=str(exc), task=message.headers.get("task"))
+        message.reject()

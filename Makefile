@@ -4,12 +4,13 @@
 # make test     all tests that need only Python; those that need a system package say so and are skipped
 # make check    format, lint, types, contracts, and whether the lock resolves on every platform
 # make services the tests that need system packages (see .ci/run)
+# make bench    ours, stock Celery and five other task queues side by side; ARGUMENTS="--quick" tries it in minutes
 # make lock     write the lock files anew after a change in pyproject.toml
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run example setup dev test check services lock
+.PHONY: run example setup dev test check services bench lock
 
 run: setup
 	@exec $(BIN)/python scripts/start_celery.py all
@@ -40,5 +41,9 @@ services: dev
 	@$(BIN)/python -m pytest -m services
 	@TEST_DATABASE=postgresql $(BIN)/python -m pytest tests/integration/test_life_of_a_task.py tests/integration/test_faults.py
 
+bench: setup
+	@$(BIN)/python benchmarks/run.py $(ARGUMENTS)
+
 lock: dev
 	@sh scripts/lock.sh
+	@sh benchmarks/peers/lock.sh

@@ -94,7 +94,7 @@ TASKIQ = Entrant("taskiq", "taskiq", "taskiq_app", workers=_taskiq())
 FLOOR = Entrant("floor: Redis alone", "ours", "floor")
 
 PUBLISH_ONE = (
-    replace(OURS, name="ours, QuickAMQP", rate=4000),
+    replace(OURS, name="ours, QuickCelery", rate=4000),
     replace(OURS, name="ours, Celery's own messages", publish="publish_plain", rate=2000),
     replace(SQLITE, rate=800, beside=()),
     replace(POSTGRESQL, rate=500, beside=()),
@@ -106,7 +106,7 @@ PUBLISH_ONE = (
     replace(TASKIQ, rate=2700),
 )
 PUBLISH_BULK = (
-    replace(OURS, name="ours, publish_many", publish="publish_bulk", rate=40_000),
+    replace(OURS, name="ours, send_many", publish="publish_bulk", rate=40_000),
     replace(OURS, name="ours, Producer.batch", publish="publish_batched", rate=4000),
     replace(SQLITE, publish="publish_bulk", beside=()),
     replace(POSTGRESQL, publish="publish_bulk", beside=()),

@@ -47,14 +47,14 @@ class Verdict:
 
 
 THREADS, SQLITE, POSTGRESQL = "2 x 10 threads", "ours, records in SQLite", "ours, records in PostgreSQL"
-PREFORK, QUICK = "ours, prefork of 2", "ours, QuickAMQP"
+PREFORK, QUICK = "ours, prefork of 2", "ours, QuickCelery"
 DRAMATIQ, STOCK, RQ, OURS = ("Dramatiq",), ("stock Celery",), ("RQ",), (f"ours, {THREADS}",)
 STOCK_PREFORK, LIKE = ("stock Celery, prefork",), ("stock Celery in our environment",)
 
 THRESHOLDS = (
     Threshold("Drain, 2 x 10 threads: the best peer", "drain", f"ours, {THREADS}", PEERS, 1.25, 1.5),
     Threshold("Drain, prefork of 2: stock prefork", "drain", PREFORK, STOCK_PREFORK, 1.35, 1.6),
-    Threshold("Publish in bulk: the best peer's bulk path", "publish_bulk", "ours, publish_many", PEERS, 2, 4),
+    Threshold("Publish in bulk: the best peer's bulk path", "publish_bulk", "ours, send_many", PEERS, 2, 4),
     Threshold("Publish one by one: Dramatiq (aim: Huey)", "publish_one", QUICK, DRAMATIQ, 1, 1, ("Huey",)),
     Threshold("Publish one by one: stock `delay`", "publish_one", QUICK, STOCK, 2.2, 2.2),
     Threshold("Submit with record, SQLite: Dramatiq's send", "publish_one", SQLITE, DRAMATIQ, 0.3, 0.5),

@@ -1,7 +1,6 @@
 """A plain Celery application and the ways to publish that Celery itself has; ours and stock share it."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from celery import Celery
 from effects import BROKER_URL, KEEPS_RESULTS, echo, no_operation, payload, wait
@@ -11,9 +10,9 @@ BATCH = 500
 CALL_SECONDS = 30
 
 
-def make_app(**options: Any) -> Celery:
+def make_app(kind: type[Celery] = Celery) -> Celery:
     """Return an application with the three tasks; late acknowledgement, no events, no remote control, no retries."""
-    app = Celery("bench", broker=BROKER_URL, backend=BROKER_URL if KEEPS_RESULTS else None, **options)
+    app = kind("bench", broker=BROKER_URL, backend=BROKER_URL if KEEPS_RESULTS else None)
     app.conf.update(
         task_acks_late=True,
         task_reject_on_worker_lost=True,

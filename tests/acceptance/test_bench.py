@@ -118,8 +118,8 @@ def test_a_ratio_is_the_median_of_the_rounds_against_the_best_of_the_others() ->
 
 
 def test_a_figure_that_is_not_there_gives_no_verdict() -> None:
-    rounds = {"ours, publish_many": [{"absent": "not built"}], "RQ, enqueue_many": [{"value": 10.0}]}
-    verdict = next(one for one in verdicts({"publish_bulk": rounds}) if one.threshold.ours == "ours, publish_many")
+    rounds = {"ours, send_many": [{"absent": "not built"}], "RQ, enqueue_many": [{"value": 10.0}]}
+    verdict = next(one for one in verdicts({"publish_bulk": rounds}) if one.threshold.ours == "ours, send_many")
     assert (verdict.ratio, verdict.reached, verdict.aim_reached) == (None, None, None)
 
 

@@ -179,6 +179,10 @@ class QuickCelery(Celery):
             sent += ids
         return sent
 
+    def forget_quick_connection(self) -> None:
+        """Close the connection that plain messages go over; the next one opens another."""
+        self._quick.forget()
+
     def _push(self, way: Way, task_id: str, args: Any, kwargs: Any) -> bool:
         channel = self._quick.channel()
         if channel is None:

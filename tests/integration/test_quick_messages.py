@@ -1,0 +1,178 @@
+"""Publishing without needless work: the same messages as Celery's own, and Celery itself where more is asked."""
+
+import base64
+import json
+import os
+import threading
+
+import pytest
+from celery import Celery, signals
+from kombu import pools
+from kombu.exceptions import EncodeError, OperationalError
+
+from broker import redis_transport
+from broker.quick_messages import QuickCelery
+from redis_server import RedisServer, bundled
+
+
+@pytest.fixture(scope="module")
+def server():
+    redis_transport.register()
+    running = RedisServer(bundled()).start()
+    yield running
+    running.stop()
+
+
+def made(kind, server):
+    app = kind("quick", broker=server.url, set_as_current=False)
+    app.conf.update(task_ignore_result=True, task_publish_retry=False, broker_transport_options={"socket_timeout": 2})
+
+    @app.task(name="add")
+    def add(x, y=0):
+        return x + y
+
+    return app, add
+
+
+@pytest.fixture
+def app(server):
+    with server.client() as client:
+        client.flushall()
+    app, add = made(QuickCelery, server)
+    yield app, add
+    app.forget_quick_connection()
+    pools.reset()
+
+
+def messages(server, queue: str = "celery") -> list[dict]:
+    with server.client() as client:
+        return [json.loads(raw) for raw in reversed(client.lrange(queue, 0, -1))]
+
+
+def body(message: dict) -> list:
+    return json.loads(base64.b64decode(message["body"]))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"priority": 6},
+        {"time_limit": 10, "soft_time_limit": 5},
+        {"task_id": "an-id"},
+        {"ignore_result": True},
+    ],
+    ids=["nothing", "priority", "limits", "id", "ignored"],
+)
+def test_a_plain_message_is_celerys_own_word_for_word(server, app, options):
+    _, stock_add = made(Celery, server)
+    queue = "celery" + ("\x06\x166" if "priority" in options else "")
+    given = {"args": (1, "é"), "kwargs": {"y": {"z": [1.5, None, True]}}}
+    for task in (stock_add, app[1]):
+        task.apply_async(**given, **options)
+    theirs, ours = messages(server, queue)
+    assert body(ours) == body(theirs)
+    for message in (theirs, ours):
+        for own in ("id", "root_id", "origin"):
+            message["headers"].pop(own)
+        for own in ("correlation_id", "reply_to", "delivery_tag"):
+            assert message["properties"].pop(own)
+        message.pop("body")
+    assert ours["headers"].pop("argsrepr") == "(1, 'é')"
+    theirs["headers"].pop("argsrepr")
+    ours["headers"].pop("kwargsrepr"), theirs["headers"].pop("kwargsrepr")
+    assert ours == theirs
+
+
+def test_what_is_not_plain_goes_celerys_own_way(server, app):
+    _, add = app
+    add.apply_async((1,), countdown=60)
+    add.apply_async((2,), link=add.s(1))
+    add.apply_async((3,), headers={"mine": 1})
+    add.apply_async((4,), expires=60)
+    later, linked, own, expiring = messages(server)
+    assert later["headers"]["eta"]
+    assert body(linked)[2]["callbacks"]
+    assert own["headers"]["mine"] == 1
+    assert expiring["headers"]["expires"]
+
+
+def test_celerys_publish_signals_are_sent_to_who_listens(server, app):
+    seen = []
+
+    def listener(sender, headers, **_):
+        seen.append((sender, headers["id"]))
+
+    signals.before_task_publish.connect(listener)
+    try:
+        result = app[1].delay(1)
+    finally:
+        signals.before_task_publish.disconnect(listener)
+    assert seen == [("add", result.id)]
+
+
+def test_an_argument_that_is_no_json_raises_what_celery_raises(app):
+    with pytest.raises(EncodeError):
+        app[1].delay(object())
+
+
+def test_every_thread_may_publish_and_nothing_is_lost_or_doubled(server, app):
+    _, add = app
+    threads = [
+        threading.Thread(target=lambda first=first: [add.delay(number) for number in range(first, first + 100)])
+        for first in range(0, 800, 100)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = messages(server)
+    assert sorted(body(message)[0][0] for message in found) == list(range(800))
+    assert len({message["properties"]["delivery_tag"] for message in found}) == 800
+
+
+def test_a_fork_publishes_over_a_connection_of_its_own(server, app):
+    _, add = app
+    add.delay("parent")
+    pid = os.fork()
+    if pid == 0:
+        try:
+            add.delay("child")
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    add.delay("parent again")
+    assert [body(message)[0][0] for message in messages(server)] == ["parent", "child", "parent again"]
+    assert len({message["properties"]["delivery_tag"] for message in messages(server)}) == 3
+
+
+def test_many_are_sent_in_order_with_an_id_each(server, app):
+    quick, _ = app
+    ids = quick.send_many("add", (((number,), {"y": number}) for number in range(1_234)), priority=3)
+    found = messages(server, "celery\x06\x163")
+    assert [message["headers"]["id"] for message in found] == ids
+    assert [body(message)[:2] for message in found] == [[[number], {"y": number}] for number in range(1_234)]
+
+
+def test_many_with_what_is_not_plain_are_sent_too(server, app):
+    quick, _ = app
+    ids = quick.send_many("add", [((1,), {}), ((2,), {})], headers={"mine": 1})
+    assert [message["headers"]["id"] for message in messages(server)] == ids
+
+
+def test_a_broker_that_is_away_is_celerys_own_error_and_its_return_is_noticed():
+    redis_transport.register()
+    server = RedisServer(bundled()).start()
+    app, add = made(QuickCelery, server)
+    try:
+        add.delay(1)
+        server.kill()
+        with pytest.raises(OperationalError):
+            add.delay(2)
+        server.start()
+        add.delay(3)
+        assert [body(message)[0][0] for message in messages(server)] == [3]
+    finally:
+        app.forget_quick_connection()
+        pools.reset()
+        server.stop()

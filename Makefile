@@ -4,12 +4,14 @@
 # make test     all tests that need only Python; those that need a system package say so and are skipped
 # make check    format, lint, types, contracts, and whether the lock resolves on every platform
 # make services the tests that need system packages (see .ci/run)
+# make chaos    kills, freezes and restarts by three seeds, and stock Celery beside them; takes most of an hour
 # make lock     write the lock files anew after a change in pyproject.toml
 
 PYTHON ?= python3
 BIN := .venv/bin
+CHAOS ?= --broker redis --appendonly always --tasks 10000 --kills 30 --faults child,worker,publisher,broker,freeze
 
-.PHONY: run example setup dev test check services lock
+.PHONY: run example setup dev test check services chaos lock
 
 run: setup
 	@exec $(BIN)/python scripts/start_celery.py all
@@ -39,6 +41,10 @@ check: dev
 services: dev
 	@$(BIN)/python -m pytest -m services
 	@TEST_DATABASE=postgresql $(BIN)/python -m pytest tests/integration/test_life_of_a_task.py tests/integration/test_faults.py
+
+chaos: setup
+	@$(BIN)/csai chaos --seed 1 --seed 2 --seed 3 $(CHAOS) --records; recorded=$$?; \
+	$(BIN)/csai chaos --seed 1 --seed 2 --seed 3 $(CHAOS) --no-records --beside-stock && exit $$recorded
 
 lock: dev
 	@sh scripts/lock.sh

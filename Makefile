@@ -5,12 +5,14 @@
 # make check    format, lint, types, contracts, and whether the lock resolves on every platform
 # make services the tests that need system packages (see .ci/run)
 # make bench    ours, stock Celery and five other task queues side by side; ARGUMENTS="--quick" tries it in minutes
+# make chaos    kills, freezes and restarts by three seeds, and stock Celery beside them; takes most of an hour
 # make lock     write the lock files anew after a change in pyproject.toml
 
 PYTHON ?= python3
 BIN := .venv/bin
+CHAOS ?= --broker redis --appendonly always --tasks 10000 --kills 30 --faults child,worker,publisher,broker,freeze
 
-.PHONY: run example setup dev test check services bench lock
+.PHONY: run example setup dev test check services bench chaos lock
 
 run: setup
 	@exec $(BIN)/python scripts/start_celery.py all
@@ -43,6 +45,10 @@ services: dev
 
 bench: setup
 	@$(BIN)/python benchmarks/run.py $(ARGUMENTS)
+
+chaos: setup
+	@$(BIN)/csai chaos --seed 1 --seed 2 --seed 3 $(CHAOS) --records; recorded=$$?; \
+	$(BIN)/csai chaos --seed 1 --seed 2 --seed 3 $(CHAOS) --no-records --beside-stock && exit $$recorded
 
 lock: dev
 	@sh scripts/lock.sh

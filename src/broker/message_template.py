@@ -1,7 +1,6 @@
 """Tasks' messages in the form in which they lie in Redis, with what is the same in many encoded once."""
 
 import base64
-import itertools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,8 +12,6 @@ REPR_CHARACTERS = 1_024
 
 _encode = JSONEncoder().encode
 _text = json.JSONEncoder().encode
-_run = uuid4().hex
-_numbers = itertools.count(1)
 
 NO_FOLLOWERS = '{"callbacks": null, "errbacks": null, "chain": null, "chord": null}'
 
@@ -69,7 +66,7 @@ class MessageTemplate:
             f'{{"body": "{body}", "content-encoding": "utf-8", "content-type": "application/json", '
             f'"headers": {{{self._headers}, "id": {_text(task_id)}, {own}}}, '
             f'"properties": {{{self._properties}, "correlation_id": {_text(task_id)}, '
-            f'"delivery_tag": "{_run}-{next(_numbers)}"}}}}'
+            f'"delivery_tag": "{uuid4()}"}}}}'
         )
 
 

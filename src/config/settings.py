@@ -321,6 +321,16 @@ def load_settings() -> Settings:
         raise SettingsError(f"{ENV_FILE} cannot be read: {error}; it must be a UTF-8 text of this user's.") from None
 
 
+def environment_of_another(**given: str) -> dict[str, str]:
+    """Return the environment for processes of another installation: this one's variables are left out.
+
+    Args:
+        given: the other one's variables, in capitals; `.env` still speaks for those that are not given.
+    """
+    ours = {name.upper() for name in Settings.model_fields}
+    return {name: value for name, value in os.environ.items() if name.upper() not in ours} | given
+
+
 def ensure_folders(settings: Settings) -> None:
     """Make DATA_DIR and its folders, readable by the owner alone; `run` is kept so, whoever made it.
 

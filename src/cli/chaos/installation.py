@@ -1,0 +1,187 @@
+"""What one run of chaos works on: a broker, workers, a publisher and, with records, a leader; all of it temporary."""
+
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from cli.chaos.ledger import Ledger
+from cli.chaos.network import Network
+from cli.chaos.plan import SLOTS, WORKERS, Broker, Plan, Transport
+from cli.chaos.processes import Processes, ProcessGroup
+from cli.chaos.rabbitmq_server import RabbitmqServer
+from cli.chaos.redis_server import RedisServer
+from config.settings import Settings, environment_of_another
+from processors.errors import ConfigurationError
+from records.database import Database
+from records.task_records import TaskRecords
+from services.chaos.journal import journal_folder
+
+START_SECONDS = 90.0
+ACTIVE_LIMIT = 100_000
+QUARANTINED = "Quarantined"
+WAYS = {Transport.OURS: "transport", Transport.STOCK: "stock"}
+APPLICATIONS = {
+    "recorded": "services.celery_app:celery_app",
+    "transport": "services.chaos.transport_app:app",
+    "stock": "services.chaos.stock_app:app",
+}
+CUT_OFF_WORKER = WORKERS[-1]
+
+
+class Installation:
+    """Starts the parts and starts those again that ended.
+
+    Args:
+        plan: the run.
+        folder: an empty folder for everything.
+        processes: starts them.
+        network: where the last worker lives, for a run whose network is cut.
+    """
+
+    def __init__(self, plan: Plan, folder: Path, processes: Processes, network: Network | None) -> None:
+        self.plan = plan
+        self.network = network
+        self._processes = processes
+        self.folder = folder
+        self._data = folder / "data"
+        journal_folder(self._data).mkdir(parents=True)
+        self._temporary = folder / "tmp"  # what killed processes leave there goes with the rest
+        self._temporary.mkdir()
+        self.ledger = Ledger(journal_folder(self._data))
+        self.settings = Settings(data_dir=self._data, database_url=f"sqlite:///{self._data}/records.db")
+        self.broker = broker_of(plan, folder, processes, network)
+        self.workers: dict[str, ProcessGroup] = {}
+        self._publisher: ProcessGroup | None = None
+        self._leader: ProcessGroup | None = None
+        self._publishes = False
+        self.ended_by_themselves = 0
+
+    def start(self) -> None:
+        """Start everything and wait until all of it works.
+
+        Raises:
+            ConfigurationError: a part does not start; the message says what it printed last.
+        """
+        self.broker.start()
+        if self.plan.records:
+            self._start_leader()
+        for name in WORKERS:
+            self.start_worker(name)
+        self.start_publisher()
+        self.wait_for([*self.workers.values(), self.publisher])
+
+    def start_worker(self, name: str) -> None:
+        """Start one worker."""
+        command = [
+            *(sys.executable, "-m", "celery", "-A", APPLICATIONS[self._way], "worker"),
+            *(("-I", "services.chaos.recorded_tasks") if self.plan.records else ()),
+            *(f"--hostname={name}@%h", f"--concurrency={SLOTS}", f"--pool={self.plan.pool}"),
+            *("--loglevel=WARNING", "--without-mingle", "--without-gossip"),
+        ]
+        address = None
+        if self.network is not None and name == CUT_OFF_WORKER:
+            command, address = self.network.command(command), self.network.address
+        self.workers[name] = self._processes.start(name, command, self._environment(address))
+
+    def start_publisher(self) -> None:
+        """Start a publisher."""
+        command = [sys.executable, "-m", "services.chaos.publisher", self._way]
+        self._publisher = self._processes.start("publisher", command, self._environment(), reads=True)
+        self._publishes = True
+
+    @property
+    def _way(self) -> str:
+        return "recorded" if self.plan.records else WAYS[self.plan.transport]
+
+    @property
+    def publisher(self) -> ProcessGroup:
+        """The publisher."""
+        if self._publisher is None:
+            raise ValueError("The publisher was not started yet.")
+        return self._publisher
+
+    def publish(self, batches: Iterable[Sequence[int]]) -> None:
+        """Hand these to the publisher; what one that has just ended does not take is never sent."""
+        lines = "".join(" ".join(map(str, batch)) + "\n" for batch in batches)
+        with suppress(BrokenPipeError):
+            self.publisher.stdin.write(lines.encode())
+            self.publisher.stdin.flush()
+
+    def end_publishing(self) -> None:
+        """Let the publisher end when it has published what it was handed."""
+        self._publishes = False
+        self.publisher.stdin.close()
+
+    def ready(self, group: ProcessGroup) -> bool:
+        """Tell whether a worker or a publisher takes work."""
+        return group.alive() and group.pid in self.ledger.ready
+
+    def wait_for(self, groups: Iterable[ProcessGroup]) -> None:
+        """Wait until these take work.
+
+        Raises:
+            ConfigurationError: one does not; the message says what it printed last.
+        """
+        deadline = time.monotonic() + START_SECONDS
+        for group in groups:
+            while not self.ready(group):
+                self.ledger.update()
+                if not group.alive() or time.monotonic() > deadline:
+                    raise ConfigurationError(f"The {group.name} of this run did not start: {group.last_words()}.")
+                time.sleep(0.02)
+
+    def restart_what_ended(self) -> None:
+        """Start again what ended although nobody killed it, and count it."""
+        for name, group in self.workers.items():
+            if not group.alive():
+                self.ended_by_themselves += 1
+                group.kill()
+                self.start_worker(name)
+        if self._publishes and not self.publisher.alive():
+            raise ConfigurationError(f"The publisher ended by itself: {self.publisher.last_words()}.")
+        if self._leader is not None and not self._leader.alive():
+            self.ended_by_themselves += 1
+            self._start_leader()
+
+    def unfinished(self, limit: int = ACTIVE_LIMIT) -> set[int]:
+        """Return tasks whose record has no end yet."""
+        if not self.plan.records:
+            return set()
+        return {record.kwargs["number"] for record in self._records().active(limit)}
+
+    def quarantined(self) -> set[int]:
+        """Return tasks that were given up because their workers were killed too often."""
+        if not self.plan.records:
+            return set()
+        failed = self._records().failed(24, None)
+        return {record.kwargs["number"] for record in failed if record.error_type == QUARANTINED}
+
+    def _records(self) -> TaskRecords:
+        return TaskRecords(Database(self.settings.sqlalchemy_url))
+
+    def _start_leader(self) -> None:
+        command = [sys.executable, "-m", "services.leader"]
+        self._leader = self._processes.start("leader", command, self._environment())
+
+    def _environment(self, address: str | None = None) -> dict[str, str]:
+        return environment_of_another(
+            DATA_DIR=str(self._data),
+            LOG_DIR=str(self._data / "logs"),
+            DATABASE_URL=f"sqlite:///{self._data}/records.db",
+            CELERY_BROKER_URL=self.broker.url(address) if address else self.broker.url(),
+            LIMIT_DEFAULT="none",
+            LOG_LEVEL="WARNING",
+            TMPDIR=str(self._temporary),
+        )
+
+
+def broker_of(plan: Plan, folder: Path, processes: Processes, network: Network | None) -> RedisServer | RabbitmqServer:
+    """Return the broker of a run, not started yet."""
+    also = network.address if network else None
+    environment = environment_of_another()
+    if plan.broker is Broker.RABBITMQ:
+        return RabbitmqServer(processes, folder, environment, also=also)
+    embedded = plan.broker is Broker.EMBEDDED
+    return RedisServer(processes, folder, environment, embedded=embedded, appendonly=plan.appendonly, also=also)

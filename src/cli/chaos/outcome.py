@@ -1,0 +1,190 @@
+"""What one run of chaos found, and whether it is as promised."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from cli.chaos.ledger import Ledger
+from cli.chaos.plan import ACKNOWLEDGEMENTS, OF_A_WORKER, SLOTS, WORKERS, AppendOnly, Broker, Fault, Plan, Transport
+
+LATE_SECONDS = 10.0
+FSYNC_SECONDS = 2.0
+"""What Redis may lose with `everysec`: its own sync may be a second late."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """One fault that was done.
+
+    Attributes:
+        kind: what it was.
+        at: when, by the monotonic clock.
+        main: the worker that was hit; 0 for none.
+        pid: the process of its pool, where only that was hit.
+        at_work: whether the victim was seen at work just before; one at rest proves little.
+    """
+
+    kind: Fault
+    at: float
+    main: int = 0
+    pid: int = 0
+    at_work: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The figures of one run.
+
+    Attributes:
+        lost: accepted, without an effect, and nothing says why.
+        excused: accepted, without an effect, and lost by a broker that does not promise to keep it.
+        quarantined: accepted, and given up with a record that says so.
+        unfinished: with an effect, and a record that does not say so.
+        duplicated: effects too many.
+        most_duplicates: how many the faults explain; None where the broker may forget acknowledgements.
+        again_after_finish: ran again although a record said SUCCESS.
+        in_hand: tasks that the victims of the faults had in hand.
+        late: the longest time, in seconds, until somebody had a dead worker's task again; None where none had one.
+        unconfirmed: sent, and not accepted: the publisher was killed, or the broker was away.
+        unconfirmed_done: those of them that had an effect all the same.
+        ended_by_themselves: workers that ended without a fault of ours.
+        at_rest: faults that hit a worker which did nothing.
+    """
+
+    plan: Plan
+    accepted: int
+    done: int
+    lost: Sequence[int]
+    excused: Sequence[int]
+    quarantined: Sequence[int]
+    unfinished: Sequence[int]
+    duplicated: int
+    most_duplicates: int | None
+    again_after_finish: Sequence[int]
+    never_sent: Sequence[int]
+    in_hand: int
+    late: float | None
+    unconfirmed: int
+    unconfirmed_done: int
+    ended_by_themselves: int
+    seconds: float
+    at_rest: int = 0
+    faults: Counter[Fault] = field(default_factory=Counter[Fault])
+
+    @property
+    def problems(self) -> list[str]:
+        """What is not as promised, one sentence each."""
+        said = [
+            (self.lost, f"{len(self.lost)} accepted tasks were lost: {_some(self.lost)}."),
+            (self.never_sent, f"{len(self.never_sent)} effects are of tasks that were never sent."),
+            (self.unfinished, f"{len(self.unfinished)} tasks had their effect, and their record has no end."),
+            (
+                self.again_after_finish,
+                f"{len(self.again_after_finish)} tasks ran again after their success was recorded.",
+            ),
+            (
+                self._too_many,
+                f"{self.duplicated} effects were one too many; the faults explain {self.most_duplicates}.",
+            ),
+            (self._too_late, f"A dead worker's task waited {self.late or 0:.1f} s; {LATE_SECONDS:.0f} s are promised."),
+        ]
+        return [sentence for wrong, sentence in said if wrong]
+
+    @property
+    def per_kill(self) -> float:
+        """Effects too many for each fault that hit a worker or the broker."""
+        hits = sum(count for kind, count in self.faults.items() if kind is not Fault.PUBLISHER)
+        return self.duplicated / hits if hits else 0.0
+
+    @property
+    def _too_many(self) -> bool:
+        return self.most_duplicates is not None and self.duplicated > self.most_duplicates
+
+    @property
+    def _too_late(self) -> bool:
+        return self.plan.transport is Transport.OURS and self.late is not None and self.late > LATE_SECONDS
+
+
+def judge(
+    plan: Plan,
+    ledger: Ledger,
+    done: Sequence[Done],
+    *,
+    quarantined: set[int],
+    unfinished: set[int],
+    ended_by_themselves: int,
+    seconds: float,
+) -> Outcome:
+    """Count what became of every task.
+
+    Args:
+        plan: the run.
+        ledger: what the processes wrote.
+        done: the faults.
+        quarantined: tasks whose record says so.
+        unfinished: tasks whose record has no end.
+        ended_by_themselves: workers that did.
+        seconds: how long the run took.
+    """
+    missing = ledger.missing()
+    known = missing & quarantined
+    excused = {number for number in missing - known if _excused(plan, ledger.accepted[number], done)}
+    unconfirmed = ledger.sent - ledger.accepted.keys()
+    waits = [wait for fault in done if fault.kind in OF_A_WORKER for wait in _waits(ledger, fault)]
+    return Outcome(
+        plan=plan,
+        accepted=len(ledger.accepted),
+        done=len(ledger.accepted) - len(missing),
+        lost=sorted(missing - known - excused),
+        excused=sorted(excused),
+        quarantined=sorted(known),
+        unfinished=sorted(unfinished - missing),
+        duplicated=ledger.duplicates(),
+        most_duplicates=_most_duplicates(plan, done),
+        again_after_finish=sorted(ledger.again_after_finish()),
+        never_sent=sorted(ledger.never_sent()),
+        in_hand=len(waits),
+        late=max((wait for wait in waits if wait is not None), default=None),
+        unconfirmed=len(unconfirmed),
+        unconfirmed_done=len(unconfirmed & ledger.done.keys()),
+        ended_by_themselves=ended_by_themselves,
+        seconds=seconds,
+        at_rest=sum(not fault.at_work for fault in done),
+        faults=Counter(fault.kind for fault in done),
+    )
+
+
+def _waits(ledger: Ledger, fault: Done) -> list[float | None]:
+    if fault.kind is Fault.CHILD:
+        return ledger.seconds_until_again(fault.at, pid=fault.pid)
+    return ledger.seconds_until_again(fault.at, main=fault.main)
+
+
+def _forgets(plan: Plan) -> bool:
+    """Tell whether a broker that is killed may forget what it had said yes to."""
+    return plan.broker is not Broker.RABBITMQ and plan.appendonly is not AppendOnly.ALWAYS
+
+
+def _excused(plan: Plan, accepted_at: float, done: Sequence[Done]) -> bool:
+    """Tell whether a task went down with a broker that had not written it to its disk yet."""
+    if plan.records or not _forgets(plan):
+        return False
+    kills = [fault.at for fault in done if fault.kind is Fault.BROKER and fault.at > accepted_at]
+    if plan.appendonly is AppendOnly.NO:
+        return bool(kills)
+    return any(at - accepted_at <= FSYNC_SECONDS for at in kills)
+
+
+def _most_duplicates(plan: Plan, done: Sequence[Done]) -> int | None:
+    """Return how many effects too many are within the promise: slots and one batch for each worker that was hit."""
+    if plan.records or plan.transport is Transport.STOCK:
+        return None
+    broker = sum(fault.kind is Fault.BROKER for fault in done)
+    if broker and _forgets(plan):
+        return None
+    hits = sum(fault.kind in OF_A_WORKER for fault in done) + broker * len(WORKERS)
+    return hits * (SLOTS + ACKNOWLEDGEMENTS)
+
+
+def _some(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers[:8])) + (" …" if len(numbers) > 8 else "")  # noqa: PLR2004 - enough to search for

@@ -1,0 +1,138 @@
+"""The processes of one run: each a group of its own, and none outlives the run."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+import psutil
+
+from config.child_process import die_with_parent
+from config.settings import PROJECT_ROOT
+
+END_SECONDS = 20.0
+LAST_LINES = 5
+
+
+class ProcessGroup:
+    """A process with all that it starts."""
+
+    def __init__(self, name: str, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.name = name
+        self.log = log
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        """The id of its first process, and of the group."""
+        return self._process.pid
+
+    @property
+    def stdin(self) -> IO[bytes]:
+        """What it reads."""
+        if self._process.stdin is None:
+            raise ValueError(f"{self.name} was started without an input.")
+        return self._process.stdin
+
+    def alive(self) -> bool:
+        """Tell whether its first process runs."""
+        return self._process.poll() is None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the whole group; one that has ended is left alone."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
+
+    def kill(self) -> None:
+        """Kill -9 of all of it."""
+        self.signal(signal.SIGKILL)
+        self._process.wait(END_SECONDS)
+        if self._process.stdin is not None:
+            with suppress(OSError):  # what it did not read any more
+                self._process.stdin.close()
+
+    def terminate(self) -> None:
+        """Ask the first process to end; kill it where it does not."""
+        self._process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(END_SECONDS)
+        self.kill()
+
+    def pool(self) -> list[psutil.Process]:
+        """Return the processes that a worker's pool has forked: they still have its command line."""
+        with suppress(psutil.Error):
+            own = psutil.Process(self.pid)
+            return [child for child in own.children() if _command(child) == own.cmdline()]
+        return []
+
+    def last_words(self) -> str:
+        """Return what it printed last."""
+        lines = self.log.read_text(errors="replace").splitlines()
+        return " / ".join(line.strip() for line in lines[-LAST_LINES:] if line.strip())
+
+
+class Processes:
+    """Starts process groups and, at the end, leaves none.
+
+    Args:
+        logs: the folder for what they print.
+    """
+
+    def __init__(self, logs: Path) -> None:
+        self._logs = logs
+        self._started: list[ProcessGroup] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for group in reversed(self._started):
+            group.kill()
+
+    def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        reads: bool = False,
+        folder: Path = PROJECT_ROOT,
+    ) -> ProcessGroup:
+        """Start a command; it is killed should this process die.
+
+        Args:
+            name: names its log.
+            command: the program and its arguments.
+            environment: its whole environment.
+            reads: whether it has an input.
+            folder: where it works.
+        """
+        log = self._logs / f"{name}.txt"
+        with log.open("ab") as output:
+            process = subprocess.Popen(  # noqa: S603 - our own commands
+                command,
+                stdin=subprocess.PIPE if reads else subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=dict(environment),
+                cwd=folder,
+                start_new_session=True,
+                preexec_fn=partial(die_with_parent, signal.SIGKILL),  # noqa: PLW1509 - this process has no threads
+            )
+        group = ProcessGroup(name, process, log)
+        self._started = [one for one in self._started if one.alive()]
+        self._started.append(group)
+        return group
+
+
+def _command(process: psutil.Process) -> list[str]:
+    with suppress(psutil.Error):
+        return process.cmdline()
+    return []

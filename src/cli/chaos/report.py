@@ -1,0 +1,121 @@
+"""What a person reads: a line while it runs, a table at the end."""
+
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from cli.chaos.installation import Installation
+from cli.chaos.outcome import Outcome
+from cli.chaos.plan import Broker, Plan
+
+REFRESH_SECONDS = 0.2
+
+
+class ProgressLine:
+    """One line on a terminal, nothing elsewhere; drawn by whoever calls it, because a thread would outlive forks."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        columns = (
+            TextColumn(escape(f"seed {plan.seed}, {plan.title}")),
+            BarColumn(),
+            TextColumn("{task.description}", markup=False),
+            TimeElapsedColumn(),
+        )
+        console = Console(stderr=True)
+        self._progress = Progress(
+            *columns, console=console, auto_refresh=False, transient=True, disable=not console.is_terminal
+        )
+        self._task = self._progress.add_task("starts", total=plan.tasks)
+        self._drawn = 0.0
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def show(self, installation: Installation, faults: int) -> None:
+        """Draw how far it is, a few times a second."""
+        if time.monotonic() - self._drawn < REFRESH_SECONDS:
+            return
+        self._drawn = time.monotonic()
+        ledger = installation.ledger
+        text = f"accepted {len(ledger.accepted)}, done {len(ledger.done)}, faults {faults} of {self._plan.kills}"
+        self._progress.update(self._task, completed=len(ledger.done), description=text)
+        self._progress.refresh()
+
+
+def print_table(outcomes: Sequence[Outcome]) -> None:
+    """Print one column per run, then what is not as promised."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    for _ in outcomes:
+        table.add_column(justify="right", overflow="fold")
+    for name, *cells in zip(_NAMES, *map(_cells, outcomes), strict=True):
+        table.add_row(name, *map(escape, cells))
+    console = Console()
+    console.print(table)
+    for outcome in outcomes:
+        for problem in outcome.problems:
+            print(f"seed {outcome.plan.seed}, {outcome.plan.title}: {problem}")
+
+
+_NAMES = (
+    "run",
+    "seed",
+    "broker",
+    "accepted",
+    "done",
+    "lost",
+    "lost by the broker",
+    "quarantined",
+    "duplicated",
+    "  per kill",
+    "  within the promise",
+    "ran again after its recorded end",
+    "in hand at a fault",
+    "late, at worst",
+    "not accepted (done all the same)",
+    "faults",
+    "  on a worker at rest",
+    "ended by themselves",
+    "time",
+    "as promised",
+)
+
+
+def _cells(outcome: Outcome) -> tuple[str, ...]:
+    plan = outcome.plan
+    disk = "" if plan.broker is Broker.RABBITMQ else f", appendonly {plan.appendonly}"
+    return (
+        plan.title,
+        str(plan.seed),
+        f"{plan.broker}{disk}",
+        str(outcome.accepted),
+        str(outcome.done),
+        str(len(outcome.lost)),
+        str(len(outcome.excused)),
+        str(len(outcome.quarantined)) if plan.records else "-",
+        str(outcome.duplicated),
+        f"{outcome.per_kill:.2f}",
+        "-" if outcome.most_duplicates is None else f"{outcome.most_duplicates}",
+        str(len(outcome.again_after_finish)) if plan.records else "-",
+        str(outcome.in_hand),
+        "-" if outcome.late is None else f"{outcome.late:.1f} s",
+        f"{outcome.unconfirmed} ({outcome.unconfirmed_done})",
+        ", ".join(f"{kind} {count}" for kind, count in sorted(outcome.faults.items())) or "none",
+        str(outcome.at_rest),
+        str(outcome.ended_by_themselves),
+        f"{outcome.seconds:.0f} s",
+        "no" if outcome.problems else "yes",
+    )

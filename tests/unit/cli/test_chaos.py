@@ -1,0 +1,207 @@
+"""The count of chaos sees a loss, a duplicate and a late one; a tool that cannot see a loss proves nothing."""
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from cli.chaos.ledger import Ledger
+from cli.chaos.outcome import Done, Outcome, judge
+from cli.chaos.plan import AppendOnly, Broker, Fault, Plan, Pool, Transport, fault_kinds
+from processors.errors import InvalidArgument
+from services.chaos.journal import Event, Kind, parse
+
+WORKER, OTHER, PUBLISHER = 10, 20, 30
+PLAIN = Plan(seed=1, tasks=3, kills=1, records=False)
+RECORDED = Plan(seed=1, tasks=3, kills=1)
+
+
+def ledger(*events: Event) -> Ledger:
+    found = Ledger(Path("/nowhere"))
+    for event in events:
+        found.add(event)
+    return found
+
+
+def accepted(*numbers: int, at: float = 0.0) -> list[Event]:
+    kinds = (Kind.SENT, Kind.ACCEPTED)
+    return [Event(kind, number, 0, at, PUBLISHER, PUBLISHER) for number in numbers for kind in kinds]
+
+
+def run(number: int, *, at: float, main: int = WORKER, run: int = 0, until: Kind = Kind.FINISHED) -> list[Event]:
+    """What a worker writes about one run, as far as it got."""
+    kinds = [Kind.RECEIVED, Kind.STARTED, Kind.DONE, Kind.FINISHED]
+    kinds = kinds[: kinds.index(until) + 1]
+    return [Event(kind, number, run, at + step / 100, main, main + 1) for step, kind in enumerate(kinds)]
+
+
+def judged(plan: Plan, events: list[Event], done: tuple[Done, ...] = (), **more) -> Outcome:
+    nothing = {"quarantined": set(), "unfinished": set(), "ended_by_themselves": 0, "seconds": 1.0}
+    return judge(plan, ledger(*events), done, **nothing | more)
+
+
+def test_an_accepted_task_without_an_effect_is_lost_and_named():
+    found = judged(PLAIN, [*accepted(1, 2, 3), *run(1, at=1), *run(3, at=1)])
+    assert (found.accepted, found.done, found.lost) == (3, 2, [2])
+    assert found.problems == ["1 accepted tasks were lost: 2."]
+
+
+def test_a_start_without_its_end_is_no_effect():
+    assert judged(PLAIN, [*accepted(1), *run(1, at=1, until=Kind.STARTED)]).lost == [1]
+
+
+def test_what_a_killed_publisher_had_not_confirmed_is_never_lost():
+    sent = [Event(Kind.SENT, number, 0, 0, PUBLISHER, PUBLISHER) for number in (1, 2)]
+    found = judged(PLAIN, [*sent, *run(2, at=1)])
+    assert (found.accepted, found.lost, found.unconfirmed, found.unconfirmed_done) == (0, [], 2, 1)
+    assert found.problems == []
+
+
+def test_an_effect_that_nobody_sent_is_told():
+    assert judged(PLAIN, run(9, at=1)).problems == ["1 effects are of tasks that were never sent."]
+
+
+def test_an_effect_too_many_is_counted_and_compared_with_what_the_faults_explain():
+    events = [*accepted(1), *run(1, at=1), *run(1, at=2, main=OTHER)]
+    kill = Done(Fault.WORKER, 1.5, main=WORKER)
+    assert judged(PLAIN, events).problems == ["1 effects were one too many; the faults explain 0."]
+    explained = judged(PLAIN, events, (kill,))
+    assert (explained.duplicated, explained.per_kill, explained.most_duplicates) == (1, 1.0, 2 + 64)
+    assert explained.problems == []
+
+
+def test_a_killed_publisher_explains_no_second_effect():
+    events = [*accepted(1), *run(1, at=1), *run(1, at=2)]
+    assert judged(PLAIN, events, (Done(Fault.PUBLISHER, 1.5),)).most_duplicates == 0
+
+
+def test_the_worst_wait_of_a_dead_workers_task_is_told_and_has_a_bound():
+    kill = Done(Fault.WORKER, 2.0, main=WORKER)
+    events = [
+        *accepted(1, 2),
+        *run(1, at=1, until=Kind.STARTED),
+        *run(2, at=1, until=Kind.RECEIVED),
+        *run(1, at=5, main=OTHER),
+        *run(2, at=12.5, main=OTHER),
+    ]
+    found = judged(PLAIN, events, (kill,))
+    assert (found.in_hand, found.late) == (2, pytest.approx(10.5))
+    assert found.problems == ["A dead worker's task waited 10.5 s; 10 s are promised."]
+
+
+def test_what_somebody_had_done_before_the_kill_is_not_in_the_dead_workers_hand():
+    kill = Done(Fault.WORKER, 3.0, main=WORKER)
+    events = [*accepted(1), *run(1, at=1, until=Kind.RECEIVED), *run(1, at=2, main=OTHER)]
+    assert judged(PLAIN, events, (kill,)).in_hand == 0
+
+
+def test_only_the_killed_process_of_a_pool_had_its_task_in_hand():
+    kill = Done(Fault.CHILD, 2.0, pid=WORKER + 1)
+    started = Event(Kind.STARTED, 1, 0, 1, WORKER, WORKER + 1)
+    neighbour = Event(Kind.STARTED, 2, 0, 1, WORKER, WORKER + 2)
+    again = Event(Kind.STARTED, 1, 0, 4, WORKER, WORKER + 2)
+    found = judged(PLAIN, [*accepted(1, 2), started, neighbour, again], (kill,))
+    assert (found.in_hand, found.late) == (1, pytest.approx(2.0))
+
+
+def test_a_frozen_worker_that_ends_its_task_by_itself_was_late_too():
+    freeze = Done(Fault.FREEZE, 2.0, main=WORKER)
+    end = Event(Kind.DONE, 1, 0, 14.0, WORKER, WORKER + 1)
+    assert judged(PLAIN, [*accepted(1), *run(1, at=1, until=Kind.STARTED), end], (freeze,)).late == pytest.approx(12.0)
+
+
+def test_a_later_run_after_a_recorded_success_is_told():
+    events = [*accepted(1), *run(1, at=1, run=1), *run(1, at=2, run=2, main=OTHER)]
+    found = judged(RECORDED, events)
+    assert found.again_after_finish == [1]
+    assert found.problems == ["1 tasks ran again after their success was recorded."]
+
+
+def test_an_older_run_that_wakes_up_after_a_newer_ones_success_is_no_second_start():
+    frozen = [Event(Kind.STARTED, 1, 1, 9.0, WORKER, WORKER + 1), Event(Kind.DONE, 1, 1, 9.1, WORKER, WORKER + 1)]
+    found = judged(RECORDED, [*accepted(1), *run(1, at=5, run=2, main=OTHER), *frozen])
+    assert (found.duplicated, found.again_after_finish, found.problems) == (1, [], [])
+
+
+def test_a_record_without_an_end_is_told_and_a_quarantined_task_is_not_lost():
+    found = judged(RECORDED, [*accepted(1, 2), *run(1, at=1)], quarantined={2}, unfinished={1})
+    assert (found.lost, found.quarantined, found.unfinished) == ([], [2], [1])
+    assert found.problems == ["1 tasks had their effect, and their record has no end."]
+
+
+@pytest.mark.parametrize(
+    ("appendonly", "accepted_at", "lost"),
+    [
+        (AppendOnly.ALWAYS, 9.5, [1]),
+        (AppendOnly.EVERYSEC, 9.5, []),
+        (AppendOnly.EVERYSEC, 5.0, [1]),
+        (AppendOnly.NO, 5.0, []),
+        (AppendOnly.NO, 10.5, [1]),
+    ],
+)
+def test_a_killed_redis_excuses_only_what_it_had_not_promised_to_keep(appendonly, accepted_at, lost):
+    plan = Plan(seed=1, tasks=1, kills=1, records=False, appendonly=appendonly, faults=(Fault.BROKER,))
+    found = judged(plan, accepted(1, at=accepted_at), (Done(Fault.BROKER, 10.0),))
+    assert found.lost == lost
+    assert found.excused == ([] if lost else [1])
+
+
+def test_rabbitmq_and_a_record_excuse_no_loss():
+    for plan in (
+        Plan(seed=1, tasks=1, kills=1, records=False, broker=Broker.RABBITMQ, faults=(Fault.BROKER,)),
+        Plan(seed=1, tasks=1, kills=1, faults=(Fault.BROKER,)),
+    ):
+        assert judged(plan, accepted(1, at=9.5), (Done(Fault.BROKER, 10.0),)).lost == [1]
+
+
+def test_a_line_that_is_not_whole_waits_for_its_rest(tmp_path: Path):
+    file = tmp_path / "10-11-1"
+    found = Ledger(tmp_path)
+    file.write_bytes(b"sent 1 0 1.5\naccepted 1 0 1.6\ndone 1 ")
+    found.update()
+    assert (found.accepted, dict(found.done)) == ({1: 1.6}, {})
+    with file.open("ab") as more:
+        more.write(b"0 2.5\n")
+    found.update()
+    found.update()
+    assert dict(found.done) == {1: 1}
+    assert found.events[1] == [Event(Kind.DONE, 1, 0, 2.5, 10, 11)]
+
+
+@pytest.mark.parametrize("line", ["eaten 1 0 1.0", "done one 0 1.0", "done 1 1.0"])
+def test_a_line_that_nobody_of_ours_wrote_is_refused(line):
+    with pytest.raises(ValueError, match=r"eaten|one|unpack"):
+        parse("10-11-1", line)
+
+
+def test_the_same_seed_makes_the_same_faults_and_every_kind_has_its_share():
+    plan = Plan(seed=7, tasks=1_000, kills=31, faults=(Fault.WORKER, Fault.CHILD, Fault.BROKER))
+    drawn = plan.schedule(random.Random(7))
+    assert drawn == plan.schedule(random.Random(7))
+    assert drawn != plan.schedule(random.Random(8))
+    assert sorted(Counter(drawn).values()) == [10, 10, 11]
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"tasks": 0}, "--tasks: must be 1 or more; got 0"),
+        ({"kills": 4}, "--kills: must be from 0 to the number of tasks, 3; got 4"),
+        ({"faults": ()}, "--faults: must name at least one"),
+        ({"transport": Transport.STOCK}, "--transport stock: stock Celery has no records; add --no-records"),
+        ({"faults": (Fault.CHILD,), "pool": Pool.THREADS}, "--faults child: threads cannot be killed"),
+        ({"faults": (Fault.BROKER_DATA,), "records": False}, "--faults broker-data: .*add --records"),
+        ({"faults": (Fault.PARTITION,), "broker": Broker.EMBEDDED}, "--faults partition: the embedded Redis"),
+    ],
+    ids=range(7),
+)
+def test_options_that_contradict_each_other_are_one_line_with_the_cure(more, words):
+    with pytest.raises(InvalidArgument, match=words):
+        Plan(**{"seed": 1, "tasks": 3, "kills": 1} | more)
+
+
+def test_an_unknown_fault_is_named_with_those_that_there_are():
+    assert fault_kinds(" worker,child, worker") == (Fault.WORKER, Fault.CHILD)
+    with pytest.raises(InvalidArgument, match=r"no fault is named 'flood'; the faults are child, worker"):
+        fault_kinds("worker,flood")

@@ -25,7 +25,7 @@ from config.log_setup import get_logger
 logger = get_logger()
 
 BEAT_SECONDS = 2.0
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 0.5
 DEAD_SECONDS = 8.0
 FLUSH_SECONDS = 0.004
 """How long a settled message may wait for others before the server is told."""

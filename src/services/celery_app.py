@@ -21,7 +21,6 @@ ROUTED = ("email", "file_processing", "ai_processing", "twilio_calls")
 PRIORITIES = {"high": 0, "normal": 3, "low": 6}
 """Redis serves the smallest number first."""
 
-VISIBILITY_SECONDS = 7 * 24 * 3600
 TASKS_FOLDER = Path(__file__).parent / "celery_tasks"
 TASK_MODULES = [
     f"services.celery_tasks.{module.name}"
@@ -59,7 +58,6 @@ class ServiceApp(Celery):
 TRANSPORT_OPTIONS: dict[str, Any] = {
     "global_keyprefix": settings.redis_key_prefix,
     "priority_steps": sorted({*PRIORITIES.values(), 9}),
-    "visibility_timeout": VISIBILITY_SECONDS,
     "socket_connect_timeout": 5,
     "socket_timeout": 10,
     "socket_keepalive": True,

@@ -27,6 +27,7 @@ from services.wiring import parts
 IO_QUEUES = ("high_priority", "default", "email", "twilio_calls", "low_priority")
 HEAVY_QUEUES = ("file_processing", "ai_processing")
 CELERY = (sys.executable, "-m", "celery", "-A", "services.celery_app:celery_app")
+CELERY_PART = (sys.executable, "-m", "services.celery_part")
 READY_SECONDS = 90.0
 PORT_PATIENCE_SECONDS = 5.0
 TICK_SECONDS = 0.2
@@ -211,14 +212,15 @@ def _parts(settings: Settings) -> list[SupervisedPart]:
             "worker io", _worker("io", IO_QUEUES, settings.io_concurrency), _works("io"), signal.SIGQUIT, soft
         ),
         SupervisedPart("worker heavy", _worker("heavy", HEAVY_QUEUES, heavy), _works("heavy"), signal.SIGQUIT, soft),
-        SupervisedPart("beat", (*CELERY, "beat"), lambda: True),
+        SupervisedPart("beat", (*CELERY_PART, "beat"), lambda: True),
         SupervisedPart("flower", (*CELERY, "flower"), lambda: _listens(settings.flower_host, settings.flower_port)),
         SupervisedPart("web", (sys.executable, "-m", "api"), lambda: _is_ready(settings.host, settings.port)),
     ]
 
 
 def _worker(name: str, queues: tuple[str, ...], concurrency: int) -> tuple[str, ...]:
-    return (*CELERY, "worker", f"--hostname={name}@%h", f"--queues={','.join(queues)}", f"--concurrency={concurrency}")
+    options = (f"--hostname={name}@%h", f"--queues={','.join(queues)}", f"--concurrency={concurrency}")
+    return (*CELERY_PART, "worker", *options)
 
 
 def _leads() -> bool:

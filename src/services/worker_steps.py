@@ -1,6 +1,7 @@
 """What a worker and beat do beside Celery's own: check at the start, keep a leader, log, and say goodbye."""
 
 import atexit
+import gc
 import os
 import signal
 import socket
@@ -124,6 +125,12 @@ def _check_start(sender: Any = None, **_: Any) -> None:
         sys.exit(1)
 
 
+def _share_heap(**_: Any) -> None:
+    """Take what is loaded out of the garbage collector's sight, so that the pool's children go on sharing it."""
+    gc.collect()
+    gc.freeze()
+
+
 def _configure_logs(loglevel: Any = None, **_: Any) -> None:
     context = get_current_context(silent=True)
     given = context is not None and context.get_parameter_source("loglevel") is ParameterSource.COMMANDLINE
@@ -176,6 +183,7 @@ def _keep_leader_beside_beat(**_: Any) -> None:
 cast("Any", celery_app.steps)["worker"].update({KeepLeader, ReportWorker})
 signals.setup_logging.connect(_configure_logs, weak=False)
 signals.celeryd_init.connect(_check_start, weak=False)
+signals.celeryd_init.connect(_share_heap, weak=False)
 signals.beat_init.connect(_check_start, weak=False)
 signals.beat_init.connect(_keep_leader_beside_beat, weak=False)
 signals.worker_process_init.connect(_enter_child, weak=False)

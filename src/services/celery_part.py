@@ -1,0 +1,25 @@
+"""`python -m services.celery_part worker|beat`: Celery's own commands and options, without what else is installed.
+
+The `celery` command loads the commands of every package beside it into each worker: Flower alone is 15 MiB.
+"""
+
+import sys
+
+from celery.bin.base import CLIContext
+from celery.bin.beat import beat
+from celery.bin.worker import worker
+
+from services.celery_app import celery_app
+
+COMMANDS = {"worker": worker, "beat": beat}
+
+
+def main(name: str, *options: str) -> None:
+    """Run a command until it ends; it ends the process with its own code."""
+    celery_app.set_current()
+    context = CLIContext(app=celery_app, no_color=False, workdir=None, quiet=False)
+    COMMANDS[name].main(list(options), prog_name=name, obj=context)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -80,7 +80,7 @@ def recorded():
         (lambda s: s.send_email("b@example.com", "s", "x" * 2_000_000), "The arguments have"),
         (
             lambda s: s.send_email("b@example.com", "s", "b", queue="mail"),
-            "no queue is named 'mail'; the queues are default",
+            "no queue is named 'mail'; the queues are high_priority",
         ),
         (lambda s: s.send_email("b@example.com", "s", "b", priority="urgent"), "priority: must be low, normal or high"),
         (lambda s: s.send_email("b@example.com", "s", "b", priority=["high"]), r"priority: .* got \['high'\]"),

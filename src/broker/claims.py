@@ -329,7 +329,7 @@ def give_back(
         message, count = envelopes.redelivered(raw, lost=lost) if marked else (raw, 0)
         if count > MAX_DELIVERIES:
             message = envelopes.parked(message, keys.queue_of(key, separator), DELIVERY_LIMIT)
-            arguments += [field, keys.parked, keys.marker(PARKED_QUEUE), message]
+            arguments += [field, keys.parked, "", message]
         else:
             arguments += [field, key, keys.marker(keys.queue_of(key, separator)), message]
     return int(MOVE(client, [keys.claim(owner)], arguments)) if arguments else 0
@@ -339,7 +339,7 @@ def park(client: Redis, keys: ClaimKeys, owner: str, parcel: tuple[str, bytes], 
     """Put something claimed aside, where it is counted and can be looked at; nothing is dropped."""
     field, raw = parcel
     parked = envelopes.parked(raw, queue, reason, message=reason == REJECTED)
-    MOVE(client, [keys.claim(owner)], [field, keys.parked, keys.marker(PARKED_QUEUE), parked])
+    MOVE(client, [keys.claim(owner)], [field, keys.parked, "", parked])
     logger.error("message_parked", reason=reason, queue=queue, bytes=len(raw))
 
 

@@ -48,7 +48,8 @@ def retry(connection: Connection) -> int:
     """Put every parked message back into the queue that it came from; what is no task stays. Returns how many."""
     moved = 0
     with connection.channel() as channel:
-        for message in _messages(channel):
+        # What is parked again meanwhile is not tried again.
+        for message, _ in zip(_messages(channel), range(count(connection)), strict=False):
             if _described(message).task_id is None:
                 continue
             headers = {key: value for key, value in message.headers.items() if key not in _MARKS}

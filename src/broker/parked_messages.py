@@ -41,7 +41,7 @@ def look(connection: Connection, limit: int) -> list[Parked]:
     """Return the parked messages, at most `limit`, and leave them where they are."""
     with connection.channel() as channel:
         # What is not acknowledged goes back when the channel closes.
-        return [_described(message) for message, _ in zip(_messages(channel), range(limit), strict=False)]
+        return [_described(message) for _, message in zip(range(limit), _messages(channel), strict=False)]
 
 
 def retry(connection: Connection) -> int:
@@ -49,7 +49,7 @@ def retry(connection: Connection) -> int:
     moved = 0
     with connection.channel() as channel:
         # What is parked again meanwhile is not tried again.
-        for message, _ in zip(_messages(channel), range(count(connection)), strict=False):
+        for _, message in zip(range(count(connection)), _messages(channel), strict=False):
             if _described(message).task_id is None:
                 continue
             headers = {key: value for key, value in message.headers.items() if key not in _MARKS}

@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import DateTime, MetaData, Text, literal
+from sqlalchemy import Boolean, ColumnElement, DateTime, MetaData, Text, literal
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -73,8 +73,8 @@ class Now(FunctionElement[datetime]):
     inherit_cache = True
     type = Instant()
 
-    def __init__(self, seconds: float = 0) -> None:
-        super().__init__(literal(float(seconds)))
+    def __init__(self, seconds: float | ColumnElement[float] = 0) -> None:
+        super().__init__(literal(float(seconds)) if isinstance(seconds, (int, float)) else seconds)
 
 
 @compiles(Now, "sqlite")
@@ -86,3 +86,33 @@ def _now_on_sqlite(element: Now, compiler: SQLCompiler, **options: Any) -> str:
 @compiles(Now, "postgresql")
 def _now_on_postgresql(element: Now, compiler: SQLCompiler, **options: Any) -> str:
     return f"(clock_timestamp() + make_interval(secs => {compiler.process(element.clauses, **options)}))"
+
+
+def instant(value: Any) -> datetime:
+    """Return a moment as the driver reads it from a column that is never empty, as an aware datetime."""
+    return value.astimezone(UTC) if isinstance(value, datetime) else datetime.fromisoformat(value).replace(tzinfo=UTC)
+
+
+class Among(FunctionElement[bool]):
+    """Tell in SQL whether a column's text is in a list that is given as one JSON value, whatever its length.
+
+    An `IN (…)` is another statement for each length.
+    """
+
+    inherit_cache = True
+    type = Boolean()
+
+    def __init__(self, column: ColumnElement[str], texts: ColumnElement[Any]) -> None:
+        super().__init__(column, texts)
+
+
+@compiles(Among, "sqlite")
+def _among_on_sqlite(element: Among, compiler: SQLCompiler, **options: Any) -> str:
+    column, texts = (compiler.process(one, **options) for one in element.clauses)
+    return f"{column} IN (SELECT value FROM json_each({texts}))"
+
+
+@compiles(Among, "postgresql")
+def _among_on_postgresql(element: Among, compiler: SQLCompiler, **options: Any) -> str:
+    column, texts = (compiler.process(one, **options) for one in element.clauses)
+    return f"{column} IN (SELECT json_array_elements_text(CAST({texts} AS json)))"

@@ -4,6 +4,7 @@ Kombu acknowledges and restores over a channel whose connection was given up, an
 What was in hand then needs neither: its record tells what became of it.
 """
 
+from functools import cached_property
 from typing import Any, cast
 
 from kombu.transport import TRANSPORT_ALIASES, redis
@@ -11,6 +12,11 @@ from kombu.transport import TRANSPORT_ALIASES, redis
 
 class LastingChannel(cast("Any", redis.Channel)):
     """A channel that is silent once its connection is gone."""
+
+    @cached_property
+    def publishing_client(self) -> Any:
+        """One client for all that is published; Kombu makes a new one for every message."""
+        return self._create_client()  # pyright: ignore[reportUnknownMemberType] - untyped
 
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:  # noqa: FBT001, FBT002 - Kombu's signature
         """Acknowledge a message; one of a closed channel is its record's business."""

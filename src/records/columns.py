@@ -105,6 +105,10 @@ class Among(FunctionElement[bool]):
     def __init__(self, column: ColumnElement[str], texts: ColumnElement[Any]) -> None:
         super().__init__(column, texts)
 
+    def self_group(self, against: Any = None) -> "Among":  # noqa: ARG002 - SQLAlchemy's signature
+        """Stand as it is in a condition: `… = 1`, as SQLAlchemy writes a truth for SQLite, would use no index."""
+        return self
+
 
 @compiles(Among, "sqlite")
 def _among_on_sqlite(element: Among, compiler: SQLCompiler, **options: Any) -> str:

@@ -196,7 +196,7 @@ PUBLISHED = Prepared(
         Among(columns.id, given("task_ids", Json())),
         columns.attempt == given("of_attempt", Integer()),
         columns.run == given("of_run", Integer()),
-        columns.state.in_(WAITING_VALUES),
+        (columns.state + "").in_(WAITING_VALUES),  # an expression, or SQLite reads all that waits instead of the ids
     )
     .values(published_at=Now(), relay_at=None)
 )

@@ -16,7 +16,7 @@ class LastingChannel(cast("Any", redis.Channel)):
     @cached_property
     def publishing_client(self) -> Any:
         """One client for all that is published; Kombu makes a new one for every message."""
-        return self._create_client()  # pyright: ignore[reportUnknownMemberType] - untyped
+        return self._create_client()
 
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:  # noqa: FBT001, FBT002 - Kombu's signature
         """Acknowledge a message; one of a closed channel is its record's business."""

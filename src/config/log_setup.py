@@ -21,6 +21,7 @@ Redact = Callable[[Any], Any]
 
 MAX_FILE_BYTES = 50 * 1024 * 1024
 CHECK_SECONDS = 1.0
+LINE = "csai_line"
 NOISY = {"celery.app.trace": logging.CRITICAL, "celery.worker.strategy": logging.WARNING, "kombu": logging.WARNING}
 
 
@@ -57,14 +58,12 @@ def configure(part: str, level: str | int, *, redact: Redact, folder: Path | Non
         _redacting(redact),
     ]
     structlog.configure(
-        processors=[*shared, ProcessorFormatter.wrap_for_formatter],
+        processors=[*shared, _render],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    formatter = ProcessorFormatter(
-        foreign_pre_chain=shared, processors=[ProcessorFormatter.remove_processors_meta, _line]
-    )
+    formatter = _OnceFormatter(foreign_pre_chain=shared, processors=[ProcessorFormatter.remove_processors_meta, _line])
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if folder is not None:
         handlers.append(SharedFileHandler(folder / f"{part}.log"))
@@ -75,6 +74,16 @@ def configure(part: str, level: str | int, *, redact: Redact, folder: Path | Non
     root.setLevel(level)
     for name, quietest in NOISY.items():
         logging.getLogger(name).setLevel(max(quietest, root.level))
+
+
+class _OnceFormatter(ProcessorFormatter):
+    """Writes a record's line once, for the terminal and the file; the service's own come with theirs."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: str | None = record.__dict__.get(LINE)
+        if line is None:
+            line = record.__dict__[LINE] = super().format(record)
+        return line
 
 
 class SharedFileHandler(logging.Handler):
@@ -141,6 +150,12 @@ def _redacting(redact: Redact) -> Callable[[Any, str, MutableMapping[str, Any]],
         return {**redact(dict(event)), **record}
 
     return mask
+
+
+def _render(logger: Any, method: str, event: MutableMapping[str, Any]) -> tuple[tuple[str], dict[str, Any]]:
+    """Return what the standard library's logger is called with: the line, which no handler has to make again."""
+    line = _line(logger, method, event)
+    return (line,), {"extra": {LINE: line}}
 
 
 def _line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
@@ -19,7 +19,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.pool import NullPool
 
 from processors.errors import ServiceUnavailable
-from records.grouped_writes import CommitUnknown, PostgresqlCommits, SqliteCommits, Writer
+from records.grouped_writes import CommitUnknown, Job, PostgresqlCommits, SqliteCommits, Writer
 from records.prepared import Bound
 
 Result = TypeVar("Result")
@@ -74,7 +74,10 @@ class Database:
             work.bind(self._engine().dialect)
         elif not self.is_sqlite:
             return self._write_pooled(work)
-        return self._one_writer().submit(work, durable=durable)
+        job = Job(work, durable=durable, waits=True)
+        while not self._one_writer().take(job):  # it was closed by another thread just now
+            pass
+        return job.outcome()
 
     def write_later(self, work: Callable[[Connection], object]) -> None:
         """Run `work` soon, beside other writes; dropped where too much waits or the database is away."""
@@ -89,10 +92,11 @@ class Database:
 
     def close(self) -> None:
         """End the writer thread after what waits was written, and close all connections."""
-        writer, self._writer = self._writer, None
+        with self._lock:
+            writer, self._writer = self._writer, None
+            reader, self._reader = self._reader, None
         if writer:
             writer.stop()
-        reader, self._reader = self._reader, None
         if reader:
             reader.dispose()
 

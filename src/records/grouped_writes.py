@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Protocol, cast
 
 import psycopg
@@ -23,6 +24,9 @@ GROUP_SIZE = 500
 WAITING_LIMIT = 20_000
 LATER_SECONDS = 0.02
 """How long a write that nobody waits for is kept back for a neighbour to commit it with."""
+
+TOGETHER_SECONDS = 0.001
+"""How long it waits for those who were let go together to come back together."""
 
 BUSY_SECONDS = 10.0
 BUSY_PAUSE_SECONDS = 0.0003
@@ -70,30 +74,26 @@ class Writer:
 
     def __init__(self, commits: Commits) -> None:
         self._commits = commits
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._ended = False
+        self._arrivals = _Arrivals()
         self._thread = threading.Thread(target=self._serve, name="records-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, work: Work, *, durable: bool) -> Any:
-        """Commit this; returns its result once it is committed."""
-        job = Job(work, durable=durable, waits=True)
-        self._jobs.put(job)
-        return job.outcome()
+    def take(self, job: Job) -> bool:
+        """Take this to be committed; False where the writer has ended: another one must take it."""
+        return self._arrivals.put(job)
 
     def offer(self, work: Work) -> None:
-        """Commit this soon; it is dropped where too much waits."""
-        if self._jobs.qsize() < WAITING_LIMIT:
-            self._jobs.put(Job(work, durable=False, waits=False))
+        """Commit this soon; it is dropped where too much waits, and where the writer has ended."""
+        if len(self._arrivals) < WAITING_LIMIT:
+            self._arrivals.put(Job(work, durable=False, waits=False))
 
     def stop(self) -> None:
         """Commit what waits, and end."""
-        self._jobs.put(None)
+        self._arrivals.end()
         self._thread.join(BUSY_SECONDS)
 
     def _serve(self) -> None:
-        while not self._ended:
-            group = self._next_group()
+        while group := self._arrivals.next_group():
             try:
                 self._commits.commit(group)
             except Exception as error:  # noqa: BLE001 - handed to each of those who wait
@@ -103,21 +103,68 @@ class Writer:
                 job.done.release()
         self._commits.close()
 
-    def _next_group(self) -> list[Job]:
-        """Return what has arrived; where nobody waits for it, stay a moment for a neighbour that somebody waits for."""
-        group: list[Job] = []
-        patience: float | None = None
-        while len(group) < GROUP_SIZE:
-            try:
-                job = self._jobs.get(timeout=patience) if patience != 0 else self._jobs.get_nowait()
-            except queue.Empty:
-                break
-            if job is None:
-                self._ended = True
-                break
-            group.append(job)
-            patience = 0 if job.waits or patience == 0 else LATER_SECONDS
+
+class _Arrivals:
+    """What waits for the next commit, and when that is to begin."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._jobs: list[Job] = []
+        self._callers = 0
+        self._expected = 1
+        self._wanted: int | None = None  # the writer sleeps until so many callers are here
+        self._ended = False
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def put(self, job: Job) -> bool:
+        """Add one, unless this has ended; wakes the writer only when it has what it sleeps for."""
+        with self._lock:
+            if self._ended:
+                return False
+            self._jobs.append(job)
+            self._callers += job.waits
+            self._ring(self._callers)
+            return True
+
+    def end(self) -> None:
+        """Let the next empty group be the last."""
+        with self._lock:
+            self._ended = True
+            self._ring(GROUP_SIZE)
+
+    def next_group(self) -> list[Job]:
+        """Return what has arrived, nothing at the end; waits for the first.
+
+        Callers who were just let go come back together: it stays a moment for as many as last time, so that a lone
+        caller, who follows a lone caller, waits for nobody. Writes that nobody waits for stay for a caller.
+        """
+        since, until = 0, 0.0
+        while True:
+            with self._lock:
+                here = 0 if not self._jobs else 1 if not self._callers else 2
+                if here != since:
+                    since, until = here, time.monotonic() + (0.0, LATER_SECONDS, TOGETHER_SECONDS)[here]
+                patience = until - time.monotonic() if here else None
+                if self._ended or self._callers >= self._expected or (patience is not None and patience <= 0):
+                    return self._taken()
+                self._wanted = (0, 1, self._expected)[here]
+            with suppress(queue.Empty):
+                self._bell.get(timeout=patience)
+
+    def _taken(self) -> list[Job]:
+        self._wanted = None
+        group, self._jobs = self._jobs[:GROUP_SIZE], self._jobs[GROUP_SIZE:]
+        self._expected = max(1, self._callers)
+        self._callers = sum(job.waits for job in self._jobs)
         return group
+
+    def _ring(self, callers: int) -> None:
+        if self._wanted is not None and callers >= self._wanted:
+            self._wanted = None
+            self._bell.put(None)
 
 
 class SqliteCommits:

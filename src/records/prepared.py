@@ -40,12 +40,16 @@ class Prepared:
         """Return the statement with these values, to be given to `Database.write` or `Database.read`."""
         return Bound(self, values)
 
-    def run_many(self, connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Run it once for each of these values inside a caller's transaction."""
-        compiled = self.compiled(connection.dialect)
+    def many(self, dialect: Dialect, rows: Iterable[Mapping[str, Any]]) -> Callable[[Connection], None]:
+        """Return what runs it once for each of these values inside a caller's transaction."""
+        compiled = self.compiled(dialect)
         parameters = [compiled.parameters(values) for values in rows]
-        if parameters:
-            connection.exec_driver_sql(compiled.text, parameters)
+
+        def run(connection: Connection) -> None:
+            if parameters:
+                connection.exec_driver_sql(compiled.text, parameters)
+
+        return run
 
     def compiled(self, dialect: Dialect) -> "_Compiled":
         """Return the statement as this database takes it."""
@@ -86,23 +90,21 @@ class _Compiled:
         self.text: str = compiled.string
         self._positional: bool = compiled.positional
         self._places: list[tuple[str, Convert | None, Any]] = []
-        for name in compiled.positiontup if compiled.positional else compiled.params:
+        self._names: list[str] = list(compiled.positiontup if compiled.positional else compiled.params)
+        for name in self._names:
             convert, constant = _converter(compiled.binds.get(name), dialect), compiled.params[name]
-            self._places.append((name, convert, convert(constant) if convert else constant))
+            if convert and constant is not None:
+                convert, constant = None, convert(constant)
+            self._places.append((name, convert, constant))
 
     def parameters(self, values: Mapping[str, Any]) -> Parameters:
         """Return the driver's parameters: what a call gives, and the constants of the statement."""
-        if self._positional:
-            return tuple(
-                [
-                    constant if name not in values else convert(values[name]) if convert else values[name]
-                    for name, convert, constant in self._places
-                ]
-            )
-        return {
-            name: constant if name not in values else convert(values[name]) if convert else values[name]
+        taken = [
+            value if convert is None or value is None else convert(value)
             for name, convert, constant in self._places
-        }
+            for value in (values.get(name, constant),)
+        ]
+        return tuple(taken) if self._positional else dict(zip(self._names, taken, strict=True))
 
 
 def _converter(bind: BindParameter[Any] | None, dialect: Dialect) -> Convert | None:

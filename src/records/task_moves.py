@@ -225,9 +225,7 @@ class TaskMoves:
         Returns:
             The run, or None: the caller acknowledges the message and walks away.
         """
-        start = START(
-            task_id=task_id, of_attempt=attempt, worker_id=worker_id, worker=worker, time_limit=time_limit
-        )
+        start = START(task_id=task_id, of_attempt=attempt, worker_id=worker_id, worker=worker, time_limit=time_limit)
         rows = self.database.write(start, durable=False)
         if not rows:
             return None

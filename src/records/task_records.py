@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -23,11 +24,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.engine import Dialect
 
 from processors.errors import SubmitUnknown
 from records.columns import Instant, Json, Now, PlainText, metadata
 from records.database import CommitUnknown, Database
 from records.prepared import Prepared, given
+
 SUBMITTER_SECONDS = 4
 """How long the relay leaves a fresh record to its submitter, who publishes it by itself."""
 
@@ -249,6 +252,8 @@ def to_record(row: RowMapping) -> TaskRecord:
 TAKEN = tuple(name for name in Draft.__slots__ if name not in {"delay", "due_at", "relay_now"})
 """What a record takes from its draft as it is."""
 
+TAKE = attrgetter(*TAKEN)
+
 
 def _insertion(dialect_insert: Any) -> Prepared:
     """Return the statement that writes a record; an id that exists is left as it is."""
@@ -272,7 +277,7 @@ INSERTIONS = {"sqlite": _insertion(sqlite_insert), "postgresql": _insertion(post
 def _draft_values(draft: Draft) -> dict[str, Any]:
     """Return the values of `_insertion`: moments are made by the database's clock, absent ones from no seconds."""
     waits = draft.due_at is not None or draft.delay > 0 or draft.relay_now
-    values = {name: getattr(draft, name) for name in TAKEN}
+    values: dict[str, Any] = dict(zip(TAKEN, TAKE(draft), strict=True))
     delay = max(0.0, float(draft.delay))
     values["state"] = "PROGRESS" if draft.is_parent else "PENDING"
     values["due_at"], values["delay"] = draft.due_at, delay
@@ -284,7 +289,12 @@ def _draft_values(draft: Draft) -> dict[str, Any]:
 
 def insert_drafts(connection: Connection, drafts: Iterable[Draft]) -> None:
     """Insert the records of these drafts inside a caller's transaction; ids that exist are left as they are."""
-    INSERTIONS[connection.dialect.name].run_many(connection, (_draft_values(draft) for draft in drafts))
+    insertion_of(connection.dialect, drafts)(connection)
+
+
+def insertion_of(dialect: Dialect, drafts: Iterable[Draft]) -> Callable[[Connection], None]:
+    """Return what inserts these, made ready before a transaction begins."""
+    return INSERTIONS[dialect.name].many(dialect, map(_draft_values, drafts))
 
 
 ONE = select(task_records).where(columns.id == given("task_id", String()))
@@ -318,7 +328,8 @@ class TaskRecords:
             SubmitUnknown: it is not known whether they were written.
         """
         if drafts:
-            self._surely(drafts[0].id, lambda: self.database.write(lambda c: insert_drafts(c, drafts)) is None)
+            work = insertion_of(self.database.engine().dialect, drafts)
+            self._surely(drafts[0].id, lambda: self.database.write(work) is None)
 
     def _surely(self, task_id: str, write: Callable[[], bool]) -> bool:
         """Write; where the answer to the commit was lost write again, which changes nothing that is there."""

@@ -107,9 +107,7 @@ class _Link:
         self._declared: set[str] = set()
         self._events: Any = None
         if celery_app.conf.task_send_sent_event:
-            self._events = EventDispatcher(
-                connection, app=celery_app, buffer_group=frozenset({"task"}), buffer_limit=2 * TOGETHER
-            )
+            self._events = EventDispatcher(connection, app=celery_app, buffer_group=["task"], buffer_limit=2 * TOGETHER)
 
     def publish(self, records: Sequence[Publishable]) -> None:
         """Publish these in one go, and then their events in one."""

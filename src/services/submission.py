@@ -46,17 +46,17 @@ RETRY_SECONDS = 1
 class RecordingAMQP(cast("Any", AMQP)):
     """Celery's message factory, with a record behind every message that deserves one."""
 
-    def as_task_v2(self, task_id: str, name: str, args: Any = None, kwargs: Any = None, *more: Any, **options: Any) -> Any:
+    def as_task_v2(
+        self, task_id: str, name: str, args: Any = None, kwargs: Any = None, *more: Any, **options: Any
+    ) -> Any:
         """Make Celery's message; its arguments look as we show them, and Celery's own long way to a text is spared."""
-        for given, looks in ((args or (), "argsrepr"), (kwargs or {}, "kwargsrepr")):
-            if options.get(looks) is None:
-                options[looks] = shown(given)
-        return super().as_task_v2(task_id, name, args, kwargs, *more, **options)  # pyright: ignore[reportUnknownMemberType] - untyped
+        looks: dict[str, Any] = {"argsrepr": args or (), "kwargsrepr": kwargs or {}}
+        options |= {look: shown(given) for look, given in looks.items() if options.get(look) is None}
+        return super().as_task_v2(task_id, name, args, kwargs, *more, **options)
 
     @cached_property
     def send_task_message(self) -> Any:
         """Record, then publish; Celery's own tasks and those without records are published as they are."""
-
         send_unrecorded = self._create_task_sender()
 
         def record_then_send(producer: Any, name: str, message: Any, **options: Any) -> None:

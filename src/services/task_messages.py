@@ -49,7 +49,7 @@ def message_of(record: Publishable) -> Message:
         ATTEMPT_HEADER: record.attempt,
         "retries": record.attempt,
     }
-    properties = {
+    properties: dict[str, Any] = {
         "correlation_id": record.id,
         "reply_to": "",
         **kept.get("properties", {}),
@@ -68,7 +68,7 @@ def message_of(record: Publishable) -> Message:
         properties=properties,
         retry_policy={},
     )
-    payload = {
+    payload: dict[str, Any] = {
         "body": json.dumps(body),
         "content-type": "application/json",
         "content-encoding": "utf-8",

@@ -182,6 +182,7 @@ def _sqlite_engine(url: Any, *, immediate: bool = False) -> Engine:
         _use_wal(cursor)
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.execute("PRAGMA journal_size_limit=67108864")
+        cursor.execute("PRAGMA wal_autocheckpoint=4000")  # pages, 16 MB: a page that changes often is copied back less
         cursor.close()
 
     event.listen(engine, "connect", prepare)

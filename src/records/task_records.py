@@ -102,15 +102,18 @@ columns = task_records.c
 
 Index("ix_task_records_created_at", columns.created_at, columns.id)
 Index("ix_task_records_state", columns.state, columns.created_at)
-Index("ix_task_records_category", columns.category, columns.created_at)
-Index("ix_task_records_name", columns.name, columns.created_at)
 Index(
     "ix_task_records_due_at",
     columns.due_at,
     sqlite_where=columns.finished_at.is_(None),
     postgresql_where=columns.finished_at.is_(None),
 )
-Index("ix_task_records_finished_at", columns.finished_at)
+Index(
+    "ix_task_records_finished_at",
+    columns.finished_at,
+    sqlite_where=columns.finished_at.is_not(None),
+    postgresql_where=columns.finished_at.is_not(None),
+)
 Index(
     "ix_task_records_relay_at",
     columns.relay_at,

@@ -18,9 +18,9 @@ from processors.scheduling import ProcessPendingTasks, RetryFailedTasks
 from records.task_records import TaskRecord, TaskState
 from services import steering
 from services.bulk import submit_bulk_emails
-from services.celery_app import PRIORITIES, QUEUES, celery_app
+from services.celery_app import PRIORITIES, QUEUES
 from services.status import active_task, status_of, unknown_status
-from services.submission import MAX_ARGUMENT_BYTES
+from services.submission import MAX_ARGUMENT_BYTES, submit_by_name
 from services.wiring import parts
 
 FIRST_POLL_SECONDS = 0.001
@@ -260,8 +260,7 @@ def _submit(name: str, request: Request, queue: str, priority: str) -> str:
         raise InvalidArgument(
             f"The arguments have {size} bytes, at most {MAX_ARGUMENT_BYTES} are accepted; pass files by path."
         )
-    options = {"queue": _queue(queue), "priority": PRIORITIES[_priority(priority)]}
-    return str(celery_app.send_task(name, kwargs=arguments, record={"origin": "facade"}, **options).id)
+    return submit_by_name(name, arguments, queue=_queue(queue), priority=_priority(priority), origin="facade")
 
 
 def _queue(queue: str) -> str:

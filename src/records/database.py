@@ -100,6 +100,10 @@ class Database:
         if reader:
             reader.dispose()
 
+    def writer(self) -> Writer | None:
+        """Return the writer, if there is one; a fork waits for it."""
+        return self._writer
+
     def engine(self) -> Engine:
         """Return the engine that reads; migrations use it."""
         return self._engine()
@@ -244,9 +248,23 @@ def ping(database: Database) -> str:
 _open_databases: "weakref.WeakSet[Database]" = weakref.WeakSet()
 
 
+_paused: list[Writer] = []
+
+
+def _before_fork() -> None:
+    """Let commits that run end first: SQLite's lock, copied into a child while it is held, is held there for ever."""
+    _paused.extend(writer for database in list(_open_databases) if (writer := database.writer()) and writer.pause())
+
+
 def _after_fork() -> None:
+    while _paused:
+        _paused.pop().resume()
+
+
+def _after_fork_in_child() -> None:
+    _paused.clear()
     for database in list(_open_databases):
         database.forget_connections()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)

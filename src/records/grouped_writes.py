@@ -30,6 +30,7 @@ TOGETHER_SECONDS = 0.001
 
 BUSY_SECONDS = 10.0
 BUSY_PAUSE_SECONDS = 0.0003
+PAUSE_SECONDS = 1.0
 IDLE_SECONDS = 1.0
 
 
@@ -75,6 +76,7 @@ class Writer:
     def __init__(self, commits: Commits) -> None:
         self._commits = commits
         self._arrivals = _Arrivals()
+        self._committing = threading.Lock()
         self._thread = threading.Thread(target=self._serve, name="records-writer", daemon=True)
         self._thread.start()
 
@@ -92,10 +94,19 @@ class Writer:
         self._arrivals.end()
         self._thread.join(BUSY_SECONDS)
 
+    def pause(self) -> bool:
+        """Begin no commit until `resume`, and wait for one that runs; False where it ran too long to wait for."""
+        return self._committing.acquire(timeout=PAUSE_SECONDS)
+
+    def resume(self) -> None:
+        """Commit again after a `pause`."""
+        self._committing.release()
+
     def _serve(self) -> None:
         while group := self._arrivals.next_group():
             try:
-                self._commits.commit(group)
+                with self._committing:
+                    self._commits.commit(group)
             except Exception as error:  # noqa: BLE001 - handed to each of those who wait
                 for job in group:
                     job.error = error

@@ -120,4 +120,4 @@ def _among_on_sqlite(element: Among, compiler: SQLCompiler, **options: Any) -> s
 @compiles(Among, "postgresql")
 def _among_on_postgresql(element: Among, compiler: SQLCompiler, **options: Any) -> str:
     column, texts = (compiler.process(one, **options) for one in element.clauses)
-    return f"{column} IN (SELECT json_array_elements_text(CAST({texts} AS json)))"
+    return f"{column} = ANY (ARRAY(SELECT json_array_elements_text(CAST({texts} AS json))))"

@@ -147,9 +147,9 @@ class Database:
             # All it runs finds its rows by their id. A plan made while the table was small would read it whole, until
             # the server looks at the table again: a minute later, or ten thousand records.
             connection.exec_driver_sql("SET enable_seqscan = off")
-            return connection
         except DBAPIError as error:
             raise self._unavailable(error) from error
+        return connection
 
     def _write_pooled(self, work: Callable[[Connection], Result]) -> Result:
         committing = False

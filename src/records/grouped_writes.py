@@ -26,7 +26,7 @@ LATER_SECONDS = 0.02
 """How long a write that nobody waits for is kept back for a neighbour to commit it with."""
 
 TOGETHER_SECONDS = 0.001
-"""How long it waits for those who were let go together to come back together."""
+"""How long it waits for half of those who write."""
 
 BUSY_SECONDS = 10.0
 BUSY_PAUSE_SECONDS = 0.0003
@@ -41,12 +41,13 @@ class CommitUnknown(ServiceUnavailable):
 class Job:
     """One write and, once `done` is released, what became of it."""
 
-    __slots__ = ("done", "durable", "error", "result", "waits", "work")
+    __slots__ = ("done", "durable", "error", "result", "thread", "waits", "work")
 
     def __init__(self, work: Work, *, durable: bool, waits: bool) -> None:
         self.work = work
         self.durable = durable
         self.waits = waits
+        self.thread = threading.get_ident()
         self.result: Any = None
         self.error: BaseException | None = None
         self.done = threading.Lock()
@@ -124,6 +125,7 @@ class _Arrivals:
         self._jobs: list[Job] = []
         self._callers = 0
         self._expected = 1
+        self._before: set[int] = set()
         self._wanted: int | None = None  # the writer sleeps until so many callers are here
         self._ended = False
 
@@ -149,8 +151,8 @@ class _Arrivals:
     def next_group(self) -> list[Job]:
         """Return what has arrived, nothing at the end; waits for the first.
 
-        Callers who were just let go come back together: it stays a moment for as many as last time, so that a lone
-        caller, who follows a lone caller, waits for nobody. Writes that nobody waits for stay for a caller.
+        Where several threads write, it stays a moment for half of them, while the other half works: fewer commits, and
+        neither waits for the other. A lone caller waits for nobody. Writes that nobody waits for stay for a caller.
         """
         since, until = 0, 0.0
         while True:
@@ -168,7 +170,9 @@ class _Arrivals:
     def _taken(self) -> list[Job]:
         self._wanted = None
         group, self._jobs = self._jobs[:GROUP_SIZE], self._jobs[GROUP_SIZE:]
-        self._expected = max(1, self._callers)
+        threads = {job.thread for job in group if job.waits}
+        self._expected = max(1, len(threads | self._before) // 2)
+        self._before = threads
         self._callers = sum(job.waits for job in self._jobs)
         return group
 

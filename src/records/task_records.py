@@ -103,12 +103,6 @@ columns = task_records.c
 Index("ix_task_records_created_at", columns.created_at, columns.id)
 Index("ix_task_records_state", columns.state, columns.created_at)
 Index(
-    "ix_task_records_due_at",
-    columns.due_at,
-    sqlite_where=columns.finished_at.is_(None),
-    postgresql_where=columns.finished_at.is_(None),
-)
-Index(
     "ix_task_records_finished_at",
     columns.finished_at,
     sqlite_where=columns.finished_at.is_not(None),
@@ -387,7 +381,7 @@ class TaskRecords:
                 func.count().filter(running).label("running"),
                 Now().label("now"),
             )
-            .where(columns.finished_at.is_(None))
+            .where(columns.state.in_([s.value for s in (*WAITING, *RUNNING)]))
             .group_by(columns.queue)
         )
         rows = self.database.read(lambda c: c.execute(query).mappings().all())

@@ -1,4 +1,4 @@
-"""Fewer indexes: none that no query reads, and none that holds what is not there yet.
+"""Fewer indexes: none that no query needs, and none that holds what is not there yet.
 
 Revision ID: 0002
 Revises: 0001
@@ -17,6 +17,7 @@ def upgrade() -> None:
     """Go forward."""
     op.drop_index("ix_task_records_category", "task_records")
     op.drop_index("ix_task_records_name", "task_records")
+    op.drop_index("ix_task_records_due_at", "task_records")
     op.drop_index("ix_task_records_finished_at", "task_records")
     op.create_index(
         "ix_task_records_finished_at",
@@ -32,5 +33,13 @@ def downgrade() -> None:
     """Go back."""
     op.drop_index("ix_task_records_finished_at", "task_records")
     op.create_index("ix_task_records_finished_at", "task_records", ["finished_at"], unique=False)
+    op.create_index(
+        "ix_task_records_due_at",
+        "task_records",
+        ["due_at"],
+        unique=False,
+        sqlite_where=sa.text("finished_at IS NULL"),
+        postgresql_where=sa.text("finished_at IS NULL"),
+    )
     op.create_index("ix_task_records_name", "task_records", ["name", "created_at"], unique=False)
     op.create_index("ix_task_records_category", "task_records", ["category", "created_at"], unique=False)

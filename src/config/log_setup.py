@@ -6,8 +6,11 @@ processes: it is opened for appending, and rotated by whoever finds it old or la
 
 import fcntl
 import logging
+import os
 import sys
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, MutableMapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +24,7 @@ Redact = Callable[[Any], Any]
 
 MAX_FILE_BYTES = 50 * 1024 * 1024
 CHECK_SECONDS = 1.0
+LINE = "csai_line"
 NOISY = {"celery.app.trace": logging.CRITICAL, "celery.worker.strategy": logging.WARNING, "kombu": logging.WARNING}
 
 
@@ -57,15 +61,13 @@ def configure(part: str, level: str | int, *, redact: Redact, folder: Path | Non
         _redacting(redact),
     ]
     structlog.configure(
-        processors=[*shared, ProcessorFormatter.wrap_for_formatter],
+        processors=[*shared, _render],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    formatter = ProcessorFormatter(
-        foreign_pre_chain=shared, processors=[ProcessorFormatter.remove_processors_meta, _line]
-    )
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    formatter = _OnceFormatter(foreign_pre_chain=shared, processors=[ProcessorFormatter.remove_processors_meta, _line])
+    handlers: list[logging.Handler] = [_TerminalHandler()]
     if folder is not None:
         handlers.append(SharedFileHandler(folder / f"{part}.log"))
     root = logging.getLogger()
@@ -77,7 +79,70 @@ def configure(part: str, level: str | int, *, redact: Redact, folder: Path | Non
         logging.getLogger(name).setLevel(max(quietest, root.level))
 
 
-class SharedFileHandler(logging.Handler):
+class _OnceFormatter(ProcessorFormatter):
+    """Writes a record's line once, for the terminal and the file; the service's own come with theirs."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: str | None = record.__dict__.get(LINE)
+        if line is None:
+            line = record.__dict__[LINE] = super().format(record)
+        return line
+
+
+class _LinesHandler(logging.Handler):
+    """Writes lines; a thread that comes while another one writes leaves its line to that one, and waits for nothing.
+
+    A handler's own lock is held through each write, and all threads that log queue behind it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: deque[tuple[str, logging.LogRecord]] = deque()
+        self._turn = threading.Lock()
+        os.register_at_fork(after_in_child=self._renew)
+
+    def createLock(self) -> None:  # noqa: N802 - the standard library's name
+        """Do without the lock around each write."""
+        self.lock = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record's line, with those that came meanwhile, as one write."""
+        self._lines.append((self.format(record) + "\n", record))
+        while self._lines and self._turn.acquire(blocking=False):
+            try:
+                self._write_waiting()
+            finally:
+                self._turn.release()
+
+    def write(self, text: str) -> None:
+        """Write this to where the lines go."""
+        raise NotImplementedError
+
+    def _write_waiting(self) -> None:
+        waiting = [self._lines.popleft() for _ in range(len(self._lines))]
+        if not waiting:
+            return
+        try:
+            self.write("".join(line for line, _ in waiting))
+        except OSError:
+            self.handleError(waiting[0][1])
+
+    def _renew(self) -> None:
+        """Begin anew in a forked child: another thread of the parent may have been writing."""
+        self._lines.clear()
+        self._turn = threading.Lock()
+
+
+class _TerminalHandler(_LinesHandler):
+    """Writes lines to standard error."""
+
+    def write(self, text: str) -> None:
+        """Write this at once."""
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+class SharedFileHandler(_LinesHandler):
     """Appends whole lines to a file that other processes append to as well; rotates it by size and by day."""
 
     def __init__(self, path: Path, max_bytes: int = MAX_FILE_BYTES) -> None:
@@ -87,13 +152,9 @@ class SharedFileHandler(logging.Handler):
         self._file: Any = None
         self._checked = 0.0
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write one record as one write, so that lines of several processes do not mix."""
-        try:
-            line = self.format(record) + "\n"
-            self._ready().write(line.encode("utf-8", "backslashreplace"))
-        except OSError:
-            self.handleError(record)
+    def write(self, text: str) -> None:
+        """Append this in one write, so that lines of several processes do not mix."""
+        self._ready().write(text.encode("utf-8", "backslashreplace"))
 
     def close(self) -> None:
         """Close the file."""
@@ -141,6 +202,12 @@ def _redacting(redact: Redact) -> Callable[[Any, str, MutableMapping[str, Any]],
         return {**redact(dict(event)), **record}
 
     return mask
+
+
+def _render(logger: Any, method: str, event: MutableMapping[str, Any]) -> tuple[tuple[str], dict[str, Any]]:
+    """Return what the standard library's logger is called with: the line, which no handler has to make again."""
+    line = _line(logger, method, event)
+    return (line,), {"extra": {LINE: line}}
 
 
 def _line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, cast
 
 MASK = "***"
@@ -19,6 +20,7 @@ VALUE_TEXT = re.compile(
     r"""('([^'\\]|\\.)*'?|"([^"\\]|\\.)*"?|\[[^\]]*\]?|\{[^}]*\}?|\([^)]*\)?|[^\s,}\])]+)"""
 )
 DEEPEST = 20
+PLAIN = frozenset({bool, int, float})
 
 
 def redact(value: Any, depth: int = 0) -> Any:
@@ -30,8 +32,10 @@ def redact(value: Any, depth: int = 0) -> Any:
     """
     if depth > DEEPEST:
         return MASK
+    if value is None or type(value) in PLAIN:
+        return value
     if isinstance(value, str):
-        return URL_PASSWORD.sub(rf"\1{MASK}@", value)
+        return URL_PASSWORD.sub(rf"\1{MASK}@", value) if "://" in value else value
     if isinstance(value, Mapping):
         items = cast("Mapping[Any, Any]", value).items()
         return {key: MASK if _hides(key, inner) else redact(inner, depth + 1) for key, inner in items}
@@ -52,6 +56,7 @@ def redact_text(text: str) -> str:
     return str(redact("".join([*parts, text[kept:]])))
 
 
+@lru_cache(maxsize=4096)
 def is_secret(name: str) -> bool:
     """Tell whether a field of this name holds a secret, in whatever way its words are joined (`accessToken`)."""
     return SECRET_NAMES.search(NEW_WORD.sub("_", name)) is not None

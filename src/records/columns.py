@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import DateTime, MetaData, Text, literal
+from sqlalchemy import Boolean, ColumnElement, DateTime, MetaData, Text, literal
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -13,6 +13,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 metadata = MetaData()
 
+_to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 SQLITE_FORMAT = "%Y-%m-%d %H:%M:%S.%f"
 
 
@@ -49,7 +50,7 @@ class Json(TypeDecorator[Any]):
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002 - any JSON
         """Write the value."""
-        return None if value is None else json.dumps(value, separators=(",", ":"), allow_nan=False)
+        return None if value is None else _to_json(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ARG002 - any JSON
         """Read the value."""
@@ -73,8 +74,8 @@ class Now(FunctionElement[datetime]):
     inherit_cache = True
     type = Instant()
 
-    def __init__(self, seconds: float = 0) -> None:
-        super().__init__(literal(float(seconds)))
+    def __init__(self, seconds: float | ColumnElement[float] = 0) -> None:
+        super().__init__(literal(float(seconds)) if isinstance(seconds, (int, float)) else seconds)
 
 
 @compiles(Now, "sqlite")
@@ -86,3 +87,37 @@ def _now_on_sqlite(element: Now, compiler: SQLCompiler, **options: Any) -> str:
 @compiles(Now, "postgresql")
 def _now_on_postgresql(element: Now, compiler: SQLCompiler, **options: Any) -> str:
     return f"(clock_timestamp() + make_interval(secs => {compiler.process(element.clauses, **options)}))"
+
+
+def instant(value: Any) -> datetime:
+    """Return a moment as the driver reads it from a column that is never empty, as an aware datetime."""
+    return value.astimezone(UTC) if isinstance(value, datetime) else datetime.fromisoformat(value).replace(tzinfo=UTC)
+
+
+class Among(FunctionElement[bool]):
+    """Tell in SQL whether a column's text is in a list that is given as one JSON value, whatever its length.
+
+    An `IN (…)` is another statement for each length.
+    """
+
+    inherit_cache = True
+    type = Boolean()
+
+    def __init__(self, column: ColumnElement[str], texts: ColumnElement[Any]) -> None:
+        super().__init__(column, texts)
+
+    def self_group(self, against: Any = None) -> "Among":  # noqa: ARG002 - SQLAlchemy's signature
+        """Stand as it is in a condition: `… = 1`, as SQLAlchemy writes a truth for SQLite, would use no index."""
+        return self
+
+
+@compiles(Among, "sqlite")
+def _among_on_sqlite(element: Among, compiler: SQLCompiler, **options: Any) -> str:
+    column, texts = (compiler.process(one, **options) for one in element.clauses)
+    return f"{column} IN (SELECT value FROM json_each({texts}))"  # noqa: S608 - both are SQLAlchemy's own text
+
+
+@compiles(Among, "postgresql")
+def _among_on_postgresql(element: Among, compiler: SQLCompiler, **options: Any) -> str:
+    column, texts = (compiler.process(one, **options) for one in element.clauses)
+    return f"{column} = ANY (ARRAY(SELECT json_array_elements_text(CAST({texts} AS json))))"

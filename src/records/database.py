@@ -1,26 +1,26 @@
 """One way to the database for every process: reads, grouped writes, and one clock.
 
-SQLite: one writer thread in each process groups what waits into one transaction, because its lock is no queue;
-reads use connections of their own. PostgreSQL: a pool. No connection crosses a fork.
+One writer thread in each process groups what waits into one transaction (`records.grouped_writes`); reads use
+connections of their own, and so does on PostgreSQL a write of several statements. No connection crosses a fork.
 """
 
 import os
-import queue
 import sqlite3
 import threading
 import time
 import weakref
 from collections.abc import Callable
-from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.pool import NullPool
 
 from processors.errors import ServiceUnavailable
+from records.grouped_writes import CommitUnknown, Job, PostgresqlCommits, SqliteCommits, Writer
+from records.prepared import Bound
 
 Result = TypeVar("Result")
 
@@ -28,12 +28,6 @@ BUSY_TIMEOUT_SECONDS = 10
 BUSY_PAUSE_SECONDS = 0.02
 CONNECT_TIMEOUT_SECONDS = 3
 STATEMENT_TIMEOUT_SECONDS = 60
-GROUP_SIZE = 500
-WAITING_LIMIT = 20_000
-
-
-class CommitUnknown(ServiceUnavailable):
-    """The connection was lost while a commit was under way: it may or may not have been kept."""
 
 
 class Database:
@@ -48,7 +42,8 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.shown = self.url.render_as_string(hide_password=True)
         self._reader: Engine | None = None
-        self._writer: _Writer | None = None
+        self._writer: Writer | None = None
+        self._left_to_parent: list[object] = []
         self._lock = threading.Lock()
         _open_databases.add(self)
 
@@ -59,7 +54,7 @@ class Database:
             ServiceUnavailable: the database does not answer.
         """
         try:
-            with self._engine().connect() as connection:
+            with self._reading() as connection:
                 return query(connection)
         except DBAPIError as error:
             raise self._unavailable(error) from error
@@ -75,26 +70,39 @@ class Database:
             ServiceUnavailable: the database does not answer; nothing was written.
             CommitUnknown: the answer to the commit was lost.
         """
-        if self.is_sqlite:
-            return self._sqlite_writer().submit(work, durable=durable).result()
-        return self._write_pooled(work)
+        if isinstance(work, Bound):
+            work.bind(self._engine().dialect)
+        elif not self.is_sqlite:
+            return self._write_pooled(work)
+        job = Job(work, durable=durable, waits=True)
+        while not self._one_writer().take(job):  # it was closed by another thread just now
+            pass
+        return job.outcome()
 
     def write_later(self, work: Callable[[Connection], object]) -> None:
         """Run `work` soon, beside other writes; dropped where too much waits or the database is away."""
-        if self.is_sqlite:
-            self._sqlite_writer().offer(work)
+        if isinstance(work, Bound):
+            with suppress(ServiceUnavailable):
+                work.bind(self._engine().dialect)
+        elif not self.is_sqlite:
+            with suppress(ServiceUnavailable):
+                self._write_pooled(work)
             return
-        with suppress(ServiceUnavailable):
-            self._write_pooled(work)
+        self._one_writer().offer(work)
 
     def close(self) -> None:
         """End the writer thread after what waits was written, and close all connections."""
-        writer, self._writer = self._writer, None
+        with self._lock:
+            writer, self._writer = self._writer, None
+            reader, self._reader = self._reader, None
         if writer:
             writer.stop()
-        reader, self._reader = self._reader, None
         if reader:
             reader.dispose()
+
+    def writer(self) -> Writer | None:
+        """Return the writer, if there is one; a fork waits for it."""
+        return self._writer
 
     def engine(self) -> Engine:
         """Return the engine that reads; migrations use it."""
@@ -103,10 +111,8 @@ class Database:
     def forget_connections(self) -> None:
         """Drop, without closing, what a parent process opened: called in the child right after a fork."""
         self._lock = threading.Lock()
-        self._writer = None
-        reader, self._reader = self._reader, None
-        if reader:
-            reader.dispose(close=False)
+        self._left_to_parent += [self._writer, self._reader]  # nothing that dies here may close the parent's files
+        self._writer, self._reader = None, None
 
     def _engine(self) -> Engine:
         with self._lock:
@@ -114,11 +120,36 @@ class Database:
                 self._reader = _sqlite_engine(self.url) if self.is_sqlite else _postgresql_engine(self.url)
             return self._reader
 
-    def _sqlite_writer(self) -> "_Writer":
+    def _reading(self) -> Connection:
+        """Return a connection for one read; each statement of PostgreSQL sees what was committed before it anyway."""
+        connection = self._engine().connect()
+        return connection if self.is_sqlite else connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    def _one_writer(self) -> Writer:
         with self._lock:
             if self._writer is None:
-                self._writer = _Writer(_sqlite_engine(self.url, immediate=True), self._unavailable)
+                self._writer = Writer(
+                    SqliteCommits(_sqlite_engine(self.url, immediate=True), self._unavailable)
+                    if self.is_sqlite
+                    else PostgresqlCommits(self._connected, self._write_pooled, self._unknown)
+                )
             return self._writer
+
+    def _connected(self) -> Connection:
+        """Return a connection for the writer.
+
+        Raises:
+            ServiceUnavailable: the database does not answer.
+        """
+        try:
+            connection = self._reading()
+            connection.exec_driver_sql("SET plan_cache_mode = auto")
+            # All it runs finds its rows by their id. A plan made while the table was small would read it whole, until
+            # the server looks at the table again: a minute later, or ten thousand records.
+            connection.exec_driver_sql("SET enable_seqscan = off")
+        except DBAPIError as error:
+            raise self._unavailable(error) from error
+        return connection
 
     def _write_pooled(self, work: Callable[[Connection], Result]) -> Result:
         committing = False
@@ -132,97 +163,24 @@ class Database:
             raise  # the value's fault: trying again cannot help
         except DBAPIError as error:
             if committing:
-                raise CommitUnknown(
-                    f"The database at {self.shown} was lost during a commit: {_cause(error)}"
-                ) from error
+                raise self._unknown(error) from error
             raise self._unavailable(error) from error
 
-    def _unavailable(self, error: DBAPIError) -> ServiceUnavailable:
+    def _unknown(self, error: Exception) -> CommitUnknown:
+        return CommitUnknown(f"The database at {self.shown} was lost during a commit: {_cause(error)}")
+
+    def _unavailable(self, error: Exception) -> ServiceUnavailable:
         cure = "make room on its disk, or see that this user may write it" if self.is_sqlite else "check its server"
         return ServiceUnavailable(
             f"The record database {self.shown} does not answer: {_cause(error)}; {cure}, or set DATABASE_URL."
         )
 
 
-class _Writer:
-    """The thread that owns SQLite's one writing connection."""
-
-    def __init__(self, engine: Engine, unavailable: Callable[[DBAPIError], ServiceUnavailable]) -> None:
-        self._engine = engine
-        self._unavailable = unavailable
-        self._jobs: queue.SimpleQueue[tuple[Callable[[Connection], Any], bool, Future[Any]] | None]
-        self._jobs = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._serve, name="records-writer", daemon=True)
-        self._thread.start()
-
-    def submit(self, work: Callable[[Connection], Result], *, durable: bool) -> Future[Result]:
-        future: Future[Result] = Future()
-        self._jobs.put((work, durable, future))
-        return future
-
-    def offer(self, work: Callable[[Connection], object]) -> None:
-        if self._jobs.qsize() < WAITING_LIMIT:
-            self._jobs.put((work, False, Future()))
-
-    def stop(self) -> None:
-        self._jobs.put(None)
-        self._thread.join(BUSY_TIMEOUT_SECONDS)
-        self._engine.dispose()
-
-    def _serve(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            group = [job]
-            ended = False
-            with suppress(queue.Empty):
-                while len(group) < GROUP_SIZE:
-                    waiting = self._jobs.get_nowait()
-                    if waiting is None:
-                        ended = True
-                        break
-                    group.append(waiting)
-            self._commit(group)
-            if ended:
-                return
-
-    def _commit(self, group: list[tuple[Callable[[Connection], Any], bool, Future[Any]]]) -> None:
-        done: list[tuple[Future[Any], Any, BaseException | None]] = []
-        try:
-            with self._engine.connect() as connection:
-                durable = any(durable for _, durable, _ in group)
-                connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-                done = [(future, *_attempt(connection, work)) for work, _, future in group]
-                connection.exec_driver_sql("COMMIT")
-        except (SQLAlchemyError, OSError) as error:
-            failure = self._unavailable(error) if isinstance(error, DBAPIError) else error
-            for _, _, future in group:
-                future.set_exception(failure)
-            return
-        for future, result, problem in done:
-            if problem is None:
-                future.set_result(result)
-            else:
-                future.set_exception(self._unavailable(problem) if isinstance(problem, OperationalError) else problem)
-
-
-def _attempt(connection: Connection, work: Callable[[Connection], Any]) -> tuple[Any, BaseException | None]:
-    """Run one job of a group so that its failure does not undo its neighbours."""
-    connection.exec_driver_sql("SAVEPOINT job")
-    try:
-        result = work(connection)
-    except Exception as error:  # noqa: BLE001 - handed to the caller who waits for this job
-        connection.exec_driver_sql("ROLLBACK TO job")
-        connection.exec_driver_sql("RELEASE job")
-        return None, error
-    connection.exec_driver_sql("RELEASE job")
-    return result, None
-
-
 def _sqlite_engine(url: Any, *, immediate: bool = False) -> Engine:
     """Make an engine whose transactions are begun by us, not by the driver."""
     engine = create_engine(
         url,
-        connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
+        connect_args={"timeout": 0 if immediate else BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
         isolation_level="AUTOCOMMIT" if immediate else None,
         **({"poolclass": NullPool} if url.database in (None, "", ":memory:") else {}),
     )
@@ -233,6 +191,7 @@ def _sqlite_engine(url: Any, *, immediate: bool = False) -> Engine:
         _use_wal(cursor)
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.execute("PRAGMA journal_size_limit=67108864")
+        cursor.execute("PRAGMA wal_autocheckpoint=4000")  # pages, 16 MB: a page that changes often is copied back less
         cursor.close()
 
     event.listen(engine, "connect", prepare)
@@ -272,13 +231,14 @@ def _postgresql_engine(url: Any) -> Engine:
             "keepalives_interval": 5,
             "keepalives_count": 3,
             "tcp_user_timeout": 15_000,
-            "options": f"-c statement_timeout={STATEMENT_TIMEOUT_SECONDS}s -c timezone=UTC",
+            "options": f"-c statement_timeout={STATEMENT_TIMEOUT_SECONDS}s -c timezone=UTC"
+            " -c plan_cache_mode=force_custom_plan",  # a plan made for a small table outlives its smallness
         },
     )
 
 
-def _cause(error: DBAPIError) -> str:
-    return " ".join(str(error.orig or error).split())
+def _cause(error: Exception) -> str:
+    return " ".join(str(error.orig if isinstance(error, DBAPIError) and error.orig else error).split())
 
 
 def ping(database: Database) -> str:
@@ -294,9 +254,23 @@ def ping(database: Database) -> str:
 _open_databases: "weakref.WeakSet[Database]" = weakref.WeakSet()
 
 
+_paused: list[Writer] = []
+
+
+def _before_fork() -> None:
+    """Let commits that run end first: SQLite's lock, copied into a child while it is held, is held there for ever."""
+    _paused.extend(writer for database in list(_open_databases) if (writer := database.writer()) and writer.pause())
+
+
 def _after_fork() -> None:
+    while _paused:
+        _paused.pop().resume()
+
+
+def _after_fork_in_child() -> None:
+    _paused.clear()
     for database in list(_open_databases):
         database.forget_connections()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from processors.errors import ConfigurationError, ServiceUnavailable
 from records.database import Database
 
-VERSION = "0001"
+VERSION = "0002"
 MIGRATIONS = Path(__file__).parent / "migrations"
 POSTGRESQL_LOCK = 0x43534149
 

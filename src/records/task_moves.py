@@ -1,6 +1,6 @@
 """How a record moves: each move is one guarded statement, so that no late or second writer can undo another's."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,6 +8,9 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Float,
+    Integer,
+    String,
     Text,
     and_,
     case,
@@ -20,10 +23,11 @@ from sqlalchemy import (
     update,
 )
 
-from records.columns import Now
+from records.columns import Among, Json, Now, instant
 from records.database import Database
 from records.deliveries import deliveries
 from records.members import members
+from records.prepared import Prepared, given
 from records.task_records import FINAL, RUNNING, WAITING, TaskRecord, TaskState, columns, task_records, to_record
 from records.workers import RENEW_SECONDS, workers
 
@@ -98,14 +102,106 @@ def ended(state: TaskState, failure: Failure | None = None) -> dict[str, Any]:
         "worker_id": None,
         "deadline_at": None,
     }
-    if failure:
-        values |= {
-            "error": failure.error,
-            "error_type": failure.error_type,
-            "error_fingerprint": failure.fingerprint,
-            "traceback": failure.traceback,
-        }
-    return values
+    return values | _failed(failure) if failure else values
+
+
+def _returned() -> dict[str, Any]:
+    return {
+        "state": TaskState.PENDING.value,
+        "relay_at": Now(),
+        "worker_id": None,
+        "deadline_at": None,
+        "progress": 0.0,
+        "progress_text": None,
+    }
+
+
+RESULT = given("result", columns.result.type)
+FAILED = {
+    "error": given("error", columns.error.type),
+    "error_type": given("error_type", String()),
+    "error_fingerprint": given("error_fingerprint", String()),
+    "traceback": given("traceback", columns.traceback.type),
+}
+OF_ID = columns.id == given("task_id", String())
+OF_RUN = and_(OF_ID, columns.run == given("of_run", Integer()), columns.state.in_(RUNNING_VALUES))
+
+START = Prepared(
+    update(task_records)
+    .where(
+        OF_ID,
+        columns.attempt == given("of_attempt", Integer()),
+        columns.due_at <= Now(),
+        or_(columns.expires_at.is_(None), columns.expires_at > Now()),
+        or_(columns.state.in_(WAITING_VALUES), _worker_dead()),
+    )
+    .values(
+        state=TaskState.STARTED.value,
+        run=columns.run + 1,
+        worker_id=given("worker_id", String()),
+        worker=given("worker", String()),
+        started_at=Now(),
+        deadline_at=Now(given("time_limit", Float())),
+        relay_at=None,
+        progress=0.0,
+        progress_text=None,
+    )
+    .returning(columns.run, columns.attempt, columns.created_at, columns.due_at, columns.started_at, columns.parent_id)
+)
+
+SUCCEED = Prepared(
+    update(task_records)
+    .where(OF_RUN)
+    .values(ended(TaskState.SUCCESS) | {"result": RESULT, "progress": 100.0, "error": None, "error_type": None})
+    .returning(columns.id)
+)
+
+FAIL = Prepared(
+    update(task_records)
+    .where(OF_RUN)
+    .values(ended(TaskState.FAILURE) | FAILED | {"result": RESULT})
+    .returning(columns.id)
+)
+
+TRY_AGAIN = Prepared(
+    update(task_records)
+    .where(OF_RUN)
+    .values(
+        state=TaskState.RETRY.value,
+        attempt=columns.attempt + 1,
+        due_at=Now(given("delay", Float())),
+        relay_at=Now(given("delay", Float())),
+        worker_id=None,
+        deadline_at=None,
+        **FAILED,
+    )
+    .returning(columns.id)
+)
+
+GIVE_BACK = Prepared(update(task_records).where(OF_RUN).values(_returned()).returning(columns.id))
+
+REPORT = Prepared(
+    update(task_records)
+    .where(OF_RUN)
+    .values(
+        state=TaskState.PROGRESS.value,
+        progress=given("percent", Float()),
+        progress_text=given("text", columns.progress_text.type),
+    )
+)
+
+PUBLISHED = Prepared(
+    update(task_records)
+    .where(
+        Among(columns.id, given("task_ids", Json())),
+        columns.attempt == given("of_attempt", Integer()),
+        columns.run == given("of_run", Integer()),
+        (columns.state + "").in_(WAITING_VALUES),  # an expression, or SQLite reads all that waits instead of the ids
+    )
+    .values(published_at=Now(), relay_at=None)
+)
+
+FOLLOWED = Prepared(update(task_records).where(OF_ID, columns.state.in_(FINAL_VALUES)).values(relay_at=None))
 
 
 class TaskMoves:
@@ -129,74 +225,38 @@ class TaskMoves:
         Returns:
             The run, or None: the caller acknowledges the message and walks away.
         """
-        statement = (
-            update(task_records)
-            .where(
-                columns.id == task_id,
-                columns.attempt == attempt,
-                columns.due_at <= Now(),
-                or_(columns.expires_at.is_(None), columns.expires_at > Now()),
-                or_(columns.state.in_(WAITING_VALUES), _worker_dead()),
-            )
-            .values(
-                state=TaskState.STARTED.value,
-                run=columns.run + 1,
-                worker_id=worker_id,
-                worker=worker,
-                started_at=Now(),
-                deadline_at=None if time_limit is None else Now(time_limit),
-                relay_at=None,
-                progress=0.0,
-                progress_text=None,
-            )
-            .returning(
-                columns.run, columns.attempt, columns.created_at, columns.due_at, columns.started_at, columns.parent_id
-            )
-        )
-        row = self.database.write(lambda c: c.execute(statement).first(), durable=False)
-        return Started(*row) if row else None
+        start = START(task_id=task_id, of_attempt=attempt, worker_id=worker_id, worker=worker, time_limit=time_limit)
+        rows = self.database.write(start, durable=False)
+        if not rows:
+            return None
+        run, attempt, created_at, due_at, started_at, parent_id = rows[0]
+        return Started(run, attempt, instant(created_at), instant(due_at), instant(started_at), parent_id)
 
     def report(self, task_id: str, run: int, percent: float, text: str) -> None:
         """Note how far a run is; may be dropped under load."""
-        statement = self._of_run(task_id, run).values(
-            state=TaskState.PROGRESS.value, progress=percent, progress_text=text
-        )
-        self.database.write_later(lambda c: c.execute(statement))
+        self.database.write_later(REPORT(task_id=task_id, of_run=run, percent=percent, text=text))
 
     def succeed(self, task_id: str, run: int, result: Any) -> bool:
         """End a run in success; False when the run is no longer the record's."""
-        values = ended(TaskState.SUCCESS) | {"result": result, "progress": 100.0, "error": None, "error_type": None}
-        return self._moved(self._of_run(task_id, run).values(values))
+        return self._moved(SUCCEED(task_id=task_id, of_run=run, result=result))
 
     def fail(self, task_id: str, run: int, failure: Failure, result: Any = None) -> bool:
         """End a run, and the task, in failure; `result` where nothing was done but there is something to show."""
-        return self._moved(self._of_run(task_id, run).values(ended(TaskState.FAILURE, failure) | {"result": result}))
+        return self._moved(FAIL(task_id=task_id, of_run=run, result=result, **_failed(failure)))
 
     def fail_waiting(self, task_id: str, failure: Failure, state: TaskState = TaskState.FAILURE) -> bool:
         """End a task that will never start: what it was to follow has failed."""
         waits = and_(columns.id == task_id, columns.state.in_(WAITING_VALUES))
-        return self._moved(update(task_records).where(waits).values(ended(state, failure)))
+        statement = update(task_records).where(waits).values(ended(state, failure)).returning(columns.id)
+        return self._moved(lambda c: c.execute(statement).all())
 
     def try_again(self, task_id: str, run: int, delay: float, failure: Failure) -> bool:
         """End a run that failed for now: the next attempt is due after `delay` seconds."""
-        return self._moved(
-            self._of_run(task_id, run).values(
-                state=TaskState.RETRY.value,
-                attempt=columns.attempt + 1,
-                due_at=Now(delay),
-                relay_at=Now(delay),
-                worker_id=None,
-                deadline_at=None,
-                error=failure.error,
-                error_type=failure.error_type,
-                error_fingerprint=failure.fingerprint,
-                traceback=failure.traceback,
-            )
-        )
+        return self._moved(TRY_AGAIN(task_id=task_id, of_run=run, delay=float(delay), **_failed(failure)))
 
     def give_back(self, task_id: str, run: int) -> bool:
         """Return a run that a shutdown interrupted: it waits again at once, and the attempt is not counted."""
-        return self._moved(self._of_run(task_id, run).values(**_returned()))
+        return self._moved(GIVE_BACK(task_id=task_id, of_run=run))
 
     def revoke(self, task_id: str) -> bool:
         """Cancel what is not final, and all tasks of it where it is a parent; False where nothing was left to do."""
@@ -244,24 +304,15 @@ class TaskMoves:
             records: id, attempt and run of each.
             wait: return once it is noted, so that the next look for what is due finds none of them again.
         """
-
-        def work(connection: Connection) -> None:
-            for task_id, attempt, run in records:
-                connection.execute(
-                    update(task_records)
-                    .where(
-                        columns.id == task_id,
-                        columns.attempt == attempt,
-                        columns.run == run,
-                        columns.state.in_(WAITING_VALUES),
-                    )
-                    .values(published_at=Now(), relay_at=None)
-                )
-
-        if wait:
-            self.database.write(work, durable=False)
-        else:
-            self.database.write_later(work)
+        together: dict[tuple[int, int], list[str]] = {}
+        for task_id, attempt, run in records:
+            together.setdefault((attempt, run), []).append(task_id)
+        for (attempt, run), task_ids in together.items():
+            marks = PUBLISHED(task_ids=task_ids, of_attempt=attempt, of_run=run)
+            if wait:
+                self.database.write(marks, durable=False)
+            else:
+                self.database.write_later(marks)
 
     def unfollowed(self, limit: int) -> list[TaskRecord]:
         """Return what ended without a word that what follows it was done; looks again only minutes later."""
@@ -275,8 +326,7 @@ class TaskMoves:
 
     def followed(self, task_id: str) -> None:
         """Note that what follows a task's end was done."""
-        statement = update(task_records).where(columns.id == task_id, columns.state.in_(FINAL_VALUES))
-        self.database.write_later(lambda c: c.execute(statement.values(relay_at=None)))
+        self.database.write_later(FOLLOWED(task_id=task_id))
 
     def expire(self) -> list[str]:
         """Cancel what waited past its expiry."""
@@ -360,7 +410,7 @@ class TaskMoves:
             .values(retried_as=new_id)
             .returning(columns.id)
         )
-        return self._moved(statement)
+        return self._moved(lambda c: c.execute(statement).all())
 
     def final_before(self, hours: float, limit: int) -> list[str]:
         """Return ids of final records that finished more than `hours` ago, the oldest first."""
@@ -389,28 +439,21 @@ class TaskMoves:
         query = select(func.count()).select_from(task_records).where(_relayable(categories))
         return self.database.read(lambda c: c.execute(query).scalar_one())
 
-    def _of_run(self, task_id: str, run: int) -> Any:
-        return update(task_records).where(columns.id == task_id, columns.run == run, columns.state.in_(RUNNING_VALUES))
+    def _moved(self, work: Callable[[Connection], Sequence[Any]]) -> bool:
+        return bool(self.database.write(work, durable=False))
 
-    def _moved(self, statement: Any) -> bool:
-        return self.database.write(
-            lambda c: c.execute(statement.returning(columns.id)).first() is not None, durable=False
-        )
+
+def _failed(failure: Failure) -> dict[str, Any]:
+    return {
+        "error": failure.error,
+        "error_type": failure.error_type,
+        "error_fingerprint": failure.fingerprint,
+        "traceback": failure.traceback,
+    }
 
 
 def _revocation(condition: ColumnElement[bool]) -> Any:
     return update(task_records).where(_not_final(), condition).values(ended(TaskState.REVOKED))
-
-
-def _returned() -> dict[str, Any]:
-    return {
-        "state": TaskState.PENDING.value,
-        "relay_at": Now(),
-        "worker_id": None,
-        "deadline_at": None,
-        "progress": 0.0,
-        "progress_text": None,
-    }
 
 
 def _verdict(row: Mapping[Any, Any]) -> Failure | None:

@@ -1,9 +1,10 @@
 """One row per task: what it is, where it stands, what came of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -23,15 +24,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.engine import Dialect
 
 from processors.errors import SubmitUnknown
 from records.columns import Instant, Json, Now, PlainText, metadata
 from records.database import CommitUnknown, Database
+from records.prepared import Prepared, given
 
 SUBMITTER_SECONDS = 4
 """How long the relay leaves a fresh record to its submitter, who publishes it by itself."""
-
-INSERT_ROWS = 1_000
 
 
 class TaskState(StrEnum):
@@ -101,15 +102,12 @@ columns = task_records.c
 
 Index("ix_task_records_created_at", columns.created_at, columns.id)
 Index("ix_task_records_state", columns.state, columns.created_at)
-Index("ix_task_records_category", columns.category, columns.created_at)
-Index("ix_task_records_name", columns.name, columns.created_at)
 Index(
-    "ix_task_records_due_at",
-    columns.due_at,
-    sqlite_where=columns.finished_at.is_(None),
-    postgresql_where=columns.finished_at.is_(None),
+    "ix_task_records_finished_at",
+    columns.finished_at,
+    sqlite_where=columns.finished_at.is_not(None),
+    postgresql_where=columns.finished_at.is_not(None),
 )
-Index("ix_task_records_finished_at", columns.finished_at)
 Index(
     "ix_task_records_relay_at",
     columns.relay_at,
@@ -248,38 +246,56 @@ def to_record(row: RowMapping) -> TaskRecord:
     return TaskRecord(**values)
 
 
-def _draft_values(draft: Draft) -> dict[str, Any]:
-    due = draft.due_at if draft.due_at is not None else Now(max(0.0, draft.delay))
-    waits = draft.due_at is not None or draft.delay > 0 or draft.relay_now
-    relay = None if draft.is_parent else (due if waits else Now(SUBMITTER_SECONDS))
-    taken = {name: getattr(draft, name) for name in Draft.__slots__ if name not in {"delay", "due_at", "relay_now"}}
-    return taken | {
-        "state": TaskState.PROGRESS.value if draft.is_parent else TaskState.PENDING.value,
-        "args": list(draft.args),
-        "kwargs": dict(draft.kwargs),
-        "message": dict(draft.message),
-        "tags": None if draft.tags is None else list(draft.tags),
+TAKEN = tuple(name for name in Draft.__slots__ if name not in {"delay", "due_at", "relay_now"})
+"""What a record takes from its draft as it is."""
+
+TAKE = attrgetter(*TAKEN)
+
+
+def _insertion(dialect_insert: Any) -> Prepared:
+    """Return the statement that writes a record; an id that exists is left as it is."""
+    due_at, delay = given("due_at", Instant()), given("delay", Float())
+    values = {name: given(name, columns[name].type) for name in TAKEN} | {
+        "state": given("state", String()),
         "created_at": Now(),
-        "due_at": due,
-        "relay_at": relay,
-        "started_at": Now() if draft.is_parent else None,
+        "due_at": func.coalesce(due_at, Now(delay)),
+        "relay_at": func.coalesce(given("relay_moment", Instant()), Now(given("relay_delay", Float()))),
+        "started_at": Now(given("started_delay", Float())),
         "lost_runs": 0,
         "progress": 0.0,
     }
+    statement = dialect_insert(task_records).values(values).on_conflict_do_nothing(index_elements=["id"])
+    return Prepared(statement.returning(columns.id))
 
 
-def insert_drafts(connection: Connection, drafts: Sequence[Draft]) -> int:
-    """Insert the records of these drafts inside a caller's transaction; ids that exist are left as they are.
+INSERTIONS = {"sqlite": _insertion(sqlite_insert), "postgresql": _insertion(postgresql_insert)}
 
-    Returns:
-        How many were new.
-    """
-    insert = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
-    new = 0
-    for draft in drafts:
-        statement = insert(task_records).values(_draft_values(draft)).on_conflict_do_nothing(index_elements=["id"])
-        new += connection.execute(statement.returning(columns.id)).first() is not None
-    return new
+
+def _draft_values(draft: Draft) -> dict[str, Any]:
+    """Return the values of `_insertion`: moments are made by the database's clock, absent ones from no seconds."""
+    waits = draft.due_at is not None or draft.delay > 0 or draft.relay_now
+    values: dict[str, Any] = dict(zip(TAKEN, TAKE(draft), strict=True))
+    delay = max(0.0, float(draft.delay))
+    values["state"] = "PROGRESS" if draft.is_parent else "PENDING"
+    values["due_at"], values["delay"] = draft.due_at, delay
+    values["relay_moment"] = draft.due_at if waits and not draft.is_parent else None
+    values["relay_delay"] = None if draft.is_parent else delay if waits else float(SUBMITTER_SECONDS)
+    values["started_delay"] = 0.0 if draft.is_parent else None
+    return values
+
+
+def insert_drafts(connection: Connection, drafts: Iterable[Draft]) -> None:
+    """Insert the records of these drafts inside a caller's transaction; ids that exist are left as they are."""
+    insertion_of(connection.dialect, drafts)(connection)
+
+
+def insertion_of(dialect: Dialect, drafts: Iterable[Draft]) -> Callable[[Connection], None]:
+    """Return what inserts these, made ready before a transaction begins."""
+    return INSERTIONS[dialect.name].many(dialect, map(_draft_values, drafts))
+
+
+ONE = select(task_records).where(columns.id == given("task_id", String()))
+STATE = Prepared(select(columns.state).where(columns.id == given("task_id", String())))
 
 
 class TaskRecords:
@@ -292,27 +308,46 @@ class TaskRecords:
         """Write the record of a task, durably, unless one with this id exists.
 
         Returns:
-            Whether it was new.
+            Whether it was new, or may have been: the answer to a first commit was lost.
 
         Raises:
             ServiceUnavailable: nothing was written.
             SubmitUnknown: it is not known whether it was written.
         """
-        try:
-            return bool(self.database.write(lambda connection: insert_drafts(connection, [draft])))
-        except CommitUnknown as error:
-            return self._read_back(draft.id, error)
+        insertion = INSERTIONS["sqlite" if self.database.is_sqlite else "postgresql"](**_draft_values(draft))
+        return self._surely(draft.id, lambda: bool(self.database.write(insertion)))
 
-    def _read_back(self, task_id: str, lost: CommitUnknown) -> bool:
+    def open_many(self, drafts: Sequence[Draft]) -> None:
+        """Write the records of many tasks, durably: all of them or none; ids that exist are left as they are.
+
+        Raises:
+            ServiceUnavailable: nothing was written.
+            SubmitUnknown: it is not known whether they were written.
+        """
+        if drafts:
+            work = insertion_of(self.database.engine().dialect, drafts)
+            self._surely(drafts[0].id, lambda: self.database.write(work) is None)
+
+    def _surely(self, task_id: str, write: Callable[[], bool]) -> bool:
+        """Write; where the answer to the commit was lost write again, which changes nothing that is there."""
         try:
-            return self.read(task_id) is not None
-        except Exception as error:
-            raise SubmitUnknown(f"It is not known whether task {task_id} was recorded: {lost}", task_id) from error
+            return write()
+        except CommitUnknown as lost:
+            try:
+                write()
+            except Exception as error:
+                raise SubmitUnknown(f"It is not known whether task {task_id} was recorded: {lost}", task_id) from error
+            return True
 
     def read(self, task_id: str) -> TaskRecord | None:
         """Return one record, or None where there is none."""
-        rows = self._select(columns.id == task_id, limit=1)
-        return rows[0] if rows else None
+        row = self.database.read(lambda c: c.execute(ONE, {"task_id": task_id}).mappings().first())
+        return to_record(row) if row else None
+
+    def is_final(self, task_id: str) -> bool | None:
+        """Tell whether a task has ended, for who asks often; None where there is no such record."""
+        rows = self.database.read(STATE(task_id=task_id))
+        return rows[0][0] in FINAL if rows else None
 
     def active(self, limit: int) -> list[TaskRecord]:
         """Return what runs, is reserved or waits in a queue, the oldest first."""
@@ -346,7 +381,7 @@ class TaskRecords:
                 func.count().filter(running).label("running"),
                 Now().label("now"),
             )
-            .where(columns.finished_at.is_(None))
+            .where(columns.state.in_([s.value for s in (*WAITING, *RUNNING)]))
             .group_by(columns.queue)
         )
         rows = self.database.read(lambda c: c.execute(query).mappings().all())

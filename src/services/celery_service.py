@@ -18,13 +18,15 @@ from processors.scheduling import ProcessPendingTasks, RetryFailedTasks
 from records.task_records import TaskRecord, TaskState
 from services import steering
 from services.bulk import submit_bulk_emails
-from services.celery_app import PRIORITIES, QUEUES, celery_app
+from services.celery_app import PRIORITIES, QUEUES
 from services.status import active_task, status_of, unknown_status
-from services.submission import MAX_ARGUMENT_BYTES
+from services.submission import MAX_ARGUMENT_BYTES, submit_by_name
 from services.wiring import parts
 
-FIRST_POLL_SECONDS = 0.05
+FIRST_POLL_SECONDS = 0.001
 LONGEST_POLL_SECONDS = 1.0
+POLL_SHARE = 0.1
+"""A poll comes after a tenth of what was waited: that adds little to any wait, and soon there is one a second."""
 
 Model = TypeVar("Model", bound=Request)
 
@@ -207,19 +209,20 @@ class CeleryService:
             TaskCancelled: it was cancelled.
             UnknownTask: no task has this id.
         """
-        deadline = time.monotonic() + _timeout(timeout)
-        pause = FIRST_POLL_SECONDS
-        while True:
-            record = parts().tasks.read(_task_id(task_id))
-            if record is None:
-                raise UnknownTask(f"No task has the id {task_id!r}: it was never submitted, or its record was removed.")
-            if record.final:
-                return _result(record)
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise TaskTimeout(f"Task {task_id} has no result after {timeout} s; it is {record.state} and goes on.")
-            time.sleep(min(pause, left))
-            pause = min(LONGEST_POLL_SECONDS, pause * 1.5)
+        began = time.monotonic()
+        limit = _timeout(timeout)
+        while (final := parts().tasks.is_final(_task_id(task_id))) is False:
+            waited = time.monotonic() - began
+            if waited >= limit:
+                break
+            pause = min(LONGEST_POLL_SECONDS, max(FIRST_POLL_SECONDS, waited * POLL_SHARE))
+            time.sleep(min(pause, limit - waited))
+        record = parts().tasks.read(task_id)
+        if final is None or record is None:
+            raise UnknownTask(f"No task has the id {task_id!r}: it was never submitted, or its record was removed.")
+        if not record.final:
+            raise TaskTimeout(f"Task {task_id} has no result after {timeout} s; it is {record.state} and goes on.")
+        return _result(record)
 
     def cancel_task(self, task_id: str) -> bool:
         """Cancel a task, for good; True only where something was still to be done and now will not be."""
@@ -257,8 +260,7 @@ def _submit(name: str, request: Request, queue: str, priority: str) -> str:
         raise InvalidArgument(
             f"The arguments have {size} bytes, at most {MAX_ARGUMENT_BYTES} are accepted; pass files by path."
         )
-    options = {"queue": _queue(queue), "priority": PRIORITIES[_priority(priority)]}
-    return str(celery_app.send_task(name, kwargs=arguments, record={"origin": "facade"}, **options).id)
+    return submit_by_name(name, arguments, queue=_queue(queue), priority=_priority(priority), origin="facade")
 
 
 def _queue(queue: str) -> str:

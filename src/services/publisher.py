@@ -6,19 +6,20 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
-from celery.app.amqp import task_message
-from kombu import Producer
+from celery.events.dispatcher import EventDispatcher
+from kombu import Connection
+from kombu.common import maybe_declare
 
 from broker.allegiance import swear
 from broker.away import AWAY_ERRORS
+from broker.bulk_publish import publish_messages
 from config.log_setup import get_logger
-from records.task_records import Draft, TaskRecord
-from services.celery_app import PRIORITIES, celery_app
-
-Publishable = Draft | TaskRecord
+from services.celery_app import celery_app
+from services.task_messages import Publishable, message_of, sent_event, tell_published
 
 SKIP_SECONDS = 5
-ATTEMPT_HEADER = "csai_attempt"
+TOGETHER = 500
+"""Messages that go to the broker in one go, and their events in another."""
 
 logger = get_logger()
 
@@ -46,10 +47,11 @@ class Publisher:
         if time.monotonic() < self._away_until:
             return taken
         try:
-            producer = self._producer()
-            for record in records:
-                send(producer, record)
-                taken.append(record)
+            link = self._link()
+            for first in range(0, len(records), TOGETHER):
+                some = records[first : first + TOGETHER]
+                link.publish(some)
+                taken += some
         except AWAY_ERRORS as error:
             self._stay_away(error)
         return taken
@@ -60,66 +62,66 @@ class Publisher:
         Raises:
             ConfigurationError: the broker belongs to another database.
         """
-        if getattr(self._local, "producer", None) is not None or time.monotonic() < self._away_until:
+        if getattr(self._local, "link", None) is not None or time.monotonic() < self._away_until:
             return
         try:
-            self._producer()
+            self._link()
         except AWAY_ERRORS as error:
             self._stay_away(error)
 
     def close(self) -> None:
         """Close this thread's connection."""
-        producer, self._local.producer = getattr(self._local, "producer", None), None
-        if producer is not None:
-            producer.connection.release()
+        link, self._local.link = getattr(self._local, "link", None), None
+        if link is not None:
+            link.connection.release()
 
-    def _producer(self) -> Producer:
+    def _link(self) -> "_Link":
         if self._pid != os.getpid():
             # A fork shares its parent's sockets: leave them to the parent.
             self._local, self._pid = threading.local(), os.getpid()
-        producer = getattr(self._local, "producer", None)
-        if producer is None:
+        link = getattr(self._local, "link", None)
+        if link is None:
             connection = celery_app.connection_for_write()
             try:
                 connection.ensure_connection(max_retries=1, interval_start=0, timeout=1)
                 swear(connection, self._database_id)
+                link = self._local.link = _Link(connection)
             except BaseException:
                 connection.release()
                 raise
-            producer = Producer(connection.default_channel, serializer="json", auto_declare=False)
-            self._local.producer = producer
-        return producer
+        return link
 
     def _stay_away(self, error: BaseException) -> None:
         self._away_until = time.monotonic() + SKIP_SECONDS
         logger.warning("broker_away", error=str(error), skipping_seconds=SKIP_SECONDS)
-        producer, self._local.producer = getattr(self._local, "producer", None), None
-        if producer is not None:
-            producer.connection.collect()
+        link, self._local.link = getattr(self._local, "link", None), None
+        if link is not None:
+            link.connection.collect()
 
 
-def send(producer: Any, record: Publishable) -> None:
-    """Send one record's message: the whole Celery message as it was kept, for the record's present attempt."""
-    kept = dict(record.message)
-    args, kwargs = list(record.args), dict(record.kwargs)
-    message = cast("Any", celery_app.amqp).as_task_v2(
-        record.id,
-        record.name,
-        args,
-        kwargs,
-        argsrepr=kept.get("argsrepr", "…"),
-        kwargsrepr=kept.get("kwargsrepr", "…"),
-        create_sent_event=celery_app.conf.task_send_sent_event,
-    )
-    headers = message.headers | kept.get("headers", {}) | {ATTEMPT_HEADER: record.attempt, "retries": record.attempt}
-    body = (args, kwargs, _embedded(kept.get("embed", {})))
-    whole = task_message(headers, message.properties | kept.get("properties", {}), body, message.sent_event)
-    raw = cast("Any", celery_app.amqp).send_unrecorded
-    raw(producer, record.name, whole, queue=record.queue, priority=PRIORITIES[record.priority], retry=False)
+class _Link:
+    """One thread's connection to the broker, and what it has told it already."""
 
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._declared: set[str] = set()
+        self._events: Any = None
+        if celery_app.conf.task_send_sent_event:
+            self._events = EventDispatcher(connection, app=celery_app, buffer_group=["task"], buffer_limit=2 * TOGETHER)
 
-def _embedded(kept: dict[str, Any]) -> dict[str, Any]:
-    return {"callbacks": None, "errbacks": None, "chain": None, "chord": None} | kept
+    def publish(self, records: Sequence[Publishable]) -> None:
+        """Publish these in one go, and then their events in one."""
+        for queue in {record.queue for record in records} - self._declared:
+            maybe_declare(cast("Any", celery_app.amqp).queues[queue], self.connection.default_channel)
+            self._declared.add(queue)
+        messages = [message_of(record) for record in records]
+        publish_messages(self.connection, messages)
+        for record, message in zip(records, messages, strict=True):
+            tell_published(record, message)
+            if self._events is not None:
+                self._events.send("task-sent", **sent_event(record, message))
+        if self._events is not None:
+            self._events.flush(errors=False)
 
 
 def ids(records: Iterable[Publishable]) -> list[tuple[str, int, int]]:

@@ -2,22 +2,26 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from celery.app.amqp import AMQP
+from celery.utils import uuid
 from kombu import Queue
 from kombu.utils.json import dumps
 
 from config.log_setup import get_logger
 from processors.errors import InvalidArgument, ServiceUnavailable, SubmitUnknown
 from processors.redaction import redact
-from records.task_records import Draft
+from records.task_records import Draft, TaskRecords
 from services.celery_app import PRIORITIES, celery_app, is_recorded
 from services.publisher import ids
+from services.task_messages import Publishable
 from services.wiring import parts
+
+Result = TypeVar("Result")
 
 logger = get_logger()
 
@@ -43,24 +47,59 @@ RETRY_SECONDS = 1
 class RecordingAMQP(cast("Any", AMQP)):
     """Celery's message factory, with a record behind every message that deserves one."""
 
-    @cached_property
-    def send_unrecorded(self) -> Any:
-        """Celery's own sender: what the publisher uses once the record stands."""
-        return self._create_task_sender()
+    def as_task_v2(
+        self, task_id: str, name: str, args: Any = None, kwargs: Any = None, *more: Any, **options: Any
+    ) -> Any:
+        """Make Celery's message; its arguments look as we show them, and Celery's own long way to a text is spared."""
+        looks: dict[str, Any] = {"argsrepr": args or (), "kwargsrepr": kwargs or {}}
+        options |= {look: shown(given) for look, given in looks.items() if options.get(look) is None}
+        return super().as_task_v2(task_id, name, args, kwargs, *more, **options)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - untyped
 
     @cached_property
     def send_task_message(self) -> Any:
         """Record, then publish; Celery's own tasks and those without records are published as they are."""
+        send_unrecorded = self._create_task_sender()
 
         def record_then_send(producer: Any, name: str, message: Any, **options: Any) -> None:
             timing = options.pop("timing", None) or dict[str, Any]()
             extra = options.pop("record", None) or dict[str, Any]()
             if not is_recorded(name):
-                self.send_unrecorded(producer, name, message, **options)
+                send_unrecorded(producer, name, message, **options)
                 return
             submit(draft_of(name, message, options, timing, extra))
 
         return record_then_send
+
+
+def submit_by_name(name: str, arguments: Mapping[str, Any], *, queue: str, priority: str, origin: str) -> str:
+    """Record and publish one task that nothing follows, without Celery's way through its canvas; raises as `submit`.
+
+    Args:
+        name: the task's name.
+        arguments: its keyword arguments, JSON values.
+        queue: where it waits.
+        priority: `low`, `normal` or `high`.
+        origin: who submits it.
+
+    Returns:
+        The task's id.
+    """
+    _check_json(name, [arguments])
+    caller, task_id = cast("Any", celery_app).current_worker_task, uuid()
+    draft = Draft(
+        id=task_id,
+        name=name,
+        category=category_of(name),
+        queue=queue,
+        priority=priority,
+        kwargs=arguments,
+        message=_kept({}, {}, shown([]), shown(arguments), None),
+        root_id=caller.request.root_id if caller else task_id,
+        caller_id=caller.request.id if caller else None,
+        origin=origin,
+    )
+    submit(draft)
+    return task_id
 
 
 def submit(draft: Draft) -> None:
@@ -71,15 +110,23 @@ def submit(draft: Draft) -> None:
         ServiceUnavailable: the record could not be written; nothing was sent.
         SubmitUnknown: it is not known whether the record was written.
     """
-    service = parts()
-    service.publisher.check()
-    new = _open(draft)
-    waits = draft.delay > 0 or draft.due_at is not None or draft.relay_now
-    if new and not waits:
+    parts().publisher.check()
+    if _open(lambda tasks: tasks.open(draft), draft.name) and not _waits(draft):
         publish([draft])
 
 
-def publish(drafts: list[Any], *, wait: bool = False) -> int:
+def submit_many(drafts: Sequence[Draft]) -> None:
+    """Record many tasks durably, all or none, then publish them in few messages to the broker; raises as `submit`."""
+    parts().publisher.check()
+    _open(lambda tasks: tasks.open_many(drafts), f"{len(drafts)} tasks")
+    publish([draft for draft in drafts if not _waits(draft)])
+
+
+def _waits(draft: Draft) -> bool:
+    return draft.delay > 0 or draft.due_at is not None or draft.relay_now
+
+
+def publish(drafts: Sequence[Publishable], *, wait: bool = False) -> int:
     """Publish what is recorded and mark it, at once where `wait` is said; returns how many the broker took."""
     service = parts()
     taken = service.publisher.publish(drafts)
@@ -88,15 +135,15 @@ def publish(drafts: list[Any], *, wait: bool = False) -> int:
     return len(taken)
 
 
-def _open(draft: Draft) -> bool:
-    """Write the record; inside a running task wait for the database, because what follows a task must not be lost."""
+def _open(write: Callable[[TaskRecords], Result], what: str) -> Result:
+    """Write records; inside a running task wait for the database, because what follows a task must not be lost."""
     while True:
         try:
-            return parts().tasks.open(draft)
+            return write(parts().tasks)
         except ServiceUnavailable as error:
             if isinstance(error, SubmitUnknown) or celery_app.current_worker_task is None:
                 raise
-            logger.warning("database_away", submitting=draft.name, error=str(error))
+            logger.warning("database_away", submitting=what, error=str(error))
             time.sleep(RETRY_SECONDS)
 
 
@@ -123,7 +170,7 @@ def draft_of(
         priority=PRIORITY_NAMES.get(options.get("priority", -1), "normal"),
         args=list(args),
         kwargs=dict(kwargs),
-        message=kept_message(headers, embed, args, kwargs, options.get("headers")),
+        message=_kept(headers, embed, headers["argsrepr"], headers["kwargsrepr"], options.get("headers")),
         due_at=due_moment(timing),
         expires_at=moment(timing.get("expires")),
         root_id=headers.get("root_id"),
@@ -163,12 +210,22 @@ def kept_message(
     custom: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return what a retry needs of a message beside its arguments."""
+    return _kept(headers, embed, shown(args), shown(kwargs), custom)
+
+
+def _kept(
+    headers: Mapping[str, Any],
+    embed: Mapping[str, Any],
+    argsrepr: str,
+    kwargsrepr: str,
+    custom: Mapping[str, Any] | None,
+) -> dict[str, Any]:
     kept = {key: headers[key] for key in KEPT_HEADERS if headers.get(key) not in (None, [], {}, False, 0)}
     return {
         "headers": kept | dict(custom or {}),
         "embed": {key: value for key, value in embed.items() if value},
-        "argsrepr": shown(args),
-        "kwargsrepr": shown(kwargs),
+        "argsrepr": argsrepr,
+        "kwargsrepr": kwargsrepr,
     }
 
 

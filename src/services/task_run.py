@@ -30,8 +30,8 @@ from processors.results import Result
 from records.task_moves import Started
 from records.task_records import Draft, TaskRecord, TaskState
 from services.failures import failure_of, fix_follower_ids, follow_failure, has_followers
-from services.publisher import ATTEMPT_HEADER
 from services.submission import category_of, kept_message, moment, storable
+from services.task_messages import ATTEMPT_HEADER
 from services.wiring import parts
 from services.working_process import RunInHand, working_process
 

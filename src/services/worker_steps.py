@@ -97,7 +97,8 @@ class LeaderKeeper:
             logger.warning("leader_unknown", error=str(error))
             return
         finally:
-            parts().database.close()
+            if os.getpid() == record_backend.silent_process:
+                parts().database.close()
         if leader is None:
             logger.info("leader_missing", starting=True)
             command = [sys.executable, "-m", "services.leader", f"--if-absent={os.getpid()}"]

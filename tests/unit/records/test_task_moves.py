@@ -6,13 +6,14 @@ from sqlalchemy import update
 from sqlalchemy.exc import DataError, IntegrityError
 
 from processors.interfaces import Outcome
+from records.columns import Now
 from records.database import Database
 from records.deliveries import DeliveryRecords
 from records.leadership import Leadership
 from records.members import MemberRecords
 from records.parents import Parents
 from records.task_moves import Failure, TaskMoves
-from records.task_records import Draft, TaskRecords, TaskState
+from records.task_records import Draft, TaskRecords, TaskState, task_records
 from records.workers import Workers, workers
 from waiting import until
 
@@ -369,13 +370,15 @@ def test_figures_of_queues_count_what_waits_runs_and_is_due_later(tasks, moves):
     assert figures["oldest_age_seconds"] >= 0
 
 
-def test_an_end_with_followers_is_found_until_it_is_noted_that_they_were_seen_to(tasks, moves, monkeypatch):
-    monkeypatch.setattr("records.task_moves.FOLLOW_SECONDS", 0)
+def test_an_end_with_followers_is_found_until_it_is_noted_that_they_were_seen_to(database, tasks, moves):
     tasks.open(draft("alone"))
     tasks.open(draft("chained", message={"embed": {"chain": ["next"]}}))
     for task_id in ("alone", "chained"):
         moves.succeed(task_id, moves.start(task_id, 0, "w1", "io@host", 60).run, 1)
+    assert moves.unfollowed(10) == [], "it is left to the worker for a moment"
 
+    late = update(task_records).where(task_records.c.relay_at.is_not(None)).values(relay_at=Now())
+    database.write(lambda c: c.execute(late))
     assert [record.id for record in moves.unfollowed(10)] == ["chained"]
     assert moves.unfollowed(10) == [], "the next look is minutes later"
     moves.followed("chained")

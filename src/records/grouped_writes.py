@@ -1,0 +1,341 @@
+"""Group commit: what arrives while a commit runs is the next commit, in one transaction, by one thread a process.
+
+A lone caller is committed at once. Each caller waits for its own outcome, and an error is only that caller's.
+"""
+
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Protocol, cast
+
+import psycopg
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from processors.errors import ServiceUnavailable
+from records.prepared import Bound, Row
+
+Work = Callable[[Connection], Any]
+
+GROUP_SIZE = 500
+WAITING_LIMIT = 20_000
+LATER_SECONDS = 0.02
+"""How long a write that nobody waits for is kept back for a neighbour to commit it with."""
+
+TOGETHER_SECONDS = 0.001
+"""How long it waits for half of those who write."""
+
+BUSY_SECONDS = 10.0
+BUSY_PAUSE_SECONDS = 0.0003
+PAUSE_SECONDS = 1.0
+IDLE_SECONDS = 1.0
+
+
+class CommitUnknown(ServiceUnavailable):
+    """The connection was lost while a commit was under way: it may or may not have been kept."""
+
+
+class Job:
+    """One write and, once `done` is released, what became of it."""
+
+    __slots__ = ("done", "durable", "error", "result", "thread", "waits", "work")
+
+    def __init__(self, work: Work, *, durable: bool, waits: bool) -> None:
+        self.work = work
+        self.durable = durable
+        self.waits = waits
+        self.thread = threading.get_ident()
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.done = threading.Lock()
+        self.done.acquire()
+
+    def outcome(self) -> Any:
+        """Wait until it is committed; returns its result or raises its own error."""
+        self.done.acquire()
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+
+class Commits(Protocol):
+    """Commits a group over a connection of its own."""
+
+    def commit(self, group: Sequence[Job]) -> None:
+        """Commit these together; fills in their results and errors, or raises what befell all of them."""
+
+    def close(self) -> None:
+        """Close the connection."""
+
+
+class Writer:
+    """The thread that commits for a whole process."""
+
+    def __init__(self, commits: Commits) -> None:
+        self._commits = commits
+        self._arrivals = _Arrivals()
+        self._committing = threading.Lock()
+        self._thread = threading.Thread(target=self._serve, name="records-writer", daemon=True)
+        self._thread.start()
+
+    def take(self, job: Job) -> bool:
+        """Take this to be committed; False where the writer has ended: another one must take it."""
+        return self._arrivals.put(job)
+
+    def offer(self, work: Work) -> None:
+        """Commit this soon; it is dropped where too much waits, and where the writer has ended."""
+        if len(self._arrivals) < WAITING_LIMIT:
+            self._arrivals.put(Job(work, durable=False, waits=False))
+
+    def stop(self) -> None:
+        """Commit what waits, and end."""
+        self._arrivals.end()
+        self._thread.join(BUSY_SECONDS)
+
+    def pause(self) -> bool:
+        """Begin no commit until `resume`, and wait for one that runs; False where it ran too long to wait for."""
+        return self._committing.acquire(timeout=PAUSE_SECONDS)
+
+    def resume(self) -> None:
+        """Commit again after a `pause`."""
+        self._committing.release()
+
+    def _serve(self) -> None:
+        while group := self._arrivals.next_group():
+            try:
+                with self._committing:
+                    self._commits.commit(group)
+            except Exception as error:  # noqa: BLE001 - handed to each of those who wait
+                for job in group:
+                    job.error = error
+            for job in group:
+                job.done.release()
+        self._commits.close()
+
+
+class _Arrivals:
+    """What waits for the next commit, and when that is to begin."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._jobs: list[Job] = []
+        self._callers = 0
+        self._expected = 1
+        self._before: set[int] = set()
+        self._wanted: int | None = None  # the writer sleeps until so many callers are here
+        self._ended = False
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def put(self, job: Job) -> bool:
+        """Add one, unless this has ended; wakes the writer only when it has what it sleeps for."""
+        with self._lock:
+            if self._ended:
+                return False
+            self._jobs.append(job)
+            self._callers += job.waits
+            self._ring(self._callers)
+            return True
+
+    def end(self) -> None:
+        """Let the next empty group be the last."""
+        with self._lock:
+            self._ended = True
+            self._ring(GROUP_SIZE)
+
+    def next_group(self) -> list[Job]:
+        """Return what has arrived, nothing at the end; waits for the first.
+
+        Where several threads write, it stays a moment for half of them, while the other half works: fewer commits, and
+        neither waits for the other. A lone caller waits for nobody. Writes that nobody waits for stay for a caller.
+        """
+        since, until = 0, 0.0
+        while True:
+            with self._lock:
+                here = 0 if not self._jobs else 1 if not self._callers else 2
+                if here != since:
+                    since, until = here, time.monotonic() + (0.0, LATER_SECONDS, TOGETHER_SECONDS)[here]
+                patience = until - time.monotonic() if here else None
+                if self._ended or self._callers >= self._expected or (patience is not None and patience <= 0):
+                    return self._taken()
+                self._wanted = (0, 1, self._expected)[here]
+            with suppress(queue.Empty):
+                self._bell.get(timeout=patience)
+
+    def _taken(self) -> list[Job]:
+        self._wanted = None
+        group, self._jobs = self._jobs[:GROUP_SIZE], self._jobs[GROUP_SIZE:]
+        threads = {job.thread for job in group if job.waits}
+        self._expected = max(1, len(threads | self._before) // 2)
+        self._before = threads
+        self._callers = sum(job.waits for job in self._jobs)
+        return group
+
+    def _ring(self, callers: int) -> None:
+        if self._wanted is not None and callers >= self._wanted:
+            self._wanted = None
+            self._bell.put(None)
+
+
+class SqliteCommits:
+    """Commits groups over SQLite's one writing connection of this process.
+
+    Args:
+        engine: makes connections that begin no transaction by themselves and do not wait for SQLite's lock.
+        unavailable: makes the error of a database that does not answer.
+    """
+
+    def __init__(self, engine: Engine, unavailable: Callable[[Exception], ServiceUnavailable]) -> None:
+        self._engine = engine
+        self._unavailable = unavailable
+        self._connection: Connection | None = None
+        self._durable: bool | None = None
+
+    def commit(self, group: Sequence[Job]) -> None:
+        """Commit these in one transaction; one that fails leaves no trace in it."""
+        try:
+            connection = self._connection = self._connection or self._engine.connect()
+            raw = cast("sqlite3.Connection", connection.connection.driver_connection)
+            self._begin(raw, durable=any(job.durable for job in group))
+            for job in group:
+                if not _fast(raw, job):
+                    self._attempt(connection, job)
+            raw.execute("COMMIT")
+        except (DBAPIError, sqlite3.Error) as error:
+            self.close()
+            raise self._unavailable(error) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connection; what it had begun is rolled back."""
+        connection, self._connection, self._durable = self._connection, None, None
+        if connection is not None:
+            connection.invalidate()
+            connection.close()
+
+    def _begin(self, raw: sqlite3.Connection, *, durable: bool) -> None:
+        """Take SQLite's lock: it is no queue, and its own pauses grow until the busy starve the patient."""
+        if durable is not self._durable:
+            raw.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+            self._durable = durable
+        deadline = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                raw.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(BUSY_PAUSE_SECONDS)
+            else:
+                return
+
+    def _attempt(self, connection: Connection, job: Job) -> None:
+        connection.exec_driver_sql("SAVEPOINT job")
+        try:
+            job.result = job.work(connection)
+        except Exception as error:  # noqa: BLE001 - handed to the caller who waits for this job
+            connection.exec_driver_sql("ROLLBACK TO job")
+            job.error = self._unavailable(error) if _is_operational(error) else error
+        connection.exec_driver_sql("RELEASE job")
+
+
+def _fast(raw: sqlite3.Connection, job: Job) -> bool:
+    """Run a single statement; False where it is more than that, or failed: a statement is undone by itself."""
+    if not isinstance(job.work, Bound):
+        return False
+    try:
+        job.result = raw.execute(job.work.text, job.work.parameters).fetchall()
+    except sqlite3.Error:
+        if not raw.in_transaction:
+            raise
+        return False
+    return True
+
+
+class PostgresqlCommits:
+    """Commits groups over one connection: their statements go out together, as one transaction.
+
+    Args:
+        connect: returns a connection whose statements commit by themselves.
+        alone: commits one work in a transaction of its own.
+        unavailable: makes the error of a database that does not answer.
+        unknown: makes the error of a commit whose answer was lost.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        alone: Callable[[Work], Any],
+        unknown: Callable[[Exception], CommitUnknown],
+    ) -> None:
+        self._connect = connect
+        self._alone = alone
+        self._unknown = unknown
+        self._connection: Connection | None = None
+        self._used = 0.0
+
+    def commit(self, group: Sequence[Job]) -> None:
+        """Commit these in one transaction; where one fails, each by itself."""
+        raw = self._ready()
+        try:
+            results = _run(raw, group)
+        except psycopg.Error as error:
+            if raw.closed:
+                self.close()
+                raise self._unknown(error) from error
+            self._each_alone(group)
+        else:
+            for job, result in zip(group, results, strict=True):
+                job.result = result
+        self._used = time.monotonic()
+
+    def close(self) -> None:
+        """Close the connection."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.invalidate()
+            connection.close()
+
+    def _ready(self) -> psycopg.Connection[Row]:
+        """Return the connection, a new one where a server that went away has cut the old one meanwhile."""
+        if self._connection is not None and time.monotonic() - self._used > IDLE_SECONDS:
+            try:
+                _driver(self._connection).execute("SELECT 1")
+            except psycopg.Error:
+                self.close()
+        if self._connection is None:
+            self._connection = self._connect()
+        return _driver(self._connection)
+
+    def _each_alone(self, group: Sequence[Job]) -> None:
+        for job in group:
+            try:
+                job.result = self._alone(job.work)
+            except Exception as error:  # noqa: BLE001 - handed to the caller who waits for this job
+                job.error = error
+
+
+def _driver(connection: Connection) -> psycopg.Connection[Row]:
+    return cast("psycopg.Connection[Row]", connection.connection.driver_connection)
+
+
+def _run(raw: psycopg.Connection[Row], group: Sequence[Job]) -> list[list[Row]]:
+    """Send all statements in one go: up to the pipeline's end they are one transaction of the server's own."""
+    works = [cast("Bound", job.work) for job in group]
+    if len(works) == 1:
+        cursors = [raw.execute(cast("Any", works[0].text), works[0].parameters)]
+    else:
+        with raw.pipeline():
+            cursors = [raw.execute(cast("Any", work.text), work.parameters) for work in works]
+    return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
+
+
+def _is_operational(error: Exception) -> bool:
+    return isinstance(error, DBAPIError) and isinstance(error.orig, sqlite3.OperationalError)

@@ -1,0 +1,337 @@
+"""Writes of many threads in one commit: each caller gets its own outcome, nothing is told before it is kept."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
+from processors.errors import ServiceUnavailable
+from records.database import Database
+from records.grouped_writes import GROUP_SIZE, Job, Writer
+from records.task_moves import PUBLISHED, START, Failure, TaskMoves
+from records.task_records import FINAL, INSERTIONS, Draft, TaskRecords, TaskState, _draft_values
+from records.workers import Workers
+from waiting import until
+
+RUNS = 40
+
+
+class HeldCommits:
+    """Commits that take as long as a test wants, and remember their groups."""
+
+    def __init__(self) -> None:
+        self.groups: list[list[Job]] = []
+        self.gate = threading.Event()
+        self.closed = False
+
+    def commit(self, group) -> None:
+        self.groups.append(list(group))
+        self.gate.wait(10)
+        for job in group:
+            job.result = job.work
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def commits():
+    return HeldCommits()
+
+
+@pytest.fixture
+def writer(commits):
+    writer = Writer(commits)
+    yield writer
+    commits.gate.set()
+    writer.stop()
+    assert commits.closed
+
+
+def job(name: str = "x", *, waits: bool = True) -> Job:
+    return Job(name, durable=False, waits=waits)
+
+
+def together(*works: Callable[[], object]) -> list[object]:
+    """Run these at the same time; returns what each returned or raised."""
+    outcomes: list[object] = [None] * len(works)
+
+    def run(place: int, work: Callable[[], object]) -> None:
+        try:
+            outcomes[place] = work()
+        except Exception as error:
+            outcomes[place] = error
+
+    threads = [threading.Thread(target=run, args=one) for one in enumerate(works)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return outcomes
+
+
+def test_what_arrives_while_a_commit_runs_is_the_next_commit(writer, commits):
+    jobs = [job(str(number)) for number in range(GROUP_SIZE + 4)]
+    writer.take(jobs[0])
+    until(lambda: commits.groups, 10)
+    for one in jobs[1:]:
+        writer.take(one)
+    commits.gate.set()
+
+    assert [one.outcome() for one in jobs] == [one.work for one in jobs]
+    assert [len(group) for group in commits.groups] == [1, GROUP_SIZE, 3]
+
+
+def test_a_write_that_nobody_waits_for_is_committed_with_the_next_or_by_itself(writer, commits):
+    commits.gate.set()
+    writer.offer("later")
+    until(lambda: [[one.work for one in group] for group in commits.groups] == [["later"]], 10)
+
+
+def test_a_failure_of_the_whole_commit_reaches_everyone_in_it(writer, commits):
+    def fail(_group):
+        raise ServiceUnavailable("gone")
+
+    commits.commit = fail
+    for one in (job(), job()):
+        writer.take(one)
+        with pytest.raises(ServiceUnavailable, match="gone"):
+            one.outcome()
+
+
+def test_a_writer_that_has_ended_takes_nothing_that_would_wait_for_ever(commits):
+    commits.gate.set()
+    writer = Writer(commits)
+    first = job()
+    assert writer.take(first)
+    writer.stop()
+
+    assert first.outcome() == "x"
+    assert not writer.take(job())
+
+
+def test_writes_go_on_while_another_thread_closes_the_database_again_and_again(database):
+    records, stop = TaskRecords(database), threading.Event()
+
+    def close() -> None:
+        while not stop.wait(0.001):
+            database.close()
+
+    closer = threading.Thread(target=close)
+    closer.start()
+    try:
+        assert all(records.open(Draft(f"t{number}", "x", "x", "default")) for number in range(100))
+    finally:
+        stop.set()
+        closer.join()
+
+
+def insertion(database: Database, task_id: str, **values):
+    bound = INSERTIONS["sqlite" if database.is_sqlite else "postgresql"](
+        **_draft_values(Draft(task_id, "x", "x", "default", **values))
+    )
+    bound.bind(database.engine().dialect)
+    return Job(bound, durable=True, waits=True)
+
+
+def test_one_bad_statement_of_a_group_is_its_callers_alone(database):
+    records = TaskRecords(database)
+    records.open(Draft("first", "x", "x", "default", idempotency_key="k"))
+    group = [insertion(database, "a"), insertion(database, "bad", idempotency_key="k"), insertion(database, "b")]
+
+    database._one_writer()._commits.commit(group)
+    database.close()
+
+    assert [one.error for one in (group[0], group[2])] == [None, None]
+    assert isinstance(group[1].error, IntegrityError)
+    assert [records.read(one) is not None for one in ("a", "bad", "b")] == [True, False, True]
+
+
+def test_two_starts_of_one_record_in_one_group_let_one_in(database):
+    TaskRecords(database).open(Draft("t", "x", "x", "default"))
+    Workers(database).start("w1", "io@host", "host", 1, 0)
+    values = {"task_id": "t", "of_attempt": 0, "worker_id": "w1", "worker": "io@host", "time_limit": None}
+    group = [Job(START(**values), durable=False, waits=True) for _ in range(3)]
+    for one in group:
+        one.work.bind(database.engine().dialect)
+
+    database._one_writer()._commits.commit(group)
+    database.close()
+
+    assert [len(one.result) for one in group] == [1, 0, 0]
+
+
+def test_a_connection_that_the_server_cut_costs_no_record(database):
+    if database.is_sqlite:
+        pytest.skip("SQLite has no server")
+    records = TaskRecords(database)
+    assert records.open(Draft("before", "x", "x", "default"))
+    cut = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+    database.write(lambda c: c.execute(cut))
+
+    assert records.open(Draft("after", "x", "x", "default"))
+    assert records.read("after") is not None
+
+
+class Meddler:
+    """Somebody who tries moves by chance, and notes which of them the database let through."""
+
+    def __init__(self, moves: TaskMoves, seed: int, told: list[tuple[str, str, object]]) -> None:
+        self.moves, self.chance, self.told = moves, random.Random(seed), told
+
+    def meddle(self, ids: list[str]) -> None:
+        for _ in range(RUNS):
+            one = self.chance.choice(ids)
+            started = self.moves.start(one, 0, "w1", "io@host", 60)
+            if started:
+                self.told.append((one, "start", started.run))
+            self.try_one(one, started.run if started else self.chance.randrange(1, 4))
+
+    def try_one(self, one: str, run: int) -> None:
+        tries: dict[str, Callable[[], object]] = {
+            "SUCCESS": lambda: self.moves.succeed(one, run, [one, run]),
+            "FAILURE": lambda: self.moves.fail(one, run, Failure("it broke", "ValueError")),
+            "REVOKED": lambda: self.chance.random() < 0.1 and self.moves.revoke(one),
+            "": lambda: self.moves.give_back(one, run),
+            "reported": lambda: self.moves.report(one, run, 50, "half"),
+            "published": lambda: self.moves.published([(one, 0, run)]),
+        }
+        what = self.chance.choice(list(tries))
+        if tries[what]() and what:
+            self.told.append((one, what, run))
+
+
+def test_a_record_moves_only_forward_whatever_many_threads_do_at_once(database):
+    seed = random.randrange(10**6)
+    print("seed", seed)  # noqa: T201 - a failing run shows it
+    tasks, moves = TaskRecords(database), TaskMoves(database)
+    Workers(database).start("w1", "io@host", "host", 1, 0)
+    ids = [f"t{number}" for number in range(8)]
+    tasks.open_many([Draft(one, "x", "x", "default") for one in ids])
+    told: list[tuple[str, str, object]] = []
+
+    together(*(lambda number=number: Meddler(moves, seed + number, told).meddle(ids) for number in range(6)))
+
+    for one in ids:
+        record = tasks.read(one)
+        runs = [run for who, what, run in told if (who, what) == (one, "start")]
+        ends = [(what, run) for who, what, run in told if who == one and what != "start"]
+        assert sorted(runs) == list(range(1, record.run + 1)), "each run was told to exactly one starter"
+        assert len(ends) == record.final, "one end was told, and only where there is one"
+        for what, run in ends:
+            assert record.state == what
+            assert what == "REVOKED" or run == record.run
+            assert what != "SUCCESS" or record.result == [one, run]
+
+
+KILLED = """
+import sys, threading
+from records.database import Database
+from records.task_moves import TaskMoves
+from records.task_records import Draft, TaskRecords
+from records.workers import Workers
+database = Database(sys.argv[1])
+tasks, moves = TaskRecords(database), TaskMoves(database)
+Workers(database).start("w1", "io@host", "host", 1, 0)
+tell = threading.Lock()
+
+def say(*words):
+    with tell:
+        print(*words, flush=True)
+
+def go(thread):
+    for number in range(10_000):
+        one = f"t{thread}-{number}"
+        tasks.open(Draft(one, "x", "x", "default"))
+        say(one, "PENDING")
+        run = moves.start(one, 0, "w1", "io@host", 60).run
+        say(one, "STARTED")
+        moves.succeed(one, run, number)
+        say(one, "SUCCESS")
+
+for thread in range(4):
+    threading.Thread(target=go, args=(thread,)).start()
+"""
+
+
+def test_a_kill_amid_a_group_leaves_all_that_was_told_and_every_record_moved_or_not(database, database_url):
+    process = subprocess.Popen([sys.executable, "-c", KILLED, database_url], stdout=subprocess.PIPE, text=True)
+    told: dict[str, str] = {}
+    for _ in range(random.randrange(100, 300)):
+        task_id, state = process.stdout.readline().split()
+        told[task_id] = state
+    process.send_signal(signal.SIGKILL)
+    for line in process.stdout:
+        if line.endswith("\n"):
+            task_id, state = line.split()
+            told[task_id] = state
+    process.wait(10)
+    process.stdout.close()
+
+    order = [TaskState.PENDING, TaskState.STARTED, TaskState.SUCCESS]
+    for task_id, state in told.items():
+        record = TaskRecords(database).read(task_id)
+        assert record is not None
+        assert order.index(record.state) >= order.index(TaskState(state))
+        assert (record.state in FINAL) == (record.finished_at is not None)
+
+
+def test_a_process_that_is_forked_while_threads_write_writes_by_itself(database):
+    records, stop = TaskRecords(database), threading.Event()
+    written: list[int] = []
+
+    def write() -> None:
+        while not stop.is_set():
+            assert records.open(Draft(f"parent-{len(written)}", "x", "x", "default"))
+            written.append(1)
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    until(lambda: len(written) > 5, 20)
+    child = os.fork()
+    if child == 0:
+        try:
+            ok = records.open(Draft("child", "x", "x", "default"))
+            database.close()
+        except BaseException:
+            os._exit(2)
+        os._exit(0 if ok else 1)
+    _, status = os.waitpid(child, 0)
+    stop.set()
+    writing.join(20)
+
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert records.read("child") is not None
+    assert all(records.read(f"parent-{number}") for number in range(len(written)))
+
+
+def test_many_records_are_written_whole_or_not_at_all(database):
+    records = TaskRecords(database)
+    records.open(Draft("first", "x", "x", "default", idempotency_key="k"))
+    drafts = [Draft(f"t{number}", "x", "x", "default") for number in range(1_200)]
+
+    with pytest.raises(IntegrityError):
+        records.open_many([*drafts, Draft("bad", "x", "x", "default", idempotency_key="k")])
+    assert records.read("t0") is None
+    records.open_many([*drafts, drafts[0]])
+
+    assert {record.id for record in records.active(2_000)} == {"first", *(draft.id for draft in drafts)}
+
+
+def test_what_was_published_is_noted_by_ids_and_not_by_reading_all_that_waits(database):
+    if not database.is_sqlite:
+        pytest.skip("PostgreSQL plans by what it knows of the table")
+    mark = PUBLISHED(task_ids=["a"], of_attempt=0, of_run=0)
+    mark.bind(database.engine().dialect)
+
+    plan = database.read(lambda c: c.exec_driver_sql(f"EXPLAIN QUERY PLAN {mark.text}", mark.parameters).all())
+
+    assert "(id=?)" in json.dumps([list(row) for row in plan])

@@ -169,9 +169,8 @@ def test_two_starts_of_one_record_in_one_group_let_one_in(database):
     assert [len(one.result) for one in group] == [1, 0, 0]
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_a_connection_that_the_server_cut_costs_no_record(database):
-    if database.is_sqlite:
-        pytest.skip("SQLite has no server")
     records = TaskRecords(database)
     assert records.open(Draft("before", "x", "x", "default"))
     cut = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
@@ -326,9 +325,8 @@ def test_many_records_are_written_whole_or_not_at_all(database):
     assert {record.id for record in records.active(2_000)} == {"first", *(draft.id for draft in drafts)}
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_what_was_published_is_noted_by_ids_and_not_by_reading_all_that_waits(database):
-    if not database.is_sqlite:
-        pytest.skip("PostgreSQL plans by what it knows of the table")
     mark = PUBLISHED(task_ids=["a"], of_attempt=0, of_run=0)
     mark.bind(database.engine().dialect)
 

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.pool import NullPool
 
 from processors.errors import ServiceUnavailable
-from records.grouped_writes import CommitUnknown, Job, PostgresqlCommits, SqliteCommits, Writer
+from records.grouped_writes import Commits, CommitUnknown, Job, SqliteCommits, Writer
 from records.prepared import Bound
 
 Result = TypeVar("Result")
@@ -128,12 +128,15 @@ class Database:
     def _one_writer(self) -> Writer:
         with self._lock:
             if self._writer is None:
-                self._writer = Writer(
-                    SqliteCommits(_sqlite_engine(self.url, immediate=True), self._unavailable)
-                    if self.is_sqlite
-                    else PostgresqlCommits(self._connected, self._write_pooled, self._unknown)
-                )
+                self._writer = Writer(self._commits())
             return self._writer
+
+    def _commits(self) -> Commits:
+        if self.is_sqlite:
+            return SqliteCommits(_sqlite_engine(self.url, immediate=True), self._unavailable)
+        from records.postgresql_commits import PostgresqlCommits  # noqa: PLC0415 - SQLite needs no driver of PostgreSQL
+
+        return PostgresqlCommits(self._connected, self._write_pooled, self._unknown)
 
     def _connected(self) -> Connection:
         """Return a connection for the writer.

@@ -5,17 +5,12 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.util.exc import CommandError
 from sqlalchemy import Connection, inspect, text
-from sqlalchemy.exc import DBAPIError
 
-from processors.errors import ConfigurationError, ServiceUnavailable
+from processors.errors import ConfigurationError
 from records.database import Database
 
 VERSION = "0002"
-MIGRATIONS = Path(__file__).parent / "migrations"
 POSTGRESQL_LOCK = 0x43534149
 
 
@@ -71,21 +66,9 @@ def mismatch(database: Database, found: str | None) -> str:
 
 
 def _upgrade(database: Database) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    try:
-        with database.engine().connect() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, VERSION)
-    except CommandError as error:
-        raise ConfigurationError(
-            f"The schema of {database.shown} cannot be brought to version {VERSION}: {error}; is it this service's?"
-        ) from error
-    except DBAPIError as error:
-        cause = " ".join(str(error.orig).split())
-        raise ServiceUnavailable(
-            f"The schema of {database.shown} cannot be written: {cause}; check its disk."
-        ) from error
+    from records import upgrading  # noqa: PLC0415 - a worker that finds its schema needs no migrations
+
+    upgrading.upgrade(database, VERSION)
 
 
 @contextmanager

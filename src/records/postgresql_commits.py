@@ -1,0 +1,91 @@
+"""Group commit on PostgreSQL: one pipeline, which the server takes as one transaction."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import psycopg
+from sqlalchemy import Connection
+
+from records.grouped_writes import CommitUnknown, Job, Work
+from records.prepared import Bound, Row
+
+IDLE_SECONDS = 1.0
+
+
+class PostgresqlCommits:
+    """Commits groups over one connection: their statements go out together, as one transaction.
+
+    Args:
+        connect: returns a connection whose statements commit by themselves.
+        alone: commits one work in a transaction of its own.
+        unavailable: makes the error of a database that does not answer.
+        unknown: makes the error of a commit whose answer was lost.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        alone: Callable[[Work], Any],
+        unknown: Callable[[Exception], CommitUnknown],
+    ) -> None:
+        self._connect = connect
+        self._alone = alone
+        self._unknown = unknown
+        self._connection: Connection | None = None
+        self._used = 0.0
+
+    def commit(self, group: Sequence[Job]) -> None:
+        """Commit these in one transaction; where one fails, each by itself."""
+        raw = self._ready()
+        try:
+            results = _run(raw, group)
+        except psycopg.Error as error:
+            if raw.closed:
+                self.close()
+                raise self._unknown(error) from error
+            self._each_alone(group)
+        else:
+            for job, result in zip(group, results, strict=True):
+                job.result = result
+        self._used = time.monotonic()
+
+    def close(self) -> None:
+        """Close the connection."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.invalidate()
+            connection.close()
+
+    def _ready(self) -> psycopg.Connection[Row]:
+        """Return the connection, a new one where a server that went away has cut the old one meanwhile."""
+        if self._connection is not None and time.monotonic() - self._used > IDLE_SECONDS:
+            try:
+                _driver(self._connection).execute("SELECT 1")
+            except psycopg.Error:
+                self.close()
+        if self._connection is None:
+            self._connection = self._connect()
+        return _driver(self._connection)
+
+    def _each_alone(self, group: Sequence[Job]) -> None:
+        for job in group:
+            try:
+                job.result = self._alone(job.work)
+            except Exception as error:  # noqa: BLE001 - handed to the caller who waits for this job
+                job.error = error
+
+
+def _driver(connection: Connection) -> psycopg.Connection[Row]:
+    return cast("psycopg.Connection[Row]", connection.connection.driver_connection)
+
+
+def _run(raw: psycopg.Connection[Row], group: Sequence[Job]) -> list[list[Row]]:
+    """Send all statements in one go: up to the pipeline's end they are one transaction of the server's own."""
+    works = [cast("Bound", job.work) for job in group]
+    if len(works) == 1:
+        cursors = [raw.execute(cast("Any", works[0].text), works[0].parameters)]
+    else:
+        with raw.pipeline():
+            cursors = [raw.execute(cast("Any", work.text), work.parameters) for work in works]
+    return [cursor.fetchall() if cursor.description else [] for cursor in cursors]

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import Any, cast
 
+from amqp.exceptions import AccessRefused, NotAllowed
 from kombu import Connection
 from redis.exceptions import AuthenticationError, ResponseError
 
+from broker import rabbitmq
 from broker.away import AWAY_ERRORS
 from broker.embedded_redis import embedded_url
 from config.settings import Settings, shown
@@ -50,12 +52,15 @@ def check_reachable(location: BrokerLocation, timeout: float) -> None:
         timeout: seconds to wait for it.
 
     Raises:
-        ConfigurationError: it does not answer, refuses the password, or evicts keys under memory pressure.
+        ConfigurationError: it does not answer, refuses the password, is too old, or evicts keys under memory pressure.
     """
-    options = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "max_retries": 0}
+    options = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "max_retries": 0, "answer_timeout": timeout}
     with Connection(location.url, connect_timeout=timeout, transport_options=options) as connection:
         try:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=int(timeout))
+            if rabbitmq.serves(location.url):
+                rabbitmq.version(connection)
+                return
             client = getattr(cast("Any", connection.default_channel), "client", None)
             policy = _eviction(client) if client else SAFE_POLICY
         except AWAY_ERRORS as error:
@@ -78,5 +83,12 @@ def _unreachable(location: BrokerLocation, error: BaseException) -> str:
     cause = error.__cause__ or error
     if isinstance(cause, AuthenticationError):
         return f"The broker {location.shown} refuses the password: {cause}; correct CELERY_BROKER_URL."
+    if isinstance(cause, AccessRefused):
+        return f"The broker {location.shown} refuses the user or the password; correct CELERY_BROKER_URL."
+    if isinstance(cause, NotAllowed):
+        return (
+            f"The broker {location.shown} does not let this user into the virtual host ({cause.reply_text}); "
+            "make it with `rabbitmqctl add_vhost` and `set_permissions`, or correct CELERY_BROKER_URL."
+        )
     cure = HELP_WITH_NAMED if location.source == NAMED else HELP
     return f"The broker {location.shown} ({location.source}) does not answer: {str(cause).rstrip('.')}; {cure}."

@@ -5,7 +5,8 @@ from functools import partial
 from importlib.metadata import version as installed_version
 from typing import Any
 
-from broker.allegiance import generation
+from broker import rabbitmq
+from broker.allegiance import swear
 from broker.location import check_reachable, resolve
 from config.settings import settings
 from processors.errors import ServiceUnavailable
@@ -69,8 +70,9 @@ def _broker(parts: Parts) -> str:
     location = resolve(settings)
     check_reachable(location, timeout=1)
     with celery_app.connection_for_write() as connection:
-        generation(connection, parts.database_id)
-    return location.shown
+        swear(connection, parts.database_id)
+        waiting = rabbitmq.parked(connection) if rabbitmq.serves(location.url) else 0
+    return f"{location.shown}, {waiting} messages parked in {rabbitmq.PARKED}" if waiting else location.shown
 
 
 def _leader(parts: Parts) -> str:

@@ -19,6 +19,8 @@ Publishable = Draft | TaskRecord
 
 SKIP_SECONDS = 5
 ATTEMPT_HEADER = "csai_attempt"
+GROUP = 500
+"""Messages that are published together: one pipeline on Redis, one wait for all confirms on RabbitMQ."""
 
 logger = get_logger()
 
@@ -43,16 +45,27 @@ class Publisher:
             ConfigurationError: the broker belongs to another database.
         """
         taken: list[Publishable] = []
-        if time.monotonic() < self._away_until:
-            return taken
-        try:
-            producer = self._producer()
+        while len(taken) < len(records) and time.monotonic() >= self._away_until:
+            kept = getattr(self._local, "producer", None) is not None
+            try:
+                self._publish_group(records[len(taken) : len(taken) + GROUP])
+            except AWAY_ERRORS as error:
+                if kept:  # it may be the connection alone that is stale: a new one tells
+                    self._drop()
+                else:
+                    self._stay_away(error)
+            else:
+                taken += records[len(taken) : len(taken) + GROUP]
+        return taken
+
+    def _publish_group(self, records: Sequence[Publishable]) -> None:
+        producer = self._producer()
+        if len(records) == 1:
+            send(producer, records[0])
+            return
+        with producer.batch(GROUP):
             for record in records:
                 send(producer, record)
-                taken.append(record)
-        except AWAY_ERRORS as error:
-            self._stay_away(error)
-        return taken
 
     def check(self) -> None:
         """Connect once, so that a broker of another database is found before anything is recorded.
@@ -93,6 +106,9 @@ class Publisher:
     def _stay_away(self, error: BaseException) -> None:
         self._away_until = time.monotonic() + SKIP_SECONDS
         logger.warning("broker_away", error=str(error), skipping_seconds=SKIP_SECONDS)
+        self._drop()
+
+    def _drop(self) -> None:
         producer, self._local.producer = getattr(self._local, "producer", None), None
         if producer is not None:
             producer.connection.collect()

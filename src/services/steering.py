@@ -6,6 +6,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, cast
 
+from broker import rabbitmq
 from broker.away import AWAY_ERRORS
 from broker.waiting_messages import take_all
 from config.log_setup import get_logger
@@ -59,7 +60,7 @@ def worker_stats() -> dict[str, Any]:
 def consumers() -> dict[str, int]:
     """Return how many workers listen to each queue, of those that answer within a second."""
     answers = _inspect("active_queues").values()
-    return Counter(queue["name"] for listened in answers for queue in listened)
+    return Counter(name for listened in answers for name in {rabbitmq.logical_name(one["name"]) for one in listened})
 
 
 def _inspect(what: str) -> dict[str, Any]:

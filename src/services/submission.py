@@ -11,7 +11,11 @@ from celery.app.amqp import AMQP
 from kombu import Queue
 from kombu.utils.json import dumps
 
+from broker import rabbitmq
+from broker.location import resolve
+from broker.priority_queues import PriorityConsumer, PriorityQueues
 from config.log_setup import get_logger
+from config.settings import settings
 from processors.errors import InvalidArgument, ServiceUnavailable, SubmitUnknown
 from processors.redaction import redact
 from records.task_records import Draft
@@ -43,10 +47,24 @@ RETRY_SECONDS = 1
 class RecordingAMQP(cast("Any", AMQP)):
     """Celery's message factory, with a record behind every message that deserves one."""
 
+    if rabbitmq.serves(resolve(settings).url):
+        queues_cls = PriorityQueues
+        Consumer = PriorityConsumer
+
     @cached_property
     def send_unrecorded(self) -> Any:
         """Celery's own sender: what the publisher uses once the record stands."""
-        return self._create_task_sender()
+        send = self._create_task_sender()
+        if self.queues_cls is not PriorityQueues:
+            return send
+
+        def send_by_priority(producer: Any, name: str, message: Any, queue: Any = None, **options: Any) -> Any:
+            if queue is not None:
+                logical = queue if isinstance(queue, Queue) else self.queues[queue]
+                queue = rabbitmq.queue_for(logical, options.get("priority"))
+            return send(producer, name, message, queue=queue, mandatory=True, **options)
+
+        return send_by_priority
 
     @cached_property
     def send_task_message(self) -> Any:

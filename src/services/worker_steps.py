@@ -13,6 +13,7 @@ from celery import bootsteps, signals
 from click import get_current_context
 from click.core import ParameterSource
 
+from broker import rabbitmq
 from broker.allegiance import swear
 from broker.location import check_reachable, resolve
 from config.child_process import die_with_parent
@@ -118,10 +119,23 @@ def _check_start(sender: Any = None, **_: Any) -> None:
         check_reachable(location, timeout=5)
         with celery_app.connection_for_write() as connection:
             swear(connection, parts().database_id)
+            if rabbitmq.serves(location.url):
+                _prepare_rabbitmq(connection)
         parts().database.close()
     except WorkError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(1)
+
+
+def _prepare_rabbitmq(connection: Any) -> None:
+    """Make the queues, and tell what an older RabbitMQ does to long tasks."""
+    rabbitmq.declare(connection, celery_app.conf.task_queues)
+    found = rabbitmq.version(connection)
+    if found < rabbitmq.OWN_TIMEOUT_VERSION:
+        sys.stderr.write(
+            f"RabbitMQ {'.'.join(map(str, found))} takes back what is unacknowledged for 30 minutes unless "
+            "consumer_timeout says otherwise in rabbitmq.conf: see docs/rabbitmq.md.\n"
+        )
 
 
 def _configure_logs(loglevel: Any = None, **_: Any) -> None:

@@ -156,6 +156,8 @@ class Leader:
         return self._broker
 
     def _disconnect(self) -> None:
+        """Give up the connection; the broker that is found next is looked at as a new one."""
+        self._generation = None
         broker, self._broker = self._broker, None
         if broker is not None:
             broker.collect()

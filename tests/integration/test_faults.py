@@ -2,7 +2,6 @@
 
 import os
 import random
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -104,11 +103,11 @@ def test_a_clean_stop_gives_a_running_task_back_without_blame(installation: Inst
 
 
 def test_ten_submits_while_the_broker_is_down_are_ten_results(installation: Installation):
-    installation.redis.stop()
+    installation.broker.stop()
     tasks = [add.delay(number, 1) for number in range(10)]
     states = {celery_service.get_task_status(task.id)["status"] for task in tasks}
 
-    installation.redis.start()
+    installation.broker.start()
 
     assert states == {"PENDING"}
     assert [final(task.id).result for task in tasks] == [number + 1 for number in range(10)]
@@ -120,9 +119,9 @@ def test_a_worker_outlives_a_broker_that_goes_away_while_it_works(installation: 
     until(lambda: lines(runs) == 1)
     worker, lost = installation.worker.process, installation.worker.count("Trying to re-establish")
 
-    installation.redis.stop()
+    installation.broker.stop()
     until(lambda: installation.worker.count("Trying to re-establish") > lost, what="the worker misses its broker")
-    installation.redis.start()
+    installation.broker.start()
     release.touch()
 
     assert (final(task.id).state, lines(runs)) == ("SUCCESS", 1)
@@ -136,11 +135,8 @@ def test_ten_messages_lost_with_all_the_brokers_data_are_ten_results(installatio
     tasks = [add.delay(number, 2) for number in range(10)]
     until(lambda: all(parts().tasks.read(task.id).published_at for task in tasks), what="all are published")
 
-    os.kill(installation.redis.pid, signal.SIGKILL)
-    until(lambda: not installation.redis.alive())
-    for path in settings.redis_dir.iterdir():
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    installation.redis.start()
+    installation.broker.lose_data()
+    installation.broker.start()
     installation.start_worker()
 
     assert [final(task.id).result for task in tasks] == [number + 2 for number in range(10)]
@@ -151,8 +147,8 @@ def test_a_message_that_vanishes_while_workers_find_the_broker_again_is_soon_pub
 ):
     installation.worker.stop()
     found = installation.leader.count("broker_found")
-    installation.redis.stop()
-    installation.redis.start()
+    installation.broker.stop()
+    installation.broker.start()
     until(lambda: installation.leader.count("broker_found") > found, what="the leader sees the new broker")
     task = add.delay(1, 3)
     until(lambda: parts().tasks.read(task.id).published_at, what="it is published")

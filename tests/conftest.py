@@ -49,7 +49,7 @@ if os.environ.get("TEST_DATABASE") == "postgresql":
     os.environ["DATABASE_URL"] = SERVER.fresh_database()
 
 if os.environ.get("TEST_BROKER") == "rabbitmq":
-    from rabbitmq import shared_server
+    from rabbitmq_server import shared_server
 
     atexit.register(shared_server().end)
     shared_server().start()

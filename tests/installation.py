@@ -12,7 +12,7 @@ import pytest
 
 from broker.embedded_redis import EmbeddedRedis
 from config.settings import ensure_folders, settings
-from rabbitmq import RabbitmqServer, shared_server
+from rabbitmq_server import RabbitmqServer, shared_server
 from waiting import until
 
 TESTS = Path(__file__).parent

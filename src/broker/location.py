@@ -54,7 +54,12 @@ def check_reachable(location: BrokerLocation, timeout: float) -> None:
     Raises:
         ConfigurationError: it does not answer, refuses the password, is too old, or evicts keys under memory pressure.
     """
-    options = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "max_retries": 0, "answer_timeout": timeout}
+    options = {
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
+        "max_retries": 0,
+        "answer_timeout": timeout,
+    }
     with Connection(location.url, connect_timeout=timeout, transport_options=options) as connection:
         try:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=int(timeout))

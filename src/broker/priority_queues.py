@@ -14,21 +14,21 @@ class PriorityQueues(cast("Any", Queues)):
     @property
     def consume_from(self) -> dict[str, Queue]:
         """What a worker consumes from, the most urgent first."""
-        chosen: dict[str, Queue] = super().consume_from
+        chosen = cast("dict[str, Queue]", super().consume_from)  # pyright: ignore[reportUnknownMemberType] - untyped
         every = [level_queues(queue) for queue in chosen.values()]
         return {level.name: level for of_one_urgency in zip(*every, strict=True) for level in of_one_urgency}
 
 
-class PriorityConsumer(Consumer):
+class PriorityConsumer(cast("Any", Consumer)):
     """A consumer that starts and stops every priority of a queue together."""
 
     def add_queue(self, queue: Queue) -> Queue:
         """Add every priority of a queue."""
         for level in level_queues(queue):
-            super().add_queue(level)
+            super().add_queue(level)  # pyright: ignore[reportUnknownMemberType] - untyped
         return queue
 
     def cancel_by_queue(self, queue: Queue | str) -> None:
         """Stop taking from every priority of a queue."""
         for name in level_names(queue.name if isinstance(queue, Queue) else queue):
-            super().cancel_by_queue(name)
+            super().cancel_by_queue(name)  # pyright: ignore[reportUnknownMemberType] - untyped

@@ -92,7 +92,7 @@ def declare(connection: Connection, queues: Iterable[Queue]) -> None:
         ConfigurationError: a queue of that name has other arguments, or this user may not make one.
     """
     every = [level for queue in queues for level in level_queues(queue)]
-    with connection.channel() as channel:
+    with _channel(connection) as channel:
         for queue in (Queue(PARKED, queue_arguments=PARKED_ARGUMENTS), *every):
             try:
                 cast("Any", queue(channel)).declare()
@@ -110,27 +110,27 @@ def declare(connection: Connection, queues: Iterable[Queue]) -> None:
 
 def depths(connection: Connection, queues: Sequence[str]) -> dict[str, int]:
     """Return how many messages wait in each queue, over all priorities; none in one that is not there."""
-    with connection.channel() as channel:
+    with _channel(connection) as channel:
         return {queue: sum(_depth(channel, name) for name in level_names(queue)) for queue in queues}
 
 
 def parked(connection: Connection) -> int:
     """Return how many messages are parked."""
-    with connection.channel() as channel:
+    with _channel(connection) as channel:
         return _depth(channel, PARKED)
 
 
 def messages(connection: Connection, queue: str) -> Iterator[Any]:
     """Take every message out of one queue, over all priorities."""
     for name in level_names(queue):
-        with connection.channel() as channel, suppress(NotFound):
+        with _channel(connection) as channel, suppress(NotFound):
             while (message := cast("Any", Queue(name, channel=channel)).get(no_ack=True)) is not None:
                 yield message
 
 
 def parked_messages(connection: Connection) -> Iterator[Any]:
     """Look at every message that is parked; what the caller does not acknowledge stays there."""
-    with connection.channel() as channel, suppress(NotFound):
+    with _channel(connection) as channel, suppress(NotFound):
         while (message := cast("Any", Queue(PARKED, channel=channel)).get()) is not None:
             yield message
 
@@ -144,7 +144,7 @@ def swear(connection: Connection, database_id: str) -> None:
         ConfigurationError: the broker works for another database; the message names both.
     """
     wanted = {"alternate-exchange": f"{DATABASE_EXCHANGE}.{database_id}"}
-    with connection.channel() as channel:
+    with _channel(connection) as channel:
         try:
             channel.exchange_declare(DATABASE_EXCHANGE, "fanout", durable=True, auto_delete=False, arguments=wanted)
         except PreconditionFailed as error:
@@ -157,7 +157,7 @@ def swear(connection: Connection, database_id: str) -> None:
 
 def has_mark(connection: Connection) -> bool:
     """Tell whether the broker still has the mark that it was given: False after it lost its data."""
-    with connection.channel() as channel:
+    with _channel(connection) as channel:
         try:
             channel.exchange_declare(MARK_EXCHANGE, "fanout", passive=True)
         except NotFound:
@@ -167,7 +167,7 @@ def has_mark(connection: Connection) -> bool:
 
 def set_mark(connection: Connection) -> None:
     """Give the broker the mark that is gone when its data is."""
-    with connection.channel() as channel:
+    with _channel(connection) as channel:
         channel.exchange_declare(MARK_EXCHANGE, "fanout", durable=True, auto_delete=False)
 
 
@@ -177,7 +177,7 @@ def version(connection: Connection) -> tuple[int, ...]:
     Raises:
         ConfigurationError: it is too old.
     """
-    properties = cast("Any", connection.connection).server_properties
+    properties = connection.connection.server_properties
     text = str(properties.get("version", ""))
     found = tuple(int(part) for part in re.findall(r"\d+", text)[:3])
     if properties.get("product") == "RabbitMQ" and found < OLDEST_VERSION:
@@ -186,6 +186,11 @@ def version(connection: Connection) -> tuple[int, ...]:
             f"{'.'.join(map(str, OLDEST_VERSION))} or newer: update it."
         )
     return found
+
+
+def _channel(connection: Connection) -> Any:
+    """Return a channel for one question: an error that RabbitMQ answers with would close the connection's own."""
+    return connection.channel()
 
 
 def _depth(channel: Any, name: str) -> int:

@@ -1,4 +1,4 @@
-"""Kombu's transport for RabbitMQ, whose publishes are confirmed, in groups where there are many, and never wait for ever.
+"""Kombu's transport for RabbitMQ: publishes are confirmed, many of them together, and nothing waits for ever.
 
 Options, in `broker_transport_options`: `confirm_publish`, and `answer_timeout`, the seconds to wait for an answer.
 """
@@ -20,7 +20,7 @@ class Channel(cast("Any", pyamqp.Channel)):
         self._unconfirmed = set[int]()
         self._published = 0
         self._refused = False
-        super().__init__(connection, *args, **options)
+        super().__init__(connection, *args, **options)  # pyright: ignore[reportUnknownMemberType] - untyped
 
     def create_publish_batch(self, max_size: int) -> "PublishBatch":
         """Return what Kombu's `Producer.batch` publishes through."""
@@ -133,7 +133,7 @@ class Connection(cast("Any", pyamqp.Connection)):
 
     def __init__(self, *args: Any, answer_timeout: float = ANSWER_SECONDS, **options: Any) -> None:
         self.answer_timeout = answer_timeout
-        super().__init__(*args, **options)
+        super().__init__(*args, **options)  # pyright: ignore[reportUnknownMemberType] - untyped
 
     def wait(self, method: Any, callback: Any = None, timeout: float | None = None, **options: Any) -> Any:
         """Wait for an answer, but not for ever."""
@@ -161,10 +161,11 @@ class TlsTransport(Transport):
 
     def establish_connection(self) -> Any:
         """Connect, and expect the certificate of the host that is connected to."""
-        given = self.client.ssl if isinstance(self.client.ssl, dict) else dict[str, Any]()
-        named = {key.removeprefix("ssl_"): value for key, value in given.items()}
+        given = self.client.ssl
+        options = cast("dict[str, Any]", given) if isinstance(given, dict) else dict[str, Any]()
+        named = {key.removeprefix("ssl_"): value for key, value in options.items()}
         self.client.ssl = named | {"server_hostname": self.client.hostname}
-        return super().establish_connection()
+        return super().establish_connection()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - untyped
 
 
 def register() -> None:

@@ -7,7 +7,7 @@ from typing import Any, cast
 from celery import Celery
 from kombu import Connection, Exchange, Queue
 
-from broker import rabbitmq, rabbitmq_transport, redis_transport
+from broker import rabbitmq_transport, redis_transport
 from broker.location import resolve
 from config.settings import settings
 from services.celery_schedule import schedule

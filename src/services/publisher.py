@@ -63,7 +63,7 @@ class Publisher:
         if len(records) == 1:
             send(producer, records[0])
             return
-        with producer.batch(GROUP):
+        with cast("Any", producer).batch(GROUP):
             for record in records:
                 send(producer, record)
 
@@ -82,9 +82,8 @@ class Publisher:
 
     def close(self) -> None:
         """Close this thread's connection."""
-        producer, self._local.producer = getattr(self._local, "producer", None), None
-        if producer is not None:
-            producer.connection.release()
+        if (connection := self._forget()) is not None:
+            connection.release()
 
     def _producer(self) -> Producer:
         if self._pid != os.getpid():
@@ -100,7 +99,7 @@ class Publisher:
                 connection.release()
                 raise
             producer = Producer(connection.default_channel, serializer="json", auto_declare=False)
-            self._local.producer = producer
+            self._local.producer, self._local.connection = producer, connection
         return producer
 
     def _stay_away(self, error: BaseException) -> None:
@@ -109,9 +108,14 @@ class Publisher:
         self._drop()
 
     def _drop(self) -> None:
-        producer, self._local.producer = getattr(self._local, "producer", None), None
-        if producer is not None:
-            producer.connection.collect()
+        if (connection := self._forget()) is not None:
+            connection.collect()
+
+    def _forget(self) -> Any:
+        """Return this thread's connection, which is not used again; None where it has none."""
+        connection = getattr(self._local, "connection", None)
+        self._local.producer = self._local.connection = None
+        return connection
 
 
 def send(producer: Any, record: Publishable) -> None:

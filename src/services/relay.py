@@ -49,11 +49,8 @@ def reconcile(older_than: float, *, all_lost: bool = False) -> int:
     try:
         with celery_app.connection_for_write() as connection:
             present = message_ids(connection, QUEUES)
-            empty = (
-                {name for name, depth in depths(connection, QUEUES).items() if depth == 0}
-                if present is None and not all_lost
-                else set(QUEUES)
-            )
+            waiting = depths(connection, QUEUES) if present is None and not all_lost else dict[str, int]()
+            empty = {name for name in QUEUES if not waiting.get(name)}
     except AWAY_ERRORS as error:
         logger.warning("broker_away", error=str(error))
         return 0

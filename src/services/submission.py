@@ -62,7 +62,7 @@ class RecordingAMQP(cast("Any", AMQP)):
             if queue is not None:
                 logical = queue if isinstance(queue, Queue) else self.queues[queue]
                 queue = rabbitmq.queue_for(logical, options.get("priority"))
-            return send(producer, name, message, queue=queue, mandatory=True, **options)
+            return send(producer, name, message, queue=queue, **options | {"mandatory": True})
 
         return send_by_priority
 

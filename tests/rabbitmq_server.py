@@ -1,4 +1,4 @@
-"""A RabbitMQ of the tests' own, from its installed programs: own node, folders, ports and port mapper, all on 127.0.0.1."""
+"""A RabbitMQ of the tests' own, from its installed programs: own node, folders, ports and port mapper on 127.0.0.1."""
 
 import os
 import shutil
@@ -9,8 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from uuid import uuid4
 
-from kombu import Connection
-from kombu.exceptions import OperationalError
+import trustme
+from amqp import Connection
 
 from ports import free_port, listens
 from requirements_check import needs
@@ -32,18 +32,17 @@ def _program(name: str) -> str:
 class RabbitmqServer:
     """One node that a test starts, stops and kills."""
 
-    def __init__(self, configuration: str = "") -> None:
+    def __init__(self) -> None:
         self._server, self._control = _program("rabbitmq-server"), _program("rabbitmqctl")
         self._mapper_program = needs("epmd")
         self.folder = Path(tempfile.mkdtemp(prefix="csai-rmq-"))
-        self.port = free_port()
+        self.port, self.tls_port = free_port(), free_port()
+        self.authority = self.folder / "authority.pem"
         self._mapper_port = free_port()
         self._node = f"csai-{uuid4().hex[:8]}@localhost"
         self._mapper: subprocess.Popen[bytes] | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        (self.folder / "rabbitmq.conf").write_text(
-            f"listeners.tcp.1 = 127.0.0.1:{self.port}\nlog.console = true\nlog.file = false\n{configuration}\n"
-        )
+        (self.folder / "rabbitmq.conf").write_text(self._configuration())
 
     @property
     def log(self) -> Path:
@@ -73,6 +72,13 @@ class RabbitmqServer:
     def kill(self) -> None:
         """Kill -9 of the node."""
         self._end(signal.SIGKILL)
+
+    def freeze(self) -> None:
+        """Let the node answer nothing while its connections stay open."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
 
     def lose_data(self) -> None:
         """Kill the node and take all its data away."""
@@ -126,22 +132,42 @@ class RabbitmqServer:
         if not listens(self.port):
             return False
         try:
-            with Connection(self.url(), connect_timeout=5) as connection:
-                connection.ensure_connection(max_retries=1, interval_start=0, timeout=5)
-        except (OSError, OperationalError):
+            with Connection(f"127.0.0.1:{self.port}", USER, PASSWORD, connect_timeout=5):
+                return True
+        except OSError:
             return False
-        return True
 
     def _end(self, how: signal.Signals) -> None:
         process, self._process = self._process, None
         if process is None:
             return
         os.killpg(process.pid, how)
+        os.killpg(process.pid, signal.SIGCONT)
         try:
             process.wait(60)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait(10)
+
+    def _signal(self, what: signal.Signals) -> None:
+        assert self._process is not None
+        os.killpg(self._process.pid, what)
+
+    def _configuration(self) -> str:
+        """Return the node's settings; its certificate is for `localhost`."""
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(self.authority)
+        authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(self.folder / "server.pem")
+        lines = {
+            "listeners.tcp.1": f"127.0.0.1:{self.port}",
+            "listeners.ssl.1": f"127.0.0.1:{self.tls_port}",
+            "ssl_options.cacertfile": self.authority,
+            "ssl_options.certfile": self.folder / "server.pem",
+            "ssl_options.keyfile": self.folder / "server.pem",
+            "log.console": "true",
+            "log.file": "false",
+        }
+        return "".join(f"{name} = {value}\n" for name, value in lines.items())
 
     def _environment(self) -> dict[str, str]:
         named = {

@@ -23,6 +23,7 @@ from processors.errors import ServiceUnavailable, WorkError
 from processors.redaction import redact
 from services import record_backend
 from services.celery_app import celery_app
+from services.priority_order import StartByPriority
 from services.wiring import parts
 from services.working_process import working_process
 
@@ -187,7 +188,7 @@ def _keep_leader_beside_beat(**_: Any) -> None:
     atexit.register(stop)
 
 
-cast("Any", celery_app.steps)["worker"].update({KeepLeader, ReportWorker})
+cast("Any", celery_app.steps)["worker"].update({KeepLeader, ReportWorker, StartByPriority})
 signals.setup_logging.connect(_configure_logs, weak=False)
 signals.celeryd_init.connect(_check_start, weak=False)
 signals.beat_init.connect(_check_start, weak=False)

@@ -97,6 +97,24 @@ def test_a_worker_that_is_told_one_queue_takes_every_priority_of_it_and_no_other
     assert list(queues.consume_from) == ["email.high", "email", "email.low"]
 
 
+def test_tasks_start_by_priority_while_every_priority_has_a_backlog(installation: Installation, tmp_path):
+    release, runs, effects = tmp_path / "release", tmp_path / "runs", tmp_path / "effects"
+    blockers = [work_until.delay(str(release), str(runs)) for _ in range(2)]
+    until(lambda: len(lines(runs)) == 2, what="both slots are taken")
+    for level in reversed(PRIORITIES):
+        for _ in range(10):
+            unrecorded.apply_async((str(effects), level), queue="low_priority", priority=PRIORITIES[level])
+
+    release.touch()
+    until(lambda: len(lines(effects)) == 30, what="all ran")
+
+    order = lines(effects)
+    assert {final(task.id).state for task in blockers} == {"SUCCESS"}
+    # Two run at a time, and a message that is late by more than the grace lets one of the others in.
+    assert order[:10].count("high") >= 8
+    assert order[-10:].count("low") >= 8
+
+
 def test_a_queue_that_is_paused_and_resumed_is_so_with_every_priority(installation: Installation, tmp_path):
     celery_app.control.cancel_consumer("low_priority", reply=True)
     paused = celery_service.get_task_result(celery_service.get_queue_stats(), timeout=60)["queues"]

@@ -17,6 +17,7 @@ DEFAULT_URL = "redis://localhost:6379/0"
 SAFE_POLICY = "noeviction"
 SERVERS = "`apt install redis-server`, `brew install redis` or `docker run -p 6379:6379 redis:7`"
 HELP = f"start one with `make run` (it brings its own), {SERVERS}, or set CELERY_BROKER_URL"
+HELP_WITH_RABBITMQ = "start it, or remove CELERY_BROKER_URL: then `make run` brings its own Redis"
 HELP_WITH_NAMED = f"start it ({SERVERS}), or remove CELERY_BROKER_URL: then `make run` brings its own"
 NAMED = "CELERY_BROKER_URL"
 
@@ -95,5 +96,6 @@ def _unreachable(location: BrokerLocation, error: BaseException) -> str:
             f"The broker {location.shown} does not let this user into the virtual host ({cause.reply_text}); "
             "make it with `rabbitmqctl add_vhost` and `set_permissions`, or correct CELERY_BROKER_URL."
         )
-    cure = HELP_WITH_NAMED if location.source == NAMED else HELP
+    named = HELP_WITH_RABBITMQ if rabbitmq.serves(location.url) else HELP_WITH_NAMED
+    cure = named if location.source == NAMED else HELP
     return f"The broker {location.shown} ({location.source}) does not answer: {str(cause).rstrip('.')}; {cure}."

@@ -64,8 +64,10 @@ def consumers() -> dict[str, int]:
 
 
 def _inspect(what: str) -> dict[str, Any]:
-    inspector = cast("Any", celery_app.control).inspect(timeout=INSPECT_SECONDS)
-    return getattr(inspector, what)() or {}
+    # One of Celery's pool may have been cut since it was used last, and RabbitMQ's does not come back by itself.
+    with celery_app.connection_for_write() as connection:
+        inspector = cast("Any", celery_app.control).inspect(timeout=INSPECT_SECONDS, connection=connection)
+        return getattr(inspector, what)() or {}
 
 
 def _take_strangers(queue: str) -> list[str]:

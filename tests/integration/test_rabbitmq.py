@@ -209,6 +209,13 @@ def test_an_idle_connection_that_was_cut_costs_a_submit_nothing(installation: In
     assert final(add.delay(1, 3).id).result == 4
 
 
+def test_workers_are_asked_though_the_connection_of_the_last_question_was_cut(installation: Installation):
+    assert celery_service.get_worker_stats()["stats"]
+    shared_server().control("close_all_connections", "test")
+
+    until(lambda: celery_service.get_worker_stats()["stats"], what="the worker answers again")
+
+
 def test_a_message_that_comes_back_too_often_is_parked(connection: Connection, queue: Queue):
     Producer(connection, auto_declare=False).publish({"poison": True}, routing_key="work")
 
@@ -314,7 +321,7 @@ def test_a_start_says_in_one_line_what_is_wrong_with_the_broker(server: Rabbitmq
     there = f"127.0.0.1:{server.port}"
     assert "refuses the user or the password" in refusal(f"amqp://guest:wrong-password@{there}//")
     assert "virtual host" in refusal(f"amqp://guest:guest@{there}/nowhere")
-    assert "does not answer" in refusal("amqp://guest:guest@127.0.0.1:1//")
+    assert "does not answer: [Errno 111] Connection refused; start it" in refusal("amqp://guest:guest@127.0.0.1:1//")
     check_reachable(BrokerLocation(server.url(), NAMED), timeout=5)
 
 

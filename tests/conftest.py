@@ -22,6 +22,7 @@ KEPT = (
     "COVERAGE_PROCESS_START",
     "TMPDIR",
     "TEST_DATABASE",
+    "TEST_BROKER",
 )
 for name in set(os.environ) - set(KEPT):
     if not name.startswith(("LC_", "PYTEST", "PYTHON", "COV", "OPENBLAS")):
@@ -46,6 +47,13 @@ if os.environ.get("TEST_DATABASE") == "postgresql":
     atexit.register(SERVER.stop)  # a run that ends before its first test stops the server too
     SERVER.start()
     os.environ["DATABASE_URL"] = SERVER.fresh_database()
+
+if os.environ.get("TEST_BROKER") == "rabbitmq":
+    from rabbitmq_server import shared_server
+
+    atexit.register(shared_server().end)
+    shared_server().start()
+    os.environ["CELERY_BROKER_URL"] = shared_server().url()
 
 pytest_plugins = ["installation", "databases"]
 

@@ -1,6 +1,7 @@
-"""One installation for integration tests: an embedded Redis, a worker and a leader as real processes."""
+"""One installation for integration tests: a broker, a worker and a leader as real processes."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 from broker.embedded_redis import EmbeddedRedis
 from config.settings import ensure_folders, settings
+from rabbitmq_server import RabbitmqServer, shared_server
 from waiting import until
 
 TESTS = Path(__file__).parent
@@ -52,12 +54,26 @@ class Part:
         return self.log.read_text(errors="replace").count(words) if self.log.exists() else 0
 
 
+class EmbeddedBroker(EmbeddedRedis):
+    """The embedded Redis, which a test may rob of its data."""
+
+    def lose_data(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+        until(lambda: not self.alive(), what="Redis is gone")
+        for path in settings.redis_dir.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def broker_of_this_run() -> EmbeddedBroker | RabbitmqServer:
+    return shared_server() if os.environ.get("TEST_BROKER") == "rabbitmq" else EmbeddedBroker(settings)
+
+
 class Installation:
     """Everything that a service needs to run, under control of a test."""
 
     def __init__(self, logs: Path) -> None:
         ensure_folders(settings)
-        self.redis = EmbeddedRedis(settings)
+        self.broker = broker_of_this_run()
         app = [
             "-A",
             "services.celery_app:celery_app",
@@ -71,7 +87,7 @@ class Installation:
         self.leader = Part("leader", [sys.executable, "-m", "services.leader"], logs / "leader.txt")
 
     def start(self) -> None:
-        self.redis.start()
+        self.broker.start()
         self.leader.start()
         self.start_worker()
 
@@ -83,7 +99,7 @@ class Installation:
     def stop(self) -> None:
         self.worker.stop()
         self.leader.stop()
-        self.redis.stop()
+        self.broker.stop()
 
 
 @pytest.fixture(scope="session")

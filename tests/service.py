@@ -1,7 +1,6 @@
 """One installation, started as a user starts it."""
 
 import os
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -11,14 +10,10 @@ from pathlib import Path
 import psutil
 
 from config.settings import PROJECT_ROOT
+from ports import free_port
 from waiting import until
 
 SCRIPT = [sys.executable, "scripts/start_celery.py"]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 class Service:

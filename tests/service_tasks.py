@@ -83,8 +83,8 @@ def never_ends(self: Any, path: str) -> None:
 
 
 @celery_app.task(name="test.unrecorded", bind=True, record=False)
-def unrecorded(self: Any, path: str) -> None:
-    mark.run(path)
+def unrecorded(self: Any, path: str, text: str = "x") -> None:
+    mark.run(path, text)
 
 
 @celery_app.task(name="test.keep", bind=True)

@@ -7,6 +7,7 @@ from uuid import uuid4
 from kombu import Connection
 from redis import Redis
 
+from broker import rabbitmq
 from processors.errors import ConfigurationError
 
 DATABASE_KEY = "database-id"
@@ -40,6 +41,7 @@ def swear(connection: Connection, database_id: str) -> None:
     """
     broker = redis_broker(connection)
     if broker is None:
+        rabbitmq.swear(connection, database_id)
         return
     key = broker.key(DATABASE_KEY)
     broker.client.set(key, database_id, nx=True)
@@ -51,15 +53,24 @@ def swear(connection: Connection, database_id: str) -> None:
         )
 
 
-def generation(connection: Connection, database_id: str) -> str:
-    """Return what changes when the broker was started anew or lost its data; binds a broker that forgot."""
+def generation(connection: Connection, database_id: str) -> str | None:
+    """Return what changes when the broker was started anew or lost its data; binds a broker that forgot.
+
+    RabbitMQ keeps through a start what it has confirmed: the answer is `kept`, and None once its data is gone, until
+    `remember`.
+    """
     broker = redis_broker(connection)
     if broker is None:
-        return "unknown"
+        return "kept" if rabbitmq.has_mark(connection) else None
     swear(connection, database_id)
     key = broker.key(GENERATION_KEY)
     broker.client.set(key, str(uuid4()), nx=True)
     return f"{broker.client.info('server')['run_id']}:{_text(broker.client.get(key))}"
+
+
+def remember(connection: Connection) -> None:
+    """Note on a broker that had lost its data that what was lost is seen to."""
+    rabbitmq.set_mark(connection)
 
 
 def _text(value: str | bytes | None) -> str | None:

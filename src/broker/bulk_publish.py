@@ -1,4 +1,4 @@
-"""Many messages in one go: on Redis in one round trip, on other brokers one by one."""
+"""Many messages in one go: on Redis in one round trip, on RabbitMQ with one wait for all confirms."""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -20,8 +20,9 @@ def publish_messages(connection: Connection, messages: Sequence[Message]) -> int
     channel = cast("Any", connection.default_channel)
     if not isinstance(channel, ClaimChannel):
         producer = Producer(channel, auto_declare=False)
-        for queue, _, payload in messages:
-            _publish(producer, queue, payload)
+        with cast("Any", producer).batch(max(1, len(messages))):
+            for queue, _, payload in messages:
+                _publish(producer, queue, payload)
         return len(messages)
     ready: dict[tuple[str, int], list[str]] = {}
     for queue, priority, payload in messages:
@@ -37,6 +38,7 @@ def _publish(producer: Producer, queue: str, payload: dict[str, Any]) -> None:
         payload["body"],
         exchange="",
         routing_key=queue,
+        mandatory=True,
         content_type=payload["content-type"],
         content_encoding=payload["content-encoding"],
         headers=payload["headers"],

@@ -35,7 +35,6 @@ MOVE_AT_ONCE = 16
 MAX_DELIVERIES = 20
 """Claims of one message that ended with the death of their owner, before it is parked; RabbitMQ's own default."""
 
-PARKED_QUEUE = "csai.parked"
 REJECTED, DELIVERY_LIMIT, TOO_LARGE, NOT_A_MESSAGE = "rejected", "delivery_limit", "too_large", "not_a_message"
 """Why something is parked; the first two are RabbitMQ's own words."""
 
@@ -113,7 +112,7 @@ class ClaimKeys:
         self.grace = f"{prefix}claims:grace"
         self.looked = f"{prefix}claims:looked"
         self.passed_over = f"{prefix}claims:passed-over"
-        self.parked = f"{prefix}{PARKED_QUEUE}"
+        self.parked = f"{prefix}{envelopes.PARKED_QUEUE}"
 
     def claim(self, owner: str) -> str:
         """Return the hash of what an owner has claimed: `number:list` to message."""

@@ -5,6 +5,9 @@ import json
 from typing import Any, cast
 from uuid import uuid4
 
+PARKED_QUEUE = "csai.parked"
+"""Where a message goes that no worker can use."""
+
 DELIVERY_COUNT = "x-delivery-count"
 """Header: deliveries that ended with the death of their worker, or with a rejection; RabbitMQ's own name."""
 

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import Any, cast
 
+from amqp.exceptions import AccessRefused, NotAllowed
 from kombu import Connection
 from redis.exceptions import AuthenticationError, ResponseError
 
+from broker import rabbitmq
 from broker.away import AWAY_ERRORS
 from broker.embedded_redis import embedded_url
 from config.settings import Settings, shown
@@ -16,6 +18,7 @@ OLDEST_REDIS = (6, 2)
 SAFE_POLICY = "noeviction"
 SERVERS = "`apt install redis-server`, `brew install redis` or `docker run -p 6379:6379 redis:7`"
 HELP = f"start one with `make run` (it brings its own), {SERVERS}, or set CELERY_BROKER_URL"
+HELP_WITH_RABBITMQ = "start it, or remove CELERY_BROKER_URL: then `make run` brings its own Redis"
 HELP_WITH_NAMED = f"start it ({SERVERS}), or remove CELERY_BROKER_URL: then `make run` brings its own"
 NAMED = "CELERY_BROKER_URL"
 
@@ -53,10 +56,18 @@ def check_reachable(location: BrokerLocation, timeout: float) -> None:
     Raises:
         ConfigurationError: it does not answer, refuses the password, is too old, or evicts keys under memory pressure.
     """
-    options = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "max_retries": 0}
+    options = {
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
+        "max_retries": 0,
+        "answer_timeout": timeout,
+    }
     with Connection(location.url, connect_timeout=timeout, transport_options=options) as connection:
         try:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=int(timeout))
+            if rabbitmq.serves(location.url):
+                rabbitmq.version(connection)
+                return
             client = getattr(cast("Any", connection.default_channel), "client", None)
             policy = _eviction(client) if client else SAFE_POLICY
             version = client.info("server")["redis_version"] if client else None
@@ -86,5 +97,13 @@ def _unreachable(location: BrokerLocation, error: BaseException) -> str:
     cause = error.__cause__ or error
     if isinstance(cause, AuthenticationError):
         return f"The broker {location.shown} refuses the password: {cause}; correct CELERY_BROKER_URL."
-    cure = HELP_WITH_NAMED if location.source == NAMED else HELP
+    if isinstance(cause, AccessRefused):
+        return f"The broker {location.shown} refuses the user or the password; correct CELERY_BROKER_URL."
+    if isinstance(cause, NotAllowed):
+        return (
+            f"The broker {location.shown} does not let this user into the virtual host ({cause.reply_text}); "
+            "make it with `rabbitmqctl add_vhost` and `set_permissions`, or correct CELERY_BROKER_URL."
+        )
+    named = HELP_WITH_RABBITMQ if rabbitmq.serves(location.url) else HELP_WITH_NAMED
+    cure = named if location.source == NAMED else HELP
     return f"The broker {location.shown} ({location.source}) does not answer: {str(cause).rstrip('.')}; {cure}."

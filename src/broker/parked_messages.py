@@ -6,8 +6,7 @@ from typing import Any, cast
 
 from kombu import Connection, Queue
 
-from broker.claims import PARKED_QUEUE
-from broker.envelopes import DEATH_QUEUE, DEATH_REASON, DELIVERY_COUNT
+from broker.envelopes import DEATH_QUEUE, DEATH_REASON, DELIVERY_COUNT, PARKED_QUEUE
 from broker.waiting_messages import depths
 
 SHOWN_BYTES = 200

@@ -6,6 +6,7 @@ from typing import Any, cast
 from kombu import Connection, Queue
 from kombu.exceptions import ContentDisallowed, DecodeError
 
+from broker import rabbitmq
 from broker.allegiance import RedisBroker, redis_broker
 from broker.claims import ClaimKeys
 from broker.envelopes import opened
@@ -29,20 +30,26 @@ def depths(connection: Connection, queues: Sequence[str]) -> dict[str, int]:
     """Return how many messages lie in each queue, over all priorities."""
     broker = redis_broker(connection)
     if broker is None:
-        channel = cast("Any", connection.default_channel)
-        return {name: channel.queue_declare(name, passive=True).message_count for name in queues}
+        return rabbitmq.depths(connection, queues)
     return {name: sum(broker.client.llen(key) for key in _keys(broker, name)) for name in queues}
 
 
 def take_all(connection: Connection, queue: str) -> Iterator[tuple[dict[str, Any], Any]]:
     """Take every message out of one queue; yields headers and body, None for a body that is not read here."""
-    bound = cast("Any", Queue(queue, channel=connection.default_channel))
-    while (message := bound.get(no_ack=True)) is not None:
+    found = _messages(connection, queue) if redis_broker(connection) else rabbitmq.messages(connection, queue)
+    for message in found:
         try:
             body = message.payload
         except (ContentDisallowed, DecodeError):
             body = None
         yield dict(message.headers or {}), body
+
+
+def _messages(connection: Connection, queue: str) -> Iterator[Any]:
+    bound = cast("Any", Queue(queue, channel=connection.default_channel))
+    while (message := bound.get()) is not None:
+        yield message
+        message.ack()
 
 
 def _keys(broker: RedisBroker, queue: str) -> list[str]:

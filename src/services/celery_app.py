@@ -8,7 +8,7 @@ from typing import Any, cast
 from celery import Celery
 from kombu import Connection, Exchange, Producer, Queue
 
-from broker import redis_transport
+from broker import rabbitmq_transport, redis_transport
 from broker.location import resolve
 from config.settings import settings
 from services.celery_schedule import schedule
@@ -20,7 +20,7 @@ ROUTED = ("email", "file_processing", "ai_processing", "twilio_calls")
 """Categories that have a queue of their own; the other categories' tasks go to `default`."""
 
 PRIORITIES = {"high": 0, "normal": 3, "low": 6}
-"""Redis serves the smallest number first."""
+"""The smallest number goes first, on Redis and on RabbitMQ."""
 
 TASKS_FOLDER = Path(__file__).parent / "celery_tasks"
 TASK_MODULES = [
@@ -43,9 +43,12 @@ class ServiceApp(Celery):
             "socket_timeout": settings.publish_timeout,
             "socket_connect_timeout": settings.publish_timeout,
             "max_retries": 0,
+            "answer_timeout": settings.publish_timeout,
+            "write_timeout": settings.publish_timeout,
         }
         options["transport_options"] = TRANSPORT_OPTIONS | limits | (options.get("transport_options") or {})
         options.setdefault("connect_timeout", settings.publish_timeout)
+        options.setdefault("heartbeat", 0)  # nobody beats for a publisher that waits for work; TCP keeps it alive
         return super().connection_for_write(url or resolve(settings).url, **options)
 
     def send_task(self, name: str, *args: Any, **options: Any) -> Any:
@@ -70,9 +73,11 @@ TRANSPORT_OPTIONS: dict[str, Any] = {
     "socket_timeout": 10,
     "socket_keepalive": True,
     "health_check_interval": 10,
+    "confirm_publish": True,
 }
 
 redis_transport.register()
+rabbitmq_transport.register()
 _exchange = Exchange("csai", type="direct")
 
 celery_app = ServiceApp(

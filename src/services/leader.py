@@ -15,8 +15,13 @@ from collections.abc import Callable
 from types import FrameType
 from uuid import uuid4
 
-from broker.allegiance import generation
+from kombu import Connection
+
+from broker import rabbitmq
+from broker.allegiance import generation, remember
 from broker.away import AWAY_ERRORS
+from broker.envelopes import PARKED_QUEUE
+from broker.location import resolve
 from config.log_setup import configure, get_logger
 from config.settings import ensure_folders, settings
 from processors.errors import ServiceUnavailable, WorkError
@@ -25,7 +30,7 @@ from records.workers import DEAD_SECONDS
 from services.celery_app import celery_app
 from services.failures import follow_failure
 from services.parent_tasks import conclude
-from services.relay import follow, reconcile, relay
+from services.relay import follow, reconcile, relay, take_parked
 from services.wiring import parts
 
 logger = get_logger()
@@ -37,6 +42,7 @@ FOLLOW_SECONDS = 1.0
 GENERATION_SECONDS = 1.0
 RECONCILE_SECONDS = 300.0
 RECONCILE_AGE_SECONDS = 60.0
+PARKED_SECONDS = 15.0
 SETTLE_SECONDS = 15.0
 SETTLE_AGE_SECONDS = 5.0
 PRUNE_SECONDS = 600.0
@@ -50,7 +56,9 @@ class Leader:
         self.holder = str(uuid4())
         self.term: int | None = None
         self.stopping = threading.Event()
+        self._broker: Connection | None = None
         self._generation: str | None = None
+        self._parked = 0
         self._settled_at = math.inf
         self._next: dict[str, float] = {}
 
@@ -83,6 +91,7 @@ class Leader:
         self._each("follow", FOLLOW_SECONDS, lambda: follow(BATCH))
         self._each("generation", GENERATION_SECONDS, self._watch_broker)
         self._each("reconcile", RECONCILE_SECONDS, lambda: self._reconcile(RECONCILE_AGE_SECONDS))
+        self._each("parked", PARKED_SECONDS, self._look_at_parked)
         self._each("prune", PRUNE_SECONDS, _prune)
 
     def _each(self, duty: str, seconds: float, do: Callable[[], object]) -> None:
@@ -114,11 +123,16 @@ class Leader:
     def _watch_broker(self) -> None:
         """Publish again what a broker that was started anew may have lost."""
         try:
-            with celery_app.connection_for_write() as connection:
-                connection.ensure_connection(max_retries=1, interval_start=0, timeout=1)
-                found = generation(connection, parts().database_id)
+            connection = self._connected()
+            found = generation(connection, parts().database_id)
+            if found is None:
+                logger.warning("broker_empty")
+                self._reconcile(0.0, all_lost=True)
+                remember(connection)
+                found = self._generation = generation(connection, parts().database_id)
         except AWAY_ERRORS as error:
             logger.warning("broker_away", error=str(error))
+            self._disconnect()
             return
         if found != self._generation:
             logger.info("broker_found", generation=found)
@@ -130,8 +144,42 @@ class Leader:
             self._settled_at = math.inf
             self._reconcile(SETTLE_AGE_SECONDS)
 
-    def _reconcile(self, older_than: float) -> None:
-        count = reconcile(older_than)
+    def _connected(self) -> Connection:
+        """Return the connection that is watched; RabbitMQ would log a new one every second."""
+        if self._broker is None:
+            connection = celery_app.connection_for_write()
+            try:
+                connection.ensure_connection(max_retries=1, interval_start=0, timeout=1)
+            except BaseException:
+                connection.release()
+                raise
+            self._broker = connection
+        return self._broker
+
+    def _disconnect(self) -> None:
+        """Give up the connection; the broker that is found next is looked at as a new one."""
+        self._generation = None
+        broker, self._broker = self._broker, None
+        if broker is not None:
+            broker.collect()
+
+    def _look_at_parked(self) -> None:
+        """Publish again what RabbitMQ parked although its record still waits; tell what stays parked."""
+        if not rabbitmq.serves(resolve(settings).url):
+            return
+        try:
+            found = rabbitmq.parked(self._connected())
+            if found > self._parked:
+                logger.warning("messages_parked", queue=PARKED_QUEUE, count=found)
+                found = take_parked()
+        except AWAY_ERRORS as error:
+            logger.warning("broker_away", error=str(error))
+            self._disconnect()
+            return
+        self._parked = found
+
+    def _reconcile(self, older_than: float, *, all_lost: bool = False) -> None:
+        count = reconcile(older_than, all_lost=all_lost)
         if count:
             logger.warning("published_again", count=count)
 

@@ -5,7 +5,7 @@ from functools import partial
 from importlib.metadata import version as installed_version
 from typing import Any
 
-from broker.allegiance import generation
+from broker.allegiance import swear
 from broker.location import check_reachable, resolve
 from config.settings import settings
 from processors.errors import ServiceUnavailable
@@ -71,7 +71,7 @@ def _broker(parts: Parts) -> str:
     location = resolve(settings)
     check_reachable(location, timeout=1)
     with celery_app.connection_for_write() as connection:
-        generation(connection, parts.database_id)
+        swear(connection, parts.database_id)
     return location.shown
 
 

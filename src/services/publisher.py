@@ -44,16 +44,18 @@ class Publisher:
             ConfigurationError: the broker belongs to another database.
         """
         taken: list[Publishable] = []
-        if time.monotonic() < self._away_until:
-            return taken
-        try:
-            link = self._link()
-            for first in range(0, len(records), TOGETHER):
-                some = records[first : first + TOGETHER]
-                link.publish(some)
+        while len(taken) < len(records) and time.monotonic() >= self._away_until:
+            some = records[len(taken) : len(taken) + TOGETHER]
+            kept = getattr(self._local, "link", None) is not None
+            try:
+                self._link().publish(some)
+            except AWAY_ERRORS as error:
+                if kept:  # it may be the connection alone that is stale: a new one tells
+                    self._drop()
+                else:
+                    self._stay_away(error)
+            else:
                 taken += some
-        except AWAY_ERRORS as error:
-            self._stay_away(error)
         return taken
 
     def check(self) -> None:
@@ -71,9 +73,8 @@ class Publisher:
 
     def close(self) -> None:
         """Close this thread's connection."""
-        link, self._local.link = getattr(self._local, "link", None), None
-        if link is not None:
-            link.connection.release()
+        if (connection := self._forget()) is not None:
+            connection.release()
 
     def _link(self) -> "_Link":
         if self._pid != os.getpid():
@@ -94,9 +95,16 @@ class Publisher:
     def _stay_away(self, error: BaseException) -> None:
         self._away_until = time.monotonic() + SKIP_SECONDS
         logger.warning("broker_away", error=str(error), skipping_seconds=SKIP_SECONDS)
+        self._drop()
+
+    def _drop(self) -> None:
+        if (connection := self._forget()) is not None:
+            connection.collect()
+
+    def _forget(self) -> Connection | None:
+        """Return this thread's connection, which is not used again; None where it has none."""
         link, self._local.link = getattr(self._local, "link", None), None
-        if link is not None:
-            link.connection.collect()
+        return link.connection if link else None
 
 
 class _Link:
@@ -104,24 +112,32 @@ class _Link:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self._declared: set[str] = set()
+        self._queues: dict[tuple[str, int], str] = {}
         self._events: Any = None
         if celery_app.conf.task_send_sent_event:
             self._events = EventDispatcher(connection, app=celery_app, buffer_group=["task"], buffer_limit=2 * TOGETHER)
 
     def publish(self, records: Sequence[Publishable]) -> None:
         """Publish these in one go, and then their events in one."""
-        for queue in {record.queue for record in records} - self._declared:
-            maybe_declare(cast("Any", celery_app.amqp).queues[queue], self.connection.default_channel)
-            self._declared.add(queue)
         messages = [message_of(record) for record in records]
-        publish_messages(self.connection, messages)
+        publish_messages(
+            self.connection, [(self._queue(queue, priority), priority, one) for queue, priority, one in messages]
+        )
         for record, message in zip(records, messages, strict=True):
             tell_published(record, message)
             if self._events is not None:
                 self._events.send("task-sent", **sent_event(record, message))
         if self._events is not None:
             self._events.flush(errors=False)
+
+    def _queue(self, name: str, priority: int) -> str:
+        """Return the name of the broker's own queue, which is there from now on."""
+        known = self._queues.get((name, priority))
+        if known is None:
+            queue = cast("Any", celery_app.amqp).queue_for(name, priority)
+            maybe_declare(queue, self.connection.default_channel)
+            known = self._queues[name, priority] = queue.name
+        return known
 
 
 def ids(records: Iterable[Publishable]) -> list[tuple[str, int, int]]:

@@ -1,7 +1,9 @@
 """Publishing what waits in records: what is due, and what a broker has lost."""
 
 from collections.abc import Sequence
+from typing import Any
 
+from broker import rabbitmq
 from broker.away import AWAY_ERRORS
 from broker.waiting_messages import depths, message_ids
 from config.log_setup import get_logger
@@ -31,10 +33,14 @@ def follow(limit: int) -> None:
     publish([record for record in late if record.state is TaskState.SUCCESS])
 
 
-def reconcile(older_than: float) -> int:
+def reconcile(older_than: float, *, all_lost: bool = False) -> int:
     """Publish again what was published over `older_than` seconds ago, still waits, and is in no queue and no claim.
 
     A second message is harmless: the guarded start lets one in.
+
+    Args:
+        older_than: seconds.
+        all_lost: the broker lost its data; where messages cannot be listed, each that still waits is published again.
 
     Returns:
         How many will be published again.
@@ -42,11 +48,8 @@ def reconcile(older_than: float) -> int:
     try:
         with celery_app.connection_for_write() as connection:
             present = message_ids(connection, QUEUES)
-            empty = (
-                {name for name, depth in depths(connection, QUEUES).items() if depth == 0}
-                if present is None
-                else set[str]()
-            )
+            waiting = depths(connection, QUEUES) if present is None and not all_lost else dict[str, int]()
+            empty = {name for name in QUEUES if not waiting.get(name)}
     except AWAY_ERRORS as error:
         logger.warning("broker_away", error=str(error))
         return 0
@@ -55,6 +58,23 @@ def reconcile(older_than: float) -> int:
         count += parts().moves.relay_again(_missing(page, present, empty))
         after = page[-1][0]
     return count
+
+
+def take_parked() -> int:
+    """Publish again what RabbitMQ parked and still waits in its record; returns how many messages stay parked.
+
+    What has no record stays: nothing else knows it.
+    """
+    stay = 0
+    with celery_app.connection_for_write() as connection:
+        for message in rabbitmq.parked_messages(connection):
+            task_id = (message.headers or dict[str, Any]()).get("id")
+            if task_id and parts().tasks.read(task_id) is not None:
+                parts().moves.relay_again([task_id])
+                message.ack()
+            else:
+                stay += 1
+    return stay
 
 
 def _missing(page: Sequence[tuple[str, str]], present: set[str] | None, empty: set[str]) -> list[str]:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, cast
 
+from broker import rabbitmq
 from broker.away import AWAY_ERRORS
 from broker.waiting_messages import take_all
 from config.log_setup import get_logger
@@ -59,12 +60,14 @@ def worker_stats() -> dict[str, Any]:
 def consumers() -> dict[str, int]:
     """Return how many workers listen to each queue, of those that answer within a second."""
     answers = _inspect("active_queues").values()
-    return Counter(queue["name"] for listened in answers for queue in listened)
+    return Counter(name for listened in answers for name in {rabbitmq.logical_name(one["name"]) for one in listened})
 
 
 def _inspect(what: str) -> dict[str, Any]:
-    inspector = cast("Any", celery_app.control).inspect(timeout=INSPECT_SECONDS)
-    return getattr(inspector, what)() or {}
+    # One of Celery's pool may have been cut since it was used last, and RabbitMQ's does not come back by itself.
+    with celery_app.connection_for_write() as connection:
+        inspector = cast("Any", celery_app.control).inspect(timeout=INSPECT_SECONDS, connection=connection)
+        return getattr(inspector, what)() or {}
 
 
 def _take_strangers(queue: str) -> list[str]:

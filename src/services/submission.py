@@ -12,7 +12,11 @@ from celery.utils import uuid
 from kombu import Queue
 from kombu.utils.json import dumps
 
+from broker import rabbitmq
+from broker.location import resolve
+from broker.priority_queues import PriorityConsumer, PriorityQueues
 from config.log_setup import get_logger
+from config.settings import settings
 from processors.errors import InvalidArgument, ServiceUnavailable, SubmitUnknown
 from processors.redaction import redact
 from records.task_records import Draft, TaskRecords
@@ -47,6 +51,10 @@ RETRY_SECONDS = 1
 class RecordingAMQP(cast("Any", AMQP)):
     """Celery's message factory, with a record behind every message that deserves one."""
 
+    if rabbitmq.serves(resolve(settings).url):
+        queues_cls = PriorityQueues
+        Consumer = PriorityConsumer
+
     def as_task_v2(
         self, task_id: str, name: str, args: Any = None, kwargs: Any = None, *more: Any, **options: Any
     ) -> Any:
@@ -55,10 +63,29 @@ class RecordingAMQP(cast("Any", AMQP)):
         options |= {look: shown(given) for look, given in looks.items() if options.get(look) is None}
         return super().as_task_v2(task_id, name, args, kwargs, *more, **options)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - untyped
 
+    def queue_for(self, queue: Queue | str, priority: int | None) -> Queue:
+        """Return the broker's own queue for a queue of ours and a priority."""
+        logical = queue if isinstance(queue, Queue) else cast("Queue", self.queues[queue])
+        return rabbitmq.queue_for(logical, priority) if self.queues_cls is PriorityQueues else logical
+
+    @cached_property
+    def _send_unrecorded(self) -> Any:
+        """Celery's own sender, to the broker's own queues."""
+        send = self._create_task_sender()
+        if self.queues_cls is not PriorityQueues:
+            return send
+
+        def send_by_priority(producer: Any, name: str, message: Any, queue: Any = None, **options: Any) -> Any:
+            if queue is not None:
+                queue = self.queue_for(queue, options.get("priority"))
+            return send(producer, name, message, queue=queue, **options | {"mandatory": True})
+
+        return send_by_priority
+
     @cached_property
     def send_task_message(self) -> Any:
         """Record, then publish; Celery's own tasks and those without records are published as they are."""
-        send_unrecorded = self._create_task_sender()
+        send_unrecorded = self._send_unrecorded
 
         def record_then_send(producer: Any, name: str, message: Any, **options: Any) -> None:
             timing = options.pop("timing", None) or dict[str, Any]()

@@ -13,6 +13,7 @@ from billiard import common as pool_child
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from pydantic import ValidationError
 
+from broker import rabbitmq
 from config.log_setup import bind_task, clear_task, get_logger
 from config.settings import settings
 from processors.errors import (
@@ -135,7 +136,7 @@ class TaskRun:
             id=self.id,
             name=self.task.name,
             category=category_of(self.task.name),
-            queue=(request.delivery_info or dict[str, Any]()).get("routing_key") or "default",
+            queue=rabbitmq.logical_name((request.delivery_info or dict[str, Any]()).get("routing_key") or "default"),
             args=args,
             kwargs=kwargs,
             message=kept_message(headers, embed, self.args, self.kwargs),

@@ -14,6 +14,7 @@ from celery import bootsteps, signals
 from click import get_current_context
 from click.core import ParameterSource
 
+from broker import rabbitmq
 from broker.allegiance import swear
 from broker.location import check_reachable, resolve
 from config.child_process import die_with_parent
@@ -23,6 +24,7 @@ from processors.errors import ServiceUnavailable, WorkError
 from processors.redaction import redact
 from services import record_backend
 from services.celery_app import celery_app
+from services.priority_order import StartByPriority
 from services.wiring import parts
 from services.working_process import working_process
 
@@ -120,6 +122,8 @@ def _check_start(sender: Any = None, **_: Any) -> None:
         check_reachable(location, timeout=5)
         with celery_app.connection_for_write() as connection:
             swear(connection, parts().database_id)
+            if rabbitmq.serves(location.url):
+                _prepare_rabbitmq(connection)
         parts().database.close()
     except WorkError as error:
         sys.stderr.write(f"{error}\n")
@@ -130,6 +134,17 @@ def _share_heap(**_: Any) -> None:
     """Take what is loaded out of the garbage collector's sight, so that the pool's children go on sharing it."""
     gc.collect()
     gc.freeze()
+
+
+def _prepare_rabbitmq(connection: Any) -> None:
+    """Make the queues, and tell what an older RabbitMQ does to long tasks."""
+    rabbitmq.declare(connection, celery_app.conf.task_queues)
+    found = rabbitmq.version(connection)
+    if found < rabbitmq.OWN_TIMEOUT_VERSION:
+        sys.stderr.write(
+            f"RabbitMQ {'.'.join(map(str, found))} takes back what is unacknowledged for 30 minutes unless "
+            "consumer_timeout says otherwise in rabbitmq.conf: see docs/rabbitmq.md.\n"
+        )
 
 
 def _configure_logs(loglevel: Any = None, **_: Any) -> None:
@@ -181,7 +196,7 @@ def _keep_leader_beside_beat(**_: Any) -> None:
     atexit.register(stop)
 
 
-cast("Any", celery_app.steps)["worker"].update({KeepLeader, ReportWorker})
+cast("Any", celery_app.steps)["worker"].update({KeepLeader, ReportWorker, StartByPriority})
 signals.setup_logging.connect(_configure_logs, weak=False)
 signals.celeryd_init.connect(_check_start, weak=False)
 signals.celeryd_init.connect(_share_heap, weak=False)

@@ -16,7 +16,7 @@ import pytest
 
 from broker.embedded_redis import EmbeddedRedis
 from config.settings import PROJECT_ROOT, Settings, ensure_folders
-from service import free_port
+from ports import free_port
 from waiting import until
 
 BIN = Path(sys.executable).parent

@@ -2,7 +2,6 @@
 
 import os
 import random
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -67,6 +66,7 @@ def test_a_long_task_goes_on_in_another_worker_and_its_attempt_is_not_counted(in
     assert (record.state, record.attempt, record.run, record.lost_runs) == ("SUCCESS", 0, 2, 1)
 
 
+@pytest.mark.any_broker
 def test_a_run_survives_a_database_that_was_away_longer_than_a_worker_may_be_silent(
     installation: Installation, tmp_path
 ):
@@ -104,11 +104,11 @@ def test_a_clean_stop_gives_a_running_task_back_without_blame(installation: Inst
 
 
 def test_ten_submits_while_the_broker_is_down_are_ten_results(installation: Installation):
-    installation.redis.stop()
+    installation.broker.stop()
     tasks = [add.delay(number, 1) for number in range(10)]
     states = {celery_service.get_task_status(task.id)["status"] for task in tasks}
 
-    installation.redis.start()
+    installation.broker.start()
 
     assert states == {"PENDING"}
     assert [final(task.id).result for task in tasks] == [number + 1 for number in range(10)]
@@ -120,9 +120,9 @@ def test_a_worker_outlives_a_broker_that_goes_away_while_it_works(installation: 
     until(lambda: lines(runs) == 1)
     worker, lost = installation.worker.process, installation.worker.count("Trying to re-establish")
 
-    installation.redis.stop()
+    installation.broker.stop()
     until(lambda: installation.worker.count("Trying to re-establish") > lost, what="the worker misses its broker")
-    installation.redis.start()
+    installation.broker.start()
     release.touch()
 
     assert (final(task.id).state, lines(runs)) == ("SUCCESS", 1)
@@ -136,11 +136,8 @@ def test_ten_messages_lost_with_all_the_brokers_data_are_ten_results(installatio
     tasks = [add.delay(number, 2) for number in range(10)]
     until(lambda: all(parts().tasks.read(task.id).published_at for task in tasks), what="all are published")
 
-    os.kill(installation.redis.pid, signal.SIGKILL)
-    until(lambda: not installation.redis.alive())
-    for path in settings.redis_dir.iterdir():
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    installation.redis.start()
+    installation.broker.lose_data()
+    installation.broker.start()
     installation.start_worker()
 
     assert [final(task.id).result for task in tasks] == [number + 2 for number in range(10)]
@@ -151,8 +148,8 @@ def test_a_message_that_vanishes_while_workers_find_the_broker_again_is_soon_pub
 ):
     installation.worker.stop()
     found = installation.leader.count("broker_found")
-    installation.redis.stop()
-    installation.redis.start()
+    installation.broker.stop()
+    installation.broker.start()
     until(lambda: installation.leader.count("broker_found") > found, what="the leader sees the new broker")
     task = add.delay(1, 3)
     until(lambda: parts().tasks.read(task.id).published_at, what="it is published")
@@ -164,6 +161,7 @@ def test_a_message_that_vanishes_while_workers_find_the_broker_again_is_soon_pub
     assert final(task.id).result == 4
 
 
+@pytest.mark.any_broker
 def test_another_leader_takes_over_when_the_leader_is_killed(installation: Installation):
     before = until(parts().leadership.current, what="a leader")
     os.kill(before.pid, signal.SIGKILL)
@@ -177,6 +175,7 @@ def test_another_leader_takes_over_when_the_leader_is_killed(installation: Insta
     assert final(add.apply_async((1, 1), countdown=1).id).result == 2
 
 
+@pytest.mark.any_broker
 def test_a_task_that_kills_its_worker_is_quarantined_and_harms_no_other(installation: Installation, tmp_path):
     poison = kill_worker.delay(str(tmp_path / "runs"))
     others = [add.delay(number, 3) for number in range(5)]
@@ -189,6 +188,7 @@ def test_a_task_that_kills_its_worker_is_quarantined_and_harms_no_other(installa
     assert any(one["task_id"] == poison.id and "quarantined" in one["why"] for one in skipped)
 
 
+@pytest.mark.any_broker
 def test_a_task_over_its_hard_time_limit_fails_for_good_and_runs_once(installation: Installation, tmp_path):
     task = never_ends.delay(str(tmp_path / "runs"))
 
@@ -234,6 +234,7 @@ def test_a_chain_goes_on_though_its_whole_worker_died_between_a_success_and_what
     until(lambda: parts().tasks.read(linked.parent.id).relay_at is None, what="it is noted that all was done")
 
 
+@pytest.mark.any_broker
 def test_a_task_that_calls_exit_fails_like_any_other_and_is_not_run_for_ever(installation: Installation, tmp_path):
     task = leave.apply_async((str(tmp_path / "runs"),))
 
@@ -280,6 +281,7 @@ def test_a_broker_of_another_database_is_refused_and_both_are_named(installation
     assert parts().database_id in str(refused.value)
 
 
+@pytest.mark.any_broker
 def test_a_failed_task_is_not_started_by_an_old_message(installation: Installation, tmp_path):
     task = refuse.delay(str(tmp_path / "runs"))
     record = final(task.id)
@@ -290,6 +292,7 @@ def test_a_failed_task_is_not_started_by_an_old_message(installation: Installati
     assert lines(tmp_path / "runs") == 1
 
 
+@pytest.mark.any_broker
 def test_a_leader_whose_starter_is_gone_before_it_leads_ends_by_itself(installation: Installation):
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import Celery, chain, chord, group
+from celery import chain, chord, group
 
 from config.settings import settings
 from installation import Installation, Part
@@ -30,6 +30,7 @@ from service_tasks import (
 from services.celery_app import QUEUES, celery_app
 from services.celery_service import celery_service
 from services.wiring import parts
+from strangers import Stranger
 from waiting import until
 
 pytestmark = pytest.mark.usefixtures("installation")
@@ -218,8 +219,7 @@ def test_a_failed_member_fails_its_chord(tmp_path):
 
 
 def test_a_strangers_message_gets_its_record_when_it_starts_and_its_eta_becomes_a_due_time():
-    stranger = Celery(broker=celery_app.connection_for_write().as_uri(include_password=True))
-    stranger.conf.broker_transport_options = {"global_keyprefix": settings.redis_key_prefix}
+    stranger = Stranger()
 
     now = stranger.send_task("test.add", (4, 5), queue="default")
     later = stranger.send_task("test.add", (4, 5), queue="default", countdown=3600)
@@ -288,8 +288,7 @@ def test_celerys_own_revoke_cancels_for_good(tmp_path, terminate):
 
 
 def test_a_strangers_date_is_a_date_at_every_attempt_and_its_nan_is_a_failure_that_says_so(tmp_path):
-    stranger = Celery(broker=celery_app.connection_for_write().as_uri(include_password=True))
-    stranger.conf.broker_transport_options = {"global_keyprefix": settings.redis_key_prefix}
+    stranger = Stranger()
 
     date = stranger.send_task("test.type_at_second", (datetime.now(UTC), str(tmp_path / "runs")), queue="default")
     nan = stranger.send_task("test.keep", (float("nan"),), queue="default")
@@ -308,8 +307,7 @@ def test_arguments_that_are_no_json_are_refused_at_submit():
 
 
 def test_a_strangers_message_that_comes_too_late_is_recorded_as_expired():
-    stranger = Celery(broker=celery_app.connection_for_write().as_uri(include_password=True))
-    stranger.conf.broker_transport_options = {"global_keyprefix": settings.redis_key_prefix}
+    stranger = Stranger()
 
     late = stranger.send_task("test.add", (4, 5), queue="default", expires=datetime.now(UTC) - timedelta(minutes=1))
 
@@ -418,8 +416,7 @@ def test_secrets_in_arguments_are_shown_nowhere(installation):
 
 
 def test_purging_a_queue_takes_strangers_messages_too(tmp_path):
-    stranger = Celery(broker=celery_app.connection_for_write().as_uri(include_password=True))
-    stranger.conf.broker_transport_options = {"global_keyprefix": settings.redis_key_prefix}
+    stranger = Stranger()
     release = tmp_path / "release"
     blockers = [work_until.apply_async((str(release), str(tmp_path / f"b{n}")), queue="low_priority") for n in range(2)]
     until(lambda: all(lines(tmp_path / f"b{n}") for n in range(2)), what="both slots are taken")
@@ -437,8 +434,7 @@ def test_purging_a_queue_takes_strangers_messages_too(tmp_path):
 
 
 def test_emptying_queues_spares_what_is_due_later_and_records_what_cannot_be_read(installation, tmp_path):
-    stranger = Celery(broker=celery_app.connection_for_write().as_uri(include_password=True))
-    stranger.conf.broker_transport_options = {"global_keyprefix": settings.redis_key_prefix}
+    stranger = Stranger()
     installation.worker.stop()
     readable = stranger.send_task("test.mark", (str(tmp_path / "ran"),), queue="low_priority")
     later = stranger.send_task("test.mark", (str(tmp_path / "ran"),), queue="low_priority", countdown=3600)

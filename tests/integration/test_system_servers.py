@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import subprocess
 from pathlib import Path
 
@@ -12,23 +11,11 @@ from redis import Redis
 from adapters.smtp_mailer import SmtpMailer
 from broker.embedded_redis import EmbeddedRedis, find_server, socket_path
 from config.settings import Settings, ensure_folders
+from ports import free_port, listens
 from requirements_check import needs
 from waiting import until
 
 pytestmark = pytest.mark.services
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
-
-
-def answers(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-    except OSError:
-        return False
-    return True
 
 
 def test_postfix_takes_our_mail_for_every_recipient():
@@ -36,7 +23,7 @@ def test_postfix_takes_our_mail_for_every_recipient():
     user = ["-u", "nobody"] if os.getuid() == 0 else []
     server = subprocess.Popen([sink, *user, f"127.0.0.1:{port}", "10"])
     try:
-        until(lambda: answers(port), what="the sink listens")
+        until(lambda: listens(port), what="the sink listens")
         mailer = SmtpMailer(f"smtp://127.0.0.1:{port}")
         content = b"From: a@example.com\r\nSubject: test\r\n\r\n.dot\r\nlast\r\n"
         recipients = [f"r{number}@example.com" for number in range(60)]

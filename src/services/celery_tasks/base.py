@@ -10,6 +10,7 @@ from processors.errors import PermanentError, TransientError
 from processors.results import Request
 from services.celery_app import celery_app
 from services.parent_tasks import parent_moved
+from services.priority_order import PriorityOrder
 from services.task_run import TaskRun
 from services.wiring import Parts, parts
 
@@ -116,14 +117,20 @@ def recorded_task(name: str, takes: type[Request], **policy: Any) -> Callable[[C
 
 
 def strategy(task: RecordedTask, app: Any, consumer: Any) -> Callable[..., Any]:
-    """Take the due time out of a stranger's message, so that it waits in its record and not in this worker."""
+    """Take the due time out of a stranger's message, so that it waits in its record and not in this worker.
+
+    On RabbitMQ, look for the most urgent message that is held whenever one was answered.
+    """
     handle = default_strategy(task, app, consumer)
-    if not task.record:
+    order: PriorityOrder | None = getattr(consumer.controller, "priority_order", None)
+    if order is None and not task.record:
         return handle
 
     def handle_message(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any, **options: Any) -> Any:
-        if message.headers.get("eta"):
+        if task.record and message.headers.get("eta"):
             message.headers["due"], message.headers["eta"] = message.headers["eta"], None
+        if order is not None:
+            ack, reject = (order.watched(message.delivery_info, answer) for answer in (ack, reject))
         return handle(message, body, ack, reject, callbacks, **options)
 
     return handle_message

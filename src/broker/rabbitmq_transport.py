@@ -1,0 +1,174 @@
+"""Kombu's transport for RabbitMQ: publishes are confirmed, many of them together, and nothing waits for ever.
+
+Options, in `broker_transport_options`: `confirm_publish`, and `answer_timeout`, the seconds to wait for an answer.
+"""
+
+import time
+from typing import Any, cast
+
+from amqp.exceptions import MessageNacked
+from kombu.transport import TRANSPORT_ALIASES, pyamqp
+
+ANSWER_SECONDS = 10.0
+PERSISTENT = 2
+
+
+class Channel(cast("Any", pyamqp.Channel)):
+    """A channel that knows what the broker has not confirmed yet."""
+
+    def __init__(self, connection: Any, *args: Any, **options: Any) -> None:
+        self._unconfirmed = set[int]()
+        self._published = 0
+        self._refused = False
+        super().__init__(connection, *args, **options)  # pyright: ignore[reportUnknownMemberType] - untyped
+
+    def create_publish_batch(self, max_size: int) -> "PublishBatch":
+        """Return what Kombu's `Producer.batch` publishes through."""
+        return PublishBatch(self, max_size)
+
+    def basic_publish_confirm(self, message: Any, *args: Any, **options: Any) -> Any:
+        """Publish and wait until the broker has it; what need not last, such as an event, is not waited for.
+
+        Raises:
+            MessageNacked: the broker refused it.
+            TimeoutError: it did not confirm in time.
+            ChannelError: there is no such queue.
+        """
+        result = self.publish_unconfirmed(message, *args, **options)
+        if message.properties.get("delivery_mode") == PERSISTENT:
+            self.await_confirms(options.get("confirm_timeout"))
+        return result
+
+    def publish_unconfirmed(self, message: Any, *args: Any, **options: Any) -> Any:
+        """Publish; `await_confirms` tells whether the broker has it."""
+        if not self._confirm_selected:
+            self._start_confirms()
+        result = self._basic_publish(message, *args, **options)
+        self._published += 1
+        if message.properties.get("delivery_mode") == PERSISTENT:
+            self._unconfirmed.add(self._published)
+        return result
+
+    def await_confirms(self, timeout: float | None = None) -> None:
+        """Wait until the broker has everything that was published here.
+
+        Args:
+            timeout: seconds, for all of it.
+
+        Raises:
+            MessageNacked: the broker refused one of them.
+            TimeoutError: it did not confirm in time.
+            ChannelError: there is no such queue for one of them.
+        """
+        deadline = time.monotonic() + (timeout or self.connection.answer_timeout)
+        while self._unconfirmed:
+            self.connection.drain_events(timeout=max(0.001, deadline - time.monotonic()))
+            if self._unconfirmed and time.monotonic() >= deadline:
+                raise TimeoutError(f"the broker did not confirm {len(self._unconfirmed)} messages in time")
+        if self._refused:
+            self._refused = False
+            raise MessageNacked("the broker refused a message")
+
+    def wait(self, method: Any, callback: Any = None, timeout: float | None = None, **options: Any) -> Any:
+        """Wait for an answer, but not for ever."""
+        return super().wait(  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - untyped
+            method, callback, timeout or getattr(self.connection, "answer_timeout", ANSWER_SECONDS), **options
+        )
+
+    def _start_confirms(self) -> None:
+        self._unconfirmed.clear()
+        self._published = 0
+        self._refused = False
+        self.events["basic_ack"].add(self._confirmed)
+        self.events["basic_nack"].add(self._not_taken)
+        self.confirm_select()
+        self._confirm_selected = True
+
+    def _confirmed(self, tag: int, multiple: bool) -> None:  # noqa: FBT001 - py-amqp's signature
+        if multiple:
+            self._unconfirmed = {one for one in self._unconfirmed if one > tag}
+        else:
+            self._unconfirmed.discard(tag)
+
+    def _not_taken(self, tag: int, multiple: bool) -> None:  # noqa: FBT001 - py-amqp's signature
+        self._refused = True
+        self._confirmed(tag, multiple)
+
+
+class PublishBatch:
+    """Messages that are published one after the other and waited for together, up to `max_size` at a time."""
+
+    def __init__(self, channel: Channel, max_size: int) -> None:
+        self.channel = channel
+        self._max_size = max_size
+        self._count = 0
+        self._timeout: float | None = None
+
+    def publish(self, message: Any, **options: Any) -> Any:
+        """Publish without a wait."""
+        self._timeout = options.get("confirm_timeout")
+        result = self.channel.publish_unconfirmed(message, **options)
+        self._count += 1
+        if self._count >= self._max_size:
+            self.flush()
+        return result
+
+    def flush(self) -> None:
+        """Wait until the broker has all of it."""
+        self._count = 0
+        self.channel.await_confirms(self._timeout)
+
+    def discard(self) -> None:
+        """Forget what was published: whoever gave up the batch does not know what arrived."""
+        self._count = 0
+
+    def close(self) -> None:
+        """Do nothing: the channel is the producer's."""
+
+
+class Connection(cast("Any", pyamqp.Connection)):
+    """A connection that waits for an answer as long as it was told."""
+
+    Channel = Channel
+
+    def __init__(self, *args: Any, answer_timeout: float = ANSWER_SECONDS, **options: Any) -> None:
+        self.answer_timeout = answer_timeout
+        super().__init__(*args, **options)  # pyright: ignore[reportUnknownMemberType] - untyped
+
+    def wait(self, method: Any, callback: Any = None, timeout: float | None = None, **options: Any) -> Any:
+        """Wait for an answer, but not for ever."""
+        return super().wait(  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - untyped
+            method, callback, timeout or self.answer_timeout, **options
+        )
+
+
+class Transport(cast("Any", pyamqp.Transport)):
+    """Kombu's transport with our connection."""
+
+    Connection = Connection
+    implements = pyamqp.Transport.implements.extend(batch_publish=True)
+
+    def qos_semantics_matches_spec(self, connection: Any) -> bool:  # noqa: ARG002 - Kombu's signature
+        """Tell Celery to limit each consumer by itself: quorum queues take no limit for a whole channel."""
+        return True
+
+
+class TlsTransport(Transport):
+    """The same over TLS: the server's certificate and its name are verified.
+
+    The options are those of a `rediss://` URL: `?ssl_ca_certs=<file>&ssl_certfile=<file>&ssl_keyfile=<file>`.
+    """
+
+    def establish_connection(self) -> Any:
+        """Connect, and expect the certificate of the host that is connected to."""
+        given = self.client.ssl
+        options = cast("dict[str, Any]", given) if isinstance(given, dict) else dict[str, Any]()
+        named = {key.removeprefix("ssl_"): value for key, value in options.items()}
+        self.client.ssl = named | {"server_hostname": self.client.hostname}
+        return super().establish_connection()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - untyped
+
+
+def register() -> None:
+    """Let Kombu use these for every URL of RabbitMQ in this process."""
+    ours = dict.fromkeys(("amqp", "pyamqp"), f"{__name__}:Transport")
+    TRANSPORT_ALIASES.update(ours | {"amqps": f"{__name__}:TlsTransport"})

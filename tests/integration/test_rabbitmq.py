@@ -1,0 +1,376 @@
+"""What RabbitMQ keeps, refuses, parks and gives back; run with TEST_BROKER=rabbitmq."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from amqp.exceptions import AMQPError
+from kombu import Connection, Exchange, Producer, Queue
+
+from broker import rabbitmq
+from broker.allegiance import swear
+from broker.away import AWAY_ERRORS
+from broker.envelopes import PARKED_QUEUE
+from broker.location import NAMED, BrokerLocation, check_reachable
+from broker.waiting_messages import depths
+from installation import Installation
+from processors.errors import ConfigurationError
+from rabbitmq_server import RabbitmqServer, shared_server
+from service_tasks import add, mark, unrecorded, work_until
+from services import monitoring
+from services.celery_app import PRIORITIES, QUEUES, celery_app
+from services.celery_service import celery_service
+from services.relay import take_parked
+from services.wiring import parts
+from strangers import Stranger
+from waiting import until
+
+pytestmark = pytest.mark.skipif(os.environ.get("TEST_BROKER") != "rabbitmq", reason="needs TEST_BROKER=rabbitmq")
+
+OPTIONS = {"confirm_publish": True, "answer_timeout": 2}
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text().split() if path.exists() else []
+
+
+def final(task_id: str) -> Any:
+    return until(lambda: (r := parts().tasks.read(task_id)) and r.final and r, what=f"{task_id} is final")
+
+
+@pytest.fixture
+def server() -> RabbitmqServer:
+    return shared_server()
+
+
+@pytest.fixture(scope="module")
+def host() -> str:
+    """The URL of a virtual host that no service uses."""
+    return shared_server().fresh_host()
+
+
+@pytest.fixture
+def connection(host: str) -> Iterator[Connection]:
+    with Connection(host, transport_options=OPTIONS) as connection:
+        yield connection
+
+
+@pytest.fixture
+def queue(connection: Connection) -> Iterator[Queue]:
+    """One queue of ours, with its priorities."""
+    made = Queue("work", Exchange("test", type="direct"), routing_key="work")
+    rabbitmq.declare(connection, [made])
+    yield made
+    with connection.channel() as channel:
+        for name in (*rabbitmq.level_names("work"), PARKED_QUEUE):
+            channel.queue_delete(name)
+
+
+def test_each_priority_of_a_queue_has_a_queue_of_its_own_and_all_are_one_to_everybody_else(
+    installation: Installation,
+):
+    installation.worker.stop()
+    sent = {level: add.apply_async((1, 1), queue="email", priority=number) for level, number in PRIORITIES.items()}
+    sent["none"] = add.apply_async((1, 1), queue="email")
+
+    with celery_app.connection_for_write() as connection, connection.channel() as channel:
+        lying = {
+            name: channel.queue_declare(name, passive=True).message_count for name in rabbitmq.level_names("email")
+        }
+        assert depths(connection, QUEUES)["email"] == 4
+    installation.start_worker()
+
+    assert lying == {"email.high": 1, "email": 2, "email.low": 1}
+    assert {final(task.id).queue for task in sent.values()} == {"email"}
+
+
+def test_a_worker_that_is_told_one_queue_takes_every_priority_of_it_and_no_other():
+    queues = celery_app.amqp.Queues(celery_app.conf.task_queues)
+
+    queues.select(["email", "default"])
+    chosen = list(queues.consume_from)
+    queues.deselect(["default"])
+
+    assert chosen == ["email.high", "default.high", "email", "default", "email.low", "default.low"]
+    assert list(queues.consume_from) == ["email.high", "email", "email.low"]
+
+
+def test_tasks_start_by_priority_while_every_priority_has_a_backlog(installation: Installation, tmp_path):
+    release, runs, effects = tmp_path / "release", tmp_path / "runs", tmp_path / "effects"
+    blockers = [work_until.delay(str(release), str(runs)) for _ in range(2)]
+    until(lambda: len(lines(runs)) == 2, what="both slots are taken")
+    for level in reversed(PRIORITIES):
+        for _ in range(10):
+            unrecorded.apply_async((str(effects), level), queue="low_priority", priority=PRIORITIES[level])
+
+    release.touch()
+    until(lambda: len(lines(effects)) == 30, what="all ran")
+
+    order = lines(effects)
+    assert {final(task.id).state for task in blockers} == {"SUCCESS"}
+    # Two run at a time, and a message that is late by more than the grace lets one of the others in.
+    assert order[:10].count("high") >= 8
+    assert order[-10:].count("low") >= 8
+
+
+def test_a_queue_that_is_paused_and_resumed_is_so_with_every_priority(installation: Installation, tmp_path):
+    celery_app.control.cancel_consumer("low_priority", reply=True)
+    paused = celery_service.get_task_result(celery_service.get_queue_stats(), timeout=60)["queues"]
+    waiting = [
+        mark.apply_async((str(tmp_path / "ran"), level), queue="low_priority", priority=number)
+        for level, number in PRIORITIES.items()
+    ]
+    assert final(add.delay(1, 1).id).result == 2
+    assert lines(tmp_path / "ran") == []
+
+    celery_app.control.add_consumer("low_priority", reply=True)
+
+    assert {final(task.id).state for task in waiting} == {"SUCCESS"}
+    assert (paused["low_priority"]["consumers"], paused["email"]["consumers"]) == (0, 1)
+
+
+def test_a_purge_empties_every_priority(installation: Installation, tmp_path):
+    installation.worker.stop()
+    ran = str(tmp_path / "ran")
+    waiting = [mark.apply_async((ran,), queue="low_priority", priority=n) for n in PRIORITIES.values()]
+
+    count = celery_service.purge_queue("low_priority")
+    installation.start_worker()
+
+    assert count == 3
+    assert {final(task.id).state for task in waiting} == {"REVOKED"}
+    assert final(add.delay(1, 1).id).result == 2
+    assert lines(tmp_path / "ran") == []
+
+
+def test_a_batch_is_on_the_broker_when_its_block_ends(connection: Connection, queue: Queue):
+    producer = Producer(connection, auto_declare=False)
+
+    with producer.batch(400):
+        for number in range(1000):
+            producer.publish({"number": number}, routing_key="work", mandatory=True)
+
+    assert depths(connection, ["work"]) == {"work": 1000}
+    taken = [message.payload["number"] for message in rabbitmq.messages(connection, "work")]
+    assert taken == list(range(1000))
+
+
+def test_a_publish_that_the_broker_does_not_confirm_raises_in_time(
+    server: RabbitmqServer, connection: Connection, queue: Queue
+):
+    producer = Producer(connection, auto_declare=False)
+    producer.publish({}, routing_key="work")
+
+    server.freeze()
+    try:
+        with pytest.raises(AWAY_ERRORS):
+            producer.publish({}, routing_key="work")
+        with pytest.raises(AWAY_ERRORS), producer.batch(10):
+            producer.publish({}, routing_key="work")
+            producer.publish({}, routing_key="work")
+        with pytest.raises(AWAY_ERRORS):
+            queue(connection.default_channel).queue_declare(passive=True)
+    finally:
+        server.thaw()
+
+
+def test_a_message_for_a_queue_that_is_gone_is_an_error_and_not_lost(connection: Connection, queue: Queue):
+    producer = Producer(connection, auto_declare=False)
+    with connection.channel() as channel:
+        channel.queue_delete("work")
+
+    with pytest.raises(AMQPError, match="NO_ROUTE"):
+        producer.publish({}, routing_key="work", mandatory=True)
+    with pytest.raises(AMQPError, match="NO_ROUTE"), producer.batch(10):
+        producer.publish({}, routing_key="work", mandatory=True)
+
+
+def test_a_task_is_published_though_its_queue_was_removed_meanwhile(installation: Installation):
+    record = final(add.delay(1, 1).id)
+    installation.worker.stop()
+    with celery_app.connection_for_write() as connection, connection.channel() as channel:
+        channel.queue_delete("default")
+
+        assert parts().publisher.publish([record]) == [record]
+
+        assert depths(connection, ["default"]) == {"default": 1}
+    installation.start_worker()
+
+
+def test_an_idle_connection_that_was_cut_costs_a_submit_nothing(installation: Installation):
+    record = final(add.delay(1, 1).id)
+    assert parts().publisher.publish([record]) == [record]
+    shared_server().control("close_all_connections", "test")
+
+    assert parts().publisher.publish([record]) == [record]
+
+    assert final(add.delay(1, 3).id).result == 4
+
+
+def test_workers_are_asked_though_the_connection_of_the_last_question_was_cut(installation: Installation):
+    assert celery_service.get_worker_stats()["stats"]
+    shared_server().control("close_all_connections", "test")
+
+    until(lambda: celery_service.get_worker_stats()["stats"], what="the worker answers again")
+
+
+def test_a_message_that_comes_back_too_often_is_parked(connection: Connection, queue: Queue):
+    Producer(connection, auto_declare=False).publish({"poison": True}, routing_key="work")
+
+    deliveries = 0
+    with connection.channel() as channel:
+        while (message := Queue("work", channel=channel).get()) is not None:
+            deliveries += 1
+            message.reject(requeue=True)
+            assert deliveries <= rabbitmq.DELIVERY_LIMIT + 1
+
+    assert deliveries == rabbitmq.DELIVERY_LIMIT + 1
+    until(lambda: rabbitmq.parked(connection) == 1, what="it is parked")
+    assert [message.payload for message in rabbitmq.parked_messages(connection)] == [{"poison": True}]
+    assert until(lambda: rabbitmq.parked(connection)) == 1, "looking took it away"
+
+
+def test_what_is_parked_runs_again_by_its_record_and_what_has_none_stays_and_is_counted(
+    installation: Installation, tmp_path
+):
+    installation.worker.stop()
+    ours = mark.delay(str(tmp_path / "ran"))
+    theirs = Stranger().send_task("test.no_such_task", queue="default")
+    with celery_app.connection_for_write() as connection:
+        until(lambda: depths(connection, ["default"]) == {"default": 2}, what="both wait")
+        with connection.channel() as channel:
+            for _ in range(2):
+                Queue("default", channel=channel).get().reject()
+        until(lambda: rabbitmq.parked(connection) == 2, what="both are parked")
+
+    stay = take_parked()
+    installation.start_worker()
+
+    assert final(ours.id).state == "SUCCESS"
+    assert stay == 1
+    assert "1 messages parked in csai.parked" in monitoring.probes(parts())["broker"]()
+    with celery_app.connection_for_write() as connection:
+        for message in rabbitmq.parked_messages(connection):
+            assert message.headers["id"] == theirs.id
+            message.ack()
+
+
+def test_an_unknown_task_is_parked(installation: Installation):
+    unknown = Stranger().send_task("test.no_such_task", queue="default")
+
+    with celery_app.connection_for_write() as connection:
+        until(lambda: rabbitmq.parked(connection) == 1, what="it is parked")
+        for message in rabbitmq.parked_messages(connection):
+            assert message.headers["id"] == unknown.id
+            message.ack()
+    assert final(add.delay(1, 1).id).result == 2
+
+
+def test_messages_of_a_killed_worker_come_back_at_once(installation: Installation, tmp_path):
+    release, runs = tmp_path / "release", tmp_path / "runs"
+    blockers = [work_until.delay(str(release), str(runs)) for _ in range(2)]
+    until(lambda: len(lines(runs)) == 2, what="both slots are taken")
+    held = [unrecorded.apply_async((str(tmp_path / "ran"),), queue="low_priority") for _ in range(2)]
+    with celery_app.connection_for_write() as connection:
+        until(lambda: depths(connection, ["low_priority"]) == {"low_priority": 0}, what="the worker holds them")
+
+        installation.worker.kill()
+
+        until(lambda: depths(connection, ["low_priority"]) == {"low_priority": 2}, 5, "they are back")
+    installation.start_worker()
+    release.touch()
+
+    until(lambda: len(lines(tmp_path / "ran")) == 2, what="both ran")
+    assert {final(task.id).state for task in blockers} == {"SUCCESS"}
+    assert len(held) == 2
+
+
+def test_no_task_without_a_record_is_lost_though_the_broker_is_killed_while_it_is_published(
+    installation: Installation, server: RabbitmqServer, tmp_path
+):
+    effects, accepted = tmp_path / "effects", []
+    worker = installation.worker.process
+
+    for number in range(300):
+        if number == 150:
+            server.kill()
+        try:
+            unrecorded.apply_async((str(effects), str(number)), retry=False)
+        except AWAY_ERRORS:
+            server.start()
+        else:
+            accepted.append(str(number))
+
+    assert 290 <= len(accepted) <= 299
+    until(lambda: set(accepted) <= set(lines(effects)), what="every accepted task had its effect")
+    twice = [one for one, times in Counter(lines(effects)).items() if times > 1]
+    assert len(twice) <= 2 * 3, "at most what the worker held when the broker died"
+    assert worker.poll() is None, "the worker outlived it"
+
+
+def test_a_start_says_in_one_line_what_is_wrong_with_the_broker(server: RabbitmqServer, connection: Connection):
+    def refusal(url: str) -> str:
+        with pytest.raises(ConfigurationError) as refused:
+            check_reachable(BrokerLocation(url, NAMED), timeout=2)
+        assert "\n" not in str(refused.value)
+        assert "wrong-password" not in str(refused.value)
+        return str(refused.value)
+
+    there = f"127.0.0.1:{server.port}"
+    assert "refuses the user or the password" in refusal(f"amqp://guest:wrong-password@{there}//")
+    assert "virtual host" in refusal(f"amqp://guest:guest@{there}/nowhere")
+    assert "does not answer: [Errno 111] Connection refused; start it" in refusal("amqp://guest:guest@127.0.0.1:1//")
+    check_reachable(BrokerLocation(server.url(), NAMED), timeout=5)
+
+
+def test_a_queue_that_was_made_for_something_else_is_one_line_with_the_cure(connection: Connection, queue: Queue):
+    with connection.channel() as channel:
+        channel.queue_declare("other.high", durable=True, auto_delete=False)
+
+    with pytest.raises(ConfigurationError, match=r"other\.high .* was made for something else .*delete_queue"):
+        rabbitmq.declare(connection, [Queue("other", queue.exchange, routing_key="other")])
+
+
+def test_a_user_without_permission_is_told_which(server: RabbitmqServer, connection: Connection):
+    server.control("add_user", "nobody", "nothing")
+    server.control("set_permissions", "-p", connection.virtual_host, "nobody", "^$", "^$", "^$")
+    url = server.url(connection.virtual_host).replace("guest:guest", "nobody:nothing")
+    wanted = r"may not make the queue csai\.parked .*docs/rabbitmq\.md"
+    with Connection(url, transport_options=OPTIONS) as own, pytest.raises(ConfigurationError, match=wanted):
+        rabbitmq.declare(own, [])
+
+
+@pytest.mark.parametrize(("text", "good"), [("3.9.29", False), ("3.10.0", True), ("4.2.1", True)])
+def test_a_rabbitmq_that_is_too_old_is_refused(connection: Connection, monkeypatch, text, good):
+    connection.connect()
+    monkeypatch.setitem(connection.connection.server_properties, "version", text)
+
+    if good:
+        assert rabbitmq.version(connection) == tuple(map(int, text.split(".")))
+    else:
+        with pytest.raises(ConfigurationError, match=r"RabbitMQ 3\.9\.29; .* 3\.10 or newer"):
+            rabbitmq.version(connection)
+
+
+def test_a_broker_serves_one_database_and_names_the_other(connection: Connection):
+    swear(connection, "one")
+    swear(connection, "one")
+
+    with pytest.raises(ConfigurationError, match="belongs to record database one, this process uses two"):
+        swear(connection, "two")
+
+
+def test_tls_takes_a_certificate_of_the_host_that_is_connected_to_alone(server: RabbitmqServer):
+    def connect(host: str, options: str) -> None:
+        url = f"amqps://guest:guest@{host}:{server.tls_port}//{options}"
+        check_reachable(BrokerLocation(url, NAMED), timeout=5)
+
+    trusted = f"?ssl_ca_certs={server.authority}"
+    with pytest.raises(ConfigurationError, match="certificate verify failed"):
+        connect("localhost", "")
+    with pytest.raises(ConfigurationError, match=r"certificate verify failed.*127\.0\.0\.1"):
+        connect("127.0.0.1", trusted)
+    connect("localhost", trusted)

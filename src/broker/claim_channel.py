@@ -4,6 +4,7 @@
 # Kombu's virtual transports, from which these are derived, have no types.
 
 import json
+import ssl
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -32,6 +33,9 @@ from broker.claims import (
 from processors.errors import InvalidArgument
 
 JSON = "application/json"
+
+SAYS_NOTHING_OF_CERTIFICATES = {"ssl_cert_reqs": ssl.CERT_NONE}
+"""What Kombu makes of `rediss://` without a query; who wants no verification says `ssl_check_hostname=false` too."""
 
 BATCH = 64
 """Messages of one claim."""
@@ -216,6 +220,13 @@ class ClaimChannel(cast("Any", redis.Channel)):
         if owner.fenced:
             raise Fenced
         return owner
+
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002 - Kombu's signature
+        """Return how to connect; certificates are verified unless the URL says otherwise."""
+        found: dict[str, Any] = super()._connparams(asynchronous)
+        if self.connection.client.ssl == SAYS_NOTHING_OF_CERTIFICATES:
+            found.pop("ssl_cert_reqs", None)
+        return found
 
     def _keepers_client(self) -> Redis:
         """Return a client whose connections outlive this channel and never wait for long."""

@@ -1,0 +1,189 @@
+"""Every way to name a Redis server, each with a consumer, acknowledgements, a requeue and a publisher."""
+
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+import trustme
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+from broker import redis_transport
+from broker.claims import ClaimKeys
+from consuming import Taker, claimed, connected, publish
+from redis_server import RedisServer, bundled, free_port, installed
+from waiting import until
+
+PASSWORD = "p@ss:/w%rd"
+SECRET = quote(PASSWORD, safe="")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(bundled, id="bundled"), pytest.param(installed, id="debian", marks=pytest.mark.services)],
+)
+def server(request, tmp_path_factory):
+    redis_transport.register()
+    running = RedisServer(request.param(), "--unixsocket", str(tmp_path_factory.mktemp("socket") / "redis.sock"))
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def with_password(server):
+    with server.client() as client:
+        client.flushall()
+        client.config_set("requirepass", PASSWORD)
+        yield client
+        client.config_set("requirepass", "")
+
+
+@pytest.fixture
+def without_password(server):
+    with server.client() as client:
+        client.flushall()
+        yield client
+
+
+def carries_messages(url: str, client, **options) -> None:
+    """Publish, consume, acknowledge, put back, close; nothing stays in hand and nobody is left."""
+    with connected(url, **options) as connection:
+        publish(connection, "urls", 1, 2, 3)
+        taker = Taker(connection, "urls", prefetch=2)
+        assert taker.until(2) == [1, 2]
+        taker.got[0][1].ack()
+        assert taker.until(3) == [1, 2, 3]
+        taker.got[2][1].reject(requeue=True)
+        assert taker.until(4) == [1, 2, 3, 3]
+        taker.got[3][1].ack()
+    prefix = options.get("global_keyprefix", "")
+    keys = ClaimKeys(prefix)
+    with connected(url, **options) as connection:
+        taker = Taker(connection, "urls")
+        assert taker.until(1) == [2]
+        taker.got[0][1].ack()
+    assert claimed(client, prefix) == {}
+    assert client.zcard(keys.owners) == client.scard(keys.dead) == 0
+
+
+def test_a_bare_url(server, without_password):
+    carries_messages(server.url, without_password)
+
+
+def test_a_url_with_another_database(server, without_password):
+    with server.client(db=3) as client:
+        carries_messages(f"redis://127.0.0.1:{server.port}/3", client)
+        assert without_password.dbsize() == 0
+
+
+def test_a_url_with_a_password(server, with_password):
+    carries_messages(f"redis://:{SECRET}@127.0.0.1:{server.port}/0", with_password)
+
+
+def test_a_wrong_password_is_refused(server, with_password):
+    with connected(server.url) as connection, pytest.raises(OperationalError, match="(?i)auth"):
+        connection.ensure_connection(max_retries=1, interval_start=0)
+
+
+def test_a_socket(server, without_password):
+    path = without_password.config_get("unixsocket")["unixsocket"]
+    carries_messages(f"redis+socket://{path}?virtual_host=0", without_password)
+
+
+def test_a_socket_with_a_password_and_another_database(server, with_password):
+    path = with_password.config_get("unixsocket")["unixsocket"]
+    with server.client(db=2, password=PASSWORD) as client:
+        carries_messages(f"redis+socket://:{SECRET}@{path}?virtual_host=2", client)
+        assert with_password.dbsize() == 0
+
+
+def test_a_key_prefix_stands_before_every_key(server, without_password):
+    carries_messages(server.url, without_password, global_keyprefix="mine:")
+    assert {key[:5] for key in without_password.scan_iter()} == {b"mine:"}
+
+
+def test_two_prefixes_share_a_server_and_see_nothing_of_each_other(server, without_password):
+    with (
+        connected(server.url, global_keyprefix="a:") as first,
+        connected(server.url, global_keyprefix="b:") as second,
+    ):
+        publish(first, "urls", "for a")
+        publish(second, "urls", "for b")
+        assert Taker(second, "urls").until(1) == ["for b"]
+        assert Taker(first, "urls").until(1) == ["for a"]
+
+
+class TlsServer:
+    """Debian's Redis with a certificate for 127.0.0.1, signed by a CA of this run."""
+
+    def __init__(self, folder: Path) -> None:
+        authority = trustme.CA()
+        self.ca, self.other_ca = folder / "ca.pem", folder / "other.pem"
+        certificate, key = folder / "cert.pem", folder / "key.pem"
+        issued = authority.issue_cert("127.0.0.1")
+        authority.cert_pem.write_to_path(self.ca)
+        trustme.CA().cert_pem.write_to_path(self.other_ca)
+        issued.private_key_pem.write_to_path(key)
+        issued.cert_chain_pems[0].write_to_path(certificate)
+        self.port = free_port()
+        files = ["--tls-cert-file", certificate, "--tls-key-file", key, "--tls-ca-cert-file", self.ca]
+        options = ["--tls-port", self.port, *files, "--tls-auth-clients", "no"]
+        self.server = RedisServer(installed(), *map(str, options)).start()
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory):
+    redis_transport.register()
+    running = TlsServer(tmp_path_factory.mktemp("tls"))
+    yield running
+    running.server.stop()
+
+
+@pytest.fixture
+def tls_client(tls):
+    with tls.server.client() as client:
+        client.flushall()
+        client.config_set("requirepass", PASSWORD)
+        yield client
+        client.config_set("requirepass", "")
+
+
+def tls_url(tls, query: str = "", host: str = "127.0.0.1") -> str:
+    return f"rediss://:{SECRET}@{host}:{tls.port}/0{query}"
+
+
+def is_refused(url: str, **options) -> None:
+    with connected(url, **options) as connection, pytest.raises(OperationalError, match="(?i)certificate"):
+        connection.ensure_connection(max_retries=1, interval_start=0)
+
+
+@pytest.mark.services
+def test_tls_with_its_authority_in_the_url(tls, tls_client):
+    carries_messages(tls_url(tls, f"?ssl_cert_reqs=required&ssl_ca_certs={tls.ca}"), tls_client)
+
+
+@pytest.mark.services
+def test_tls_without_a_query_trusts_what_the_machine_trusts(tls, tls_client, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(tls.ca))
+    carries_messages(tls_url(tls), tls_client)
+
+
+@pytest.mark.services
+def test_tls_without_a_query_refuses_a_certificate_of_nobody_known(tls, tls_client):
+    is_refused(tls_url(tls))
+
+
+@pytest.mark.services
+def test_tls_refuses_the_certificate_of_another_authority(tls, tls_client):
+    is_refused(tls_url(tls, f"?ssl_cert_reqs=required&ssl_ca_certs={tls.other_ca}"))
+
+
+@pytest.mark.services
+def test_tls_refuses_the_certificate_of_another_host(tls, tls_client):
+    is_refused(tls_url(tls, f"?ssl_cert_reqs=required&ssl_ca_certs={tls.ca}", host="localhost"))
+
+
+@pytest.mark.services
+def test_tls_verifies_nothing_only_where_the_url_says_so_twice(tls, tls_client):
+    carries_messages(tls_url(tls, "?ssl_cert_reqs=none&ssl_check_hostname=false", host="localhost"), tls_client)

@@ -231,12 +231,14 @@ class ClaimChannel(cast("Any", redis.Channel)):
     def _keepers_client(self) -> Redis:
         """Return a client whose connections outlive this channel and never wait for long."""
         kept = self._sentinel_manager
-        pool = self._get_pool()
-        self._sentinel_manager = kept
-        limits = pool.connection_kwargs
-        for name in ("socket_timeout", "socket_connect_timeout"):
-            limits[name] = min(limits.get(name) or KEEPER_TIMEOUT, KEEPER_TIMEOUT)
-        limits["retry"] = Retry(NoBackoff(), 0)
+        pool: Any = self._get_pool()
+        manager, self._sentinel_manager = self._sentinel_manager, kept
+        sentinels: list[Any] = manager.sentinels if manager else []
+        pools: list[Any] = [pool, *(one.connection_pool for one in sentinels)]
+        for limits in (one.connection_kwargs for one in pools):
+            for name in ("socket_timeout", "socket_connect_timeout"):
+                limits[name] = min(limits.get(name) or KEEPER_TIMEOUT, KEEPER_TIMEOUT)
+            limits["retry"] = Retry(NoBackoff(), 0)
         return Redis(connection_pool=pool)
 
     @property

@@ -18,6 +18,7 @@ from uuid import uuid4
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.sentinel import SentinelConnectionPool
 
 from broker import envelopes
 from config.log_setup import get_logger
@@ -230,7 +231,13 @@ class Owner:
                 if self._retiring and time.monotonic() - self._beaten > DEAD_SECONDS:
                     break
                 time.sleep(LOOK_SECONDS)
-        self._client.connection_pool.disconnect()
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        pool = self._client.connection_pool
+        pool.disconnect()
+        if isinstance(pool, SentinelConnectionPool):
+            cast("Any", pool).sentinel_manager.close()
 
     def _give_up(self) -> None:
         self.fenced = True

@@ -1,14 +1,18 @@
 """Every way to name a Redis server, each with a consumer, acknowledgements, a requeue and a publisher."""
 
+import subprocess
 from pathlib import Path
 from urllib.parse import quote
 
+import psutil
 import pytest
 import trustme
 from kombu.exceptions import OperationalError
+from redis import Redis
 from redis.exceptions import RedisError
 
 from broker import redis_transport
+from broker.claim_channel import ClaimChannel
 from broker.claims import ClaimKeys
 from consuming import Taker, claimed, connected, publish
 from redis_server import RedisServer, bundled, free_port, installed
@@ -16,6 +20,7 @@ from waiting import until
 
 PASSWORD = "p@ss:/w%rd"
 SECRET = quote(PASSWORD, safe="")
+KEYS = ClaimKeys("")
 
 
 @pytest.fixture(
@@ -82,7 +87,7 @@ def test_a_url_with_a_password(server, with_password):
 
 
 def test_a_wrong_password_is_refused(server, with_password):
-    with connected(server.url) as connection, pytest.raises(OperationalError, match="(?i)auth"):
+    with connected(server.url) as connection, pytest.raises(OperationalError, match=r"(?i)auth"):
         connection.ensure_connection(max_retries=1, interval_start=0)
 
 
@@ -154,7 +159,7 @@ def tls_url(tls, query: str = "", host: str = "127.0.0.1") -> str:
 
 
 def is_refused(url: str, **options) -> None:
-    with connected(url, **options) as connection, pytest.raises(OperationalError, match="(?i)certificate"):
+    with connected(url, **options) as connection, pytest.raises(OperationalError, match=r"(?i)certificate"):
         connection.ensure_connection(max_retries=1, interval_start=0)
 
 
@@ -187,3 +192,102 @@ def test_tls_refuses_the_certificate_of_another_host(tls, tls_client):
 @pytest.mark.services
 def test_tls_verifies_nothing_only_where_the_url_says_so_twice(tls, tls_client):
     carries_messages(tls_url(tls, "?ssl_cert_reqs=none&ssl_check_hostname=false", host="localhost"), tls_client)
+
+
+class Sentinels:
+    """A master, its replica, and the Sentinel that watches them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.binary, self.folder, self.port = installed(), folder, free_port()
+        self.master = RedisServer(self.binary)
+        self.replica = RedisServer(self.binary, "--replicaof", f"127.0.0.1 {self.master.port}")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"sentinel://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        self.master.start()
+        self.replica.start()
+        configuration = self.folder / "sentinel.conf"
+        lines = [
+            f"port {self.port}",
+            "bind 127.0.0.1",
+            f"dir {self.folder}",
+            f"sentinel monitor m 127.0.0.1 {self.master.port} 1",
+            "sentinel down-after-milliseconds m 500",
+            "sentinel failover-timeout m 3000",
+        ]
+        configuration.write_text("\n".join(lines))
+        self.process = subprocess.Popen([self.binary, str(configuration), "--sentinel"], stdout=subprocess.DEVNULL)
+        with Redis(port=self.port) as sentinel:
+            until(lambda: _knows_a_replica(sentinel), 30, "Sentinel knows the replica")
+
+    def end(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(20)
+        self.master.stop()
+        self.replica.stop()
+
+
+def _knows_a_replica(sentinel: Redis) -> bool:
+    try:
+        return [one["flags"] for one in sentinel.sentinel_slaves("m")] == ["slave"]
+    except RedisError:
+        return False
+
+
+@pytest.fixture
+def sentinels(tmp_path):
+    redis_transport.register()
+    running = Sentinels(tmp_path)
+    try:
+        running.start()
+        yield running
+    finally:
+        running.end()
+
+
+@pytest.mark.services
+def test_sentinel_names_the_server_of_our_own_channel(sentinels):
+    with sentinels.master.client() as client:
+        carries_messages(sentinels.url, client, master_name="m")
+    with connected(sentinels.url, master_name="m") as connection:
+        assert type(connection.transport) is redis_transport.SentinelTransport
+        assert isinstance(connection.default_channel, ClaimChannel)
+
+
+def has_open(*ports: int) -> list:
+    return [one for one in psutil.Process().net_connections() if one.raddr and one.raddr.port in ports]
+
+
+@pytest.mark.services
+def test_a_consumer_follows_a_failover_and_nothing_that_was_replicated_is_lost(sentinels):
+    options = {"master_name": "m"}
+    with sentinels.master.client() as client:
+        with connected(sentinels.url, **options) as connection:
+            publish(connection, "urls", *range(20))
+        consumer = connected(sentinels.url, **options)
+        connection = consumer.__enter__()
+        taker = Taker(connection, "urls", prefetch=5)
+        taker.until(5)
+        (owner,) = client.zrange(KEYS.owners, 0, -1)
+        client.wait(1, 10_000)
+    sentinels.master.kill()
+    with sentinels.replica.client() as client:
+        until(lambda: client.role()[0] == b"master", 30, "the replica is promoted")
+        before = client.zscore(KEYS.owners, owner)
+        until(lambda: client.zscore(KEYS.owners, owner) > before, 30, "the owner beats at the new master")
+        assert len(claimed(client)) == 5
+        for _, message in taker.got[:3]:
+            message.ack()
+        until(lambda: len(claimed(client)) == 2, 30, "the new master hears what is settled")
+        with pytest.raises(connection.connection_errors):
+            taker.until(6)
+        consumer.__exit__(None, None, None)
+        assert claimed(client) == {}
+        with connected(sentinels.url, **options) as connection:
+            assert Taker(connection, "urls").until(17) == list(range(3, 20))
+        until(lambda: not has_open(sentinels.port, sentinels.master.port), 10, "every connection is closed")

@@ -29,6 +29,8 @@ from broker.claims import (
     give_back,
     park,
     refusal,
+    take_all_right,
+    take_left,
 )
 from processors.errors import InvalidArgument
 
@@ -323,13 +325,15 @@ class ClaimChannel(cast("Any", redis.Channel)):
         """Deliver, as long as there is room and delivering is quick; the rest goes back as it was."""
         owner, began = self._living_owner(), time.monotonic()
         try:
-            while claimed:
-                self._deliver_one(owner, *claimed.popleft())
-                if self._has_enough(began):
-                    break
+            with owner.delivering(claimed):
+                while (parcel := take_left(claimed)) is not None:
+                    self._deliver_one(owner, *parcel)
+                    if self._has_enough(began):
+                        break
         finally:
-            if claimed and not self.closed:
-                give_back(self.server(), self.keys, owner.name, list(reversed(claimed)), self.sep, marked=False)
+            rest = list(take_all_right(claimed))
+            if rest and not self.closed:
+                give_back(self.server(), self.keys, owner.name, rest, self.sep, marked=False)
 
     def _has_enough(self, began: float) -> bool:
         """Tell whether to deliver no more: closed, a consumer wants to be cancelled, no room, or tasks run here."""

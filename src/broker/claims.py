@@ -10,7 +10,8 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.resources import files
 from typing import Any, cast
 from uuid import uuid4
@@ -30,6 +31,9 @@ LOOK_SECONDS = 1.0
 DEAD_SECONDS = 8.0
 FLUSH_SECONDS = 0.004
 """How long a settled message may wait for others before the server is told."""
+
+BUSY_SECONDS = 0.5
+"""A consumer that takes longer to take what was claimed for it runs the tasks itself."""
 
 SETTLE_AT_ONCE = 1_000
 MOVE_AT_ONCE = 16
@@ -129,6 +133,10 @@ class ClaimKeys:
         return key[len(self.prefix) :].rsplit(separator, 1)[0]
 
 
+Parcel = tuple[str, bytes]
+"""A claimed message: its field, and itself."""
+
+
 class Owner:
     """One consumer's claims, kept by a thread with a connection of its own that no task blocks.
 
@@ -151,6 +159,9 @@ class Owner:
         self._on_fenced = on_fenced
         self._process = os.getpid()
         self._settled: deque[str] = deque()
+        self._undelivered: deque[Parcel] = deque()
+        self._delivering_since: float | None = None
+        self._returning: list[Parcel] = []
         self._due = threading.Event()
         self._retiring = False
         self._born = self._reached = self._looked = self._beaten = time.monotonic()
@@ -191,6 +202,15 @@ class Owner:
                 break
         return taken
 
+    @contextmanager
+    def delivering(self, undelivered: deque[Parcel]) -> Generator[None]:
+        """Give back from the right, within seconds, what a consumer that runs the tasks itself has no time for."""
+        self._undelivered, self._delivering_since = undelivered, time.monotonic()
+        try:
+            yield
+        finally:
+            self._delivering_since = None
+
     def confirm(self) -> None:
         """Ask the server whether this owner still lives.
 
@@ -223,6 +243,7 @@ class Owner:
                 if self._retiring:
                     self._finish()
                     break
+                self._return_undelivered()
                 self._look_when_due()
             except Fenced:
                 self._give_up()
@@ -253,6 +274,14 @@ class Owner:
                 self._settled.extendleft(reversed(taken))
                 raise
             self._reached = time.monotonic()
+
+    def _return_undelivered(self) -> None:
+        since = self._delivering_since
+        if since is not None and time.monotonic() - since > BUSY_SECONDS:
+            self._returning.extend(take_all_right(self._undelivered))
+        if self._returning:
+            give_back(self._client, self.keys, self.name, self._returning, self._separator, marked=False)
+            self._returning.clear()
 
     def _look_when_due(self) -> None:
         now = time.monotonic()
@@ -310,7 +339,7 @@ def give_back(
     client: Redis,
     keys: ClaimKeys,
     owner: str,
-    parcels: Sequence[tuple[str, bytes]],
+    parcels: Sequence[Parcel],
     separator: str,
     *,
     lost: bool = False,
@@ -342,12 +371,29 @@ def give_back(
     return int(MOVE(client, [keys.claim(owner)], arguments)) if arguments else 0
 
 
-def park(client: Redis, keys: ClaimKeys, owner: str, parcel: tuple[str, bytes], queue: str, reason: str) -> None:
+def park(client: Redis, keys: ClaimKeys, owner: str, parcel: Parcel, queue: str, reason: str) -> None:
     """Put something claimed aside, where it is counted and can be looked at; nothing is dropped."""
     field, raw = parcel
     parked = envelopes.parked(raw, queue, reason, message=reason == REJECTED)
     MOVE(client, [keys.claim(owner)], [field, keys.parked, keys.marker(PARKED_QUEUE), parked])
     logger.error("message_parked", reason=reason, queue=queue, bytes=len(raw))
+
+
+def take_left(parcels: deque[Parcel]) -> Parcel | None:
+    """Take the first, where another thread may take from the other end."""
+    try:
+        return parcels.popleft()
+    except IndexError:
+        return None
+
+
+def take_all_right(parcels: deque[Parcel]) -> Iterator[Parcel]:
+    """Take everything, the last first, where another thread may take from the other end."""
+    while True:
+        try:
+            yield parcels.pop()
+        except IndexError:
+            return
 
 
 def _portions(fields: Sequence[str]) -> Iterator[Sequence[str]]:

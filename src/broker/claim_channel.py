@@ -65,7 +65,23 @@ SLOW_SECONDS = 0.05
 class ClaimMessage(cast("Any", virtual.Message)):
     """Kombu's message; plain JSON is decoded without a look at every object of it."""
 
+    _unreadable = False
+
+    def ack(self, multiple: bool = False) -> None:  # noqa: FBT001, FBT002 - Kombu's signature
+        """Settle this message; one whose body could not be read is put aside, where Celery would drop it."""
+        if self._unreadable:
+            self.reject()
+        else:
+            super().ack(multiple)
+
     def _decode(self) -> Any:
+        try:
+            return self._decoded()
+        except Exception:
+            self._unreadable = True
+            raise
+
+    def _decoded(self) -> Any:
         body = self.body
         if self.content_type == JSON and body and (self.accept is None or JSON in self.accept) and _plain(body):
             try:

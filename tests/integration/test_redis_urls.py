@@ -15,6 +15,7 @@ from broker import redis_transport
 from broker.claim_channel import ClaimChannel
 from broker.claims import ClaimKeys
 from consuming import Taker, claimed, connected, publish
+from plain_worker import Plain
 from redis_server import RedisServer, bundled, free_port, installed
 from waiting import until
 
@@ -291,3 +292,89 @@ def test_a_consumer_follows_a_failover_and_nothing_that_was_replicated_is_lost(s
         with connected(sentinels.url, **options) as connection:
             assert Taker(connection, "urls").until(17) == list(range(3, 20))
         until(lambda: not has_open(sentinels.port, sentinels.master.port), 10, "every connection is closed")
+
+
+def documented_rules() -> list[str]:
+    """The rules of the user in `docs/redis.md`."""
+    text = (Path(__file__).parents[2] / "docs" / "redis.md").read_text()
+    (line,) = [line for line in text.splitlines() if line.startswith("ACL SETUSER csai on ")]
+    return line.split()[3:]
+
+
+def test_the_documented_user_may_do_all_that_celery_needs_and_no_more(server, without_password, tmp_path):
+    admin, store = without_password, RedisServer(bundled()).start()
+    rules = documented_rules()
+    admin.execute_command("ACL", "SETUSER", "csai", *[">" + PASSWORD if one == ">password" else one for one in rules])
+    url = f"redis://csai:{SECRET}@127.0.0.1:{server.port}/0"
+    options = {"priority_steps": [0, 3, 6, 9], "global_keyprefix": "csai:", "visibility_timeout": 1}
+    plain = Plain(server, tmp_path, url=url, store=store, broker_transport_options=options)
+    try:
+        admin.execute_command("ACL", "LOG", "RESET")
+        admin.config_resetstat()
+        everything_that_celery_does(plain)
+        refused = {(one["reason"], one["object"]) for one in admin.acl_log() if one["username"] == "csai"}
+        assert refused - {("command", "client"), ("command", "client|setinfo")} == set()
+        used = {name.removeprefix("cmdstat_").split("|")[0] for name in admin.info("commandstats")}
+        assert {rule[1:].split("|")[0] for rule in rules if rule.startswith("+")} - used == set()
+    finally:
+        plain.close()
+        store.stop()
+        admin.acl_deluser("csai")
+
+
+def everything_that_celery_does(plain: Plain) -> None:
+    plain.send("hold", "x")
+    stock = plain.worker("-c", "1", "-E", stock=True)
+    plain.until_seen("begin x")
+    stock.kill()
+    plain.release()
+    for number in range(40):
+        plain.send("note", number, priority=(0, 9)[number % 2])
+    worker = plain.worker("-c", "1", "-E")
+    plain.until_seen("end x", *map(str, range(40)))
+    assert plain.app.control.ping(timeout=10, limit=1) == [{"w1@here": {"ok": "pong"}}]
+    assert plain.app.control.add_consumer("more", reply=True, timeout=10, limit=1)
+    plain.send("reject", True)
+    plain.send("reject", False)
+    plain.until_seen("redelivered True")
+    with plain.app.producer_pool.acquire() as producer, producer.batch():
+        for number in range(3):
+            plain.send("note", f"batch {number}", producer=producer)
+    plain.until_seen("batch 2")
+    with plain.start_command("events", "--dump") as watch:
+        until(lambda: "heartbeat: " in watch.said(), 30, "events are shown")
+    plain.effects.delete("release")
+    plain.send("hold", "y")
+    plain.until_seen("begin y")
+    worker.kill()
+    plain.release()
+    worker = plain.worker("-P", "threads", "-c", "2", "-E")
+    plain.until_seen("end y")
+    assert "Traceback" not in worker.stop()
+    plain.send("note", 1)
+    answer = plain.run("amqp", "basic.get", "work")
+    assert "delivery_info" in answer.stdout, answer.stderr
+    assert "1 message" in plain.run("purge", "-f").stdout
+
+
+@pytest.mark.services
+def test_a_worker_follows_a_failover(sentinels, tmp_path):
+    store = RedisServer(bundled()).start()
+    options = {"master_name": "m", "priority_steps": [0, 3, 6, 9]}
+    plain = Plain(sentinels.master, tmp_path, url=sentinels.url, store=store, broker_transport_options=options)
+    try:
+        worker = plain.worker("-c", "2")
+        plain.send("note", "before")
+        plain.until_seen("before")
+        sentinels.master.kill()
+        with sentinels.replica.client() as client:
+            until(lambda: client.role()[0] == b"master", 30, "the replica is promoted")
+            plain.send("note", "after", retry=True)
+            plain.until_seen("after")
+            assert plain.app.control.ping(timeout=10, limit=1) == [{"w0@here": {"ok": "pong"}}]
+            worker.stop()
+            assert claimed(client) == {}
+            until(lambda: client.zcard(KEYS.owners) == 0, 20, "nobody is left")
+    finally:
+        plain.close()
+        store.stop()

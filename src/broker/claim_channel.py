@@ -4,6 +4,7 @@
 # Kombu's virtual transports, from which these are derived, have no types.
 
 import json
+import ssl
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -28,11 +29,16 @@ from broker.claims import (
     give_back,
     park,
     refusal,
+    take_all_right,
+    take_left,
 )
 from processors.errors import InvalidArgument
 
 JSON = "application/json"
 encode = JSONEncoder().encode
+
+SAYS_NOTHING_OF_CERTIFICATES = {"ssl_cert_reqs": ssl.CERT_NONE}
+"""What Kombu makes of `rediss://` without a query; who wants no verification says `ssl_check_hostname=false` too."""
 
 BATCH = 64
 """Messages of one claim."""
@@ -64,7 +70,23 @@ SLOW_SECONDS = 0.05
 class ClaimMessage(cast("Any", virtual.Message)):
     """Kombu's message; plain JSON is decoded without a look at every object of it."""
 
+    _unreadable = False
+
+    def ack(self, multiple: bool = False) -> None:  # noqa: FBT001, FBT002 - Kombu's signature
+        """Settle this message; one whose body could not be read is put aside, where Celery would drop it."""
+        if self._unreadable:
+            self.reject()
+        else:
+            super().ack(multiple)
+
     def _decode(self) -> Any:
+        try:
+            return self._decoded()
+        except Exception:
+            self._unreadable = True
+            raise
+
+    def _decoded(self) -> Any:
         body = self.body
         if self.content_type == JSON and body and (self.accept is None or JSON in self.accept) and _plain(body):
             try:
@@ -223,15 +245,24 @@ class ClaimChannel(cast("Any", redis.Channel)):
             raise Fenced
         return owner
 
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002 - Kombu's signature
+        """Return how to connect; certificates are verified unless the URL says otherwise."""
+        found: dict[str, Any] = super()._connparams(asynchronous)
+        if self.connection.client.ssl == SAYS_NOTHING_OF_CERTIFICATES:
+            found.pop("ssl_cert_reqs", None)
+        return found
+
     def _keepers_client(self) -> Redis:
         """Return a client whose connections outlive this channel and never wait for long."""
         kept = self._sentinel_manager
-        pool = self._get_pool()
-        self._sentinel_manager = kept
-        limits = pool.connection_kwargs
-        for name in ("socket_timeout", "socket_connect_timeout"):
-            limits[name] = min(limits.get(name) or KEEPER_TIMEOUT, KEEPER_TIMEOUT)
-        limits["retry"] = Retry(NoBackoff(), 0)
+        pool: Any = self._get_pool()
+        manager, self._sentinel_manager = self._sentinel_manager, kept
+        sentinels: list[Any] = manager.sentinels if manager else []
+        pools: list[Any] = [pool, *(one.connection_pool for one in sentinels)]
+        for limits in (one.connection_kwargs for one in pools):
+            for name in ("socket_timeout", "socket_connect_timeout"):
+                limits[name] = min(limits.get(name) or KEEPER_TIMEOUT, KEEPER_TIMEOUT)
+            limits["retry"] = Retry(NoBackoff(), 0)
         return Redis(connection_pool=pool)
 
     @property
@@ -316,13 +347,15 @@ class ClaimChannel(cast("Any", redis.Channel)):
         """Deliver, as long as there is room and delivering is quick; the rest goes back as it was."""
         owner, began = self._living_owner(), time.monotonic()
         try:
-            while claimed:
-                self._deliver_one(owner, *claimed.popleft())
-                if self._has_enough(began):
-                    break
+            with owner.delivering(claimed):
+                while (parcel := take_left(claimed)) is not None:
+                    self._deliver_one(owner, *parcel)
+                    if self._has_enough(began):
+                        break
         finally:
-            if claimed and not self.closed:
-                give_back(self.server(), self.keys, owner.name, list(reversed(claimed)), self.sep, marked=False)
+            rest = list(take_all_right(claimed))
+            if rest and not self.closed:
+                give_back(self.server(), self.keys, owner.name, rest, self.sep, marked=False)
 
     def _has_enough(self, began: float) -> bool:
         """Tell whether to deliver no more: closed, a consumer wants to be cancelled, no room, or tasks run here."""

@@ -10,7 +10,8 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.resources import files
 from typing import Any, cast
 from uuid import uuid4
@@ -18,6 +19,7 @@ from uuid import uuid4
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.sentinel import SentinelConnectionPool
 
 from broker import envelopes
 from config.log_setup import get_logger
@@ -29,6 +31,9 @@ LOOK_SECONDS = 0.5
 DEAD_SECONDS = 8.0
 FLUSH_SECONDS = 0.004
 """How long a settled message may wait for others before the server is told."""
+
+BUSY_SECONDS = 0.5
+"""A consumer that takes longer to take what was claimed for it runs the tasks itself."""
 
 SETTLE_AT_ONCE = 1_000
 MOVE_AT_ONCE = 16
@@ -127,6 +132,10 @@ class ClaimKeys:
         return key[len(self.prefix) :].rsplit(separator, 1)[0]
 
 
+Parcel = tuple[str, bytes]
+"""A claimed message: its field, and itself."""
+
+
 class Owner:
     """One consumer's claims, kept by a thread with a connection of its own that no task blocks.
 
@@ -149,6 +158,9 @@ class Owner:
         self._on_fenced = on_fenced
         self._process = os.getpid()
         self._settled: deque[str] = deque()
+        self._undelivered: deque[Parcel] = deque()
+        self._delivering_since: float | None = None
+        self._returning: list[Parcel] = []
         self._due = threading.Event()
         self._retiring = False
         self._born = self._reached = self._looked = self._beaten = time.monotonic()
@@ -189,6 +201,15 @@ class Owner:
                 break
         return taken
 
+    @contextmanager
+    def delivering(self, undelivered: deque[Parcel]) -> Generator[None]:
+        """Give back from the right, within seconds, what a consumer that runs the tasks itself has no time for."""
+        self._undelivered, self._delivering_since = undelivered, time.monotonic()
+        try:
+            yield
+        finally:
+            self._delivering_since = None
+
     def confirm(self) -> None:
         """Ask the server whether this owner still lives.
 
@@ -221,6 +242,7 @@ class Owner:
                 if self._retiring:
                     self._finish()
                     break
+                self._return_undelivered()
                 self._look_when_due()
             except Fenced:
                 self._give_up()
@@ -229,7 +251,13 @@ class Owner:
                 if self._retiring and time.monotonic() - self._beaten > DEAD_SECONDS:
                     break
                 time.sleep(LOOK_SECONDS)
-        self._client.connection_pool.disconnect()
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        pool = self._client.connection_pool
+        pool.disconnect()
+        if isinstance(pool, SentinelConnectionPool):
+            cast("Any", pool).sentinel_manager.close()
 
     def _give_up(self) -> None:
         self.fenced = True
@@ -245,6 +273,14 @@ class Owner:
                 self._settled.extendleft(reversed(taken))
                 raise
             self._reached = time.monotonic()
+
+    def _return_undelivered(self) -> None:
+        since = self._delivering_since
+        if since is not None and time.monotonic() - since > BUSY_SECONDS:
+            self._returning.extend(take_all_right(self._undelivered))
+        if self._returning:
+            give_back(self._client, self.keys, self.name, self._returning, self._separator, marked=False)
+            self._returning.clear()
 
     def _look_when_due(self) -> None:
         now = time.monotonic()
@@ -302,7 +338,7 @@ def give_back(
     client: Redis,
     keys: ClaimKeys,
     owner: str,
-    parcels: Sequence[tuple[str, bytes]],
+    parcels: Sequence[Parcel],
     separator: str,
     *,
     lost: bool = False,
@@ -334,12 +370,29 @@ def give_back(
     return int(MOVE(client, [keys.claim(owner)], arguments)) if arguments else 0
 
 
-def park(client: Redis, keys: ClaimKeys, owner: str, parcel: tuple[str, bytes], queue: str, reason: str) -> None:
+def park(client: Redis, keys: ClaimKeys, owner: str, parcel: Parcel, queue: str, reason: str) -> None:
     """Put something claimed aside, where it is counted and can be looked at; nothing is dropped."""
     field, raw = parcel
     parked = envelopes.parked(raw, queue, reason, message=reason == REJECTED)
     MOVE(client, [keys.claim(owner)], [field, keys.parked, "", parked])
     logger.error("message_parked", reason=reason, queue=queue, bytes=len(raw))
+
+
+def take_left(parcels: deque[Parcel]) -> Parcel | None:
+    """Take the first, where another thread may take from the other end."""
+    try:
+        return parcels.popleft()
+    except IndexError:
+        return None
+
+
+def take_all_right(parcels: deque[Parcel]) -> Iterator[Parcel]:
+    """Take everything, the last first, where another thread may take from the other end."""
+    while True:
+        try:
+            yield parcels.pop()
+        except IndexError:
+            return
 
 
 def _portions(fields: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -55,6 +55,9 @@ if os.environ.get("TEST_BROKER") == "rabbitmq":
     shared_server().start()
     os.environ["CELERY_BROKER_URL"] = shared_server().url()
 
+# What needs RabbitMQ as the broker of the whole run is no test of a run on Redis.
+collect_ignore = [] if os.environ.get("TEST_BROKER") == "rabbitmq" else ["integration/test_rabbitmq.py"]
+
 pytest_plugins = ["installation", "databases"]
 
 

@@ -1,6 +1,5 @@
 """What RabbitMQ keeps, refuses, parks and gives back; run with TEST_BROKER=rabbitmq."""
 
-import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,8 +26,6 @@ from services.relay import take_parked
 from services.wiring import parts
 from strangers import Stranger
 from waiting import until
-
-pytestmark = pytest.mark.skipif(os.environ.get("TEST_BROKER") != "rabbitmq", reason="needs TEST_BROKER=rabbitmq")
 
 OPTIONS = {"confirm_publish": True, "answer_timeout": 2}
 

@@ -171,7 +171,7 @@ class Owner:
         Raises:
             RedisError: the server cannot be reached, or refuses.
         """
-        ANNOUNCE(self._client, [self.keys.owners], [self.name])
+        ANNOUNCE(self._client, [self.keys.owners, self.claim_key], [self.name])
         self._thread.start()
 
     def settle(self, field: str) -> None:

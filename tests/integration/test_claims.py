@@ -138,8 +138,12 @@ def claimed(client) -> dict:
 
 def waiting(client, name: str) -> list:
     """Bodies in the order in which they will be served."""
-    lists = [client.lrange(f"{PREFIX}{name}{step}", 0, -1) for step in ("", "\x06\x163", "\x06\x166", "\x06\x169")]
-    return [body_of(raw) for found in lists for raw in reversed(found)]
+    return [body for priority in (0, 3, 6, 9) for body in waiting_at(client, name, priority)]
+
+
+def waiting_at(client, name: str, priority: int) -> list:
+    step = f"\x06\x16{priority}" if priority else ""
+    return [body_of(raw) for raw in reversed(client.lrange(f"{PREFIX}{name}{step}", 0, -1))]
 
 
 def body_of(raw) -> object:
@@ -368,6 +372,49 @@ def test_a_read_only_server_is_a_lost_connection(server):
             assert issubclass(ServerRefused, connection.connection_errors)
         finally:
             client.replicaof("no", "one")
+
+
+def test_a_key_that_is_no_list_costs_no_message_that_was_taken_before_it(server):
+    with connected(server) as connection, server.client() as client:
+        taker = Taker(connection, "a")
+        publish(connection, "a", *range(10))
+        client.set(f"{PREFIX}a\x06\x166", "no list")
+        with pytest.raises(ServerRefused, match="WRONGTYPE"):
+            taker.until(1)
+        connection.close()
+        assert waiting_at(client, "a", 3) == list(range(10))
+
+
+def test_what_cannot_go_back_stays_in_its_claim(server):
+    with connected(server) as connection, server.client() as client:
+        publish(connection, "a", 1)
+        taker = Taker(connection, "a")
+        taker.until(1)
+        client.set(f"{PREFIX}a\x06\x163", "no list")
+        with pytest.raises(ServerRefused, match="WRONGTYPE"):
+            taker.got[0][1].reject(requeue=True)
+        assert list(map(body_of, claimed(client).values())) == [1]
+        client.delete(f"{PREFIX}a\x06\x163")
+
+
+@pytest.mark.parametrize("right", ["hset", "rpush"])
+def test_a_user_without_a_right_loses_nothing(server, right):
+    with server.client() as client, connected(server) as connection:
+        publish(connection, "a", *range(10))
+        client.acl_setuser(
+            "short", enabled=True, nopass=True, keys=["*"], channels=["*"], commands=["+@all", f"-{right}"]
+        )
+        options = {"global_keyprefix": PREFIX, "priority_steps": [0, 3, 6, 9]}
+        url = server.url.replace("redis://", "redis://short:any@")
+        try:
+            with suppress(RedisError), Connection(url, transport_options=options) as short:
+                taker = Taker(short, "a", prefetch=3)
+                taker.until(3)
+                taker.got[0][1].reject(requeue=True)
+        finally:
+            client.acl_deluser("short")
+        there = [*waiting(client, "a"), *map(body_of, claimed(client).values())]
+        assert sorted(there) == list(range(10))
 
 
 def test_another_server_in_its_place_makes_the_owner_begin_anew(server):

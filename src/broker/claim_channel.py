@@ -7,6 +7,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from queue import Empty
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from kombu.transport import redis, virtual
 from kombu.utils.json import JSONEncoder, loads
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.retry import Retry
 
 from broker.claims import (
@@ -25,6 +26,7 @@ from broker.claims import (
     ClaimKeys,
     Fenced,
     Owner,
+    ReplyLost,
     give_back,
     park,
     refusal,
@@ -130,8 +132,9 @@ class ClaimChannel(cast("Any", redis.Channel)):
         self._waits = self._empty = True
         self._wanted = self._claims = 0
         self._number = 1
-        self._full = False
+        self._full = self._unsure = False
         super().__init__(*arguments, **options)
+        self.QoS = ClaimQoS  # Kombu takes another one where `ack_emulation` is off
         self.keys = ClaimKeys(self.global_keyprefix)
 
     def settle(self, delivery_tag: str) -> None:
@@ -201,12 +204,25 @@ class ClaimChannel(cast("Any", redis.Channel)):
         if no_ack:
             return super().basic_get(queue, no_ack, **options)
         owner = self._living_owner()
-        while claimed := CLAIM(self.server(), *self._claim(owner, [queue], 1)):
+        while claimed := self._claim_one(owner, queue):
             message = self._opened(owner, claimed[0].decode(), claimed[1])
             if message is not None:
                 self.qos.append(message, message.delivery_tag)
                 return message
         return None
+
+    def _claim_one(self, owner: Owner, queue: str) -> Any:
+        with self._doubt():
+            return CLAIM(owner.client, *self._claim(owner, [queue], 1))
+
+    @contextmanager
+    def _doubt(self) -> Iterator[None]:
+        """Let only another owner go on where a claim may have been made and not been read."""
+        try:
+            yield
+        except (RedisError, *self.connection_errors):
+            self._unsure = True
+            raise
 
     def server(self) -> Redis:
         """Return a client that adds no prefix, for keys of ours."""
@@ -221,6 +237,8 @@ class ClaimChannel(cast("Any", redis.Channel)):
             self.owner = owner
         if owner.fenced:
             raise Fenced
+        if self._unsure:
+            raise ReplyLost
         return owner
 
     def _keepers_client(self) -> Redis:
@@ -242,6 +260,8 @@ class ClaimChannel(cast("Any", redis.Channel)):
         if not self._claiming:
             super()._brpop_start(timeout)
             return
+        # Kombu drops a connection by itself when an answer is overdue.
+        self._unsure = self._unsure or self._told is not None
         owner, wanted = self._living_owner(), self.qos.room()
         if not wanted:
             return
@@ -293,17 +313,17 @@ class ClaimChannel(cast("Any", redis.Channel)):
             self.server().script_load(CLAIM.source)
             self._empty = False  # a marker may have been taken
             return deque()
-        except ResponseError as error:
+        except (ResponseError, *self.connection_errors) as error:
+            self._unsure = True
             self._untell(owner)
             connection.disconnect()
-            raise refusal(error) from error
-        except self.connection_errors:
-            self._untell(owner)
-            connection.disconnect()
+            if isinstance(error, ResponseError):
+                raise refusal(error) from error
             raise
         self._told, self._empty = None, len(found) < 2 * self._wanted
         if owner.silent_for > SILENCE_SECONDS:
-            owner.confirm()
+            with self._doubt():
+                owner.confirm()
         return deque((found[place].decode(), found[place + 1]) for place in range(0, len(found), 2))
 
     def _untell(self, owner: Owner) -> None:
@@ -322,7 +342,8 @@ class ClaimChannel(cast("Any", redis.Channel)):
                     break
         finally:
             if claimed and not self.closed:
-                give_back(self.server(), self.keys, owner.name, list(reversed(claimed)), self.sep, marked=False)
+                with self._doubt():
+                    give_back(self.server(), self.keys, owner.name, list(reversed(claimed)), self.sep, marked=False)
 
     def _has_enough(self, began: float) -> bool:
         """Tell whether to deliver no more: closed, a consumer wants to be cancelled, no room, or tasks run here."""
@@ -333,7 +354,8 @@ class ClaimChannel(cast("Any", redis.Channel)):
     def _deliver_one(self, owner: Owner, field: str, raw: bytes) -> None:
         queue = self._queue_of(field)
         if queue not in self.connection._callbacks:  # noqa: SLF001 - the transport of this channel
-            give_back(self.server(), self.keys, owner.name, [(field, raw)], self.sep, marked=False)
+            with self._doubt():
+                give_back(self.server(), self.keys, owner.name, [(field, raw)], self.sep, marked=False)
             return
         message = self._opened(owner, field, raw)
         if message is None:
@@ -356,7 +378,8 @@ class ClaimChannel(cast("Any", redis.Channel)):
                 return self.Message(payload, channel=self)
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 reason = NOT_A_MESSAGE
-        park(self.server(), self.keys, owner.name, (field, raw), self._queue_of(field), reason)
+        with self._doubt():
+            park(self.server(), self.keys, owner.name, (field, raw), self._queue_of(field), reason)
         return None
 
     def _queue_of(self, field: str) -> str:

@@ -18,9 +18,10 @@ from kombu.transport import redis as stock
 from redis.exceptions import RedisError
 
 from broker import claim_channel, claims, envelopes, redis_transport
-from broker.claims import ClaimKeys, Fenced, ServerRefused
+from broker.claims import ClaimKeys, Fenced, ReplyLost, ServerRefused
 from processors.errors import InvalidArgument
 from redis_server import RedisServer, bundled, installed
+from relay import Relay
 from waiting import until
 
 PREFIX = "test:"
@@ -415,6 +416,89 @@ def test_a_user_without_a_right_loses_nothing(server, right):
             client.acl_deluser("short")
         there = [*waiting(client, "a"), *map(body_of, claimed(client).values())]
         assert sorted(there) == list(range(10))
+
+
+@pytest.fixture
+def relay(server):
+    running = Relay(server.port)
+    yield running
+    running.close()
+
+
+@contextmanager
+def connected_through(relay, **options):
+    transport_options = {"global_keyprefix": PREFIX, "priority_steps": [0, 3, 6, 9], **options}
+    with Connection(relay.url, transport_options=transport_options) as connection:
+        yield connection
+
+
+def lose_the_next_claim(taker, relay, server) -> None:
+    """Let a claim take message 1, and its answer get lost."""
+    relay.lose_answer_to = claims.CLAIM.digest.encode()
+
+    def lost():
+        with suppress(TimeoutError):
+            taker.connection.drain_events(timeout=0.1)
+        return relay.loses
+
+    until(lost, 20, "a claim is under way", every=0)
+    with connected(server) as connection, server.client() as client:
+        publish(connection, "a", 1)
+        until(lambda: claimed(client), 20, "it is claimed")
+
+
+def test_what_was_claimed_by_a_lost_answer_goes_back_with_the_connection(server, relay):
+    with server.client() as client:
+        with connected_through(relay) as connection:
+            taker = Taker(connection, "a")
+            lose_the_next_claim(taker, relay, server)
+            relay.cut()
+            with pytest.raises(connection.connection_errors):
+                taker.until(1)
+            with pytest.raises(ReplyLost):
+                taker.until(1)
+        assert waiting(client, "a") == [1]
+        assert claimed(client) == {}
+
+
+def test_an_overdue_answer_is_a_lost_connection(server, relay):
+    with server.client() as client:
+        with connected_through(relay, health_check_interval=1) as connection:
+            taker = Taker(connection, "a")
+            lose_the_next_claim(taker, relay, server)
+            with pytest.raises(ReplyLost):
+                taker.until(1)
+            assert issubclass(ReplyLost, connection.connection_errors)
+        assert waiting(client, "a") == [1]
+
+
+def test_what_was_settled_by_a_claim_whose_answer_was_lost_is_not_given_back(server, relay):
+    with server.client() as client:
+        with connected_through(relay) as connection, connected(server) as publisher:
+            publish(publisher, "a", *range(30))
+            taker = Taker(connection, "a", prefetch=10)
+            taker.until(10)
+            for _, message in taker.got:
+                message.ack()
+            relay.lose_answer_to = claims.CLAIM.digest.encode()
+            connection.default_channel.connection.cycle.on_poll_start()
+            until(lambda: len(claimed(client)) == 10, 20, "the next ones are claimed")
+            relay.cut()
+            with pytest.raises(connection.connection_errors):
+                taker.until(11)
+        assert waiting(client, "a") == list(range(10, 30))
+
+
+def test_one_message_is_claimed_once_though_redis_py_repeats_what_timed_out(server, relay):
+    with server.client() as client:
+        options = {"retry_on_timeout": True, "socket_timeout": 1}
+        with connected_through(relay, **options) as connection, connected(server) as publisher:
+            publish(publisher, "a", 1, 2, 3)
+            queue("a", connection).get().ack()
+            relay.lose_answer_to = claims.CLAIM.digest.encode()
+            with pytest.raises(connection.connection_errors):
+                queue("a", connection).get()
+        assert waiting(client, "a") == [2, 3]
 
 
 def test_another_server_in_its_place_makes_the_owner_begin_anew(server):

@@ -7,7 +7,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from queue import Empty
 from typing import Any, cast
 
@@ -94,6 +94,7 @@ class ClaimQoS(cast("Any", redis.QoS)):
         if message is not None:
             self.channel.refuse(delivery_tag, message, requeue=requeue)
         virtual.QoS.ack(self, delivery_tag)
+        self.channel.made_room()
 
     def restore_unacked(self, client: Any = None) -> None:  # noqa: ARG002 - Kombu's signature
         """Put back everything in hand."""
@@ -143,6 +144,10 @@ class ClaimChannel(cast("Any", redis.Channel)):
         if owner is None:
             return
         owner.settle(delivery_tag)
+        self.made_room()
+
+    def made_room(self) -> None:
+        """Let the event loop ask for messages again, where it found no room before."""
         if self._full:
             self._full = False
             self.connection.cycle.wake()
@@ -289,11 +294,35 @@ class ClaimChannel(cast("Any", redis.Channel)):
         keys = [self.keys.owners, owner.claim_key, self.keys.passed_over, *markers, *lists]
         return keys, [owner.name, first, wanted, BATCH_BYTES, *flags, *settled]
 
+    def _basic_cancel(self, consumer_tag: str) -> None:
+        super()._basic_cancel(consumer_tag)
+        if self.claim_under_way and not self.active_queues:
+            # Nobody may look at this connection again for long: Celery waits for its running tasks now.
+            with suppress(Empty):
+                self.read_claim(CLOSE_SECONDS)
+
+    @property
+    def claim_under_way(self) -> bool:
+        """Whether a claim was sent and its answer is still to be read."""
+        return self._told is not None and bool(self._in_poll)
+
     def _brpop_read(self, **options: Any) -> Any:
         if self._told is None:
             return super()._brpop_read(**options)
+        return self.read_claim()
+
+    def read_claim(self, timeout: float | None = None) -> bool:
+        """Read what a claim took and deliver it; what there is no room for goes back.
+
+        Args:
+            timeout: seconds to wait for the answer; None for the connection's own time-out.
+
+        Raises:
+            Empty: it took nothing.
+            RedisError: the answer was lost, or the server refuses.
+        """
         try:
-            claimed = self._read_claim()
+            claimed = self._read_claim(timeout)
         finally:
             self._in_poll = None
             self._flush_brpop_reauth()
@@ -302,9 +331,11 @@ class ClaimChannel(cast("Any", redis.Channel)):
         self._deliver_claimed(claimed)
         return True
 
-    def _read_claim(self) -> deque[tuple[str, bytes]]:
+    def _read_claim(self, timeout: float | None) -> deque[tuple[str, bytes]]:
         owner, connection = self._living_owner(), self.client.connection
         try:
+            if timeout is not None and not connection.can_read(timeout):
+                raise ReplyLost
             if self._waits:
                 connection.read_response()
             found = connection.read_response()
@@ -336,10 +367,8 @@ class ClaimChannel(cast("Any", redis.Channel)):
         """Deliver, as long as there is room and delivering is quick; the rest goes back as it was."""
         owner, began = self._living_owner(), time.monotonic()
         try:
-            while claimed:
+            while claimed and not self._has_enough(began):
                 self._deliver_one(owner, *claimed.popleft())
-                if self._has_enough(began):
-                    break
         finally:
             if claimed and not self.closed:
                 with self._doubt():
@@ -362,8 +391,8 @@ class ClaimChannel(cast("Any", redis.Channel)):
             return
         self._queue_cycle.rotate(queue)
         if queue in self._acknowledges_not:
-            self._consuming[queue](message)
             owner.settle(field)
+            self._consuming[queue](message)
         else:
             self.qos.append(message, field)
             self._consuming[queue](message)
@@ -451,8 +480,8 @@ class ClaimChannel(cast("Any", redis.Channel)):
             connection, since = self._idle.pop()
         except IndexError:
             return self.pool.get_connection()
-        if time.monotonic() - since > FRESH_SECONDS and connection._sock and connection.can_read():  # noqa: SLF001 - no public way to ask
-            connection.disconnect()  # the server closed it meanwhile
+        if time.monotonic() - since > FRESH_SECONDS and _was_closed(connection):
+            connection.disconnect()
         return connection
 
     def _disconnect_pools(self) -> None:
@@ -506,6 +535,14 @@ class ClaimPublishBatch(cast("Any", redis).PublishBatch):
 
 class ClaimSentinelChannel(ClaimChannel, cast("Any", redis.SentinelChannel)):
     """The same, for a server that Sentinel names."""
+
+
+def _was_closed(connection: Any) -> bool:
+    """Tell whether the server has closed a connection that waits for nothing."""
+    try:
+        return bool(connection._sock and connection.can_read())  # noqa: SLF001 - no public way to ask
+    except (RedisError, OSError):
+        return True
 
 
 def _plain(text: bytes | str) -> bool:

@@ -334,6 +334,88 @@ def test_the_rest_of_a_batch_goes_back_when_a_callback_fails(server):
         assert list(map(body_of, claimed(client).values())) == [0]
 
 
+def begin_a_claim(taker) -> None:
+    """Let a claim be under way whose answer nobody has read."""
+
+    def under_way():
+        with suppress(TimeoutError):
+            taker.connection.drain_events(timeout=0.01)
+        return taker.connection.default_channel.claim_under_way
+
+    until(under_way, 20, "a claim is under way", every=0)
+
+
+def test_a_cancelled_consumer_takes_nothing_that_arrives_later(server):
+    with connected(server) as connection, connected(server) as publisher, server.client() as client:
+        taker = Taker(connection, "a")
+        begin_a_claim(taker)
+        taker.consumer.cancel()
+        publish(publisher, "a", 1)
+        other = Taker(publisher, "a")
+        other.until(1)
+        assert len(claimed(client)) == 1
+        assert taker.got == []
+
+
+def test_what_there_is_no_room_for_any_more_goes_back_for_others(server):
+    with connected(server) as connection, connected(server) as publisher:
+        publish(publisher, "a", 1)
+        taker = Taker(connection, "a", prefetch=2)
+        taker.until(1)
+        begin_a_claim(taker)
+        taker.consumer.qos(prefetch_count=1)
+        publish(publisher, "a", 2)
+        other = Taker(publisher, "a")
+
+        def others():
+            for one in (connection, publisher):
+                with suppress(TimeoutError):
+                    one.drain_events(timeout=0.05)
+            return other.got
+
+        until(others, 20, "another consumer gets it", every=0)
+        assert [body for body, _ in taker.got] == [1]
+
+
+def test_what_is_not_acknowledged_stays_in_no_claim_when_its_callback_fails(server):
+    with connected(server) as connection, server.client() as client:
+        publish(connection, "n", 1)
+
+        def fail(message):
+            raise ZeroDivisionError
+
+        connection.default_channel.basic_consume("n", True, fail, "n")
+        connection.default_channel.basic_consume("a", False, fail, "a")
+        with pytest.raises(ZeroDivisionError):
+            until(lambda: connection.drain_events(timeout=5), 20)
+        until(lambda: claimed(client) == {}, 20, "it is settled")
+
+
+def test_messages_in_hand_are_counted_whatever_kombus_options_say(server):
+    with connected(server, ack_emulation=False) as connection:
+        publish(connection, "a", 1)
+        assert Taker(connection, "a").until(1) == [1]
+
+
+def test_thousands_of_queues_are_served(server, monkeypatch):
+    monkeypatch.setattr(claim_channel, "LOOK_EVERY", 1)
+    with connected(server) as connection:
+        channel, got = connection.default_channel, []
+        for number in range(2_500):
+            channel.basic_consume(f"q{number}", False, got.append, str(number))
+        publish(connection, "q2499", 1)
+        until(lambda: connection.drain_events(timeout=5) or got, 20, "the last queue is served", every=0)
+
+
+def test_a_publisher_connects_anew_where_the_server_closed_an_idle_connection(server, monkeypatch):
+    monkeypatch.setattr(claim_channel, "FRESH_SECONDS", 0)
+    with connected(server) as connection, server.client() as client:
+        publish(connection, "a", 1)
+        client.client_kill_filter(_type="normal", skipme=True)
+        publish(connection, "a", 2)
+        assert waiting(client, "a") == [1, 2]
+
+
 def test_scripts_that_were_flushed_are_loaded_again(server):
     with connected(server) as connection, server.client() as client:
         publish(connection, "a", 1)
@@ -650,3 +732,18 @@ def test_acknowledging_from_another_thread_makes_room_at_once(server):
             lambda body, message: (taker.take(body, message), threading.Thread(target=message.ack).start())
         ]
         assert taker.until(200) == list(range(200))
+
+
+def test_rejecting_from_another_thread_makes_room_at_once(server):
+    with connected(server) as connection:
+        publish(connection, "a", 1, 2)
+        taker = Taker(connection, "a", prefetch=1)
+        taker.until(1)
+        woken = []
+        connection.default_channel.connection.cycle.wake = lambda: woken.append(True)
+        with suppress(TimeoutError):
+            connection.drain_events(timeout=0.01)
+        rejecting = threading.Thread(target=taker.got[0][1].reject)
+        rejecting.start()
+        rejecting.join()
+        assert woken

@@ -38,9 +38,12 @@ local now, ageing = 0, tonumber(ARGV[8])
 if look then
   now = tonumber(redis.call('TIME')[1])
   local aged = {}
-  for place, since in ipairs(redis.call('HMGET', passed_over, unpack(KEYS, first_list))) do
-    if since and now - tonumber(since) >= ageing then
-      aged[#aged + 1] = { since = tonumber(since), list = KEYS[first_list + place - 1] }
+  for from = first_list, #KEYS, 1000 do -- Lua has no room to unpack several thousands
+    local upto = math.min(from + 999, #KEYS)
+    for place, since in ipairs(redis.call('HMGET', passed_over, unpack(KEYS, from, upto))) do
+      if since and now - tonumber(since) >= ageing then
+        aged[#aged + 1] = { since = tonumber(since), list = KEYS[from + place - 1] }
+      end
     end
   end
   table.sort(aged, function(one, other) return one.since < other.since end)

@@ -6,7 +6,7 @@
 import json
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from queue import Empty
 from typing import Any, cast
@@ -221,7 +221,7 @@ class ClaimChannel(cast("Any", redis.Channel)):
             return CLAIM(owner.client, *self._claim(owner, [queue], 1))
 
     @contextmanager
-    def _doubt(self) -> Iterator[None]:
+    def _doubt(self) -> Generator[None]:
         """Let only another owner go on where a claim may have been made and not been read."""
         try:
             yield

@@ -7,7 +7,8 @@ import json
 import ssl
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from queue import Empty
 from typing import Any, cast
 
@@ -15,7 +16,7 @@ from kombu.transport import redis, virtual
 from kombu.utils.json import JSONEncoder, loads
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.retry import Retry
 
 from broker.claims import (
@@ -26,6 +27,7 @@ from broker.claims import (
     ClaimKeys,
     Fenced,
     Owner,
+    ReplyLost,
     give_back,
     park,
     refusal,
@@ -114,6 +116,7 @@ class ClaimQoS(cast("Any", redis.QoS)):
         if message is not None:
             self.channel.refuse(delivery_tag, message, requeue=requeue)
         virtual.QoS.ack(self, delivery_tag)
+        self.channel.made_room()
 
     def restore_unacked(self, client: Any = None) -> None:  # noqa: ARG002 - Kombu's signature
         """Put back everything in hand."""
@@ -152,8 +155,9 @@ class ClaimChannel(cast("Any", redis.Channel)):
         self._waits = self._empty = True
         self._wanted = self._claims = 0
         self._number = 1
-        self._full = False
+        self._full = self._unsure = False
         super().__init__(*arguments, **options)
+        self.QoS = ClaimQoS  # Kombu takes another one where `ack_emulation` is off
         self.keys = ClaimKeys(self.global_keyprefix)
 
     def settle(self, delivery_tag: str) -> None:
@@ -162,6 +166,10 @@ class ClaimChannel(cast("Any", redis.Channel)):
         if owner is None:
             return
         owner.settle(delivery_tag)
+        self.made_room()
+
+    def made_room(self) -> None:
+        """Let the event loop ask for messages again, where it found no room before."""
         if self._full:
             self._full = False
             self.connection.cycle.wake()
@@ -223,12 +231,25 @@ class ClaimChannel(cast("Any", redis.Channel)):
         if no_ack:
             return super().basic_get(queue, no_ack, **options)
         owner = self._living_owner()
-        while claimed := CLAIM(self.server(), *self._claim(owner, [queue], 1)):
+        while claimed := self._claim_one(owner, queue):
             message = self._opened(owner, claimed[0].decode(), claimed[1])
             if message is not None:
                 self.qos.append(message, message.delivery_tag)
                 return message
         return None
+
+    def _claim_one(self, owner: Owner, queue: str) -> Any:
+        with self._doubt():
+            return CLAIM(owner.client, *self._claim(owner, [queue], 1))
+
+    @contextmanager
+    def _doubt(self) -> Generator[None]:
+        """Let only another owner go on where a claim may have been made and not been read."""
+        try:
+            yield
+        except (RedisError, *self.connection_errors):
+            self._unsure = True
+            raise
 
     def server(self) -> Redis:
         """Return a client that adds no prefix, for keys of ours."""
@@ -243,6 +264,8 @@ class ClaimChannel(cast("Any", redis.Channel)):
             self.owner = owner
         if owner.fenced:
             raise Fenced
+        if self._unsure:
+            raise ReplyLost
         return owner
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002 - Kombu's signature
@@ -273,6 +296,8 @@ class ClaimChannel(cast("Any", redis.Channel)):
         if not self._claiming:
             super()._brpop_start(timeout)
             return
+        # Kombu drops a connection by itself when an answer is overdue.
+        self._unsure = self._unsure or self._told is not None
         owner, wanted = self._living_owner(), self.qos.room()
         if not wanted:
             return
@@ -300,11 +325,35 @@ class ClaimChannel(cast("Any", redis.Channel)):
         keys = [self.keys.owners, owner.claim_key, self.keys.passed_over, *markers, *lists]
         return keys, [owner.name, first, wanted, BATCH_BYTES, *flags, *settled]
 
+    def _basic_cancel(self, consumer_tag: str) -> None:
+        super()._basic_cancel(consumer_tag)
+        if self.claim_under_way and not self.active_queues:
+            # Nobody may look at this connection again for long: Celery waits for its running tasks now.
+            with suppress(Empty):
+                self.read_claim(CLOSE_SECONDS)
+
+    @property
+    def claim_under_way(self) -> bool:
+        """Whether a claim was sent and its answer is still to be read."""
+        return self._told is not None and bool(self._in_poll)
+
     def _brpop_read(self, **options: Any) -> Any:
         if self._told is None:
             return super()._brpop_read(**options)
+        return self.read_claim()
+
+    def read_claim(self, timeout: float | None = None) -> bool:
+        """Read what a claim took and deliver it; what there is no room for goes back.
+
+        Args:
+            timeout: seconds to wait for the answer; None for the connection's own time-out.
+
+        Raises:
+            Empty: it took nothing.
+            RedisError: the answer was lost, or the server refuses.
+        """
         try:
-            claimed = self._read_claim()
+            claimed = self._read_claim(timeout)
         finally:
             self._in_poll = None
             self._flush_brpop_reauth()
@@ -313,9 +362,11 @@ class ClaimChannel(cast("Any", redis.Channel)):
         self._deliver_claimed(claimed)
         return True
 
-    def _read_claim(self) -> deque[tuple[str, bytes]]:
+    def _read_claim(self, timeout: float | None) -> deque[tuple[str, bytes]]:
         owner, connection = self._living_owner(), self.client.connection
         try:
+            if timeout is not None and not connection.can_read(timeout):
+                raise ReplyLost
             if self._waits:
                 connection.read_response()
             found = connection.read_response()
@@ -324,17 +375,17 @@ class ClaimChannel(cast("Any", redis.Channel)):
             self.server().script_load(CLAIM.source)
             self._empty = False  # a marker may have been taken
             return deque()
-        except ResponseError as error:
+        except (ResponseError, *self.connection_errors) as error:
+            self._unsure = True
             self._untell(owner)
             connection.disconnect()
-            raise refusal(error) from error
-        except self.connection_errors:
-            self._untell(owner)
-            connection.disconnect()
+            if isinstance(error, ResponseError):
+                raise refusal(error) from error
             raise
         self._told, self._empty = None, len(found) < 2 * self._wanted
         if owner.silent_for > SILENCE_SECONDS:
-            owner.confirm()
+            with self._doubt():
+                owner.confirm()
         return deque((found[place].decode(), found[place + 1]) for place in range(0, len(found), 2))
 
     def _untell(self, owner: Owner) -> None:
@@ -348,14 +399,13 @@ class ClaimChannel(cast("Any", redis.Channel)):
         owner, began = self._living_owner(), time.monotonic()
         try:
             with owner.delivering(claimed):
-                while (parcel := take_left(claimed)) is not None:
+                while not self._has_enough(began) and (parcel := take_left(claimed)) is not None:
                     self._deliver_one(owner, *parcel)
-                    if self._has_enough(began):
-                        break
         finally:
             rest = list(take_all_right(claimed))
             if rest and not self.closed:
-                give_back(self.server(), self.keys, owner.name, rest, self.sep, marked=False)
+                with self._doubt():
+                    give_back(self.server(), self.keys, owner.name, rest, self.sep, marked=False)
 
     def _has_enough(self, began: float) -> bool:
         """Tell whether to deliver no more: closed, a consumer wants to be cancelled, no room, or tasks run here."""
@@ -366,15 +416,16 @@ class ClaimChannel(cast("Any", redis.Channel)):
     def _deliver_one(self, owner: Owner, field: str, raw: bytes) -> None:
         queue = self._queue_of(field)
         if queue not in self.connection._callbacks:  # noqa: SLF001 - the transport of this channel
-            give_back(self.server(), self.keys, owner.name, [(field, raw)], self.sep, marked=False)
+            with self._doubt():
+                give_back(self.server(), self.keys, owner.name, [(field, raw)], self.sep, marked=False)
             return
         message = self._opened(owner, field, raw)
         if message is None:
             return
         self._queue_cycle.rotate(queue)
         if queue in self._acknowledges_not:
-            self._consuming[queue](message)
             owner.settle(field)
+            self._consuming[queue](message)
         else:
             self.qos.append(message, field)
             self._consuming[queue](message)
@@ -389,7 +440,8 @@ class ClaimChannel(cast("Any", redis.Channel)):
                 return self.Message(payload, channel=self)
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 reason = NOT_A_MESSAGE
-        park(self.server(), self.keys, owner.name, (field, raw), self._queue_of(field), reason)
+        with self._doubt():
+            park(self.server(), self.keys, owner.name, (field, raw), self._queue_of(field), reason)
         return None
 
     def _queue_of(self, field: str) -> str:
@@ -461,8 +513,8 @@ class ClaimChannel(cast("Any", redis.Channel)):
             connection, since = self._idle.pop()
         except IndexError:
             return self.pool.get_connection()
-        if time.monotonic() - since > FRESH_SECONDS and connection._sock and connection.can_read():  # noqa: SLF001 - no public way to ask
-            connection.disconnect()  # the server closed it meanwhile
+        if time.monotonic() - since > FRESH_SECONDS and _was_closed(connection):
+            connection.disconnect()
         return connection
 
     def _disconnect_pools(self) -> None:
@@ -516,6 +568,14 @@ class ClaimPublishBatch(cast("Any", redis).PublishBatch):
 
 class ClaimSentinelChannel(ClaimChannel, cast("Any", redis.SentinelChannel)):
     """The same, for a server that Sentinel names."""
+
+
+def _was_closed(connection: Any) -> bool:
+    """Tell whether the server has closed a connection that waits for nothing."""
+    try:
+        return bool(connection._sock and connection.can_read())  # noqa: SLF001 - no public way to ask
+    except (RedisError, OSError):
+        return True
 
 
 def _plain(text: bytes | str) -> bool:

@@ -53,6 +53,15 @@ class Fenced(RedisConnectionError):
         )
 
 
+class ReplyLost(RedisConnectionError):
+    """A claim was sent and its answer did not come: only the server knows what it handed out."""
+
+    def __init__(self) -> None:
+        cast("Any", super()).__init__(
+            "The Redis server's answer was lost; what it may have handed out goes back when this connection closes."
+        )
+
+
 class ServerRefused(RedisConnectionError):
     """The server answers and refuses (read-only, no memory left, a right is missing); connecting anew may help."""
 
@@ -142,7 +151,7 @@ class Owner:
     The thread beats, tells the server what is settled, and gives back what dead owners had claimed.
 
     Args:
-        client: the thread's own; its connections must never wait for long.
+        client: its connections must never wait for long, nor repeat what they sent.
         keys: the names of the keys.
         separator: what stands between a queue's name and its priority in a list's key.
         on_fenced: called by the thread when this owner was declared dead.
@@ -154,7 +163,7 @@ class Owner:
         self.claim_key = keys.claim(self.name)
         self.fenced = False
         self._separator = separator
-        self._client = client
+        self.client = client
         self._on_fenced = on_fenced
         self._process = os.getpid()
         self._settled: deque[str] = deque()
@@ -182,7 +191,7 @@ class Owner:
         Raises:
             RedisError: the server cannot be reached, or refuses.
         """
-        ANNOUNCE(self._client, [self.keys.owners], [self.name])
+        ANNOUNCE(self.client, [self.keys.owners, self.claim_key], [self.name])
         self._thread.start()
 
     def settle(self, field: str) -> None:
@@ -254,7 +263,7 @@ class Owner:
         self._disconnect()
 
     def _disconnect(self) -> None:
-        pool = self._client.connection_pool
+        pool = self.client.connection_pool
         pool.disconnect()
         if isinstance(pool, SentinelConnectionPool):
             cast("Any", pool).sentinel_manager.close()
@@ -268,7 +277,7 @@ class Owner:
     def _flush(self) -> None:
         while taken := self.take_settled(SETTLE_AT_ONCE):
             try:
-                SETTLE(self._client, [self.keys.owners, self.claim_key], [self.name, *taken])
+                SETTLE(self.client, [self.keys.owners, self.claim_key], [self.name, *taken])
             except BaseException:
                 self._settled.extendleft(reversed(taken))
                 raise
@@ -279,7 +288,7 @@ class Owner:
         if since is not None and time.monotonic() - since > BUSY_SECONDS:
             self._returning.extend(take_all_right(self._undelivered))
         if self._returning:
-            give_back(self._client, self.keys, self.name, self._returning, self._separator, marked=False)
+            give_back(self.client, self.keys, self.name, self._returning, self._separator, marked=False)
             self._returning.clear()
 
     def _look_when_due(self) -> None:
@@ -287,7 +296,7 @@ class Owner:
         if now - self._looked < LOOK_SECONDS:
             return
         for dead in self._look(beat=now - self._beaten >= BEAT_SECONDS - LOOK_SECONDS / 2):
-            give_back_all(self._client, self.keys, dead, self._separator, lost=True)
+            give_back_all(self.client, self.keys, dead, self._separator, lost=True)
 
     def _look(self, *, beat: bool) -> list[str]:
         """Beat where it is time, and return whose claims wait to be given back."""
@@ -296,15 +305,15 @@ class Owner:
         may_declare = now - self._born > BEAT_SECONDS
         keys = [self.keys.owners, self.keys.dead, self.keys.grace, self.keys.looked]
         flags = (int(beat), int(was_away), int(may_declare), int(DEAD_SECONDS * 1000))
-        found = BEAT(self._client, keys, [self.name, *flags])
+        found = BEAT(self.client, keys, [self.name, *flags])
         self._reached = self._looked = time.monotonic()
         if beat:
             self._beaten = self._reached
         return [_text(owner) for owner in found]
 
     def _finish(self) -> None:
-        if RETIRE(self._client, [self.keys.owners, self.keys.dead], [self.name]):
-            give_back_all(self._client, self.keys, self.name, self._separator, lost=False)
+        if RETIRE(self.client, [self.keys.owners, self.keys.dead], [self.name]):
+            give_back_all(self.client, self.keys, self.name, self._separator, lost=False)
 
 
 def give_back_all(client: Redis, keys: ClaimKeys, owner: str, separator: str, *, lost: bool) -> int:

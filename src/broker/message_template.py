@@ -23,15 +23,13 @@ class MessageTemplate:
         headers: the headers that all of them have; neither `id` nor the arguments' representations.
         queue: where they go.
         priority: 0 to 9, the smallest served first.
-        reply_to: where Celery's `rpc` results go.
 
     See https://docs.celeryq.dev/en/stable/internals/protocol.html.
     """
 
-    def __init__(self, headers: Mapping[str, Any], queue: str, priority: int, reply_to: str = "") -> None:
+    def __init__(self, headers: Mapping[str, Any], queue: str, priority: int) -> None:
         self._headers = _encode(dict(headers))[1:-1]
         properties = {
-            "reply_to": reply_to,
             "delivery_mode": 2,
             "delivery_info": {"exchange": "", "routing_key": queue},
             "priority": priority,
@@ -46,6 +44,7 @@ class MessageTemplate:
         kwargs: Mapping[str, Any],
         headers: Mapping[str, Any],
         embedded: Mapping[str, Any] | None = None,
+        reply_to: str = "",
     ) -> str:
         """Return one message.
 
@@ -55,6 +54,7 @@ class MessageTemplate:
             kwargs: named arguments.
             headers: the headers that are its own.
             embedded: what follows the task (callbacks, chain, chord); None for nothing.
+            reply_to: where Celery's `rpc` results go: each thread reads its own.
 
         Raises:
             TypeError: an argument is no JSON value, nor one that Kombu has a form for.
@@ -65,7 +65,7 @@ class MessageTemplate:
         return (
             f'{{"body": "{body}", "content-encoding": "utf-8", "content-type": "application/json", '
             f'"headers": {{{self._headers}, "id": {_text(task_id)}, {own}}}, '
-            f'"properties": {{{self._properties}, "correlation_id": {_text(task_id)}, '
+            f'"properties": {{{self._properties}, "correlation_id": {_text(task_id)}, "reply_to": {_text(reply_to)}, '
             f'"delivery_tag": "{uuid4()}"}}}}'
         )
 

@@ -23,6 +23,8 @@ PLAIN = frozenset({"queue", "priority", "time_limit", "soft_time_limit", "ignore
 EVERY_MESSAGE = ("task_send_sent_event", "task_always_eager", "task_compression", "task_inherit_parent_priority")
 """Settings by which each message needs more than its template."""
 
+PROTOCOL = 2
+HIGHEST_NUMBER = 9
 SEND_AT_ONCE = 500
 NOT_IN_MESSAGE = frozenset({"task_id", "task_type", "result_cls", "producer", "add_to_parent"})
 
@@ -83,6 +85,8 @@ class QuickPublishing:
         routed = amqp.router.route(dict(given), name, (), {}, task)
         queue: Queue | None = routed.get("queue")
         priority = routed.get("priority") or 0
+        if type(priority) is not int or not 0 <= priority <= HIGHEST_NUMBER or conf.task_protocol != PROTOCOL:
+            return None
         if not isinstance(queue, Queue) or queue.exchange.type != "direct" or not routed.keys() <= PLAIN:
             return None
         channel = self.channel()
@@ -96,11 +100,11 @@ class QuickPublishing:
             "retries": 0,
             "timelimit": [given.get("time_limit"), given.get("soft_time_limit")],
             "origin": anon_nodename(),
-            "ignore_result": bool(given.get("ignore_result")),
+            "ignore_result": given.get("ignore_result"),
             "replaced_task_nesting": 0,
             "stamps": {},
         }
-        template = MessageTemplate(headers, queue.name, priority, self._app.thread_oid)
+        template = MessageTemplate(headers, queue.name, priority)
         return Way(template, queue.name, priority, bool(given.get("ignore_result")))
 
     def channel(self) -> ClaimChannel | None:
@@ -135,6 +139,8 @@ class QuickCelery(Celery):
         """Send a task by name; arguments as Celery's."""
         options["task_id"] = task_id = options.get("task_id") or uuid()
         own = {key: value for key, value in options.items() if key not in NOT_IN_MESSAGE}
+        if options.get("task_type") is None:
+            own = self._tasks_options(name) | own
         args, kwargs = _both(arguments, own)
         try:
             way = (
@@ -164,8 +170,7 @@ class QuickCelery(Celery):
         Raises:
             OperationalError: the broker cannot be reached; some may have been sent.
         """
-        tasks = cast("Any", self)._tasks  # noqa: SLF001 - `tasks` would load every module that the application includes
-        way = self._quick.way(name, options, tasks.get(name))
+        way = self._quick.way(name, self._tasks_options(name) | options, self._registered(name))
         channel = self._quick.channel()
         sent: list[str] = []
         for some in _chunks(arguments):
@@ -182,6 +187,15 @@ class QuickCelery(Celery):
     def forget_quick_connection(self) -> None:
         """Close the connection that plain messages go over; the next one opens another."""
         self._quick.forget()
+
+    def _registered(self, name: str) -> Any:
+        return cast("Any", self)._tasks.get(name)  # noqa: SLF001 - `tasks` would load every module that the application includes
+
+    def _tasks_options(self, name: str) -> dict[str, Any]:
+        """Return what a task known here says of its own messages: its queue, its limits and the like."""
+        task = self._registered(name)
+        options: dict[str, Any] = task._get_exec_options() if task else {}  # noqa: SLF001 - as Celery's own `send_task`
+        return {key: value for key, value in options.items() if value is not None}
 
     def _push(self, way: Way, task_id: str, args: Any, kwargs: Any) -> bool:
         channel = self._quick.channel()
@@ -205,7 +219,7 @@ class QuickCelery(Celery):
             "argsrepr": shown(args),
             "kwargsrepr": shown(kwargs),
         }
-        return way.template.text(task_id, args, kwargs, headers)
+        return way.template.text(task_id, args, kwargs, headers, reply_to=self.thread_oid)
 
     def _result(self, task_id: str, way: Way, options: Mapping[str, Any]) -> Any:
         result = (options.get("result_cls") or self.AsyncResult)(task_id)

@@ -68,6 +68,9 @@ class Poller(cast("Any", redis.MultiChannelPoller)):
         """Handle what a connection has to say."""
         if fileno == self._fileno:
             return self._woken()
+        channel, _ = self._fd_to_chan.get(fileno, (None, None))
+        if channel is not None and channel.claim_under_way and not channel.qos.can_consume():
+            return channel.read_claim()
         return super().on_readable(fileno)
 
     def handle_event(self, fileno: int, event: int) -> Any:
@@ -75,6 +78,11 @@ class Poller(cast("Any", redis.MultiChannelPoller)):
         if fileno == self._fileno:
             return self._woken()
         return super().handle_event(fileno, event)
+
+    def _pause_brpop(self, channel: Any, fileno: int) -> None:
+        """Leave Kombu's own answer unread where there is no room; ours goes back, for others."""
+        if not channel.claim_under_way:
+            super()._pause_brpop(channel, fileno)
 
     def _woken(self) -> None:
         if self._reader is not None:

@@ -11,7 +11,8 @@ import pytest
 from celery import chain, chord, group
 
 from broker import envelopes, redis_transport
-from broker.claims import PARKED_QUEUE, ClaimKeys
+from broker.claims import ClaimKeys
+from broker.envelopes import PARKED_QUEUE
 from consuming import claimed
 from plain_worker import Plain
 from redis_server import RedisServer, bundled, free_port, installed

@@ -18,9 +18,10 @@ from kombu.transport import redis as stock
 from redis.exceptions import RedisError
 
 from broker import claim_channel, claims, envelopes, redis_transport
-from broker.claims import ClaimKeys, Fenced, ServerRefused
+from broker.claims import ClaimKeys, Fenced, ReplyLost, ServerRefused
 from processors.errors import InvalidArgument
 from redis_server import RedisServer, bundled, installed
+from relay import Relay
 from waiting import until
 
 PREFIX = "test:"
@@ -138,8 +139,12 @@ def claimed(client) -> dict:
 
 def waiting(client, name: str) -> list:
     """Bodies in the order in which they will be served."""
-    lists = [client.lrange(f"{PREFIX}{name}{step}", 0, -1) for step in ("", "\x06\x163", "\x06\x166", "\x06\x169")]
-    return [body_of(raw) for found in lists for raw in reversed(found)]
+    return [body for priority in (0, 3, 6, 9) for body in waiting_at(client, name, priority)]
+
+
+def waiting_at(client, name: str, priority: int) -> list:
+    step = f"\x06\x16{priority}" if priority else ""
+    return [body_of(raw) for raw in reversed(client.lrange(f"{PREFIX}{name}{step}", 0, -1))]
 
 
 def body_of(raw) -> object:
@@ -329,6 +334,88 @@ def test_the_rest_of_a_batch_goes_back_when_a_callback_fails(server):
         assert list(map(body_of, claimed(client).values())) == [0]
 
 
+def begin_a_claim(taker) -> None:
+    """Let a claim be under way whose answer nobody has read."""
+
+    def under_way():
+        with suppress(TimeoutError):
+            taker.connection.drain_events(timeout=0.01)
+        return taker.connection.default_channel.claim_under_way
+
+    until(under_way, 20, "a claim is under way", every=0)
+
+
+def test_a_cancelled_consumer_takes_nothing_that_arrives_later(server):
+    with connected(server) as connection, connected(server) as publisher, server.client() as client:
+        taker = Taker(connection, "a")
+        begin_a_claim(taker)
+        taker.consumer.cancel()
+        publish(publisher, "a", 1)
+        other = Taker(publisher, "a")
+        other.until(1)
+        assert len(claimed(client)) == 1
+        assert taker.got == []
+
+
+def test_what_there_is_no_room_for_any_more_goes_back_for_others(server):
+    with connected(server) as connection, connected(server) as publisher:
+        publish(publisher, "a", 1)
+        taker = Taker(connection, "a", prefetch=2)
+        taker.until(1)
+        begin_a_claim(taker)
+        taker.consumer.qos(prefetch_count=1)
+        publish(publisher, "a", 2)
+        other = Taker(publisher, "a")
+
+        def others():
+            for one in (connection, publisher):
+                with suppress(TimeoutError):
+                    one.drain_events(timeout=0.05)
+            return other.got
+
+        until(others, 20, "another consumer gets it", every=0)
+        assert [body for body, _ in taker.got] == [1]
+
+
+def test_what_is_not_acknowledged_stays_in_no_claim_when_its_callback_fails(server):
+    with connected(server) as connection, server.client() as client:
+        publish(connection, "n", 1)
+
+        def fail(message):
+            raise ZeroDivisionError
+
+        connection.default_channel.basic_consume("n", True, fail, "n")
+        connection.default_channel.basic_consume("a", False, fail, "a")
+        with pytest.raises(ZeroDivisionError):
+            until(lambda: connection.drain_events(timeout=5), 20)
+        until(lambda: claimed(client) == {}, 20, "it is settled")
+
+
+def test_messages_in_hand_are_counted_whatever_kombus_options_say(server):
+    with connected(server, ack_emulation=False) as connection:
+        publish(connection, "a", 1)
+        assert Taker(connection, "a").until(1) == [1]
+
+
+def test_thousands_of_queues_are_served(server, monkeypatch):
+    monkeypatch.setattr(claim_channel, "LOOK_EVERY", 1)
+    with connected(server) as connection:
+        channel, got = connection.default_channel, []
+        for number in range(2_500):
+            channel.basic_consume(f"q{number}", False, got.append, str(number))
+        publish(connection, "q2499", 1)
+        until(lambda: connection.drain_events(timeout=5) or got, 20, "the last queue is served", every=0)
+
+
+def test_a_publisher_connects_anew_where_the_server_closed_an_idle_connection(server, monkeypatch):
+    monkeypatch.setattr(claim_channel, "FRESH_SECONDS", 0)
+    with connected(server) as connection, server.client() as client:
+        publish(connection, "a", 1)
+        client.client_kill_filter(_type="normal", skipme=True)
+        publish(connection, "a", 2)
+        assert waiting(client, "a") == [1, 2]
+
+
 def test_scripts_that_were_flushed_are_loaded_again(server):
     with connected(server) as connection, server.client() as client:
         publish(connection, "a", 1)
@@ -368,6 +455,132 @@ def test_a_read_only_server_is_a_lost_connection(server):
             assert issubclass(ServerRefused, connection.connection_errors)
         finally:
             client.replicaof("no", "one")
+
+
+def test_a_key_that_is_no_list_costs_no_message_that_was_taken_before_it(server):
+    with connected(server) as connection, server.client() as client:
+        taker = Taker(connection, "a")
+        publish(connection, "a", *range(10))
+        client.set(f"{PREFIX}a\x06\x166", "no list")
+        with pytest.raises(ServerRefused, match="WRONGTYPE"):
+            taker.until(1)
+        connection.close()
+        assert waiting_at(client, "a", 3) == list(range(10))
+
+
+def test_what_cannot_go_back_stays_in_its_claim(server):
+    with connected(server) as connection, server.client() as client:
+        publish(connection, "a", 1)
+        taker = Taker(connection, "a")
+        taker.until(1)
+        client.set(f"{PREFIX}a\x06\x163", "no list")
+        with pytest.raises(ServerRefused, match="WRONGTYPE"):
+            taker.got[0][1].reject(requeue=True)
+        assert list(map(body_of, claimed(client).values())) == [1]
+        client.delete(f"{PREFIX}a\x06\x163")
+
+
+@pytest.mark.parametrize("right", ["hset", "rpush"])
+def test_a_user_without_a_right_loses_nothing(server, right):
+    with server.client() as client, connected(server) as connection:
+        publish(connection, "a", *range(10))
+        client.acl_setuser(
+            "short", enabled=True, nopass=True, keys=["*"], channels=["*"], commands=["+@all", f"-{right}"]
+        )
+        options = {"global_keyprefix": PREFIX, "priority_steps": [0, 3, 6, 9]}
+        url = server.url.replace("redis://", "redis://short:any@")
+        try:
+            with suppress(RedisError), Connection(url, transport_options=options) as short:
+                taker = Taker(short, "a", prefetch=3)
+                taker.until(3)
+                taker.got[0][1].reject(requeue=True)
+        finally:
+            client.acl_deluser("short")
+        there = [*waiting(client, "a"), *map(body_of, claimed(client).values())]
+        assert sorted(there) == list(range(10))
+
+
+@pytest.fixture
+def relay(server):
+    running = Relay(server.port)
+    yield running
+    running.close()
+
+
+@contextmanager
+def connected_through(relay, **options):
+    transport_options = {"global_keyprefix": PREFIX, "priority_steps": [0, 3, 6, 9], **options}
+    with Connection(relay.url, transport_options=transport_options) as connection:
+        yield connection
+
+
+def lose_the_next_claim(taker, relay, server) -> None:
+    """Let a claim take message 1, and its answer get lost."""
+    relay.lose_answer_to = claims.CLAIM.digest.encode()
+
+    def lost():
+        with suppress(TimeoutError):
+            taker.connection.drain_events(timeout=0.1)
+        return relay.loses
+
+    until(lost, 20, "a claim is under way", every=0)
+    with connected(server) as connection, server.client() as client:
+        publish(connection, "a", 1)
+        until(lambda: claimed(client), 20, "it is claimed")
+
+
+def test_what_was_claimed_by_a_lost_answer_goes_back_with_the_connection(server, relay):
+    with server.client() as client:
+        with connected_through(relay) as connection:
+            taker = Taker(connection, "a")
+            lose_the_next_claim(taker, relay, server)
+            relay.cut()
+            with pytest.raises(connection.connection_errors):
+                taker.until(1)
+            with pytest.raises(ReplyLost):
+                taker.until(1)
+        assert waiting(client, "a") == [1]
+        assert claimed(client) == {}
+
+
+def test_an_overdue_answer_is_a_lost_connection(server, relay):
+    with server.client() as client:
+        with connected_through(relay, health_check_interval=1) as connection:
+            taker = Taker(connection, "a")
+            lose_the_next_claim(taker, relay, server)
+            with pytest.raises(ReplyLost):
+                taker.until(1)
+            assert issubclass(ReplyLost, connection.connection_errors)
+        assert waiting(client, "a") == [1]
+
+
+def test_what_was_settled_by_a_claim_whose_answer_was_lost_is_not_given_back(server, relay):
+    with server.client() as client:
+        with connected_through(relay) as connection, connected(server) as publisher:
+            publish(publisher, "a", *range(30))
+            taker = Taker(connection, "a", prefetch=10)
+            taker.until(10)
+            for _, message in taker.got:
+                message.ack()
+            relay.lose_answer_to = claims.CLAIM.digest.encode()
+            connection.default_channel.connection.cycle.on_poll_start()
+            until(lambda: len(claimed(client)) == 10, 20, "the next ones are claimed")
+            relay.cut()
+            with pytest.raises(connection.connection_errors):
+                taker.until(11)
+        assert waiting(client, "a") == list(range(10, 30))
+
+
+def test_one_message_is_claimed_once_though_redis_py_repeats_what_timed_out(server, relay):
+    with server.client() as client:
+        options = {"retry_on_timeout": True, "socket_timeout": 1}
+        with connected_through(relay, **options) as connection, connected(server) as publisher:
+            publish(publisher, "a", 1, 2, 3)
+            queue("a", connection).get().ack()
+            relay.lose_answer_to = claims.CLAIM.digest.encode()
+            with pytest.raises(connection.connection_errors):
+                queue("a", connection).get()
+        assert waiting(client, "a") == [2, 3]
 
 
 def test_another_server_in_its_place_makes_the_owner_begin_anew(server):
@@ -519,3 +732,18 @@ def test_acknowledging_from_another_thread_makes_room_at_once(server):
             lambda body, message: (taker.take(body, message), threading.Thread(target=message.ack).start())
         ]
         assert taker.until(200) == list(range(200))
+
+
+def test_rejecting_from_another_thread_makes_room_at_once(server):
+    with connected(server) as connection:
+        publish(connection, "a", 1, 2)
+        taker = Taker(connection, "a", prefetch=1)
+        taker.until(1)
+        woken = []
+        connection.default_channel.connection.cycle.wake = lambda: woken.append(True)
+        with suppress(TimeoutError):
+            connection.drain_events(timeout=0.01)
+        rejecting = threading.Thread(target=taker.got[0][1].reject)
+        rejecting.start()
+        rejecting.join()
+        assert woken

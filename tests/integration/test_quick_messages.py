@@ -27,10 +27,15 @@ def made(kind, server):
     app = kind("quick", broker=server.url, set_as_current=False)
     app.conf.update(task_ignore_result=True, task_publish_retry=False, broker_transport_options={"socket_timeout": 2})
 
-    @app.task(name="add")
+    @app.task(name="add", shared=False)
     def add(x, y=0):
         return x + y
 
+    @app.task(name="own", shared=False, time_limit=7)
+    def own():
+        pass
+
+    app.finalize()
     return app, add
 
 
@@ -82,6 +87,49 @@ def test_a_plain_message_is_celerys_own_word_for_word(server, app, options):
     theirs["headers"].pop("argsrepr")
     ours["headers"].pop("kwargsrepr"), theirs["headers"].pop("kwargsrepr")
     assert ours == theirs
+
+
+@pytest.mark.parametrize("options", [{}, {"time_limit": None}, {"queue": "other"}], ids=["its", "cleared", "given"])
+def test_a_task_known_here_is_sent_by_its_name_with_its_own_options(server, app, options):
+    stock, _ = made(Celery, server)
+    for one in (stock, app[0]):
+        one.send_task("own", **options)
+    app[0].send_many("own", [((), {})], ignore_result=True, **options)
+    queue = options.get("queue", "celery")
+    theirs, ours, one_of_many = messages(server, queue)
+    for header in ("timelimit", "ignore_result"):
+        assert ours["headers"][header] == theirs["headers"][header]
+    assert one_of_many["headers"]["timelimit"] == theirs["headers"]["timelimit"]
+
+
+@pytest.mark.parametrize("priority", [-1, "5", None, 100, 2.7])
+def test_any_priority_lands_where_celery_puts_it(server, app, priority):
+    _, stock_add = made(Celery, server)
+
+    def lists() -> dict:
+        with server.client() as client:
+            return {key: client.llen(key) for key in client.scan_iter(_type="list")}
+
+    stock_add.apply_async((1,), priority=priority)
+    (where,) = lists()
+    app[1].apply_async((1,), priority=priority)
+    assert lists() == {where: 2}
+
+
+def test_each_thread_gets_its_own_results_by_rpc(server, app):
+    quick, add = app
+    oids = [quick.thread_oid]
+    add.delay(1)
+
+    def other():
+        oids.append(quick.thread_oid)
+        add.delay(2)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join()
+    assert [message["properties"]["reply_to"] for message in messages(server)] == oids
+    assert oids[0] != oids[1]
 
 
 def test_what_is_not_plain_goes_celerys_own_way(server, app):

@@ -7,7 +7,7 @@ local owners, claim, passed_over = KEYS[1], KEYS[2], KEYS[3]
 local number, wanted, bytes = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local look, woken, queues = ARGV[5] == '1', ARGV[6] == '1', tonumber(ARGV[7])
 local first_list = 4 + queues
-local claimed = {}
+local claimed, refused = {}, nil
 
 if not redis.call('ZSCORE', owners, ARGV[1]) then
   return redis.error_reply('FENCED this owner was declared dead')
@@ -17,9 +17,14 @@ if #ARGV > 8 then
 end
 
 local function take(list, most)
-  while most > 0 and bytes > 0 do
-    local found = redis.call('RPOP', list, math.min(most, 16))
+  while most > 0 and bytes > 0 and not refused do
+    -- An error that ended the script here would drop what was taken before.
+    local found = redis.pcall('RPOP', list, math.min(most, 16))
     if not found then return end
+    if found.err then
+      refused = found
+      return
+    end
     for _, message in ipairs(found) do
       claimed[#claimed + 1] = string.format('%d:%s', number, list)
       claimed[#claimed + 1] = message
@@ -33,9 +38,12 @@ local now, ageing = 0, tonumber(ARGV[8])
 if look then
   now = tonumber(redis.call('TIME')[1])
   local aged = {}
-  for place, since in ipairs(redis.call('HMGET', passed_over, unpack(KEYS, first_list))) do
-    if since and now - tonumber(since) >= ageing then
-      aged[#aged + 1] = { since = tonumber(since), list = KEYS[first_list + place - 1] }
+  for from = first_list, #KEYS, 1000 do -- Lua has no room to unpack several thousands
+    local upto = math.min(from + 999, #KEYS)
+    for place, since in ipairs(redis.call('HMGET', passed_over, unpack(KEYS, from, upto))) do
+      if since and now - tonumber(since) >= ageing then
+        aged[#aged + 1] = { since = tonumber(since), list = KEYS[from + place - 1] }
+      end
     end
   end
   table.sort(aged, function(one, other) return one.since < other.since end)
@@ -48,12 +56,15 @@ if look then
 end
 
 local reached = first_list - 1
-while reached < #KEYS and wanted > 0 and bytes > 0 do
+while reached < #KEYS and wanted > 0 and bytes > 0 and not refused do
   reached = reached + 1
   take(KEYS[reached], wanted)
 end
 if #claimed > 0 then
   redis.call('HSET', claim, unpack(claimed))
+end
+if refused then
+  return refused
 end
 
 if look then

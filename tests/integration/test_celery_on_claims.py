@@ -319,7 +319,7 @@ def test_a_message_that_no_worker_can_run_is_put_aside_whole(plain):
     plain.send("note", "next")
     plain.until_seen("next")
     until(lambda: plain.broker.llen(PARKED_QUEUE) == len(sent), 20, "all are put aside")
-    parked = [json.loads(raw) for raw in plain.broker.lrange(PARKED_QUEUE, 0, -1)]
+    parked = [json.loads(raw) for raw in reversed(plain.broker.lrange(PARKED_QUEUE, 0, -1))]
     assert [base64.b64decode(one["body"]).decode() for one in parked] == [body for _, body in sent]
     why = {envelopes.DEATH_REASON: "rejected", envelopes.DEATH_QUEUE: "work"}
     assert [one["headers"] for one in parked] == [headers | why for headers, _ in sent]

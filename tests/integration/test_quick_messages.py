@@ -27,7 +27,7 @@ def made(kind, server):
     app = kind("quick", broker=server.url, set_as_current=False)
     app.conf.update(task_ignore_result=True, task_publish_retry=False, broker_transport_options={"socket_timeout": 2})
 
-    @app.task(name="add", shared=False)
+    @app.task(name="quick.add", shared=False)
     def add(x, y=0):
         return x + y
 
@@ -156,7 +156,7 @@ def test_celerys_publish_signals_are_sent_to_who_listens(server, app):
         result = app[1].delay(1)
     finally:
         signals.before_task_publish.disconnect(listener)
-    assert seen == [("add", result.id)]
+    assert seen == [("quick.add", result.id)]
 
 
 def test_an_argument_that_is_no_json_raises_what_celery_raises(app):
@@ -196,7 +196,7 @@ def test_a_fork_publishes_over_a_connection_of_its_own(server, app):
 
 def test_many_are_sent_in_order_with_an_id_each(server, app):
     quick, _ = app
-    ids = quick.send_many("add", (((number,), {"y": number}) for number in range(1_234)), priority=3)
+    ids = quick.send_many("quick.add", (((number,), {"y": number}) for number in range(1_234)), priority=3)
     found = messages(server, "celery\x06\x163")
     assert [message["headers"]["id"] for message in found] == ids
     assert [body(message)[:2] for message in found] == [[[number], {"y": number}] for number in range(1_234)]
@@ -204,7 +204,7 @@ def test_many_are_sent_in_order_with_an_id_each(server, app):
 
 def test_many_with_what_is_not_plain_are_sent_too(server, app):
     quick, _ = app
-    ids = quick.send_many("add", [((1,), {}), ((2,), {})], headers={"mine": 1})
+    ids = quick.send_many("quick.add", [((1,), {}), ((2,), {})], headers={"mine": 1})
     assert [message["headers"]["id"] for message in messages(server)] == ids
 
 

@@ -215,8 +215,7 @@ class CeleryService:
             waited = time.monotonic() - began
             if waited >= limit:
                 break
-            pause = min(LONGEST_POLL_SECONDS, max(FIRST_POLL_SECONDS, waited * POLL_SHARE))
-            time.sleep(min(pause, limit - waited))
+            time.sleep(min(poll_pause(waited), limit - waited))
         record = parts().tasks.read(task_id)
         if final is None or record is None:
             raise UnknownTask(f"No task has the id {task_id!r}: it was never submitted, or its record was removed.")
@@ -243,6 +242,11 @@ class CeleryService:
     def kill_all_tasks(self) -> dict[str, Any]:
         """Cancel all that runs and waits; schedules stay."""
         return steering.kill_all()
+
+
+def poll_pause(waited: float) -> float:
+    """Return the seconds until the next look for a result, after so many seconds of waiting."""
+    return min(LONGEST_POLL_SECONDS, max(FIRST_POLL_SECONDS, waited * POLL_SHARE))
 
 
 def _checked(model: type[Model], **arguments: Any) -> Model:

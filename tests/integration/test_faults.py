@@ -11,16 +11,19 @@ from pathlib import Path
 
 import pytest
 from celery import chain
+from celery.utils import uuid
 
 from broker.waiting_messages import take_all
 from config.settings import settings
 from installation import Installation
 from processors.errors import ConfigurationError
+from records.task_records import Draft
 from service_tasks import add, die_after_success, kill_worker, leave, mark, never_ends, refuse, work_until
 from services.celery_app import celery_app
 from services.celery_service import celery_service
 from services.publisher import Publisher
 from services.relay import reconcile
+from services.submission import submit_many
 from services.wiring import parts
 from waiting import until
 
@@ -112,6 +115,28 @@ def test_ten_submits_while_the_broker_is_down_are_ten_results(installation: Inst
 
     assert states == {"PENDING"}
     assert [final(task.id).result for task in tasks] == [number + 1 for number in range(10)]
+
+
+def test_many_tasks_are_recorded_and_published_at_once_and_end_once_each(installation: Installation, tmp_path):
+    effects = tmp_path / "effects"
+    drafts = [
+        Draft(uuid(), "test.mark", "test", "default", {"path": str(effects), "text": f"t{number}"})
+        for number in range(600)
+    ]
+
+    submit_many(drafts)
+
+    assert {final(draft.id).state for draft in drafts} == {"SUCCESS"}
+    assert sorted(effects.read_text().split()) == sorted(f"t{number}" for number in range(600))
+
+
+def test_many_tasks_submitted_while_the_broker_is_down_are_published_when_it_is_back(installation: Installation):
+    installation.redis.stop()
+    drafts = [Draft(uuid(), "test.add", "test", "default", {"x": number, "y": 1}) for number in range(20)]
+    submit_many(drafts)
+    installation.redis.start()
+
+    assert [final(draft.id).result for draft in drafts] == [number + 1 for number in range(20)]
 
 
 def test_a_worker_outlives_a_broker_that_goes_away_while_it_works(installation: Installation, tmp_path):

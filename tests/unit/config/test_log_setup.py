@@ -4,6 +4,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -95,3 +96,25 @@ def test_a_full_disk_does_not_stop_the_work(monkeypatch, tmp_path, capsys):
         monkeypatch.setattr(handler, "_ready", lambda: full)
         handler.emit(logging.LogRecord("x", 20, "", 0, "line", None, None))
     assert "No space left" in capsys.readouterr().err
+
+
+def test_a_thread_leaves_its_line_to_the_one_that_writes_and_goes_on(tmp_path, monkeypatch):
+    handler, writing, gate = SharedFileHandler(tmp_path / "x.log"), threading.Event(), threading.Event()
+    write = handler.write
+
+    def slow(text: str) -> None:
+        writing.set()
+        gate.wait(20)
+        write(text)
+
+    monkeypatch.setattr(handler, "write", slow)
+    first = threading.Thread(target=lambda: handler.handle(logging.LogRecord("x", 20, "", 0, "first", None, None)))
+    first.start()
+    writing.wait(20)
+    for number in range(3):
+        handler.handle(logging.LogRecord("x", 20, "", 0, f"{number}", None, None))
+    gate.set()
+    first.join(20)
+    handler.close()
+
+    assert (tmp_path / "x.log").read_text().split() == ["first", "0", "1", "2"]

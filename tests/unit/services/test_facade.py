@@ -14,7 +14,7 @@ from records.task_moves import Failure
 from records.task_records import Draft
 from services.celery_app import QUEUES, celery_app
 from services.celery_schedule import schedule
-from services.celery_service import CeleryService, celery_service
+from services.celery_service import CeleryService, celery_service, poll_pause
 from services.wiring import cleanup_roots, parts, protected_paths
 
 HEAVY = [
@@ -136,6 +136,15 @@ def test_an_id_that_was_never_submitted_is_unknown_and_has_no_result():
     assert celery_service.cancel_task("never") is False
     with pytest.raises(UnknownTask, match="never submitted"):
         celery_service.get_task_result("never", timeout=0)
+
+
+def test_a_short_tasks_result_is_looked_for_at_once_and_an_hours_waiter_looks_seldom():
+    looks, waited = 0, 0.0
+    while waited < 3600:
+        looks, waited = looks + 1, waited + poll_pause(waited)
+
+    assert poll_pause(0) <= 0.001
+    assert looks < 3600 + 200
 
 
 @pytest.fixture

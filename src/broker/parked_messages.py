@@ -45,11 +45,12 @@ def look(connection: Connection, limit: int) -> list[Parked]:
 
 
 def retry(connection: Connection) -> int:
-    """Put every parked message back into the queue that it came from; what is no task stays. Returns how many."""
-    moved = 0
+    """Put every parked message back into the queue that it came from, once; what is no task stays. Returns how many."""
+    moved: set[str] = set()
     with connection.channel() as channel:
         for message in _messages(channel):
-            if _described(message).task_id is None:
+            task_id = _described(message).task_id
+            if task_id is None or task_id in moved:  # a worker has parked it again
                 continue
             headers = {key: value for key, value in message.headers.items() if key not in _MARKS}
             cast("Any", connection).Producer(channel).publish(
@@ -64,8 +65,8 @@ def retry(connection: Connection) -> int:
                 reply_to=message.properties.get("reply_to"),
             )
             message.ack()
-            moved += 1
-    return moved
+            moved.add(task_id)
+    return len(moved)
 
 
 def drop(connection: Connection) -> int:

@@ -184,6 +184,25 @@ def test_a_settled_message_is_not_given_back_at_the_close(server):
         assert waiting(client, "a") == [1, 3, 5, 7, 9]
 
 
+def test_what_another_thread_settles_during_the_close_is_not_given_back(server, monkeypatch):
+    with server.client() as client:
+        with connected(server) as connection:
+            publish(connection, "a", *range(4))
+            taker = Taker(connection, "a")
+            taker.until(4)
+            owner = connection.default_channel.owner
+            retire = owner.retire
+
+            def settled_meanwhile(wait):
+                settling = threading.Thread(target=taker.got[1][1].ack)
+                settling.start()
+                settling.join()
+                retire(wait)
+
+            monkeypatch.setattr(owner, "retire", settled_meanwhile)
+        assert waiting(client, "a") == [0, 2, 3]
+
+
 def test_no_more_is_claimed_than_may_be_in_hand(server):
     with connected(server) as connection, server.client() as client:
         publish(connection, "a", *range(20))

@@ -195,11 +195,12 @@ class ClaimChannel(cast("Any", redis.Channel)):
 
     def leave(self) -> None:
         """End the owner; where the server can be reached everything in hand is back in its queue afterwards."""
-        owner, self.owner = self.owner, None
+        owner = self.owner
         if owner is not None and owner.ours:
             self._untell(owner)
             reachable = self.connection is not None and self.connection.client is not None
             owner.retire(CLOSE_SECONDS if reachable else 0)
+        self.owner = None  # only now: what other threads settle meanwhile counts
 
     def close(self) -> None:
         """Close; what is in hand is given back, over another connection where this one was lost."""

@@ -5,6 +5,7 @@ server's. Every key but the queues begins with `claims:`.
 """
 
 import hashlib
+import math
 import os
 import socket
 import threading
@@ -296,7 +297,7 @@ class Owner:
         if now - self._looked < LOOK_SECONDS:
             return
         for dead in self._look(beat=now - self._beaten >= BEAT_SECONDS - LOOK_SECONDS / 2):
-            give_back_all(self.client, self.keys, dead, self._separator, lost=True)
+            give_back_all(self.client, self.keys, dead, self._separator, lost=True, seconds=LOOK_SECONDS)
 
     def _look(self, *, beat: bool) -> list[str]:
         """Beat where it is time, and return whose claims wait to be given back."""
@@ -316,7 +317,9 @@ class Owner:
             give_back_all(self.client, self.keys, self.name, self._separator, lost=False)
 
 
-def give_back_all(client: Redis, keys: ClaimKeys, owner: str, separator: str, *, lost: bool) -> int:
+def give_back_all(
+    client: Redis, keys: ClaimKeys, owner: str, separator: str, *, lost: bool, seconds: float = math.inf
+) -> int:
     """Give back everything that a dead or retired owner has claimed; safe to repeat, and for several at once.
 
     Args:
@@ -325,11 +328,12 @@ def give_back_all(client: Redis, keys: ClaimKeys, owner: str, separator: str, *,
         owner: whose claims; it must be in the set of the dead.
         separator: what stands between a queue's name and its priority in a list's key.
         lost: whether the owner died, which counts as a delivery of each message.
+        seconds: how long to go on; the rest is for the next call, so that a caller's heart beats meanwhile.
 
     Returns:
         How many messages were moved.
     """
-    claim = keys.claim(owner)
+    claim, began = keys.claim(owner), time.monotonic()
     names: Any = client.hkeys(claim)
     fields = sorted(map(_text, names), key=_number, reverse=True)
     moved = 0
@@ -337,7 +341,10 @@ def give_back_all(client: Redis, keys: ClaimKeys, owner: str, separator: str, *,
         found: Any = client.hmget(claim, some)
         parcels = [(field, raw) for field, raw in zip(some, found, strict=True) if raw is not None]
         moved += give_back(client, keys, owner, parcels, separator, lost=lost)
-    client.srem(keys.dead, owner)
+        if time.monotonic() - began > seconds:
+            break
+    else:
+        client.srem(keys.dead, owner)
     if fields and lost:
         logger.warning("claims_given_back", dead_owner=owner, messages=moved)
     return moved

@@ -44,7 +44,7 @@ def look(connection: Connection, limit: int) -> list[Parked]:
 
 
 def retry(connection: Connection) -> int:
-    """Put every parked message back into the queue that it came from; what is no task stays. Returns how many."""
+    """Put every parked message back into the queue that it came from, once; what is no task stays. Returns how many."""
     moved = 0
     with connection.channel() as channel:
         # What is parked again meanwhile is not tried again.

@@ -184,6 +184,25 @@ def test_a_settled_message_is_not_given_back_at_the_close(server):
         assert waiting(client, "a") == [1, 3, 5, 7, 9]
 
 
+def test_what_another_thread_settles_during_the_close_is_not_given_back(server, monkeypatch):
+    with server.client() as client:
+        with connected(server) as connection:
+            publish(connection, "a", *range(4))
+            taker = Taker(connection, "a")
+            taker.until(4)
+            owner = connection.default_channel.owner
+            retire = owner.retire
+
+            def settled_meanwhile(wait):
+                settling = threading.Thread(target=taker.got[1][1].ack)
+                settling.start()
+                settling.join()
+                retire(wait)
+
+            monkeypatch.setattr(owner, "retire", settled_meanwhile)
+        assert waiting(client, "a") == [0, 2, 3]
+
+
 def test_no_more_is_claimed_than_may_be_in_hand(server):
     with connected(server) as connection, server.client() as client:
         publish(connection, "a", *range(20))
@@ -681,6 +700,32 @@ def test_nobody_is_declared_dead_for_a_pause_of_the_server(server, monkeypatch):
         until(lambda: client.get(KEYS.looked) != seen, what="they beat again")
         until(lambda: not client.exists(KEYS.grace), what="the grace is over")
         assert client.zrange(KEYS.owners, 0, -1) == owners
+
+
+def test_a_heart_beats_while_the_claims_of_the_dead_are_given_back(server, monkeypatch):
+    monkeypatch.setattr(claims, "DEAD_SECONDS", 1.0)
+    monkeypatch.setattr(claims, "BEAT_SECONDS", 0.2)
+    monkeypatch.setattr(claims, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(claims, "MOVE_AT_ONCE", 1)
+    with connected(server) as connection, server.client() as client:
+        publish(connection, "b", "x")
+        raw = client.lindex(f"{PREFIX}b\x06\x163", 0)
+        fields = {f"{number}:{PREFIX}a": raw for number in range(4_000)}
+        client.hset(KEYS.claim("the dead"), mapping=fields)
+        client.sadd(KEYS.dead, "the dead")
+        taker = Taker(connection, "b")
+        taker.until(1)
+        (owner,) = client.zrange(KEYS.owners, 0, -1)
+        beats = set()
+
+        def given_back():
+            beats.add(client.zscore(KEYS.owners, owner))
+            return not client.exists(KEYS.claim("the dead"))
+
+        until(given_back, 60, "all are given back")
+        assert client.llen(f"{PREFIX}a") == len(fields)
+        assert len(beats) > 2
+        until(lambda: not client.smembers(KEYS.dead), 20, "the dead is forgotten")
 
 
 def test_a_fork_of_a_worker_gives_back_nothing_of_its_parents(server):

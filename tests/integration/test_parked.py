@@ -48,3 +48,13 @@ def test_unknown_tasks_and_unreadable_bodies_are_parked_seen_and_put_back(instal
     until(lambda: parked.count() == 3, what="they are parked again")
     assert csai("drop", "--yes") == "3 messages are deleted.\n"
     assert csai("list") == "Nothing is parked.\n"
+
+
+def test_what_workers_park_again_at_once_is_put_back_once(installation):
+    for number in range(30):
+        body = '[[], {}, {"callbacks": null}]'
+        send(body, "application/json", id=f"unknown-{number}", task="no.such.task", lang="py")
+    until(lambda: parked.count() == 30, what="all are parked")
+    assert csai("retry").startswith("30 messages are back")
+    until(lambda: parked.count() == 30, what="they are parked again")
+    csai("drop", "--yes")

@@ -65,7 +65,7 @@ KEEPER_TIMEOUT = 5.0
 SILENCE_SECONDS = 6.0
 """After so long a silence (a frozen process) an owner asks whether it still lives before it delivers."""
 
-SLOW_SECONDS = 0.05
+SLOW_SECONDS = 0.5
 """Delivering that takes longer runs the tasks itself (the solo pool); the rest of the batch is not held back for it."""
 
 

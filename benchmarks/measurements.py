@@ -27,7 +27,7 @@ WORK_SECONDS = 4
 SMALLEST = 200
 QUICK_LATENCIES, FEWEST_LATENCIES, MOST_LATENCIES = 20, 40, 300
 WAITING_TASKS, QUICK_WAITING_TASKS = 2000, 200
-BULK_MAILS = 10_000
+BULK_TASKS = 10_000
 
 CLIENT_SECONDS = 300
 STALLED_SECONDS = 20
@@ -198,7 +198,7 @@ def _pop(bench: Bench, entrant: Entrant) -> Outcome:
 
 def _publish_count(bench: Bench, entrant: Entrant) -> int:
     if entrant.records and entrant.publish == "publish_bulk":
-        return WARM_UP + (SMALLEST if bench.quick else BULK_MAILS)
+        return WARM_UP + (SMALLEST if bench.quick else BULK_TASKS)
     return bench.count(entrant)
 
 

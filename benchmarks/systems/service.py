@@ -5,15 +5,15 @@ from collections.abc import Iterable
 import effects
 
 from broker.waiting_messages import depths
-from services.celery_app import PRIORITIES, celery_app
+from services.celery_app import celery_app
 from services.celery_service import celery_service
-from services.wiring import parts
+from services.submission import draft_by_name, submit_by_name, submit_many
 
 DISTRIBUTIONS = ("celery", "kombu", "billiard", "redis", "hiredis", "sqlalchemy", "psycopg")
 QUEUE = "default"
 CALL_SECONDS = 30
 
-bulks: list[str] = []
+WHERE = {"queue": QUEUE, "priority": "normal", "origin": "facade"}
 
 
 @celery_app.task(name="bench.no_operation")
@@ -34,11 +34,9 @@ def publish(task: str, numbers: Iterable[int]) -> None:
         _submit(task, number)
 
 
-def publish_bulk(task: str, numbers: Iterable[int]) -> None:  # noqa: ARG001 - the facade's bulk is one of mails
-    """Submit in bulk through the facade: one record for each mail, and a task for each 50 of them."""
-    texts = ((number, str(effects.payload(number)["text"])) for number in numbers)
-    emails = [{"to_email": f"reader-{number}@example.com", "subject": "Bulk", "body": text} for number, text in texts]
-    bulks.append(celery_service.send_bulk_emails(emails))
+def publish_bulk(task: str, numbers: Iterable[int]) -> None:
+    """Submit in bulk: a record and a message for each, recorded in one transaction."""
+    submit_many([draft_by_name(*_task(task, number), **WHERE) for number in numbers])
 
 
 def waiting() -> int:
@@ -47,17 +45,14 @@ def waiting() -> int:
         return depths(connection, [QUEUE])[QUEUE]
 
 
-def publish_bulk_count() -> int:
-    """Return how many mails the records hold."""
-    return sum(sum(parts().members.tally(bulk).values()) for bulk in bulks)
-
-
 def call(number: int) -> int:
     """Submit one task and wait for its result."""
     return celery_service.get_task_result(_submit("echo", number), CALL_SECONDS)
 
 
 def _submit(task: str, number: int) -> str:
-    arguments = {"argument": effects.payload(number)}
-    options = {"queue": QUEUE, "priority": PRIORITIES["normal"], "record": {"origin": "facade"}}
-    return celery_app.send_task(f"bench.{task}", kwargs=arguments, **options).id
+    return submit_by_name(*_task(task, number), **WHERE)
+
+
+def _task(task: str, number: int) -> tuple[str, dict[str, object]]:
+    return f"bench.{task}", {"argument": effects.payload(number)}

@@ -111,9 +111,20 @@ def submit_by_name(name: str, arguments: Mapping[str, Any], *, queue: str, prior
     Returns:
         The task's id.
     """
+    draft = draft_by_name(name, arguments, queue=queue, priority=priority, origin=origin)
+    submit(draft)
+    return draft.id
+
+
+def draft_by_name(name: str, arguments: Mapping[str, Any], *, queue: str, priority: str, origin: str) -> Draft:
+    """Return the draft of a task that nothing follows; arguments as `submit_by_name`'s.
+
+    Raises:
+        InvalidArgument: an argument is no JSON value.
+    """
     _check_json(name, [arguments])
     caller, task_id = cast("Any", celery_app).current_worker_task, uuid()
-    draft = Draft(
+    return Draft(
         id=task_id,
         name=name,
         category=category_of(name),
@@ -125,8 +136,6 @@ def submit_by_name(name: str, arguments: Mapping[str, Any], *, queue: str, prior
         caller_id=caller.request.id if caller else None,
         origin=origin,
     )
-    submit(draft)
-    return task_id
 
 
 def submit(draft: Draft) -> None:

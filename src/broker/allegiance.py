@@ -43,9 +43,7 @@ def swear(connection: Connection, database_id: str) -> None:
     if broker is None:
         rabbitmq.swear(connection, database_id)
         return
-    key = broker.key(DATABASE_KEY)
-    broker.client.set(key, database_id, nx=True)
-    found = _text(broker.client.get(key))
+    found = _kept(broker, DATABASE_KEY, database_id)
     if found != database_id:
         raise ConfigurationError(
             f"The broker {connection.as_uri()} belongs to record database {found}, this process uses {database_id}; "
@@ -63,14 +61,22 @@ def generation(connection: Connection, database_id: str) -> str | None:
     if broker is None:
         return "kept" if rabbitmq.has_mark(connection) else None
     swear(connection, database_id)
-    key = broker.key(GENERATION_KEY)
-    broker.client.set(key, str(uuid4()), nx=True)
-    return f"{broker.client.info('server')['run_id']}:{_text(broker.client.get(key))}"
+    return f"{broker.client.info('server')['run_id']}:{_kept(broker, GENERATION_KEY, str(uuid4()))}"
 
 
 def remember(connection: Connection) -> None:
     """Note on a broker that had lost its data that what was lost is seen to."""
     rabbitmq.set_mark(connection)
+
+
+def _kept(broker: RedisBroker, name: str, value: str) -> str | None:
+    """Return what is kept under a name, this value where nothing was; a server that is full refuses only to keep it."""
+    key = broker.key(name)
+    found = broker.client.get(key)
+    if found is None:
+        broker.client.set(key, value, nx=True)
+        found = broker.client.get(key)
+    return _text(found)
 
 
 def _text(value: str | bytes | None) -> str | None:

@@ -16,7 +16,7 @@ from kombu.transport import redis, virtual
 from kombu.utils.json import JSONEncoder, loads
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError, ResponseError
 from redis.retry import Retry
 
 from broker.claims import (
@@ -34,7 +34,10 @@ from broker.claims import (
     take_all_right,
     take_left,
 )
+from config.log_setup import get_logger
 from processors.errors import InvalidArgument
+
+logger = get_logger()
 
 JSON = "application/json"
 encode = JSONEncoder().encode
@@ -129,6 +132,11 @@ class ClaimQoS(cast("Any", redis.QoS)):
         """End the channel's owner; it gives back what is in hand."""
         self._on_collect.cancel()
         self.channel.leave()
+
+    def restore_visible(self, *arguments: Any, **options: Any) -> None:
+        """Put back what stock Celery left unacknowledged, where it left anything: the lock for that takes memory."""
+        if self.channel.server().exists(self.channel.keys.prefix + self.unacked_index_key):
+            super().restore_visible(*arguments, **options)
 
     def room(self) -> int:
         """Return how many messages more may be taken in hand at once."""
@@ -538,6 +546,27 @@ class ClaimChannel(cast("Any", redis.Channel)):
     def create_publish_batch(self, max_size: int) -> "ClaimPublishBatch":
         """Return what collects messages for one round trip."""
         return ClaimPublishBatch(self, max_size)
+
+    def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
+        """Bind a queue; a server that is full may refuse: a worker must start all the same, to make room there.
+
+        Tasks need no binding: they are put into their queue by its name.
+        """
+        try:
+            super()._queue_bind(exchange, routing_key, pattern, queue)
+        except ResponseError as error:
+            # What a script of Redis 6.2 is refused has only the word in it.
+            if not isinstance(error, OutOfMemoryError) and "OOM" not in str(error):
+                raise
+            logger.warning("queue_not_bound", queue=queue, exchange=exchange, error=str(error))
+
+    def _size(self, queue: str) -> int:
+        """Return how many messages wait; not in a transaction, which a full server refuses."""
+        lists = [self.keys.prefix + self._q_for_pri(queue, step) for step in self.priority_steps]
+        with self.server().pipeline(transaction=False) as pipe:
+            for name in lists:
+                pipe.llen(name)
+            return sum(pipe.execute())
 
     def _delete(self, queue: str, *arguments: Any, **options: Any) -> None:
         super()._delete(queue, *arguments, **options)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 from celery import chain, chord, group
+from kombu.exceptions import OperationalError
 
 from broker import envelopes, redis_transport
 from broker.claims import ClaimKeys
@@ -407,3 +408,20 @@ def test_each_connection_of_a_worker_may_be_cut(plain):
     assert len(kinds) >= 3, kinds
     worker.stop()
     is_clean(plain.broker)
+
+
+def test_a_worker_starts_on_a_server_that_is_full_and_makes_room(server, tmp_path):
+    store = RedisServer(bundled()).start()
+    plain = Plain(server, tmp_path, store=store)
+    try:
+        plain.broker.flushall()
+        plain.fill(50, stock=False)
+        plain.broker.config_set("maxmemory", "100kb")
+        with pytest.raises(OperationalError, match="maxmemory"):
+            plain.send("note", "more", retry=False)
+        plain.start_worker(*THREADS)
+        until(lambda: len(plain.seen()) == 50, 30, "all are done")
+    finally:
+        plain.broker.config_set("maxmemory", "0")
+        plain.close()
+        store.stop()

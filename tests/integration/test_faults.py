@@ -131,10 +131,10 @@ def test_many_tasks_are_recorded_and_published_at_once_and_end_once_each(install
 
 
 def test_many_tasks_submitted_while_the_broker_is_down_are_published_when_it_is_back(installation: Installation):
-    installation.redis.stop()
+    installation.broker.stop()
     drafts = [Draft(uuid(), "test.add", "test", "default", {"x": number, "y": 1}) for number in range(20)]
     submit_many(drafts)
-    installation.redis.start()
+    installation.broker.start()
 
     assert [final(draft.id).result for draft in drafts] == [number + 1 for number in range(20)]
 

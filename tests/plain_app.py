@@ -49,27 +49,27 @@ app = app_of(
 )
 
 
-@app.task(name="add")
+@app.task(shared=False, name="add")
 def add(first: int, second: int) -> int:
     return first + second
 
 
-@app.task(name="total")
+@app.task(shared=False, name="total")
 def total(values: list[int]) -> int:
     return sum(values)
 
 
-@app.task(name="note")
+@app.task(shared=False, name="note")
 def note(value: object) -> None:
     effects().rpush("effects", value)
 
 
-@app.task(name="note_time")
+@app.task(shared=False, name="note_time")
 def note_time(value: object) -> None:
     effects().rpush("effects", json.dumps([value, time.time()]))
 
 
-@app.task(name="hold")
+@app.task(shared=False, name="hold")
 def hold(value: object, name: str = "release") -> None:
     """Begin, wait until the key exists, end."""
     effects().rpush("effects", f"begin {value}")
@@ -79,12 +79,12 @@ def hold(value: object, name: str = "release") -> None:
     effects().rpush("effects", f"end {value}")
 
 
-@app.task(name="note_process")
+@app.task(shared=False, name="note_process")
 def note_process() -> None:
     effects().rpush("effects", os.getpid())
 
 
-@app.task(name="again", bind=True, max_retries=5)
+@app.task(shared=False, name="again", bind=True, max_retries=5)
 def again(self, times: int) -> int:
     """Fail so often, then succeed."""
     effects().rpush("effects", f"attempt {self.request.retries}")
@@ -93,7 +93,7 @@ def again(self, times: int) -> int:
     return self.request.retries
 
 
-@app.task(name="reject", bind=True)
+@app.task(shared=False, name="reject", bind=True)
 def reject(self, requeue: bool) -> None:
     """Reject the message the first time, at its second delivery succeed."""
     redelivered = bool(self.request.delivery_info.get("redelivered"))
@@ -102,7 +102,7 @@ def reject(self, requeue: bool) -> None:
         raise Reject("not now", requeue=requeue)
 
 
-@app.task(name="die_once")
+@app.task(shared=False, name="die_once")
 def die_once() -> None:
     """Kill the process that runs this, the first time."""
     if effects().incr("deaths") == 1:

@@ -93,6 +93,13 @@ def _worker_dead() -> ColumnElement[bool]:
     return and_(columns.state.in_(RUNNING_VALUES), columns.is_parent.is_(False), ~lives)
 
 
+def _worker_left() -> ColumnElement[bool]:
+    """Tell in SQL whether a running record's process has said goodbye; of one that died the leader decides."""
+    own = workers.alias("own_worker")
+    goodbye = exists().where(own.c.id == columns.worker_id, own.c.stopped_at.is_not(None), own.c.lost.is_(False))
+    return and_(columns.state.in_(RUNNING_VALUES), columns.is_parent.is_(False), goodbye)
+
+
 def ended(state: TaskState, failure: Failure | None = None) -> dict[str, Any]:
     """Return the values of a final state."""
     values: dict[str, Any] = {
@@ -133,7 +140,7 @@ START = Prepared(
         columns.attempt == given("of_attempt", Integer()),
         columns.due_at <= Now(),
         or_(columns.expires_at.is_(None), columns.expires_at > Now()),
-        or_(columns.state.in_(WAITING_VALUES), _worker_dead()),
+        or_(columns.state.in_(WAITING_VALUES), _worker_left()),
     )
     .values(
         state=TaskState.STARTED.value,
@@ -213,7 +220,7 @@ class TaskMoves:
     def start(
         self, task_id: str, attempt: int, worker_id: str, worker: str, time_limit: float | None
     ) -> Started | None:
-        """Begin a run, if the record waits (or its worker is dead), is due, and expects this attempt.
+        """Begin a run, if the record waits (or its worker has left), is due, and expects this attempt.
 
         Args:
             task_id: the record.

@@ -125,12 +125,26 @@ def test_a_late_note_of_publishing_does_not_swallow_a_retry(tasks, moves):
     assert moves.waiting_count() == 1
 
 
+def test_a_run_whose_worker_died_is_counted_before_it_starts_again(database, tasks, moves):
+    tasks.open(draft())
+    moves.start("t", 0, "w1", "io@host", None)
+    silence(database, "w1")
+    bury(database)
+    Workers(database).start("w2", "io@host", "host", 2, 0)
+
+    assert moves.start("t", 0, "w2", "io@host", None) is None
+    moves.reap()
+    assert moves.start("t", 0, "w2", "io@host", None).run == 2
+    assert tasks.read("t").lost_runs == 1
+
+
 def test_writes_of_an_older_run_change_nothing(database, tasks, moves):
     tasks.open(draft())
     old = moves.start("t", 0, "w1", "io@host", None)
     silence(database, "w1")
     bury(database)
     Workers(database).start("w2", "io@host", "host", 2, 0)
+    moves.reap()
     new = moves.start("t", 0, "w2", "io@host", None)
 
     assert not moves.succeed("t", old.run, "late")

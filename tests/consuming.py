@@ -30,10 +30,12 @@ def publish(connection: Connection, name: str, *bodies, **options) -> None:
 class Taker:
     """A consumer that keeps what it got."""
 
-    def __init__(self, connection: Connection, *names: str, prefetch: int = 0) -> None:
+    def __init__(self, connection: Connection, *names: str, prefetch: int = 0, **options) -> None:
         self.connection, self.got = connection, []
         queues = [Queue(name, EXCHANGE, routing_key=name) for name in names]
-        self.consumer = Consumer(connection, queues, callbacks=[self.take], prefetch_count=prefetch, accept=["json"])
+        self.consumer = Consumer(
+            connection, queues, callbacks=[self.take], prefetch_count=prefetch, accept=["json"], **options
+        )
         self.consumer.consume()
 
     def take(self, body, message) -> None:

@@ -6,5 +6,5 @@ for folder in */; do
     own=""
     [ "$folder" != celery/ ] || own="--constraint=../../requirements.lock" # stock Celery: the versions that we use
     ../../.venv/bin/uv pip compile "$folder"requirements.in --quiet --universal --python-version 3.11 --no-header \
-        --no-annotate --generate-hashes --no-emit-index-url $own --output-file "$folder"requirements.txt
+        --no-annotate --generate-hashes $own --output-file "$folder"requirements.txt
 done

@@ -434,10 +434,9 @@ class ClaimChannel(cast("Any", redis.Channel)):
         self._queue_cycle.rotate(queue)
         if queue in self._acknowledges_not:
             owner.settle(field)
-            self._consuming[queue](message)
         else:
             self.qos.append(message, field)
-            self._consuming[queue](message)
+        self._consuming[queue](message)
 
     def _opened(self, owner: Owner, field: str, raw: bytes) -> Any:
         """Return a claimed message; what is none is put aside."""

@@ -43,7 +43,6 @@ class MessageTemplate:
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
         headers: Mapping[str, Any],
-        embedded: Mapping[str, Any] | None = None,
         reply_to: str = "",
     ) -> str:
         """Return one message.
@@ -53,14 +52,12 @@ class MessageTemplate:
             args: positional arguments.
             kwargs: named arguments.
             headers: the headers that are its own.
-            embedded: what follows the task (callbacks, chain, chord); None for nothing.
             reply_to: where Celery's `rpc` results go: each thread reads its own.
 
         Raises:
             TypeError: an argument is no JSON value, nor one that Kombu has a form for.
         """
-        follows = NO_FOLLOWERS if embedded is None else _encode(embedded)
-        body = base64.b64encode(f"[{_encode(args)}, {_encode(kwargs)}, {follows}]".encode()).decode()
+        body = base64.b64encode(f"[{_encode(args)}, {_encode(kwargs)}, {NO_FOLLOWERS}]".encode()).decode()
         own = _encode(headers)[1:-1]
         return (
             f'{{"body": "{body}", "content-encoding": "utf-8", "content-type": "application/json", '

@@ -8,24 +8,26 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager, suppress
+from functools import partial
 from random import Random
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kombu import Connection, Consumer, Exchange, Producer, Queue
+from kombu import Connection, Queue
 from kombu.transport import redis as stock
 from redis.exceptions import RedisError
 
+import consuming
 from broker import claim_channel, claims, envelopes, redis_transport
 from broker.claims import ClaimKeys, Fenced, ReplyLost, ServerRefused
+from consuming import EXCHANGE, Taker
 from processors.errors import InvalidArgument
 from redis_server import RedisServer, bundled, installed
 from relay import Relay
 from waiting import until
 
 PREFIX = "test:"
-EXCHANGE = Exchange("work", type="direct")
 KEYS = ClaimKeys(PREFIX)
 
 CHILD = """
@@ -90,51 +92,11 @@ def queue(name: str, connection: Connection) -> Queue:
     return Queue(name, EXCHANGE, routing_key=name, channel=connection.default_channel)
 
 
-def publish(connection: Connection, name: str, *bodies, priority: int = 3) -> None:
-    producer = Producer(connection.default_channel)
-    for body in bodies:
-        producer.publish(
-            body,
-            exchange=EXCHANGE,
-            routing_key=name,
-            priority=priority,
-            serializer="json",
-            declare=[queue(name, connection)],
-        )
-
-
-class Taker:
-    """A consumer that keeps what it got."""
-
-    def __init__(self, connection: Connection, *names: str, prefetch: int = 0, **options) -> None:
-        self.connection, self.got = connection, []
-        queues = [queue(name, connection) for name in names]
-        self.consumer = Consumer(
-            connection.default_channel,
-            queues,
-            callbacks=[self.take],
-            prefetch_count=prefetch,
-            accept=["json"],
-            **options,
-        )
-        self.consumer.consume()
-
-    def take(self, body, message) -> None:
-        self.got.append((body, message))
-
-    def until(self, count: int) -> list:
-        def enough():
-            if len(self.got) < count:
-                with suppress(TimeoutError):
-                    self.connection.drain_events(timeout=0.1)
-            return len(self.got) >= count
-
-        until(enough, 20, f"{count} messages arrive", every=0)
-        return [body for body, _ in self.got]
+publish = partial(consuming.publish, priority=3)
 
 
 def claimed(client) -> dict:
-    return {k: v for key in client.scan_iter(KEYS.claim("*")) for k, v in client.hgetall(key).items()}
+    return consuming.claimed(client, PREFIX)
 
 
 def waiting(client, name: str) -> list:
@@ -526,13 +488,6 @@ def relay(server):
     running.close()
 
 
-@contextmanager
-def connected_through(relay, **options):
-    transport_options = {"global_keyprefix": PREFIX, "priority_steps": [0, 3, 6, 9], **options}
-    with Connection(relay.url, transport_options=transport_options) as connection:
-        yield connection
-
-
 def lose_the_next_claim(taker, relay, server) -> None:
     """Let a claim take message 1, and its answer get lost."""
     relay.lose_answer_to = claims.CLAIM.digest.encode()
@@ -550,7 +505,7 @@ def lose_the_next_claim(taker, relay, server) -> None:
 
 def test_what_was_claimed_by_a_lost_answer_goes_back_with_the_connection(server, relay):
     with server.client() as client:
-        with connected_through(relay) as connection:
+        with connected(relay) as connection:
             taker = Taker(connection, "a")
             lose_the_next_claim(taker, relay, server)
             relay.cut()
@@ -564,7 +519,7 @@ def test_what_was_claimed_by_a_lost_answer_goes_back_with_the_connection(server,
 
 def test_an_overdue_answer_is_a_lost_connection(server, relay):
     with server.client() as client:
-        with connected_through(relay, health_check_interval=1) as connection:
+        with connected(relay, health_check_interval=1) as connection:
             taker = Taker(connection, "a")
             lose_the_next_claim(taker, relay, server)
             with pytest.raises(ReplyLost):
@@ -575,7 +530,7 @@ def test_an_overdue_answer_is_a_lost_connection(server, relay):
 
 def test_what_was_settled_by_a_claim_whose_answer_was_lost_is_not_given_back(server, relay):
     with server.client() as client:
-        with connected_through(relay) as connection, connected(server) as publisher:
+        with connected(relay) as connection, connected(server) as publisher:
             publish(publisher, "a", *range(30))
             taker = Taker(connection, "a", prefetch=10)
             taker.until(10)
@@ -593,7 +548,7 @@ def test_what_was_settled_by_a_claim_whose_answer_was_lost_is_not_given_back(ser
 def test_one_message_is_claimed_once_though_redis_py_repeats_what_timed_out(server, relay):
     with server.client() as client:
         options = {"retry_on_timeout": True, "socket_timeout": 1}
-        with connected_through(relay, **options) as connection, connected(server) as publisher:
+        with connected(relay, **options) as connection, connected(server) as publisher:
             publish(publisher, "a", 1, 2, 3)
             queue("a", connection).get().ack()
             relay.lose_answer_to = claims.CLAIM.digest.encode()

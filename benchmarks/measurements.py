@@ -161,7 +161,7 @@ def latency(bench: Bench, entrant: Entrant) -> Outcome:
     with turn(bench, entrant, results=True) as cell:
         cell.start_beside()
         cell.start_workers()
-        _until_idle(cell)
+        _until_idle(cell.workers)
         said = cell.client("latency", str(QUICK_LATENCIES if bench.quick else count))
         if said["wrong"]:
             raise WrongEffects(f"{said['wrong']} results are wrong")
@@ -174,7 +174,7 @@ def memory(bench: Bench, entrant: Entrant) -> Outcome:
     with turn(bench, entrant) as cell:
         cell.start_beside()
         cell.start_workers()
-        _until_idle(cell)
+        _until_idle(cell.workers)
         pss, rss, processes = cell.workers.memory_mb()
         cell.client("publish", "no_operation", "1", entrant.publish)
         _until_done(cell, 1)
@@ -208,6 +208,7 @@ def _work_off(cell: Cell, task: str, count: int) -> tuple[list[float], dict[str,
     if filled["counted"] != count:
         raise WrongEffects(f"{filled['counted']} of {count} lie in the queue before the start")
     cell.start_beside()
+    _until_idle(cell.beside)
     began = time.monotonic()
     cell.start_workers()
     first, cpu, redis_cpu = _until_done(cell, count)
@@ -257,18 +258,19 @@ def moments(cell: Cell, count: int) -> list[float]:
     return sorted(float(moment) for _, moment in markers)
 
 
-def _until_idle(cell: Cell) -> None:
-    """Wait until the workers have started: their processor time stands still."""
+def _until_idle(processes: Processes) -> None:
+    """Wait until these have started, if there are any: their processor time stands still."""
     deadline = time.monotonic() + READY_SECONDS
     before = 0.0
-    while time.monotonic() < deadline:
+    while processes:
         time.sleep(IDLE_SECONDS)
-        cell.workers.check()
-        used = cell.workers.cpu_seconds()
+        processes.check()
+        used = processes.cpu_seconds()
         if before and used - before < IDLE_SHARE * IDLE_SECONDS:
             return
+        if time.monotonic() > deadline:
+            raise ProcessFailed(f"not idle within {READY_SECONDS} s: {processes.all_last_words()}")
         before = used
-    raise ProcessFailed(f"not idle within {READY_SECONDS} s: {cell.workers.all_last_words()}")
 
 
 def _environment(bench: Bench, entrant: Entrant, folder: Path, port: int | None) -> dict[str, str]:

@@ -40,6 +40,9 @@ class Processes:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def __len__(self) -> int:
+        return len(self._started)
+
     def start(self, command: Sequence[str], user: int | None = None) -> subprocess.Popen[bytes]:
         """Start a process; it hears nothing of the terminal's Ctrl-C, and ends with this process at the latest."""
         log = self._folder / f"{len(self._started)}-{Path(command[0]).name}.txt"

@@ -1,18 +1,45 @@
 """Many messages in one go: on Redis in one round trip, on RabbitMQ with one wait for all confirms."""
 
+import base64
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, cast
 
 from kombu import Connection, Producer
 
 from broker.claim_channel import ClaimChannel, encode
-
-Message = tuple[str, int, dict[str, Any]]
-"""A queue's name, a priority, and a payload as Kombu's channels prepare it, its body not yet encoded for transport."""
+from broker.delivery_tags import fresh_tag
 
 
-def publish_messages(connection: Connection, messages: Sequence[Message]) -> int:
-    """Put ready messages into their queues, in this order; returns how many.
+class Message:
+    """One message on its way to a queue.
+
+    Args:
+        queue: the broker's own queue.
+        priority: 0 to 9, the smallest served first.
+        payload: what Kombu's `prepare_message` makes of body, headers and properties.
+    """
+
+    def __init__(self, queue: str, priority: int, payload: dict[str, Any]) -> None:
+        self.queue = queue
+        self.priority = priority
+        self.payload = payload
+
+    @cached_property
+    def text(self) -> str:
+        """The message as it lies in Redis, in Kombu's form."""
+        properties = {
+            **self.payload["properties"],
+            "body_encoding": "base64",
+            "delivery_info": {"exchange": "", "routing_key": self.queue},
+            "delivery_tag": fresh_tag(),
+        }
+        body = base64.b64encode(self.payload["body"].encode()).decode()
+        return encode({**self.payload, "body": body, "properties": properties})
+
+
+def publish_messages(connection: Connection, messages: Sequence[Message]) -> None:
+    """Put messages into their queues, in this order.
 
     Raises:
         Exception: one of `broker.away.AWAY_ERRORS`; some of them may have been taken.
@@ -21,23 +48,22 @@ def publish_messages(connection: Connection, messages: Sequence[Message]) -> int
     if not isinstance(channel, ClaimChannel):
         producer = Producer(channel, auto_declare=False)
         with cast("Any", producer).batch(max(1, len(messages))):
-            for queue, _, payload in messages:
-                _publish(producer, queue, payload)
-        return len(messages)
+            for message in messages:
+                _publish(producer, message)
+        return
     ready: dict[tuple[str, int], list[str]] = {}
-    for queue, priority, payload in messages:
-        channel._inplace_augment_message(payload, "", queue)  # noqa: SLF001 - Kombu's form of a queued message
-        ready.setdefault((queue, priority), []).append(encode(payload))
+    for message in messages:
+        ready.setdefault((message.queue, message.priority), []).append(message.text)
     for (queue, priority), texts in ready.items():
         channel.push(queue, priority, texts)
-    return len(messages)
 
 
-def _publish(producer: Producer, queue: str, payload: dict[str, Any]) -> None:
+def _publish(producer: Producer, message: Message) -> None:
+    payload = message.payload
     producer.publish(
         payload["body"],
         exchange="",
-        routing_key=queue,
+        routing_key=message.queue,
         mandatory=True,
         content_type=payload["content-type"],
         content_encoding=payload["content-encoding"],

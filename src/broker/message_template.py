@@ -4,9 +4,10 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
-from uuid import uuid4
 
 from kombu.utils.json import JSONEncoder
+
+from broker.delivery_tags import fresh_tag
 
 REPR_CHARACTERS = 1_024
 
@@ -63,7 +64,7 @@ class MessageTemplate:
             f'{{"body": "{body}", "content-encoding": "utf-8", "content-type": "application/json", '
             f'"headers": {{{self._headers}, "id": {_text(task_id)}, {own}}}, '
             f'"properties": {{{self._properties}, "correlation_id": {_text(task_id)}, "reply_to": {_text(reply_to)}, '
-            f'"delivery_tag": "{uuid4()}"}}}}'
+            f'"delivery_tag": "{fresh_tag()}"}}}}'
         )
 
 

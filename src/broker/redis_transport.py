@@ -98,6 +98,7 @@ class Transport(cast("Any", redis.Transport)):
     """Kombu's transport with our channel and poller."""
 
     Channel = ClaimChannel
+    acknowledges_in_any_thread = True
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -108,6 +109,7 @@ class SentinelTransport(cast("Any", redis.SentinelTransport)):
     """Kombu's transport for Sentinel with our channel and poller."""
 
     Channel = ClaimSentinelChannel
+    acknowledges_in_any_thread = True
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)

@@ -36,7 +36,7 @@ def redact(value: Any, depth: int = 0) -> Any:
         return value
     if isinstance(value, str):
         return URL_PASSWORD.sub(rf"\1{MASK}@", value) if "://" in value else value
-    if isinstance(value, Mapping):
+    if type(value) is dict or isinstance(value, Mapping):
         items = cast("Mapping[Any, Any]", value).items()
         return {key: MASK if _hides(key, inner) else redact(inner, depth + 1) for key, inner in items}
     if isinstance(value, (list, tuple)):

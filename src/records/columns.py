@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, DateTime, MetaData, Text, literal
+from sqlalchemy import ColumnElement, DateTime, MetaData, Text, literal
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -92,32 +92,3 @@ def _now_on_postgresql(element: Now, compiler: SQLCompiler, **options: Any) -> s
 def instant(value: Any) -> datetime:
     """Return a moment as the driver reads it from a column that is never empty, as an aware datetime."""
     return value.astimezone(UTC) if isinstance(value, datetime) else datetime.fromisoformat(value).replace(tzinfo=UTC)
-
-
-class Among(FunctionElement[bool]):
-    """Tell in SQL whether a column's text is in a list that is given as one JSON value, whatever its length.
-
-    An `IN (…)` is another statement for each length.
-    """
-
-    inherit_cache = True
-    type = Boolean()
-
-    def __init__(self, column: ColumnElement[str], texts: ColumnElement[Any]) -> None:
-        super().__init__(column, texts)
-
-    def self_group(self, against: Any = None) -> "Among":  # noqa: ARG002 - SQLAlchemy's signature
-        """Stand as it is in a condition: `… = 1`, as SQLAlchemy writes a truth for SQLite, would use no index."""
-        return self
-
-
-@compiles(Among, "sqlite")
-def _among_on_sqlite(element: Among, compiler: SQLCompiler, **options: Any) -> str:
-    column, texts = (compiler.process(one, **options) for one in element.clauses)
-    return f"{column} IN (SELECT value FROM json_each({texts}))"  # noqa: S608 - both are SQLAlchemy's own text
-
-
-@compiles(Among, "postgresql")
-def _among_on_postgresql(element: Among, compiler: SQLCompiler, **options: Any) -> str:
-    column, texts = (compiler.process(one, **options) for one in element.clauses)
-    return f"{column} = ANY (ARRAY(SELECT json_array_elements_text(CAST({texts} AS json))))"

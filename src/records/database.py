@@ -11,7 +11,7 @@ import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
@@ -20,7 +20,7 @@ from sqlalchemy.pool import NullPool
 
 from processors.errors import ServiceUnavailable
 from records.grouped_writes import Commits, CommitUnknown, Job, SqliteCommits, Writer
-from records.prepared import Bound
+from records.prepared import ROWS_AT_ONCE, Bound, Row
 
 Result = TypeVar("Result")
 
@@ -70,10 +70,10 @@ class Database:
             ServiceUnavailable: the database does not answer; nothing was written.
             CommitUnknown: the answer to the commit was lost.
         """
-        if isinstance(work, Bound):
+        if isinstance(work, Bound) and not work.forms:
             work.bind(self._engine().dialect)
-        elif not self.is_sqlite:
-            return self._write_pooled(work)
+        if not self.is_sqlite and (not isinstance(work, Bound) or len(work) > ROWS_AT_ONCE):
+            return self._write_pooled(cast("Callable[[Connection], Result]", work))
         job = Job(work, durable=durable, waits=True)
         while not self._one_writer().take(job):  # it was closed by another thread just now
             pass
@@ -82,13 +82,24 @@ class Database:
     def write_later(self, work: Callable[[Connection], object]) -> None:
         """Run `work` soon, beside other writes; dropped where too much waits or the database is away."""
         if isinstance(work, Bound):
-            with suppress(ServiceUnavailable):
-                work.bind(self._engine().dialect)
-        elif not self.is_sqlite:
+            work.bind(self._engine().dialect)
+        if not self.is_sqlite and (not isinstance(work, Bound) or len(work) > ROWS_AT_ONCE):
             with suppress(ServiceUnavailable):
                 self._write_pooled(work)
             return
         self._one_writer().offer(work)
+
+    def write_then(self, work: Bound, then: Callable[[list[Row], BaseException | None], None]) -> None:
+        """Run `work` as `write` does, but return at once.
+
+        Args:
+            work: changes rows; its commit need not survive a power cut.
+            then: called, in another thread, with the rows or the error that `write` would have raised; must not raise.
+        """
+        work.bind(self._engine().dialect)
+        job = Job(work, durable=False, waits=True, then=lambda done: then(done.result or [], done.error))
+        while not self._one_writer().take(job):  # it was closed by another thread just now
+            pass
 
     def close(self) -> None:
         """End the writer thread after what waits was written, and close all connections."""

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from processors.errors import ServiceUnavailable
-from records.prepared import Bound
+from records.prepared import Bound, statements
 
 Work = Callable[[Connection], Any]
 
@@ -24,8 +24,10 @@ WAITING_LIMIT = 20_000
 LATER_SECONDS = 0.02
 """How long a write that nobody waits for is kept back for a neighbour to commit it with."""
 
-TOGETHER_SECONDS = 0.001
-"""How long it waits for half of those who write."""
+TOGETHER_SECONDS = 0.003
+"""How long it waits, at most, for most of those who write."""
+
+MOST = 0.8
 
 BUSY_SECONDS = 10.0
 BUSY_PAUSE_SECONDS = 0.0003
@@ -37,14 +39,22 @@ class CommitUnknown(ServiceUnavailable):
 
 
 class Job:
-    """One write and, once `done` is released, what became of it."""
+    """One write and, once `done` is released, what became of it.
 
-    __slots__ = ("done", "durable", "error", "result", "thread", "waits", "work")
+    Args:
+        work: what it writes.
+        durable: whether its commit must survive a power cut.
+        waits: whether a caller waits for it, or for what it does in the end.
+        then: called in the writer's thread when the outcome is known; must not raise.
+    """
 
-    def __init__(self, work: Work, *, durable: bool, waits: bool) -> None:
+    __slots__ = ("done", "durable", "error", "result", "then", "thread", "waits", "work")
+
+    def __init__(self, work: Work, *, durable: bool, waits: bool, then: Callable[["Job"], None] | None = None) -> None:
         self.work = work
         self.durable = durable
         self.waits = waits
+        self.then = then
         self.thread = threading.get_ident()
         self.result: Any = None
         self.error: BaseException | None = None
@@ -110,6 +120,9 @@ class Writer:
                 for job in group:
                     job.error = error
             for job in group:
+                if job.then is not None:
+                    job.then(job)
+            for job in group:  # last: whoever wakes wants to run at once
                 job.done.release()
         self._commits.close()
 
@@ -121,7 +134,7 @@ class _Arrivals:
         self._lock = threading.Lock()
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._jobs: list[Job] = []
-        self._callers = 0
+        self._callers: set[int] = set()
         self._expected = 1
         self._before: set[int] = set()
         self._wanted: int | None = None  # the writer sleeps until so many callers are here
@@ -136,8 +149,9 @@ class _Arrivals:
             if self._ended:
                 return False
             self._jobs.append(job)
-            self._callers += job.waits
-            self._ring(self._callers)
+            if job.waits:
+                self._callers.add(job.thread)
+            self._ring(len(self._callers))
             return True
 
     def end(self) -> None:
@@ -149,8 +163,8 @@ class _Arrivals:
     def next_group(self) -> list[Job]:
         """Return what has arrived, nothing at the end; waits for the first.
 
-        Where several threads write, it stays a moment for half of them, while the other half works: fewer commits, and
-        neither waits for the other. A lone caller waits for nobody. Writes that nobody waits for stay for a caller.
+        Where several threads write, it stays a moment for most of them: fewer commits. A lone caller waits for nobody.
+        Writes that nobody waits for stay for a caller.
         """
         since, until = 0, 0.0
         while True:
@@ -159,7 +173,7 @@ class _Arrivals:
                 if here != since:
                     since, until = here, time.monotonic() + (0.0, LATER_SECONDS, TOGETHER_SECONDS)[here]
                 patience = until - time.monotonic() if here else None
-                if self._ended or self._callers >= self._expected or (patience is not None and patience <= 0):
+                if self._ended or len(self._callers) >= self._expected or (patience is not None and patience <= 0):
                     return self._taken()
                 self._wanted = (0, 1, self._expected)[here]
             with suppress(queue.Empty):
@@ -169,9 +183,9 @@ class _Arrivals:
         self._wanted = None
         group, self._jobs = self._jobs[:GROUP_SIZE], self._jobs[GROUP_SIZE:]
         threads = {job.thread for job in group if job.waits}
-        self._expected = max(1, len(threads | self._before) // 2)
+        self._expected = max(1, int(len(threads | self._before) * MOST))
         self._before = threads
-        self._callers = sum(job.waits for job in self._jobs)
+        self._callers = {job.thread for job in self._jobs if job.waits}
         return group
 
     def _ring(self, callers: int) -> None:
@@ -200,9 +214,8 @@ class SqliteCommits:
             connection = self._connection = self._connection or self._engine.connect()
             raw = cast("sqlite3.Connection", connection.connection.driver_connection)
             self._begin(raw, durable=any(job.durable for job in group))
-            for job in group:
-                if not _fast(raw, job):
-                    self._attempt(connection, job)
+            for job in _left_by_statements(raw, group):
+                self._attempt(connection, job)
             raw.execute("COMMIT")
         except (DBAPIError, sqlite3.Error) as error:
             self.close()
@@ -244,17 +257,22 @@ class SqliteCommits:
         connection.exec_driver_sql("RELEASE job")
 
 
-def _fast(raw: sqlite3.Connection, job: Job) -> bool:
-    """Run a single statement; False where it is more than that, or failed: a statement is undone by itself."""
-    if not isinstance(job.work, Bound):
-        return False
-    try:
-        job.result = raw.execute(job.work.text, job.work.parameters).fetchall()
-    except sqlite3.Error:
-        if not raw.in_transaction:
-            raise
-        return False
-    return True
+def _left_by_statements(raw: sqlite3.Connection, group: Sequence[Job]) -> list[Job]:
+    """Run what is prepared for one row in as few statements as can be; returns the jobs that go by themselves.
+
+    They are more than that, or their statement failed: such a one is undone by itself.
+    """
+    left = {id(job.work): job for job in group}
+    for statement in statements(job.work for job in group if isinstance(job.work, Bound) and len(job.work) == 1):
+        try:
+            rows = raw.execute(statement.text, statement.parameters).fetchall()
+        except sqlite3.Error:
+            if not raw.in_transaction:
+                raise
+            continue
+        for bound, own in zip(statement.bounds, statement.share(rows), strict=True):
+            left.pop(id(bound)).result = own
+    return list(left.values())
 
 
 def _is_operational(error: Exception) -> bool:

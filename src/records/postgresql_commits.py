@@ -8,7 +8,7 @@ import psycopg
 from sqlalchemy import Connection
 
 from records.grouped_writes import CommitUnknown, Job, Work
-from records.prepared import Bound, Row
+from records.prepared import Bound, Row, shared, statements
 
 IDLE_SECONDS = 1.0
 
@@ -82,10 +82,11 @@ def _driver(connection: Connection) -> psycopg.Connection[Row]:
 
 def _run(raw: psycopg.Connection[Row], group: Sequence[Job]) -> list[list[Row]]:
     """Send all statements in one go: up to the pipeline's end they are one transaction of the server's own."""
-    works = [cast("Bound", job.work) for job in group]
-    if len(works) == 1:
-        cursors = [raw.execute(cast("Any", works[0].text), works[0].parameters)]
+    bounds = [cast("Bound", job.work) for job in group]
+    sent = list(statements(bounds))
+    if len(sent) == 1:
+        cursors = [raw.execute(cast("Any", sent[0].text), sent[0].parameters)]
     else:
         with raw.pipeline():
-            cursors = [raw.execute(cast("Any", work.text), work.parameters) for work in works]
-    return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
+            cursors = [raw.execute(cast("Any", one.text), one.parameters) for one in sent]
+    return shared(bounds, sent, [cursor.fetchall() if cursor.description else [] for cursor in cursors])

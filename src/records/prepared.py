@@ -1,112 +1,278 @@
 """Statements that run often: built and compiled once, then given to the driver with nothing but their values.
 
 SQLAlchemy writes the SQL of both databases; what it does at every call (building the statement, looking its text up)
-costs more than the database does.
+costs more than the database does. What several callers write at once is one statement for all of them: their values go
+as rows of one JSON text, which a database unpacks in less time than a driver needs for a second statement.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol, cast
 
-from sqlalchemy import BindParameter, Connection, bindparam
+from sqlalchemy import BindParameter, ColumnElement, Connection, String, Text, bindparam
 from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.expression import FunctionElement
+from sqlalchemy.types import TypeDecorator, TypeEngine, to_instance
 
 Parameters = tuple[Any, ...] | dict[str, Any]
 Row = tuple[Any, ...]
 Convert = Callable[[Any], Any]
 
+ROWS_AT_ONCE = 500
+"""Rows that one statement takes."""
+
+ROWS = "rows"
+RENDER = {"render_postcompile": True}
+ESCAPED_NUL = "\\u0000"
+"""SQLite's JSON functions end a text at it, PostgreSQL's refuse it: then each row is a statement."""
+
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=datetime.isoformat).encode
+
+
+class Given(Protocol):
+    """Stands in a statement for a value that every call gives."""
+
+    def __call__(self, name: str, kind: Any) -> ColumnElement[Any]:
+        """Return the place of the value that the call names so, of this SQL type."""
+        ...
+
 
 def given(name: str, kind: Any) -> BindParameter[Any]:
-    """Return the place of a value that every call gives.
-
-    Args:
-        name: how the call names it.
-        kind: its SQL type, which turns the value into what the database takes.
-    """
+    """Return the place of a value of the only row; `kind` turns the value into what the database takes."""
     return bindparam(name, None, kind)
+
+
+class GivenRows:
+    """Stands for the values of many rows, which the statement reads from one JSON text."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.source = _JsonRows(bindparam(ROWS, None, Text())).table_valued("value").alias("given")
+
+    def __call__(self, name: str, kind: Any) -> ColumnElement[Any]:
+        """Return the place of the value that the call names so, of this SQL type, in each row."""
+        if name not in self.names:
+            self.names.append(name)
+        return _Member(self.source.c.value, self.names.index(name), kind)
 
 
 class Prepared:
     """One statement, its values left open.
 
     Args:
-        statement: an SQLAlchemy statement whose open values are `given(...)`.
+        build: makes the statement of what stands for its values; the first column that it returns is the key.
+        key: the value by which a returned row is known to be a caller's.
+        build_for_rows: makes it for many rows, where that is another statement.
     """
 
-    def __init__(self, statement: Any) -> None:
-        self._statement = statement
-        self._compiled: dict[str, _Compiled] = {}
+    def __init__(
+        self,
+        build: Callable[[Given], Any],
+        key: str = "task_id",
+        build_for_rows: Callable[[GivenRows], Any] | None = None,
+    ) -> None:
+        self.key = key
+        self._build = build
+        self._build_for_rows = build_for_rows or build
+        self._forms: dict[str, _Forms] = {}
 
     def __call__(self, **values: Any) -> "Bound":
         """Return the statement with these values, to be given to `Database.write` or `Database.read`."""
-        return Bound(self, values)
+        return Bound(self, (values,))
 
-    def many(self, dialect: Dialect, rows: Iterable[Mapping[str, Any]]) -> Callable[[Connection], None]:
-        """Return what runs it once for each of these values inside a caller's transaction."""
-        compiled = self.compiled(dialect)
-        parameters = [compiled.parameters(values) for values in rows]
+    def many(self, rows: Iterable[Mapping[str, Any]]) -> "Bound":
+        """Return the statement for many rows, each with values and a key of its own."""
+        return Bound(self, tuple(rows))
 
-        def run(connection: Connection) -> None:
-            if parameters:
-                connection.exec_driver_sql(compiled.text, parameters)
-
-        return run
-
-    def compiled(self, dialect: Dialect) -> "_Compiled":
+    def forms(self, dialect: Dialect) -> "_Forms":
         """Return the statement as this database takes it."""
-        found = self._compiled.get(dialect.name)
+        found = self._forms.get(dialect.name)
         if found is None:
-            found = self._compiled[dialect.name] = _Compiled(self._statement, dialect)
+            found = self._forms[dialect.name] = _Forms(self._build, self._build_for_rows, dialect)
         return found
 
 
 class Bound:
     """A prepared statement with its values; as any other work it may be called with a connection."""
 
-    __slots__ = ("_values", "parameters", "prepared", "text")
+    __slots__ = ("_values", "forms", "keys", "prepared", "rows")
 
-    def __init__(self, prepared: Prepared, values: Mapping[str, Any]) -> None:
+    def __init__(self, prepared: Prepared, values: tuple[Mapping[str, Any], ...]) -> None:
         self.prepared = prepared
-        self.text = ""
-        self.parameters: Parameters = ()
+        self.forms: _Forms | None = None
+        self.keys: list[Any] = []
+        self.rows: list[list[Any]] = []
         self._values = values
+
+    def __len__(self) -> int:
+        return len(self._values)
 
     def bind(self, dialect: Dialect) -> None:
         """Turn the values into the driver's; a value that cannot be one is an error here."""
-        compiled = self.prepared.compiled(dialect)
-        self.text, self.parameters = compiled.text, compiled.parameters(self._values)
+        forms = self.forms = self.prepared.forms(dialect)
+        self.keys = [values[self.prepared.key] for values in self._values]
+        self.rows = [forms.row(values) for values in self._values]
 
     def __call__(self, connection: Connection) -> list[Row]:
         """Run it through SQLAlchemy's connection; returns the rows as the driver reads them."""
-        self.bind(connection.dialect)
-        result = connection.exec_driver_sql(self.text, self.parameters)
-        return [tuple(row) for row in result.all()] if result.returns_rows else []
+        if self.forms is None:
+            self.bind(connection.dialect)
+        found: list[Row] = []
+        for statement in statements([self]):
+            result = connection.exec_driver_sql(statement.text, statement.parameters)
+            found += [tuple(row) for row in result.all()] if result.returns_rows else []
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What goes to the driver in one go, for one or more callers."""
+
+    bounds: Sequence[Bound]
+    text: str
+    parameters: Parameters
+
+    def share(self, rows: Sequence[Row]) -> list[Sequence[Row]]:
+        """Return the rows of each caller."""
+        if len(self.bounds) == 1:
+            return [rows]
+        by_key = {row[0]: row for row in rows}
+        return [[by_key[key] for key in bound.keys if key in by_key] for bound in self.bounds]
+
+
+def statements(bounds: Iterable[Bound]) -> Iterator[Statement]:
+    """Return as few statements as do what these bound ones say; equal keys never meet in one."""
+    waiting: dict[Prepared, list[Bound]] = {}
+    keys: dict[Prepared, set[Any]] = {}
+    for bound in bounds:
+        together, known = waiting.setdefault(bound.prepared, []), keys.setdefault(bound.prepared, set())
+        if len(known) + len(bound) > ROWS_AT_ONCE or not known.isdisjoint(bound.keys):
+            yield from _together(together)
+            together.clear()
+            known.clear()
+        together.append(bound)
+        known.update(bound.keys)
+    for together in waiting.values():
+        yield from _together(together)
+
+
+def shared(bounds: Sequence[Bound], done: Sequence[Statement], rows: Sequence[Sequence[Row]]) -> list[list[Row]]:
+    """Return the rows of each bound statement, out of what the statements that were run for all returned."""
+    found: dict[int, list[Row]] = {id(bound): [] for bound in bounds}
+    for statement, its_rows in zip(done, rows, strict=True):
+        for bound, own in zip(statement.bounds, statement.share(its_rows), strict=True):
+            found[id(bound)] += own
+    return [found[id(bound)] for bound in bounds]
+
+
+def _together(bounds: Sequence[Bound]) -> Iterator[Statement]:
+    rows = [(bound, row) for bound in bounds for row in bound.rows]
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        some = rows[start : start + ROWS_AT_ONCE]
+        forms = cast("_Forms", some[0][0].forms)
+        text = _encode([row for _, row in some]) if len(some) > 1 else ESCAPED_NUL
+        if ESCAPED_NUL in text:
+            yield from (Statement([bound], forms.one.text, forms.one.parameters(row)) for bound, row in some)
+        else:
+            yield Statement(tuple(bounds), forms.for_rows.text, forms.for_rows.parameters([text]))
+
+
+class _Forms:
+    """A statement for one kind of database: for one row, and for many."""
+
+    def __init__(self, build: Callable[[Given], Any], for_rows: Callable[[GivenRows], Any], dialect: Dialect) -> None:
+        rows = GivenRows()
+        many, one = for_rows(rows), build(given).compile(dialect=dialect, compile_kwargs=RENDER)
+        self._places = [(name, _converter(one.binds[name].type, dialect)) for name in rows.names]
+        self.one = _Compiled(one, rows.names, dialect)
+        self.for_rows = _Compiled(many.compile(dialect=dialect, compile_kwargs=RENDER), [ROWS], dialect)
+
+    def row(self, values: Mapping[str, Any]) -> list[Any]:
+        """Return what a call gives, as the driver takes it."""
+        return [
+            value if convert is None or value is None else convert(value)
+            for name, convert in self._places
+            for value in (values[name],)
+        ]
 
 
 class _Compiled:
-    """The text for one kind of database, and how values become its parameters."""
+    """The text for one kind of database, and how what is given becomes its parameters, beside its constants."""
 
-    def __init__(self, statement: Any, dialect: Dialect) -> None:
-        compiled = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
+    def __init__(self, compiled: Any, names: Sequence[str], dialect: Dialect) -> None:
         self.text: str = compiled.string
         self._positional: bool = compiled.positional
-        self._places: list[tuple[str, Convert | None, Any]] = []
         self._names: list[str] = list(compiled.positiontup if compiled.positional else compiled.params)
-        for name in self._names:
-            convert, constant = _converter(compiled.binds.get(name), dialect), compiled.params[name]
-            if convert and constant is not None:
-                convert, constant = None, convert(constant)
-            self._places.append((name, convert, constant))
+        places = {name: place for place, name in enumerate(names)}
+        self._constants: list[Any] = []
+        self._places: list[tuple[int, int]] = []
+        for at, name in enumerate(self._names):
+            bind, constant = compiled.binds.get(name), compiled.params[name]
+            convert = None if bind is None or constant is None else _converter(bind.type, dialect)
+            self._constants.append(constant if convert is None else convert(constant))
+            if name in places:
+                self._places.append((at, places[name]))
 
-    def parameters(self, values: Mapping[str, Any]) -> Parameters:
-        """Return the driver's parameters: what a call gives, and the constants of the statement."""
-        taken = [
-            value if convert is None or value is None else convert(value)
-            for name, convert, constant in self._places
-            for value in (values.get(name, constant),)
-        ]
+    def parameters(self, row: Sequence[Any]) -> Parameters:
+        """Return the driver's parameters."""
+        taken = self._constants.copy()
+        for at, place in self._places:
+            taken[at] = row[place]
         return tuple(taken) if self._positional else dict(zip(self._names, taken, strict=True))
 
 
-def _converter(bind: BindParameter[Any] | None, dialect: Dialect) -> Convert | None:
-    """Return what turns a value of this type into the database's; a member of a list of constants has no bind."""
-    return None if bind is None else bind.type.dialect_impl(dialect).bind_processor(dialect)
+def _converter(kind: TypeEngine[Any], dialect: Dialect) -> Convert | None:
+    """Return what turns a value of this type into the database's."""
+    return _text if isinstance(kind, String) else kind.dialect_impl(dialect).bind_processor(dialect)
+
+
+def _text(value: str) -> str:
+    """Return the text; one that is no text for a database (a lone surrogate) is an error of its own caller."""
+    if not value.isascii():
+        value.encode()
+    return value
+
+
+class _JsonRows(FunctionElement[Any]):
+    """The members of a JSON array, as rows with a column `value`."""
+
+    inherit_cache = True
+
+
+@compiles(_JsonRows, "sqlite")
+def _rows_on_sqlite(element: _JsonRows, compiler: SQLCompiler, **options: Any) -> str:
+    return f"json_each({compiler.process(element.clauses, **options)})"
+
+
+@compiles(_JsonRows, "postgresql")
+def _rows_on_postgresql(element: _JsonRows, compiler: SQLCompiler, **options: Any) -> str:
+    return f"jsonb_array_elements(CAST({compiler.process(element.clauses, **options)} AS jsonb))"
+
+
+class _Member(FunctionElement[Any]):
+    """One member of a row that is a JSON array."""
+
+    inherit_cache = False
+
+    def __init__(self, row: ColumnElement[Any], place: int, kind: Any) -> None:
+        super().__init__(row)
+        self.place = place
+        self.type = to_instance(kind)
+
+
+@compiles(_Member, "sqlite")
+def _member_on_sqlite(element: _Member, compiler: SQLCompiler, **options: Any) -> str:
+    return f"json_extract({compiler.process(element.clauses, **options)}, '$[{element.place}]')"
+
+
+@compiles(_Member, "postgresql")
+def _member_on_postgresql(element: _Member, compiler: SQLCompiler, **options: Any) -> str:
+    text = f"({compiler.process(element.clauses, **options)} ->> {element.place})"
+    kind = element.type.dialect_impl(compiler.dialect)
+    if isinstance(kind.impl if isinstance(kind, TypeDecorator) else kind, String):
+        return text  # a cast to the column's own type would cut off what is too long for it
+    return f"CAST({text} AS {element.type.compile(compiler.dialect)})"

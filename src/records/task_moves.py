@@ -23,11 +23,11 @@ from sqlalchemy import (
     update,
 )
 
-from records.columns import Among, Json, Now, instant
+from records.columns import Now, instant
 from records.database import Database
 from records.deliveries import deliveries
 from records.members import members
-from records.prepared import Prepared, given
+from records.prepared import Given, Prepared
 from records.task_records import FINAL, RUNNING, WAITING, TaskRecord, TaskState, columns, task_records, to_record
 from records.workers import RENEW_SECONDS, workers
 
@@ -83,6 +83,14 @@ def _has_followers() -> ColumnElement[bool]:
     return type_coerce(columns.message, Text).like('%"embed":{"%')
 
 
+def _state_in(values: Sequence[str]) -> ColumnElement[bool]:
+    """Tell in SQL whether a record that is found by its id has such a state.
+
+    An expression and not the column, or SQLite reads all records of that state instead of the few ids.
+    """
+    return (columns.state + "").in_(values)
+
+
 def _worker_dead() -> ColumnElement[bool]:
     """Tell in SQL whether a running record's process is gone; a parent has none and is never dead.
 
@@ -97,7 +105,7 @@ def _worker_left() -> ColumnElement[bool]:
     """Tell in SQL whether a running record's process has said goodbye; of one that died the leader decides."""
     own = workers.alias("own_worker")
     goodbye = exists().where(own.c.id == columns.worker_id, own.c.stopped_at.is_not(None), own.c.lost.is_(False))
-    return and_(columns.state.in_(RUNNING_VALUES), columns.is_parent.is_(False), goodbye)
+    return and_(_state_in(RUNNING_VALUES), columns.is_parent.is_(False), goodbye)
 
 
 def ended(state: TaskState, failure: Failure | None = None) -> dict[str, Any]:
@@ -123,92 +131,122 @@ def _returned() -> dict[str, Any]:
     }
 
 
-RESULT = given("result", columns.result.type)
-FAILED = {
-    "error": given("error", columns.error.type),
-    "error_type": given("error_type", String()),
-    "error_fingerprint": given("error_fingerprint", String()),
-    "traceback": given("traceback", columns.traceback.type),
-}
-OF_ID = columns.id == given("task_id", String())
-OF_RUN = and_(OF_ID, columns.run == given("of_run", Integer()), columns.state.in_(RUNNING_VALUES))
+def _failure(value: Given) -> dict[str, Any]:
+    return {
+        "error": value("error", columns.error.type),
+        "error_type": value("error_type", String()),
+        "error_fingerprint": value("error_fingerprint", String()),
+        "traceback": value("traceback", columns.traceback.type),
+    }
 
-START = Prepared(
-    update(task_records)
-    .where(
-        OF_ID,
-        columns.attempt == given("of_attempt", Integer()),
-        columns.due_at <= Now(),
-        or_(columns.expires_at.is_(None), columns.expires_at > Now()),
-        or_(columns.state.in_(WAITING_VALUES), _worker_left()),
+
+def _of_run(value: Given) -> ColumnElement[bool]:
+    of_run = value("of_run", Integer())
+    return and_(columns.id == value("task_id", String()), columns.run == of_run, _state_in(RUNNING_VALUES))
+
+
+def _end_of_run(values: Callable[[Given], dict[str, Any]]) -> Prepared:
+    """Return the statement that ends a run, if it is still the record's, with these values."""
+
+    def build(value: Given) -> Any:
+        return update(task_records).where(_of_run(value)).values(values(value)).returning(columns.id)
+
+    return Prepared(build)
+
+
+def _start(value: Given) -> Any:
+    return (
+        update(task_records)
+        .where(
+            columns.id == value("task_id", String()),
+            columns.attempt == value("of_attempt", Integer()),
+            columns.due_at <= Now(),
+            or_(columns.expires_at.is_(None), columns.expires_at > Now()),
+            or_(_state_in(WAITING_VALUES), _worker_left()),
+        )
+        .values(
+            state=TaskState.STARTED.value,
+            run=columns.run + 1,
+            worker_id=value("worker_id", String()),
+            worker=value("worker", String()),
+            started_at=Now(),
+            deadline_at=Now(value("time_limit", Float())),
+            relay_at=None,
+            progress=0.0,
+            progress_text=None,
+        )
+        .returning(
+            columns.id,
+            columns.run,
+            columns.attempt,
+            columns.created_at,
+            columns.due_at,
+            columns.started_at,
+            columns.parent_id,
+        )
     )
-    .values(
-        state=TaskState.STARTED.value,
-        run=columns.run + 1,
-        worker_id=given("worker_id", String()),
-        worker=given("worker", String()),
-        started_at=Now(),
-        deadline_at=Now(given("time_limit", Float())),
-        relay_at=None,
-        progress=0.0,
-        progress_text=None,
-    )
-    .returning(columns.run, columns.attempt, columns.created_at, columns.due_at, columns.started_at, columns.parent_id)
-)
 
-SUCCEED = Prepared(
-    update(task_records)
-    .where(OF_RUN)
-    .values(ended(TaskState.SUCCESS) | {"result": RESULT, "progress": 100.0, "error": None, "error_type": None})
-    .returning(columns.id)
-)
 
-FAIL = Prepared(
-    update(task_records)
-    .where(OF_RUN)
-    .values(ended(TaskState.FAILURE) | FAILED | {"result": RESULT})
-    .returning(columns.id)
-)
+START = Prepared(_start)
 
-TRY_AGAIN = Prepared(
-    update(task_records)
-    .where(OF_RUN)
-    .values(
-        state=TaskState.RETRY.value,
-        attempt=columns.attempt + 1,
-        due_at=Now(given("delay", Float())),
-        relay_at=Now(given("delay", Float())),
-        worker_id=None,
-        deadline_at=None,
-        **FAILED,
-    )
-    .returning(columns.id)
-)
-
-GIVE_BACK = Prepared(update(task_records).where(OF_RUN).values(_returned()).returning(columns.id))
-
-REPORT = Prepared(
-    update(task_records)
-    .where(OF_RUN)
-    .values(
-        state=TaskState.PROGRESS.value,
-        progress=given("percent", Float()),
-        progress_text=given("text", columns.progress_text.type),
+SUCCEED = _end_of_run(
+    lambda value: (
+        ended(TaskState.SUCCESS)
+        | {"result": value("result", columns.result.type), "progress": 100.0, "error": None, "error_type": None}
     )
 )
 
-PUBLISHED = Prepared(
-    update(task_records)
-    .where(
-        Among(columns.id, given("task_ids", Json())),
-        columns.attempt == given("of_attempt", Integer()),
-        columns.run == given("of_run", Integer()),
-        (columns.state + "").in_(WAITING_VALUES),  # an expression, or SQLite reads all that waits instead of the ids
-    )
-    .values(published_at=Now(), relay_at=None)
+FAIL = _end_of_run(
+    lambda value: ended(TaskState.FAILURE) | _failure(value) | {"result": value("result", columns.result.type)}
 )
 
-FOLLOWED = Prepared(update(task_records).where(OF_ID, columns.state.in_(FINAL_VALUES)).values(relay_at=None))
+TRY_AGAIN = _end_of_run(
+    lambda value: (
+        {
+            "state": TaskState.RETRY.value,
+            "attempt": columns.attempt + 1,
+            "due_at": Now(value("delay", Float())),
+            "relay_at": Now(value("delay", Float())),
+            "worker_id": None,
+            "deadline_at": None,
+        }
+        | _failure(value)
+    )
+)
+
+GIVE_BACK = _end_of_run(lambda _: _returned())
+
+REPORT = _end_of_run(
+    lambda value: {
+        "state": TaskState.PROGRESS.value,
+        "progress": value("percent", Float()),
+        "progress_text": value("text", columns.progress_text.type),
+    }
+)
+
+
+def _published(value: Given) -> Any:
+    return (
+        update(task_records)
+        .where(
+            columns.id == value("task_id", String()),
+            columns.attempt == value("of_attempt", Integer()),
+            columns.run == value("of_run", Integer()),
+            _state_in(WAITING_VALUES),
+        )
+        .values(published_at=Now(), relay_at=None)
+    )
+
+
+PUBLISHED = Prepared(_published)
+
+FOLLOWED = Prepared(
+    lambda value: (
+        update(task_records)
+        .where(columns.id == value("task_id", String()), _state_in(FINAL_VALUES))
+        .values(relay_at=None)
+    )
+)
 
 
 class TaskMoves:
@@ -236,7 +274,7 @@ class TaskMoves:
         rows = self.database.write(start, durable=False)
         if not rows:
             return None
-        run, attempt, created_at, due_at, started_at, parent_id = rows[0]
+        _, run, attempt, created_at, due_at, started_at, parent_id = rows[0]
         return Started(run, attempt, instant(created_at), instant(due_at), instant(started_at), parent_id)
 
     def report(self, task_id: str, run: int, percent: float, text: str) -> None:
@@ -246,6 +284,13 @@ class TaskMoves:
     def succeed(self, task_id: str, run: int, result: Any) -> bool:
         """End a run in success; False when the run is no longer the record's."""
         return self._moved(SUCCEED(task_id=task_id, of_run=run, result=result))
+
+    def succeed_later(
+        self, task_id: str, run: int, result: Any, then: Callable[[bool, BaseException | None], None]
+    ) -> None:
+        """End a run in success without waiting for it; `then` gets what `succeed` returns, or the error it raises."""
+        end = SUCCEED(task_id=task_id, of_run=run, result=result)
+        self.database.write_then(end, lambda rows, error: then(bool(rows), error))
 
     def fail(self, task_id: str, run: int, failure: Failure, result: Any = None) -> bool:
         """End a run, and the task, in failure; `result` where nothing was done but there is something to show."""
@@ -311,11 +356,10 @@ class TaskMoves:
             records: id, attempt and run of each.
             wait: return once it is noted, so that the next look for what is due finds none of them again.
         """
-        together: dict[tuple[int, int], list[str]] = {}
-        for task_id, attempt, run in records:
-            together.setdefault((attempt, run), []).append(task_id)
-        for (attempt, run), task_ids in together.items():
-            marks = PUBLISHED(task_ids=task_ids, of_attempt=attempt, of_run=run)
+        if records:
+            marks = PUBLISHED.many(
+                {"task_id": task_id, "of_attempt": attempt, "of_run": run} for task_id, attempt, run in records
+            )
             if wait:
                 self.database.write(marks, durable=False)
             else:

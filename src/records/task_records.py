@@ -1,6 +1,6 @@
 """One row per task: what it is, where it stands, what came of it."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -19,17 +19,18 @@ from sqlalchemy import (
     Table,
     and_,
     func,
+    literal,
     or_,
     select,
+    true,
 )
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.engine import Dialect
 
 from processors.errors import SubmitUnknown
 from records.columns import Instant, Json, Now, PlainText, metadata
 from records.database import CommitUnknown, Database
-from records.prepared import Prepared, given
+from records.prepared import Bound, Given, GivenRows, Prepared, given
 
 SUBMITTER_SECONDS = 4
 """How long the relay leaves a fresh record to its submitter, who publishes it by itself."""
@@ -246,56 +247,100 @@ def to_record(row: RowMapping) -> TaskRecord:
     return TaskRecord(**values)
 
 
-TAKEN = tuple(name for name in Draft.__slots__ if name not in {"delay", "due_at", "relay_now"})
-"""What a record takes from its draft as it is."""
+USUAL = ("id", "name", "category", "queue", "priority", "args", "kwargs", "message", "root_id", "caller_id", "origin")
+"""What most drafts say."""
 
-TAKE = attrgetter(*TAKEN)
+RARE = tuple(name for name in Draft.__slots__ if name not in USUAL)
+"""What few drafts say: with fewer values a database is quicker."""
+
+NOT_STORED = ("delay", "due_at", "relay_now")
+
+_usual = attrgetter(*USUAL)
+_rare = attrgetter(*RARE)
+_NOTHING_RARE = _rare(Draft("", "", "", ""))
 
 
-def _insertion(dialect_insert: Any) -> Prepared:
-    """Return the statement that writes a record; an id that exists is left as it is."""
-    due_at, delay = given("due_at", Instant()), given("delay", Float())
-    values = {name: given(name, columns[name].type) for name in TAKEN} | {
-        "state": given("state", String()),
+def _usual_values(value: Given) -> dict[str, Any]:
+    """Return the columns of a record whose draft says nothing rare."""
+    return {name: value(name, columns[name].type) for name in USUAL} | {
+        "state": literal(TaskState.PENDING.value),
         "created_at": Now(),
-        "due_at": func.coalesce(due_at, Now(delay)),
-        "relay_at": func.coalesce(given("relay_moment", Instant()), Now(given("relay_delay", Float()))),
-        "started_at": Now(given("started_delay", Float())),
-        "lost_runs": 0,
-        "progress": 0.0,
+        "due_at": Now(),
+        "relay_at": Now(SUBMITTER_SECONDS),
+        "lost_runs": literal(0),
+        "progress": literal(0.0),
+        "attempt": literal(0),
+        "run": literal(0),
+        "retry_count": literal(0),
+        "is_parent": literal(value=False),
     }
-    statement = dialect_insert(task_records).values(values).on_conflict_do_nothing(index_elements=["id"])
-    return Prepared(statement.returning(columns.id))
 
 
-INSERTIONS = {"sqlite": _insertion(sqlite_insert), "postgresql": _insertion(postgresql_insert)}
+def _all_values(value: Given) -> dict[str, Any]:
+    """Return the columns of a record whatever its draft says."""
+    due_at, delay = value("due_at", Instant()), value("delay", Float())
+    rare = {name: value(name, columns[name].type) for name in RARE if name not in NOT_STORED}
+    return (
+        _usual_values(value)
+        | rare
+        | {
+            "state": value("state", String()),
+            "due_at": func.coalesce(due_at, Now(delay)),
+            "relay_at": func.coalesce(value("relay_moment", Instant()), Now(value("relay_delay", Float()))),
+            "started_at": Now(value("started_delay", Float())),
+        }
+    )
 
 
-def _draft_values(draft: Draft) -> dict[str, Any]:
-    """Return the values of `_insertion`: moments are made by the database's clock, absent ones from no seconds."""
+def _insertion(dialect_insert: Any, values_of: Callable[[Given], dict[str, Any]]) -> Prepared:
+    """Return the statement that writes records; an id that exists is left as it is."""
+
+    def one(value: Given) -> Any:
+        return unless_there(dialect_insert(task_records).values(values_of(value)))
+
+    def many(rows: GivenRows) -> Any:
+        values = values_of(rows)
+        query = select(*values.values()).select_from(rows.source).where(true())  # SQLite reads `… ON` as a join's
+        return unless_there(dialect_insert(task_records).from_select(list(values), query))
+
+    def unless_there(statement: Any) -> Any:
+        return statement.on_conflict_do_nothing(index_elements=["id"]).returning(columns.id)
+
+    return Prepared(one, "id", many)
+
+
+INSERTS = {"sqlite": sqlite_insert, "postgresql": postgresql_insert}
+USUAL_INSERTIONS = {name: _insertion(insert, _usual_values) for name, insert in INSERTS.items()}
+FULL_INSERTIONS = {name: _insertion(insert, _all_values) for name, insert in INSERTS.items()}
+
+
+def insertion(dialect_name: str, drafts: Sequence[Draft]) -> Bound:
+    """Return what inserts the records of these drafts."""
+    if all(_rare(draft) == _NOTHING_RARE for draft in drafts):
+        return USUAL_INSERTIONS[dialect_name].many(dict(zip(USUAL, _usual(draft), strict=True)) for draft in drafts)
+    return FULL_INSERTIONS[dialect_name].many(map(_given_values, drafts))
+
+
+def insert_drafts(connection: Connection, drafts: Sequence[Draft]) -> None:
+    """Insert the records of these drafts inside a caller's transaction; ids that exist are left as they are."""
+    insertion(connection.dialect.name, drafts)(connection)
+
+
+def _given_values(draft: Draft) -> dict[str, Any]:
+    """Return every value of a draft: moments are made by the database's clock, absent ones from no seconds."""
     waits = draft.due_at is not None or draft.delay > 0 or draft.relay_now
-    values: dict[str, Any] = dict(zip(TAKEN, TAKE(draft), strict=True))
     delay = max(0.0, float(draft.delay))
+    values: dict[str, Any] = dict(zip(USUAL + RARE, _usual(draft) + _rare(draft), strict=True))
     values["state"] = "PROGRESS" if draft.is_parent else "PENDING"
-    values["due_at"], values["delay"] = draft.due_at, delay
+    values["delay"] = delay
     values["relay_moment"] = draft.due_at if waits and not draft.is_parent else None
     values["relay_delay"] = None if draft.is_parent else delay if waits else float(SUBMITTER_SECONDS)
     values["started_delay"] = 0.0 if draft.is_parent else None
     return values
 
 
-def insert_drafts(connection: Connection, drafts: Iterable[Draft]) -> None:
-    """Insert the records of these drafts inside a caller's transaction; ids that exist are left as they are."""
-    insertion_of(connection.dialect, drafts)(connection)
-
-
-def insertion_of(dialect: Dialect, drafts: Iterable[Draft]) -> Callable[[Connection], None]:
-    """Return what inserts these, made ready before a transaction begins."""
-    return INSERTIONS[dialect.name].many(dialect, map(_draft_values, drafts))
-
-
 ONE = select(task_records).where(columns.id == given("task_id", String()))
-STATE = Prepared(select(columns.state).where(columns.id == given("task_id", String())))
+STATE = Prepared(lambda value: select(columns.state).where(columns.id == value("task_id", String())))
 
 
 class TaskRecords:
@@ -303,6 +348,7 @@ class TaskRecords:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self._dialect_name = "sqlite" if database.is_sqlite else "postgresql"
 
     def open(self, draft: Draft) -> bool:
         """Write the record of a task, durably, unless one with this id exists.
@@ -314,19 +360,24 @@ class TaskRecords:
             ServiceUnavailable: nothing was written.
             SubmitUnknown: it is not known whether it was written.
         """
-        insertion = INSERTIONS["sqlite" if self.database.is_sqlite else "postgresql"](**_draft_values(draft))
-        return self._surely(draft.id, lambda: bool(self.database.write(insertion)))
+        opening = insertion(self._dialect_name, [draft])
+        return self._surely(draft.id, lambda: bool(self.database.write(opening)))
 
-    def open_many(self, drafts: Sequence[Draft]) -> None:
+    def opening(self, drafts: Sequence[Draft]) -> Bound:
+        """Return what `open_many` writes; all that takes time in this process is done then."""
+        opening = insertion(self._dialect_name, drafts)
+        opening.bind(self.database.engine().dialect)
+        return opening
+
+    def open_many(self, opening: Bound) -> None:
         """Write the records of many tasks, durably: all of them or none; ids that exist are left as they are.
 
         Raises:
             ServiceUnavailable: nothing was written.
             SubmitUnknown: it is not known whether they were written.
         """
-        if drafts:
-            work = insertion_of(self.database.engine().dialect, drafts)
-            self._surely(drafts[0].id, lambda: self.database.write(work) is None)
+        if opening:
+            self._surely(opening.keys[0], lambda: bool(self.database.write(opening)))
 
     def _surely(self, task_id: str, write: Callable[[], bool]) -> bool:
         """Write; where the answer to the commit was lost write again, which changes nothing that is there."""

@@ -10,10 +10,13 @@ from celery.events.dispatcher import EventDispatcher
 from kombu import Connection
 from kombu.common import maybe_declare
 
+from broker import rabbitmq
 from broker.allegiance import swear
 from broker.away import AWAY_ERRORS
-from broker.bulk_publish import publish_messages
+from broker.bulk_publish import Message, publish_messages
+from broker.location import resolve
 from config.log_setup import get_logger
+from config.settings import settings
 from services.celery_app import celery_app
 from services.task_messages import Publishable, message_of, sent_event, tell_published
 
@@ -37,26 +40,41 @@ class Publisher:
         self._pid = os.getpid()
         self._away_until = 0.0
 
-    def publish(self, records: Sequence[Publishable]) -> list[Publishable]:
+    def prepare(self, records: Sequence[Publishable]) -> list[Message]:
+        """Return the messages of these, ready to be sent; nothing is asked of the broker."""
+        messages = [message_of(record) for record in records]
+        if not rabbitmq.serves(resolve(settings).url):
+            for message in messages:
+                _ = message.text  # made here, where it may go on beside a commit
+        return messages
+
+    def publish(
+        self, records: Sequence[Publishable], messages: Sequence[Message] | None = None
+    ) -> Sequence[Publishable]:
         """Publish these; returns those that the broker took.
+
+        Args:
+            records: the records.
+            messages: what `prepare` made of them, where that was done before.
 
         Raises:
             ConfigurationError: the broker belongs to another database.
         """
-        taken: list[Publishable] = []
-        while len(taken) < len(records) and time.monotonic() >= self._away_until:
-            some = records[len(taken) : len(taken) + TOGETHER]
+        messages = self.prepare(records) if messages is None else messages
+        taken = 0
+        while taken < len(records) and time.monotonic() >= self._away_until:
+            some = slice(taken, taken + TOGETHER)
             kept = getattr(self._local, "link", None) is not None
             try:
-                self._link().publish(some)
+                self._link().publish(records[some], messages[some])
             except AWAY_ERRORS as error:
                 if kept:  # it may be the connection alone that is stale: a new one tells
                     self._drop()
                 else:
                     self._stay_away(error)
             else:
-                taken += some
-        return taken
+                taken += TOGETHER
+        return records[:taken]
 
     def check(self) -> None:
         """Connect once, so that a broker of another database is found before anything is recorded.
@@ -112,17 +130,17 @@ class _Link:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self._queues: dict[tuple[str, int], str] = {}
+        self._queues: set[str] = set()
         self._events: Any = None
         if celery_app.conf.task_send_sent_event:
             self._events = EventDispatcher(connection, app=celery_app, buffer_group=["task"], buffer_limit=2 * TOGETHER)
 
-    def publish(self, records: Sequence[Publishable]) -> None:
+    def publish(self, records: Sequence[Publishable], messages: Sequence[Message]) -> None:
         """Publish these in one go, and then their events in one."""
-        messages = [message_of(record) for record in records]
-        publish_messages(
-            self.connection, [(self._queue(queue, priority), priority, one) for queue, priority, one in messages]
-        )
+        for record, message in zip(records, messages, strict=True):
+            if message.queue not in self._queues:
+                self._declare(record.queue, message)
+        publish_messages(self.connection, messages)
         for record, message in zip(records, messages, strict=True):
             tell_published(record, message)
             if self._events is not None:
@@ -130,14 +148,10 @@ class _Link:
         if self._events is not None:
             self._events.flush(errors=False)
 
-    def _queue(self, name: str, priority: int) -> str:
-        """Return the name of the broker's own queue, which is there from now on."""
-        known = self._queues.get((name, priority))
-        if known is None:
-            queue = cast("Any", celery_app.amqp).queue_for(name, priority)
-            maybe_declare(queue, self.connection.default_channel)
-            known = self._queues[name, priority] = queue.name
-        return known
+    def _declare(self, name: str, message: Message) -> None:
+        """Let the broker's own queue of a message be there from now on."""
+        maybe_declare(cast("Any", celery_app.amqp).queue_for(name, message.priority), self.connection.default_channel)
+        self._queues.add(message.queue)
 
 
 def ids(records: Iterable[Publishable]) -> list[tuple[str, int, int]]:

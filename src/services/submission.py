@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, TypeVar, cast
@@ -13,6 +14,7 @@ from kombu import Queue
 from kombu.utils.json import dumps
 
 from broker import rabbitmq
+from broker.bulk_publish import Message
 from broker.location import resolve
 from broker.priority_queues import PriorityConsumer, PriorityQueues
 from config.log_setup import get_logger
@@ -44,6 +46,7 @@ KEPT_HEADERS = (
     "stamped_headers",
     "stamps",
 )
+_strict = json.JSONEncoder(allow_nan=False).encode
 PRIORITY_NAMES = {number: name for name, number in PRIORITIES.items()}
 RETRY_SECONDS = 1
 
@@ -147,37 +150,51 @@ def submit(draft: Draft) -> None:
         SubmitUnknown: it is not known whether the record was written.
     """
     parts().publisher.check()
-    if _open(lambda tasks: tasks.open(draft), draft.name) and not _waits(draft):
+    in_task = celery_app.current_worker_task is not None
+    if _open(lambda tasks: tasks.open(draft), draft.name, in_task=in_task) and not _waits(draft):
         publish([draft])
 
 
 def submit_many(drafts: Sequence[Draft]) -> None:
     """Record many tasks durably, all or none, then publish them in few messages to the broker; raises as `submit`."""
-    parts().publisher.check()
-    _open(lambda tasks: tasks.open_many(drafts), f"{len(drafts)} tasks")
-    publish([draft for draft in drafts if not _waits(draft)])
+    service = parts()
+    service.publisher.check()
+    now = [draft for draft in drafts if not _waits(draft)]
+    in_task = celery_app.current_worker_task is not None
+    with ThreadPoolExecutor(1, "records-opening") as beside:
+        opening = service.tasks.opening(drafts)
+        written = beside.submit(_open, lambda tasks: tasks.open_many(opening), f"{len(drafts)} tasks", in_task=in_task)
+        messages = service.publisher.prepare(now)
+        written.result()
+    publish(now, messages)
 
 
 def _waits(draft: Draft) -> bool:
     return draft.delay > 0 or draft.due_at is not None or draft.relay_now
 
 
-def publish(drafts: Sequence[Publishable], *, wait: bool = False) -> int:
-    """Publish what is recorded and mark it, at once where `wait` is said; returns how many the broker took."""
+def publish(drafts: Sequence[Publishable], messages: Sequence[Message] | None = None, *, wait: bool = False) -> int:
+    """Publish what is recorded and mark it, at once where `wait` is said; returns how many the broker took.
+
+    Args:
+        drafts: records, or what they were made of.
+        messages: their messages, where they were prepared before.
+        wait: return only once the marks are kept.
+    """
     service = parts()
-    taken = service.publisher.publish(drafts)
+    taken = service.publisher.publish(drafts, messages)
     if taken:
         service.moves.published(ids(taken), wait=wait)
     return len(taken)
 
 
-def _open(write: Callable[[TaskRecords], Result], what: str) -> Result:
+def _open(write: Callable[[TaskRecords], Result], what: str, *, in_task: bool) -> Result:
     """Write records; inside a running task wait for the database, because what follows a task must not be lost."""
     while True:
         try:
             return write(parts().tasks)
         except ServiceUnavailable as error:
-            if isinstance(error, SubmitUnknown) or celery_app.current_worker_task is None:
+            if isinstance(error, SubmitUnknown) or not in_task:
                 raise
             logger.warning("database_away", submitting=what, error=str(error))
             time.sleep(RETRY_SECONDS)
@@ -218,7 +235,7 @@ def draft_of(
 
 def _check_json(name: str, arguments: list[Any]) -> None:
     try:
-        json.dumps(arguments, allow_nan=False)
+        _strict(arguments)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidArgument(
             f"The arguments of {name} must be JSON values: {error}; pass a date as a text, a set as a list."
@@ -267,7 +284,7 @@ def _kept(
 
 def shown(arguments: Any) -> str:
     """Return how arguments look in logs, events and message representations: redacted and short."""
-    text = repr(redact(arguments))
+    text = repr(redact(arguments) if arguments else arguments)
     return text if len(text) <= REPR_CHARACTERS else text[:REPR_CHARACTERS] + "…"
 
 

@@ -2,14 +2,14 @@
 
 import json
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from celery import signals
 from celery.utils.nodenames import anon_nodename
 
 from broker.bulk_publish import Message
 from records.task_records import Draft, TaskRecord
-from services.celery_app import PRIORITIES
+from services.celery_app import PRIORITIES, celery_app
 
 Publishable = Draft | TaskRecord
 
@@ -35,6 +35,7 @@ PERSISTENT = 2
 
 def message_of(record: Publishable) -> Message:
     """Return one record's message: the whole Celery message as it was kept, for the record's present attempt."""
+    priority = PRIORITIES[record.priority]
     kept = record.message
     headers = {
         **COMMON_HEADERS,
@@ -54,7 +55,7 @@ def message_of(record: Publishable) -> Message:
         "reply_to": "",
         **kept.get("properties", {}),
         "delivery_mode": PERSISTENT,
-        "priority": PRIORITIES[record.priority],
+        "priority": priority,
         "delivery_info": {},
     }
     body = (list(record.args), dict(record.kwargs), NO_FOLLOWERS | kept.get("embed", {}))
@@ -75,7 +76,8 @@ def message_of(record: Publishable) -> Message:
         "headers": headers,
         "properties": properties,
     }
-    return record.queue, PRIORITIES[record.priority], payload
+    queue = cast("Any", celery_app.amqp).queue_for(record.queue, priority).name
+    return Message(queue, priority, payload)
 
 
 def tell_published(record: Publishable, message: Message) -> None:
@@ -83,7 +85,7 @@ def tell_published(record: Publishable, message: Message) -> None:
     signals.after_task_publish.send(
         sender=record.name,
         body=(record.args, record.kwargs, {}),
-        headers=message[2]["headers"],
+        headers=message.payload["headers"],
         exchange="",
         routing_key=record.queue,
     )
@@ -91,7 +93,7 @@ def tell_published(record: Publishable, message: Message) -> None:
 
 def sent_event(record: Publishable, message: Message) -> dict[str, Any]:
     """Return the fields of Celery's event `task-sent`."""
-    headers = message[2]["headers"]
+    headers = message.payload["headers"]
     return {
         "uuid": record.id,
         "root_id": headers["root_id"],

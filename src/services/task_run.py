@@ -1,6 +1,7 @@
 """One run of a recorded task: claim, start, work, finish. The base task's `__call__` is this."""
 
 import json
+import logging
 import random
 import resource
 import sys
@@ -31,6 +32,7 @@ from processors.results import Result
 from records.task_moves import Started
 from records.task_records import Draft, TaskRecord, TaskState
 from services.failures import failure_of, fix_follower_ids, follow_failure, has_followers
+from services.late_ends import late_ends
 from services.submission import category_of, kept_message, moment, storable
 from services.task_messages import ATTEMPT_HEADER
 from services.wiring import parts
@@ -60,6 +62,7 @@ class TaskRun:
         self.id = str(task.request.id)
         self.hand: RunInHand | None = None
         self._reported = 0.0
+        self._ends_later = False
         self._entered = time.monotonic()
         hard, _ = task.request.timelimit or (None, None)
         self._limit = float(hard or task.time_limit or settings.celery_task_time_limit)
@@ -87,7 +90,7 @@ class TaskRun:
         """Note progress, at most twice a second; raises `Cancelled` once the record is no longer this run's."""
         if self.hand is None:
             return
-        if self.hand.lost.is_set():
+        if self.hand.lost:
             raise Cancelled(f"Task {self.id} was cancelled while it ran.")
         now = time.monotonic()
         if now - self._reported >= REPORT_SECONDS or percent >= 100:  # noqa: PLR2004 - per cent
@@ -171,7 +174,8 @@ class TaskRun:
         try:
             return self._outcome(started)
         finally:
-            working_process.end(self.hand)
+            if not self._ends_later:
+                working_process.end(self.hand)
             self._log(started, time.monotonic() - began)
             clear_task()
 
@@ -194,11 +198,21 @@ class TaskRun:
         except BaseException:
             self._interrupted(started)
             raise
+        self.ended = "SUCCESS"
+        if late_ends.possible and not started.parent_id and not has_followers(self.task.request):
+            self._ends_later = True
+            late_ends.succeed(self.id, started.run, result, lambda moved: self._ended_later(started, moved=moved))
+            return result
         if not self._persist(lambda: parts().moves.succeed(self.id, started.run, result)):
             self._refused(started)
-        self.ended = "SUCCESS"
         self._tell_parent(started)
         return result
+
+    def _ended_later(self, started: Started, *, moved: bool) -> None:
+        if self.hand is not None:
+            working_process.end(self.hand)
+        if not moved and not self._is_own_write(started):
+            logger.warning("end_refused", task_id=self.id, run=started.run)
 
     def _body(self) -> Any:
         """Run the task's body; an exit that no signal asked for is an error of the body like any other."""
@@ -242,11 +256,14 @@ class TaskRun:
 
     def _refused(self, started: Started) -> None:
         """Walk away from a record that another run or a cancellation has taken."""
+        if not self._is_own_write(started):
+            self.ended = "FENCED"
+            raise Ignore
+
+    def _is_own_write(self, started: Started) -> bool:
+        """Tell whether a write that moved nothing had been kept before, and its answer lost."""
         record: TaskRecord | None = parts().tasks.read(self.id)
-        if record is not None and record.run == started.run and record.state in {"SUCCESS", "FAILURE", "RETRY"}:
-            return  # our own write, whose answer was lost
-        self.ended = "FENCED"
-        raise Ignore
+        return record is not None and record.run == started.run and record.state in {"SUCCESS", "FAILURE", "RETRY"}
 
     def _persist(self, write: Callable[[], bool]) -> bool:
         """Write until it is written: what ran goes on to be remembered even while the database is away."""
@@ -269,6 +286,8 @@ class TaskRun:
             self.task.parent_moved(started.parent_id)
 
     def _log(self, started: Started, seconds: float) -> None:
+        if not logger.isEnabledFor(logging.INFO):
+            return
         logger.info(
             "task_ended",
             state=self.ended,
@@ -291,6 +310,8 @@ def backoff(attempt: int) -> float:
 
 
 def _as_json(result: Any) -> Any:
+    if result is None or type(result) in {bool, int, str}:
+        return result
     try:
         return json.loads(json.dumps(result, allow_nan=False))
     except (TypeError, ValueError) as error:

@@ -27,6 +27,12 @@ class ServiceConsumer(cast("Any", Consumer)):
             raise WorkerShutdown(1) from error
         return connection
 
+    def call_soon_ack(self, acknowledge: Any, *arguments: Any) -> Any:
+        """Acknowledge at once, in whatever thread ended the task, where the transport lets any thread do so."""
+        if getattr(self.connection.transport, "acknowledges_in_any_thread", False):
+            return acknowledge(*arguments)
+        return cast("Any", Consumer).call_soon_ack(self, acknowledge, *arguments)
+
     def on_decode_error(self, message: Any, exc: Exception) -> None:
         """Put a message aside whose body cannot be read."""
         logger.error("undecodable_message", error=str(exc), task=message.headers.get("task"))

@@ -24,6 +24,7 @@ from processors.errors import ServiceUnavailable, WorkError
 from processors.redaction import redact
 from services import record_backend
 from services.celery_app import celery_app
+from services.late_ends import late_ends
 from services.priority_order import StartByPriority
 from services.wiring import parts
 from services.working_process import working_process
@@ -50,6 +51,7 @@ class KeepLeader(cast("Any", bootsteps.StartStopStep)):
         self.timer = worker.timer.call_repeatedly(LEADER_CHECK_SECONDS, self.keeper.check, priority=10)
         if worker.pool_cls.__module__.endswith("prefork"):
             record_backend.silent_process = os.getpid()
+        late_ends.possible = worker.pool_cls.__module__.endswith("thread")
 
     def stop(self, worker: Any) -> None:  # noqa: ARG002 - Celery's signature
         """End the leader that this worker started."""
@@ -170,6 +172,7 @@ def _leave_child(**_: Any) -> None:
 
 
 def _leave_worker(sender: Any = None, **_: Any) -> None:  # noqa: ARG001 - Celery's signature
+    late_ends.wait()
     working_process.leave()
     try:
         parts().workers.stop_children(socket.gethostname(), os.getpid())

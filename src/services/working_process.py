@@ -3,7 +3,7 @@
 import os
 import socket
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from uuid import uuid4
 
 from config.log_setup import get_logger
@@ -14,13 +14,13 @@ from services.wiring import parts
 logger = get_logger()
 
 
-@dataclass
+@dataclass(slots=True)
 class RunInHand:
     """One run that this process works on; `lost` is set once the record is no longer its own."""
 
     task_id: str
     run: int
-    lost: threading.Event = field(default_factory=threading.Event)
+    lost: bool = False
 
 
 class WorkingProcess:
@@ -96,13 +96,13 @@ class WorkingProcess:
         if not parts().workers.renew(worker_id):
             logger.warning("declared_dead", worker=self._name)
             for hand in hands:
-                hand.lost.set()
+                hand.lost = True
             self._announce()
             return
         recorded = parts().moves.runs_of(worker_id)
         for hand in hands:
             if recorded.get(hand.task_id) != hand.run:
-                hand.lost.set()
+                hand.lost = True
         self._give_back_strays(recorded)
 
     def _give_back_strays(self, recorded: dict[str, int]) -> None:

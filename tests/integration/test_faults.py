@@ -6,6 +6,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -53,6 +55,57 @@ def test_forty_tasks_end_once_each_though_their_worker_is_killed_three_times(ins
     done = effects.read_text().split()
     assert set(done) == {f"t{number}" for number in range(40)}
     assert len(done) - 40 <= 3 * 2, "at most what ran at a kill ran twice"
+
+
+@pytest.fixture
+def thread_worker(installation: Installation) -> Iterator[Installation]:
+    """The installation with a worker that runs its tasks in threads."""
+    installation.worker.stop()
+    command = installation.worker.command
+    installation.worker.command = [*command, "--pool=threads", "--concurrency=6"]
+    installation.start_worker()
+    yield installation
+    installation.worker.kill()
+    installation.worker.command = command
+    installation.start_worker()
+
+
+def submit_marks(count: int, effects: Path) -> list[Draft]:
+    drafts = [
+        Draft(uuid(), "test.mark", "test", "default", {"path": str(effects), "text": f"t{number}"})
+        for number in range(count)
+    ]
+    submit_many(drafts)
+    return drafts
+
+
+def test_a_thread_pool_that_is_killed_repeats_nothing_that_had_ended(thread_worker: Installation, tmp_path):
+    effects = tmp_path / "effects"
+    drafts = submit_marks(400, effects)
+
+    until(lambda: lines(effects) >= 60, what="60 effects")
+    thread_worker.worker.kill()
+    ended = {f"t{n}" for n, draft in enumerate(drafts) if parts().tasks.read(draft.id).state == "SUCCESS"}
+    thread_worker.start_worker()
+
+    assert {final(draft.id).state for draft in drafts} == {"SUCCESS"}
+    done = Counter(effects.read_text().split())
+    assert ended
+    assert set(done) == {f"t{number}" for number in range(400)}
+    assert [one for one in ended if done[one] > 1] == []
+
+
+def test_a_thread_pool_that_is_stopped_loses_no_end_and_repeats_none(thread_worker: Installation, tmp_path):
+    effects = tmp_path / "effects"
+    drafts = submit_marks(400, effects)
+
+    until(lambda: lines(effects) >= 60, what="60 effects")
+    thread_worker.worker.process.send_signal(signal.SIGTERM)
+    thread_worker.worker.process.wait(60)
+    thread_worker.start_worker()
+
+    assert {final(draft.id).state for draft in drafts} == {"SUCCESS"}
+    assert Counter(effects.read_text().split()) == Counter(f"t{number}" for number in range(400))
 
 
 def test_a_long_task_goes_on_in_another_worker_and_its_attempt_is_not_counted(installation: Installation, tmp_path):
@@ -119,12 +172,8 @@ def test_ten_submits_while_the_broker_is_down_are_ten_results(installation: Inst
 
 def test_many_tasks_are_recorded_and_published_at_once_and_end_once_each(installation: Installation, tmp_path):
     effects = tmp_path / "effects"
-    drafts = [
-        Draft(uuid(), "test.mark", "test", "default", {"path": str(effects), "text": f"t{number}"})
-        for number in range(600)
-    ]
 
-    submit_many(drafts)
+    drafts = submit_marks(600, effects)
 
     assert {final(draft.id).state for draft in drafts} == {"SUCCESS"}
     assert sorted(effects.read_text().split()) == sorted(f"t{number}" for number in range(600))

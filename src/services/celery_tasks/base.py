@@ -30,6 +30,7 @@ class RecordedTask(cast("Any", Task)):
     category: str | None = None
     max_retries: int | None = None
     typing = False
+    Request = "services.late_ends:RecordedRequest"
     Strategy = "services.celery_tasks.base:strategy"
 
     @classmethod

@@ -1,6 +1,5 @@
 """Writes of many threads in one commit: each caller gets its own outcome, nothing is told before it is kept."""
 
-import json
 import os
 import random
 import signal
@@ -16,8 +15,8 @@ from sqlalchemy.exc import IntegrityError
 from processors.errors import ServiceUnavailable
 from records.database import Database
 from records.grouped_writes import GROUP_SIZE, Job, Writer
-from records.task_moves import PUBLISHED, START, Failure, TaskMoves
-from records.task_records import FINAL, INSERTIONS, Draft, TaskRecords, TaskState, _draft_values
+from records.task_moves import START, Failure, TaskMoves
+from records.task_records import FINAL, Draft, TaskRecords, TaskState
 from records.workers import Workers
 from waiting import until
 
@@ -134,18 +133,15 @@ def test_writes_go_on_while_another_thread_closes_the_database_again_and_again(d
         closer.join()
 
 
-def insertion(database: Database, task_id: str, **values):
-    bound = INSERTIONS["sqlite" if database.is_sqlite else "postgresql"](
-        **_draft_values(Draft(task_id, "x", "x", "default", **values))
-    )
-    bound.bind(database.engine().dialect)
+def opening(database: Database, task_id: str, **values):
+    bound = TaskRecords(database).opening([Draft(task_id, "x", "x", "default", **values)])
     return Job(bound, durable=True, waits=True)
 
 
 def test_one_bad_statement_of_a_group_is_its_callers_alone(database):
     records = TaskRecords(database)
     records.open(Draft("first", "x", "x", "default", idempotency_key="k"))
-    group = [insertion(database, "a"), insertion(database, "bad", idempotency_key="k"), insertion(database, "b")]
+    group = [opening(database, "a"), opening(database, "bad", idempotency_key="k"), opening(database, "b")]
 
     database._one_writer()._commits.commit(group)
     database.close()
@@ -214,7 +210,7 @@ def test_a_record_moves_only_forward_whatever_many_threads_do_at_once(database):
     tasks, moves = TaskRecords(database), TaskMoves(database)
     Workers(database).start("w1", "io@host", "host", 1, 0)
     ids = [f"t{number}" for number in range(8)]
-    tasks.open_many([Draft(one, "x", "x", "default") for one in ids])
+    tasks.open_many(tasks.opening([Draft(one, "x", "x", "default") for one in ids]))
     told: list[tuple[str, str, object]] = []
 
     together(*(lambda number=number: Meddler(moves, seed + number, told).meddle(ids) for number in range(6)))
@@ -318,18 +314,8 @@ def test_many_records_are_written_whole_or_not_at_all(database):
     drafts = [Draft(f"t{number}", "x", "x", "default") for number in range(1_200)]
 
     with pytest.raises(IntegrityError):
-        records.open_many([*drafts, Draft("bad", "x", "x", "default", idempotency_key="k")])
+        records.open_many(records.opening([*drafts, Draft("bad", "x", "x", "default", idempotency_key="k")]))
     assert records.read("t0") is None
-    records.open_many([*drafts, drafts[0]])
+    records.open_many(records.opening([*drafts, drafts[0]]))
 
     assert {record.id for record in records.active(2_000)} == {"first", *(draft.id for draft in drafts)}
-
-
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_what_was_published_is_noted_by_ids_and_not_by_reading_all_that_waits(database):
-    mark = PUBLISHED(task_ids=["a"], of_attempt=0, of_run=0)
-    mark.bind(database.engine().dialect)
-
-    plan = database.read(lambda c: c.exec_driver_sql(f"EXPLAIN QUERY PLAN {mark.text}", mark.parameters).all())
-
-    assert "(id=?)" in json.dumps([list(row) for row in plan])

@@ -1,0 +1,144 @@
+"""One statement for many rows does what one statement for each would do."""
+
+import json
+
+import pytest
+from sqlalchemy.exc import DataError
+
+from records import task_moves
+from records.prepared import ROWS_AT_ONCE, statements
+from records.task_moves import FAIL, GIVE_BACK, PUBLISHED, REPORT, START, SUCCEED, TRY_AGAIN, Failure, TaskMoves
+from records.task_records import Draft, TaskRecords
+from records.workers import Workers
+
+VALUES = {
+    "of_attempt": 0,
+    "of_run": 0,
+    "worker_id": "w1",
+    "worker": "w",
+    "time_limit": 60,
+    "result": None,
+    "delay": 1.0,
+    "percent": 1.0,
+    "text": "t",
+    "error": "e",
+    "error_type": "E",
+    "error_fingerprint": None,
+    "traceback": None,
+}
+MOVES = {
+    "start": START,
+    "succeed": SUCCEED,
+    "fail": FAIL,
+    "try again": TRY_AGAIN,
+    "give back": GIVE_BACK,
+    "report": REPORT,
+    "published": PUBLISHED,
+    "followed": task_moves.FOLLOWED,
+}
+
+
+@pytest.fixture
+def records(database):
+    Workers(database).start("w1", "io@host", "host", 1, 0)
+    return TaskRecords(database)
+
+
+def draft(task_id: str, **more) -> Draft:
+    return Draft(task_id, "x", "x", "default", **more)
+
+
+def bound(database, prepared, **values):
+    found = prepared(**VALUES | values)
+    found.bind(database.engine().dialect)
+    return found
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("move", MOVES)
+@pytest.mark.parametrize("ids", [["a"], ["a", "b"]], ids=["one", "many"])
+def test_a_move_finds_its_records_by_their_ids_and_never_by_their_state(database, move, ids):
+    [statement] = statements([bound(database, MOVES[move], task_id=one) for one in ids])
+
+    with database.engine().connect() as connection:
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement.text}", statement.parameters).all()
+
+    steps = [row[3] for row in plan if "task_records" in row[3]]
+    assert steps
+    assert all("(id=?)" in step for step in steps), json.dumps(steps)
+
+
+def test_callers_of_one_statement_get_each_its_own_rows(database, records):
+    records.open_many(records.opening([draft(one) for one in "abc"]))
+    starts = [bound(database, START, task_id=one) for one in ("a", "nobody", "c")]
+    [statement] = statements(starts)
+
+    with database.engine().begin() as connection:
+        rows = [tuple(row) for row in connection.exec_driver_sql(statement.text, statement.parameters).all()]
+
+    assert [[row[0] for row in share] for share in statement.share(rows)] == [["a"], [], ["c"]]
+    assert [records.read(one).state for one in "abc"] == ["STARTED", "PENDING", "STARTED"]
+
+
+def test_equal_keys_never_meet_in_one_statement(database):
+    starts = [bound(database, START, task_id=one) for one in ("a", "b", "a", "c")]
+
+    made = list(statements(starts))
+
+    assert [[one.keys for one in statement.bounds] for statement in made] == [[["a"], ["b"]], [["a"], ["c"]]]
+
+
+def test_a_statement_takes_so_many_rows_at_most(database):
+    many = PUBLISHED.many({"task_id": str(n), "of_attempt": 0, "of_run": 0} for n in range(2 * ROWS_AT_ONCE + 1))
+    many.bind(database.engine().dialect)
+
+    assert len(list(statements([many]))) == 3
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_text_that_is_too_long_is_refused_and_never_cut_off(database, records, count):
+    drafts = [draft(f"t{number}", origin="x" * 300) for number in range(count)]
+
+    if database.is_sqlite:  # it has no limits of length
+        records.open_many(records.opening(drafts))
+        assert records.read("t0").origin == "x" * 300
+    else:
+        with pytest.raises(DataError):
+            records.open_many(records.opening(drafts))
+        assert records.read("t0") is None
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_nul_in_a_text_ends_nothing_early(database, records):
+    records.open_many(records.opening([draft("a", origin="one\0two"), draft("b")]))
+
+    assert records.read("a").origin == "one\0two"
+    assert records.read("b") is not None
+
+
+@pytest.mark.parametrize("more", [{}, {"tags": ["one", "zwei ü"], "tenant": "Zürich"}], ids=["usual", "rare"])
+def test_every_kind_of_value_is_kept_alike_by_one_row_and_by_many(database, records, more):
+    rich = {
+        "kwargs": {"text": 'ä\ud83d\ude00\0\ud800 "quoted" \\\\', "number": 2**70, "list": [1.5, None, True]},
+        "message": {"headers": {}, "embed": {}},
+        "priority": "high",
+    }
+    rich |= more
+    records.open(draft("alone", **rich))
+    records.open_many(records.opening([draft("first", **rich), draft("second", **rich)]))
+
+    one, first, second = (records.read(task_id) for task_id in ("alone", "first", "second"))
+    for name in ("kwargs", "message", "tags", "tenant", "priority", "state", "attempt", "is_parent", "expires_at"):
+        assert getattr(first, name) == getattr(one, name) == getattr(second, name)
+    assert abs((first.due_at - one.due_at).total_seconds()) < 60
+
+
+def test_a_text_that_no_database_takes_is_the_error_of_its_own_caller(database, records):
+    moves = TaskMoves(database)
+    records.open(draft("a"))
+
+    with pytest.raises(UnicodeEncodeError):
+        records.open(draft("b", origin="\ud800"))
+    assert moves.start("a", 0, "w1", "io@host", 60) is not None
+    assert moves.fail("a", 1, Failure("lone \ud800 and \0", "E"))
+    assert "\\ud800" in records.read("a").error

@@ -3,7 +3,8 @@
 import itertools
 import os
 import threading
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from celery.app.routes import MapRoute
 from celery.utils import uuid
 from celery.utils.nodenames import anon_nodename
 from kombu import Connection, Producer, Queue
+from kombu.exceptions import OperationalError
 
 from broker.away import AWAY_ERRORS
 from broker.claim_channel import ClaimChannel
@@ -127,6 +129,17 @@ class QuickPublishing:
         if connection is not None:
             connection.collect()
 
+    @contextmanager
+    def errors_of_celery(self) -> Generator[None]:
+        """Raise what Celery raises where the broker cannot be reached, or refuses; the next message connects anew."""
+        try:
+            yield
+        except AWAY_ERRORS as error:
+            self.forget()
+            if isinstance(error, OperationalError):
+                raise
+            raise OperationalError(str(error)) from error
+
 
 class QuickCelery(Celery):
     """Celery, quicker at publishing what is plain."""
@@ -170,6 +183,10 @@ class QuickCelery(Celery):
         Raises:
             OperationalError: the broker cannot be reached; some may have been sent.
         """
+        with self._quick.errors_of_celery():
+            return self._send_many(name, arguments, options)
+
+    def _send_many(self, name: str, arguments: Iterable[Any], options: dict[str, Any]) -> list[str]:
         way = self._quick.way(name, self._tasks_options(name) | options, self._registered(name))
         channel = self._quick.channel()
         sent: list[str] = []

@@ -224,3 +224,22 @@ def test_a_broker_that_is_away_is_celerys_own_error_and_its_return_is_noticed():
         app.forget_quick_connection()
         pools.reset()
         server.stop()
+
+
+def test_many_for_a_broker_that_is_away_raise_celerys_own_error_and_its_return_is_noticed():
+    redis_transport.register()
+    server = RedisServer(bundled()).start()
+    app, _ = made(QuickCelery, server)
+    try:
+        app.send_many("quick.add", [((1,), {})], ignore_result=True)
+        server.kill()
+        for _ in range(2):  # over a connection that was cut, and over none
+            with pytest.raises(OperationalError):
+                app.send_many("quick.add", [((2,), {})], ignore_result=True)
+        server.start()
+        app.send_many("quick.add", [((3,), {})], ignore_result=True)
+        assert [body(message)[0][0] for message in messages(server)] == [3]
+    finally:
+        app.forget_quick_connection()
+        pools.reset()
+        server.stop()

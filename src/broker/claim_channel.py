@@ -507,13 +507,23 @@ class ClaimChannel(cast("Any", redis.Channel)):
             )
             marking, replies = self._marking(connection, queue)
             connection.send_packed_command([*packed, marking])
-            for _ in range(len(commands) + replies):
+            for _ in commands:
                 connection.read_response()
+            self._read_marked(connection, queue, replies)
         except BaseException:
             connection.disconnect()
             raise
         finally:
             self._idle.append((connection, time.monotonic()))
+
+    def _read_marked(self, connection: Any, queue: str, replies: int) -> None:
+        """Read whether the marker is set; where it is not, what was put is found within a second all the same."""
+        try:
+            for _ in range(replies):
+                connection.read_response()
+        except (RedisError, OSError) as error:
+            connection.disconnect()
+            logger.warning("marker_not_set", queue=queue, error=str(error))
 
     def _idle_connection(self) -> Any:
         """Return a connection to publish on: redis-py's pool does much more for each message than this needs."""

@@ -122,6 +122,29 @@ class QuickPublishing:
                     self._process = os.getpid()
         return self._channel
 
+    def put(self, way: Way, text: str) -> bool:
+        """Put a message into its queue; False where Celery is to send it, perhaps once more.
+
+        Raises:
+            OperationalError: it may have been put, and is not to be sent again.
+        """
+        try:
+            with self.errors_of_celery():
+                channel = self.channel()
+                if channel is None:
+                    return False
+                channel.push(way.queue, way.priority, [text])
+        except OperationalError:
+            if not self._sends_again:
+                raise
+            return False
+        return True
+
+    @property
+    def _sends_again(self) -> bool:
+        conf = self._app.conf
+        return bool(conf.task_publish_retry) and conf.task_publish_retry_policy.get("max_retries") != 0
+
     def forget(self) -> None:
         """Connect anew for the next message."""
         with self._lock:
@@ -142,7 +165,12 @@ class QuickPublishing:
 
 
 class QuickCelery(Celery):
-    """Celery, quicker at publishing what is plain."""
+    """Celery, quicker at publishing what is plain.
+
+    A message whose answer was lost may be in its queue. As with Celery, `task_publish_retry` decides: where it is on
+    (the default) the message is sent again, so that it may be there twice, under one id; where it is off
+    `OperationalError` is raised. `send_many` never sends again.
+    """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -155,16 +183,16 @@ class QuickCelery(Celery):
         if options.get("task_type") is None:
             own = self._tasks_options(name) | own
         args, kwargs = _both(arguments, own)
+        way, text = None, None
         try:
-            way = (
-                None
-                if args is None or options.get("producer")
-                else self._quick.way(name, own, options.get("task_type"))
-            )
-            if way is not None and self._push(way, task_id, args, kwargs):
-                return self._result(task_id, way, options)
+            if args is not None and not options.get("producer"):
+                way = self._quick.way(name, own, options.get("task_type"))
+            if way is not None:
+                text = self._ready(way, task_id, args, kwargs)
         except AWAY_ERRORS:
             self._quick.forget()  # Celery connects anew, by its own policy, or says what is wrong
+        if way is not None and text is not None and self._quick.put(way, text):
+            return self._result(task_id, way, options)
         return super().send_task(name, *arguments, **options)
 
     def send_many(
@@ -214,18 +242,15 @@ class QuickCelery(Celery):
         options: dict[str, Any] = task._get_exec_options() if task else {}  # noqa: SLF001 - as Celery's own `send_task`
         return {key: value for key, value in options.items() if value is not None}
 
-    def _push(self, way: Way, task_id: str, args: Any, kwargs: Any) -> bool:
-        channel = self._quick.channel()
-        if channel is None:
-            return False
+    def _ready(self, way: Way, task_id: str, args: Any, kwargs: Any) -> str | None:
+        """Return a message that may be put; None where Celery has to say what is wrong with an argument."""
         try:
             text = self._text(way, task_id, (args, kwargs))
         except (TypeError, ValueError):
-            return False  # Celery says what is wrong with an argument
-        if not way.ignore_result:
+            return None
+        if not way.ignore_result and self._quick.channel() is not None:
             self.backend.on_task_call(self._quick.producer, task_id)
-        channel.push(way.queue, way.priority, [text])
-        return True
+        return text
 
     def _text(self, way: Way, task_id: str, arguments: tuple[Sequence[Any], Mapping[str, Any]]) -> str:
         parent, (args, kwargs) = self.current_worker_task, arguments

@@ -13,6 +13,7 @@ from kombu.exceptions import EncodeError, OperationalError
 from broker import redis_transport
 from broker.quick_messages import QuickCelery
 from redis_server import RedisServer, bundled
+from relay import Relay
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +24,10 @@ def server():
     running.stop()
 
 
-def made(kind, server):
-    app = kind("quick", broker=server.url, set_as_current=False)
-    app.conf.update(task_ignore_result=True, task_publish_retry=False, broker_transport_options={"socket_timeout": 2})
+def made(kind, server, url="", **settings):
+    app = kind("quick", broker=url or server.url, set_as_current=False)
+    defaults = {"task_publish_retry": False, "broker_transport_options": {"socket_timeout": 2}}
+    app.conf.update(task_ignore_result=True, **defaults | settings)
 
     @app.task(name="quick.add", shared=False)
     def add(x, y=0):
@@ -243,3 +245,42 @@ def test_many_for_a_broker_that_is_away_raise_celerys_own_error_and_its_return_i
         app.forget_quick_connection()
         pools.reset()
         server.stop()
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_a_message_whose_answer_was_lost_is_sent_again_by_celerys_setting_alone(server, again):
+    relay = Relay(server.port)
+    app, add = made(QuickCelery, server, url=relay.url, task_publish_retry=again)
+    with server.client() as client:
+        client.flushall()
+    try:
+        add.delay(1)
+        relay.lose_answer_to = b"LPUSH"
+        if again:
+            sent = add.delay(2)
+            assert [message["headers"]["id"] for message in messages(server)[1:]] == [sent.id, sent.id]
+        else:
+            with pytest.raises(OperationalError):
+                add.delay(2)
+            assert [body(message)[0][0] for message in messages(server)] == [1, 2]
+    finally:
+        app.forget_quick_connection()
+        pools.reset()
+        relay.close()
+
+
+def test_a_message_is_put_once_though_its_marker_is_refused(server):
+    with server.client() as client:
+        client.flushall()
+        rights = ["+@all", "-zadd"]
+        client.acl_setuser("short", enabled=True, nopass=True, keys=["*"], channels=["*"], commands=rights)
+    url = server.url.replace("redis://", "redis://short:any@")
+    app, add = made(QuickCelery, server, url=url, task_publish_retry=True)
+    try:
+        ids = [add.delay(1).id, *app.send_many("quick.add", [((2,), {})], ignore_result=True)]
+        assert [message["headers"]["id"] for message in messages(server)] == ids
+    finally:
+        app.forget_quick_connection()
+        pools.reset()
+        with server.client() as client:
+            client.acl_deluser("short")

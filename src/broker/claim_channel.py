@@ -59,6 +59,9 @@ AGEING_SECONDS = 10
 """From then on a list that was passed over gets one message into each fourth claim."""
 
 MARKER_SECONDS = 3600
+MARKINGS_KEPT = 1_000
+"""Queues whose marker's command is kept; replies go to ever new queues."""
+
 FRESH_SECONDS = 1.0
 """A connection that was idle for longer is asked whether the server has closed it."""
 
@@ -548,6 +551,8 @@ class ClaimChannel(cast("Any", redis.Channel)):
         if known is None or time.monotonic() - known[1] > MARKER_SECONDS / 4:
             marker = self.keys.marker(queue)
             set_it = b"".join(connection.pack_command("ZADD", marker, 0, "x"))
+            if len(self._markings) >= MARKINGS_KEPT:
+                self._markings.clear()
             self._markings[queue] = (set_it, time.monotonic())
             return set_it + b"".join(connection.pack_command("EXPIRE", marker, MARKER_SECONDS)), 2
         return known[0], 1

@@ -28,6 +28,9 @@ EVERY_MESSAGE = ("task_send_sent_event", "task_always_eager", "task_compression"
 PROTOCOL = 2
 HIGHEST_NUMBER = 9
 SEND_AT_ONCE = 500
+WAYS_KEPT = 1_000
+"""Tasks with their options; more, such as a queue of its own for each reply, are found anew."""
+
 NOT_IN_MESSAGE = frozenset({"task_id", "task_type", "result_cls", "producer", "add_to_parent"})
 
 
@@ -71,7 +74,10 @@ class QuickPublishing:
         try:
             return self._ways[key]
         except KeyError:
-            self._ways[key] = found = self._found(name, given, task)
+            found = self._found(name, given, task)
+            if len(self._ways) >= WAYS_KEPT:
+                self._ways.clear()
+            self._ways[key] = found
             return found
         except TypeError:  # a value that cannot be hashed
             return None

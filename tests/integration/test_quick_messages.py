@@ -10,7 +10,7 @@ from celery import Celery, signals
 from kombu import pools
 from kombu.exceptions import EncodeError, OperationalError
 
-from broker import redis_transport
+from broker import claim_channel, quick_messages, redis_transport
 from broker.quick_messages import QuickCelery
 from redis_server import RedisServer, bundled
 from relay import Relay
@@ -159,6 +159,17 @@ def test_celerys_publish_signals_are_sent_to_who_listens(server, app):
     finally:
         signals.before_task_publish.disconnect(listener)
     assert seen == [("quick.add", result.id)]
+
+
+def test_a_publisher_to_ever_new_queues_keeps_little_of_them(server, app, monkeypatch):
+    monkeypatch.setattr(quick_messages, "WAYS_KEPT", 10)
+    monkeypatch.setattr(claim_channel, "MARKINGS_KEPT", 10)
+    quick, add = app
+    for number in range(35):
+        add.apply_async((number,), queue=f"reply-{number}")
+    assert len(quick._quick._ways) <= 10
+    assert len(quick._quick.channel()._markings) <= 10
+    assert [body(messages(server, f"reply-{number}")[0])[0] for number in range(35)] == [[n] for n in range(35)]
 
 
 def test_an_argument_that_is_no_json_raises_what_celery_raises(app):

@@ -1,9 +1,11 @@
 """What was put aside because no worker can use it: how many, what, and back into its queue or away."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
+from amqp.exceptions import NotFound
 from kombu import Connection, Queue
 
 from broker.envelopes import DEATH_QUEUE, DEATH_REASON, DELIVERY_COUNT, PARKED_QUEUE
@@ -38,49 +40,51 @@ def count(connection: Connection) -> int:
 
 def look(connection: Connection, limit: int) -> list[Parked]:
     """Return the parked messages, at most `limit`, and leave them where they are."""
-    with connection.channel() as channel:
-        # What is not acknowledged goes back when the channel closes.
-        return [_described(message) for _, message in zip(range(limit), _messages(channel), strict=False)]
+    return [_described(message) for _, message in zip(range(limit), messages(connection), strict=False)]
+
+
+def messages(connection: Connection) -> Iterator[Any]:
+    """Look at every parked message; what the caller does not acknowledge stays there."""
+    # RabbitMQ has no such queue before the first start; what is not acknowledged goes back when the channel closes.
+    with connection.channel() as channel, suppress(NotFound):
+        while (message := cast("Any", Queue(PARKED_QUEUE, channel=channel)).get()) is not None:
+            yield message
 
 
 def retry(connection: Connection) -> int:
     """Put every parked message back into the queue that it came from, once; what is no task stays. Returns how many."""
     moved = 0
-    with connection.channel() as channel:
-        # What is parked again meanwhile is not tried again.
-        for _, message in zip(range(count(connection)), _messages(channel), strict=False):
-            if _described(message).task_id is None:
-                continue
-            headers = {key: value for key, value in message.headers.items() if key not in _MARKS}
-            cast("Any", connection).Producer(channel).publish(
-                message.body,
-                exchange="",
-                routing_key=message.headers[DEATH_QUEUE],
-                headers=headers,
-                content_type=message.content_type,
-                content_encoding=message.content_encoding,
-                priority=message.properties.get("priority") or 0,
-                correlation_id=headers.get("id"),
-                reply_to=message.properties.get("reply_to"),
-            )
-            message.ack()
-            moved += 1
+    # What is parked again meanwhile is not tried again.
+    for _, message in zip(range(count(connection)), messages(connection), strict=False):
+        if _described(message).task_id is None:
+            continue
+        headers = {key: value for key, value in message.headers.items() if key not in _MARKS}
+        cast("Any", connection).Producer(message.channel).publish(
+            message.body,
+            exchange="",
+            routing_key=message.headers[DEATH_QUEUE],
+            headers=headers,
+            content_type=message.content_type,
+            content_encoding=message.content_encoding,
+            priority=message.properties.get("priority") or 0,
+            correlation_id=headers.get("id"),
+            reply_to=message.properties.get("reply_to"),
+        )
+        message.ack()
+        moved += 1
     return moved
 
 
 def drop(connection: Connection) -> int:
     """Delete every parked message; returns how many."""
     with connection.channel() as channel:
-        return cast("Any", channel).queue_purge(PARKED_QUEUE)
+        try:
+            return cast("Any", channel).queue_purge(PARKED_QUEUE)
+        except NotFound:
+            return 0
 
 
 _MARKS = {DEATH_QUEUE, DEATH_REASON, DELIVERY_COUNT, "redelivered"}
-
-
-def _messages(channel: Any) -> Iterator[Any]:
-    bound = cast("Any", Queue(PARKED_QUEUE, channel=channel))
-    while (message := bound.get()) is not None:
-        yield message
 
 
 def _described(message: Any) -> Parked:

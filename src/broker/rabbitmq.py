@@ -112,25 +112,12 @@ def depths(connection: Connection, queues: Sequence[str]) -> dict[str, int]:
         return {queue: sum(_depth(channel, name) for name in level_names(queue)) for queue in queues}
 
 
-def parked(connection: Connection) -> int:
-    """Return how many messages are parked."""
-    with _channel(connection) as channel:
-        return _depth(channel, PARKED_QUEUE)
-
-
 def messages(connection: Connection, queue: str) -> Iterator[Any]:
     """Take every message out of one queue, over all priorities."""
     for name in level_names(queue):
         with _channel(connection) as channel, suppress(NotFound):
             while (message := cast("Any", Queue(name, channel=channel)).get(no_ack=True)) is not None:
                 yield message
-
-
-def parked_messages(connection: Connection) -> Iterator[Any]:
-    """Look at every message that is parked; what the caller does not acknowledge stays there."""
-    with _channel(connection) as channel, suppress(NotFound):
-        while (message := cast("Any", Queue(PARKED_QUEUE, channel=channel)).get()) is not None:
-            yield message
 
 
 def swear(connection: Connection, database_id: str) -> None:

@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from kombu import Connection
 
-from broker import rabbitmq
+from broker import parked_messages, rabbitmq
 from broker.allegiance import generation, remember
 from broker.away import AWAY_ERRORS
 from broker.envelopes import PARKED_QUEUE
@@ -168,7 +168,7 @@ class Leader:
         if not rabbitmq.serves(resolve(settings).url):
             return
         try:
-            found = rabbitmq.parked(self._connected())
+            found = parked_messages.count(self._connected())
             if found > self._parked:
                 logger.warning("messages_parked", queue=PARKED_QUEUE, count=found)
                 found = take_parked()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from broker import rabbitmq
+from broker import parked_messages
 from broker.away import AWAY_ERRORS
 from broker.waiting_messages import depths, message_ids
 from config.log_setup import get_logger
@@ -67,7 +67,7 @@ def take_parked() -> int:
     """
     stay = 0
     with celery_app.connection_for_write() as connection:
-        for message in rabbitmq.parked_messages(connection):
+        for message in parked_messages.messages(connection):
             task_id = (message.headers or dict[str, Any]()).get("id")
             if task_id and parts().tasks.read(task_id) is not None:
                 parts().moves.relay_again([task_id])

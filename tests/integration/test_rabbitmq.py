@@ -9,7 +9,7 @@ import pytest
 from amqp.exceptions import AMQPError
 from kombu import Connection, Exchange, Producer, Queue
 
-from broker import rabbitmq
+from broker import parked_messages, rabbitmq
 from broker.allegiance import swear
 from broker.away import AWAY_ERRORS
 from broker.envelopes import PARKED_QUEUE
@@ -225,9 +225,17 @@ def test_a_message_that_comes_back_too_often_is_parked(connection: Connection, q
             assert deliveries <= rabbitmq.DELIVERY_LIMIT + 1
 
     assert deliveries == rabbitmq.DELIVERY_LIMIT + 1
-    until(lambda: rabbitmq.parked(connection) == 1, what="it is parked")
-    assert [message.payload for message in rabbitmq.parked_messages(connection)] == [{"poison": True}]
-    assert until(lambda: rabbitmq.parked(connection)) == 1, "looking took it away"
+    until(lambda: parked_messages.count(connection) == 1, what="it is parked")
+    assert [message.payload for message in parked_messages.messages(connection)] == [{"poison": True}]
+    assert until(lambda: parked_messages.count(connection)) == 1, "looking took it away"
+
+
+def test_nothing_is_parked_on_a_broker_that_no_worker_has_seen(server: RabbitmqServer):
+    with Connection(server.fresh_host(), transport_options=OPTIONS) as new:
+        assert parked_messages.count(new) == 0
+        assert parked_messages.look(new, 10) == []
+        assert parked_messages.retry(new) == 0
+        assert parked_messages.drop(new) == 0
 
 
 def test_what_is_parked_runs_again_by_its_record_and_what_has_none_stays_and_is_counted(
@@ -241,7 +249,7 @@ def test_what_is_parked_runs_again_by_its_record_and_what_has_none_stays_and_is_
         with connection.channel() as channel:
             for _ in range(2):
                 Queue("default", channel=channel).get().reject()
-        until(lambda: rabbitmq.parked(connection) == 2, what="both are parked")
+        until(lambda: parked_messages.count(connection) == 2, what="both are parked")
 
     stay = take_parked()
     installation.start_worker()
@@ -251,7 +259,7 @@ def test_what_is_parked_runs_again_by_its_record_and_what_has_none_stays_and_is_
     with pytest.raises(ServiceUnavailable, match="1 messages that no worker can use are parked"):
         monitoring.probes(parts())["parked"]()
     with celery_app.connection_for_write() as connection:
-        for message in rabbitmq.parked_messages(connection):
+        for message in parked_messages.messages(connection):
             assert message.headers["id"] == theirs.id
             message.ack()
 
@@ -260,8 +268,8 @@ def test_an_unknown_task_is_parked(installation: Installation):
     unknown = Stranger().send_task("test.no_such_task", queue="default")
 
     with celery_app.connection_for_write() as connection:
-        until(lambda: rabbitmq.parked(connection) == 1, what="it is parked")
-        for message in rabbitmq.parked_messages(connection):
+        until(lambda: parked_messages.count(connection) == 1, what="it is parked")
+        for message in parked_messages.messages(connection):
             assert message.headers["id"] == unknown.id
             message.ack()
     assert final(add.delay(1, 1).id).result == 2

@@ -63,6 +63,7 @@ def retry(connection: Connection) -> int:
             message.body,
             exchange="",
             routing_key=message.headers[DEATH_QUEUE],
+            mandatory=True,
             headers=headers,
             content_type=message.content_type,
             content_encoding=message.content_encoding,

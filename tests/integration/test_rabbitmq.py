@@ -230,6 +230,19 @@ def test_a_message_that_comes_back_too_often_is_parked(connection: Connection, q
     assert until(lambda: parked_messages.count(connection)) == 1, "looking took it away"
 
 
+def test_what_is_parked_stays_so_where_its_queue_is_gone(connection: Connection, queue: Queue):
+    Producer(connection, auto_declare=False).publish({"poison": True}, routing_key="work", headers={"id": "1"})
+    with connection.channel() as channel:
+        Queue("work", channel=channel).get().reject()
+        until(lambda: parked_messages.count(connection) == 1, what="it is parked")
+        channel.queue_delete("work")
+
+    with pytest.raises(AMQPError, match="NO_ROUTE"):
+        parked_messages.retry(connection)
+
+    assert until(lambda: parked_messages.count(connection)) == 1
+
+
 def test_nothing_is_parked_on_a_broker_that_no_worker_has_seen(server: RabbitmqServer):
     with Connection(server.fresh_host(), transport_options=OPTIONS) as new:
         assert parked_messages.count(new) == 0

@@ -1,7 +1,17 @@
-"""The errors that mean that the broker does not answer."""
+"""The errors that mean that the broker does not answer, or did not say what it took."""
+
+from typing import Any, cast
 
 from amqp.exceptions import AMQPError
+from kombu import exceptions
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-AWAY_ERRORS = (OSError, OperationalError, RedisError, AMQPError)
+AWAY_ERRORS: tuple[type[Exception], ...] = (
+    OSError,
+    OperationalError,
+    RedisError,
+    AMQPError,
+    # What Kombu's Redis batch makes of each of the others; its types do not know it yet.
+    cast("Any", exceptions).BatchPublishError,
+)

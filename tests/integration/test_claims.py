@@ -14,12 +14,14 @@ from random import Random
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kombu import Connection, Queue
+from kombu import Connection, Producer, Queue
 from kombu.transport import redis as stock
 from redis.exceptions import RedisError
 
 import consuming
 from broker import claim_channel, claims, envelopes, redis_transport
+from broker.away import AWAY_ERRORS
+from broker.bulk_publish import Message, publish_messages
 from broker.claims import ClaimKeys, Fenced, ReplyLost, ServerRefused
 from consuming import EXCHANGE, Taker
 from processors.errors import InvalidArgument
@@ -111,6 +113,19 @@ def waiting_at(client, name: str, priority: int) -> list:
 
 def body_of(raw) -> object:
     return json.loads(base64.b64decode(json.loads(raw)["body"]))
+
+
+def in_kombus_batch(connection: Connection) -> None:
+    producer = Producer(connection, auto_declare=False)
+    with producer.batch():
+        for number in range(3):
+            producer.publish({"number": number}, routing_key="a")
+
+
+def ready_messages(connection: Connection) -> None:
+    payload = {"body": "{}", "content-type": "application/json", "content-encoding": "utf-8"}
+    many = [Message("a", 0, {**payload, "headers": {}, "properties": {}}) for _ in range(3)]
+    publish_messages(connection, many)
 
 
 def test_a_message_in_hand_lies_in_the_claim_of_a_living_owner_until_it_is_settled(server):
@@ -395,6 +410,22 @@ def test_a_publisher_connects_anew_where_the_server_closed_an_idle_connection(se
         client.client_kill_filter(_type="normal", skipme=True)
         publish(connection, "a", 2)
         assert waiting(client, "a") == [1, 2]
+
+
+@pytest.mark.parametrize("transport", [redis_transport.Transport, stock.Transport], ids=["ours", "stock"])
+@pytest.mark.parametrize("publish_many", [in_kombus_batch, ready_messages], ids=["batch", "ready"])
+def test_many_messages_for_a_broker_that_went_away_raise_one_of_its_errors(server, transport, publish_many):
+    own = RedisServer(server.binary).start()
+    try:
+        with Connection(own.url, transport=transport, transport_options={"socket_timeout": 2}) as connection:
+            publish_many(connection)
+            with own.client() as client:
+                assert client.llen("a") == 3
+            own.kill()
+            with pytest.raises(AWAY_ERRORS):
+                publish_many(connection)
+    finally:
+        own.stop()
 
 
 def test_scripts_that_were_flushed_are_loaded_again(server):

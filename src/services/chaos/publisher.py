@@ -8,9 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, Protocol, cast
-
-from kombu import exceptions
+from typing import Any, Protocol
 
 from broker.away import AWAY_ERRORS
 from processors.errors import ServiceUnavailable
@@ -19,7 +17,7 @@ from services.chaos.journal import Kind, journal
 
 PAUSE_SECONDS = 0.2
 RECOVERY_SECONDS = 60
-UNCERTAIN = (*AWAY_ERRORS, cast("Any", exceptions).BatchPublishError, ServiceUnavailable)
+UNCERTAIN = (*AWAY_ERRORS, ServiceUnavailable)
 
 
 class Publisher(Protocol):

@@ -11,8 +11,9 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Container, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, cast
 from uuid import uuid4
@@ -38,6 +39,9 @@ BUSY_SECONDS = 0.5
 
 SETTLE_AT_ONCE = 1_000
 MOVE_AT_ONCE = 16
+BLOCKED_SECONDS = 10.0
+"""After so long it is tried again to give back what a list has refused."""
+
 MAX_DELIVERIES = 20
 """Claims of one message that ended with the death of their owner, before it is parked; RabbitMQ's own default."""
 
@@ -146,6 +150,19 @@ Parcel = tuple[str, bytes]
 """A claimed message: its field, and itself."""
 
 
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What became of messages that were to leave a claim.
+
+    Args:
+        count: how many left it; others may not have been in it.
+        refused: the lists that took none, and what the server said; what was meant for them is still claimed.
+    """
+
+    count: int
+    refused: dict[str, str]
+
+
 class Owner:
     """One consumer's claims, kept by a thread with a connection of its own that no task blocks.
 
@@ -171,6 +188,8 @@ class Owner:
         self._undelivered: deque[Parcel] = deque()
         self._delivering_since: float | None = None
         self._returning: list[Parcel] = []
+        self._return_at = 0.0
+        self._blocked: dict[str, float] = {}
         self._due = threading.Event()
         self._retiring = False
         self._born = self._reached = self._looked = self._beaten = time.monotonic()
@@ -285,19 +304,28 @@ class Owner:
             self._reached = time.monotonic()
 
     def _return_undelivered(self) -> None:
-        since = self._delivering_since
-        if since is not None and time.monotonic() - since > BUSY_SECONDS:
-            self._returning.extend(take_all_right(self._undelivered))
-        if self._returning:
-            give_back(self.client, self.keys, self.name, self._returning, self._separator, marked=False)
-            self._returning.clear()
+        since, now = self._delivering_since, time.monotonic()
+        if since is not None and now - since > BUSY_SECONDS and (taken := list(take_all_right(self._undelivered))):
+            self._returning += taken
+            self._return_at = now
+        if self._returning and now >= self._return_at:
+            moved = move_back(self.client, self.keys, self.name, self._returning, self._separator, marked=False)
+            _log_refused(self.name, moved)
+            self._returning = [parcel for parcel in self._returning if _list(parcel[0]) in moved.refused]
+            self._return_at = now + BLOCKED_SECONDS
 
     def _look_when_due(self) -> None:
         now = time.monotonic()
         if now - self._looked < LOOK_SECONDS:
             return
-        for dead in self._look(beat=now - self._beaten >= BEAT_SECONDS - LOOK_SECONDS / 2):
-            give_back_all(self.client, self.keys, dead, self._separator, lost=True, seconds=LOOK_SECONDS)
+        dead = self._look(beat=now - self._beaten >= BEAT_SECONDS - LOOK_SECONDS / 2)
+        self._blocked = {one: until for one, until in self._blocked.items() if one in dead and now < until}
+        for one in (one for one in dead if one not in self._blocked):
+            if time.monotonic() - now > LOOK_SECONDS:
+                break  # the others at the next look, after a beat
+            given = give_back_all(self.client, self.keys, one, self._separator, lost=True, seconds=LOOK_SECONDS)
+            if given.refused:
+                self._blocked[one] = now + BLOCKED_SECONDS
 
     def _look(self, *, beat: bool) -> list[str]:
         """Beat where it is time, and return whose claims wait to be given back."""
@@ -319,8 +347,10 @@ class Owner:
 
 def give_back_all(
     client: Redis, keys: ClaimKeys, owner: str, separator: str, *, lost: bool, seconds: float = math.inf
-) -> int:
+) -> Moved:
     """Give back everything that a dead or retired owner has claimed; safe to repeat, and for several at once.
+
+    What a list refuses is still claimed, and its owner still among the dead.
 
     Args:
         client: reaches the server.
@@ -329,25 +359,28 @@ def give_back_all(
         separator: what stands between a queue's name and its priority in a list's key.
         lost: whether the owner died, which counts as a delivery of each message.
         seconds: how long to go on; the rest is for the next call, so that a caller's heart beats meanwhile.
-
-    Returns:
-        How many messages were moved.
     """
     claim, began = keys.claim(owner), time.monotonic()
     names: Any = client.hkeys(claim)
-    fields = sorted(map(_text, names), key=_number, reverse=True)
-    moved = 0
-    for some in _portions(fields):
+    waiting = deque(sorted(map(_text, names), key=_number, reverse=True))
+    count, refused = 0, dict[str, str]()
+    while some := _take_fields(waiting, refused):
         found: Any = client.hmget(claim, some)
         parcels = [(field, raw) for field, raw in zip(some, found, strict=True) if raw is not None]
-        moved += give_back(client, keys, owner, parcels, separator, lost=lost)
-        if time.monotonic() - began > seconds:
+        moved = move_back(client, keys, owner, parcels, separator, lost=lost)
+        count += moved.count
+        refused |= moved.refused
+        if moved.count and time.monotonic() - began > seconds:
+            refused.clear()  # they are tried again with the rest
             break
     else:
-        client.srem(keys.dead, owner)
-    if fields and lost:
-        logger.warning("claims_given_back", dead_owner=owner, messages=moved)
-    return moved
+        if not refused:
+            client.srem(keys.dead, owner)
+    if count and lost:
+        logger.warning("claims_given_back", dead_owner=owner, messages=count)
+    given = Moved(count, refused)
+    _log_refused(owner, given)
+    return given
 
 
 def give_back(
@@ -359,7 +392,25 @@ def give_back(
     *,
     lost: bool = False,
     marked: bool = True,
-) -> int:
+) -> None:
+    """Move claimed messages back to the front of their queues, as `move_back` does.
+
+    Raises:
+        ServerRefused: a list took none; what was meant for it is still claimed.
+    """
+    _check_taken(move_back(client, keys, owner, parcels, separator, lost=lost, marked=marked))
+
+
+def move_back(
+    client: Redis,
+    keys: ClaimKeys,
+    owner: str,
+    parcels: Sequence[Parcel],
+    separator: str,
+    *,
+    lost: bool = False,
+    marked: bool = True,
+) -> Moved:
     """Move claimed messages back to the front of their queues; the first given is served last.
 
     Args:
@@ -370,27 +421,28 @@ def give_back(
         separator: what stands between a queue's name and its priority in a list's key.
         lost: whether this counts as a delivery; past `MAX_DELIVERIES` a message is parked.
         marked: whether the messages say that they were delivered before; not when no task saw them.
-
-    Returns:
-        How many were still claimed.
     """
     arguments: list[Any] = []
     for field, raw in parcels:
-        key = field.split(":", 1)[1]
+        key = _list(field)
         message, count = envelopes.redelivered(raw, lost=lost) if marked else (raw, 0)
         if count > MAX_DELIVERIES:
             message = envelopes.parked(message, keys.queue_of(key, separator), DELIVERY_LIMIT)
             arguments += [field, keys.parked, "", message]
         else:
             arguments += [field, key, keys.marker(keys.queue_of(key, separator)), message]
-    return int(MOVE(client, [keys.claim(owner)], arguments)) if arguments else 0
+    return _move(client, keys.claim(owner), arguments)
 
 
 def park(client: Redis, keys: ClaimKeys, owner: str, parcel: Parcel, queue: str, reason: str) -> None:
-    """Put something claimed aside, where it is counted and can be looked at; nothing is dropped."""
+    """Put something claimed aside, where it is counted and can be looked at; nothing is dropped.
+
+    Raises:
+        ServerRefused: it could not be put aside and is still claimed.
+    """
     field, raw = parcel
     parked = envelopes.parked(raw, queue, reason, message=reason == REJECTED)
-    MOVE(client, [keys.claim(owner)], [field, keys.parked, "", parked])
+    _check_taken(_move(client, keys.claim(owner), [field, keys.parked, "", parked]))
     logger.error("message_parked", reason=reason, queue=queue, bytes=len(raw))
 
 
@@ -411,13 +463,40 @@ def take_all_right(parcels: deque[Parcel]) -> Iterator[Parcel]:
             return
 
 
-def _portions(fields: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(fields), MOVE_AT_ONCE):
-        yield fields[start : start + MOVE_AT_ONCE]
+def _move(client: Redis, claim: str, arguments: Sequence[Any]) -> Moved:
+    if not arguments:
+        return Moved(0, {})
+    count, *refused = MOVE(client, [claim], arguments)
+    said = [_text(one) for one in refused]
+    return Moved(int(count), dict(zip(said[::2], said[1::2], strict=True)))
+
+
+def _check_taken(moved: Moved) -> None:
+    for name, error in moved.refused.items():
+        raise ServerRefused(f"The Redis server does not let a message into {name}: {error}.")
+
+
+def _log_refused(owner: str, moved: Moved) -> None:
+    for name, error in moved.refused.items():
+        logger.error("claims_blocked", owner=owner, list=name, error=error, next_try_seconds=BLOCKED_SECONDS)
+
+
+def _take_fields(waiting: deque[str], refused: Container[str]) -> list[str]:
+    """Take the next fields; what a list refused is not tried again now."""
+    some: list[str] = []
+    while waiting and len(some) < MOVE_AT_ONCE:
+        field = waiting.popleft()
+        if _list(field) not in refused:
+            some.append(field)
+    return some
 
 
 def _number(field: str) -> int:
     return int(field.split(":", 1)[0])
+
+
+def _list(field: str) -> str:
+    return field.split(":", 1)[1]
 
 
 def _text(value: Any) -> str:

@@ -492,6 +492,81 @@ def test_what_cannot_go_back_stays_in_its_claim(server):
         client.delete(f"{PREFIX}a\x06\x163")
 
 
+@pytest.fixture
+def blocked_briefly(monkeypatch):
+    monkeypatch.setattr(claims, "BLOCKED_SECONDS", 0.2)
+
+
+def test_what_a_dead_owner_held_of_a_key_that_is_no_list_holds_nothing_else_back(server, blocked_briefly):
+    with connected(server) as connection, server.client() as client:
+        publish(connection, "b", "x")
+        raw = client.lindex(f"{PREFIX}b\x06\x163", 0)
+        lists = [f"{PREFIX}{name}" for name in ("fine", "broken", "fine")]
+        fields = {f"{number}:{lists[number % 3]}": raw for number in range(90)}
+        client.hset(KEYS.claim("the dead"), mapping=fields)
+        client.sadd(KEYS.dead, "the dead")
+        client.set(f"{PREFIX}broken", "no list")
+        Taker(connection, "b").until(1)
+        until(lambda: client.llen(f"{PREFIX}fine") == 60, 20, "the others are back")
+        assert client.hlen(KEYS.claim("the dead")) == 30
+        assert client.smembers(KEYS.dead) == {b"the dead"}
+        client.delete(f"{PREFIX}broken")
+        until(lambda: not client.smembers(KEYS.dead), 20, "the dead is forgotten")
+        assert client.llen(f"{PREFIX}broken") == 30
+        assert not client.exists(KEYS.claim("the dead"))
+
+
+def test_what_may_not_be_parked_holds_nothing_else_back(server, blocked_briefly):
+    with connected(server) as connection, server.client() as client:
+        publish(connection, "b", "x")
+        message = json.loads(client.lindex(f"{PREFIX}b\x06\x163", 0))
+        message["headers"][envelopes.DELIVERY_COUNT] = claims.MAX_DELIVERIES
+        fields = {f"1:{PREFIX}a": "{}", f"2:{PREFIX}a": json.dumps(message), f"3:{PREFIX}a": "{}"}
+        client.hset(KEYS.claim("the dead"), mapping=fields)
+        client.sadd(KEYS.dead, "the dead")
+        client.set(KEYS.parked, "no list")
+        Taker(connection, "b").until(1)
+        until(lambda: client.llen(f"{PREFIX}a") == 2, 20, "the others are back")
+        assert client.hkeys(KEYS.claim("the dead")) == [f"2:{PREFIX}a".encode()]
+        client.delete(KEYS.parked)
+        until(lambda: client.llen(KEYS.parked) == 1, 20, "it is parked")
+
+
+def test_a_consumer_that_ends_gives_back_what_it_can_and_the_rest_goes_back_later(server, blocked_briefly):
+    with server.client() as client:
+        with connected(server) as connection:
+            publish(connection, "a", *range(3))
+            publish(connection, "b", *range(3))
+            Taker(connection, "a", "b").until(6)
+            client.set(f"{PREFIX}b\x06\x163", "no list")
+        assert waiting(client, "a") == [0, 1, 2]
+        assert len(claimed(client)) == 3
+        client.delete(f"{PREFIX}b\x06\x163")
+        with connected(server) as connection:
+            publish(connection, "c", "x")
+            Taker(connection, "c").until(1)
+            until(lambda: waiting(client, "b") == [0, 1, 2], 20, "the rest is back")
+
+
+def test_a_heart_beats_though_what_was_not_delivered_cannot_go_back(server, blocked_briefly):
+    with connected(server) as connection, server.client() as client:
+        publish(connection, "a", *range(3))
+        publish(connection, "b", *range(3))
+        taker = Taker(connection, "a", "b")
+
+        def run_here(body, message):
+            client.set(f"{PREFIX}a\x06\x163", "no list")
+            until(lambda: waiting(client, "b") == [0, 1, 2], 20, "what can go back is back")
+            (owner, beaten) = client.zrange(KEYS.owners, 0, -1, withscores=True)[0]
+            until(lambda: client.zscore(KEYS.owners, owner) != beaten, 20, "it beats")
+            client.delete(f"{PREFIX}a\x06\x163")
+            until(lambda: waiting(client, "a") == [1, 2], 20, "the rest is back")
+            taker.take(body, message)
+
+        taker.consumer.callbacks = [run_here]
+        taker.until(1)
+
+
 @pytest.mark.parametrize("right", ["hset", "rpush"])
 def test_a_user_without_a_right_loses_nothing(server, right):
     with server.client() as client, connected(server) as connection:

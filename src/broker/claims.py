@@ -39,6 +39,9 @@ BUSY_SECONDS = 0.5
 
 SETTLE_AT_ONCE = 1_000
 MOVE_AT_ONCE = 16
+MOVE_BYTES = 16_000_000
+"""What is read at once of a dead owner's claims ends with the message that exceeds this."""
+
 BLOCKED_SECONDS = 10.0
 """After so long it is tried again to give back what a list has refused."""
 
@@ -112,6 +115,7 @@ def refusal(error: Exception) -> RedisConnectionError:
 CLAIM = Script("claim")
 SETTLE = Script("settle")
 MOVE = Script("move")
+READ = Script("read")
 ANNOUNCE = Script("announce")
 BEAT = Script("beat")
 RETIRE = Script("retire")
@@ -365,8 +369,9 @@ def give_back_all(
     waiting = deque(sorted(map(_text, names), key=_number, reverse=True))
     count, refused = 0, dict[str, str]()
     while some := _take_fields(waiting, refused):
-        found: Any = client.hmget(claim, some)
-        parcels = [(field, raw) for field, raw in zip(some, found, strict=True) if raw is not None]
+        found: Any = READ(client, [claim], [MOVE_BYTES, *some])
+        waiting.extendleft(reversed(some[len(found) :]))
+        parcels = [(field, raw) for field, raw in zip(some, found, strict=False) if raw is not None]
         moved = move_back(client, keys, owner, parcels, separator, lost=lost)
         count += moved.count
         refused |= moved.refused

@@ -567,6 +567,28 @@ def test_a_heart_beats_though_what_was_not_delivered_cannot_go_back(server, bloc
         taker.until(1)
 
 
+@pytest.mark.parametrize(("size", "most"), [(600, 2), (10, 16)], ids=["large", "small"])
+def test_what_is_given_back_at_once_is_few_messages_and_few_bytes(server, monkeypatch, size, most):
+    monkeypatch.setattr(claims, "MOVE_BYTES", 1000)
+    trips = []
+
+    def move_back(client, keys, owner, parcels, *arguments, **options):
+        trips.append(len(parcels))
+        return moved_back(client, keys, owner, parcels, *arguments, **options)
+
+    moved_back = claims.move_back
+    monkeypatch.setattr(claims, "move_back", move_back)
+    with server.client() as client:
+        texts = [str(number).rjust(size) for number in range(40)]
+        client.hset(KEYS.claim("the dead"), mapping={f"{number}:{PREFIX}a": text for number, text in enumerate(texts)})
+        client.sadd(KEYS.dead, "the dead")
+        claims.give_back_all(client, KEYS, "the dead", "\x06\x16", lost=True)
+        assert [text.decode() for text in reversed(client.lrange(f"{PREFIX}a", 0, -1))] == texts
+        assert set(trips[:-1]) == {most}
+        assert sum(trips) == 40
+        assert not client.smembers(KEYS.dead)
+
+
 @pytest.mark.parametrize("right", ["hset", "rpush"])
 def test_a_user_without_a_right_loses_nothing(server, right):
     with server.client() as client, connected(server) as connection:

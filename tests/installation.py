@@ -102,6 +102,14 @@ class Installation:
         self.broker.stop()
 
 
+@pytest.fixture(autouse=True)
+def _settings_are_given_by_nobody_else() -> Iterator[None]:
+    """Forget with a test which settings it has set: a broker that somebody named is taken for this run's own."""
+    given = settings.model_fields_set.copy()
+    yield
+    settings.model_fields_set.intersection_update(given)
+
+
 @pytest.fixture(scope="session")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """A running service, shared by all tests of a run."""

@@ -49,6 +49,12 @@ app = app_of(
 )
 
 
+if os.environ.get("PLAIN_GIVES_BACK_EARLY"):
+    from broker.warm_shutdown import give_back_early
+
+    give_back_early(app)
+
+
 @app.task(shared=False, name="add")
 def add(first: int, second: int) -> int:
     return first + second

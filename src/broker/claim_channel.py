@@ -87,6 +87,12 @@ class ClaimMessage(cast("Any", virtual.Message)):
         else:
             super().ack(multiple)
 
+    def put_back(self) -> None:
+        """Put this message back at the front of its queue as it was: no task has seen it."""
+        if not self.acknowledged:
+            self.channel.qos.put_back(self.delivery_tag)
+            self._state = "REQUEUED"
+
     def _decode(self) -> Any:
         try:
             return self._decoded()
@@ -123,6 +129,13 @@ class ClaimQoS(cast("Any", redis.QoS)):
             self.channel.refuse(delivery_tag, message, requeue=requeue)
         virtual.QoS.ack(self, delivery_tag)
         self.channel.made_room()
+
+    def put_back(self, delivery_tag: str) -> None:
+        """Put a message that no task has seen back at the front of its queue."""
+        message = self._delivered.get(delivery_tag)
+        if message is not None:
+            self.channel.put_back(delivery_tag, message)
+        virtual.QoS.ack(self, delivery_tag)
 
     def restore_unacked(self, client: Any = None) -> None:  # noqa: ARG002 - Kombu's signature
         """Put back everything in hand."""
@@ -190,11 +203,16 @@ class ClaimChannel(cast("Any", redis.Channel)):
         owner = self.owner
         if owner is None:
             return
-        raw = encode(message._raw).encode()  # noqa: SLF001 - the envelope as it was claimed
+        raw = _claimed_form(message)
         if requeue:
             give_back(self.server(), self.keys, owner.name, [(delivery_tag, raw)], self.sep, lost=True)
         else:
             park(self.server(), self.keys, owner.name, (delivery_tag, raw), self._queue_of(delivery_tag), REJECTED)
+
+    def put_back(self, delivery_tag: str, message: Any) -> None:
+        """Let the owner's thread put a message back as it was; what is put back last is served first."""
+        if self.owner is not None:
+            self.owner.put_back((delivery_tag, _claimed_form(message)))
 
     def note_room(self) -> None:
         """Ask to be woken by the next settled message, where there is no room for another one now."""
@@ -612,6 +630,10 @@ class ClaimPublishBatch(cast("Any", redis).PublishBatch):
 
 class ClaimSentinelChannel(ClaimChannel, cast("Any", redis.SentinelChannel)):
     """The same, for a server that Sentinel names."""
+
+
+def _claimed_form(message: Any) -> bytes:
+    return encode(message._raw).encode()  # noqa: SLF001 - the envelope as it was claimed
 
 
 def _was_closed(connection: Any) -> bool:

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Container, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from typing import Any, cast
 from uuid import uuid4
@@ -191,6 +192,7 @@ class Owner:
         self._settled: deque[str] = deque()
         self._undelivered: deque[Parcel] = deque()
         self._delivering_since: float | None = None
+        self._put_back: deque[Parcel] = deque()
         self._returning: list[Parcel] = []
         self._return_at = 0.0
         self._blocked: dict[str, float] = {}
@@ -234,6 +236,11 @@ class Owner:
                 break
         return taken
 
+    def put_back(self, parcel: Parcel) -> None:
+        """Note that a message that no task has seen is to go back to the front of its queue, within milliseconds."""
+        self._put_back.append(parcel)
+        self._due.set()
+
     @contextmanager
     def delivering(self, undelivered: deque[Parcel]) -> Generator[None]:
         """Give back from the right, within seconds, what a consumer that runs the tasks itself has no time for."""
@@ -275,7 +282,7 @@ class Owner:
                 if self._retiring:
                     self._finish()
                     break
-                self._return_undelivered()
+                self._return_unseen()
                 self._look_when_due()
             except Fenced:
                 self._give_up()
@@ -307,9 +314,12 @@ class Owner:
                 raise
             self._reached = time.monotonic()
 
-    def _return_undelivered(self) -> None:
+    def _return_unseen(self) -> None:
         since, now = self._delivering_since, time.monotonic()
-        if since is not None and now - since > BUSY_SECONDS and (taken := list(take_all_right(self._undelivered))):
+        taken = list(iter(partial(take_left, self._put_back), None))
+        if since is not None and now - since > BUSY_SECONDS:
+            taken += take_all_right(self._undelivered)
+        if taken:
             self._returning += taken
             self._return_at = now
         if self._returning and now >= self._return_at:

@@ -8,8 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, cast
 
-from celery.worker.request import Request
-
+from broker.warm_shutdown import ReturnableRequest
 from config.log_setup import get_logger
 from processors.errors import ServiceUnavailable
 from services.wiring import parts
@@ -92,8 +91,8 @@ class LateEnds:
 late_ends = LateEnds()
 
 
-class RecordedRequest(cast("Any", Request)):
-    """Celery's request, whose message is acknowledged only once the end of its task is kept."""
+class RecordedRequest(ReturnableRequest):
+    """A request whose message is acknowledged only once the end of its task is kept."""
 
     def acknowledge(self) -> None:
         """Acknowledge, now or after the end."""

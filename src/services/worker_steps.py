@@ -17,6 +17,7 @@ from click.core import ParameterSource
 from broker import rabbitmq
 from broker.allegiance import swear
 from broker.location import check_reachable, resolve
+from broker.warm_shutdown import GiveBackUnbegun
 from config.child_process import die_with_parent
 from config.log_setup import configure, get_logger
 from config.settings import ensure_folders, settings
@@ -199,7 +200,7 @@ def _keep_leader_beside_beat(**_: Any) -> None:
     atexit.register(stop)
 
 
-cast("Any", celery_app.steps)["worker"].update({KeepLeader, ReportWorker, StartByPriority})
+cast("Any", celery_app.steps)["worker"].update({GiveBackUnbegun, KeepLeader, ReportWorker, StartByPriority})
 signals.setup_logging.connect(_configure_logs, weak=False)
 signals.celeryd_init.connect(_check_start, weak=False)
 signals.celeryd_init.connect(_share_heap, weak=False)

@@ -191,6 +191,47 @@ def test_a_warm_shutdown_finishes_what_runs_and_gives_back_what_was_prefetched_i
     assert plain.seen() == ["begin x", "end x", *map(str, range(8))]
 
 
+@pytest.mark.parametrize("pool", [("-c", "1"), ("-P", "threads", "-c", "1")], ids=["prefork", "threads"])
+def test_a_warm_shutdown_gives_back_at_once_what_has_not_begun(plain, monkeypatch, pool):
+    monkeypatch.setenv("PLAIN_GIVES_BACK_EARLY", "1")
+    first = plain.worker(*pool)
+    plain.send("hold", "x")
+    plain.until_seen("begin x")
+    plain.send("note", "later", countdown=5)
+    for number in range(8):
+        plain.send("note", number)
+    until(lambda: len(claimed(plain.broker)) == 5, 20, "some are prefetched")
+    first.send(signal.SIGTERM)
+    until(lambda: plain.broker.llen("work") == 9, 20, "they are back")
+    queued = [json.loads(raw)["headers"] for raw in reversed(plain.broker.lrange("work", 0, -1))]
+    assert [headers["argsrepr"] for headers in queued] == ["('later',)", *(f"({number},)" for number in range(8))]
+    assert not any(envelopes.DELIVERY_COUNT in headers for headers in queued)
+    second = plain.worker(*pool)
+    plain.until_seen(*map(str, range(8)), "later")
+    assert first.process.poll() is None
+    plain.release()
+    first.process.wait(30)
+    assert "Traceback" not in first.said()
+    second.stop()
+    assert sorted(plain.seen()) == sorted(["begin x", "end x", *map(str, range(8)), "later"])
+    is_clean(plain.broker)
+
+
+def test_each_task_runs_once_though_its_workers_are_shut_down_one_after_the_other(plain, monkeypatch):
+    monkeypatch.setenv("PLAIN_GIVES_BACK_EARLY", "1")
+    plain.fill(600, stock=False)
+    worker = plain.worker(*THREADS, "--prefetch-multiplier", "40")
+    for count in (50, 200, 350):
+        until(lambda count=count: plain.effects.llen("effects") >= count, 30, f"{count} have run")
+        worker.send(signal.SIGTERM)
+        worker.process.wait(30)
+        is_clean(plain.broker)
+        worker = plain.worker(*THREADS, "--prefetch-multiplier", "40")
+    until(lambda: plain.effects.llen("effects") >= 600, 30, "all have run")
+    worker.stop()
+    assert sorted(map(int, plain.seen())) == list(range(600))
+
+
 @on_debian_only
 @pytest.mark.parametrize("settings", [{}, {"worker_soft_shutdown_timeout": 0.5}], ids=["cold", "soft"])
 def test_a_cold_shutdown_gives_back_what_runs(plain, settings):

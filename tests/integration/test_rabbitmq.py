@@ -1,5 +1,6 @@
 """What RabbitMQ keeps, refuses, parks and gives back; run with TEST_BROKER=rabbitmq."""
 
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -305,6 +306,31 @@ def test_messages_of_a_killed_worker_come_back_at_once(installation: Installatio
     until(lambda: len(lines(tmp_path / "ran")) == 2, what="both ran")
     assert {final(task.id).state for task in blockers} == {"SUCCESS"}
     assert len(held) == 2
+
+
+def test_a_warm_shutdown_gives_back_at_once_and_in_order_what_has_not_begun(installation: Installation, tmp_path):
+    release, runs, effects = tmp_path / "release", tmp_path / "runs", tmp_path / "ran"
+    blockers = [work_until.delay(str(release), str(runs)) for _ in range(2)]
+    until(lambda: len(lines(runs)) == 2, what="both slots are taken")
+    for number in range(2):
+        unrecorded.apply_async((str(effects), str(number)), queue="low_priority")
+    worker = installation.worker.process
+    with celery_app.connection_for_write() as connection:
+        until(lambda: depths(connection, ["low_priority"]) == {"low_priority": 0}, what="the worker holds them")
+
+        worker.send_signal(signal.SIGTERM)
+
+        until(lambda: depths(connection, ["low_priority"]) == {"low_priority": 2}, what="they are back")
+        assert worker.poll() is None
+        with connection.channel() as channel:
+            back = [Queue("low_priority", channel=channel).get().payload[0][1] for _ in range(2)]
+    release.touch()
+    worker.wait(60)
+    installation.start_worker()
+
+    assert back == ["0", "1"]
+    until(lambda: sorted(lines(effects)) == ["0", "1"], what="both ran")
+    assert {final(task.id).state for task in blockers} == {"SUCCESS"}
 
 
 def test_no_task_without_a_record_is_lost_though_the_broker_is_killed_while_it_is_published(

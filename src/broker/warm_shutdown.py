@@ -1,0 +1,106 @@
+"""A warm shutdown gives back at once what its worker has taken and no task has begun.
+
+Celery keeps it until the worker ends, which is as long as its longest task.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# Celery's worker has no types.
+
+import threading
+from collections.abc import Sequence
+from typing import Any, cast
+
+from celery import bootsteps
+from celery.concurrency.thread import TaskPool as ThreadPool
+from celery.worker.request import Request
+
+from broker.away import AWAY_ERRORS
+from broker.claim_channel import ClaimMessage
+from config.log_setup import get_logger
+
+logger = get_logger()
+
+_beginning = threading.Lock()
+
+
+class TakenBack(Exception):
+    """This message was given to others; its task does not begin here."""
+
+
+class ReturnableRequest(cast("Any", Request)):
+    """Celery's request, which may be taken back until its task begins."""
+
+    _begun = _taken_back = False
+
+    def on_accepted(self, pid: int, time_accepted: float) -> None:
+        """Begin; in a pool of threads this is called by the thread that is to run the task.
+
+        Raises:
+            TakenBack: it must not begin any more.
+        """
+        with _beginning:
+            if self._taken_back:
+                raise TakenBack
+            self._begun = True
+        super().on_accepted(pid, time_accepted)
+
+    def revoked(self) -> bool:
+        """Tell the pool whether this must not begin."""
+        return self._taken_back or super().revoked()
+
+    def take_back(self, *, from_threads: bool) -> bool:
+        """Keep the task from beginning; False where it has begun, or may have.
+
+        Args:
+            from_threads: the pool's threads ask `on_accepted` before they begin; a process tells of it afterwards.
+        """
+        with _beginning:
+            handed_over = self._apply_result is not None and not from_threads
+            self._taken_back = not (self._begun or self.acknowledged or handed_over)
+            self.acknowledged = self.acknowledged or self._taken_back
+        return self._taken_back
+
+
+class GiveBackUnbegun(cast("Any", bootsteps.StartStopStep)):
+    """Gives back between the end of consuming and the wait for what runs."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, worker: Any, **_: Any) -> None:
+        self._requests: tuple[Any, ...] = ()
+        super().__init__(worker)
+
+    def close(self, worker: Any) -> None:
+        """Note what the worker has: the consumer forgets it when it stops."""
+        self._requests = tuple(worker.state.requests.values())
+
+    def stop(self, worker: Any) -> None:
+        """Give back; the pool takes nothing more by now, and nothing is consumed."""
+        from_threads = isinstance(worker.pool, ThreadPool)
+        returnable = [one for one in self._requests if isinstance(one, ReturnableRequest)]
+        messages = [one.message for one in returnable if one.take_back(from_threads=from_threads)]
+        try:
+            _give_back(messages)
+        except AWAY_ERRORS as error:
+            logger.warning("not_given_back", error=str(error))  # the broker does so when this worker ends
+        if messages:
+            logger.info("given_back", messages=len(messages))
+
+
+def give_back_early(app: Any) -> None:
+    """Let the workers of an application give back at once, in a warm shutdown, what no task has begun.
+
+    A task with a base class of its own must name `ReturnableRequest` as its `Request`; else its messages go back last.
+    """
+    app.steps["worker"].add(GiveBackUnbegun)
+    app.Task.Request = f"{__name__}:{ReturnableRequest.__name__}"
+
+
+def _give_back(messages: Sequence[Any]) -> None:
+    """Give back in the order that keeps theirs: Redis serves first what comes back last, RabbitMQ what comes first."""
+    for message in reversed(messages):
+        if isinstance(message, ClaimMessage):
+            message.put_back()
+    for message in messages:
+        if not message.acknowledged:
+            message.requeue()

@@ -1,6 +1,6 @@
 """How a record moves: each move is one guarded statement, so that no late or second writer can undo another's."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,8 +17,11 @@ from sqlalchemy import (
     delete,
     exists,
     func,
+    literal,
     or_,
     select,
+    true,
+    tuple_,
     type_coerce,
     update,
 )
@@ -74,7 +77,7 @@ def _not_final() -> ColumnElement[bool]:
 
 
 def _relayable(categories: Sequence[str] | None) -> ColumnElement[bool]:
-    condition = and_(columns.relay_at <= Now(), columns.state.in_(WAITING_VALUES))
+    condition = and_(columns.relay_at <= Now(), _state_in(WAITING_VALUES))
     return and_(condition, columns.category.in_(categories)) if categories else condition
 
 
@@ -84,9 +87,9 @@ def _has_followers() -> ColumnElement[bool]:
 
 
 def _state_in(values: Sequence[str]) -> ColumnElement[bool]:
-    """Tell in SQL whether a record that is found by its id has such a state.
+    """Tell in SQL whether a record that is found by something else has such a state.
 
-    An expression and not the column, or SQLite reads all records of that state instead of the few ids.
+    An expression and not the column, or SQLite reads all records of that state instead of the few that are meant.
     """
     return (columns.state + "").in_(values)
 
@@ -367,7 +370,7 @@ class TaskMoves:
 
     def unfollowed(self, limit: int) -> list[TaskRecord]:
         """Return what ended without a word that what follows it was done; looks again only minutes later."""
-        late = and_(columns.relay_at <= Now(), columns.state.in_(FINAL_VALUES))
+        late = and_(columns.relay_at <= Now(), _state_in(FINAL_VALUES))
         some = select(columns.id).where(late).order_by(columns.relay_at).limit(limit).scalar_subquery()
         statement = update(task_records).where(columns.id.in_(some)).values(relay_at=Now(FOLLOW_AGAIN_SECONDS))
         found = self.database.write(
@@ -381,7 +384,7 @@ class TaskMoves:
 
     def expire(self) -> list[str]:
         """Cancel what waited past its expiry."""
-        overdue = and_(columns.state.in_(WAITING_VALUES), columns.expires_at <= Now())
+        overdue = and_(columns.expires_at <= Now(), columns.finished_at.is_(None), _state_in(WAITING_VALUES))
         statement = update(task_records).where(overdue).values(ended(TaskState.REVOKED, EXPIRED)).returning(columns.id)
         return list(self.database.write(lambda c: c.execute(statement).scalars().all(), durable=False))
 
@@ -432,26 +435,30 @@ class TaskMoves:
             return 0
         statement = (
             update(task_records)
-            .where(columns.id.in_(list(task_ids)), columns.state.in_(WAITING_VALUES), columns.relay_at.is_(None))
+            .where(columns.id.in_(list(task_ids)), _state_in(WAITING_VALUES), columns.relay_at.is_(None))
             .values(relay_at=Now())
             .returning(columns.id)
         )
         return len(self.database.write(lambda c: c.execute(statement).scalars().all(), durable=False))
 
-    def unstarted(self, older_than: float, after: str, limit: int) -> list[tuple[str, str]]:
-        """Return (id, queue) of what was published over `older_than` seconds ago and still waits, ids past `after`."""
+    def unstarted(self, older_than: float, page: int) -> Iterator[list[tuple[str, str]]]:
+        """Return (id, queue) of what was published over `older_than` seconds ago and still waits, so many at once."""
+        for state in WAITING_VALUES:
+            beyond = true()
+            while rows := self._unstarted(state, older_than, beyond, page):
+                yield [(row.id, row.queue) for row in rows]
+                last = literal(rows[-1].created_at, columns.created_at.type), literal(rows[-1].id)
+                beyond = tuple_(columns.created_at, columns.id) > tuple_(*last)
+
+    def _unstarted(self, state: str, older_than: float, beyond: ColumnElement[bool], page: int) -> Sequence[Any]:
+        overdue = columns.published_at <= Now(-older_than)
         query = (
-            select(columns.id, columns.queue)
-            .where(
-                columns.state.in_(WAITING_VALUES),
-                columns.relay_at.is_(None),
-                columns.published_at <= Now(-older_than),
-                columns.id > after,
-            )
-            .order_by(columns.id)
-            .limit(limit)
+            select(columns.id, columns.queue, columns.created_at)
+            .where(columns.state == state, columns.relay_at.is_(None), overdue, beyond)
+            .order_by(columns.created_at, columns.id)
+            .limit(page)
         )
-        return [(row.id, row.queue) for row in self.database.read(lambda c: c.execute(query).all())]
+        return self.database.read(lambda c: c.execute(query).all())
 
     def linked_retry(self, task_id: str, new_id: str) -> bool:
         """Note in a failed record that it was submitted again; False where somebody else did so first."""
@@ -467,7 +474,7 @@ class TaskMoves:
         """Return ids of final records that finished more than `hours` ago, the oldest first."""
         query = (
             select(columns.id)
-            .where(columns.state.in_(FINAL_VALUES), columns.finished_at < Now(-hours * 3600))
+            .where(_state_in(FINAL_VALUES), columns.finished_at < Now(-hours * 3600))
             .order_by(columns.finished_at)
             .limit(limit)
         )

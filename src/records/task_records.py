@@ -116,10 +116,10 @@ Index(
     postgresql_where=columns.relay_at.is_not(None),
 )
 Index(
-    "ix_task_records_worker_id",
-    columns.worker_id,
-    sqlite_where=columns.worker_id.is_not(None),
-    postgresql_where=columns.worker_id.is_not(None),
+    "ix_task_records_expires_at",
+    columns.expires_at,
+    sqlite_where=columns.expires_at.is_not(None) & columns.finished_at.is_(None),
+    postgresql_where=columns.expires_at.is_not(None) & columns.finished_at.is_(None),
 )
 Index(
     "ix_task_records_parent_id",

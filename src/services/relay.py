@@ -53,11 +53,8 @@ def reconcile(older_than: float, *, all_lost: bool = False) -> int:
     except AWAY_ERRORS as error:
         logger.warning("broker_away", error=str(error))
         return 0
-    count, after = 0, ""
-    while page := parts().moves.unstarted(older_than, after, PAGE):
-        count += parts().moves.relay_again(_missing(page, present, empty))
-        after = page[-1][0]
-    return count
+    pages = parts().moves.unstarted(older_than, PAGE)
+    return sum(parts().moves.relay_again(_missing(page, present, empty)) for page in pages)
 
 
 def take_parked() -> int:

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from sqlalchemy import Engine, event
 from sqlalchemy.exc import DataError
 
 from records import task_moves
@@ -66,6 +67,54 @@ def test_a_move_finds_its_records_by_their_ids_and_never_by_their_state(database
     steps = [row[3] for row in plan if "task_records" in row[3]]
     assert steps
     assert all("(id=?)" in step for step in steps), json.dumps(steps)
+
+
+LOOKS = {
+    "due": (lambda moves: moves.due(10), "ix_task_records_relay_at"),
+    "unfollowed": (lambda moves: moves.unfollowed(10), "ix_task_records_relay_at"),
+    "expire": (lambda moves: moves.expire(), "ix_task_records_expires_at"),
+    "final_before": (lambda moves: moves.final_before(1, 10), "ix_task_records_finished_at"),
+    "relay_again": (lambda moves: moves.relay_again(["a", "b"]), "sqlite_autoindex_task_records_1"),
+    "unstarted": (lambda moves: list(moves.unstarted(0, 10)), "ix_task_records_state"),
+    "runs_of": (lambda moves: moves.runs_of("w1"), "ix_task_records_state"),
+}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("look", LOOKS)
+def test_what_is_asked_every_second_reads_no_more_than_it_finds(database, look):
+    said: list[tuple[str, object]] = []
+
+    def note(_connection, _cursor, statement, parameters, *_):
+        said.append((statement, parameters))
+
+    ask, index = LOOKS[look]
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        ask(TaskMoves(database))
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+    steps = []
+    with database.engine().connect() as connection:
+        for statement, parameters in said:
+            if statement.startswith(("SELECT", "UPDATE")):
+                plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+                steps += [row[3] for row in plan if "task_records" in row[3]]
+    assert any(index in step for step in steps)
+    assert [step for step in steps if step.startswith("SCAN")] == []
+
+
+def test_looking_for_what_has_not_started_goes_page_by_page(database, records):
+    records.open_many(records.opening([draft(f"t{number:02}") for number in range(25)]))
+    moves = TaskMoves(database)
+    moves.published([(f"t{number:02}", 0, 0) for number in range(25)], wait=True)
+    moves.start("t07", 0, "w1", "io@host", 60)
+
+    pages = list(moves.unstarted(0, 10))
+
+    assert [len(page) for page in pages] == [10, 10, 4]
+    assert sorted(task_id for page in pages for task_id, _ in page) == sorted({f"t{n:02}" for n in range(25)} - {"t07"})
 
 
 def test_callers_of_one_statement_get_each_its_own_rows(database, records):

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from kombu import Connection, Producer
 
-from broker.claim_channel import ClaimChannel, encode
+from broker.claim_channel import ClaimChannel, check_size, encode
 from broker.delivery_tags import fresh_tag
 
 
@@ -42,6 +42,7 @@ def publish_messages(connection: Connection, messages: Sequence[Message]) -> Non
     """Put messages into their queues, in this order.
 
     Raises:
+        InvalidArgument: one is larger than any worker would take; some of the others may have been taken.
         Exception: one of `broker.away.AWAY_ERRORS`; some of them may have been taken.
     """
     channel = cast("Any", connection.default_channel)
@@ -49,6 +50,7 @@ def publish_messages(connection: Connection, messages: Sequence[Message]) -> Non
         producer = Producer(channel, auto_declare=False)
         with cast("Any", producer).batch(max(1, len(messages))):
             for message in messages:
+                check_size(message.queue, message.payload["body"])
                 _publish(producer, message)
         return
     ready: dict[tuple[str, int], list[str]] = {}

@@ -497,7 +497,7 @@ class ClaimChannel(cast("Any", redis.Channel)):
             super()._put(queue, message, **options)
             return
         text = encode(message)
-        _check_size(queue, text)
+        check_size(queue, text)
         priority = self._get_message_priority(message, reverse=False)
         batch = options.get("_publish_batch")
         if batch is not None:
@@ -518,7 +518,7 @@ class ClaimChannel(cast("Any", redis.Channel)):
             RedisError: the server cannot be reached, or refuses; some may have been put.
         """
         for text in texts:
-            _check_size(queue, text)
+            check_size(queue, text)
         key = self.keys.prefix + self._q_for_pri(queue, priority)
         connection = self._idle_connection()
         try:
@@ -654,7 +654,8 @@ def _chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
         yield texts[start : start + PUSH_AT_ONCE]
 
 
-def _check_size(queue: str, text: str) -> None:
+def check_size(queue: str, text: str) -> None:
+    """Raise `InvalidArgument` for a message that no worker would take."""
     if len(text) > MESSAGE_BYTES:
         raise InvalidArgument(
             f"The message for {queue} has {len(text)} bytes, at most {MESSAGE_BYTES} are accepted; "

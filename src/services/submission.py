@@ -23,6 +23,7 @@ from processors.errors import InvalidArgument, ServiceUnavailable, SubmitUnknown
 from processors.redaction import redact
 from records.task_records import Draft, TaskRecords
 from services.celery_app import PRIORITIES, celery_app, is_recorded
+from services.failures import failure_of
 from services.publisher import ids
 from services.task_messages import Publishable
 from services.wiring import parts
@@ -32,6 +33,9 @@ Result = TypeVar("Result")
 logger = get_logger()
 
 MAX_ARGUMENT_BYTES = 1_000_000
+MAX_MESSAGE_BYTES = 10_000_000
+"""What Celery's own ways to submit may give: a message of 16 MB holds it in any coding."""
+
 REPR_CHARACTERS = 1_000
 KEPT_HEADERS = (
     "group",
@@ -176,13 +180,22 @@ def _waits(draft: Draft) -> bool:
 def publish(drafts: Sequence[Publishable], messages: Sequence[Message] | None = None, *, wait: bool = False) -> int:
     """Publish what is recorded and mark it, at once where `wait` is said; returns how many the broker took.
 
+    What is too large for any worker fails: nobody could ever run it.
+
     Args:
         drafts: records, or what they were made of.
         messages: their messages, where they were prepared before.
         wait: return only once the marks are kept.
     """
     service = parts()
-    taken = service.publisher.publish(drafts, messages)
+    try:
+        taken = service.publisher.publish(drafts, messages)
+    except InvalidArgument as error:
+        if len(drafts) > 1:
+            return sum(publish([draft], wait=wait) for draft in drafts)
+        logger.warning("not_sendable", task_id=drafts[0].id, error=str(error))
+        service.moves.fail_waiting(drafts[0].id, failure_of(error))
+        return 0
     if taken:
         service.moves.published(ids(taken), wait=wait)
     return len(taken)
@@ -235,11 +248,17 @@ def draft_of(
 
 def _check_json(name: str, arguments: list[Any]) -> None:
     try:
-        _strict(arguments)
+        size = len(_strict(arguments))
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidArgument(
             f"The arguments of {name} must be JSON values: {error}; pass a date as a text, a set as a list."
         ) from error
+    # What follows a task has nobody to tell: it is recorded, and its record says that it could not be sent.
+    if size > MAX_MESSAGE_BYTES and celery_app.current_worker_task is None:
+        raise InvalidArgument(
+            f"The arguments of {name} have {size} bytes, at most {MAX_MESSAGE_BYTES} are accepted; "
+            "put large data into a file or a database and pass its name."
+        )
 
 
 def storable(value: Any) -> Any:

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from celery import chain, chord, group
+from celery.utils import uuid
 
 from config.settings import settings
 from installation import Installation, Part
 from processors.errors import InvalidArgument, TaskCancelled, TaskFailed, TaskTimeout, UnknownTask
+from records.task_records import Draft
 from service_tasks import (
     add,
     ask_again,
@@ -29,6 +31,7 @@ from service_tasks import (
 )
 from services.celery_app import QUEUES, celery_app
 from services.celery_service import celery_service
+from services.submission import submit_many
 from services.wiring import parts
 from strangers import Stranger
 from waiting import until
@@ -304,6 +307,26 @@ def test_arguments_that_are_no_json_are_refused_at_submit():
     for bad in (float("nan"), datetime.now(UTC), nested):
         with pytest.raises(InvalidArgument, match="JSON"):
             keep.delay(bad)
+
+
+def test_arguments_that_no_message_holds_are_refused_at_submit():
+    with pytest.raises(InvalidArgument, match="at most 10000000 are accepted"):
+        add.delay("x" * 10_000_001, 1)
+
+
+def test_a_record_that_no_message_holds_fails_and_the_leader_goes_on():
+    large = Draft("large-" + uuid(), "test.add", "test", "default", {"x": "x" * 17_000_000, "y": 1}, relay_now=True)
+    good = Draft(uuid(), "test.add", "test", "default", {"x": 1, "y": 2}, relay_now=True)
+
+    submit_many([large, good])
+
+    assert final(good.id).result == 3
+    failed = final(large.id)
+    assert (failed.state, failed.error_type) == ("FAILURE", "InvalidArgument")
+    assert "at most 16000000 are accepted" in failed.error
+    after = Draft(uuid(), "test.add", "test", "default", {"x": 2, "y": 2}, relay_now=True)
+    submit_many([after])
+    assert final(after.id).result == 4, "the leader leads on"
 
 
 def test_a_strangers_message_that_comes_too_late_is_recorded_as_expired():

@@ -56,7 +56,8 @@ class Work:
 
 LEAN = ("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel=ERROR")
 DEEP = "--prefetch-multiplier=64"
-SERVICE = ("celery", "-A", "services.celery_app:celery_app", "worker", "-I", "service", "--queues=default")
+# What `start_celery.py worker` starts.
+SERVICE = ("python", "-m", "services.celery_part", "worker", "-I", "service", "--queues=default")
 LEADER = (("python", "-m", "services.leader"),)
 
 

@@ -84,6 +84,13 @@ class Cell:
         with Processes(self.workers.environment, self.folder / "client") as client:
             return client.run([self._program("python"), *command], CLIENT_SECONDS)
 
+    def make_schema(self) -> None:
+        """Make an empty record database, as `start_celery.py all` does before it starts its parts."""
+        with Processes(self.workers.environment, self.folder / "schema") as programs:
+            program = programs.start([self._program("csai"), "db", "upgrade"])
+            if program.wait(CLIENT_SECONDS):
+                raise ProcessFailed(f"no schema: {programs.last_words(program)}")
+
     def start_workers(self) -> None:
         """Start what is measured."""
         for command in self.entrant.workers:
@@ -107,11 +114,14 @@ def turn(bench: Bench, entrant: Entrant, *, results: bool = False, port: int | N
     bench.redis.client.flushall()
     with tempfile.TemporaryDirectory(dir=bench.folder, prefix="turn-") as name:
         folder = Path(name)
-        for part in ("client", "workers", "beside"):
+        for part in ("client", "workers", "beside", "schema"):
             (folder / part).mkdir()
         environment = _environment(bench, entrant, folder, port) | {"BENCH_RESULTS": "1" if results else "0"}
         with Processes(environment, folder / "beside") as beside, Processes(environment, folder / "workers") as workers:
-            yield Cell(bench, entrant, folder, workers, beside)
+            cell = Cell(bench, entrant, folder, workers, beside)
+            if entrant.records:
+                cell.make_schema()
+            yield cell
 
 
 def publish(bench: Bench, entrant: Entrant) -> Outcome:

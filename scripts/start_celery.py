@@ -22,7 +22,7 @@ try:
     from config.settings import settings
     from processors.errors import WorkError
     from services.celery_app import QUEUES
-    from services.supervisor import CELERY, Supervisor
+    from services.supervisor import CELERY, CELERY_PART, Supervisor
 except ModuleNotFoundError as missing:
     sys.exit(
         f"{missing.name} is not installed for {sys.executable}: run `make setup`, then .venv/bin/python {sys.argv[0]}."
@@ -49,7 +49,7 @@ def main() -> int:
 
 
 def _celery(arguments: argparse.Namespace) -> list[str]:
-    command = [*CELERY, arguments.part]
+    command = [*(CELERY if arguments.part == "flower" else CELERY_PART), arguments.part]
     for name in ("queues", "concurrency", "loglevel", "hostname", "port", "address"):
         value = getattr(arguments, name, None)
         if name == "queues" and value is not None:

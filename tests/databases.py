@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from postgresql import PostgresqlServer
-from records import schema
+from records import schema, upgrading
 from records.database import Database
 
 
@@ -29,6 +29,6 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def database(database_url: str) -> Iterator[Database]:
     """An empty record database; each test runs on SQLite and on PostgreSQL."""
     database = Database(database_url)
-    schema.prepare(database)
+    upgrading.upgrade(database, schema.VERSION)
     yield database
     database.close()

@@ -15,7 +15,7 @@ from collections.abc import Callable, Container, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
 
@@ -29,6 +29,7 @@ from config.log_setup import get_logger
 
 logger = get_logger()
 
+LUA = Path(__file__).parent / "lua"
 BEAT_SECONDS = 2.0
 LOOK_SECONDS = 0.5
 DEAD_SECONDS = 8.0
@@ -79,7 +80,7 @@ class Script:
     """One of the scripts in `broker/lua`, called by its digest and loaded where the server does not know it."""
 
     def __init__(self, name: str) -> None:
-        self.source = files("broker").joinpath("lua", f"{name}.lua").read_text()
+        self.source = (LUA / f"{name}.lua").read_text()
         self.digest = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
     def command(self, keys: Sequence[str], arguments: Sequence[Any]) -> tuple[Any, ...]:

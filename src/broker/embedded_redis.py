@@ -4,18 +4,15 @@ The binary is `redis-server` or `valkey-server` on the PATH, else the one inside
 port; the socket is the owner's alone and wants a password all the same, because whoever can send it Lua owns it.
 """
 
-import hashlib
 import os
 import shutil
 import stat
 import subprocess
-import tempfile
 import time
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import psutil
 from redis import Redis
@@ -23,12 +20,12 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from broker.embedded_socket import embedded_url, socket_path
 from config.child_process import die_with_parent
 from config.secret_files import secret
 from config.settings import Settings
 from processors.errors import ConfigurationError
 
-SOCKET_PATH_BYTES = 100
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
 
@@ -36,25 +33,6 @@ MISSING = (
     "No Redis server was found: install one with `apt install redis-server` or `brew install redis`, run "
     "`docker run -p 6379:6379 redis:7`, or set CELERY_BROKER_URL to a Redis or RabbitMQ that runs."
 )
-
-
-def embedded_url(settings: Settings) -> str | None:
-    """Return the URL of this DATA_DIR's embedded server, or None where there has never been one."""
-    password = settings.run_dir / "redis-password"
-    try:
-        secret = password.read_text().strip()
-    except OSError:
-        return None
-    return f"redis+socket://:{secret}@{quote(str(socket_path(settings)))}?virtual_host=0"
-
-
-def socket_path(settings: Settings) -> Path:
-    """Return where the socket lies: in DATA_DIR/run, or in a folder of the owner's where that path is too long."""
-    usual = settings.run_dir / "redis.sock"
-    if len(os.fsencode(usual)) <= SOCKET_PATH_BYTES:
-        return usual
-    name = hashlib.sha256(os.fsencode(settings.data_dir)).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"csai-{os.getuid()}-{name}" / "redis.sock"
 
 
 def find_server() -> str:

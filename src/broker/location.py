@@ -9,7 +9,7 @@ from redis.exceptions import AuthenticationError, ResponseError
 
 from broker import rabbitmq
 from broker.away import AWAY_ERRORS
-from broker.embedded_redis import embedded_url
+from broker.embedded_socket import embedded_url
 from config.settings import Settings, shown
 from processors.errors import ConfigurationError
 

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Column, Connection, Index, Integer, String, Table, delete, func, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from records.columns import Instant, Json, Now, metadata
 from records.database import Database
+from records.insertion import insert_into
 
 KEEP_SECONDS = 30 * 24 * 3600
 
@@ -81,7 +80,6 @@ class Chords:
 
     def part_returned(self, group_id: str, position: int | None, part: Part) -> bool:
         """Keep a part's result; tells whether the chord is complete now and its body not yet published."""
-        insert = self._insert()
         values = {
             "group_id": group_id,
             "part_id": part.part_id,
@@ -94,7 +92,7 @@ class Chords:
             self._upsert(connection, group_id, {})
             locked = select(chords).where(chords.c.group_id == group_id).with_for_update()
             chord = connection.execute(locked).mappings().one()
-            connection.execute(insert(chord_parts).values(values).on_conflict_do_nothing())
+            connection.execute(insert_into(chord_parts, self.database.kind).values(values).on_conflict_do_nothing())
             counted = select(func.count()).where(chord_parts.c.group_id == group_id)
             count = connection.execute(counted).scalar_one()
             whole = chord["size"] is not None and count >= chord["size"] + chord["added"]
@@ -125,11 +123,8 @@ class Chords:
 
         return self.database.write(work, durable=False)
 
-    def _insert(self) -> Any:
-        return sqlite_insert if self.database.is_sqlite else postgresql_insert
-
     def _upsert(self, connection: Connection, group_id: str, values: Mapping[str, Any]) -> None:
-        fresh = self._insert()(chords).values(group_id=group_id, added=0, created_at=Now(), **values)
+        fresh = insert_into(chords, self.database.kind).values(group_id=group_id, added=0, created_at=Now(), **values)
         if values:
             statement = fresh.on_conflict_do_update(index_elements=["group_id"], set_=dict(values))
         else:

@@ -5,29 +5,24 @@ connections of their own, and so does on PostgreSQL a write of several statement
 """
 
 import os
-import sqlite3
 import threading
-import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cached_property
+from importlib import import_module
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
-from sqlalchemy.pool import NullPool
 
 from processors.errors import ServiceUnavailable
-from records.grouped_writes import Commits, CommitUnknown, Job, SqliteCommits, Writer
+from records.engines import Engines
+from records.grouped_writes import Commits, CommitUnknown, Job, Writer
 from records.prepared import ROWS_AT_ONCE, Bound, Row
 
 Result = TypeVar("Result")
-
-BUSY_TIMEOUT_SECONDS = 10
-BUSY_PAUSE_SECONDS = 0.02
-CONNECT_TIMEOUT_SECONDS = 3
-STATEMENT_TIMEOUT_SECONDS = 60
 
 
 class Database:
@@ -39,10 +34,12 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.url = make_url(url)
-        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.kind = self.url.get_backend_name()
+        self.is_sqlite = self.kind == "sqlite"
         self.shown = self.url.render_as_string(hide_password=True)
-        self._reader: Engine | None = None
+        self._engines: Engines | None = None
         self._writer: Writer | None = None
+        self._for_children: Engines | None = None
         self._left_to_parent: list[object] = []
         self._lock = threading.Lock()
         _open_databases.add(self)
@@ -105,11 +102,10 @@ class Database:
         """End the writer thread after what waits was written, and close all connections."""
         with self._lock:
             writer, self._writer = self._writer, None
-            reader, self._reader = self._reader, None
         if writer:
             writer.stop()
-        if reader:
-            reader.dispose()
+        if self._engines:
+            self._engines.dispose()
 
     def writer(self) -> Writer | None:
         """Return the writer, if there is one; a fork waits for it."""
@@ -119,17 +115,43 @@ class Database:
         """Return the engine that reads; migrations use it."""
         return self._engine()
 
+    def prepare_children(self) -> None:
+        """Do before a fork what each child would do, so that they share what comes of it; leaves nothing open.
+
+        This process and its children get engines of their own, all ready but for the connection.
+
+        Raises:
+            ServiceUnavailable: the database does not answer.
+        """
+        self.close()
+        ours, theirs = self._own.engines(self.url), self._own.engines(self.url)
+        try:
+            ours.make_ready()
+            theirs.make_ready()
+        except DBAPIError as error:
+            raise self._unavailable(error) from error
+        with self._lock:
+            self._engines, self._for_children = ours, theirs
+
     def forget_connections(self) -> None:
         """Drop, without closing, what a parent process opened: called in the child right after a fork."""
         self._lock = threading.Lock()
-        self._left_to_parent += [self._writer, self._reader]  # nothing that dies here may close the parent's files
-        self._writer, self._reader = None, None
+        self._left_to_parent += [self._writer, self._engines]  # nothing that dies here may close the parent's files
+        self._writer, self._engines, self._for_children = None, self._for_children, None
+
+    @cached_property
+    def _own(self) -> Any:
+        """What is this kind of database's own; the other one's driver is not loaded."""
+        return import_module(f"records.{self.kind}")
 
     def _engine(self) -> Engine:
         with self._lock:
-            if self._reader is None:
-                self._reader = _sqlite_engine(self.url) if self.is_sqlite else _postgresql_engine(self.url)
-            return self._reader
+            return self._made().reader
+
+    def _made(self) -> Engines:
+        made: Engines = self._engines or self._own.engines(self.url)
+        self._engines = made
+        return made
 
     def _reading(self) -> Connection:
         """Return a connection for one read; each statement of PostgreSQL sees what was committed before it anyway."""
@@ -144,10 +166,8 @@ class Database:
 
     def _commits(self) -> Commits:
         if self.is_sqlite:
-            return SqliteCommits(_sqlite_engine(self.url, immediate=True), self._unavailable)
-        from records.postgresql_commits import PostgresqlCommits  # noqa: PLC0415 - SQLite needs no driver of PostgreSQL
-
-        return PostgresqlCommits(self._connected, self._write_pooled, self._unknown)
+            return self._own.SqliteCommits(self._made().writer, self._unavailable)
+        return self._own.PostgresqlCommits(self._connected, self._write_pooled, self._unknown)
 
     def _connected(self) -> Connection:
         """Return a connection for the writer.
@@ -188,67 +208,6 @@ class Database:
         return ServiceUnavailable(
             f"The record database {self.shown} does not answer: {_cause(error)}; {cure}, or set DATABASE_URL."
         )
-
-
-def _sqlite_engine(url: Any, *, immediate: bool = False) -> Engine:
-    """Make an engine whose transactions are begun by us, not by the driver."""
-    engine = create_engine(
-        url,
-        connect_args={"timeout": 0 if immediate else BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
-        isolation_level="AUTOCOMMIT" if immediate else None,
-        **({"poolclass": NullPool} if url.database in (None, "", ":memory:") else {}),
-    )
-
-    def prepare(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        _use_wal(cursor)
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.execute("PRAGMA journal_size_limit=67108864")
-        cursor.execute("PRAGMA wal_autocheckpoint=4000")  # pages, 16 MB: a page that changes often is copied back less
-        cursor.close()
-
-    event.listen(engine, "connect", prepare)
-    if not immediate:
-        event.listen(engine, "begin", _begin_deferred)
-    return engine
-
-
-def _use_wal(cursor: Any) -> None:
-    """Change to WAL; where somebody else makes the database now, SQLite's own time-out does not wait for that."""
-    deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
-    while True:
-        try:
-            cursor.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(BUSY_PAUSE_SECONDS)
-        else:
-            return
-
-
-def _begin_deferred(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN")
-
-
-def _postgresql_engine(url: Any) -> Engine:
-    return create_engine(
-        url,
-        pool_pre_ping=True,
-        pool_size=5,
-        max_overflow=20,
-        pool_timeout=CONNECT_TIMEOUT_SECONDS,
-        connect_args={
-            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-            "keepalives_idle": 10,
-            "keepalives_interval": 5,
-            "keepalives_count": 3,
-            "tcp_user_timeout": 15_000,
-            "options": f"-c statement_timeout={STATEMENT_TIMEOUT_SECONDS}s -c timezone=UTC"
-            " -c plan_cache_mode=force_custom_plan",  # a plan made for a small table outlives its smallness
-        },
-    )
 
 
 def _cause(error: Exception) -> str:

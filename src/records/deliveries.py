@@ -17,13 +17,12 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from processors.errors import TransientError
 from processors.interfaces import Outcome
 from records.columns import Instant, Now, metadata
 from records.database import Database
+from records.insertion import insert_into
 from records.task_records import TaskState, task_records
 
 WAITING_STATES = ("queued", "deferred")
@@ -56,7 +55,6 @@ class DeliveryRecords:
 
     def open(self, task_id: str, position: int, addresses: Mapping[str, str]) -> dict[str, Outcome]:
         """Create the rows that do not exist yet (address to role); return every row's outcome so far."""
-        insert = sqlite_insert if self.database.is_sqlite else postgresql_insert
         rows = [
             {
                 "task_id": task_id,
@@ -72,7 +70,8 @@ class DeliveryRecords:
         ]
         if rows:
             # Row by row: a clock in a list of rows would be taken as a value.
-            statements = [insert(deliveries).values(row).on_conflict_do_nothing() for row in rows]
+            insert = insert_into(deliveries, self.database.kind)
+            statements = [insert.values(row).on_conflict_do_nothing() for row in rows]
             self.database.write(lambda c: [c.execute(statement) for statement in statements], durable=False)
         return self.outcomes(task_id, position)
 
@@ -89,8 +88,8 @@ class DeliveryRecords:
         reached = select(*(literal(to_task) if column is c.task_id else column for column in c)).where(
             c.task_id == from_task, c.state == "accepted"
         )
-        insert = sqlite_insert if self.database.is_sqlite else postgresql_insert
-        copied = insert(deliveries).from_select([column.name for column in c], reached).on_conflict_do_nothing()
+        insert = insert_into(deliveries, self.database.kind)
+        copied = insert.from_select([column.name for column in c], reached).on_conflict_do_nothing()
         self.database.write(lambda connection: connection.execute(copied))
 
     def in_doubt(self, task_id: str) -> bool:

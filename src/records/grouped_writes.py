@@ -4,18 +4,15 @@ A lone caller is committed at once. Each caller waits for its own outcome, and a
 """
 
 import queue
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection
 
 from processors.errors import ServiceUnavailable
-from records.prepared import Bound, statements
 
 Work = Callable[[Connection], Any]
 
@@ -30,7 +27,6 @@ TOGETHER_SECONDS = 0.003
 MOST = 0.8
 
 BUSY_SECONDS = 10.0
-BUSY_PAUSE_SECONDS = 0.0003
 PAUSE_SECONDS = 1.0
 
 
@@ -192,88 +188,3 @@ class _Arrivals:
         if self._wanted is not None and callers >= self._wanted:
             self._wanted = None
             self._bell.put(None)
-
-
-class SqliteCommits:
-    """Commits groups over SQLite's one writing connection of this process.
-
-    Args:
-        engine: makes connections that begin no transaction by themselves and do not wait for SQLite's lock.
-        unavailable: makes the error of a database that does not answer.
-    """
-
-    def __init__(self, engine: Engine, unavailable: Callable[[Exception], ServiceUnavailable]) -> None:
-        self._engine = engine
-        self._unavailable = unavailable
-        self._connection: Connection | None = None
-        self._durable: bool | None = None
-
-    def commit(self, group: Sequence[Job]) -> None:
-        """Commit these in one transaction; one that fails leaves no trace in it."""
-        try:
-            connection = self._connection = self._connection or self._engine.connect()
-            raw = cast("sqlite3.Connection", connection.connection.driver_connection)
-            self._begin(raw, durable=any(job.durable for job in group))
-            for job in _left_by_statements(raw, group):
-                self._attempt(connection, job)
-            raw.execute("COMMIT")
-        except (DBAPIError, sqlite3.Error) as error:
-            self.close()
-            raise self._unavailable(error) from error
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Close the connection; what it had begun is rolled back."""
-        connection, self._connection, self._durable = self._connection, None, None
-        if connection is not None:
-            connection.invalidate()
-            connection.close()
-
-    def _begin(self, raw: sqlite3.Connection, *, durable: bool) -> None:
-        """Take SQLite's lock: it is no queue, and its own pauses grow until the busy starve the patient."""
-        if durable is not self._durable:
-            raw.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
-            self._durable = durable
-        deadline = time.monotonic() + BUSY_SECONDS
-        while True:
-            try:
-                raw.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                    raise
-                time.sleep(BUSY_PAUSE_SECONDS)
-            else:
-                return
-
-    def _attempt(self, connection: Connection, job: Job) -> None:
-        connection.exec_driver_sql("SAVEPOINT job")
-        try:
-            job.result = job.work(connection)
-        except Exception as error:  # noqa: BLE001 - handed to the caller who waits for this job
-            connection.exec_driver_sql("ROLLBACK TO job")
-            job.error = self._unavailable(error) if _is_operational(error) else error
-        connection.exec_driver_sql("RELEASE job")
-
-
-def _left_by_statements(raw: sqlite3.Connection, group: Sequence[Job]) -> list[Job]:
-    """Run what is prepared for one row in as few statements as can be; returns the jobs that go by themselves.
-
-    They are more than that, or their statement failed: such a one is undone by itself.
-    """
-    left = {id(job.work): job for job in group}
-    for statement in statements(job.work for job in group if isinstance(job.work, Bound) and len(job.work) == 1):
-        try:
-            rows = raw.execute(statement.text, statement.parameters).fetchall()
-        except sqlite3.Error:
-            if not raw.in_transaction:
-                raise
-            continue
-        for bound, own in zip(statement.bounds, statement.share(rows), strict=True):
-            left.pop(id(bound)).result = own
-    return list(left.values())
-
-
-def _is_operational(error: Exception) -> bool:
-    return isinstance(error, DBAPIError) and isinstance(error.orig, sqlite3.OperationalError)

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Column, ColumnElement, Connection, Integer, String, Table, and_, exists, or_, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from records.columns import Instant, Now, metadata
+from records.columns import Instant, Now, instant, metadata
 from records.database import Database
+from records.insertion import insert_into
+from records.prepared import Prepared
 
 LEASE_SECONDS = 5
 
@@ -46,6 +46,9 @@ class Leader:
     renewed_at: datetime
 
 
+CURRENT = Prepared(lambda _: select(*(leadership.c[name] for name in Leader.__slots__)).where(ROW, _lasts()))
+
+
 class Leadership:
     """Takes, renews and gives up the lead."""
 
@@ -57,8 +60,9 @@ class Leadership:
 
         A lease that ran out is a new term even for its old holder: what it did not see meanwhile nobody saw.
         """
-        insert = sqlite_insert if self.database.is_sqlite else postgresql_insert
-        first = insert(leadership).values(id=1, holder="", host="", pid=0, term=0, renewed_at=Now(-LEASE_SECONDS))
+        first = insert_into(leadership, self.database.kind).values(
+            id=1, holder="", host="", pid=0, term=0, renewed_at=Now(-LEASE_SECONDS)
+        )
         same = leadership.c.holder == holder
         continued = and_(same, _lasts())
         statement = (
@@ -87,6 +91,8 @@ class Leadership:
 
     def current(self) -> Leader | None:
         """Return the leader that lives, or None."""
-        query = select(leadership).where(ROW, _lasts())
-        row = self.database.read(lambda c: c.execute(query).mappings().first())
-        return Leader(**{name: row[name] for name in Leader.__slots__}) if row else None
+        rows = self.database.read(CURRENT())
+        if not rows:
+            return None
+        holder, host, pid, term, renewed_at = rows[0]
+        return Leader(holder, host, pid, term, instant(renewed_at))

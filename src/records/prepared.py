@@ -67,6 +67,7 @@ class Prepared:
         build: makes the statement of what stands for its values; the first column that it returns is the key.
         key: the value by which a returned row is known to be a caller's.
         build_for_rows: makes it for many rows, where that is another statement.
+        kind: the only kind of database that it is for.
     """
 
     def __init__(
@@ -74,11 +75,14 @@ class Prepared:
         build: Callable[[Given], Any],
         key: str = "task_id",
         build_for_rows: Callable[[GivenRows], Any] | None = None,
+        kind: str | None = None,
     ) -> None:
         self.key = key
+        self.kind = kind
         self._build = build
         self._build_for_rows = build_for_rows or build
         self._forms: dict[str, _Forms] = {}
+        _all.append(self)
 
     def __call__(self, **values: Any) -> "Bound":
         """Return the statement with these values, to be given to `Database.write` or `Database.read`."""
@@ -94,6 +98,16 @@ class Prepared:
         if found is None:
             found = self._forms[dialect.name] = _Forms(self._build, self._build_for_rows, dialect)
         return found
+
+
+_all: list[Prepared] = []
+
+
+def compile_all(dialect: Dialect) -> None:
+    """Compile every statement for this database now: forked children share what is there before the fork."""
+    for prepared in _all:
+        if prepared.kind in (None, dialect.name):
+            prepared.forms(dialect)
 
 
 class Bound:
@@ -114,7 +128,7 @@ class Bound:
     def bind(self, dialect: Dialect) -> None:
         """Turn the values into the driver's; a value that cannot be one is an error here."""
         forms = self.forms = self.prepared.forms(dialect)
-        self.keys = [values[self.prepared.key] for values in self._values]
+        self.keys = [values.get(self.prepared.key) for values in self._values]
         self.rows = [forms.row(values) for values in self._values]
 
     def __call__(self, connection: Connection) -> list[Row]:

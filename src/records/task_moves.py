@@ -251,6 +251,12 @@ FOLLOWED = Prepared(
     )
 )
 
+RUNS_OF = Prepared(
+    lambda value: select(columns.id, columns.run).where(
+        columns.worker_id == value("worker_id", String()), columns.state.in_(RUNNING_VALUES)
+    )
+)
+
 
 class TaskMoves:
     """Changes the state of records. A record only moves forward: `run` fences every write of a run."""
@@ -344,8 +350,7 @@ class TaskMoves:
 
     def runs_of(self, worker_id: str) -> dict[str, int]:
         """Return the runs (task id to run) that the records say this working process has."""
-        query = select(columns.id, columns.run).where(columns.worker_id == worker_id, columns.state.in_(RUNNING_VALUES))
-        return {row.id: row.run for row in self.database.read(lambda c: c.execute(query).all())}
+        return dict(self.database.read(RUNS_OF(worker_id=worker_id)))
 
     def due(self, limit: int, categories: Sequence[str] | None = None) -> list[TaskRecord]:
         """Return what the relay has to publish now, the longest due first."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
 from operator import attrgetter
 from typing import Any
 
@@ -12,7 +13,6 @@ from sqlalchemy import (
     Column,
     Connection,
     Float,
-    Index,
     Integer,
     RowMapping,
     String,
@@ -24,12 +24,11 @@ from sqlalchemy import (
     select,
     true,
 )
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from processors.errors import SubmitUnknown
 from records.columns import Instant, Json, Now, PlainText, metadata
 from records.database import CommitUnknown, Database
+from records.insertion import insert_into
 from records.prepared import Bound, Given, GivenRows, Prepared, given
 
 SUBMITTER_SECONDS = 4
@@ -100,53 +99,6 @@ task_records = Table(
 )
 
 columns = task_records.c
-
-Index("ix_task_records_created_at", columns.created_at, columns.id)
-Index("ix_task_records_state", columns.state, columns.created_at)
-Index(
-    "ix_task_records_finished_at",
-    columns.finished_at,
-    sqlite_where=columns.finished_at.is_not(None),
-    postgresql_where=columns.finished_at.is_not(None),
-)
-Index(
-    "ix_task_records_relay_at",
-    columns.relay_at,
-    sqlite_where=columns.relay_at.is_not(None),
-    postgresql_where=columns.relay_at.is_not(None),
-)
-Index(
-    "ix_task_records_expires_at",
-    columns.expires_at,
-    sqlite_where=columns.expires_at.is_not(None) & columns.finished_at.is_(None),
-    postgresql_where=columns.expires_at.is_not(None) & columns.finished_at.is_(None),
-)
-Index(
-    "ix_task_records_parent_id",
-    columns.parent_id,
-    sqlite_where=columns.parent_id.is_not(None),
-    postgresql_where=columns.parent_id.is_not(None),
-)
-Index(
-    "ix_task_records_group_id",
-    columns.group_id,
-    sqlite_where=columns.group_id.is_not(None),
-    postgresql_where=columns.group_id.is_not(None),
-)
-Index(
-    "ix_task_records_error_fingerprint",
-    columns.error_fingerprint,
-    sqlite_where=columns.error_fingerprint.is_not(None),
-    postgresql_where=columns.error_fingerprint.is_not(None),
-)
-Index(
-    "ux_task_records_idempotency_key",
-    func.coalesce(columns.tenant, ""),
-    columns.idempotency_key,
-    unique=True,
-    sqlite_where=columns.idempotency_key.is_not(None),
-    postgresql_where=columns.idempotency_key.is_not(None),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,33 +244,29 @@ def _all_values(value: Given) -> dict[str, Any]:
     )
 
 
-def _insertion(dialect_insert: Any, values_of: Callable[[Given], dict[str, Any]]) -> Prepared:
+@cache
+def _insertion(kind: str, values_of: Callable[[Given], dict[str, Any]]) -> Prepared:
     """Return the statement that writes records; an id that exists is left as it is."""
 
     def one(value: Given) -> Any:
-        return unless_there(dialect_insert(task_records).values(values_of(value)))
+        return unless_there(insert_into(task_records, kind).values(values_of(value)))
 
     def many(rows: GivenRows) -> Any:
         values = values_of(rows)
         query = select(*values.values()).select_from(rows.source).where(true())  # SQLite reads `… ON` as a join's
-        return unless_there(dialect_insert(task_records).from_select(list(values), query))
+        return unless_there(insert_into(task_records, kind).from_select(list(values), query))
 
     def unless_there(statement: Any) -> Any:
         return statement.on_conflict_do_nothing(index_elements=["id"]).returning(columns.id)
 
-    return Prepared(one, "id", many)
+    return Prepared(one, "id", many, kind)
 
 
-INSERTS = {"sqlite": sqlite_insert, "postgresql": postgresql_insert}
-USUAL_INSERTIONS = {name: _insertion(insert, _usual_values) for name, insert in INSERTS.items()}
-FULL_INSERTIONS = {name: _insertion(insert, _all_values) for name, insert in INSERTS.items()}
-
-
-def insertion(dialect_name: str, drafts: Sequence[Draft]) -> Bound:
+def insertion(kind: str, drafts: Sequence[Draft]) -> Bound:
     """Return what inserts the records of these drafts."""
     if all(_rare(draft) == _NOTHING_RARE for draft in drafts):
-        return USUAL_INSERTIONS[dialect_name].many(dict(zip(USUAL, _usual(draft), strict=True)) for draft in drafts)
-    return FULL_INSERTIONS[dialect_name].many(map(_given_values, drafts))
+        return _insertion(kind, _usual_values).many(dict(zip(USUAL, _usual(draft), strict=True)) for draft in drafts)
+    return _insertion(kind, _all_values).many(map(_given_values, drafts))
 
 
 def insert_drafts(connection: Connection, drafts: Sequence[Draft]) -> None:
@@ -348,7 +296,6 @@ class TaskRecords:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self._dialect_name = "sqlite" if database.is_sqlite else "postgresql"
 
     def open(self, draft: Draft) -> bool:
         """Write the record of a task, durably, unless one with this id exists.
@@ -360,12 +307,12 @@ class TaskRecords:
             ServiceUnavailable: nothing was written.
             SubmitUnknown: it is not known whether it was written.
         """
-        opening = insertion(self._dialect_name, [draft])
+        opening = insertion(self.database.kind, [draft])
         return self._surely(draft.id, lambda: bool(self.database.write(opening)))
 
     def opening(self, drafts: Sequence[Draft]) -> Bound:
         """Return what `open_many` writes; all that takes time in this process is done then."""
-        opening = insertion(self._dialect_name, drafts)
+        opening = insertion(self.database.kind, drafts)
         opening.bind(self.database.engine().dialect)
         return opening
 

@@ -15,10 +15,15 @@ COMMANDS = {"worker": worker, "beat": beat}
 
 
 def main(name: str, *options: str) -> None:
-    """Run a command until it ends; it ends the process with its own code."""
+    """Run a command until it ends; it ends the process with its own code.
+
+    Args:
+        name: `worker` or `beat`.
+        options: its options; those not given are read, as Celery does, from variables such as CELERY_WORKER_POOL.
+    """
     celery_app.set_current()
     context = CLIContext(app=celery_app, no_color=False, workdir=None, quiet=False)
-    COMMANDS[name].main(list(options), prog_name=name, obj=context)
+    COMMANDS[name].main(list(options), prog_name=name, obj=context, auto_envvar_prefix=f"CELERY_{name.upper()}")
 
 
 if __name__ == "__main__":

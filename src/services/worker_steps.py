@@ -1,7 +1,6 @@
 """What a worker and beat do beside Celery's own: check at the start, keep a leader, log, and say goodbye."""
 
 import atexit
-import gc
 import os
 import signal
 import socket
@@ -127,16 +126,10 @@ def _check_start(sender: Any = None, **_: Any) -> None:
             swear(connection, parts().database_id)
             if rabbitmq.serves(location.url):
                 _prepare_rabbitmq(connection)
-        parts().database.close()
+        parts().database.prepare_children()
     except WorkError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(1)
-
-
-def _share_heap(**_: Any) -> None:
-    """Take what is loaded out of the garbage collector's sight, so that the pool's children go on sharing it."""
-    gc.collect()
-    gc.freeze()
 
 
 def _prepare_rabbitmq(connection: Any) -> None:
@@ -203,7 +196,6 @@ def _keep_leader_beside_beat(**_: Any) -> None:
 cast("Any", celery_app.steps)["worker"].update({GiveBackUnbegun, KeepLeader, ReportWorker, StartByPriority})
 signals.setup_logging.connect(_configure_logs, weak=False)
 signals.celeryd_init.connect(_check_start, weak=False)
-signals.celeryd_init.connect(_share_heap, weak=False)
 signals.beat_init.connect(_check_start, weak=False)
 signals.beat_init.connect(_keep_leader_beside_beat, weak=False)
 signals.worker_process_init.connect(_enter_child, weak=False)

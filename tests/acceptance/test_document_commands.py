@@ -80,6 +80,19 @@ def test_a_command_of_the_document_starts_its_part(environment, tmp_path, comman
         until(lambda: words in log.read_text() or process.poll() is not None, what=command)
         assert process.poll() is None, log.read_text()
         assert ("debug" in log.read_text()) is ("DEBUG" in command), "the command line's level wins"
+        if words in (WORKER_READY, BEAT_READY) and "start_celery" in command:
+            assert "services.celery_part" in psutil.Process(process.pid).cmdline(), "the small one of two ways"
+    finally:
+        end(process)
+
+
+@pytest.mark.slow
+def test_an_option_that_the_script_has_not_is_taken_from_celerys_own_variable(environment, tmp_path):
+    log = tmp_path / "log"
+    process = start("python scripts/start_celery.py worker", environment | {"CELERY_WORKER_POOL": "solo"}, log)
+    try:
+        until(lambda: WORKER_READY in log.read_text() or process.poll() is not None, what="the worker is ready")
+        assert "(solo)" in log.read_text()
     finally:
         end(process)
 

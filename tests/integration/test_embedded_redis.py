@@ -11,7 +11,8 @@ from redis import Redis
 from redis.exceptions import AuthenticationError
 
 from broker import embedded_redis
-from broker.embedded_redis import EmbeddedRedis, embedded_url, find_server, socket_path
+from broker.embedded_redis import EmbeddedRedis, find_server
+from broker.embedded_socket import embedded_url, socket_path
 from broker.location import DEFAULT_URL, BrokerLocation, check_reachable, resolve
 from config.settings import Settings, ensure_folders
 from processors.errors import ConfigurationError

@@ -9,7 +9,8 @@ import pytest
 from redis import Redis
 
 from adapters.smtp_mailer import SmtpMailer
-from broker.embedded_redis import EmbeddedRedis, find_server, socket_path
+from broker.embedded_redis import EmbeddedRedis, find_server
+from broker.embedded_socket import socket_path
 from config.settings import Settings, ensure_folders
 from ports import free_port, listens
 from requirements_check import needs

@@ -9,10 +9,12 @@ from records.deliveries import deliveries
 from records.identity import identity
 from records.leadership import leadership
 from records.members import members
+from records.task_indexes import INDEXES
 from records.task_records import task_records
 from records.workers import workers
 
 TABLES = (chords, deliveries, identity, leadership, members, task_records, workers)
+KNOWN = (*TABLES, *INDEXES)
 
 
 def run(connection: Connection) -> None:

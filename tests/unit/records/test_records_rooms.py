@@ -17,6 +17,7 @@ from records.columns import metadata
 from records.database import Database, ping
 from records.identity import database_id
 from records.leadership import Leadership
+from records.prepared import _all
 from records.task_records import Draft, TaskRecords
 
 
@@ -62,6 +63,16 @@ def test_a_schema_of_another_version_is_refused_with_its_cure(database, found, c
         schema.prepare(database)
 
     assert found in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_schema_that_is_none_of_ours_is_one_line(database):
+    database.write(lambda c: c.execute(text("UPDATE alembic_version SET version_num = '0000'")))
+    with pytest.raises(ConfigurationError, match=r"cannot be brought to version .*0000.*; is it this service's\?"):
+        schema.upgrade(database)
+    database.write(lambda c: c.execute(text("DROP TABLE alembic_version")))
+    with pytest.raises(ServiceUnavailable, match=r"cannot be written: .*already exists") as refused:
+        schema.prepare(database)
     assert "\n" not in str(refused.value)
 
 
@@ -155,6 +166,38 @@ def test_a_forked_child_uses_connections_of_its_own(database):
 
     assert os.waitstatus_to_exitcode(status) == 0
     assert records.read("child") is not None
+
+
+def test_what_was_made_ready_for_children_is_open_nowhere_and_serves_parent_and_child(database):
+    records = TaskRecords(database)
+    records.open(Draft("before", "x", "x", "default"))
+    database.prepare_children()
+    pools = [engine.pool for engine in (database._engines.reader, database._for_children.reader)]
+    assert [pool.checkedin() for pool in pools] == [0, 0]
+    assert all(database.kind in prepared._forms for prepared in _all if prepared.kind in (None, database.kind))
+    theirs = database._for_children
+
+    child = os.fork()
+    if child == 0:
+        try:
+            inherited = database.engine() is theirs.reader
+            ok = inherited and records.open(Draft("child", "x", "x", "default")) and records.read("before") is not None
+            database.close()
+        except BaseException:
+            os._exit(2)
+        os._exit(0 if ok else 1)
+    _, status = os.waitpid(child, 0)
+
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert records.open(Draft("parent", "x", "x", "default"))
+    assert records.read("child") is not None
+    assert theirs.reader.pool.checkedin() == 0, "the parent leaves them to its next child"
+
+
+def test_a_database_that_is_away_is_no_reason_to_fork(tmp_path):
+    database = Database(f"sqlite:///{tmp_path}/missing/r.db")
+    with pytest.raises(ServiceUnavailable, match="does not answer"):
+        database.prepare_children()
 
 
 def test_what_was_accepted_survives_a_kill_right_after_the_answer(tmp_path):

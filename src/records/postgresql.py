@@ -1,16 +1,40 @@
-"""Group commit on PostgreSQL: one pipeline, which the server takes as one transaction."""
+"""PostgreSQL: its connections, and group commit: one pipeline, which the server takes as one transaction."""
 
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import psycopg
-from sqlalchemy import Connection
+from sqlalchemy import Connection, create_engine
 
+from records.engines import Engines
 from records.grouped_writes import CommitUnknown, Job, Work
 from records.prepared import Bound, Row, shared, statements
 
+CONNECT_TIMEOUT_SECONDS = 3
+STATEMENT_TIMEOUT_SECONDS = 60
 IDLE_SECONDS = 1.0
+
+
+def engines(url: Any) -> Engines:
+    """Make the engine of a server; it has a pool of connections for all."""
+    engine = create_engine(
+        url,
+        pool_pre_ping=True,
+        pool_size=5,
+        max_overflow=20,
+        pool_timeout=CONNECT_TIMEOUT_SECONDS,
+        connect_args={
+            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 15_000,
+            "options": f"-c statement_timeout={STATEMENT_TIMEOUT_SECONDS}s -c timezone=UTC"
+            " -c plan_cache_mode=force_custom_plan",  # a plan made for a small table outlives its smallness
+        },
+    )
+    return Engines(engine, engine)
 
 
 class PostgresqlCommits:

@@ -1,0 +1,54 @@
+"""The indexes of `task_records`, for the migrations alone: each `…_where` loads the dialect of its database."""
+
+from sqlalchemy import Index, func
+
+from records.task_records import columns
+
+INDEXES = (
+    Index("ix_task_records_created_at", columns.created_at, columns.id),
+    Index("ix_task_records_state", columns.state, columns.created_at),
+    Index(
+        "ix_task_records_finished_at",
+        columns.finished_at,
+        sqlite_where=columns.finished_at.is_not(None),
+        postgresql_where=columns.finished_at.is_not(None),
+    ),
+    Index(
+        "ix_task_records_relay_at",
+        columns.relay_at,
+        sqlite_where=columns.relay_at.is_not(None),
+        postgresql_where=columns.relay_at.is_not(None),
+    ),
+    Index(
+        "ix_task_records_expires_at",
+        columns.expires_at,
+        sqlite_where=columns.expires_at.is_not(None) & columns.finished_at.is_(None),
+        postgresql_where=columns.expires_at.is_not(None) & columns.finished_at.is_(None),
+    ),
+    Index(
+        "ix_task_records_parent_id",
+        columns.parent_id,
+        sqlite_where=columns.parent_id.is_not(None),
+        postgresql_where=columns.parent_id.is_not(None),
+    ),
+    Index(
+        "ix_task_records_group_id",
+        columns.group_id,
+        sqlite_where=columns.group_id.is_not(None),
+        postgresql_where=columns.group_id.is_not(None),
+    ),
+    Index(
+        "ix_task_records_error_fingerprint",
+        columns.error_fingerprint,
+        sqlite_where=columns.error_fingerprint.is_not(None),
+        postgresql_where=columns.error_fingerprint.is_not(None),
+    ),
+    Index(
+        "ux_task_records_idempotency_key",
+        func.coalesce(columns.tenant, ""),
+        columns.idempotency_key,
+        unique=True,
+        sqlite_where=columns.idempotency_key.is_not(None),
+        postgresql_where=columns.idempotency_key.is_not(None),
+    ),
+)

@@ -1,0 +1,36 @@
+"""Loaded into a worker by `-I`: each of its processes writes what it has loaded, once the test asks for it."""
+
+import gc
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+from celery import signals
+
+FOLDER = Path(os.environ["PROBE_FOLDER"])
+
+
+def tell(role: str) -> None:
+    while not (FOLDER / "ask").exists():
+        time.sleep(0.02)
+    told = {"role": role, "modules": sorted(sys.modules), "frozen": gc.get_freeze_count()}
+    draft = FOLDER / f"{os.getpid()}.draft"
+    draft.write_text(json.dumps(told))
+    draft.rename(FOLDER / f"{os.getpid()}.json")
+
+
+def listen(role: str) -> None:
+    threading.Thread(target=tell, args=(role,), daemon=True).start()
+
+
+@signals.worker_ready.connect(weak=False)
+def parent_is_ready(**_) -> None:
+    listen("parent")
+
+
+@signals.worker_process_init.connect(weak=False)
+def child_is_ready(**_) -> None:
+    listen("child")

@@ -4,6 +4,7 @@ One writer thread in each process groups what waits into one transaction (`recor
 connections of their own, and so does on PostgreSQL a write of several statements. No connection crosses a fork.
 """
 
+import atexit
 import os
 import threading
 import weakref
@@ -230,6 +231,12 @@ _open_databases: "weakref.WeakSet[Database]" = weakref.WeakSet()
 _paused: list[Writer] = []
 
 
+def _close_all() -> None:
+    """Write what waits before the process ends: a short program would leave what it published unmarked."""
+    for database in list(_open_databases):
+        database.close()
+
+
 def _before_fork() -> None:
     """Let commits that run end first: SQLite's lock, copied into a child while it is held, is held there for ever."""
     _paused.extend(writer for database in list(_open_databases) if (writer := database.writer()) and writer.pause())
@@ -246,4 +253,5 @@ def _after_fork_in_child() -> None:
         database.forget_connections()
 
 
+atexit.register(_close_all)
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)

@@ -319,3 +319,21 @@ def test_many_records_are_written_whole_or_not_at_all(database):
     records.open_many(records.opening([*drafts, drafts[0]]))
 
     assert {record.id for record in records.active(2_000)} == {"first", *(draft.id for draft in drafts)}
+
+
+SHORT = """
+import sys
+from records.database import Database
+from records.task_moves import TaskMoves
+database = Database(sys.argv[1])
+TaskMoves(database).published([(f"t{number}", 0, 0) for number in range(2_000)])
+"""
+
+
+def test_what_a_short_program_writes_for_later_is_written_before_it_ends(database, database_url):
+    records = TaskRecords(database)
+    records.open_many(records.opening([Draft(f"t{number}", "x", "x", "default") for number in range(2_000)]))
+
+    subprocess.run([sys.executable, "-c", SHORT, database_url], check=True, timeout=60)
+
+    assert sum(record.published_at is not None for record in records.active(5_000)) == 2_000

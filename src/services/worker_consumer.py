@@ -4,9 +4,9 @@ import sys
 from typing import Any, cast
 
 from celery.exceptions import WorkerShutdown
-from celery.worker.consumer import Consumer
 
 from broker.allegiance import swear
+from broker.quick_consumer import QuickConsumer
 from config.log_setup import get_logger
 from processors.errors import ConfigurationError
 from services.wiring import parts
@@ -14,24 +14,18 @@ from services.wiring import parts
 logger = get_logger()
 
 
-class ServiceConsumer(cast("Any", Consumer)):
-    """Celery's consumer: it drops nothing, and works for no other database's broker."""
+class ServiceConsumer(QuickConsumer):
+    """A consumer that drops nothing, and works for no other database's broker."""
 
     def connect(self) -> Any:
         """Connect; a server that belongs to another database, put in the place of ours, ends the worker."""
-        connection = cast("Any", Consumer).connect(self)
+        connection = cast("Any", super()).connect()
         try:
             swear(connection, parts().database_id)
         except ConfigurationError as error:
             sys.stderr.write(f"{error}\n")
             raise WorkerShutdown(1) from error
         return connection
-
-    def call_soon_ack(self, acknowledge: Any, *arguments: Any) -> Any:
-        """Acknowledge at once, in whatever thread ended the task, where the transport lets any thread do so."""
-        if getattr(self.connection.transport, "acknowledges_in_any_thread", False):
-            return acknowledge(*arguments)
-        return cast("Any", Consumer).call_soon_ack(self, acknowledge, *arguments)
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
         """Put a message aside whose body cannot be read."""

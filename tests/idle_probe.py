@@ -16,10 +16,25 @@ FOLDER = Path(os.environ["PROBE_FOLDER"])
 def tell(role: str) -> None:
     while not (FOLDER / "ask").exists():
         time.sleep(0.02)
-    told = {"role": role, "modules": sorted(sys.modules), "frozen": gc.get_freeze_count()}
+    told = {
+        "role": role,
+        "modules": sorted(sys.modules),
+        "frozen": gc.get_freeze_count(),
+        "compiled": compiled(),
+    }
     draft = FOLDER / f"{os.getpid()}.draft"
     draft.write_text(json.dumps(told))
     draft.rename(FOLDER / f"{os.getpid()}.json")
+
+
+def compiled() -> list[str]:
+    """Return what this process has compiled itself: the statements that its engines remember."""
+    wiring = sys.modules.get("services.wiring")
+    if wiring is None:
+        return []
+    engines = wiring.parts().database._engines
+    caches = {id(one._compiled_cache): one._compiled_cache for one in (engines.reader, engines.writer)}
+    return [str(statement) for cache in caches.values() for statement in cache.values()]
 
 
 def listen(role: str) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
     Boolean,
@@ -15,6 +16,7 @@ from sqlalchemy import (
     Table,
     and_,
     delete,
+    false,
     insert,
     select,
     update,
@@ -23,6 +25,7 @@ from sqlalchemy import (
 from records.columns import Instant, Now, metadata
 from records.database import Database
 from records.leadership import leads
+from records.prepared import Given, GivenRows, Prepared
 
 RENEW_SECONDS = 2
 DEAD_SECONDS = 8
@@ -43,6 +46,36 @@ workers = Table(
 )
 
 Index("ix_workers_stopped_at", workers.c.stopped_at, workers.c.seen_at)
+
+
+def _values(value: Given) -> dict[str, Any]:
+    return {
+        "id": value("worker_id", String()),
+        "name": value("name", String()),
+        "host": value("host", String()),
+        "pid": value("pid", Integer()),
+        "parent_pid": value("parent_pid", Integer()),
+        "lost": false(),
+        "started_at": Now(),
+        "seen_at": Now(),
+    }
+
+
+def _start_many(rows: GivenRows) -> Any:
+    values = _values(rows)
+    return insert(workers).from_select(list(values), select(*values.values()).select_from(rows.source))
+
+
+START = Prepared(lambda value: insert(workers).values(_values(value)), "worker_id", _start_many)
+RENEW = Prepared(
+    lambda value: (
+        update(workers)
+        .where(workers.c.id == value("worker_id", String()), workers.c.stopped_at.is_(None))
+        .values(seen_at=Now())
+        .returning(workers.c.id)
+    ),
+    "worker_id",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +106,12 @@ class Workers:
 
     def start(self, worker_id: str, name: str, host: str, pid: int, parent_pid: int) -> None:
         """Announce a working process, before it claims anything."""
-        values = {"id": worker_id, "name": name, "host": host, "pid": pid, "parent_pid": parent_pid, "lost": False}
-        statement = insert(workers).values(**values, started_at=Now(), seen_at=Now())
-        self.database.write(lambda c: c.execute(statement), durable=False)
+        start = START(worker_id=worker_id, name=name, host=host, pid=pid, parent_pid=parent_pid)
+        self.database.write(start, durable=False)
 
     def renew(self, worker_id: str) -> bool:
         """Say that the process lives; False when it had been declared dead and must take a new id."""
-        statement = (
-            update(workers)
-            .where(workers.c.id == worker_id, workers.c.stopped_at.is_(None))
-            .values(seen_at=Now())
-            .returning(workers.c.id)
-        )
-        return self.database.write(lambda c: c.execute(statement).first() is not None, durable=False)
+        return bool(self.database.write(RENEW(worker_id=worker_id), durable=False))
 
     def stop(self, worker_id: str) -> None:
         """Say goodbye: what it left is taken back at once."""

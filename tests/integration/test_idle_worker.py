@@ -109,6 +109,7 @@ def test_an_idle_worker_has_loaded_nothing_that_it_does_not_need_and_its_childre
         assert [loaded(one, unwanted) for one in (parent, *children)] == [set(), set(), set()]
         own = [set(child["modules"]) - set(parent["modules"]) for child in children]
         assert own == [set(), set()], "what a child loads by itself is not shared"
+        assert [child["compiled"] for child in children] == [[], []], "each child would touch all of SQLAlchemy"
         assert all(child["frozen"] > 50_000 for child in children), "the collector would write into what is shared"
     finally:
         database.close()

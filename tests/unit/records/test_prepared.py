@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import DataError
 
-from records import task_moves
+from records import task_moves, workers
 from records.prepared import ROWS_AT_ONCE, statements
 from records.task_moves import FAIL, GIVE_BACK, PUBLISHED, REPORT, START, SUCCEED, TRY_AGAIN, Failure, TaskMoves
 from records.task_records import Draft, TaskRecords
@@ -191,3 +191,13 @@ def test_a_text_that_no_database_takes_is_the_error_of_its_own_caller(database, 
     assert moves.start("a", 0, "w1", "io@host", 60) is not None
     assert moves.fail("a", 1, Failure("lone \ud800 and \0", "E"))
     assert "\\ud800" in records.read("a").error
+
+
+def test_processes_that_announce_and_renew_themselves_in_one_statement_are_all_alive(database):
+    known = {"name": "io@host", "host": "host", "pid": 1, "parent_pid": 0}
+    database.write(workers.START.many([{"worker_id": one} | known for one in ("w1", "w2", "w3")]))
+    rows = Workers(database).living()
+    assert {row.id: row.lost for row in rows} == {"w1": False, "w2": False, "w3": False}
+    Workers(database).stop("w2")
+    renewed = database.write(workers.RENEW.many([{"worker_id": one} for one in ("w1", "w2", "w3", "w4")]))
+    assert {key for (key,) in renewed} == {"w1", "w3"}

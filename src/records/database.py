@@ -73,8 +73,7 @@ class Database:
         if not self.is_sqlite and (not isinstance(work, Bound) or len(work) > ROWS_AT_ONCE):
             return self._write_pooled(cast("Callable[[Connection], Result]", work))
         job = Job(work, durable=durable, waits=True)
-        while not self._one_writer().take(job):  # it was closed by another thread just now
-            pass
+        self._hand_over(job)
         return job.outcome()
 
     def write_later(self, work: Callable[[Connection], object]) -> None:
@@ -96,8 +95,7 @@ class Database:
         """
         work.bind(self._engine().dialect)
         job = Job(work, durable=False, waits=True, then=lambda done: then(done.result or [], done.error))
-        while not self._one_writer().take(job):  # it was closed by another thread just now
-            pass
+        self._hand_over(job)
 
     def close(self) -> None:
         """End the writer thread after what waits was written, and close all connections."""
@@ -164,6 +162,10 @@ class Database:
             if self._writer is None:
                 self._writer = Writer(self._commits())
             return self._writer
+
+    def _hand_over(self, job: Job) -> None:
+        while not self._one_writer().take(job):  # it was closed by another thread just now
+            pass
 
     def _commits(self) -> Commits:
         if self.is_sqlite:

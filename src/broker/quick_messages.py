@@ -178,6 +178,8 @@ class QuickCelery(Celery):
     `OperationalError` is raised. `send_many` never sends again.
     """
 
+    amqp_cls = "broker.prompt_connection:PromptAMQP"
+
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.add_defaults(lambda: {"worker_consumer": "broker.quick_consumer:QuickConsumer"})

@@ -29,6 +29,9 @@ DELIVERY_LIMIT = 100
 CONSUMER_TIMEOUT_MS = 7 * 24 * 3600 * 1000
 """How long a message may be unacknowledged; RabbitMQ reads it here from 3.12 on."""
 
+HEARTBEAT_SECONDS = 3
+"""RabbitMQ ends a connection two to three heartbeats after the last one, and what a frozen worker held comes back."""
+
 ARGUMENTS = {
     "x-queue-type": "quorum",
     "x-delivery-limit": DELIVERY_LIMIT,

@@ -8,7 +8,7 @@ from typing import Any, cast
 from celery import Celery
 from kombu import Connection, Exchange, Producer, Queue
 
-from broker import rabbitmq_transport, redis_transport
+from broker import rabbitmq, rabbitmq_transport, redis_transport
 from broker.location import resolve
 from config.settings import settings
 from services.celery_schedule import schedule
@@ -92,6 +92,7 @@ celery_app.conf.update(
     broker_url=resolve(settings).url,
     broker_transport_options=TRANSPORT_OPTIONS,
     broker_connection_timeout=5,
+    broker_heartbeat=rabbitmq.HEARTBEAT_SECONDS,
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
     broker_pool_acquire_timeout=5,

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, TypeVar, cast
 
-from celery.app.amqp import AMQP
 from celery.utils import uuid
 from kombu import Queue
 from kombu.utils.json import dumps
@@ -17,6 +16,7 @@ from broker import rabbitmq
 from broker.bulk_publish import Message
 from broker.location import resolve
 from broker.priority_queues import PriorityConsumer, PriorityQueues
+from broker.prompt_connection import PromptAMQP
 from config.log_setup import get_logger
 from config.settings import settings
 from processors.errors import InvalidArgument, ServiceUnavailable, SubmitUnknown
@@ -55,7 +55,7 @@ PRIORITY_NAMES = {number: name for name, number in PRIORITIES.items()}
 RETRY_SECONDS = 1
 
 
-class RecordingAMQP(cast("Any", AMQP)):
+class RecordingAMQP(PromptAMQP):
     """Celery's message factory, with a record behind every message that deserves one."""
 
     if rabbitmq.serves(resolve(settings).url):

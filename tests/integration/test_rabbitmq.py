@@ -308,6 +308,27 @@ def test_messages_of_a_killed_worker_come_back_at_once(installation: Installatio
     assert len(held) == 2
 
 
+def test_messages_of_a_frozen_worker_come_back_while_it_is_frozen(installation: Installation, tmp_path):
+    release, runs = tmp_path / "release", tmp_path / "runs"
+    blockers = [work_until.delay(str(release), str(runs)) for _ in range(2)]
+    until(lambda: len(lines(runs)) == 2, what="both slots are taken")
+    for _ in range(2):
+        unrecorded.apply_async((str(tmp_path / "ran"),), queue="low_priority")
+    worker = installation.worker.process
+    with celery_app.connection_for_write() as connection:
+        until(lambda: depths(connection, ["low_priority"]) == {"low_priority": 0}, what="the worker holds them")
+
+        worker.send_signal(signal.SIGSTOP)
+
+        until(lambda: depths(connection, ["low_priority"]) == {"low_priority": 2}, what="they are back")
+        worker.send_signal(signal.SIGCONT)
+    release.touch()
+
+    until(lambda: len(lines(tmp_path / "ran")) == 2, what="both ran")
+    assert {final(task.id).state for task in blockers} == {"SUCCESS"}
+    assert [final(task.id).run for task in blockers] == [1, 1]
+
+
 def test_a_warm_shutdown_gives_back_at_once_and_in_order_what_has_not_begun(installation: Installation, tmp_path):
     release, runs, effects = tmp_path / "release", tmp_path / "runs", tmp_path / "ran"
     blockers = [work_until.delay(str(release), str(runs)) for _ in range(2)]

@@ -4,6 +4,7 @@ from typing import Any, cast
 
 from celery import Celery
 
+from broker.rabbitmq import HEARTBEAT_SECONDS
 from config.settings import settings
 from services.chaos.effects import TASK_NAME, take_effect, watch_worker
 
@@ -22,6 +23,7 @@ def plain_app() -> Celery:
         broker_transport_options={"confirm_publish": True} if on_rabbitmq else _redis_options(),
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        broker_heartbeat=HEARTBEAT_SECONDS,
         accept_content=["json"],
         task_acks_late=True,
         task_reject_on_worker_lost=True,

@@ -205,13 +205,16 @@ class TaskRun:
             return result
         if not self._persist(lambda: parts().moves.succeed(self.id, started.run, result)):
             self._refused(started)
+        self.task.success_recorded(self)
         self._tell_parent(started)
         return result
 
     def _ended_later(self, started: Started, *, moved: bool) -> None:
         if self.hand is not None:
             working_process.end(self.hand)
-        if not moved and not self._is_own_write(started):
+        if moved or self._is_own_write(started):
+            self.task.success_recorded(self)
+        else:
             logger.warning("end_refused", task_id=self.id, run=started.run)
 
     def _body(self) -> Any:

@@ -76,18 +76,18 @@ class Faults:
         kill = self._chance.random() < 0.5  # noqa: PLR2004 - one of two ways
         outage = self._chance.uniform(0, LONGEST_OUTAGE_SECONDS)
         broker.end(kill=kill)
-        done = Done(Fault.BROKER, time.monotonic())
+        at = time.monotonic()
         self._wait(outage)
         broker.start()
-        return done
+        return Done(Fault.BROKER, at, away=time.monotonic() - at)
 
     def _lose_data(self, _: str) -> Done:
         broker = self._installation.broker
         broker.end(kill=True)
-        done = Done(Fault.BROKER_DATA, time.monotonic())
+        at = time.monotonic()
         broker.lose_data()
         broker.start()
-        return done
+        return Done(Fault.BROKER_DATA, at, away=time.monotonic() - at)
 
     def _freeze(self, target: str) -> Done:
         worker = self._installation.workers[target]

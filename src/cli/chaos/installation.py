@@ -56,7 +56,7 @@ class Installation:
         self._publisher: ProcessGroup | None = None
         self._leader: ProcessGroup | None = None
         self._publishes = False
-        self.ended_by_themselves = 0
+        self.ended_by_themselves: list[str] = []
 
     def start(self) -> None:
         """Start everything and wait until all of it works.
@@ -133,16 +133,16 @@ class Installation:
                 time.sleep(0.02)
 
     def restart_what_ended(self) -> None:
-        """Start again what ended although nobody killed it, and count it."""
+        """Start again what ended although nobody killed it, and note what it said last."""
         for name, group in self.workers.items():
             if not group.alive():
-                self.ended_by_themselves += 1
+                self.ended_by_themselves.append(f"{name}: {group.last_words(1)}")
                 group.kill()
                 self.start_worker(name)
         if self._publishes and not self.publisher.alive():
             raise ConfigurationError(f"The publisher ended by itself: {self.publisher.last_words()}.")
         if self._leader is not None and not self._leader.alive():
-            self.ended_by_themselves += 1
+            self.ended_by_themselves.append(f"leader: {self._leader.last_words(1)}")
             self._start_leader()
 
     def unfinished(self, limit: int = ACTIVE_LIMIT) -> set[int]:

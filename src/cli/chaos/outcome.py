@@ -22,6 +22,7 @@ class Done:
         main: the worker that was hit; 0 for none.
         pid: the process of its pool, where only that was hit.
         at_work: whether the victim was seen at work just before; one at rest proves little.
+        away: for how many seconds the broker did not answer.
     """
 
     kind: Fault
@@ -29,6 +30,7 @@ class Done:
     main: int = 0
     pid: int = 0
     at_work: bool = True
+    away: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +46,12 @@ class Outcome:
         most_duplicates: how many the faults explain; None where the broker may forget acknowledgements.
         again_after_finish: ran again although a record said SUCCESS.
         in_hand: tasks that the victims of the faults had in hand.
-        late: the longest time, in seconds, until somebody had a dead worker's task again; None where none had one.
+        late: the longest time, in seconds, until somebody had a dead worker's task again, without the time in which no
+            broker could have given it to anybody; None where none had one.
+        away: for how many seconds the broker did not answer, in all.
         unconfirmed: sent, and not accepted: the publisher was killed, or the broker was away.
         unconfirmed_done: those of them that had an effect all the same.
-        ended_by_themselves: workers that ended without a fault of ours.
+        ended_by_themselves: what each part said last that ended without a kill of ours.
         at_rest: faults that hit a worker which did nothing.
     """
 
@@ -66,9 +70,10 @@ class Outcome:
     late: float | None
     unconfirmed: int
     unconfirmed_done: int
-    ended_by_themselves: int
+    ended_by_themselves: Sequence[str]
     seconds: float
     at_rest: int = 0
+    away: float = 0.0
     faults: Counter[Fault] = field(default_factory=Counter[Fault])
 
     @property
@@ -112,7 +117,7 @@ def judge(
     *,
     quarantined: set[int],
     unfinished: set[int],
-    ended_by_themselves: int,
+    ended_by_themselves: Sequence[str],
     seconds: float,
 ) -> Outcome:
     """Count what became of every task.
@@ -123,14 +128,14 @@ def judge(
         done: the faults.
         quarantined: tasks whose record says so.
         unfinished: tasks whose record has no end.
-        ended_by_themselves: workers that did.
+        ended_by_themselves: what each part said last that did.
         seconds: how long the run took.
     """
     missing = ledger.missing()
     known = missing & quarantined
     excused = {number for number in missing - known if _excused(plan, ledger.accepted[number], done)}
     unconfirmed = ledger.sent - ledger.accepted.keys()
-    waits = [wait for fault in done if fault.kind in OF_A_WORKER for wait in _waits(ledger, fault)]
+    waits = [wait for fault in done if fault.kind in OF_A_WORKER for wait in _waits(ledger, fault, done)]
     return Outcome(
         plan=plan,
         accepted=len(ledger.accepted),
@@ -150,14 +155,20 @@ def judge(
         ended_by_themselves=ended_by_themselves,
         seconds=seconds,
         at_rest=sum(not fault.at_work for fault in done),
+        away=sum(fault.away for fault in done),
         faults=Counter(fault.kind for fault in done),
     )
 
 
-def _waits(ledger: Ledger, fault: Done) -> list[float | None]:
-    if fault.kind is Fault.CHILD:
-        return ledger.seconds_until_again(fault.at, pid=fault.pid)
-    return ledger.seconds_until_again(fault.at, main=fault.main)
+def _waits(ledger: Ledger, fault: Done, done: Sequence[Done]) -> list[float | None]:
+    victim = {"pid": fault.pid} if fault.kind is Fault.CHILD else {"main": fault.main}
+    waits = ledger.seconds_until_again(fault.at, **victim)
+    return [None if wait is None else wait - _away_within(done, fault.at, fault.at + wait) for wait in waits]
+
+
+def _away_within(done: Sequence[Done], begin: float, end: float) -> float:
+    """Return for how much of a time no broker answered."""
+    return sum(max(0.0, min(end, fault.at + fault.away) - max(begin, fault.at)) for fault in done)
 
 
 def _forgets(plan: Plan) -> bool:

@@ -70,10 +70,10 @@ class ProcessGroup:
             return [child for child in own.children() if _command(child) == own.cmdline()]
         return []
 
-    def last_words(self) -> str:
+    def last_words(self, lines: int = LAST_LINES) -> str:
         """Return what it printed last."""
-        lines = self.log.read_text(errors="replace").splitlines()
-        return " / ".join(line.strip() for line in lines[-LAST_LINES:] if line.strip())
+        printed = self.log.read_text(errors="replace").splitlines()
+        return " / ".join(line.strip() for line in printed[-lines:] if line.strip())
 
 
 class Processes:

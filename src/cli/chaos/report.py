@@ -56,7 +56,7 @@ class ProgressLine:
 
 
 def print_table(outcomes: Sequence[Outcome]) -> None:
-    """Print one column per run, then what is not as promised."""
+    """Print one column per run, then what is not as promised and what ended by itself."""
     table = Table(box=None, pad_edge=False)
     table.add_column("")
     for _ in outcomes:
@@ -68,6 +68,8 @@ def print_table(outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         for problem in outcome.problems:
             print(f"seed {outcome.plan.seed}, {outcome.plan.title}: {problem}")
+        for words in outcome.ended_by_themselves:
+            print(f"seed {outcome.plan.seed}, {outcome.plan.title}: ended by itself: {words}")
 
 
 _NAMES = (
@@ -85,6 +87,7 @@ _NAMES = (
     "ran again after its recorded end",
     "in hand at a fault",
     "late, at worst",
+    "broker away",
     "not accepted (done all the same)",
     "faults",
     "  on a worker at rest",
@@ -112,10 +115,11 @@ def _cells(outcome: Outcome) -> tuple[str, ...]:
         str(len(outcome.again_after_finish)) if plan.records else "-",
         str(outcome.in_hand),
         "-" if outcome.late is None else f"{outcome.late:.1f} s",
+        f"{outcome.away:.1f} s",
         f"{outcome.unconfirmed} ({outcome.unconfirmed_done})",
         ", ".join(f"{kind} {count}" for kind, count in sorted(outcome.faults.items())) or "none",
         str(outcome.at_rest),
-        str(outcome.ended_by_themselves),
+        str(len(outcome.ended_by_themselves)),
         f"{outcome.seconds:.0f} s",
         "no" if outcome.problems else "yes",
     )

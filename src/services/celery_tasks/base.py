@@ -82,6 +82,9 @@ class RecordedTask(cast("Any", Task)):
             f"{self.name} cannot replace itself: link what is to follow in a chain or chord, or submit it by itself."
         )
 
+    def success_recorded(self, run: TaskRun) -> None:
+        """Do nothing: called once a run's success stands in its record, perhaps in another thread."""
+
     def parent_moved(self, parent_id: str) -> None:
         """Look whether a parent is done, after one of its tasks ended."""
         parent_moved(parent_id)

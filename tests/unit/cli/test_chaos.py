@@ -37,7 +37,7 @@ def run(number: int, *, at: float, main: int = WORKER, run: int = 0, until: Kind
 
 
 def judged(plan: Plan, events: list[Event], done: tuple[Done, ...] = (), **more) -> Outcome:
-    nothing = {"quarantined": set(), "unfinished": set(), "ended_by_themselves": 0, "seconds": 1.0}
+    nothing = {"quarantined": set(), "unfinished": set(), "ended_by_themselves": [], "seconds": 1.0}
     return judge(plan, ledger(*events), done, **nothing | more)
 
 
@@ -88,6 +88,14 @@ def test_the_worst_wait_of_a_dead_workers_task_is_told_and_has_a_bound():
     found = judged(PLAIN, events, (kill,))
     assert (found.in_hand, found.late) == (2, pytest.approx(10.5))
     assert found.problems == ["A dead worker's task waited 10.5 s; 10 s are promised."]
+
+
+def test_the_time_in_which_no_broker_answered_makes_nobody_late():
+    kill = Done(Fault.WORKER, 2.0, main=WORKER)
+    before, meanwhile = Done(Fault.BROKER, 1.0, away=1.5), Done(Fault.BROKER, 5.0, away=4.0)
+    events = [*accepted(1), *run(1, at=0.5, until=Kind.STARTED), *run(1, at=14.25, main=OTHER)]
+    found = judged(PLAIN, events, (before, kill, meanwhile))
+    assert (found.late, found.away) == (pytest.approx(12.25 - 0.5 - 4.0), 5.5)
 
 
 def test_what_somebody_had_done_before_the_kill_is_not_in_the_dead_workers_hand():

@@ -86,8 +86,8 @@ class Ledger:
         """
         return {number for number, events in self.events.items() if _started_after_finish(events)}
 
-    def seconds_until_again(self, at: float, *, main: int = 0, pid: int = 0) -> list[float | None]:
-        """Return, for each task that was in hand at a fault, how long it took until somebody had it again; None: never.
+    def had_again(self, at: float, *, main: int = 0, pid: int = 0) -> dict[int, float | None]:
+        """Return, for each task that was in hand at a fault, when somebody had it again; None: never.
 
         In hand is what the victim had received or started, and nobody had done. A message that the victim had taken
         from the broker and not looked at yet shows in no journal.
@@ -101,7 +101,7 @@ class Ledger:
         def own(event: Event) -> bool:
             return event.main == main or event.pid == pid
 
-        found: list[float | None] = []
+        found: dict[int, float | None] = {}
         for number in self.touched[main or pid]:
             events = self.events[number]
             before = [event for event in events if event.time <= at]
@@ -109,7 +109,7 @@ class Ledger:
             if not in_hand or any(event.kind is Kind.DONE for event in before):
                 continue
             again = [event.time for event in events if event.time > at and (not own(event) or event.kind is Kind.DONE)]
-            found.append(min(again) - at if again else None)
+            found[number] = min(again, default=None)
         return found
 
 

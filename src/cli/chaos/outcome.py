@@ -48,6 +48,7 @@ class Outcome:
         in_hand: tasks that the victims of the faults had in hand.
         late: the longest time, in seconds, until somebody had a dead worker's task again, without the time in which no
             broker could have given it to anybody; None where none had one.
+        latest: the task of that time, and the fault at which it was in hand.
         away: for how many seconds the broker did not answer, in all.
         unconfirmed: sent, and not accepted: the publisher was killed, or the broker was away.
         unconfirmed_done: those of them that had an effect all the same.
@@ -73,6 +74,7 @@ class Outcome:
     ended_by_themselves: Sequence[str]
     seconds: float
     at_rest: int = 0
+    latest: str = ""
     away: float = 0.0
     faults: Counter[Fault] = field(default_factory=Counter[Fault])
 
@@ -91,7 +93,7 @@ class Outcome:
                 self._too_many,
                 f"{self.duplicated} effects were one too many; the faults explain {self.most_duplicates}.",
             ),
-            (self._too_late, f"A dead worker's task waited {self.late or 0:.1f} s; {LATE_SECONDS:.0f} s are promised."),
+            (self._too_late, f"{self.latest} waited {self.late or 0:.1f} s; {LATE_SECONDS:.0f} s are promised."),
         ]
         return [sentence for wrong, sentence in said if wrong]
 
@@ -136,6 +138,7 @@ def judge(
     excused = {number for number in missing - known if _excused(plan, ledger.accepted[number], done)}
     unconfirmed = ledger.sent - ledger.accepted.keys()
     waits = [wait for fault in done if fault.kind in OF_A_WORKER for wait in _waits(ledger, fault, done)]
+    longest = max((wait for wait in waits if wait.seconds is not None), default=None, key=_seconds)
     return Outcome(
         plan=plan,
         accepted=len(ledger.accepted),
@@ -149,7 +152,8 @@ def judge(
         again_after_finish=sorted(ledger.again_after_finish()),
         never_sent=sorted(ledger.never_sent()),
         in_hand=len(waits),
-        late=max((wait for wait in waits if wait is not None), default=None),
+        late=longest.seconds if longest else None,
+        latest=longest.named if longest else "",
         unconfirmed=len(unconfirmed),
         unconfirmed_done=len(unconfirmed & ledger.done.keys()),
         ended_by_themselves=ended_by_themselves,
@@ -160,10 +164,29 @@ def judge(
     )
 
 
-def _waits(ledger: Ledger, fault: Done, done: Sequence[Done]) -> list[float | None]:
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    """How long one task waited after a fault until somebody had it again; None where nobody ever had."""
+
+    number: int
+    fault: Done
+    seconds: float | None
+
+    @property
+    def named(self) -> str:
+        return f"Task {self.number}, in hand at the {self.fault.kind} fault of {self.fault.at:.2f},"
+
+
+def _seconds(wait: _Wait) -> float:
+    return wait.seconds or 0.0
+
+
+def _waits(ledger: Ledger, fault: Done, done: Sequence[Done]) -> list[_Wait]:
     victim = {"pid": fault.pid} if fault.kind is Fault.CHILD else {"main": fault.main}
-    waits = ledger.seconds_until_again(fault.at, **victim)
-    return [None if wait is None else wait - _away_within(done, fault.at, fault.at + wait) for wait in waits]
+    return [
+        _Wait(number, fault, None if at is None else at - fault.at - _away_within(done, fault.at, at))
+        for number, at in ledger.had_again(fault.at, **victim).items()
+    ]
 
 
 def _away_within(done: Sequence[Done], begin: float, end: float) -> float:

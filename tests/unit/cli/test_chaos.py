@@ -87,7 +87,7 @@ def test_the_worst_wait_of_a_dead_workers_task_is_told_and_has_a_bound():
     ]
     found = judged(PLAIN, events, (kill,))
     assert (found.in_hand, found.late) == (2, pytest.approx(10.5))
-    assert found.problems == ["A dead worker's task waited 10.5 s; 10 s are promised."]
+    assert found.problems == ["Task 2, in hand at the worker fault of 2.00, waited 10.5 s; 10 s are promised."]
 
 
 def test_the_time_in_which_no_broker_answered_makes_nobody_late():

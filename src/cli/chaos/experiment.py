@@ -12,7 +12,7 @@ from cli.chaos.faults import Faults
 from cli.chaos.installation import Installation
 from cli.chaos.network import Network
 from cli.chaos.outcome import Done, Outcome, judge
-from cli.chaos.plan import OF_A_WORKER, Fault, Plan
+from cli.chaos.plan import OF_A_WORKER, WORKERS, Fault, Plan
 from cli.chaos.processes import Processes, ProcessGroup
 
 PAUSE_SECONDS = 0.02
@@ -89,8 +89,8 @@ class Experiment:
         target = self._faults.target(kind)
         share = self._chance.uniform(0.1, 0.6)
         hasty, aimed = (self._chance.random() < one for one in (HASTE_SHARE, AIMED_SHARE))
+        self._installation.wait_for_workers([target] if hasty else WORKERS)
         worker = self._installation.workers[target]
-        self._installation.wait_for([worker] if hasty else self._installation.workers.values())
         numbers = self._next_numbers(self._plan.tasks * (number + 1) // (self._plan.kills + 1) + 1)
         if kind in OF_A_WORKER:
             numbers = self._wake(worker, numbers)

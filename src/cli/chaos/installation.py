@@ -132,6 +132,21 @@ class Installation:
                     raise ConfigurationError(f"The {group.name} of this run did not start: {group.last_words()}.")
                 time.sleep(0.02)
 
+    def wait_for_workers(self, names: Iterable[str]) -> None:
+        """Wait until these workers take work; one that ended by itself is started again.
+
+        Raises:
+            ConfigurationError: one does not for long; the message says what it printed last.
+        """
+        deadline = time.monotonic() + START_SECONDS
+        for name in names:
+            while not self.ready(self.workers[name]):
+                if time.monotonic() > deadline:
+                    raise ConfigurationError(f"{name} takes no work: {self.workers[name].last_words()}.")
+                self.restart_what_ended()
+                self.ledger.update()
+                time.sleep(0.02)
+
     def restart_what_ended(self) -> None:
         """Start again what ended although nobody killed it, and note what it said last."""
         for name, group in self.workers.items():

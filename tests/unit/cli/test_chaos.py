@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.chaos.installation import Installation
 from cli.chaos.ledger import Ledger
 from cli.chaos.outcome import Done, Outcome, judge
 from cli.chaos.plan import AppendOnly, Broker, Fault, Plan, Pool, Transport, fault_kinds
@@ -213,3 +214,43 @@ def test_an_unknown_fault_is_named_with_those_that_there_are():
     assert fault_kinds(" worker,child, worker") == (Fault.WORKER, Fault.CHILD)
     with pytest.raises(InvalidArgument, match=r"no fault is named 'flood'; the faults are child, worker"):
         fault_kinds("worker,flood")
+
+
+class Part:
+    """A part of an installation that has ended, or takes work."""
+
+    def __init__(self, pid: int, *, ends: bool) -> None:
+        self.pid = pid
+        self.ends = ends
+
+    def alive(self) -> bool:
+        return not self.ends
+
+    def kill(self) -> None:
+        assert self.ends
+
+    def last_words(self, lines: int = 1) -> str:
+        return f"{self.pid} gave up"
+
+
+class Parts:
+    """Starts parts of which the first two end at once."""
+
+    def __init__(self) -> None:
+        self.started: list[Part] = []
+
+    def start(self, *_, **__) -> Part:
+        self.started.append(Part(len(self.started) + 1, ends=len(self.started) < 2))
+        return self.started[-1]
+
+
+def test_a_worker_that_gave_up_while_its_broker_was_away_is_started_again_and_told(tmp_path: Path):
+    parts = Parts()
+    installation = Installation(PLAIN, tmp_path, parts, None)
+    installation.ledger.ready[3] = 1.0
+    installation.start_worker("w1")
+
+    installation.wait_for_workers(["w1"])
+
+    assert installation.workers["w1"].pid == 3
+    assert installation.ended_by_themselves == ["w1: 1 gave up", "w1: 2 gave up"]

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property
 from importlib import import_module
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.engine import make_url
@@ -70,8 +70,10 @@ class Database:
         """
         if isinstance(work, Bound) and not work.forms:
             work.bind(self._engine().dialect)
-        if not self.is_sqlite and (not isinstance(work, Bound) or len(work) > ROWS_AT_ONCE):
-            return self._write_pooled(cast("Callable[[Connection], Result]", work))
+        if not self.is_sqlite and isinstance(work, Bound) and len(work) > ROWS_AT_ONCE:
+            return self._write_pooled(self._own.pipelined(work))
+        if not self.is_sqlite and not isinstance(work, Bound):
+            return self._write_pooled(work)
         job = Job(work, durable=durable, waits=True)
         self._hand_over(job)
         return job.outcome()
@@ -79,12 +81,14 @@ class Database:
     def write_later(self, work: Callable[[Connection], object]) -> None:
         """Run `work` soon, beside other writes; dropped where too much waits or the database is away."""
         if isinstance(work, Bound):
-            work.bind(self._engine().dialect)
-        if not self.is_sqlite and (not isinstance(work, Bound) or len(work) > ROWS_AT_ONCE):
+            for piece in work.pieces():
+                piece.bind(self._engine().dialect)
+                self._one_writer().offer(piece)
+        elif self.is_sqlite:
+            self._one_writer().offer(work)
+        else:
             with suppress(ServiceUnavailable):
                 self._write_pooled(work)
-            return
-        self._one_writer().offer(work)
 
     def write_then(self, work: Bound, then: Callable[[list[Row], BaseException | None], None]) -> None:
         """Run `work` as `write` does, but return at once.

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import psycopg
 from sqlalchemy import Connection, create_engine
+from sqlalchemy.exc import DBAPIError
 
 from records.engines import Engines
 from records.grouped_writes import CommitUnknown, Job, Work
@@ -98,6 +99,22 @@ class PostgresqlCommits:
                 job.result = self._alone(job.work)
             except Exception as error:  # noqa: BLE001 - handed to the caller who waits for this job
                 job.error = error
+
+
+def pipelined(bound: Bound) -> Callable[[Connection], list[Row]]:
+    """Return what runs a statement of many rows: the server works on some while the next are made ready."""
+
+    def work(connection: Connection) -> list[Row]:
+        connection.begin()  # what goes past SQLAlchemy begins nothing that it could commit
+        raw = _driver(connection)
+        try:
+            with raw.pipeline():
+                cursors = [raw.execute(cast("Any", one.text), one.parameters) for one in statements([bound])]
+        except psycopg.Error as error:
+            raise DBAPIError.instance(None, None, error, psycopg.Error, dialect=connection.dialect) from error
+        return [row for cursor in cursors if cursor.description for row in cursor.fetchall()]
+
+    return work
 
 
 def _driver(connection: Connection) -> psycopg.Connection[Row]:

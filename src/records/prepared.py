@@ -125,6 +125,13 @@ class Bound:
     def __len__(self) -> int:
         return len(self._values)
 
+    def pieces(self) -> list["Bound"]:
+        """Return this as bound statements that one statement each can take."""
+        return [
+            Bound(self.prepared, self._values[start : start + ROWS_AT_ONCE])
+            for start in range(0, len(self._values), ROWS_AT_ONCE)
+        ]
+
     def bind(self, dialect: Dialect) -> None:
         """Turn the values into the driver's; a value that cannot be one is an error here."""
         forms = self.forms = self.prepared.forms(dialect)

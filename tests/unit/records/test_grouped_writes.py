@@ -321,6 +321,50 @@ def test_many_records_are_written_whole_or_not_at_all(database):
     assert {record.id for record in records.active(2_000)} == {"first", *(draft.id for draft in drafts)}
 
 
+def test_marks_of_many_that_nobody_waits_for_hold_up_nobody(database):
+    records = TaskRecords(database)
+    records.open_many(records.opening([Draft(f"t{number}", "x", "x", "default") for number in range(1_200)]))
+    marking = threading.Thread(
+        target=TaskMoves(database).published, args=([(f"t{number}", 0, 0) for number in range(1_200)],)
+    )
+    with database.engine().begin() as other:
+        other.execute(text("UPDATE task_records SET progress_text = 'held' WHERE id = 't0'"))
+        marking.start()
+        marking.join(10)
+        assert not marking.is_alive()
+
+    until(lambda: all(record.published_at for record in records.active(5_000)), what="all are marked")
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_server_that_cuts_the_writing_of_many_records_has_kept_none_and_takes_them_again(database):
+    records = TaskRecords(database)
+    drafts = [Draft(f"t{number}", "x", "x", "default") for number in range(1_200)]
+    errors: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            records.open_many(records.opening(drafts))
+        except ServiceUnavailable as error:
+            errors.append(error)
+
+    writing = threading.Thread(target=write)
+    cut = text(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    with database.engine().begin() as other:
+        other.execute(text("LOCK TABLE task_records IN EXCLUSIVE MODE"))
+        writing.start()
+        until(lambda: database.read(lambda c: c.execute(cut).rowcount), what="the writing waits, and is cut")
+    writing.join(20)
+    assert len(errors) == 1
+    assert records.active(5_000) == []
+
+    records.open_many(records.opening(drafts))
+    assert len(records.active(5_000)) == 1_200
+
+
 SHORT = """
 import sys
 from records.database import Database

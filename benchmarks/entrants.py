@@ -56,6 +56,7 @@ class Work:
 
 LEAN = ("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel=ERROR")
 DEEP = "--prefetch-multiplier=64"
+AHEAD = "--prefetch-multiplier=2"  # what Dramatiq takes ahead for each of its threads
 # What `start_celery.py worker` starts.
 SERVICE = ("python", "-m", "services.celery_part", "worker", "-I", "service", "--queues=default")
 LEADER = (("python", "-m", "services.leader"),)
@@ -168,8 +169,8 @@ LATENCY = (
     replace(TASKIQ, name="taskiq, 2 processes (its caller polls)", rate=5),
 )
 WAITING = (
-    replace(OURS_THREADS, name="ours, 2 x 50 threads", workers=_threads(_plain("ours"), 50)),
-    replace(STOCK_THREADS, name="stock Celery, 2 x 50 threads", workers=_threads(_plain("stock"), 50)),
+    replace(OURS_THREADS, name="ours, 2 x 50 threads", workers=_threads(_plain("ours"), 50, AHEAD)),
+    replace(STOCK_THREADS, name="stock Celery, 2 x 50 threads", workers=_threads(_plain("stock"), 50, AHEAD)),
     replace(DRAMATIQ, name="Dramatiq, 2 x 50 threads", workers=_dramatiq(50)),
     replace(HUEY, name="Huey, 100 threads", workers=(("huey_consumer", "huey_app.huey", "-w100", "-kthread", "-q"),)),
     replace(ARQ, name="arq, 100 jobs", publish="publish_bulk"),

@@ -50,7 +50,8 @@ port, without persistence; PostgreSQL is one of its own with fsync. Every peer h
   code in every system. A run in which a number is missing or there twice has no figure.
 - A drain's rate is that from the first effect to the last; `wall with start` is from the start of the workers.
 - Celery, ours and stock alike: late acknowledgement, no events, no remote control, no gossip, mingle and heartbeat,
-  results only where they are waited for, a prefetch multiplier of 64 in the drains. The service has its own settings,
+  results only where they are waited for, a prefetch multiplier of 64 in the drains and of 2, which is Dramatiq's,
+  where tasks wait. The service has its own settings,
   but no limits and no events; its leader runs beside it and is not weighed.
 - The others have their defaults, but for what their names say and 100 jobs at once in arq. Huey, taskiq and arq poll
   for results.

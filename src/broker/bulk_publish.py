@@ -18,12 +18,14 @@ class Message:
         queue: the broker's own queue.
         priority: 0 to 9, the smallest served first.
         payload: what Kombu's `prepare_message` makes of body, headers and properties.
+        first: whether it goes to the front of its queue, where the broker has such a place.
     """
 
-    def __init__(self, queue: str, priority: int, payload: dict[str, Any]) -> None:
+    def __init__(self, queue: str, priority: int, payload: dict[str, Any], *, first: bool = False) -> None:
         self.queue = queue
         self.priority = priority
         self.payload = payload
+        self.first = first
 
     @cached_property
     def text(self) -> str:
@@ -39,7 +41,7 @@ class Message:
 
 
 def publish_messages(connection: Connection, messages: Sequence[Message]) -> None:
-    """Put messages into their queues, in this order.
+    """Put messages into their queues, in this order; those that go first before all others there.
 
     Raises:
         InvalidArgument: one is larger than any worker would take; some of the others may have been taken.
@@ -53,11 +55,11 @@ def publish_messages(connection: Connection, messages: Sequence[Message]) -> Non
                 check_size(message.queue, message.payload["body"])
                 _publish(producer, message)
         return
-    ready: dict[tuple[str, int], list[str]] = {}
+    ready: dict[tuple[str, int, bool], list[str]] = {}
     for message in messages:
-        ready.setdefault((message.queue, message.priority), []).append(message.text)
-    for (queue, priority), texts in ready.items():
-        channel.push(queue, priority, texts)
+        ready.setdefault((message.queue, message.priority, message.first), []).append(message.text)
+    for (queue, priority, first), texts in ready.items():
+        channel.push(queue, priority, texts, first=first)
 
 
 def _publish(producer: Producer, message: Message) -> None:

@@ -179,7 +179,7 @@ class ClaimChannel(cast("Any", redis.Channel)):
         self._waits = self._empty = True
         self._wanted = self._claims = 0
         self._number = 1
-        self._full = self._unsure = False
+        self._full = self._unsure = self._owes_marker = False
         super().__init__(*arguments, **options)
         self.QoS = ClaimQoS  # Kombu takes another one where `ack_emulation` is off
         self.keys = ClaimKeys(self.global_keyprefix)
@@ -192,9 +192,14 @@ class ClaimChannel(cast("Any", redis.Channel)):
         owner.settle(delivery_tag)
         self.made_room()
 
+    @property
+    def enough_room(self) -> bool:
+        """Whether there is room for as many messages as are worth a claim."""
+        return self.qos.room() >= min(self.connection.least_claim(), BATCH)
+
     def made_room(self) -> None:
-        """Let the event loop ask for messages again, where it found no room before."""
-        if self._full:
+        """Let the event loop ask for messages again, where it found too little room before."""
+        if self._full and self.enough_room:
             self._full = False
             self.connection.cycle.wake()
 
@@ -215,12 +220,11 @@ class ClaimChannel(cast("Any", redis.Channel)):
             self.owner.put_back((delivery_tag, _claimed_form(message)))
 
     def note_room(self) -> None:
-        """Ask to be woken by the next settled message, where there is no room for another one now."""
-        if self._in_poll or not self.active_queues or self.qos.can_consume():
+        """Ask to be woken by a settled message, where there is too little room now."""
+        if self._in_poll or not self.active_queues or self.enough_room:
             return
         self._full = True
-        if self.qos.can_consume():
-            self.connection.cycle.wake()
+        self.made_room()
 
     def leave(self) -> None:
         """End the owner; where the server can be reached everything in hand is back in its queue afterwards."""
@@ -328,9 +332,10 @@ class ClaimChannel(cast("Any", redis.Channel)):
             return
         # Kombu drops a connection by itself when an answer is overdue.
         self._unsure = self._unsure or self._told is not None
-        owner, wanted = self._living_owner(), self.qos.room()
-        if not wanted:
+        owner = self._living_owner()
+        if not self.enough_room:
             return
+        wanted = self.qos.room()
         queues = self._queue_cycle.consume(len(self.active_queues))
         self._waits, self._wanted = self._empty, wanted
         # A claim that waits says nothing of what is settled: that would wait with it.
@@ -351,7 +356,8 @@ class ClaimChannel(cast("Any", redis.Channel)):
         self._claims += 1
         look = int(self._claims % LOOK_EVERY == 0)
         first, self._number = self._number, self._number + wanted
-        flags = (look, int(self._waits), len(queues), AGEING_SECONDS)
+        took_marker = int(self._waits or self._owes_marker)
+        flags = (look, took_marker, len(queues), AGEING_SECONDS)
         keys = [self.keys.owners, owner.claim_key, self.keys.passed_over, *markers, *lists]
         return keys, [owner.name, first, wanted, BATCH_BYTES, *flags, *settled]
 
@@ -403,7 +409,7 @@ class ClaimChannel(cast("Any", redis.Channel)):
         except NoScriptError:
             self._untell(owner)
             self.server().script_load(CLAIM.source)
-            self._empty = False  # a marker may have been taken
+            self._empty, self._owes_marker = False, self._waits
             return deque()
         except (ResponseError, *self.connection_errors) as error:
             self._unsure = True
@@ -412,7 +418,7 @@ class ClaimChannel(cast("Any", redis.Channel)):
             if isinstance(error, ResponseError):
                 raise refusal(error) from error
             raise
-        self._told, self._empty = None, len(found) < 2 * self._wanted
+        self._told, self._empty, self._owes_marker = None, len(found) < 2 * self._wanted, False
         if owner.silent_for > SILENCE_SECONDS:
             with self._doubt():
                 owner.confirm()
@@ -505,13 +511,14 @@ class ClaimChannel(cast("Any", redis.Channel)):
         else:
             self.push(queue, priority, [text])
 
-    def push(self, queue: str, priority: int, texts: Sequence[str]) -> None:
+    def push(self, queue: str, priority: int, texts: Sequence[str], *, first: bool = False) -> None:
         """Put encoded messages into a queue, in their order, and a marker beside them; from any thread.
 
         Args:
             queue: the queue's name.
             priority: 0 to 9, the smallest served first.
             texts: messages as they lie in Redis.
+            first: put them before what is there.
 
         Raises:
             InvalidArgument: a message is larger than any worker would take; none was put.
@@ -522,7 +529,8 @@ class ClaimChannel(cast("Any", redis.Channel)):
         key = self.keys.prefix + self._q_for_pri(queue, priority)
         connection = self._idle_connection()
         try:
-            commands = [("LPUSH", key, *some) for some in _chunks(texts)]
+            way, ordered = ("RPUSH", texts[::-1]) if first else ("LPUSH", texts)
+            commands = [(way, key, *some) for some in _chunks(ordered)]
             packed: list[bytes] = (
                 connection.pack_commands(commands) if len(commands) > 1 else connection.pack_command(*commands[0])
             )

@@ -128,6 +128,18 @@ def ready_messages(connection: Connection) -> None:
     publish_messages(connection, many)
 
 
+def message(number: int, *, first: bool = False) -> Message:
+    payload = {"body": json.dumps(number), "content-type": "application/json", "content-encoding": "utf-8"}
+    return Message("a", 0, {**payload, "headers": {}, "properties": {}}, first=first)
+
+
+def test_what_goes_first_is_served_before_what_waits_and_in_its_order(server):
+    with connected(server) as connection, server.client() as client:
+        publish_messages(connection, [message(1), message(2)])
+        publish_messages(connection, [message(3, first=True), message(5), message(4, first=True)])
+        assert waiting(client, "a") == [3, 4, 1, 2, 5]
+
+
 def test_a_message_in_hand_lies_in_the_claim_of_a_living_owner_until_it_is_settled(server):
     with connected(server) as connection, server.client() as client:
         publish(connection, "a", 1, 2)
@@ -138,6 +150,31 @@ def test_a_message_in_hand_lies_in_the_claim_of_a_living_owner_until_it_is_settl
         assert client.zcard(KEYS.owners) == 1
         taker.got[0][1].ack()
         until(lambda: list(map(body_of, claimed(client).values())) == [2], what="the settled one is gone")
+
+
+def test_the_next_messages_are_claimed_once_there_is_room_for_as_many_as_are_worth_it(server):
+    with connected(server) as connection, server.client() as client:
+        publish(connection, "a", *range(30))
+        taker = Taker(connection, "a", prefetch=10)
+        connection.transport.least_claim = lambda: 5
+        taker.until(10)
+        for _, one in taker.got[:4]:
+            one.ack()
+        for _ in range(3):
+            with suppress(TimeoutError):
+                connection.drain_events(timeout=0.1)
+        assert len(waiting(client, "a")) == 20
+        taker.got[4][1].ack()
+        assert taker.until(15) == list(range(15))
+        assert len(waiting(client, "a")) == 15
+
+
+def test_a_server_that_knows_no_script_yet_lets_the_next_worker_know_at_once_that_there_is_more(server):
+    with connected(server) as connection, server.client() as client:
+        publish(connection, "a", *range(30))
+        client.script_flush()
+        Taker(connection, "a", prefetch=10).until(10)
+        assert client.zcard(KEYS.marker("a")) == 1
 
 
 def test_closing_gives_back_what_is_in_hand_in_its_order_and_ends_the_owner(server):

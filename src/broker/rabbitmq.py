@@ -86,6 +86,11 @@ def queue_for(queue: Queue, priority: int | None) -> Queue:
     return level_queues(queue)[max(0, sum(wanted >= step for step in steps) - 1)]
 
 
+def next_urgency(priority: int) -> int:
+    """Return the priority one level more urgent, or the most urgent one."""
+    return max((step for step in SUFFIXES if step < priority), default=min(SUFFIXES))
+
+
 def declare(connection: Connection, queues: Iterable[Queue]) -> None:
     """Make every queue that is not there.
 

@@ -89,6 +89,10 @@ class Publisher:
         except AWAY_ERRORS as error:
             self._stay_away(error)
 
+    def broker_answers(self) -> None:
+        """Try again at once: the broker was just reached."""
+        self._away_until = 0.0
+
     def close(self) -> None:
         """Close this thread's connection."""
         if (connection := self._forget()) is not None:

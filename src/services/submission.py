@@ -24,6 +24,7 @@ from processors.redaction import redact
 from records.task_records import Draft, TaskRecords
 from services.celery_app import PRIORITIES, celery_app, is_recorded
 from services.failures import failure_of
+from services.garbage import collector_paused
 from services.publisher import ids
 from services.task_messages import Publishable
 from services.wiring import parts
@@ -74,6 +75,13 @@ class RecordingAMQP(PromptAMQP):
         """Return the broker's own queue for a queue of ours and a priority."""
         logical = queue if isinstance(queue, Queue) else cast("Queue", self.queues[queue])
         return rabbitmq.queue_for(logical, priority) if self.queues_cls is PriorityQueues else logical
+
+    def priority_again(self, priority: int) -> int:
+        """Return the priority of a message whose task had begun before.
+
+        It goes to the front of its queue; RabbitMQ has no such place, so that it goes one level up.
+        """
+        return rabbitmq.next_urgency(priority) if self.queues_cls is PriorityQueues else priority
 
     @cached_property
     def _send_unrecorded(self) -> Any:
@@ -165,12 +173,12 @@ def submit_many(drafts: Sequence[Draft]) -> None:
     service.publisher.check()
     now = [draft for draft in drafts if not _waits(draft)]
     in_task = celery_app.current_worker_task is not None
-    with ThreadPoolExecutor(1, "records-opening") as beside:
+    with collector_paused(), ThreadPoolExecutor(1, "records-opening") as beside:
         opening = service.tasks.opening(drafts)
         written = beside.submit(_open, lambda tasks: tasks.open_many(opening), f"{len(drafts)} tasks", in_task=in_task)
         messages = service.publisher.prepare(now)
         written.result()
-    publish(now, messages)
+        publish(now, messages)
 
 
 def _waits(draft: Draft) -> bool:
@@ -292,13 +300,14 @@ def _kept(
     kwargsrepr: str,
     custom: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    kept = {key: headers[key] for key in KEPT_HEADERS if headers.get(key) not in (None, [], {}, False, 0)}
-    return {
-        "headers": kept | dict(custom or {}),
+    own = {key: headers[key] for key in KEPT_HEADERS if headers.get(key) not in (None, [], {}, False, 0)}
+    whole = {
+        "headers": own | dict(custom or {}),
         "embed": {key: value for key, value in embed.items() if value},
         "argsrepr": argsrepr,
         "kwargsrepr": kwargsrepr,
     }
+    return {name: part for name, part in whole.items() if part}
 
 
 def shown(arguments: Any) -> str:

@@ -76,8 +76,10 @@ def message_of(record: Publishable) -> Message:
         "headers": headers,
         "properties": properties,
     }
-    queue = cast("Any", celery_app.amqp).queue_for(record.queue, priority).name
-    return Message(queue, priority, payload)
+    amqp = cast("Any", celery_app.amqp)
+    again = record.run > record.attempt  # a run was lost or given back: its turn had come before
+    place = amqp.priority_again(priority) if again else priority
+    return Message(amqp.queue_for(record.queue, place).name, place, payload, first=again)
 
 
 def tell_published(record: Publishable, message: Message) -> None:

@@ -122,6 +122,23 @@ def test_a_long_task_goes_on_in_another_worker_and_its_attempt_is_not_counted(in
     assert (record.state, record.attempt, record.run, record.lost_runs) == ("SUCCESS", 0, 2, 1)
 
 
+def test_what_ran_in_a_killed_worker_runs_again_before_what_waited_behind_it(installation: Installation, tmp_path):
+    release, runs, effects = tmp_path / "release", tmp_path / "runs", tmp_path / "effects"
+    begun = [work_until.delay(str(release), str(runs)) for _ in range(2)]
+    until(lambda: lines(runs) == 2, what="both slots are taken")
+    behind = submit_marks(20, effects)
+
+    installation.worker.kill()
+    for task in begun:
+        until(lambda task=task: (r := parts().tasks.read(task.id)).state == "PENDING" and r.published_at, what="again")
+    installation.start_worker()
+    until(lambda: lines(runs) == 4, what="both run again")
+    assert lines(effects) == 0
+    release.touch()
+
+    assert {final(one.id).state for one in [*begun, *behind]} == {"SUCCESS"}
+
+
 @pytest.mark.any_broker
 def test_a_run_survives_a_database_that_was_away_longer_than_a_worker_may_be_silent(
     installation: Installation, tmp_path
@@ -353,6 +370,25 @@ def test_a_broker_of_another_database_is_refused_and_both_are_named(installation
         stranger.check()
 
     assert parts().database_id in str(refused.value)
+
+
+def test_a_publisher_that_found_no_broker_tries_again_once_it_is_told_of_it(
+    installation: Installation, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("services.publisher.SKIP_SECONDS", 600)
+    publisher = Publisher(parts().database_id)
+    draft = Draft(uuid(), "test.mark", "test", "default", {"path": str(tmp_path / "effects")})
+    parts().tasks.open(draft)
+    installation.broker.stop()
+    assert publisher.publish([draft]) == []
+    installation.broker.start()
+    assert publisher.publish([draft]) == []  # nobody may wait for a broker that is away, at each task
+
+    publisher.broker_answers()
+
+    assert publisher.publish([draft]) == [draft]
+    publisher.close()
+    assert final(draft.id).state == "SUCCESS"
 
 
 @pytest.mark.any_broker

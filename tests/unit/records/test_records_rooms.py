@@ -76,6 +76,24 @@ def test_a_schema_that_is_none_of_ours_is_one_line(database):
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize("way", [schema.prepare, schema.upgrade])
+def test_a_schema_is_made_whole_or_not_at_all(database_url, way):
+    database = Database(database_url)
+    with database.engine().begin() as connection:
+        connection.execute(text("CREATE TABLE stray (expires_at INTEGER)"))
+        connection.execute(text("CREATE INDEX ix_task_records_expires_at ON stray (expires_at)"))
+
+    with pytest.raises(ServiceUnavailable):
+        way(database)
+
+    assert schema.version(database) is None
+    with database.engine().begin() as connection:
+        connection.execute(text("DROP TABLE stray"))
+    way(database)
+    assert schema.version(database) == schema.VERSION
+    database.close()
+
+
 def test_an_older_schema_is_upgraded_and_a_newer_one_left_alone(database):
     assert schema.upgrade(database) == schema.VERSION
     database.write(lambda c: c.execute(text("UPDATE alembic_version SET version_num = '9999'")))

@@ -5,13 +5,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
-from amqp.exceptions import NotFound
+from amqp.exceptions import ChannelError, NotFound
 from kombu import Connection, Queue
 
 from broker.envelopes import DEATH_QUEUE, DEATH_REASON, DELIVERY_COUNT, PARKED_QUEUE
 from broker.waiting_messages import depths
+from config.log_setup import get_logger
+
+logger = get_logger()
 
 SHOWN_BYTES = 200
+NO_ROUTE = 312
+"""AMQP's code for a message that no queue took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +57,28 @@ def messages(connection: Connection) -> Iterator[Any]:
 
 
 def retry(connection: Connection) -> int:
-    """Put every parked message back into the queue that it came from, once; what is no task stays. Returns how many."""
+    """Put every parked message back into the queue that it came from, once; returns how many.
+
+    What is no task stays, and what came from a queue that is gone.
+    """
     moved = 0
     # What is parked again meanwhile is not tried again.
     for _, message in zip(range(count(connection)), messages(connection), strict=False):
-        if _described(message).task_id is None:
-            continue
-        headers = {key: value for key, value in message.headers.items() if key not in _MARKS}
+        if _described(message).task_id is not None and _put_back(connection, message):
+            message.ack()
+            moved += 1
+    return moved
+
+
+def _put_back(connection: Connection, message: Any) -> bool:
+    """Put a message back into the queue that it came from; False where that is gone."""
+    headers = {key: value for key, value in message.headers.items() if key not in _MARKS}
+    queue = message.headers[DEATH_QUEUE]
+    try:
         cast("Any", connection).Producer(message.channel).publish(
             message.body,
             exchange="",
-            routing_key=message.headers[DEATH_QUEUE],
+            routing_key=queue,
             mandatory=True,
             headers=headers,
             content_type=message.content_type,
@@ -71,9 +87,12 @@ def retry(connection: Connection) -> int:
             correlation_id=headers.get("id"),
             reply_to=message.properties.get("reply_to"),
         )
-        message.ack()
-        moved += 1
-    return moved
+    except ChannelError as error:
+        if error.reply_code != NO_ROUTE:
+            raise
+        logger.warning("parked_queue_gone", queue=queue, task_id=headers.get("id"))
+        return False
+    return True
 
 
 def drop(connection: Connection) -> int:

@@ -13,7 +13,7 @@ from celery.app.routes import MapRoute
 from celery.utils import uuid
 from celery.utils.nodenames import anon_nodename
 from kombu import Connection, Producer, Queue
-from kombu.exceptions import OperationalError
+from kombu.exceptions import EncodeError, OperationalError
 
 from broker.away import AWAY_ERRORS
 from broker.claim_channel import ClaimChannel
@@ -218,6 +218,7 @@ class QuickCelery(Celery):
             Their ids, in the order of the arguments.
 
         Raises:
+            EncodeError: an argument is no JSON value; some may have been sent.
             OperationalError: the broker cannot be reached; some may have been sent.
         """
         with self._quick.errors_of_celery():
@@ -233,7 +234,10 @@ class QuickCelery(Celery):
                 for task_id, (args, kwargs) in zip(ids, some, strict=True):
                     super().send_task(name, args, kwargs, task_id=task_id, **options)
             else:
-                texts = [self._text(way, *one) for one in zip(ids, some, strict=True)]
+                try:
+                    texts = [self._text(way, *one) for one in zip(ids, some, strict=True)]
+                except (TypeError, ValueError) as error:
+                    raise EncodeError(f"An argument of {name} is no JSON value: {error}.") from error
                 channel.push(way.queue, way.priority, texts)
             sent += ids
         return sent

@@ -8,10 +8,13 @@ from kombu.exceptions import ContentDisallowed, DecodeError
 
 from broker import rabbitmq
 from broker.allegiance import RedisBroker, redis_broker
-from broker.claims import ClaimKeys
+from broker.claims import READ, ClaimKeys, Script
 from broker.envelopes import opened
 
+READ_PAGE = Script("page")
 PAGE = 1_000
+PAGE_BYTES = 16_000_000
+"""What is read at once ends with the message that exceeds this."""
 
 
 def message_ids(connection: Connection, queues: Sequence[str]) -> set[str] | None:
@@ -60,15 +63,20 @@ def _keys(broker: RedisBroker, queue: str) -> list[str]:
 def _queued_ids(broker: RedisBroker, queue: str) -> Iterator[str]:
     for key in _keys(broker, queue):
         start = 0
-        while page := broker.client.lrange(key, start, start + PAGE - 1):
+        while page := READ_PAGE(broker.client, [key], [start, PAGE, PAGE_BYTES]):
             yield from filter(None, map(_task_id, page))
-            start += PAGE
+            start += len(page)
 
 
 def _claimed_ids(broker: RedisBroker) -> Iterator[str]:
     keys = ClaimKeys(broker.key(""))
     for owner in {*broker.client.zrange(keys.owners, 0, -1), *broker.client.smembers(keys.dead)}:
-        yield from filter(None, map(_task_id, broker.client.hvals(keys.claim(owner.decode()))))
+        claim = keys.claim(owner.decode())
+        waiting = broker.client.hkeys(claim)
+        while waiting:
+            page: list[bytes | None] = READ(broker.client, [claim], [PAGE_BYTES, *waiting[:PAGE]])
+            yield from filter(None, (_task_id(raw) for raw in page if raw))
+            del waiting[: len(page)]
 
 
 def _task_id(raw: bytes) -> str | None:

@@ -42,7 +42,11 @@ class LateEnds:
         """
         with self._changed:
             self._under_way.setdefault(task_id, [])
-        self._write(task_id, run, result, kept)
+        try:
+            self._write(task_id, run, result, kept)
+        except BaseException:
+            self._finish(task_id)
+            raise
 
     def after(self, task_id: str, acknowledge: Callable[[], None]) -> bool:
         """Acknowledge once this task's end is kept; False where none is on its way."""

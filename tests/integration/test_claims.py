@@ -19,10 +19,11 @@ from kombu.transport import redis as stock
 from redis.exceptions import RedisError
 
 import consuming
-from broker import claim_channel, claims, envelopes, redis_transport
+from broker import claim_channel, claims, envelopes, redis_transport, waiting_messages
 from broker.away import AWAY_ERRORS
 from broker.bulk_publish import Message, publish_messages
 from broker.claims import ClaimKeys, Fenced, ReplyLost, ServerRefused
+from broker.waiting_messages import message_ids
 from consuming import EXCHANGE, Taker
 from processors.errors import InvalidArgument
 from redis_server import RedisServer, bundled, installed
@@ -175,6 +176,15 @@ def test_a_server_that_knows_no_script_yet_lets_the_next_worker_know_at_once_tha
         client.script_flush()
         Taker(connection, "a", prefetch=10).until(10)
         assert client.zcard(KEYS.marker("a")) == 1
+
+
+def test_all_that_waits_and_is_in_hand_is_found_though_little_is_read_at_once(server, monkeypatch):
+    monkeypatch.setattr(waiting_messages, "PAGE_BYTES", 1_000)
+    with connected(server) as connection:
+        for number in range(90):
+            publish(connection, "a", number, headers={"id": f"t{number}"}, priority=number % 3 * 3)
+        Taker(connection, "a", prefetch=40).until(40)
+        assert message_ids(connection, ["a"]) == {f"t{number}" for number in range(90)}
 
 
 def test_closing_gives_back_what_is_in_hand_in_its_order_and_ends_the_owner(server):

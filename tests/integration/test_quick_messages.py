@@ -175,6 +175,8 @@ def test_a_publisher_to_ever_new_queues_keeps_little_of_them(server, app, monkey
 def test_an_argument_that_is_no_json_raises_what_celery_raises(app):
     with pytest.raises(EncodeError):
         app[1].delay(object())
+    with pytest.raises(EncodeError, match="no JSON value"):
+        app[0].send_many(app[1].name, [((object(),), {})], ignore_result=True)
 
 
 def test_every_thread_may_publish_and_nothing_is_lost_or_doubled(server, app):

@@ -18,7 +18,7 @@ KNOWN = (*TABLES, *INDEXES)
 
 
 def run(connection: Connection) -> None:
-    """Bring the schema to the wanted revision in one transaction: nobody sees, or is left with, one on its way there."""
+    """Bring the schema to the wanted revision in one transaction, so that nobody sees another one."""
     # Alembic takes SQLite's transactions for ones that end at a change of the schema; those that are begun do not.
     context.configure(connection=connection, target_metadata=metadata, render_as_batch=True, transactional_ddl=True)
     with context.begin_transaction():

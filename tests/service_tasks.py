@@ -20,6 +20,12 @@ def add(self: Any, x: int, y: int) -> int:
     return x + y
 
 
+@celery_app.task(name="test.huge", bind=True)
+def huge(self: Any) -> int:
+    """Return a number of more digits than Python writes."""
+    return 10**5000
+
+
 @celery_app.task(name="test.total", bind=True)
 def total(self: Any, numbers: list[int]) -> int:
     return sum(numbers)
@@ -85,6 +91,15 @@ def never_ends(self: Any, path: str) -> None:
 @celery_app.task(name="test.unrecorded", bind=True, record=False)
 def unrecorded(self: Any, path: str, text: str = "x") -> None:
     mark.run(path, text)
+
+
+@celery_app.task(name="test.unrecorded_until", bind=True, record=False)
+def unrecorded_until(self: Any, path: str, marks: str) -> None:
+    """Work until a file exists."""
+    mark.run(marks)
+    deadline = time.monotonic() + 120
+    while not Path(path).exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 @celery_app.task(name="test.keep", bind=True)

@@ -7,7 +7,7 @@ import json
 import ssl
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from queue import Empty
 from typing import Any, cast
@@ -53,10 +53,10 @@ MESSAGE_BYTES = 16_000_000
 SETTLE_WITH_CLAIM = 1_000
 
 LOOK_EVERY = 4
-"""Each fourth claim looks after the lists that the order has passed over."""
+"""Messages after which a claim looks after the lists that the order has passed over."""
 
 AGEING_SECONDS = 10
-"""From then on a list that was passed over gets one message into each fourth claim."""
+"""From then on the lists that were passed over share a fourth of what is claimed."""
 
 MARKER_SECONDS = 3600
 MARKINGS_KEPT = 1_000
@@ -177,8 +177,10 @@ class ClaimChannel(cast("Any", redis.Channel)):
         self._consuming: dict[str, Any] = {}
         self._told: list[str] | None = None
         self._waits = self._empty = True
-        self._wanted = self._claims = 0
+        self._wanted = self._since_look = 0
         self._number = 1
+        self.has_work: Callable[[], bool] = lambda: False
+        """Whether work waits here, so that a claim of a few messages can wait; a consumer may set it."""
         self._full = self._unsure = self._owes_marker = False
         super().__init__(*arguments, **options)
         self.QoS = ClaimQoS  # Kombu takes another one where `ack_emulation` is off
@@ -194,8 +196,9 @@ class ClaimChannel(cast("Any", redis.Channel)):
 
     @property
     def enough_room(self) -> bool:
-        """Whether there is room for as many messages as are worth a claim."""
-        return self.qos.room() >= min(self.connection.least_claim(), BATCH)
+        """Whether there is room, and for a whole claim as long as there is work enough."""
+        room = self.qos.room()
+        return room >= BATCH or (room > 0 and not self.has_work())
 
     def made_room(self) -> None:
         """Let the event loop ask for messages again, where it found too little room before."""
@@ -221,9 +224,9 @@ class ClaimChannel(cast("Any", redis.Channel)):
 
     def note_room(self) -> None:
         """Ask to be woken by a settled message, where there is too little room now."""
-        if self._in_poll or not self.active_queues or self.enough_room:
+        if self._in_poll or not self.active_queues:
             return
-        self._full = True
+        self._full = True  # before the look: what is settled after it wakes
         self.made_room()
 
     def leave(self) -> None:
@@ -353,8 +356,9 @@ class ClaimChannel(cast("Any", redis.Channel)):
         """Return keys and arguments of the script."""
         lists = [self.keys.prefix + self._q_for_pri(queue, step) for queue in queues for step in self.priority_steps]
         markers = [self.keys.marker(queue) for queue in queues]
-        self._claims += 1
-        look = int(self._claims % LOOK_EVERY == 0)
+        self._since_look += wanted
+        look = int(self._since_look >= LOOK_EVERY)
+        self._since_look *= 1 - look
         first, self._number = self._number, self._number + wanted
         took_marker = int(self._waits or self._owes_marker)
         flags = (look, took_marker, len(queues), AGEING_SECONDS)
@@ -409,7 +413,7 @@ class ClaimChannel(cast("Any", redis.Channel)):
         except NoScriptError:
             self._untell(owner)
             self.server().script_load(CLAIM.source)
-            self._empty, self._owes_marker = False, self._waits
+            self._empty, self._owes_marker = False, self._owes_marker or self._waits
             return deque()
         except (ResponseError, *self.connection_errors) as error:
             self._unsure = True

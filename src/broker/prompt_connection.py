@@ -6,9 +6,8 @@ from typing import Any, cast
 from celery.app.amqp import AMQP
 from kombu import Connection
 
-FIRST_PAUSE_SECONDS = 0.5
-LONGER_BY_SECONDS = 0.5
-LONGEST_PAUSE_SECONDS = 2.0
+PAUSES = {"interval_start": 0.5, "interval_step": 0.5, "interval_max": 2.0}
+"""Seconds: the first pause, how much longer each next one is, and the longest; in the order of Kombu's arguments."""
 
 
 class PromptConnection(Connection):
@@ -22,11 +21,8 @@ class PromptConnection(Connection):
             more: Kombu's own.
             options: Kombu's own.
         """
-        pauses = {
-            "interval_start": FIRST_PAUSE_SECONDS,
-            "interval_step": LONGER_BY_SECONDS,
-            "interval_max": LONGEST_PAUSE_SECONDS,
-        }
+        given = ("max_retries", *PAUSES)[: len(more)]
+        pauses = {name: seconds for name, seconds in PAUSES.items() if name not in given}
         return cast("Connection", super().ensure_connection(errback, *more, **pauses | options))
 
 

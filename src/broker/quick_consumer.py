@@ -2,24 +2,31 @@
 
 from typing import Any, cast
 
+from celery.concurrency.solo import TaskPool as SoloPool
+from celery.worker import state
 from celery.worker.consumer import Consumer
 
 
 class QuickConsumer(cast("Any", Consumer)):
     """Celery's consumer, which fetches many messages at once and acknowledges in whatever thread ended the task."""
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        cast("Any", Consumer).__init__(self, *arguments, **options)
+        if isinstance(self.pool, SoloPool):
+            self.amqheartbeat = 0  # its tasks run in the loop that would beat
+
     def connect(self) -> Any:
-        """Connect; where messages wait in this worker the next are not fetched one by one."""
+        """Connect; while work waits in this worker the next messages are not fetched one by one."""
         connection = cast("Any", Consumer).connect(self)
-        if self.hub is not None and hasattr(connection.transport, "least_claim"):
-            connection.transport.least_claim = self._least_claim
+        channel = connection.default_channel  # that of the tasks' consumer
+        if self.hub is not None and hasattr(channel, "has_work"):
+            channel.has_work = self._has_work
         return connection
 
-    def _least_claim(self) -> int:
-        """Return half of what this worker holds beyond one message a slot, so that no slot runs dry meanwhile."""
-        if self.app.conf.worker_disable_prefetch:
-            return 1
-        return max(1, self.pool.num_processes * (self.prefetch_multiplier - 1) // 2)
+    def _has_work(self) -> bool:
+        """Tell whether more than half of what this worker may hold beyond one message a slot waits for a slot."""
+        slots = self.pool.num_processes or 0
+        return len(state.reserved_requests) - slots > slots * (self.prefetch_multiplier - 1) // 2
 
     def call_soon_ack(self, acknowledge: Any, *arguments: Any) -> Any:
         """Acknowledge or reject, at once where any thread may."""

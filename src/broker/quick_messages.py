@@ -182,7 +182,13 @@ class QuickCelery(Celery):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.add_defaults(lambda: {"worker_consumer": "broker.quick_consumer:QuickConsumer"})
+        self.add_defaults(
+            lambda: {
+                "worker_consumer": "broker.quick_consumer:QuickConsumer",
+                # Celery's hundred tries took three quarters of an hour with its pauses; with ours they take minutes.
+                "broker_connection_max_retries": None,
+            }
+        )
         self._quick = QuickPublishing(self)
 
     def send_task(self, name: str, *arguments: Any, **options: Any) -> Any:

@@ -10,7 +10,6 @@ a marker that publishers set beside a message; what stock Celery put there is no
 
 import socket
 import weakref
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, cast
 
@@ -70,9 +69,11 @@ class Poller(cast("Any", redis.MultiChannelPoller)):
         """Handle what a connection has to say."""
         if fileno == self._fileno:
             return self._woken()
-        channel, _ = self._fd_to_chan.get(fileno, (None, None))
+        channel, kind = self._fd_to_chan.get(fileno, (None, None))
         if channel is not None and channel.claim_under_way and not channel.qos.can_consume():
             return channel.read_claim()
+        if channel is not None and kind == "BRPOP" and not channel._in_poll:  # noqa: SLF001 - the channel of this poller
+            return channel.client.connection.disconnect()  # nothing was asked: the server has closed it
         return super().on_readable(fileno)
 
     def handle_event(self, fileno: int, event: int) -> Any:
@@ -97,13 +98,8 @@ def _close(reader: socket.socket, writer: socket.socket) -> None:
 
 
 class Transport(cast("Any", redis.Transport)):
-    """Kombu's transport with our channel and poller.
+    """Kombu's transport with our channel and poller."""
 
-    Attributes:
-        least_claim: returns how many messages are worth a claim while others are in hand; a consumer may set it.
-    """
-
-    least_claim: Callable[[], int] = staticmethod(lambda: 1)
     Channel = ClaimChannel
     acknowledges_in_any_thread = True
 

@@ -8,6 +8,7 @@ Celery keeps it until the worker ends, which is as long as its longest task.
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 from celery import bootsteps
@@ -19,6 +20,8 @@ from broker.claim_channel import ClaimMessage
 from config.log_setup import get_logger
 
 logger = get_logger()
+
+BEAT_SECONDS = 0.5
 
 _beginning = threading.Lock()
 
@@ -85,6 +88,8 @@ class GiveBackUnbegun(cast("Any", bootsteps.StartStopStep)):
             logger.warning("not_given_back", error=str(error))  # the broker does so when this worker ends
         if messages:
             logger.info("given_back", messages=len(messages))
+        if from_threads:
+            _outlast_threads(worker)
 
 
 def give_back_early(app: Any) -> None:
@@ -94,6 +99,21 @@ def give_back_early(app: Any) -> None:
     """
     app.steps["worker"].add(GiveBackUnbegun)
     app.Task.Request = f"{__name__}:{ReturnableRequest.__name__}"
+
+
+def _outlast_threads(worker: Any) -> None:
+    """Wait for the tasks of a pool of threads; Celery's own wait lets the broker hear nothing meanwhile."""
+    connection, executor = worker.consumer.connection, worker.pool.executor
+    if connection is None or not (connection.heartbeat and connection.supports_heartbeats):
+        return
+    executor.shutdown(wait=False, cancel_futures=True)
+    try:
+        while any(thread.is_alive() for thread in executor._threads):  # noqa: SLF001 - no public way to ask
+            with suppress(TimeoutError):
+                connection.drain_events(timeout=BEAT_SECONDS)
+            connection.heartbeat_check()
+    except AWAY_ERRORS as error:
+        logger.warning("connection_lost", error=str(error))  # what runs is delivered again
 
 
 def _give_back(messages: Sequence[Any]) -> None:

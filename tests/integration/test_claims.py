@@ -153,28 +153,64 @@ def test_a_message_in_hand_lies_in_the_claim_of_a_living_owner_until_it_is_settl
         until(lambda: list(map(body_of, claimed(client).values())) == [2], what="the settled one is gone")
 
 
-def test_the_next_messages_are_claimed_once_there_is_room_for_as_many_as_are_worth_it(server):
+def test_nothing_is_claimed_while_work_waits_unless_it_is_a_whole_claim(server):
     with connected(server) as connection, server.client() as client:
-        publish(connection, "a", *range(30))
-        taker = Taker(connection, "a", prefetch=10)
-        connection.transport.least_claim = lambda: 5
-        taker.until(10)
-        for _, one in taker.got[:4]:
+        publish(connection, "a", *range(200))
+        taker = Taker(connection, "a", prefetch=100)
+        taker.until(100)
+        taker.consumer.channel.has_work = lambda: True
+        for _, one in taker.got[:63]:
             one.ack()
         for _ in range(3):
             with suppress(TimeoutError):
                 connection.drain_events(timeout=0.1)
-        assert len(waiting(client, "a")) == 20
-        taker.got[4][1].ack()
-        assert taker.until(15) == list(range(15))
-        assert len(waiting(client, "a")) == 15
+        assert len(waiting(client, "a")) == 100
+        taker.got[63][1].ack()
+        assert taker.until(164) == list(range(164))
+        taker.got[64][1].ack()
+        taker.consumer.channel.has_work = lambda: False
+        assert taker.until(165)[-1] == 164
+
+
+def test_what_is_settled_between_the_look_for_room_and_the_wait_wakes_the_loop(server):
+    with connected(server) as connection:
+        publish(connection, "a", 1, 2)
+        taker = Taker(connection, "a", prefetch=1)
+        taker.until(1)
+        channel, cycle = taker.consumer.channel, connection.transport.cycle
+        channel._brpop_start()  # the loop finds no room ...
+        taker.got[0][1].ack()  # ... a thread settles ...
+        channel.note_room()  # ... and the loop goes to wait
+        events = [(fileno, event) for fileno, event in cycle.poller.poll(5) if fileno == cycle._fileno]
+        assert events
+        assert taker.until(2) == [1, 2]
+
+
+def test_a_connection_that_the_server_closes_while_nothing_is_asked_costs_nothing(server):
+    with connected(server) as connection, server.client() as client:
+        publish(connection, "a", *range(200))
+        taker = Taker(connection, "a", prefetch=100)
+        taker.until(100)
+        taker.consumer.channel.has_work = lambda: True
+        taker.got[0][1].ack()
+        with suppress(TimeoutError):
+            connection.drain_events(timeout=0.1)
+        client.client_kill_filter(_type="normal", skipme=True)
+        with suppress(TimeoutError):
+            connection.drain_events(timeout=0.2)
+        taker.consumer.channel.has_work = lambda: False
+        assert taker.until(101) == list(range(101))
 
 
 def test_a_server_that_knows_no_script_yet_lets_the_next_worker_know_at_once_that_there_is_more(server):
     with connected(server) as connection, server.client() as client:
         publish(connection, "a", *range(30))
-        client.script_flush()
-        Taker(connection, "a", prefetch=10).until(10)
+        taker = Taker(connection, "a", prefetch=10)
+        for _ in range(2):  # the second time at the claim that follows the first one's failure
+            client.script_flush()
+            with suppress(TimeoutError):
+                connection.drain_events(timeout=0.1)
+        taker.until(10)
         assert client.zcard(KEYS.marker("a")) == 1
 
 

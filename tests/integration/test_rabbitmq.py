@@ -19,7 +19,7 @@ from broker.waiting_messages import depths
 from installation import Installation
 from processors.errors import ConfigurationError, ServiceUnavailable
 from rabbitmq_server import RabbitmqServer, shared_server
-from service_tasks import add, mark, unrecorded, work_until
+from service_tasks import add, mark, unrecorded, unrecorded_until, work_until
 from services import monitoring
 from services.celery_app import PRIORITIES, QUEUES, celery_app
 from services.celery_service import celery_service
@@ -354,6 +354,32 @@ def test_a_warm_shutdown_gives_back_at_once_and_in_order_what_has_not_begun(inst
     assert back == ["0", "1"]
     until(lambda: sorted(lines(effects)) == ["0", "1"], what="both ran")
     assert {final(task.id).state for task in blockers} == {"SUCCESS"}
+
+
+def test_a_pool_of_threads_that_stops_holds_what_it_runs_for_longer_than_a_heartbeat(
+    installation: Installation, tmp_path
+):
+    release, runs = tmp_path / "release", tmp_path / "runs"
+    command = installation.worker.command
+    installation.worker.stop()
+    installation.worker.command = [*command, "--pool=threads", "--concurrency=2"]
+    installation.start_worker()
+    unrecorded_until.apply_async((str(release), str(runs)), queue="low_priority")
+    until(lambda: len(lines(runs)) == 1, what="it runs")
+    worker = installation.worker.process
+    worker.send_signal(signal.SIGTERM)
+
+    with celery_app.connection_for_write() as connection, pytest.raises(AssertionError):
+        until(lambda: depths(connection, ["low_priority"])["low_priority"], 4 * rabbitmq.HEARTBEAT_SECONDS)
+    release.touch()
+    worker.wait(60)
+    installation.worker.command = command
+    installation.start_worker()
+
+    with celery_app.connection_for_write() as connection:
+        assert depths(connection, ["low_priority"]) == {"low_priority": 0}
+    assert final(add.delay(1, 1).id).result == 2
+    assert len(lines(runs)) == 1
 
 
 def test_no_task_without_a_record_is_lost_though_the_broker_is_killed_while_it_is_published(

@@ -33,7 +33,7 @@ local function take(list, most)
   end
 end
 
--- What was passed over for long gets one message each into this claim, the one that has waited longest first.
+-- What was passed over for long shares a fourth of this claim, the one that has waited longest first.
 local now, ageing = 0, tonumber(ARGV[8])
 if look then
   now = tonumber(redis.call('TIME')[1])
@@ -47,9 +47,10 @@ if look then
     end
   end
   table.sort(aged, function(one, other) return one.since < other.since end)
+  local share = math.max(1, math.floor(wanted / 4 / math.max(1, #aged)))
   for _, found in ipairs(aged) do
     if wanted > 0 then
-      take(found.list, 1)
+      take(found.list, math.min(wanted, share))
       redis.call('HSET', passed_over, found.list, now - ageing)
     end
   end

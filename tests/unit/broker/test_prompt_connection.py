@@ -19,12 +19,12 @@ def nowhere() -> str:
         yield f"amqp://127.0.0.1:{bound.getsockname()[1]}//"
 
 
-def pauses(connection: Connection, monkeypatch, **options) -> list[float]:
+def pauses(connection: Connection, monkeypatch, *positional, **options) -> list[float]:
     slept: list[float] = []
     monkeypatch.setattr("kombu.utils.functional.sleep", slept.append)
     told: list[float] = []
     with pytest.raises(OperationalError):
-        connection.ensure_connection(lambda _, interval: told.append(interval), 40, **options)
+        connection.ensure_connection(lambda _, interval: told.append(interval), 40, *positional, **options)
     assert sum(slept) == pytest.approx(sum(told))
     return told
 
@@ -37,6 +37,7 @@ def test_no_pause_is_longer_than_two_seconds_however_long_the_broker_is_away(now
 
 def test_who_asks_for_other_pauses_gets_them(nowhere, monkeypatch):
     assert set(pauses(PromptConnection(nowhere), monkeypatch, interval_start=5, interval_step=0, interval_max=5)) == {5}
+    assert set(pauses(PromptConnection(nowhere), monkeypatch, 1, 0)) == {1}
 
 
 @pytest.mark.parametrize("app", [celery_app, QuickCelery("quick", broker="redis://127.0.0.1:1")])

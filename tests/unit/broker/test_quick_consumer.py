@@ -3,6 +3,8 @@
 from types import SimpleNamespace
 
 import pytest
+from celery.concurrency.solo import TaskPool as SoloPool
+from celery.worker import state
 from kombu import Connection
 
 from broker.quick_consumer import QuickConsumer
@@ -41,18 +43,36 @@ def test_an_acknowledgement_is_made_at_once_only_where_any_thread_may(connection
     assert len(quick.hub.soon) == 1 - at_once
 
 
+class Reserved:
+    """A request that waits or runs."""
+
+
 @pytest.mark.parametrize(
-    ("slots", "multiplier", "disabled", "least"),
-    [(10, 64, False, 315), (50, 4, False, 75), (2, 4, False, 3), (10, 1, False, 1), (1, 2, False, 1), (50, 4, True, 1)],
+    ("slots", "multiplier", "enough"), [(10, 64, 316), (50, 4, 76), (2, 4, 4), (10, 1, 1), (1, 2, 1), (10, 0, -4)]
 )
-def test_a_claim_is_worth_half_of_what_waits_in_a_worker_so_that_no_slot_runs_dry(slots, multiplier, disabled, least):
+def test_a_worker_has_work_while_more_than_half_of_what_it_may_hold_waits_for_a_slot(slots, multiplier, enough):
     found = consumer(None)
-    conf = SimpleNamespace(worker_disable_prefetch=disabled)
-    vars(found).update(
-        app=SimpleNamespace(conf=conf), pool=SimpleNamespace(num_processes=slots), prefetch_multiplier=multiplier
+    vars(found).update(pool=SimpleNamespace(num_processes=slots), prefetch_multiplier=multiplier)
+    held = [Reserved() for _ in range(slots + enough - 1)]
+    state.reserved_requests.update(held)
+    assert not found._has_work()
+    one_more = Reserved()
+    state.reserved_requests.add(one_more)
+    assert found._has_work()
+    state.reserved_requests.clear()
+
+
+def test_a_worker_that_runs_tasks_in_its_loop_promises_no_beat():
+    app = QuickCelery("x", broker="memory://")
+    pools, part = (
+        [SoloPool(app=app), SimpleNamespace(num_processes=2, is_green=False)],
+        SimpleNamespace(use_eventloop=True),
     )
-    assert found._least_claim() == least
-    assert slots * multiplier - (least - 1) >= slots
+    beats = [
+        QuickConsumer(print, app=app, pool=pool, hub=Loop(), controller=part, amqheartbeat=3).amqheartbeat
+        for pool in pools
+    ]
+    assert beats == [0, 3]
 
 
 def test_an_applications_own_consumer_wins():

@@ -4,6 +4,7 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from cli.chaos.installation import CUT_OFF_WORKER, Installation
 from cli.chaos.outcome import Done
@@ -93,9 +94,10 @@ class Faults:
         worker = self._installation.workers[target]
         worker.signal(signal.SIGSTOP)
         done = Done(Fault.FREEZE, time.monotonic(), main=worker.pid)
+        held = self._installation.records_are_held()
         self._wait(BEYOND_LEASE_SECONDS)
         worker.signal(signal.SIGCONT)
-        return done
+        return replace(done, away=time.monotonic() - done.at) if held else done
 
     def _cut_off(self, target: str) -> Done:
         network = self._installation.network

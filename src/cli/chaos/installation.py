@@ -1,9 +1,10 @@
 """What one run of chaos works on: a broker, workers, a publisher and, with records, a leader; all of it temporary."""
 
+import sqlite3
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from cli.chaos.ledger import Ledger
@@ -19,6 +20,7 @@ from records.task_records import TaskRecords
 from services.chaos.journal import journal_folder
 
 START_SECONDS = 90.0
+HELD_SECONDS = 1.0
 ACTIVE_LIMIT = 100_000
 QUARANTINED = "Quarantined"
 WAYS = {Transport.OURS: "transport", Transport.STOCK: "stock"}
@@ -159,6 +161,18 @@ class Installation:
         if self._leader is not None and not self._leader.alive():
             self.ended_by_themselves.append(f"leader: {self._leader.last_words(1)}")
             self._start_leader()
+
+    def records_are_held(self) -> bool:
+        """Tell whether SQLite's lock is held for long: whoever was frozen amid a commit lets nobody else write."""
+        if not self.plan.records:
+            return False
+        with closing(sqlite3.connect(self._data / "records.db", timeout=HELD_SECONDS, isolation_level=None)) as file:
+            try:
+                file.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return True
+            file.execute("ROLLBACK")
+            return False
 
     def unfinished(self, limit: int = ACTIVE_LIMIT) -> set[int]:
         """Return tasks whose record has no end yet."""

@@ -22,7 +22,7 @@ class Done:
         main: the worker that was hit; 0 for none.
         pid: the process of its pool, where only that was hit.
         at_work: whether the victim was seen at work just before; one at rest proves little.
-        away: for how many seconds the broker did not answer.
+        away: for how many seconds the broker did not answer, or nobody could write a record.
     """
 
     kind: Fault
@@ -46,10 +46,11 @@ class Outcome:
         most_duplicates: how many the faults explain; None where the broker may forget acknowledgements.
         again_after_finish: ran again although a record said SUCCESS.
         in_hand: tasks that the victims of the faults had in hand.
-        late: the longest time, in seconds, until somebody had a dead worker's task again, without the time in which no
-            broker could have given it to anybody; None where none had one.
+        late: the longest time, in seconds, until somebody had a dead worker's task again; None where none had one. The
+            time does not count in which no broker could have given it to anybody, or no record could be written; it is
+            shared among the faults that hit a worker meanwhile, because each may have hit who was to have the task.
         latest: the task of that time, and the fault at which it was in hand.
-        away: for how many seconds the broker did not answer, in all.
+        away: for how many seconds that was so, in all.
         unconfirmed: sent, and not accepted: the publisher was killed, or the broker was away.
         unconfirmed_done: those of them that had an effect all the same.
         ended_by_themselves: what each part said last that ended without a kill of ours.
@@ -184,9 +185,14 @@ def _seconds(wait: _Wait) -> float:
 def _waits(ledger: Ledger, fault: Done, done: Sequence[Done]) -> list[_Wait]:
     victim = {"pid": fault.pid} if fault.kind is Fault.CHILD else {"main": fault.main}
     return [
-        _Wait(number, fault, None if at is None else at - fault.at - _away_within(done, fault.at, at))
+        _Wait(number, fault, None if at is None else _seconds_per_fault(done, fault.at, at))
         for number, at in ledger.had_again(fault.at, **victim).items()
     ]
+
+
+def _seconds_per_fault(done: Sequence[Done], begin: float, end: float) -> float:
+    hits = sum(fault.kind in OF_A_WORKER and begin <= fault.at < end for fault in done)
+    return (end - begin - _away_within(done, begin, end)) / hits
 
 
 def _away_within(done: Sequence[Done], begin: float, end: float) -> float:

@@ -87,7 +87,7 @@ _NAMES = (
     "ran again after its recorded end",
     "in hand at a fault",
     "late, at worst",
-    "broker away",
+    "broker or records away",
     "not accepted (done all the same)",
     "faults",
     "  on a worker at rest",

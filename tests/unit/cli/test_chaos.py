@@ -1,7 +1,9 @@
 """The count of chaos sees a loss, a duplicate and a late one; a tool that cannot see a loss proves nothing."""
 
 import random
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -97,6 +99,12 @@ def test_the_time_in_which_no_broker_answered_makes_nobody_late():
     events = [*accepted(1), *run(1, at=0.5, until=Kind.STARTED), *run(1, at=14.25, main=OTHER)]
     found = judged(PLAIN, events, (before, kill, meanwhile))
     assert (found.late, found.away) == (pytest.approx(12.25 - 0.5 - 4.0), 5.5)
+
+
+def test_a_task_whose_next_worker_was_hit_too_may_wait_once_more():
+    kills = [Done(Fault.WORKER, 2.0, main=WORKER), Done(Fault.FREEZE, 6.0, main=OTHER), Done(Fault.WORKER, 30.0)]
+    events = [*accepted(1), *run(1, at=1, until=Kind.STARTED), *run(1, at=18.0, main=OTHER)]
+    assert judged(PLAIN, events, tuple(kills)).late == pytest.approx(8.0)
 
 
 def test_what_somebody_had_done_before_the_kill_is_not_in_the_dead_workers_hand():
@@ -254,3 +262,12 @@ def test_a_worker_that_gave_up_while_its_broker_was_away_is_started_again_and_to
 
     assert installation.workers["w1"].pid == 3
     assert installation.ended_by_themselves == ["w1: 1 gave up", "w1: 2 gave up"]
+
+
+def test_a_worker_that_is_frozen_amid_a_commit_is_seen_to_hold_the_records(tmp_path: Path):
+    installation = Installation(RECORDED, tmp_path, Parts(), None)
+    with closing(sqlite3.connect(tmp_path / "data" / "records.db", isolation_level=None)) as frozen:
+        frozen.execute("CREATE TABLE t (x)")
+        assert not installation.records_are_held()
+        frozen.execute("BEGIN IMMEDIATE")
+        assert installation.records_are_held()

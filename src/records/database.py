@@ -6,7 +6,9 @@ connections of their own, and so does on PostgreSQL a write of several statement
 
 import atexit
 import os
+import random
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,6 +19,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from processors.errors import ServiceUnavailable
 from records.engines import Engines
@@ -24,6 +27,11 @@ from records.grouped_writes import Commits, CommitUnknown, Job, Writer
 from records.prepared import ROWS_AT_ONCE, Bound, Row
 
 Result = TypeVar("Result")
+
+AWAY = (DBAPIError, PoolTimeout)
+DEADLOCK_TRIES = 5
+DEADLOCK_PAUSE_SECONDS = 1.0
+"""The other transaction needs a moment to end; by chance, so that two do not go on getting in each other's way."""
 
 
 class Database:
@@ -54,7 +62,7 @@ class Database:
         try:
             with self._reading() as connection:
                 return query(connection)
-        except DBAPIError as error:
+        except AWAY as error:
             raise self._unavailable(error) from error
 
     def write(self, work: Callable[[Connection], Result], *, durable: bool = True) -> Result:
@@ -188,11 +196,12 @@ class Database:
             # All it runs finds its rows by their id. A plan made while the table was small would read it whole, until
             # the server looks at the table again: a minute later, or ten thousand records.
             connection.exec_driver_sql("SET enable_seqscan = off")
-        except DBAPIError as error:
+            connection.exec_driver_sql(f"SET lock_timeout = '{self._own.LOCK_TIMEOUT_SECONDS}s'")
+        except AWAY as error:
             raise self._unavailable(error) from error
         return connection
 
-    def _write_pooled(self, work: Callable[[Connection], Result]) -> Result:
+    def _write_pooled(self, work: Callable[[Connection], Result], tries: int = DEADLOCK_TRIES) -> Result:
         committing = False
         try:
             with self._engine().connect() as connection:
@@ -202,9 +211,12 @@ class Database:
                 return result
         except (IntegrityError, DataError):
             raise  # the value's fault: trying again cannot help
-        except DBAPIError as error:
+        except AWAY as error:
             if committing:
                 raise self._unknown(error) from error
+            if tries > 1 and isinstance(error, DBAPIError) and self._own.is_deadlock(error):
+                time.sleep(random.uniform(0, DEADLOCK_PAUSE_SECONDS))  # noqa: S311 - no secret
+                return self._write_pooled(work, tries - 1)
             raise self._unavailable(error) from error
 
     def _unknown(self, error: Exception) -> CommitUnknown:

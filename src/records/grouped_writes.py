@@ -12,7 +12,10 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection
 
+from config.log_setup import get_logger
 from processors.errors import ServiceUnavailable
+
+logger = get_logger()
 
 Work = Callable[[Connection], Any]
 
@@ -41,7 +44,7 @@ class Job:
         work: what it writes.
         durable: whether its commit must survive a power cut.
         waits: whether a caller waits for it, or for what it does in the end.
-        then: called in the writer's thread when the outcome is known; must not raise.
+        then: called in the writer's thread when the outcome is known; must write nothing itself.
     """
 
     __slots__ = ("done", "durable", "error", "result", "then", "thread", "waits", "work")
@@ -109,18 +112,36 @@ class Writer:
 
     def _serve(self) -> None:
         while group := self._arrivals.next_group():
-            try:
-                with self._committing:
-                    self._commits.commit(group)
-            except Exception as error:  # noqa: BLE001 - handed to each of those who wait
-                for job in group:
-                    job.error = error
+            with self._committing:
+                self._commit(group)
             for job in group:
-                if job.then is not None:
-                    job.then(job)
+                self._tell(job)
             for job in group:  # last: whoever wakes wants to run at once
                 job.done.release()
         self._commits.close()
+
+    def _commit(self, group: Sequence[Job]) -> None:
+        """Commit these together; where an error of one stands in the way of all, each by itself."""
+        try:
+            self._commits.commit(group)
+        except ServiceUnavailable as error:
+            for job in group:
+                job.error = error
+        except Exception as error:  # noqa: BLE001 - handed to whoever waits
+            if len(group) == 1:
+                group[0].error = error
+                return
+            for job in group:
+                self._commit([job])
+
+    def _tell(self, job: Job) -> None:
+        """Say what became of a write; whatever comes of that, the next one is written."""
+        if job.then is None:
+            return
+        try:
+            job.then(job)
+        except Exception as error:
+            logger.exception("outcome_not_taken", error=str(error))
 
 
 class _Arrivals:

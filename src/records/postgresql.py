@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 import psycopg
@@ -15,6 +16,8 @@ from records.prepared import Bound, Row, shared, statements
 CONNECT_TIMEOUT_SECONDS = 3
 STATEMENT_TIMEOUT_SECONDS = 60
 IDLE_SECONDS = 1.0
+LOCK_TIMEOUT_SECONDS = 1
+"""How long a group may wait for a row that another session has locked, before each of it is written by itself."""
 
 
 def engines(url: Any) -> Engines:
@@ -66,9 +69,11 @@ class PostgresqlCommits:
         try:
             results = _run(raw, group)
         except psycopg.Error as error:
-            if raw.closed:
+            if raw.broken:
                 self.close()
                 raise self._unknown(error) from error
+            if raw.closed:
+                self.close()
             self._each_alone(group)
         else:
             for job, result in zip(group, results, strict=True):
@@ -96,9 +101,20 @@ class PostgresqlCommits:
     def _each_alone(self, group: Sequence[Job]) -> None:
         for job in group:
             try:
-                job.result = self._alone(job.work)
+                job.result = self._alone(partial(_waiting_briefly, job.work))
             except Exception as error:  # noqa: BLE001 - handed to the caller who waits for this job
                 job.error = error
+
+
+def is_deadlock(error: DBAPIError) -> bool:
+    """Tell whether a transaction was ended so that another one could go on."""
+    return isinstance(error.orig, psycopg.errors.DeadlockDetected)
+
+
+def _waiting_briefly(work: Work, connection: Connection) -> Any:
+    """Do this, and wait for nobody else's lock for long: whoever comes after it in the group waits as well."""
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
+    return work(connection)
 
 
 def pipelined(bound: Bound) -> Callable[[Connection], list[Row]]:
@@ -122,12 +138,19 @@ def _driver(connection: Connection) -> psycopg.Connection[Row]:
 
 
 def _run(raw: psycopg.Connection[Row], group: Sequence[Job]) -> list[list[Row]]:
-    """Send all statements in one go: up to the pipeline's end they are one transaction of the server's own."""
+    """Send all statements in one go: up to the pipeline's end they are one transaction of the server's own.
+
+    Where one cannot be sent the connection is closed: the pipeline's end would commit those before it.
+    """
     bounds = [cast("Bound", job.work) for job in group]
     sent = list(statements(bounds))
     if len(sent) == 1:
         cursors = [raw.execute(cast("Any", sent[0].text), sent[0].parameters)]
     else:
         with raw.pipeline():
-            cursors = [raw.execute(cast("Any", one.text), one.parameters) for one in sent]
+            try:
+                cursors = [raw.execute(cast("Any", one.text), one.parameters) for one in sent]
+            except BaseException:
+                raw.close()
+                raise
     return shared(bounds, sent, [cursor.fetchall() if cursor.description else [] for cursor in cursors])

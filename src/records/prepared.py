@@ -6,17 +6,21 @@ as rows of one JSON text, which a database unpacks in less time than a driver ne
 """
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, Protocol, cast
 
-from sqlalchemy import BindParameter, ColumnElement, Connection, String, Text, bindparam
+from sqlalchemy import BindParameter, ColumnElement, Connection, Float, String, Text, bindparam
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine, to_instance
+
+from processors.errors import InvalidArgument
 
 Parameters = tuple[Any, ...] | dict[str, Any]
 Row = tuple[Any, ...]
@@ -24,6 +28,9 @@ Convert = Callable[[Any], Any]
 
 ROWS_AT_ONCE = 500
 """Rows that one statement takes."""
+
+BYTES_AT_ONCE = 16_000_000
+"""Bytes of their values, unless one row has more; PostgreSQL takes 256 MiB, and has to hold them several times."""
 
 ROWS = "rows"
 RENDER = {"render_postcompile": True}
@@ -68,6 +75,8 @@ class Prepared:
         key: the value by which a returned row is known to be a caller's.
         build_for_rows: makes it for many rows, where that is another statement.
         kind: the only kind of database that it is for.
+        in_key_order: whether rows are changed in the order of their keys, so that two groups cannot lock each other
+            out; else in the order in which they came.
     """
 
     def __init__(
@@ -76,9 +85,12 @@ class Prepared:
         key: str = "task_id",
         build_for_rows: Callable[[GivenRows], Any] | None = None,
         kind: str | None = None,
+        *,
+        in_key_order: bool = True,
     ) -> None:
         self.key = key
         self.kind = kind
+        self.in_key_order = in_key_order
         self._build = build
         self._build_for_rows = build_for_rows or build
         self._forms: dict[str, _Forms] = {}
@@ -127,10 +139,11 @@ class Bound:
 
     def pieces(self) -> list["Bound"]:
         """Return this as bound statements that one statement each can take."""
-        return [
-            Bound(self.prepared, self._values[start : start + ROWS_AT_ONCE])
-            for start in range(0, len(self._values), ROWS_AT_ONCE)
-        ]
+        values: Sequence[Mapping[str, Any]] = self._values
+        if self.prepared.in_key_order and len(values) > ROWS_AT_ONCE:
+            values = sorted(values, key=itemgetter(self.prepared.key))
+        starts = range(0, len(values), ROWS_AT_ONCE)
+        return [Bound(self.prepared, tuple(values[start : start + ROWS_AT_ONCE])) for start in starts]
 
     def bind(self, dialect: Dialect) -> None:
         """Turn the values into the driver's; a value that cannot be one is an error here."""
@@ -147,6 +160,9 @@ class Bound:
             result = connection.exec_driver_sql(statement.text, statement.parameters)
             found += [tuple(row) for row in result.all()] if result.returns_rows else []
         return found
+
+
+_KeyedRow = tuple[Any, Bound, list[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,15 +207,29 @@ def shared(bounds: Sequence[Bound], done: Sequence[Statement], rows: Sequence[Se
 
 
 def _together(bounds: Sequence[Bound]) -> Iterator[Statement]:
-    rows = [(bound, row) for bound in bounds for row in bound.rows]
+    rows = [(key, bound, row) for bound in bounds for key, row in zip(bound.keys, bound.rows, strict=True)]
+    if bounds and bounds[0].prepared.in_key_order:
+        rows.sort(key=_key)
     for start in range(0, len(rows), ROWS_AT_ONCE):
-        some = rows[start : start + ROWS_AT_ONCE]
-        forms = cast("_Forms", some[0][0].forms)
-        text = _encode([row for _, row in some]) if len(some) > 1 else ESCAPED_NUL
-        if ESCAPED_NUL in text:
-            yield from (Statement([bound], forms.one.text, forms.one.parameters(row)) for bound, row in some)
-        else:
-            yield Statement(tuple(bounds), forms.for_rows.text, forms.for_rows.parameters([text]))
+        yield from _statements_of(bounds, rows[start : start + ROWS_AT_ONCE])
+
+
+def _statements_of(bounds: Sequence[Bound], rows: Sequence[_KeyedRow]) -> Iterator[Statement]:
+    """Return one statement for these rows, or several where they are too large together, or hold what JSON cannot."""
+    forms = cast("_Forms", rows[0][1].forms)
+    text = _encode([row for _, _, row in rows]) if len(rows) > 1 else ESCAPED_NUL
+    if len(text) > BYTES_AT_ONCE:
+        half = len(rows) // 2
+        yield from _statements_of(bounds, rows[:half])
+        yield from _statements_of(bounds, rows[half:])
+    elif ESCAPED_NUL in text:
+        yield from (Statement([bound], forms.one.text, forms.one.parameters(row)) for _, bound, row in rows)
+    else:
+        yield Statement(tuple(bounds), forms.for_rows.text, forms.for_rows.parameters([text]))
+
+
+def _key(row: _KeyedRow) -> Any:
+    return row[0]
 
 
 class _Forms:
@@ -247,14 +277,30 @@ class _Compiled:
 
 
 def _converter(kind: TypeEngine[Any], dialect: Dialect) -> Convert | None:
-    """Return what turns a value of this type into the database's."""
-    return _text if isinstance(kind, String) else kind.dialect_impl(dialect).bind_processor(dialect)
+    """Return what turns a value of this type into the database's; what none takes is an error of its own caller."""
+    if isinstance(kind, String):
+        return _postgresql_text if dialect.name == "postgresql" else _text
+    return _finite if isinstance(kind, Float) else kind.dialect_impl(dialect).bind_processor(dialect)
 
 
 def _text(value: str) -> str:
-    """Return the text; one that is no text for a database (a lone surrogate) is an error of its own caller."""
+    """Return the text; a lone surrogate is none."""
     if not value.isascii():
         value.encode()
+    return value
+
+
+def _postgresql_text(value: str) -> str:
+    """Return the text; PostgreSQL knows no NUL in one."""
+    if "\0" in value:
+        raise InvalidArgument(f"{value[:40]!r} holds a NUL character, which PostgreSQL does not take; remove it.")
+    return _text(value)
+
+
+def _finite(value: float) -> float:
+    """Return the number; JSON has none that is not finite."""
+    if not math.isfinite(value):
+        raise InvalidArgument(f"A record takes finite numbers only; got {value}.")
     return value
 
 

@@ -301,6 +301,13 @@ class TaskMoves:
         end = SUCCEED(task_id=task_id, of_run=run, result=result)
         self.database.write_then(end, lambda rows, error: then(bool(rows), error))
 
+    def fail_later(
+        self, task_id: str, run: int, failure: Failure, then: Callable[[bool, BaseException | None], None]
+    ) -> None:
+        """End a run, and the task, in failure without waiting for it; `then` as for `succeed_later`."""
+        end = FAIL(task_id=task_id, of_run=run, result=None, **_failed(failure))
+        self.database.write_then(end, lambda rows, error: then(bool(rows), error))
+
     def fail(self, task_id: str, run: int, failure: Failure, result: Any = None) -> bool:
         """End a run, and the task, in failure; `result` where nothing was done but there is something to show."""
         return self._moved(FAIL(task_id=task_id, of_run=run, result=result, **_failed(failure)))

@@ -259,7 +259,7 @@ def _insertion(kind: str, values_of: Callable[[Given], dict[str, Any]]) -> Prepa
     def unless_there(statement: Any) -> Any:
         return statement.on_conflict_do_nothing(index_elements=["id"]).returning(columns.id)
 
-    return Prepared(one, "id", many, kind)
+    return Prepared(one, "id", many, kind, in_key_order=False)
 
 
 def insertion(kind: str, drafts: Sequence[Draft]) -> Bound:

@@ -11,9 +11,12 @@ from typing import Any, cast
 from broker.warm_shutdown import ReturnableRequest
 from config.log_setup import get_logger
 from processors.errors import ServiceUnavailable
+from services.failures import failure_of
 from services.wiring import parts
 
 logger = get_logger()
+
+Then = Callable[[bool, BaseException | None], None]
 
 AGAIN_SECONDS = 1.0
 LEAVE_SECONDS = 10.0
@@ -43,7 +46,7 @@ class LateEnds:
         with self._changed:
             self._under_way.setdefault(task_id, [])
         try:
-            self._write(task_id, run, result, kept)
+            self._write(task_id, kept, lambda then: parts().moves.succeed_later(task_id, run, result, then), run)
         except BaseException:
             self._finish(task_id)
             raise
@@ -63,24 +66,30 @@ class LateEnds:
             if not self._changed.wait_for(lambda: not self._under_way, LEAVE_SECONDS):
                 logger.warning("ends_not_recorded", tasks=len(self._under_way))
 
-    def _write(self, task_id: str, run: int, result: Any, kept: Callable[[bool], None]) -> None:
+    def _write(self, task_id: str, kept: Callable[[bool], None], write: Callable[[Then], None], run: int = 0) -> None:
+        """Write an end; where no database takes it (`run` is given) the failure that this is instead."""
+
         def then(moved: bool, error: BaseException | None) -> None:  # noqa: FBT001 - a callback's only arguments
             if isinstance(error, ServiceUnavailable):
                 logger.warning("database_away", task_id=task_id, error=str(error))
-                again = threading.Timer(AGAIN_SECONDS, self._write, (task_id, run, result, kept))
+                again = threading.Timer(AGAIN_SECONDS, self._write, (task_id, kept, write, run))
                 again.daemon = True
                 again.start()
                 return
             if error is not None:
                 logger.error("end_not_recorded", task_id=task_id, error=str(error))
+                if run:
+                    failure = failure_of(error)
+                    self._write(task_id, kept, lambda then: parts().moves.fail_later(task_id, run, failure, then))
+                    return
             try:
                 kept(moved)
-            except ServiceUnavailable as away:
-                logger.warning("database_away", task_id=task_id, error=str(away))
+            except Exception as refused:
+                logger.exception("end_not_followed", task_id=task_id, error=str(refused))
             finally:
                 self._finish(task_id)
 
-        parts().moves.succeed_later(task_id, run, result, then)
+        write(then)
 
     def _finish(self, task_id: str) -> None:
         with self._changed:

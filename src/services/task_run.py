@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import random
 import resource
 import sys
@@ -31,6 +32,7 @@ from processors.errors import (
 from processors.results import Result
 from records.task_moves import Started
 from records.task_records import Draft, TaskRecord, TaskState
+from services.celery_app import QUEUES
 from services.failures import failure_of, fix_follower_ids, follow_failure, has_followers
 from services.late_ends import late_ends
 from services.submission import category_of, kept_message, moment, storable
@@ -65,7 +67,8 @@ class TaskRun:
         self._ends_later = False
         self._entered = time.monotonic()
         hard, _ = task.request.timelimit or (None, None)
-        self._limit = float(hard or task.time_limit or settings.celery_task_time_limit)
+        usual = float(task.time_limit or settings.celery_task_time_limit)
+        self._limit = float(hard) if hard and math.isfinite(hard) else usual
 
     def execute(self) -> Any:
         """Run the task if its record lets it; returns its result.
@@ -139,7 +142,7 @@ class TaskRun:
             id=self.id,
             name=self.task.name,
             category=category_of(self.task.name),
-            queue=rabbitmq.logical_name((request.delivery_info or dict[str, Any]()).get("routing_key") or "default"),
+            queue=_queue_of(request),
             args=args,
             kwargs=kwargs,
             message=kept_message(headers, embed, self.args, self.kwargs),
@@ -200,8 +203,8 @@ class TaskRun:
             raise
         self.ended = "SUCCESS"
         if late_ends.possible and not started.parent_id and not has_followers(self.task.request):
-            self._ends_later = True
             late_ends.succeed(self.id, started.run, result, lambda moved: self._ended_later(started, moved=moved))
+            self._ends_later = True
             return result
         if not self._persist(lambda: parts().moves.succeed(self.id, started.run, result)):
             self._refused(started)
@@ -212,10 +215,11 @@ class TaskRun:
     def _ended_later(self, started: Started, *, moved: bool) -> None:
         if self.hand is not None:
             working_process.end(self.hand)
-        if moved or self._is_own_write(started):
-            self.task.success_recorded(self)
-        else:
+        state = TaskState.SUCCESS if moved else self._own_end(started)
+        if state is None:
             logger.warning("end_refused", task_id=self.id, run=started.run)
+        elif state is TaskState.SUCCESS:
+            self.task.success_recorded(self)
 
     def _body(self) -> Any:
         """Run the task's body; an exit that no signal asked for is an error of the body like any other."""
@@ -232,7 +236,7 @@ class TaskRun:
             return _as_json(result)
         if why := result.failure():
             raise WorkFailed(why, result.as_json())
-        return result.as_json()
+        return _as_json(result.as_json())
 
     def _fail(self, started: Started, error: BaseException) -> None:
         result = error.result if isinstance(error, WorkFailed) else None
@@ -244,7 +248,7 @@ class TaskRun:
 
     def _try_again(self, started: Started, error: Exception) -> None:
         asked = error.retry_after if isinstance(error, TransientError) else None
-        delay = backoff(started.attempt) if asked is None else asked
+        delay = backoff(started.attempt) if asked is None or not math.isfinite(asked) else asked
         if not self._persist(lambda: parts().moves.try_again(self.id, started.run, delay, failure_of(error))):
             self._refused(started)
         self.ended = "RETRY"
@@ -259,14 +263,15 @@ class TaskRun:
 
     def _refused(self, started: Started) -> None:
         """Walk away from a record that another run or a cancellation has taken."""
-        if not self._is_own_write(started):
+        if self._own_end(started) is None:
             self.ended = "FENCED"
             raise Ignore
 
-    def _is_own_write(self, started: Started) -> bool:
-        """Tell whether a write that moved nothing had been kept before, and its answer lost."""
+    def _own_end(self, started: Started) -> TaskState | None:
+        """Return the end that this run had written before, where a write moved nothing because its answer was lost."""
         record: TaskRecord | None = parts().tasks.read(self.id)
-        return record is not None and record.run == started.run and record.state in {"SUCCESS", "FAILURE", "RETRY"}
+        ended = record is not None and record.run == started.run and record.state in {"SUCCESS", "FAILURE", "RETRY"}
+        return record.state if record is not None and ended else None
 
     def _persist(self, write: Callable[[], bool]) -> bool:
         """Write until it is written: what ran goes on to be remembered even while the database is away."""
@@ -303,6 +308,12 @@ class TaskRun:
         )
 
 
+def _queue_of(request: Any) -> str:
+    """Return the queue that a message came from; the default one where it was published past our queues."""
+    name = rabbitmq.logical_name((request.delivery_info or dict[str, Any]()).get("routing_key") or "")
+    return name if name in QUEUES else "default"
+
+
 def backoff(attempt: int) -> float:
     """Return the seconds to wait before the next attempt: exponential, at most the maximum, with full jitter."""
     factor = settings.celery_task_retry_backoff
@@ -313,7 +324,7 @@ def backoff(attempt: int) -> float:
 
 
 def _as_json(result: Any) -> Any:
-    if result is None or type(result) in {bool, int, str}:
+    if result is None or type(result) in {bool, str}:
         return result
     try:
         return json.loads(json.dumps(result, allow_nan=False))

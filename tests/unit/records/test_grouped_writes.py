@@ -12,9 +12,10 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from processors.errors import ServiceUnavailable
+from processors.errors import InvalidArgument, ServiceUnavailable
 from records.database import Database
 from records.grouped_writes import GROUP_SIZE, Job, Writer
+from records.prepared import Bound, statements
 from records.task_moves import START, Failure, TaskMoves
 from records.task_records import FINAL, Draft, TaskRecords, TaskState
 from records.workers import Workers
@@ -363,6 +364,104 @@ def test_a_server_that_cuts_the_writing_of_many_records_has_kept_none_and_takes_
 
     records.open_many(records.opening(drafts))
     assert len(records.active(5_000)) == 1_200
+
+
+def group_of(database: Database, *bounds: Bound, spoilt: Bound) -> list[Job]:
+    """Hand these to the writer so that they are one group, one of them with a value that is nobody's."""
+    writer, jobs = database._one_writer(), [Job(bound, durable=False, waits=True) for bound in bounds]
+    for bound in bounds:
+        bound.bind(database.engine().dialect)
+    spoilt.rows[0][0] = object()
+    assert writer.pause()
+    for one in jobs:
+        assert writer.take(one)
+    writer.resume()
+    return jobs
+
+
+@pytest.mark.parametrize("bad", [{"origin": "b\0d"}, {"delay": float("inf")}], ids=["NUL", "infinite"])
+def test_a_value_that_no_database_takes_is_an_error_of_its_caller_alone(database, bad):
+    records = TaskRecords(database)
+    drafts = [Draft("a", "x", "x", "default"), Draft("b", "x", "x", "default", **bad)]
+    if database.is_sqlite and "origin" in bad:
+        records.open_many(records.opening(drafts))
+        assert records.read("b").origin == "b\0d"
+        return
+    with pytest.raises(InvalidArgument):
+        records.open_many(records.opening(drafts))
+    assert records.read("a") is None
+
+
+def test_an_error_that_nobody_foresaw_is_told_to_its_own_caller_and_nothing_of_the_others_is_lost(database):
+    TaskRecords(database).open(Draft("t", "x", "x", "default"))
+    Workers(database).start("w1", "io@host", "host", 1, 0)
+    good = START(task_id="t", of_attempt=0, worker_id="w1", worker="io@host", time_limit=60.0)
+    odd = START(task_id="u", of_attempt=0, worker_id="w1", worker="io@host", time_limit=60.0)
+    third = TaskRecords(database).opening([Draft("v", "x", "x", "default")])
+    jobs = group_of(database, good, odd, third, spoilt=odd)
+
+    assert [row[0] for row in jobs[0].outcome()] == ["t"]
+    with pytest.raises(Exception, match="object"):
+        jobs[1].outcome()
+    assert [row[0] for row in jobs[2].outcome()] == ["v"]
+    assert TaskRecords(database).read("t").run == 1
+
+
+def test_the_writer_goes_on_when_taking_an_outcome_fails(writer, commits):
+    commits.gate.set()
+    told = []
+
+    def fail(_job: Job) -> None:
+        told.append("told")
+        raise RuntimeError("the disk is full")
+
+    writer.take(Job("x", durable=False, waits=True, then=fail))
+    until(lambda: told)
+    second = job("y")
+    assert writer.take(second)
+    assert second.outcome() == "y"
+
+
+def test_what_is_too_large_for_one_statement_goes_in_several(database, monkeypatch):
+    monkeypatch.setattr("records.prepared.BYTES_AT_ONCE", 2_000)
+    records, large = TaskRecords(database), ["x" * 1_500]
+    drafts = [Draft(f"t{number}", "x", "x", "default", args=large * (number % 3)) for number in range(60)]
+
+    opening = records.opening(drafts)
+    assert len(list(statements([opening]))) > 20
+    records.open_many(opening)
+
+    assert {one.id: one.args for one in records.active(100)} == {one.id: one.args for one in drafts}
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_bulks_that_would_lock_each_other_out_are_both_written(database):
+    records = TaskRecords(database)
+    for number in range(6):
+        drafts = [Draft(f"{number}-{one}", "x", "x", "default") for one in range(1_500)]
+        works = [lambda some=some: records.open_many(records.opening(some)) for some in (drafts, drafts[::-1])]
+        assert together(*works) == [None, None]
+        marks = [(draft.id, 0, 0) for draft in drafts]
+        works = [lambda some=some: TaskMoves(database).published(some, wait=True) for some in (marks, marks[::-1])]
+        assert together(*works) == [None, None]
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_row_that_somebody_else_has_locked_holds_up_nobody_else_for_long(database):
+    records = TaskRecords(database)
+    records.open(Draft("held", "x", "x", "default"))
+    Workers(database).start("w1", "io@host", "host", 1, 0)
+    outcome: list[object] = []
+    with database.engine().begin() as other:
+        other.execute(text("UPDATE task_records SET progress_text = 'held' WHERE id = 'held'"))
+        starting = threading.Thread(
+            target=lambda: outcome.extend(together(lambda: TaskMoves(database).start("held", 0, "w1", "io@host", 60)))
+        )
+        starting.start()
+        assert together(lambda: records.open(Draft("free", "x", "x", "default"))) == [True]
+        starting.join(30)
+    assert isinstance(outcome[0], ServiceUnavailable)
+    assert TaskMoves(database).start("held", 0, "w1", "io@host", 60).run == 1
 
 
 SHORT = """

@@ -124,3 +124,53 @@ def test_a_worker_that_ends_waits_for_its_ends_but_not_for_ever(database, moves,
     finally:
         held.resume()
     until(lambda: not ends.after("t", lambda: None), 10)
+
+
+def test_an_end_that_no_database_takes_is_a_failure_before_its_message_goes(database, moves, monkeypatch):
+    ends, answers = LateEnds(), Answers(database)
+    write = moves.database.write_then
+    refusals = [ValueError("no database takes this")]
+
+    def refuse_first(work, then):
+        if refusals:
+            threading.Thread(target=then, args=([], refusals.pop())).start()
+        else:
+            write(work, then)
+
+    monkeypatch.setattr(moves.database, "write_then", refuse_first)
+    held = database._one_writer()
+    assert held.pause()
+    try:
+        ends.succeed("t", 1, None, answers.keep)
+        assert ends.after("t", answers.acknowledge)
+    finally:
+        held.resume()
+    ends.wait()
+
+    assert answers.acknowledged == ["FAILURE"]
+    assert "no database takes this" in answers.records.read("t").error
+
+
+def test_an_end_that_cannot_be_handed_over_leaves_no_message_behind(database, moves, monkeypatch):
+    ends = LateEnds()
+    with pytest.raises(ValueError, match="digits"):
+        ends.succeed("t", 1, 10**5000, lambda moved: None)
+    assert not ends.after("t", lambda: None)
+
+
+def test_a_hook_that_fails_harms_neither_the_message_nor_the_writer(database, moves):
+    ends, answers, held = LateEnds(), Answers(database), database._one_writer()
+
+    def fail(_moved) -> None:
+        raise RuntimeError("the disk is full")
+
+    assert held.pause()
+    try:
+        ends.succeed("t", 1, None, fail)
+        ends.after("t", answers.acknowledge)
+    finally:
+        held.resume()
+    ends.wait()
+
+    assert answers.acknowledged == ["SUCCESS"]
+    assert TaskRecords(database).open(Draft("u", "x", "x", "default"))

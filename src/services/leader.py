@@ -125,7 +125,8 @@ class Leader:
         try:
             connection = self._connected()
             found = generation(connection, parts().database_id)
-            parts().publisher.broker_answers()
+            if found is None or found != self._generation:
+                parts().publisher.broker_answers()
             if found is None:
                 logger.warning("broker_empty")
                 self._reconcile(0.0, all_lost=True)

@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, TypeVar, cast
@@ -22,6 +21,7 @@ from config.settings import settings
 from processors.errors import InvalidArgument, ServiceUnavailable, SubmitUnknown
 from processors.redaction import redact
 from records.task_records import Draft, TaskRecords
+from services.beside import beside
 from services.celery_app import PRIORITIES, celery_app, is_recorded
 from services.failures import failure_of
 from services.garbage import collector_paused
@@ -173,12 +173,20 @@ def submit_many(drafts: Sequence[Draft]) -> None:
     service.publisher.check()
     now = [draft for draft in drafts if not _waits(draft)]
     in_task = celery_app.current_worker_task is not None
-    with collector_paused(), ThreadPoolExecutor(1, "records-opening") as beside:
+    with collector_paused():
         opening = service.tasks.opening(drafts)
-        written = beside.submit(_open, lambda tasks: tasks.open_many(opening), f"{len(drafts)} tasks", in_task=in_task)
-        messages = service.publisher.prepare(now)
-        written.result()
-        publish(now, messages)
+        written = beside(lambda: _open(lambda tasks: tasks.open_many(opening), f"{len(drafts)} tasks", in_task=in_task))
+        messages = _prepared(now)
+    written()
+    publish(now, messages)
+
+
+def _prepared(drafts: Sequence[Draft]) -> list[Message] | None:
+    """Return the messages of these; None where one cannot be made: `publish` finds out which, and lets it fail."""
+    try:
+        return parts().publisher.prepare(drafts)
+    except InvalidArgument:
+        return None
 
 
 def _waits(draft: Draft) -> bool:

@@ -8,8 +8,9 @@ from celery import signals
 from celery.utils.nodenames import anon_nodename
 
 from broker.bulk_publish import Message
-from records.task_records import Draft, TaskRecord
-from services.celery_app import PRIORITIES, celery_app
+from processors.errors import InvalidArgument
+from records.task_records import Draft, TaskRecord, TaskState
+from services.celery_app import PRIORITIES, QUEUES, celery_app
 
 Publishable = Draft | TaskRecord
 
@@ -34,8 +35,17 @@ PERSISTENT = 2
 
 
 def message_of(record: Publishable) -> Message:
-    """Return one record's message: the whole Celery message as it was kept, for the record's present attempt."""
-    priority = PRIORITIES[record.priority]
+    """Return one record's message: the whole Celery message as it was kept, for the record's present attempt.
+
+    Raises:
+        InvalidArgument: no worker would ever get it.
+    """
+    priority = PRIORITIES.get(record.priority)
+    if priority is None or record.queue not in QUEUES:
+        raise InvalidArgument(
+            f"Task {record.id} is for the queue {record.queue!r} with the priority {record.priority!r}; "
+            f"there are the queues {', '.join(QUEUES)} and the priorities {', '.join(PRIORITIES)}."
+        )
     kept = record.message
     headers = {
         **COMMON_HEADERS,
@@ -77,7 +87,8 @@ def message_of(record: Publishable) -> Message:
         "properties": properties,
     }
     amqp = cast("Any", celery_app.amqp)
-    again = record.run > record.attempt  # a run was lost or given back: its turn had come before
+    # A run was lost or given back: its turn had come before.
+    again = isinstance(record, TaskRecord) and record.run > 0 and record.state is TaskState.PENDING
     place = amqp.priority_again(priority) if again else priority
     return Message(amqp.queue_for(record.queue, place).name, place, payload, first=again)
 

@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from config.settings import settings
 from installation import Installation
 from processors.errors import ConfigurationError
 from records.task_records import Draft
-from service_tasks import add, die_after_success, kill_worker, leave, mark, never_ends, refuse, work_until
+from service_tasks import add, die_after_success, huge, kill_worker, leave, mark, never_ends, refuse, work_until
 from services.celery_app import celery_app
 from services.celery_service import celery_service
 from services.publisher import Publisher
@@ -389,6 +390,31 @@ def test_a_publisher_that_found_no_broker_tries_again_once_it_is_told_of_it(
     assert publisher.publish([draft]) == [draft]
     publisher.close()
     assert final(draft.id).state == "SUCCESS"
+
+
+@pytest.mark.any_broker
+def test_a_record_that_no_message_can_be_made_of_fails_alone(installation: Installation, tmp_path):
+    where = {"path": str(tmp_path / "effects")}
+    good = Draft(uuid(), "test.mark", "test", "default", kwargs=where)
+    odd = [replace(good, id=uuid(), queue="gone"), replace(good, id=uuid(), priority="urgent")]
+    waiting = replace(odd[0], id=uuid(), delay=0.1)
+    behind = replace(good, id=uuid(), delay=0.1)
+    for draft in (waiting, behind):
+        parts().tasks.open(draft)
+
+    submit_many([*odd, good])
+
+    assert final(good.id).state == final(behind.id).state == "SUCCESS"
+    for draft in (*odd, waiting):
+        record = final(draft.id)
+        assert (record.state, "there are the queues" in record.error) == ("FAILURE", True)
+
+
+@pytest.mark.any_broker
+def test_a_result_that_is_no_json_number_ends_its_task(installation: Installation):
+    record = final(huge.delay().id)
+    assert (record.state, record.run) == ("FAILURE", 1)
+    assert "must return JSON values" in record.error
 
 
 @pytest.mark.any_broker

@@ -1,6 +1,7 @@
 """The collector is off while any bulk is being made, and as it was afterwards."""
 
 import gc
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -23,3 +24,11 @@ def test_the_collector_is_off_until_the_last_bulk_has_ended_and_then_as_it_was(w
             raise ValueError("x")
         assert not gc.isenabled()
     assert gc.isenabled() is was_on
+
+
+def test_a_child_that_is_forked_amid_a_bulk_collects_as_before(was_on):
+    with collector_paused():
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if gc.isenabled() is was_on else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -6,12 +6,17 @@ from celery.concurrency.solo import TaskPool as SoloPool
 from celery.worker import state
 from celery.worker.consumer import Consumer
 
+from broker import rabbitmq
+
 
 class QuickConsumer(cast("Any", Consumer)):
     """Celery's consumer, which fetches many messages at once and acknowledges in whatever thread ended the task."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        cast("Any", Consumer).__init__(self, *arguments, **options)
+    def __init__(self, *arguments: Any, app: Any, worker_options: dict[str, Any] | None = None, **options: Any) -> None:
+        if app.connection_for_read().transport_cls in rabbitmq.SCHEMES:
+            # Under an alarm RabbitMQ reads nothing more from a connection that publishes, as a greeting does.
+            worker_options = (worker_options or {}) | {"without_mingle": True}
+        cast("Any", Consumer).__init__(self, *arguments, app=app, worker_options=worker_options, **options)
         if isinstance(self.pool, SoloPool):
             self.amqheartbeat = 0  # its tasks run in the loop that would beat
 

@@ -1,16 +1,26 @@
 """Kombu's transport for RabbitMQ: publishes are confirmed, many of them together, and nothing waits for ever.
 
+Under an alarm (memory, disk) RabbitMQ reads nothing more from a connection that publishes, and says so on it. Then what
+must last is refused here at once, and what need not, such as an event, is dropped before it fills the socket.
+https://www.rabbitmq.com/docs/connection-blocked
+
 Options, in `broker_transport_options`: `confirm_publish`, and `answer_timeout`, the seconds to wait for an answer.
 """
 
 import time
+from contextlib import suppress
 from typing import Any, cast
 
-from amqp.exceptions import MessageNacked
+from amqp.exceptions import MessageNacked, RecoverableChannelError
 from kombu.transport import TRANSPORT_ALIASES, pyamqp
 
 ANSWER_SECONDS = 10.0
 PERSISTENT = 2
+BLOCKED = "the broker takes no messages: it is short of memory or of room on its disk"
+
+
+class BrokerBlocked(RecoverableChannelError):
+    """The broker takes no messages for now: it is short of memory or of room on its disk."""
 
 
 class Channel(cast("Any", pyamqp.Channel)):
@@ -32,6 +42,7 @@ class Channel(cast("Any", pyamqp.Channel)):
         Raises:
             MessageNacked: the broker refused it.
             TimeoutError: it did not confirm in time.
+            BrokerBlocked: an alarm goes on.
             ChannelError: there is no such queue.
         """
         result = self.publish_unconfirmed(message, *args, **options)
@@ -40,12 +51,21 @@ class Channel(cast("Any", pyamqp.Channel)):
         return result
 
     def publish_unconfirmed(self, message: Any, *args: Any, **options: Any) -> Any:
-        """Publish; `await_confirms` tells whether the broker has it."""
+        """Publish; `await_confirms` tells whether the broker has it.
+
+        Raises:
+            BrokerBlocked: an alarm goes on; nothing was sent.
+        """
+        lasts = message.properties.get("delivery_mode") == PERSISTENT
+        if lasts:
+            self._refuse_while_blocked()
+        elif self.connection.still_blocked():
+            return None
         if not self._confirm_selected:
             self._start_confirms()
         result = self._basic_publish(message, *args, **options)
         self._published += 1
-        if message.properties.get("delivery_mode") == PERSISTENT:
+        if lasts:
             self._unconfirmed.add(self._published)
         return result
 
@@ -58,22 +78,52 @@ class Channel(cast("Any", pyamqp.Channel)):
         Raises:
             MessageNacked: the broker refused one of them.
             TimeoutError: it did not confirm in time.
+            BrokerBlocked: an alarm has begun; the broker may have them when it is over.
             ChannelError: there is no such queue for one of them.
         """
         deadline = time.monotonic() + (timeout or self.connection.answer_timeout)
         while self._unconfirmed:
             self.connection.drain_events(timeout=max(0.001, deadline - time.monotonic()))
+            if self._unconfirmed and self.connection.blocked:
+                raise BrokerBlocked(BLOCKED)
             if self._unconfirmed and time.monotonic() >= deadline:
                 raise TimeoutError(f"the broker did not confirm {len(self._unconfirmed)} messages in time")
         if self._refused:
             self._refused = False
             raise MessageNacked("the broker refused a message")
 
+    def send_method(self, signature: Any, *args: Any, wait: Any = None, **options: Any) -> Any:
+        """Send a method; one whose answer is waited for is not sent to a broker that would not read it.
+
+        Raises:
+            BrokerBlocked: an alarm goes on.
+        """
+        if wait:
+            self._refuse_while_blocked()
+        return super().send_method(  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - untyped
+            signature, *args, wait=wait, **options
+        )
+
+    def queue_declare(self, *args: Any, **options: Any) -> Any:
+        """Make a queue, or look at it: what py-amqp waits for in a way of its own.
+
+        Raises:
+            BrokerBlocked: an alarm goes on.
+        """
+        self._refuse_while_blocked()
+        return super().queue_declare(  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - untyped
+            *args, **options
+        )
+
     def wait(self, method: Any, callback: Any = None, timeout: float | None = None, **options: Any) -> Any:
         """Wait for an answer, but not for ever."""
         return super().wait(  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - untyped
             method, callback, timeout or getattr(self.connection, "answer_timeout", ANSWER_SECONDS), **options
         )
+
+    def _refuse_while_blocked(self) -> None:
+        if self.connection is not None and self.connection.still_blocked():
+            raise BrokerBlocked(BLOCKED)
 
     def _start_confirms(self) -> None:
         self._unconfirmed.clear()
@@ -127,9 +177,14 @@ class PublishBatch:
 
 
 class Connection(cast("Any", pyamqp.Connection)):
-    """A connection that waits for an answer as long as it was told."""
+    """A connection that waits for an answer as long as it was told, and knows whether the broker reads from it.
+
+    Attributes:
+        blocked: whether the broker has said that it reads nothing from here, and not yet that it does again.
+    """
 
     Channel = Channel
+    blocked = False
 
     def __init__(self, *args: Any, answer_timeout: float = ANSWER_SECONDS, **options: Any) -> None:
         self.answer_timeout = answer_timeout
@@ -140,6 +195,26 @@ class Connection(cast("Any", pyamqp.Connection)):
         return super().wait(  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - untyped
             method, callback, timeout or self.answer_timeout, **options
         )
+
+    def still_blocked(self) -> bool:
+        """Tell whether the broker reads nothing from here, after a look at what it said meanwhile."""
+        if self.blocked:
+            with suppress(TimeoutError):
+                self.drain_events(timeout=0)
+        return self.blocked
+
+    def close(self, *args: Any, **options: Any) -> None:
+        """Close; a broker that reads nothing is not waited for."""
+        if self.blocked:
+            self.collect()
+        else:
+            super().close(*args, **options)  # pyright: ignore[reportUnknownMemberType] - untyped
+
+    def _on_blocked(self) -> None:
+        self.blocked = True
+
+    def _on_unblocked(self) -> None:
+        self.blocked = False
 
 
 class Transport(cast("Any", pyamqp.Transport)):

@@ -112,8 +112,22 @@ def _outlast_threads(worker: Any) -> None:
             with suppress(TimeoutError):
                 connection.drain_events(timeout=BEAT_SECONDS)
             connection.heartbeat_check()
+            _do_what_is_ready(worker.hub)
     except AWAY_ERRORS as error:
         logger.warning("connection_lost", error=str(error))  # what runs is delivered again
+    _do_what_is_ready(worker.hub)
+
+
+def _do_what_is_ready(hub: Any) -> None:
+    """Send the acknowledgements that the threads have left for the loop.
+
+    A loop that closes gives up at the first error, as of the connection for events, which nobody kept alive meanwhile.
+    """
+    for item in hub._pop_ready():  # noqa: SLF001 - no public way to go on after an error
+        try:
+            item()
+        except AWAY_ERRORS as error:
+            logger.debug("connection_lost", error=str(error))
 
 
 def _give_back(messages: Sequence[Any]) -> None:

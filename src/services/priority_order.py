@@ -102,7 +102,7 @@ class StartByPriority(cast("Any", bootsteps.Step)):
         """Take the pool's place."""
         order = PriorityOrder(
             start=worker.process_task,
-            slots=lambda: worker.pool.num_processes,
+            slots=lambda: worker.pool.num_processes if worker.pool.active else 0,
             soon=worker.hub.call_soon,
             later=worker.timer.call_after,
         )

@@ -15,6 +15,7 @@ from broker.allegiance import swear
 from broker.away import AWAY_ERRORS
 from broker.bulk_publish import Message, publish_messages
 from broker.location import resolve
+from broker.rabbitmq_transport import BrokerBlocked
 from config.log_setup import get_logger
 from config.settings import settings
 from services.celery_app import celery_app
@@ -67,6 +68,8 @@ class Publisher:
             kept = getattr(self._local, "link", None) is not None
             try:
                 self._link().publish(records[some], messages[some])
+            except BrokerBlocked as error:  # the connection is good, and will be told when the alarm is over
+                self._skip(error)
             except AWAY_ERRORS as error:
                 if kept:  # it may be the connection alone that is stale: a new one tells
                     self._drop()
@@ -115,9 +118,12 @@ class Publisher:
         return link
 
     def _stay_away(self, error: BaseException) -> None:
+        self._skip(error)
+        self._drop()
+
+    def _skip(self, error: BaseException) -> None:
         self._away_until = time.monotonic() + SKIP_SECONDS
         logger.warning("broker_away", error=str(error), skipping_seconds=SKIP_SECONDS)
-        self._drop()
 
     def _drop(self) -> None:
         if (connection := self._forget()) is not None:

@@ -2,7 +2,7 @@
 
 import signal
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from broker.allegiance import swear
 from broker.away import AWAY_ERRORS
 from broker.envelopes import PARKED_QUEUE
 from broker.location import NAMED, BrokerLocation, check_reachable
+from broker.rabbitmq_transport import BrokerBlocked
 from broker.waiting_messages import depths
 from installation import Installation
 from processors.errors import ConfigurationError, ServiceUnavailable
@@ -278,6 +279,75 @@ def test_what_is_parked_runs_again_by_its_record_and_what_has_none_stays_and_is_
         for message in parked_messages.messages(connection):
             assert message.headers["id"] == theirs.id
             message.ack()
+
+
+@pytest.fixture
+def alarm(server: RabbitmqServer) -> Iterator[Callable[[], None]]:
+    """RabbitMQ's memory alarm: it reads nothing more from whoever publishes, until what this returns is called."""
+
+    def over() -> None:
+        server.control("set_vm_memory_high_watermark", "0.4")
+
+    server.control("set_vm_memory_high_watermark", "0.000001")
+    yield over
+    over()
+
+
+def test_under_an_alarm_a_publish_is_refused_at_once_and_an_event_dropped_and_both_go_when_it_is_over(
+    host: str, connection: Connection, queue: Queue, alarm: Callable[[], None]
+):
+    events = Exchange("test-events", type="topic", delivery_mode="transient")
+    with Connection(host, transport_options=OPTIONS | {"answer_timeout": 60}) as other:
+        producer = Producer(other, auto_declare=False)
+        events(other.default_channel).declare()
+        with pytest.raises(BrokerBlocked, match="short of memory"):
+            producer.publish({}, routing_key=queue.name, retry=False)
+        with pytest.raises(BrokerBlocked, match="short of memory"), producer.batch(10):
+            producer.publish({}, routing_key=queue.name)
+        with pytest.raises(BrokerBlocked, match="short of memory"):
+            Queue("new", channel=other.default_channel).declare()
+        sent = other.connection.bytes_sent
+        for _ in range(1000):
+            producer.publish({"text": "x" * 10_000}, exchange=events, delivery_mode="transient")
+        assert other.connection.bytes_sent == sent
+
+        alarm()
+        until(lambda: not other.connection.still_blocked(), what="the broker says that it reads again")
+        producer.publish({}, routing_key=queue.name, retry=False)
+    # The first one was sent before the broker said that it would not read it.
+    assert rabbitmq.depths(connection, [queue.name]) == {queue.name: 2}
+
+
+def test_a_submit_under_an_alarm_is_kept_in_its_record_and_runs_when_the_alarm_is_over(
+    installation: Installation, alarm: Callable[[], None]
+):
+    accepted = [add.delay(1, number).id for number in range(3)]
+    waiting = [parts().tasks.read(one).state for one in accepted]
+
+    alarm()
+
+    assert waiting == ["PENDING"] * 3
+    assert [final(one).result for one in accepted] == [1, 2, 3]
+    assert [final(one).run for one in accepted] == [1, 1, 1]
+
+
+def test_a_worker_that_starts_under_an_alarm_empties_the_queues_that_raised_it(
+    installation: Installation, tmp_path, request: pytest.FixtureRequest
+):
+    installation.worker.stop()
+    effects = tmp_path / "ran"
+    for number in range(4000):
+        unrecorded.apply_async((str(effects), str(number)))
+    request.getfixturevalue("alarm")
+    lost = installation.worker.count("Connection to broker lost")
+
+    installation.start_worker()
+
+    until(lambda: len(lines(effects)) >= 4000, 120, "all ran")
+    with celery_app.connection_for_read() as connection:
+        until(lambda: depths(connection, ["default"]) == {"default": 0}, what="all are acknowledged")
+    assert Counter(lines(effects)) == Counter(str(number) for number in range(4000))
+    assert installation.worker.count("Connection to broker lost") == lost
 
 
 def test_an_unknown_task_is_parked(installation: Installation):

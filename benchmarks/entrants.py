@@ -146,8 +146,8 @@ POSTGRESQL_THREADS = replace(
 DRAIN = (
     OURS_THREADS,
     OURS_PREFORK,
-    replace(SQLITE_THREADS, rate=1500, workers=_threads(SERVICE, 10, DEEP)),
-    replace(POSTGRESQL_THREADS, rate=1500, workers=_threads(SERVICE, 10, DEEP)),
+    replace(SQLITE_THREADS, rate=3000, workers=_threads(SERVICE, 10, DEEP)),
+    replace(POSTGRESQL_THREADS, rate=2000, workers=_threads(SERVICE, 10, DEEP)),
     STOCK_THREADS,
     STOCK_PREFORK,
     replace(DRAMATIQ, name="Dramatiq, 2 x 8 threads", rate=4000),

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from typing import Any, Protocol
 
 from sqlalchemy import Connection
@@ -29,6 +30,9 @@ TOGETHER_SECONDS = 0.003
 
 MOST = 0.8
 
+TURN_SECONDS = 0.05
+"""How long whoever waits for a commit sleeps before it looks whether there was one."""
+
 BUSY_SECONDS = 10.0
 PAUSE_SECONDS = 1.0
 
@@ -38,16 +42,16 @@ class CommitUnknown(ServiceUnavailable):
 
 
 class Job:
-    """One write and, once `done` is released, what became of it.
+    """One write and, once it is `finished`, what became of it.
 
     Args:
         work: what it writes.
         durable: whether its commit must survive a power cut.
         waits: whether a caller waits for it, or for what it does in the end.
-        then: called in the writer's thread when the outcome is known; must write nothing itself.
+        then: called in the writer's thread when the outcome is known; must write nothing itself, and nobody else waits.
     """
 
-    __slots__ = ("done", "durable", "error", "result", "then", "thread", "waits", "work")
+    __slots__ = ("durable", "error", "finished", "following", "result", "then", "thread", "turn", "waits", "work")
 
     def __init__(self, work: Work, *, durable: bool, waits: bool, then: Callable[["Job"], None] | None = None) -> None:
         self.work = work
@@ -57,12 +61,21 @@ class Job:
         self.thread = threading.get_ident()
         self.result: Any = None
         self.error: BaseException | None = None
-        self.done = threading.Lock()
-        self.done.acquire()
+        self.finished = False
+        self.following: Job | None = None
+        self.turn = threading.Lock()
+        self.turn.acquire()
 
     def outcome(self) -> Any:
-        """Wait until it is committed; returns its result or raises its own error."""
-        self.done.acquire()
+        """Wait until it is committed; returns its result or raises its own error.
+
+        Those who wait for one commit wake one after the other: all at once they would fight for Python's lock. Whoever
+        does not get its turn, because the one before it was interrupted, looks for itself.
+        """
+        while not self.turn.acquire(timeout=TURN_SECONDS) and not self.finished:
+            pass
+        if self.following is not None:
+            self.following.turn.release()
         if self.error is not None:
             raise self.error
         return self.result
@@ -116,9 +129,18 @@ class Writer:
                 self._commit(group)
             for job in group:
                 self._tell(job)
-            for job in group:  # last: whoever wakes wants to run at once
-                job.done.release()
+            self._wake(group)  # last: whoever wakes wants to run at once
         self._commits.close()
+
+    def _wake(self, group: Sequence[Job]) -> None:
+        """Wake the first of those who wait; each wakes the next."""
+        waiting = [job for job in group if job.waits and job.then is None]
+        for job, following in pairwise(waiting):
+            job.following = following
+        for job in waiting:
+            job.finished = True
+        if waiting:
+            waiting[0].turn.release()
 
     def _commit(self, group: Sequence[Job]) -> None:
         """Commit these together; where an error of one stands in the way of all, each by itself."""

@@ -90,6 +90,18 @@ def test_what_arrives_while_a_commit_runs_is_the_next_commit(writer, commits):
     assert [len(group) for group in commits.groups] == [1, GROUP_SIZE, 3]
 
 
+def test_who_waits_for_a_commit_is_told_though_another_one_in_it_has_stopped_waiting(writer, commits):
+    first, left, last = job("first"), job("left"), job("last")
+    writer.take(first)
+    until(lambda: commits.groups, 10)
+    for one in (left, last):
+        writer.take(one)
+    commits.gate.set()
+
+    assert together(first.outcome, last.outcome) == ["first", "last"]
+    assert [len(group) for group in commits.groups] == [1, 2]
+
+
 def test_a_write_that_nobody_waits_for_is_committed_with_the_next_or_by_itself(writer, commits):
     commits.gate.set()
     writer.offer("later")

@@ -72,10 +72,10 @@ def probe(tmp_path):
     return folder
 
 
-def told(folder: Path) -> dict[str, list[dict]]:
-    """Ask the processes of a worker of two, and return what they say by their role."""
+def told(folder: Path, children: int = 2) -> dict[str, list[dict]]:
+    """Ask the processes of a worker, and return what they say by their role."""
     (folder / "ask").touch()
-    until(lambda: len(list(folder.glob("*.json"))) == 3, what="the parent and two children have told")
+    until(lambda: len(list(folder.glob("*.json"))) == 1 + children, what="the parent and its children have told")
     said = [json.loads(path.read_text()) for path in folder.glob("*.json")]
     return {role: [one for one in said if one["role"] == role] for role in ("parent", "child")}
 
@@ -130,3 +130,14 @@ def test_the_children_of_a_plain_worker_on_our_transport_go_on_sharing_its_memor
     finally:
         plain.close()
     assert all(child["frozen"] > 30_000 for child in said["child"])
+
+
+def test_the_collector_leaves_alone_what_a_worker_of_threads_has_loaded(redis, probe, tmp_path, monkeypatch):
+    monkeypatch.setenv("PROBE_FOLDER", str(probe))
+    plain = Plain(redis, tmp_path)
+    try:
+        plain.worker("-I", "idle_probe", "-c", "2", "--pool=threads")
+        said = told(probe, children=0)
+    finally:
+        plain.close()
+    assert [one["frozen"] > 30_000 for one in said["parent"]] == [True]

@@ -1,8 +1,7 @@
 """Kombu's transport for RabbitMQ: publishes are confirmed, many of them together, and nothing waits for ever.
 
-Under an alarm (memory, disk) RabbitMQ reads nothing more from a connection that publishes, and says so on it. Then what
-must last is refused here at once, and what need not, such as an event, is dropped before it fills the socket.
-https://www.rabbitmq.com/docs/connection-blocked
+Under an alarm (`broker.rabbitmq_alarms`) a message is refused at once, and what only tells of things, such as an event,
+is dropped before it fills the socket.
 
 Options, in `broker_transport_options`: `confirm_publish`, and `answer_timeout`, the seconds to wait for an answer.
 """
@@ -11,16 +10,15 @@ import time
 from contextlib import suppress
 from typing import Any, cast
 
-from amqp.exceptions import MessageNacked, RecoverableChannelError
+from amqp.exceptions import AMQPError, MessageNacked, RecoverableConnectionError
 from kombu.transport import TRANSPORT_ALIASES, pyamqp
+
+from broker.rabbitmq_alarms import BrokerBlocked, alarms
 
 ANSWER_SECONDS = 10.0
 PERSISTENT = 2
-BLOCKED = "the broker takes no messages: it is short of memory or of room on its disk"
-
-
-class BrokerBlocked(RecoverableChannelError):
-    """The broker takes no messages for now: it is short of memory or of room on its disk."""
+DROPPED = ("celeryev", "reply.celery.pidbox")
+"""The exchanges of Celery's events and of the answers to its remote control, by their usual names."""
 
 
 class Channel(cast("Any", pyamqp.Channel)):
@@ -50,22 +48,25 @@ class Channel(cast("Any", pyamqp.Channel)):
             self.await_confirms(options.get("confirm_timeout"))
         return result
 
-    def publish_unconfirmed(self, message: Any, *args: Any, **options: Any) -> Any:
+    def publish_unconfirmed(self, message: Any, exchange: str = "", *args: Any, **options: Any) -> Any:
         """Publish; `await_confirms` tells whether the broker has it.
 
         Raises:
             BrokerBlocked: an alarm goes on; nothing was sent.
         """
-        lasts = message.properties.get("delivery_mode") == PERSISTENT
-        if lasts:
-            self._refuse_while_blocked()
-        elif self.connection.still_blocked():
-            return None
+        connection: Any = self.connection
+        if connection is None:
+            raise RecoverableConnectionError("connection already closed")
+        if connection.still_blocked() or alarms.go_on(connection):
+            if exchange in DROPPED:
+                return None
+            raise BrokerBlocked
         if not self._confirm_selected:
             self._start_confirms()
-        result = self._basic_publish(message, *args, **options)
+        result = self._basic_publish(message, exchange, *args, **options)
+        connection.publishes = True
         self._published += 1
-        if lasts:
+        if message.properties.get("delivery_mode") == PERSISTENT:
             self._unconfirmed.add(self._published)
         return result
 
@@ -83,9 +84,9 @@ class Channel(cast("Any", pyamqp.Channel)):
         """
         deadline = time.monotonic() + (timeout or self.connection.answer_timeout)
         while self._unconfirmed:
+            if self.connection.blocked and self.connection.still_blocked() and self._unconfirmed:
+                raise BrokerBlocked
             self.connection.drain_events(timeout=max(0.001, deadline - time.monotonic()))
-            if self._unconfirmed and self.connection.blocked:
-                raise BrokerBlocked(BLOCKED)
             if self._unconfirmed and time.monotonic() >= deadline:
                 raise TimeoutError(f"the broker did not confirm {len(self._unconfirmed)} messages in time")
         if self._refused:
@@ -123,7 +124,7 @@ class Channel(cast("Any", pyamqp.Channel)):
 
     def _refuse_while_blocked(self) -> None:
         if self.connection is not None and self.connection.still_blocked():
-            raise BrokerBlocked(BLOCKED)
+            raise BrokerBlocked
 
     def _start_confirms(self) -> None:
         self._unconfirmed.clear()
@@ -180,15 +181,26 @@ class Connection(cast("Any", pyamqp.Connection)):
     """A connection that waits for an answer as long as it was told, and knows whether the broker reads from it.
 
     Attributes:
+        publishes: whether anything was published here.
         blocked: whether the broker has said that it reads nothing from here, and not yet that it does again.
     """
 
     Channel = Channel
-    blocked = False
+    publishes = blocked = False
 
     def __init__(self, *args: Any, answer_timeout: float = ANSWER_SECONDS, **options: Any) -> None:
         self.answer_timeout = answer_timeout
         super().__init__(*args, **options)  # pyright: ignore[reportUnknownMemberType] - untyped
+
+    def channel(self, channel_id: int | None = None, callback: Any = None) -> Any:
+        """Return a channel.
+
+        Raises:
+            BrokerBlocked: an alarm goes on, and it is a new one.
+        """
+        if channel_id not in (self.channels or ()) and self.still_blocked():
+            raise BrokerBlocked
+        return super().channel(channel_id, callback)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - untyped
 
     def wait(self, method: Any, callback: Any = None, timeout: float | None = None, **options: Any) -> Any:
         """Wait for an answer, but not for ever."""
@@ -197,21 +209,26 @@ class Connection(cast("Any", pyamqp.Connection)):
         )
 
     def still_blocked(self) -> bool:
-        """Tell whether the broker reads nothing from here, after a look at what it said meanwhile."""
-        if self.blocked:
+        """Tell whether the broker reads nothing from here, after a look at all that it said meanwhile."""
+        if self.publishes:
             with suppress(TimeoutError):
-                self.drain_events(timeout=0)
+                while True:
+                    self.drain_events(timeout=0)
         return self.blocked
 
     def close(self, *args: Any, **options: Any) -> None:
-        """Close; a broker that reads nothing is not waited for."""
-        if self.blocked:
-            self.collect()
-        else:
+        """Close; a broker that reads nothing is not waited for, and tells here when it reads again."""
+        with suppress(OSError, AMQPError):
+            self.still_blocked()
+        if not self.blocked:
             super().close(*args, **options)  # pyright: ignore[reportUnknownMemberType] - untyped
+        elif not alarms.keep(self):
+            self.collect()
 
     def _on_blocked(self) -> None:
         self.blocked = True
+        if any(channel._pending for channel in self.channels.values()):  # noqa: SLF001 - what py-amqp waits for
+            raise BrokerBlocked
 
     def _on_unblocked(self) -> None:
         self.blocked = False

@@ -123,11 +123,13 @@ def _do_what_is_ready(hub: Any) -> None:
 
     A loop that closes gives up at the first error, as of the connection for events, which nobody kept alive meanwhile.
     """
-    for item in hub._pop_ready():  # noqa: SLF001 - no public way to go on after an error
+    for item in hub._pop_ready() if hub is not None else ():  # noqa: SLF001 - no public way to go on after an error
         try:
             item()
         except AWAY_ERRORS as error:
             logger.debug("connection_lost", error=str(error))
+        except Exception as error:
+            logger.exception("not_done_at_the_end", error=str(error))
 
 
 def _give_back(messages: Sequence[Any]) -> None:

@@ -15,7 +15,7 @@ from broker.allegiance import swear
 from broker.away import AWAY_ERRORS
 from broker.bulk_publish import Message, publish_messages
 from broker.location import resolve
-from broker.rabbitmq_transport import BrokerBlocked
+from broker.rabbitmq_alarms import BrokerBlocked
 from config.log_setup import get_logger
 from config.settings import settings
 from services.celery_app import celery_app

@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from amqp.exceptions import AMQPError
+from amqp.exceptions import AMQPError, RecoverableConnectionError
+from celery import Celery
 from kombu import Connection, Exchange, Producer, Queue
+from kombu.exceptions import OperationalError
 
 from broker import parked_messages, rabbitmq
 from broker.allegiance import swear
 from broker.away import AWAY_ERRORS
 from broker.envelopes import PARKED_QUEUE
 from broker.location import NAMED, BrokerLocation, check_reachable
-from broker.rabbitmq_transport import BrokerBlocked
+from broker.rabbitmq_alarms import BrokerBlocked, alarms
 from broker.waiting_messages import depths
 from installation import Installation
 from processors.errors import ConfigurationError, ServiceUnavailable
@@ -296,16 +298,20 @@ def alarm(server: RabbitmqServer) -> Iterator[Callable[[], None]]:
 def test_under_an_alarm_a_publish_is_refused_at_once_and_an_event_dropped_and_both_go_when_it_is_over(
     host: str, connection: Connection, queue: Queue, alarm: Callable[[], None]
 ):
-    events = Exchange("test-events", type="topic", delivery_mode="transient")
+    events = Exchange("celeryev", type="topic", delivery_mode="transient")
     with Connection(host, transport_options=OPTIONS | {"answer_timeout": 60}) as other:
         producer = Producer(other, auto_declare=False)
         events(other.default_channel).declare()
         with pytest.raises(BrokerBlocked, match="short of memory"):
-            producer.publish({}, routing_key=queue.name, retry=False)
+            producer.publish({}, routing_key=queue.name, retry=True)
         with pytest.raises(BrokerBlocked, match="short of memory"), producer.batch(10):
             producer.publish({}, routing_key=queue.name)
         with pytest.raises(BrokerBlocked, match="short of memory"):
+            producer.publish({}, routing_key=queue.name, delivery_mode="transient")
+        with pytest.raises(BrokerBlocked, match="short of memory"):
             Queue("new", channel=other.default_channel).declare()
+        with pytest.raises(BrokerBlocked, match="short of memory"):
+            other.channel()
         sent = other.connection.bytes_sent
         for _ in range(1000):
             producer.publish({"text": "x" * 10_000}, exchange=events, delivery_mode="transient")
@@ -316,6 +322,53 @@ def test_under_an_alarm_a_publish_is_refused_at_once_and_an_event_dropped_and_bo
         producer.publish({}, routing_key=queue.name, retry=False)
     # The first one was sent before the broker said that it would not read it.
     assert rabbitmq.depths(connection, [queue.name]) == {queue.name: 2}
+
+
+@pytest.mark.parametrize("wait", ["publish", "declare"])
+def test_an_alarm_that_an_event_has_met_is_not_waited_for_by_what_comes_next(
+    host: str, queue: Queue, alarm: Callable[[], None], wait: str
+):
+    with Connection(host, transport_options=OPTIONS | {"answer_timeout": 60}) as other:
+        producer = Producer(other, auto_declare=False)
+        producer.publish({}, exchange="amq.topic", routing_key="x", delivery_mode="transient")
+        with pytest.raises(BrokerBlocked):
+            if wait == "publish":
+                producer.publish({}, routing_key=queue.name, retry=True)
+            else:
+                Queue("new", channel=other.default_channel).declare()
+
+
+def test_under_an_alarm_a_program_that_goes_on_publishing_sends_one_message_and_keeps_one_connection(
+    server: RabbitmqServer, connection: Connection, queue: Queue, host: str, alarm: Callable[[], None]
+):
+    app = Celery("publisher", set_as_current=False)
+    app.conf.broker_read_url = app.conf.broker_write_url = host
+    app.conf.update(broker_transport_options=OPTIONS, task_default_queue=queue.name, task_create_missing_queues=False)
+    app.conf.task_queues = [Queue(queue.name, queue.exchange, routing_key=queue.name, no_declare=True)]
+    blocked = len([line for line in server.control("list_connections", "state").split() if line == "blocked"])
+
+    for _ in range(12):
+        with pytest.raises(OperationalError, match="short of memory"):
+            app.send_task("any")
+    with pytest.raises(OperationalError, match="short of memory"):
+        app.control.revoke("any")
+    now = len([line for line in server.control("list_connections", "state").split() if line == "blocked"])
+    alarm()
+
+    assert now - blocked == 1
+    until(lambda: not alarms.go_on(connection.connection), what="the process knows that it is over")
+    app.send_task("any")
+    assert rabbitmq.depths(connection, [queue.name]) == {queue.name: 2}
+    app.close()
+
+
+def test_an_event_on_a_connection_that_was_closed_says_so(host: str):
+    other = Connection(host, transport_options=OPTIONS)
+    producer = Producer(other.channel(), auto_declare=False)
+    producer.channel.close()
+    with pytest.raises(RecoverableConnectionError):
+        producer.publish({}, exchange="celeryev", routing_key="x", delivery_mode="transient")
+    other.release()
 
 
 def test_a_submit_under_an_alarm_is_kept_in_its_record_and_runs_when_the_alarm_is_over(

@@ -13,6 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from processors.errors import InvalidArgument, ServiceUnavailable
+from records import grouped_writes
 from records.database import Database
 from records.grouped_writes import GROUP_SIZE, Job, Writer
 from records.prepared import Bound, statements
@@ -88,6 +89,18 @@ def test_what_arrives_while_a_commit_runs_is_the_next_commit(writer, commits):
 
     assert [one.outcome() for one in jobs] == [one.work for one in jobs]
     assert [len(group) for group in commits.groups] == [1, GROUP_SIZE, 3]
+
+
+def test_all_who_wait_for_a_commit_are_woken_by_it(writer, commits, monkeypatch):
+    monkeypatch.setattr(grouped_writes, "TURN_SECONDS", 3600)  # nobody looks for itself
+    jobs = [job(str(number)) for number in range(RUNS)]
+    writer.take(jobs[0])
+    until(lambda: commits.groups, 10)
+    for one in jobs[1:]:
+        writer.take(one)
+    commits.gate.set()
+
+    assert together(*(one.outcome for one in jobs)) == [one.work for one in jobs]
 
 
 def test_who_waits_for_a_commit_is_told_though_another_one_in_it_has_stopped_waiting(writer, commits):

@@ -151,7 +151,7 @@ def test_an_end_that_no_database_takes_is_a_failure_before_its_message_goes(data
     assert "no database takes this" in answers.records.read("t").error
 
 
-def test_an_end_that_cannot_be_handed_over_leaves_no_message_behind(database, moves, monkeypatch):
+def test_an_end_that_cannot_be_handed_over_leaves_no_message_behind(database, moves):
     ends = LateEnds()
     with pytest.raises(ValueError, match="digits"):
         ends.succeed("t", 1, 10**5000, lambda moved: None)

@@ -15,6 +15,8 @@ def register() -> None:
 
 def share_memory(**_: Any) -> None:
     """Do once, before the first fork, what each child would do, so that the children share it."""
+    if gc.get_freeze_count():
+        return
     cast("Any", util).get_pdeathsig()  # where cffi is installed, billiard parses a C declaration with it in each child
     freeze()
 

@@ -17,8 +17,8 @@ from broker.rabbitmq_alarms import BrokerBlocked, alarms
 
 ANSWER_SECONDS = 10.0
 PERSISTENT = 2
-DROPPED = ("celeryev", "reply.celery.pidbox")
-"""The exchanges of Celery's events and of the answers to its remote control, by their usual names."""
+DROPPED_EXCHANGES = ("celeryev", "reply.celery.pidbox")
+"""Those of Celery's events and of the answers to its remote control, by their usual names."""
 
 
 class Channel(cast("Any", pyamqp.Channel)):
@@ -58,7 +58,7 @@ class Channel(cast("Any", pyamqp.Channel)):
         if connection is None:
             raise RecoverableConnectionError("connection already closed")
         if connection.still_blocked() or alarms.go_on(connection):
-            if exchange in DROPPED:
+            if exchange in DROPPED_EXCHANGES:
                 return None
             raise BrokerBlocked
         if not self._confirm_selected:

@@ -123,7 +123,9 @@ def _do_what_is_ready(hub: Any) -> None:
 
     A loop that closes gives up at the first error, as of the connection for events, which nobody kept alive meanwhile.
     """
-    for item in hub._pop_ready() if hub is not None else ():  # noqa: SLF001 - no public way to go on after an error
+    if hub is None:
+        return
+    for item in hub._pop_ready():  # noqa: SLF001 - no public way to go on after an error
         try:
             item()
         except AWAY_ERRORS as error:

@@ -137,7 +137,7 @@ class Writer:
         waiting = [job for job in group if job.waits and job.then is None]
         for job, following in pairwise(waiting):
             job.following = following
-        for job in waiting:
+        for job in group:
             job.finished = True
         if waiting:
             waiting[0].turn.release()

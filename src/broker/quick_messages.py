@@ -179,6 +179,7 @@ class QuickCelery(Celery):
     """
 
     amqp_cls = "broker.prompt_connection:PromptAMQP"
+    events_cls = "broker.one_try_events:OneTryEvents"
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)

@@ -84,6 +84,7 @@ celery_app = ServiceApp(
     "csai",
     amqp="services.submission:RecordingAMQP",
     backend="services.record_backend:RecordBackend",
+    events="broker.one_try_events:OneTryEvents",
     task_cls="services.celery_tasks.base:RecordedTask",
     include=[*TASK_MODULES, "services.worker_steps"],
 )

@@ -1,6 +1,7 @@
 """What RabbitMQ keeps, refuses, parks and gives back; run with TEST_BROKER=rabbitmq."""
 
 import signal
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from broker.away import AWAY_ERRORS
 from broker.envelopes import PARKED_QUEUE
 from broker.location import NAMED, BrokerLocation, check_reachable
 from broker.rabbitmq_alarms import BrokerBlocked, alarms
+from broker.rabbitmq_transport import Transport
 from broker.waiting_messages import depths
 from installation import Installation
 from processors.errors import ConfigurationError, ServiceUnavailable
@@ -367,6 +369,48 @@ def test_an_event_on_a_connection_that_was_closed_says_so(host: str):
     with pytest.raises(RecoverableConnectionError):
         producer.publish({}, exchange="celeryev", routing_key="x", delivery_mode="transient")
     other.release()
+
+
+def cut(connection: Connection) -> None:
+    """Cut a connection as the broker does that was not heard for too long, and let its owner notice."""
+    connection.connection.transport.sock.shutdown(socket.SHUT_RDWR)
+    with pytest.raises(AWAY_ERRORS):
+        while connection.connected:
+            connection.drain_events(timeout=5)
+
+
+def test_a_heartbeat_does_not_hide_that_its_connection_was_cut(host: str):
+    with celery_app.connection_for_write(host, heartbeat=4) as other:
+        other.connect()
+        other.heartbeat_check()
+        cut(other)
+        with pytest.raises(RecoverableConnectionError):
+            other.heartbeat_check()
+        assert not other.connected
+
+
+def test_a_worker_whose_heart_has_a_channel_of_a_connection_that_was_cut_does_not_connect_without_end(
+    host: str, monkeypatch
+):
+    connected: list[Any] = []
+    connect = Transport.establish_connection
+
+    def counted(transport: Any) -> Any:
+        connected.append(transport)
+        assert len(connected) < 10
+        return connect(transport)
+
+    monkeypatch.setattr(Transport, "establish_connection", counted)
+    with celery_app.connection_for_write(host, heartbeat=4) as other:
+        heart = celery_app.events.Dispatcher(other, hostname="w@h")
+        heart.send("worker-heartbeat", retry=True)
+        old = other.connection
+        cut(other)
+        assert other.connection is not old  # another one, of which the heart knows nothing
+        heart.send("worker-heartbeat", retry=True)
+        old.collect()
+    assert len(connected) == 2
+    assert len(heart._outbound_buffer) == 1
 
 
 def test_a_submit_under_an_alarm_is_kept_in_its_record_and_runs_when_the_alarm_is_over(

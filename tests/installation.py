@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -22,13 +22,21 @@ GROUP_END_SECONDS = 30
 class Part:
     """One process group that a test starts, stops and kills."""
 
-    def __init__(self, name: str, command: list[str], log: Path) -> None:
+    def __init__(self, name: str, command: list[str], log: Path, variables: Mapping[str, str] | None = None) -> None:
         self.name, self.command, self.log = name, command, log
+        self.variables = dict(variables or {})
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, start_new_session=True, cwd=TESTS)
+            self.process = subprocess.Popen(
+                self.command,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd=TESTS,
+                env=os.environ | self.variables,
+            )
 
     def kill(self) -> None:
         """Kill -9 of the whole process group."""

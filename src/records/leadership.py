@@ -1,9 +1,25 @@
-"""Who leads: one row, a lease by the database's clock, and a term that rises with every change of leader."""
+"""Who leads: one row, a lease by the database's clock, and a term that rises with every change of leader.
+
+A leader that does not reach the broker yields: it leads on, but another one that reaches it may take over at once.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Column, ColumnElement, Connection, Integer, String, Table, and_, exists, or_, select, update
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ColumnElement,
+    Connection,
+    Integer,
+    String,
+    Table,
+    and_,
+    exists,
+    or_,
+    select,
+    update,
+)
 
 from records.columns import Instant, Now, instant, metadata
 from records.database import Database
@@ -21,6 +37,7 @@ leadership = Table(
     Column("pid", Integer, nullable=False),
     Column("term", Integer, nullable=False),
     Column("renewed_at", Instant, nullable=False),
+    Column("yields", Boolean, nullable=False),
 )
 
 ROW = leadership.c.id == 1
@@ -44,6 +61,7 @@ class Leader:
     pid: int
     term: int
     renewed_at: datetime
+    yields: bool
 
 
 CURRENT = Prepared(lambda _: select(*(leadership.c[name] for name in Leader.__slots__)).where(ROW, _lasts()))
@@ -55,24 +73,32 @@ class Leadership:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def take(self, holder: str, host: str, pid: int) -> int | None:
+    def take(self, holder: str, host: str, pid: int, *, reaches_broker: bool = True) -> int | None:
         """Take or renew the lead; returns its term, or None while another one holds it.
 
         A lease that ran out is a new term even for its old holder: what it did not see meanwhile nobody saw.
+
+        Args:
+            holder: an id of the one that wants to lead.
+            host: its machine.
+            pid: its process.
+            reaches_broker: False makes it yield; True lets it take over from one that does.
         """
         first = insert_into(leadership, self.database.kind).values(
-            id=1, holder="", host="", pid=0, term=0, renewed_at=Now(-LEASE_SECONDS)
+            id=1, holder="", host="", pid=0, term=0, renewed_at=Now(-LEASE_SECONDS), yields=False
         )
         same = leadership.c.holder == holder
         continued = and_(same, _lasts())
+        free = [leadership.c.renewed_at <= Now(-LEASE_SECONDS), *([leadership.c.yields] if reaches_broker else [])]
         statement = (
             update(leadership)
-            .where(ROW, or_(same, leadership.c.renewed_at <= Now(-LEASE_SECONDS)))
+            .where(ROW, or_(same, *free))
             .values(
                 holder=holder,
                 host=host,
                 pid=pid,
                 renewed_at=Now(),
+                yields=not reaches_broker,
                 term=leadership.c.term + 1 - continued.cast(Integer),
             )
             .returning(leadership.c.term)
@@ -94,5 +120,5 @@ class Leadership:
         rows = self.database.read(CURRENT())
         if not rows:
             return None
-        holder, host, pid, term, renewed_at = rows[0]
-        return Leader(holder, host, pid, term, instant(renewed_at))
+        holder, host, pid, term, renewed_at, yields = rows[0]
+        return Leader(holder, host, pid, term, instant(renewed_at), bool(yields))

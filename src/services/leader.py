@@ -58,6 +58,7 @@ class Leader:
         self.stopping = threading.Event()
         self._broker: Connection | None = None
         self._generation: str | None = None
+        self._reaches_broker = True  # until a look says otherwise
         self._parked = 0
         self._settled_at = math.inf
         self._next: dict[str, float] = {}
@@ -101,11 +102,18 @@ class Leader:
             do()
 
     def _take_lease(self) -> None:
-        term = parts().leadership.take(self.holder, socket.gethostname(), os.getpid())
+        """Take or renew the lead; while the broker is away from here, leave it to one that reaches the broker."""
+        leadership = parts().leadership
+        other = leadership.current() if self.term is None else None
+        yielded = other is not None and other.yields and other.holder != self.holder
+        if yielded:
+            self._look_for_broker()
+        term = leadership.take(self.holder, socket.gethostname(), os.getpid(), reaches_broker=self._reaches_broker)
         if term is not None and term != self.term:
             logger.info("leading", term=term)
-            # Nobody may have been able to renew until now: let the living do so before anyone is declared dead.
-            self._next["bury"] = time.monotonic() + DEAD_SECONDS
+            if not yielded:
+                # Nobody may have been able to renew until now: let the living do so before anyone is declared dead.
+                self._next["bury"] = time.monotonic() + DEAD_SECONDS
         self.term = term
 
     def _relay(self) -> None:
@@ -136,6 +144,7 @@ class Leader:
             logger.warning("broker_away", error=str(error))
             self._disconnect()
             return
+        self._reaches_broker = True
         if found != self._generation:
             logger.info("broker_found", generation=found)
             self._generation = found
@@ -145,6 +154,14 @@ class Leader:
             # A worker that was just finding the broker again may have dropped what it took.
             self._settled_at = math.inf
             self._reconcile(SETTLE_AGE_SECONDS)
+
+    def _look_for_broker(self) -> None:
+        """Find out whether the broker answers here."""
+        try:
+            generation(self._connected(), parts().database_id)
+            self._reaches_broker = True
+        except AWAY_ERRORS:
+            self._disconnect()
 
     def _connected(self) -> Connection:
         """Return the connection that is watched; RabbitMQ would log a new one every second."""
@@ -161,6 +178,7 @@ class Leader:
     def _disconnect(self) -> None:
         """Give up the connection; the broker that is found next is looked at as a new one."""
         self._generation = None
+        self._reaches_broker = False
         broker, self._broker = self._broker, None
         if broker is not None:
             broker.collect()

@@ -79,6 +79,8 @@ def _leader(parts: Parts) -> str:
     leader = parts.leadership.current()
     if leader is None:
         raise ServiceUnavailable("no leader: due tasks and retries wait until a worker or beat starts one")
+    if leader.yields:
+        raise ServiceUnavailable(f"the leader, process {leader.pid} on {leader.host}, does not reach the broker")
     return f"process {leader.pid} on {leader.host}, term {leader.term}"
 
 

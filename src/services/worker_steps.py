@@ -31,7 +31,7 @@ from services.working_process import working_process
 
 logger = get_logger()
 
-LEADER_CHECK_SECONDS = 5.0
+LEADER_CHECK_SECONDS = 2.0
 node_name = ""
 REPORT_SECONDS = 60.0
 
@@ -86,7 +86,7 @@ class ReportWorker(cast("Any", bootsteps.StartStopStep)):
 
 
 class LeaderKeeper:
-    """Starts a leader process when none leads, and ends it with its own process."""
+    """Starts a leader process when none leads that reaches the broker, and ends it with its own process."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -103,7 +103,7 @@ class LeaderKeeper:
         finally:
             if os.getpid() == record_backend.silent_process:
                 parts().database.close()
-        if leader is None:
+        if leader is None or (leader.yields and _reaches_broker()):
             logger.info("leader_missing", starting=True)
             command = [sys.executable, "-m", "services.leader", f"--if-absent={os.getpid()}"]
             self._process = subprocess.Popen(command)  # noqa: S603 - a fixed command
@@ -113,6 +113,14 @@ class LeaderKeeper:
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
             self._process.wait(10)
+
+
+def _reaches_broker() -> bool:
+    try:
+        check_reachable(resolve(settings), timeout=1)
+    except WorkError:
+        return False
+    return True
 
 
 def _check_start(sender: Any = None, **_: Any) -> None:

@@ -11,17 +11,21 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from celery import chain
 from celery.utils import uuid
 
+from broker.location import resolve
 from broker.waiting_messages import take_all
 from config.settings import settings
-from installation import Installation
-from processors.errors import ConfigurationError
+from installation import Installation, Part
+from ports import free_port
+from processors.errors import ConfigurationError, ServiceUnavailable
 from records.task_records import Draft
 from service_tasks import add, die_after_success, huge, kill_worker, leave, mark, never_ends, refuse, work_until
+from services import monitoring
 from services.celery_app import celery_app
 from services.celery_service import celery_service
 from services.publisher import Publisher
@@ -265,6 +269,28 @@ def test_another_leader_takes_over_when_the_leader_is_killed(installation: Insta
 
     assert after.pid != before.pid
     assert final(add.apply_async((1, 1), countdown=1).id).result == 2
+
+
+def test_a_leader_that_does_not_reach_the_broker_is_replaced_by_one_that_does(installation: Installation, tmp_path):
+    installation.worker.stop()
+    installation.leader.stop()
+    scheme = urlsplit(resolve(settings).url).scheme.partition("+")[0]
+    elsewhere = {"CELERY_BROKER_URL": f"{scheme}://127.0.0.1:{free_port()}/"}
+    cut_off = Part("leader", installation.leader.command, tmp_path / "cut-off.txt", elsewhere)
+    cut_off.start()
+    before = until(lambda: (n := parts().leadership.current()) and n.yields and n, what="a leader that yields")
+    with pytest.raises(ServiceUnavailable, match="does not reach the broker"):
+        monitoring.probes(parts())["leader"]()
+
+    installation.start_worker()
+
+    after = until(
+        lambda: (n := parts().leadership.current()) and not n.yields and n, what="one that reaches the broker"
+    )
+    assert after.term == before.term + 1
+    assert final(add.apply_async((1, 1), countdown=1).id).result == 2
+    assert cut_off.process.poll() is None
+    cut_off.stop()
 
 
 @pytest.mark.any_broker

@@ -244,6 +244,18 @@ def test_one_leads_and_another_takes_over_only_when_the_first_gave_up(database):
     assert leadership.take("b", "host", 2) == 2
 
 
+def test_a_leader_that_does_not_reach_the_broker_leads_until_one_that_does_takes_over(database):
+    leadership = Leadership(database)
+    assert leadership.take("a", "host", 1, reaches_broker=False) == 1
+    assert leadership.current().yields
+
+    assert leadership.take("b", "host", 2, reaches_broker=False) is None
+    assert leadership.take("a", "host", 1, reaches_broker=False) == 1
+    assert leadership.take("b", "host", 2) == 2
+    assert not leadership.current().yields
+    assert leadership.take("a", "host", 1) is None
+
+
 def test_a_lease_that_ran_out_is_a_new_term_for_the_same_leader_too(database):
     leadership = Leadership(database)
     assert leadership.take("a", "host", 1) == 1

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, MutableMapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -171,14 +172,18 @@ class SharedFileHandler(_LinesHandler):
         return self._file
 
     def _rotate(self) -> None:
-        """Move a file that is too large or of another day away, unless somebody just did; open the present one."""
+        """Move a file that is too large or of another day away, unless somebody does so now; open the present one.
+
+        Nobody waits for another process here: one that is frozen would hold up the work of all that log.
+        """
         lock_path = self.path.with_suffix(".lock")
         with lock_path.open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            with suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if self.path.exists() and self._is_full():
+                    self._move_away()
             if self._file is not None:
                 self._file.close()
-            if self.path.exists() and self._is_full():
-                self._move_away()
             self._file = self.path.open("ab", buffering=0)
 
     def _is_full(self) -> bool:

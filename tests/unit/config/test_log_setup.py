@@ -1,5 +1,6 @@
 """Logs: one line an event, the task's id on it, no secret, and no line lost while files are rotated."""
 
+import fcntl
 import logging
 import os
 import subprocess
@@ -88,6 +89,21 @@ def test_a_file_of_another_day_is_moved_away(tmp_path):
     handler.close()
     assert path.read_text() == "today\n"
     assert [file.read_text() for file in tmp_path.glob("beat-*.log")] == ["of yesterday\n"]
+
+
+def test_a_process_that_is_frozen_while_it_rotates_holds_up_nobody_elses_lines(tmp_path):
+    handler = SharedFileHandler(tmp_path / "x.log", max_bytes=1)
+    with (tmp_path / "x.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for word in ("first", "second"):
+            handler._checked = 0.0
+            record = logging.LogRecord("x", 20, "", 0, word, None, None)
+            writer = threading.Thread(target=handler.handle, args=(record,), daemon=True)
+            writer.start()
+            writer.join(20)
+            assert not writer.is_alive()
+    handler.close()
+    assert (tmp_path / "x.log").read_text().split() == ["first", "second"]
 
 
 def test_a_full_disk_does_not_stop_the_work(monkeypatch, tmp_path, capsys):

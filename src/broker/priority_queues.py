@@ -5,7 +5,7 @@ from typing import Any, cast
 from celery.app.amqp import Queues
 from kombu import Consumer, Queue
 
-from broker.rabbitmq import level_names, level_queues
+from broker.rabbitmq import level_names, level_queues, settle
 
 
 class PriorityQueues(cast("Any", Queues)):
@@ -21,6 +21,11 @@ class PriorityQueues(cast("Any", Queues)):
 
 class PriorityConsumer(cast("Any", Consumer)):
     """A consumer that starts and stops every priority of a queue together."""
+
+    def declare(self) -> None:
+        """Make the queues that are not there."""
+        super().declare()  # pyright: ignore[reportUnknownMemberType] - untyped
+        settle(self.channel)
 
     def add_queue(self, queue: Queue) -> Queue:
         """Add every priority of a queue."""

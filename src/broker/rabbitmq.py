@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any, cast
+from uuid import uuid4
 
 from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed
 from kombu import Connection, Queue
@@ -44,6 +45,9 @@ ARGUMENTS = {
 }
 PARKED_ARGUMENTS = {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
 """RabbitMQ 4 limits a quorum queue to 20 deliveries where nothing is said; looking at what is parked is one."""
+
+SETTLING_QUEUE = "csai.settling"
+SETTLING_ARGUMENTS = {"x-queue-type": "quorum", "x-expires": 60_000}
 
 DATABASE_EXCHANGE = "csai.database"
 MARK_EXCHANGE = "csai.kept"
@@ -112,6 +116,21 @@ def declare(connection: Connection, queues: Iterable[Queue]) -> None:
                     f"The user of {connection.as_uri()} may not make the queue {queue.name} ({_said(error)}); "
                     "give it the permissions of docs/rabbitmq.md."
                 ) from error
+        settle(channel)
+
+
+def settle(channel: Any) -> None:
+    """Make one more queue, which goes by itself, where queues may have been made over this channel's connection.
+
+    RabbitMQ that is killed within five seconds of making a quorum queue (seen with 3.10.8) comes back with a queue that
+    has no leader and answers nobody, for ever; but only with the one that was made last.
+    """
+    connection = channel.connection
+    if getattr(connection, "may_have_made_queues", False):
+        channel.queue_declare(
+            f"{SETTLING_QUEUE}.{uuid4().hex[:8]}", durable=True, auto_delete=False, arguments=SETTLING_ARGUMENTS
+        )
+        connection.may_have_made_queues = False
 
 
 def depths(connection: Connection, queues: Sequence[str]) -> dict[str, int]:

@@ -15,7 +15,7 @@ from kombu.transport import TRANSPORT_ALIASES, pyamqp
 
 from broker.rabbitmq_alarms import BrokerBlocked, alarms
 
-ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 5.0
 PERSISTENT = 2
 DROPPED_EXCHANGES = ("celeryev", "reply.celery.pidbox")
 """Those of Celery's events and of the answers to its remote control, by their usual names."""
@@ -112,9 +112,28 @@ class Channel(cast("Any", pyamqp.Channel)):
             BrokerBlocked: an alarm goes on.
         """
         self._refuse_while_blocked()
-        return super().queue_declare(  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - untyped
-            *args, **options
-        )
+        parent: Any = super()
+        found = parent.queue_declare(*args, **options)
+        arguments: dict[str, Any] = options.get("arguments") or {}
+        if arguments.get("x-queue-type") == "quorum" and not (found and any(found[1:])):
+            self.connection.may_have_made_queues = True  # it has no messages and no consumers
+        return found
+
+    def basic_consume(self, queue: str = "", *args: Any, **options: Any) -> Any:
+        """Take messages from a queue, once it has answered: what comes after it on a channel waits for it too.
+
+        Raises:
+            RecoverableConnectionError: it does not answer.
+        """
+        try:
+            return super().basic_consume(  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - untyped
+                queue, *args, **options | {"nowait": False}
+            )
+        except TimeoutError as error:
+            raise RecoverableConnectionError(
+                f"the queue {queue} answers nobody: most of its members are away, or RabbitMQ was killed while the "
+                f"queue was made, which `rabbitmqctl delete_queue {queue}` cures"
+            ) from error
 
     def wait(self, method: Any, callback: Any = None, timeout: float | None = None, **options: Any) -> Any:
         """Wait for an answer, but not for ever."""
@@ -182,11 +201,12 @@ class Connection(cast("Any", pyamqp.Connection)):
 
     Attributes:
         publishes: whether anything was published here.
+        may_have_made_queues: whether a queue was declared here that had nothing in it and was nobody's.
         blocked: whether the broker has said that it reads nothing from here, and not yet that it does again.
     """
 
     Channel = Channel
-    publishes = blocked = False
+    publishes = blocked = may_have_made_queues = False
 
     def __init__(self, *args: Any, answer_timeout: float = ANSWER_SECONDS, **options: Any) -> None:
         self.answer_timeout = answer_timeout
@@ -207,6 +227,19 @@ class Connection(cast("Any", pyamqp.Connection)):
         return super().wait(  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - untyped
             method, callback, timeout or self.answer_timeout, **options
         )
+
+    def drain_events(self, timeout: float | None = None) -> None:
+        """Read until something has come; the broker's heartbeats do not count, and give it no more time.
+
+        Raises:
+            TimeoutError: nothing has come in time.
+        """
+        if timeout is None:
+            super().drain_events()  # pyright: ignore[reportUnknownMemberType] - untyped
+            return
+        deadline = time.monotonic() + timeout
+        while not self.blocking_read(max(0.0, deadline - time.monotonic())):
+            pass
 
     def still_blocked(self) -> bool:
         """Tell whether the broker reads nothing from here, after a look at all that it said meanwhile."""

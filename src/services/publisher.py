@@ -160,7 +160,9 @@ class _Link:
 
     def _declare(self, name: str, message: Message) -> None:
         """Let the broker's own queue of a message be there from now on."""
-        maybe_declare(cast("Any", celery_app.amqp).queue_for(name, message.priority), self.connection.default_channel)
+        channel = self.connection.default_channel
+        maybe_declare(cast("Any", celery_app.amqp).queue_for(name, message.priority), channel)
+        rabbitmq.settle(channel)
         self._queues.add(message.queue)
 
 

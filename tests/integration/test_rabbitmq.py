@@ -570,6 +570,44 @@ def test_no_task_without_a_record_is_lost_though_the_broker_is_killed_while_it_i
     assert worker.poll() is None, "the worker outlived it"
 
 
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[RabbitmqServer]:
+    """A node that may lose its data."""
+    server = RabbitmqServer()
+    server.start()
+    yield server
+    server.end()
+
+
+def consume(connection: Connection, queue: str) -> None:
+    channel = connection.channel()
+    channel.basic_consume(queue, consumer_tag="one", callback=lambda _: None)
+    channel.close()
+
+
+def test_every_queue_answers_after_a_kill_of_the_broker_right_after_they_were_made(own_server: RabbitmqServer):
+    made = [Queue(name, Exchange("test", type="direct"), routing_key=name) for name in QUEUES]
+    with Connection(own_server.url(), transport_options=OPTIONS) as connection:
+        rabbitmq.declare(connection, made)
+    own_server.kill()
+    own_server.start()
+
+    with Connection(own_server.url(), transport_options=OPTIONS) as connection:
+        for name in (level for queue in QUEUES for level in rabbitmq.level_names(queue)):
+            consume(connection, name)
+
+
+def test_a_queue_that_answers_nobody_is_named_though_the_broker_goes_on_beating(own_server: RabbitmqServer):
+    with Connection(own_server.url(), heartbeat=2, transport_options=OPTIONS | {"answer_timeout": 3}) as connection:
+        rabbitmq.declare(connection, [Queue("work", Exchange("test", type="direct"), routing_key="work")])
+        own_server.control("eval", "sys:suspend(whereis('%2F_work.high')).")
+        with pytest.raises(RecoverableConnectionError, match=r"the queue work\.high answers nobody"):
+            consume(connection, "work.high")
+        connection.collect()
+        own_server.control("eval", "sys:resume(whereis('%2F_work.high')).")
+        consume(connection, "work.high")
+
+
 def test_a_start_says_in_one_line_what_is_wrong_with_the_broker(server: RabbitmqServer, connection: Connection):
     def refusal(url: str) -> str:
         with pytest.raises(ConfigurationError) as refused:

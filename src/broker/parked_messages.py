@@ -110,10 +110,11 @@ _MARKS = {DEATH_QUEUE, DEATH_REASON, DELIVERY_COUNT, "redelivered"}
 def _described(message: Any) -> Parked:
     headers: dict[str, Any] = message.headers or {}
     content: Any = message.body[:SHOWN_BYTES]
+    task_id, task = (given if isinstance(given := headers.get(name), str) else None for name in ("id", "task"))
     return Parked(
         queue=headers.get(DEATH_QUEUE, ""),
         reason=headers.get(DEATH_REASON, ""),
-        task_id=headers.get("id"),
-        task=headers.get("task"),
+        task_id=task_id,
+        task=task,
         content=content if isinstance(content, str) else bytes(content).decode(errors="replace"),
     )

@@ -1,5 +1,6 @@
 """A consumer that asks the broker and its own event loop for no more than it needs, where the transport is ours."""
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from celery.concurrency.solo import TaskPool as SoloPool
@@ -7,6 +8,40 @@ from celery.worker import state
 from celery.worker.consumer import Consumer
 
 from broker import rabbitmq
+from config.log_setup import get_logger
+
+logger = get_logger()
+
+MALFORMED = (TypeError, ValueError, LookupError, AttributeError)
+"""What Celery raises over a message whose parts are not what they should be, such as an id that is a list."""
+
+
+def check_headers(headers: Mapping[str, Any]) -> None:
+    """Check what Celery uses after it has given the message a slot, which no error gives back.
+
+    Raises:
+        TypeError: a header is not what Celery's protocol 2 says; the message says which, and what it was.
+        https://docs.celeryq.dev/en/stable/internals/protocol.html
+    """
+    if "task" not in headers:
+        return  # protocol 1, or none: Celery looks into the body
+    rules: dict[str, Callable[[Any], bool]] = {
+        "id": lambda value: isinstance(value, str) and bool(value),
+        "task": lambda value: isinstance(value, str),
+        "timelimit": lambda value: not value or _is_pair_of_numbers(value),
+        "stamped_headers": lambda value: not value or isinstance(value, list),
+        "stamps": lambda value: not value or isinstance(value, dict),
+    }
+    for name, holds in rules.items():
+        if not holds(headers.get(name)):
+            raise TypeError(f"the header {name} must not be {headers.get(name)!r:.100}")
+
+
+def _is_pair_of_numbers(value: Any) -> bool:
+    if not isinstance(value, (list, tuple)):
+        return False
+    both = cast("Sequence[Any]", value)
+    return len(both) == 2 and all(one is None or isinstance(one, (int, float)) for one in both)  # noqa: PLR2004 - hard, soft
 
 
 class QuickConsumer(cast("Any", Consumer)):
@@ -27,6 +62,22 @@ class QuickConsumer(cast("Any", Consumer)):
         if self.hub is not None and hasattr(channel, "has_work"):
             channel.has_work = self._has_work
         return connection
+
+    def create_task_handler(self, *arguments: Any, **options: Any) -> Any:
+        """Return what takes a message; one that Celery stumbles over is put aside, instead of ending the worker."""
+        take = cast("Any", Consumer).create_task_handler(self, *arguments, **options)
+
+        def take_or_put_aside(message: Any) -> None:
+            try:
+                check_headers(message.headers or {})
+                take(message)
+            except MALFORMED as error:
+                if message.acknowledged:
+                    raise
+                logger.exception("malformed_message", error=str(error))
+                message.reject_log_error(logger, self.connection_errors)
+
+        return take_or_put_aside
 
     def _has_work(self) -> bool:
         """Tell whether more than half of what this worker may hold beyond one message a slot waits for a slot."""

@@ -81,4 +81,5 @@ def _claimed_ids(broker: RedisBroker) -> Iterator[str]:
 
 def _task_id(raw: bytes) -> str | None:
     envelope = opened(raw)
-    return envelope["headers"].get("id") if envelope else None
+    found = envelope["headers"].get("id") if envelope else None
+    return found if isinstance(found, str) else None  # a malformed message may say anything

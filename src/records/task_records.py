@@ -1,12 +1,13 @@
 """One row per task: what it is, where it stands, what came of it."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeGuard
 
 from sqlalchemy import (
     Boolean,
@@ -30,6 +31,9 @@ from records.columns import Instant, Json, Now, PlainText, metadata
 from records.database import CommitUnknown, Database
 from records.insertion import insert_into
 from records.prepared import Bound, Given, GivenRows, Prepared, given
+
+LONE = re.compile("[\ud800-\udfff]")
+"""Half of a pair of UTF-16, which is no character and which no database takes."""
 
 SUBMITTER_SECONDS = 4
 """How long the relay leaves a fresh record to its submitter, who publishes it by itself."""
@@ -99,6 +103,12 @@ task_records = Table(
 )
 
 columns = task_records.c
+LONGEST_ID = 255
+
+
+def is_task_id(value: Any) -> TypeGuard[str]:
+    """Tell whether a record may have this id."""
+    return isinstance(value, str) and 0 < len(value) <= LONGEST_ID and "\0" not in value and not LONE.search(value)
 
 
 @dataclass(frozen=True, slots=True)

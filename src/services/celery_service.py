@@ -15,7 +15,7 @@ from processors.errors import InvalidArgument, TaskCancelled, TaskFailed, TaskTi
 from processors.files import ProcessFile
 from processors.results import Request, sentence_of
 from processors.scheduling import ProcessPendingTasks, RetryFailedTasks
-from records.task_records import TaskRecord, TaskState
+from records.task_records import TaskRecord, TaskState, is_task_id
 from services import steering
 from services.bulk import submit_bulk_emails
 from services.celery_app import PRIORITIES, QUEUES
@@ -280,7 +280,7 @@ def _priority(priority: str) -> str:
 
 
 def _task_id(task_id: Any) -> str:
-    if not isinstance(task_id, str) or not task_id or len(task_id) > 255 or "\0" in task_id:  # noqa: PLR2004 - the column's width
+    if not is_task_id(task_id):
         raise InvalidArgument(f"task_id: must be the text that a submit returned, got {task_id!r:.100}.")
     return task_id
 

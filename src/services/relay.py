@@ -7,7 +7,7 @@ from broker import parked_messages
 from broker.away import AWAY_ERRORS
 from broker.waiting_messages import depths, message_ids
 from config.log_setup import get_logger
-from records.task_records import TaskState
+from records.task_records import TaskState, is_task_id
 from services.celery_app import QUEUES, celery_app
 from services.failures import follow_failure
 from services.submission import publish
@@ -66,7 +66,7 @@ def take_parked() -> int:
     with celery_app.connection_for_write() as connection:
         for message in parked_messages.messages(connection):
             task_id = (message.headers or dict[str, Any]()).get("id")
-            if task_id and parts().tasks.read(task_id) is not None:
+            if is_task_id(task_id) and parts().tasks.read(task_id) is not None:
                 parts().moves.relay_again([task_id])
                 message.ack()
             else:

@@ -11,7 +11,7 @@ from broker.away import AWAY_ERRORS
 from broker.waiting_messages import take_all
 from config.log_setup import get_logger
 from processors.errors import InvalidArgument
-from records.task_records import Draft
+from records.task_records import Draft, is_task_id
 from services.celery_app import QUEUES, celery_app, is_recorded
 from services.failures import follow_failure
 from services.submission import category_of, kept_message, moment, storable
@@ -86,7 +86,7 @@ def _take_strangers(queue: str) -> list[str]:
 def _record_cancelled(queue: str, headers: dict[str, Any], body: Any) -> bool:
     """Record, as cancelled, a message that came past the facade; False where it had a record or is due later."""
     task_id, name = headers.get("id"), headers.get("task")
-    if not task_id or not name or not is_recorded(name):
+    if not is_task_id(task_id) or not isinstance(name, str) or not is_recorded(name):
         return False
     args, kwargs, embed, due = list[Any](), dict[str, Any](), dict[str, Any](), None
     with suppress(InvalidArgument, TypeError, ValueError):  # what no worker can read cannot wait for its time

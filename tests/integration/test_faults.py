@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 from celery import chain
 from celery.utils import uuid
+from kombu import Producer
 
 from broker.location import resolve
 from broker.waiting_messages import take_all
@@ -25,7 +26,7 @@ from ports import free_port
 from processors.errors import ConfigurationError, ServiceUnavailable
 from records.task_records import Draft
 from service_tasks import add, die_after_success, huge, kill_worker, leave, mark, never_ends, refuse, work_until
-from services import monitoring
+from services import monitoring, parked
 from services.celery_app import celery_app
 from services.celery_service import celery_service
 from services.publisher import Publisher
@@ -269,6 +270,40 @@ def test_another_leader_takes_over_when_the_leader_is_killed(installation: Insta
 
     assert after.pid != before.pid
     assert final(add.apply_async((1, 1), countdown=1).id).result == 2
+
+
+WHOLE = '[[1, 2], {}, {"callbacks": null}]'
+MALFORMED = [
+    *(({}, body) for body in ("", "null", "5", "true", '"text"', "{}", "[]", "[[1]]", "[[], {}, {}, {}]")),
+    *(({"timelimit": limit}, WHOLE) for limit in ("x", 5, [1, 2, 3])),
+    *(
+        ({header: value}, WHOLE)
+        for header, value in (("stamped_headers", 5), ("id", [1]), ("id", None), ("task", ["x"]))
+    ),
+]
+
+
+def test_a_worker_puts_aside_what_is_no_message_of_celerys_and_goes_on(installation: Installation):
+    parked.drop()  # what other tests of this installation have sent
+    started = installation.worker.process.pid
+    with celery_app.connection_for_write() as connection:
+        producer = Producer(connection.default_channel)
+        for number, (headers, body) in enumerate(MALFORMED):
+            own = {"task": add.name, "id": f"malformed-{number}", "lang": "py"} | headers
+            producer.publish(
+                body,
+                exchange="",
+                routing_key="default",
+                content_type="application/json",
+                content_encoding="utf-8",
+                headers={name: value for name, value in own.items() if value is not None},
+            )
+    assert final(add.delay(1, 2).id).result == 3
+    until(lambda: parked.count() == len(MALFORMED), what="all are parked")
+    assert installation.worker.process.poll() is None
+    assert installation.worker.process.pid == started
+    assert not installation.worker.count("Connection to broker lost")
+    parked.drop()
 
 
 def test_a_leader_that_does_not_reach_the_broker_is_replaced_by_one_that_does(installation: Installation, tmp_path):

@@ -4,10 +4,12 @@ from collections.abc import Callable
 from typing import Any, NoReturn, cast
 
 from celery import Task
+from celery.exceptions import InvalidTaskError
 from celery.worker.strategy import default as default_strategy
 
 from processors.errors import PermanentError, TransientError
 from processors.results import Request
+from records.task_records import is_task_id
 from services.celery_app import celery_app
 from services.parent_tasks import parent_moved
 from services.priority_order import PriorityOrder
@@ -131,6 +133,9 @@ def strategy(task: RecordedTask, app: Any, consumer: Any) -> Callable[..., Any]:
         return handle
 
     def handle_message(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any, **options: Any) -> Any:
+        task_id = (body or message.headers).get("id")  # `body` is only given in protocol 1
+        if task.record and not is_task_id(task_id):
+            raise InvalidTaskError(f"no record can have the id {task_id!r:.100}")
         if task.record and message.headers.get("eta"):
             message.headers["due"], message.headers["eta"] = message.headers["eta"], None
         if order is not None:

@@ -413,6 +413,16 @@ def test_a_worker_whose_heart_has_a_channel_of_a_connection_that_was_cut_does_no
     assert len(heart._outbound_buffer) == 1
 
 
+def test_a_heart_whose_connection_nobody_beats_over_connects_anew_after_a_cut(host: str):
+    with celery_app.connection_for_write(host, heartbeat=0) as other:
+        heart = celery_app.events.Dispatcher(other, hostname="w@h")
+        heart.send("worker-heartbeat", retry=True)
+        cut(other)
+        heart.send("worker-heartbeat", retry=True)
+        assert other.connected
+        assert not heart._outbound_buffer
+
+
 def test_a_submit_under_an_alarm_is_kept_in_its_record_and_runs_when_the_alarm_is_over(
     installation: Installation, alarm: Callable[[], None]
 ):

@@ -27,6 +27,8 @@ from records.insertion import insert_into
 from records.prepared import Prepared
 
 LEASE_SECONDS = 5
+QUIET_SECONDS = 2.0
+"""A leader that was not heard for so long, although it renews every second, may be gone: another one gets ready."""
 
 leadership = Table(
     "leadership",
@@ -64,7 +66,14 @@ class Leader:
     yields: bool
 
 
-CURRENT = Prepared(lambda _: select(*(leadership.c[name] for name in Leader.__slots__)).where(ROW, _lasts()))
+def _heard(since: float) -> Prepared:
+    """Return what reads the leader that was heard within so many seconds."""
+    heard = leadership.c.renewed_at > Now(-since)
+    return Prepared(lambda _: select(*(leadership.c[name] for name in Leader.__slots__)).where(ROW, heard))
+
+
+CURRENT = _heard(LEASE_SECONDS)
+HEARD = _heard(QUIET_SECONDS)
 
 
 class Leadership:
@@ -116,8 +125,15 @@ class Leadership:
         self.database.write(lambda c: c.execute(statement.values(renewed_at=Now(-LEASE_SECONDS))), durable=False)
 
     def current(self) -> Leader | None:
-        """Return the leader that lives, or None."""
-        rows = self.database.read(CURRENT())
+        """Return the leader whose lease lasts, or None."""
+        return self._read(CURRENT)
+
+    def heard(self) -> Leader | None:
+        """Return the leader if it renewed its lease as lately as a living one does, or None."""
+        return self._read(HEARD)
+
+    def _read(self, query: Prepared) -> Leader | None:
+        rows = self.database.read(query())
         if not rows:
             return None
         holder, host, pid, term, renewed_at, yields = rows[0]

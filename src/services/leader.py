@@ -26,7 +26,7 @@ from config.log_setup import configure, get_logger
 from config.settings import ensure_folders, settings
 from processors.errors import ServiceUnavailable, WorkError
 from processors.redaction import redact
-from records.workers import DEAD_SECONDS
+from records.workers import RENEW_SECONDS
 from services.celery_app import celery_app
 from services.failures import follow_failure
 from services.parent_tasks import conclude
@@ -36,7 +36,10 @@ from services.wiring import parts
 logger = get_logger()
 
 TICK_SECONDS = 0.2
-LEASE_SECONDS = 1.0
+LEASE_SECONDS = 0.5
+RENEWAL_SECONDS = RENEW_SECONDS + 1.0
+"""How long after a pause of the database every process that lives has renewed its row."""
+
 REAP_SECONDS = 1.0
 FOLLOW_SECONDS = 1.0
 GENERATION_SECONDS = 1.0
@@ -75,7 +78,7 @@ class Leader:
                 self._each("lease", LEASE_SECONDS, self._take_lease)
                 if self.term is not None:
                     self.tick()
-                elif starter is not None:
+                elif starter is not None and parts().leadership.heard():
                     return
             except ServiceUnavailable as error:
                 self.term = None
@@ -113,7 +116,7 @@ class Leader:
             logger.info("leading", term=term)
             if not yielded:
                 # Nobody may have been able to renew until now: let the living do so before anyone is declared dead.
-                self._next["bury"] = time.monotonic() + DEAD_SECONDS
+                self._next["bury"] = time.monotonic() + RENEWAL_SECONDS
         self.term = term
 
     def _relay(self) -> None:

@@ -96,7 +96,7 @@ class LeaderKeeper:
         if self._process is not None and self._process.poll() is None:
             return
         try:
-            leader = parts().leadership.current()
+            leader = parts().leadership.heard()
         except ServiceUnavailable as error:
             logger.warning("leader_unknown", error=str(error))
             return

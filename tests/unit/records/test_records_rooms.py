@@ -8,15 +8,16 @@ import time
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from processors.errors import ConfigurationError, ServiceUnavailable
 from records import schema, upgrading
 from records.chords import Chords, Part
-from records.columns import metadata
+from records.columns import Now, metadata
 from records.database import Database, ping
 from records.identity import database_id
-from records.leadership import Leadership
+from records.leadership import QUIET_SECONDS, Leadership
+from records.leadership import leadership as leadership_row
 from records.prepared import _all
 from records.task_records import Draft, TaskRecords
 
@@ -254,6 +255,18 @@ def test_a_leader_that_does_not_reach_the_broker_leads_until_one_that_does_takes
     assert leadership.take("b", "host", 2) == 2
     assert not leadership.current().yields
     assert leadership.take("a", "host", 1) is None
+
+
+def test_a_leader_that_is_quiet_is_no_longer_heard_while_its_lease_lasts(database):
+    leadership = Leadership(database)
+    assert leadership.take("a", "host", 1) == 1
+    assert leadership.heard().holder == "a"
+    quiet = update(leadership_row).values(renewed_at=Now(-QUIET_SECONDS))
+    database.write(lambda connection: connection.execute(quiet))
+
+    assert leadership.heard() is None
+    assert leadership.current().holder == "a"
+    assert leadership.take("b", "host", 2) is None
 
 
 def test_a_lease_that_ran_out_is_a_new_term_for_the_same_leader_too(database):

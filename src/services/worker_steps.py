@@ -33,6 +33,7 @@ logger = get_logger()
 
 LEADER_CHECK_SECONDS = 2.0
 node_name = ""
+worker_pid = 0
 REPORT_SECONDS = 60.0
 
 
@@ -125,8 +126,8 @@ def _reaches_broker() -> bool:
 
 def _check_start(sender: Any = None, **_: Any) -> None:
     """Refuse to start, with one line, where the broker, the database or the two together are not right."""
-    global node_name  # noqa: PLW0603 - what the children inherit by the fork
-    node_name = str(sender)
+    global node_name, worker_pid  # what the children inherit by the fork
+    node_name, worker_pid = str(sender), os.getpid()
     try:
         location = resolve(settings)
         check_reachable(location, timeout=5)
@@ -161,8 +162,12 @@ def _configure_logs(loglevel: Any = None, **_: Any) -> None:
 
 
 def _enter_child(**_: Any) -> None:
-    """Tie a child's life to its worker's, and announce it before its worker claims anything for it."""
-    die_with_parent(signal.SIGKILL)
+    """Tie a child's life to its worker's, and announce it before its worker claims anything for it.
+
+    With the solo pool it is the worker itself, which outlives whoever started it.
+    """
+    if os.getpid() != worker_pid:
+        die_with_parent(signal.SIGKILL)
     try:
         working_process.enter(node_name)
     except ServiceUnavailable as error:

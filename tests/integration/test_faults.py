@@ -114,6 +114,21 @@ def test_a_thread_pool_that_is_stopped_loses_no_end_and_repeats_none(thread_work
     assert Counter(effects.read_text().split()) == Counter(f"t{number}" for number in range(400))
 
 
+def test_a_solo_worker_outlives_the_shell_that_started_it(installation: Installation):
+    command = installation.worker.command
+    installation.worker.stop()
+    installation.worker.command = ["sh", "-c", '"$@" & wait', "sh", *command, "--pool=solo"]
+    installation.start_worker()
+    installation.worker.process.kill()
+    installation.worker.process.wait(10)
+    try:
+        assert final(add.delay(1, 2).id).result == 3
+    finally:
+        installation.worker.command = command
+        installation.worker.kill()
+        installation.start_worker()
+
+
 def test_a_long_task_goes_on_in_another_worker_and_its_attempt_is_not_counted(installation: Installation, tmp_path):
     release, runs = tmp_path / "release", tmp_path / "runs"
     task = work_until.delay(str(release), str(runs))

@@ -5,8 +5,8 @@ and `email.low`. Everything above this room knows `email` alone.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any, cast
 from uuid import uuid4
@@ -15,7 +15,7 @@ from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed
 from kombu import Connection, Queue
 
 from broker.envelopes import PARKED_QUEUE
-from processors.errors import ConfigurationError
+from processors.errors import ConfigurationError, PermissionMissing
 
 SCHEMES = ("amqp", "amqps", "pyamqp")
 OLDEST_VERSION = (3, 10)
@@ -99,24 +99,22 @@ def declare(connection: Connection, queues: Iterable[Queue]) -> None:
     """Make every queue that is not there.
 
     Raises:
-        ConfigurationError: a queue of that name has other arguments, or this user may not make one.
+        ConfigurationError: a queue of that name has other arguments.
+        PermissionMissing: this user may not make one.
     """
     every = [level for queue in queues for level in level_queues(queue)]
     with _channel(connection) as channel:
         for queue in (Queue(PARKED_QUEUE, queue_arguments=PARKED_ARGUMENTS), *every):
             try:
-                cast("Any", queue(channel)).declare()
+                with _permitted(connection, f"the queue {queue.name}"):
+                    cast("Any", queue(channel)).declare()
             except PreconditionFailed as error:
                 raise ConfigurationError(
                     f"The queue {queue.name} of {connection.as_uri()} was made for something else "
                     f"({_said(error)}); empty it, remove it with `rabbitmqctl delete_queue {queue.name}`, start again."
                 ) from error
-            except AccessRefused as error:
-                raise ConfigurationError(
-                    f"The user of {connection.as_uri()} may not make the queue {queue.name} ({_said(error)}); "
-                    "give it the permissions of docs/rabbitmq.md."
-                ) from error
-        settle(channel)
+        with _permitted(connection, f"the queues {SETTLING_QUEUE}.*"):
+            settle(channel)
 
 
 def settle(channel: Any) -> None:
@@ -154,11 +152,13 @@ def swear(connection: Connection, database_id: str) -> None:
 
     Raises:
         ConfigurationError: the broker works for another database; the message names both.
+        PermissionMissing: this user may not make the exchange that tells.
     """
     wanted = {"alternate-exchange": f"{DATABASE_EXCHANGE}.{database_id}"}
     with _channel(connection) as channel:
         try:
-            channel.exchange_declare(DATABASE_EXCHANGE, "fanout", durable=True, auto_delete=False, arguments=wanted)
+            with _permitted(connection, f"the exchange {DATABASE_EXCHANGE}"):
+                channel.exchange_declare(DATABASE_EXCHANGE, "fanout", durable=True, auto_delete=False, arguments=wanted)
         except PreconditionFailed as error:
             found = CURRENT_PATTERN.search(str(error))
             raise ConfigurationError(
@@ -178,8 +178,12 @@ def has_mark(connection: Connection) -> bool:
 
 
 def set_mark(connection: Connection) -> None:
-    """Give the broker the mark that is gone when its data is."""
-    with _channel(connection) as channel:
+    """Give the broker the mark that is gone when its data is.
+
+    Raises:
+        PermissionMissing: this user may not make it.
+    """
+    with _channel(connection) as channel, _permitted(connection, f"the exchange {MARK_EXCHANGE}"):
         channel.exchange_declare(MARK_EXCHANGE, "fanout", durable=True, auto_delete=False)
 
 
@@ -203,6 +207,18 @@ def version(connection: Connection) -> tuple[int, ...]:
 def _channel(connection: Connection) -> Any:
     """Return a channel for one question: an error that RabbitMQ answers with would close the connection's own."""
     return connection.channel()
+
+
+@contextmanager
+def _permitted(connection: Connection, what: str) -> Generator[None]:
+    """Say which permission is missing where RabbitMQ refuses to make something."""
+    try:
+        yield
+    except AccessRefused as error:
+        raise PermissionMissing(
+            f"The user of {connection.as_uri()} may not make {what} ({_said(error)}); give it all three permissions, "
+            "configure, write and read, as docs/rabbitmq.md does."
+        ) from error
 
 
 def _depth(channel: Any, name: str) -> int:

@@ -4,6 +4,7 @@ WorkError
 ├── InvalidArgument (ValueError)      the caller gave something bad; nothing was queued
 │   └── UnknownQueue
 ├── ConfigurationError                a setting or the machine is not as it must be; stops the start
+│   └── PermissionMissing (PermissionError)  the broker's user may not do what is needed
 ├── ServiceUnavailable                a part (database, broker) does not answer now
 │   └── SubmitUnknown                 it is not known whether the record was written
 ├── TransientError                    try again, after `retry_after` seconds where the provider said so
@@ -40,6 +41,10 @@ class UnknownQueue(InvalidArgument):
 
 class ConfigurationError(WorkError):
     """A setting, or the machine, is not as it must be; the start stops with this one line."""
+
+
+class PermissionMissing(ConfigurationError, PermissionError):
+    """The broker's user may not do what is needed; what goes on without a broker takes it for one that is away."""
 
 
 class ServiceUnavailable(WorkError):

@@ -1,7 +1,10 @@
 """What RabbitMQ keeps, refuses, parks and gives back; run with TEST_BROKER=rabbitmq."""
 
+import os
 import signal
 import socket
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +24,7 @@ from broker.location import NAMED, BrokerLocation, check_reachable
 from broker.rabbitmq_alarms import BrokerBlocked, alarms
 from broker.rabbitmq_transport import Transport
 from broker.waiting_messages import depths
+from config.settings import settings
 from installation import Installation
 from processors.errors import ConfigurationError, ServiceUnavailable
 from rabbitmq_server import RabbitmqServer, shared_server
@@ -28,6 +32,7 @@ from service_tasks import add, mark, unrecorded, unrecorded_until, work_until
 from services import monitoring
 from services.celery_app import PRIORITIES, QUEUES, celery_app
 from services.celery_service import celery_service
+from services.publisher import Publisher
 from services.relay import take_parked
 from services.wiring import parts
 from strangers import Stranger
@@ -641,13 +646,43 @@ def test_a_queue_that_was_made_for_something_else_is_one_line_with_the_cure(conn
         rabbitmq.declare(connection, [Queue("other", queue.exchange, routing_key="other")])
 
 
-def test_a_user_without_permission_is_told_which(server: RabbitmqServer, connection: Connection):
-    server.control("add_user", "nobody", "nothing")
-    server.control("set_permissions", "-p", connection.virtual_host, "nobody", "^$", "^$", "^$")
-    url = server.url(connection.virtual_host).replace("guest:guest", "nobody:nothing")
-    wanted = r"may not make the queue csai\.parked .*docs/rabbitmq\.md"
-    with Connection(url, transport_options=OPTIONS) as own, pytest.raises(ConfigurationError, match=wanted):
-        rabbitmq.declare(own, [])
+@pytest.fixture(scope="module")
+def powerless(host: str) -> str:
+    """The URL of a user who may read and nothing else."""
+    shared_server().control("add_user", "reader", "nothing")
+    shared_server().control("set_permissions", "-p", host.rpartition("/")[2], "reader", "^$", "^$", ".*")
+    return host.replace("guest:guest", "reader:nothing")
+
+
+@pytest.mark.parametrize(
+    ("act", "what"),
+    [
+        (lambda connection: rabbitmq.declare(connection, []), r"queue csai\.parked"),
+        (lambda connection: rabbitmq.swear(connection, "one"), r"exchange csai\.database"),
+        (rabbitmq.set_mark, r"exchange csai\.kept"),
+    ],
+)
+def test_a_user_without_permission_is_told_what_for_and_which(
+    powerless: str, act: Callable[[Connection], None], what: str
+):
+    wanted = rf"user of amqp://reader:\*\*@.* may not make the {what} .*configure.*docs/rabbitmq\.md"
+    with Connection(powerless, transport_options=OPTIONS) as own, pytest.raises(ConfigurationError, match=wanted):
+        act(own)
+
+
+@pytest.mark.parametrize("command", ["celery -A services.celery_app:celery_app worker", "cli.main doctor"])
+def test_a_worker_and_the_doctor_name_the_missing_permission_without_a_traceback(powerless: str, command: str):
+    variables = os.environ | {"CELERY_BROKER_URL": powerless, "COLUMNS": "500"}
+    full = [sys.executable, "-m", *command.split()]
+    ended = subprocess.run(full, check=False, env=variables, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1
+    assert "may not make the exchange csai.database" in ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stdout + ended.stderr
+
+
+def test_a_submit_takes_a_broker_that_does_not_permit_it_for_one_that_is_away(powerless: str, monkeypatch):
+    monkeypatch.setattr(settings, "celery_broker_url", powerless)
+    Publisher("one").check()
 
 
 @pytest.mark.parametrize(("text", "good"), [("3.9.29", False), ("3.10.0", True), ("4.2.1", True)])

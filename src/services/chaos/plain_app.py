@@ -15,9 +15,9 @@ QUEUE = "chaos"
 PUBLISH_SECONDS = 5
 
 
-def plain_app() -> Celery:
+def plain_app(kind: type[Celery] = Celery) -> Celery:
     """Return the application, on the broker of the settings and on whatever transport is registered."""
-    app = Celery("chaos", broker=settings.celery_broker_url)
+    app = kind("chaos", broker=settings.celery_broker_url)
     on_rabbitmq = settings.celery_broker_url.startswith(("amqp", "pyamqp"))
     app.conf.update(
         broker_transport_options={"confirm_publish": True} if on_rabbitmq else _redis_options(),

@@ -1,7 +1,10 @@
 """The count of chaos sees a loss, a duplicate and a late one; a tool that cannot see a loss proves nothing."""
 
+import os
 import random
 import sqlite3
+import subprocess
+import sys
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -271,3 +274,20 @@ def test_a_worker_that_is_frozen_amid_a_commit_is_seen_to_hold_the_records(tmp_p
         assert not installation.records_are_held()
         frozen.execute("BEGIN IMMEDIATE")
         assert installation.records_are_held()
+
+
+@pytest.mark.parametrize("broker", ["redis://127.0.0.1:1/0", "amqp://127.0.0.1:1//"])
+def test_what_runs_without_records_is_ours_on_either_broker_and_the_stock_one_is_not(broker):
+    code = "print(app.connection_for_write().get_transport_cls().__module__)"
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", f"from services.chaos.{name}_app import app;{code}"],
+            env=os.environ | {"CELERY_BROKER_URL": broker},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout.split(".")[0]
+        for name in ("transport", "stock")
+    ]
+    assert found == ["broker", "kombu"]

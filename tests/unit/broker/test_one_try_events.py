@@ -18,6 +18,9 @@ class Away:
         self.retry.append(retry)
         raise ConnectionError
 
+    def revive(self, _: Any) -> None:
+        """Stay away."""
+
 
 @pytest.mark.parametrize("app", [celery_app, QuickCelery("quick", broker="redis://127.0.0.1:1")])
 def test_an_event_that_cannot_be_sent_is_tried_once_and_kept(app):

@@ -1,6 +1,6 @@
 """A consumer that asks the broker and its own event loop for no more than it needs, where the transport is ours."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from celery.concurrency.solo import TaskPool as SoloPool
@@ -16,6 +16,16 @@ MALFORMED = (TypeError, ValueError, LookupError, AttributeError)
 """What Celery raises over a message whose parts are not what they should be, such as an id that is a list."""
 
 
+RULES: dict[str, Callable[[Any], bool]] = {
+    "id": lambda value: isinstance(value, str) and bool(value),
+    "task": lambda value: isinstance(value, str),
+    "timelimit": lambda value: not value or _is_pair_of_numbers(value),
+    "stamped_headers": lambda value: not value or isinstance(value, list),
+    "stamps": lambda value: not value or isinstance(value, dict),
+}
+"""What Celery takes for granted of headers that it uses after it has given the message a slot."""
+
+
 def check_headers(headers: Mapping[str, Any]) -> None:
     """Check what Celery uses after it has given the message a slot, which no error gives back.
 
@@ -25,23 +35,17 @@ def check_headers(headers: Mapping[str, Any]) -> None:
     """
     if "task" not in headers:
         return  # protocol 1, or none: Celery looks into the body
-    rules: dict[str, Callable[[Any], bool]] = {
-        "id": lambda value: isinstance(value, str) and bool(value),
-        "task": lambda value: isinstance(value, str),
-        "timelimit": lambda value: not value or _is_pair_of_numbers(value),
-        "stamped_headers": lambda value: not value or isinstance(value, list),
-        "stamps": lambda value: not value or isinstance(value, dict),
-    }
-    for name, holds in rules.items():
+    for name, holds in RULES.items():
         if not holds(headers.get(name)):
             raise TypeError(f"the header {name} must not be {headers.get(name)!r:.100}")
 
 
 def _is_pair_of_numbers(value: Any) -> bool:
-    if not isinstance(value, (list, tuple)):
-        return False
-    both = cast("Sequence[Any]", value)
-    return len(both) == 2 and all(one is None or isinstance(one, (int, float)) for one in both)  # noqa: PLR2004 - hard, soft
+    match value:
+        case [int() | float() | None, int() | float() | None]:
+            return True
+        case _:
+            return False
 
 
 class QuickConsumer(cast("Any", Consumer)):

@@ -295,6 +295,7 @@ MALFORMED = [
         ({header: value}, WHOLE)
         for header, value in (("stamped_headers", 5), ("id", [1]), ("id", None), ("task", ["x"]))
     ),
+    *(({"id": what_no_record_has}, WHOLE) for what_no_record_has in ("a\0b", "x" * 256)),
 ]
 
 

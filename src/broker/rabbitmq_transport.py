@@ -277,6 +277,25 @@ class Transport(cast("Any", pyamqp.Transport)):
         """Tell Celery to limit each consumer by itself: quorum queues take no limit for a whole channel."""
         return True
 
+    def on_readable(self, connection: Any, loop: Any) -> None:
+        """Read what has come, as long as the loop listens to this connection.
+
+        Kombu's own reads on where the loop has begun anew after an error, and ends the new one when the old connection
+        is closed.
+
+        Raises:
+            RecoverableConnectionError: the connection was cut.
+        """
+        if (self.on_readable, (connection, loop)) not in loop.readers.values():
+            return
+        if not connection.connected:
+            raise RecoverableConnectionError("the connection was cut")
+        try:
+            connection.drain_events(timeout=0)
+        except (TimeoutError, BlockingIOError, InterruptedError):
+            return
+        loop.call_soon(self.on_readable, connection, loop)
+
 
 class TlsTransport(Transport):
     """The same over TLS: the server's certificate and its name are verified.

@@ -1,6 +1,7 @@
 """What RabbitMQ keeps, refuses, parks and gives back; run with TEST_BROKER=rabbitmq."""
 
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from amqp.exceptions import AMQPError, RecoverableConnectionError
 from celery import Celery
 from kombu import Connection, Exchange, Producer, Queue
+from kombu.asynchronous import Hub
 from kombu.exceptions import OperationalError
 
 from broker import parked_messages, rabbitmq
@@ -382,6 +384,52 @@ def cut(connection: Connection) -> None:
     with pytest.raises(AWAY_ERRORS):
         while connection.connected:
             connection.drain_events(timeout=5)
+
+
+@pytest.fixture
+def taken() -> list[Any]:
+    """The messages that a loop has read."""
+    return []
+
+
+@pytest.fixture
+def loop(connection: Connection, queue: Queue, taken: list[Any]) -> Iterator[Hub]:
+    """A worker's loop that listens to a connection where a message has come."""
+    Producer(connection, auto_declare=False).publish({}, routing_key=queue.name)
+    connection.default_channel.basic_consume(queue.name, consumer_tag="one", callback=taken.append)
+    made = Hub()
+    connection.transport.register_with_event_loop(connection.connection, made)
+    select.select([connection.connection.sock], [], [], 10)
+    yield made
+    made.close()
+    connection.collect()
+
+
+def test_a_loop_that_begins_anew_reads_no_more_from_the_connection_before(
+    connection: Connection, loop: Hub, taken: list[Any]
+):
+    loop.call_soon(connection.transport.on_readable, connection.connection, loop)
+    loop.reset()
+    connection.collect()
+
+    next(loop.create_loop())
+    assert taken == []
+
+
+def test_a_loop_reads_its_messages_and_says_that_its_connection_was_cut(
+    connection: Connection, loop: Hub, taken: list[Any]
+):
+    transport, cut_one = connection.transport, connection.connection
+    running = loop.create_loop()
+    until(lambda: next(running) or taken, what="it is read")
+    cut_one.sock.shutdown(socket.SHUT_RDWR)
+    with pytest.raises(AWAY_ERRORS):
+        until(lambda: next(running))
+    assert not cut_one.connected
+
+    loop.call_soon(transport.on_readable, cut_one, loop)
+    with pytest.raises(RecoverableConnectionError):
+        next(loop.create_loop())
 
 
 def test_a_heartbeat_does_not_hide_that_its_connection_was_cut(host: str):

@@ -15,3 +15,10 @@ AWAY_ERRORS: tuple[type[Exception], ...] = (
     # What Kombu's Redis batch makes of each of the others; its types do not know it yet.
     cast("Any", exceptions).BatchPublishError,
 )
+
+
+class BatchCut(OperationalError):
+    """A batch of messages cannot go on, because its channel was given up."""
+
+    def __init__(self) -> None:
+        super().__init__("the channel of a batch was cut or given up after an error; some of it may have arrived")

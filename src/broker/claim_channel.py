@@ -19,6 +19,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError, ResponseError
 from redis.retry import Retry
 
+from broker.away import BatchCut
 from broker.claims import (
     CLAIM,
     NOT_A_MESSAGE,
@@ -622,7 +623,23 @@ class ClaimPublishBatch(cast("Any", redis).PublishBatch):
 
     def __init__(self, channel: ClaimChannel, max_size: int) -> None:
         self._queues: set[str] = set()
+        self._channel = channel
         super().__init__(channel, max_size)
+
+    @property
+    def channel(self) -> ClaimChannel:
+        """The channel that all of it goes over; Kombu compares it with the producer's before each message.
+
+        Raises:
+            BatchCut: it was given up; what Kombu tries again on another one would be half a batch.
+        """
+        if self._channel.closed:
+            raise BatchCut
+        return self._channel
+
+    @channel.setter
+    def channel(self, channel: ClaimChannel) -> None:
+        self._channel = channel
 
     def add_message(self, queue: str, key: str, text: str) -> None:
         """Collect one message."""

@@ -10,9 +10,11 @@ import time
 from contextlib import suppress
 from typing import Any, cast
 
-from amqp.exceptions import AMQPError, MessageNacked, RecoverableConnectionError
+from amqp.exceptions import AMQPError, RecoverableConnectionError
+from kombu.exceptions import OperationalError
 from kombu.transport import TRANSPORT_ALIASES, pyamqp
 
+from broker.away import BatchCut
 from broker.rabbitmq_alarms import BrokerBlocked, alarms
 
 ANSWER_SECONDS = 5.0
@@ -38,7 +40,7 @@ class Channel(cast("Any", pyamqp.Channel)):
         """Publish and wait until the broker has it; what need not last, such as an event, is not waited for.
 
         Raises:
-            MessageNacked: the broker refused it.
+            OperationalError: the broker refused it.
             TimeoutError: it did not confirm in time.
             BrokerBlocked: an alarm goes on.
             ChannelError: there is no such queue.
@@ -77,7 +79,7 @@ class Channel(cast("Any", pyamqp.Channel)):
             timeout: seconds, for all of it.
 
         Raises:
-            MessageNacked: the broker refused one of them.
+            OperationalError: the broker refused one of them.
             TimeoutError: it did not confirm in time.
             BrokerBlocked: an alarm has begun; the broker may have them when it is over.
             ChannelError: there is no such queue for one of them.
@@ -91,7 +93,7 @@ class Channel(cast("Any", pyamqp.Channel)):
                 raise TimeoutError(f"the broker did not confirm {len(self._unconfirmed)} messages in time")
         if self._refused:
             self._refused = False
-            raise MessageNacked("the broker refused a message")
+            raise OperationalError("the broker refused a message; a policy may limit how many its queue takes")
 
     def send_method(self, signature: Any, *args: Any, wait: Any = None, **options: Any) -> Any:
         """Send a method; one whose answer is waited for is not sent to a broker that would not read it.
@@ -169,15 +171,26 @@ class PublishBatch:
     """Messages that are published one after the other and waited for together, up to `max_size` at a time."""
 
     def __init__(self, channel: Channel, max_size: int) -> None:
-        self.channel = channel
+        self._channel = channel
         self._max_size = max_size
         self._count = 0
         self._timeout: float | None = None
 
+    @property
+    def channel(self) -> Channel:
+        """The channel that all of it goes over; Kombu compares it with the producer's before each message.
+
+        Raises:
+            BatchCut: it was given up; what Kombu tries again on another one would be half a batch.
+        """
+        if self._channel.connection is None:
+            raise BatchCut
+        return self._channel
+
     def publish(self, message: Any, **options: Any) -> Any:
         """Publish without a wait."""
         self._timeout = options.get("confirm_timeout")
-        result = self.channel.publish_unconfirmed(message, **options)
+        result = self._channel.publish_unconfirmed(message, **options)
         self._count += 1
         if self._count >= self._max_size:
             self.flush()
@@ -186,7 +199,7 @@ class PublishBatch:
     def flush(self) -> None:
         """Wait until the broker has all of it."""
         self._count = 0
-        self.channel.await_confirms(self._timeout)
+        self._channel.await_confirms(self._timeout)
 
     def discard(self) -> None:
         """Forget what was published: whoever gave up the batch does not know what arrived."""

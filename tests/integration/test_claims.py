@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 
 import consuming
 from broker import claim_channel, claims, envelopes, redis_transport, waiting_messages
-from broker.away import AWAY_ERRORS
+from broker.away import AWAY_ERRORS, BatchCut
 from broker.bulk_publish import Message, publish_messages
 from broker.claims import ClaimKeys, Fenced, ReplyLost, ServerRefused
 from broker.waiting_messages import message_ids
@@ -121,6 +121,18 @@ def in_kombus_batch(connection: Connection) -> None:
     with producer.batch():
         for number in range(3):
             producer.publish({"number": number}, routing_key="a")
+
+
+def test_a_batch_whose_channel_is_given_up_is_given_up_though_kombu_tries_again(server):
+    with connected(server) as connection, server.client() as client:
+        producer = Producer(connection, auto_declare=False)
+        with pytest.raises(BatchCut), producer.batch():
+            producer.publish(1, routing_key="a")
+            connection.collect()
+            producer.revive(connection.default_channel)
+            producer.publish(2, routing_key="a")
+        producer.publish(3, routing_key="a")
+        assert waiting(client, "a") == [3]
 
 
 def ready_messages(connection: Connection) -> None:

@@ -20,7 +20,7 @@ from kombu.exceptions import OperationalError
 
 from broker import parked_messages, rabbitmq
 from broker.allegiance import swear
-from broker.away import AWAY_ERRORS
+from broker.away import AWAY_ERRORS, BatchCut
 from broker.envelopes import PARKED_QUEUE
 from broker.location import NAMED, BrokerLocation, check_reachable
 from broker.rabbitmq_alarms import BrokerBlocked, alarms
@@ -168,6 +168,18 @@ def test_a_batch_is_on_the_broker_when_its_block_ends(connection: Connection, qu
     assert taken == list(range(1000))
 
 
+def test_a_batch_whose_connection_is_cut_is_given_up_though_kombu_tries_again(connection: Connection, queue: Queue):
+    producer = Producer(connection, auto_declare=False)
+
+    with pytest.raises(BatchCut), producer.batch(10):
+        producer.publish({"number": 0}, routing_key="work", retry=True)
+        connection.connection.sock.shutdown(socket.SHUT_RDWR)
+        producer.publish({"number": 1}, routing_key="work", retry=True)
+
+    producer.publish({"number": 2}, routing_key="work", retry=True)
+    assert [message.payload["number"] for message in rabbitmq.messages(connection, "work")][-1] == 2
+
+
 def test_a_publish_that_the_broker_does_not_confirm_raises_in_time(
     server: RabbitmqServer, connection: Connection, queue: Queue
 ):
@@ -290,6 +302,63 @@ def test_what_is_parked_runs_again_by_its_record_and_what_has_none_stays_and_is_
         for message in parked_messages.messages(connection):
             assert message.headers["id"] == theirs.id
             message.ack()
+
+
+@pytest.fixture
+def full(server: RabbitmqServer) -> Iterator[Callable[..., Callable[[], None]]]:
+    """Lets a queue refuse more than one message, until the end of the test or until what that returns is called."""
+    everywhere: set[str] = set()
+
+    def refuse(connection: Connection, queue: str) -> Callable[[], None]:
+        host = str(connection.virtual_host)
+        limit = '{"max-length": 1, "overflow": "reject-publish"}'
+        server.control("set_policy", "-p", host, "full", f"^{queue}$", limit)
+        everywhere.add(host)
+        return lambda: allow(host)
+
+    def allow(host: str) -> None:
+        everywhere.discard(host)
+        server.control("clear_policy", "-p", host, "full")
+
+    yield refuse
+    for host in list(everywhere):
+        allow(host)
+
+
+def refuses(producer: Producer, queue: str) -> bool:
+    """Publish to a queue; tell whether it was refused."""
+    try:
+        producer.publish({}, routing_key=queue)
+    except OperationalError as error:
+        return "policy" in str(error)
+    return False
+
+
+def test_what_a_full_queue_refuses_is_an_error_of_celery(
+    full: Callable[..., Callable[[], None]], connection: Connection, queue: Queue
+):
+    producer = Producer(connection, auto_declare=False)
+    full(connection, "work")
+    until(lambda: refuses(producer, "work"), what="the policy holds")
+
+    for size in (1, 10):
+        with pytest.raises(OperationalError, match="policy"), producer.batch(size):
+            producer.publish({}, routing_key="work", retry=True, retry_policy={"max_retries": 1})
+
+
+def test_a_submit_that_a_full_queue_refuses_is_kept_in_its_record_and_runs_when_there_is_room(
+    installation: Installation, full: Callable[..., Callable[[], None]]
+):
+    installation.worker.stop()
+    with celery_app.connection_for_write() as connection:
+        over = full(connection, "default")
+        until(lambda: refuses(Producer(connection, auto_declare=False), "default"), what="the policy holds")
+
+    accepted = [add.delay(1, number).id for number in range(3)]
+    over()
+    installation.start_worker()
+
+    assert [final(one).result for one in accepted] == [1, 2, 3]
 
 
 @pytest.fixture

@@ -22,3 +22,15 @@ class BatchCut(OperationalError):
 
     def __init__(self) -> None:
         super().__init__("the channel of a batch was cut or given up after an error; some of it may have arrived")
+
+
+class MessageRefused(OperationalError):
+    """Queues do not take a message, though the broker answers.
+
+    Args:
+        queues: their names.
+    """
+
+    def __init__(self, queues: set[str]) -> None:
+        self.queues = queues
+        super().__init__(f"{', '.join(sorted(queues))} refused a message; a policy may limit how many a queue takes")

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from kombu import Connection, Producer
 
+from broker.away import MessageRefused
 from broker.claim_channel import ClaimChannel, check_size, encode
 from broker.delivery_tags import fresh_tag
 
@@ -40,8 +41,11 @@ class Message:
         return encode({**self.payload, "body": body, "properties": properties})
 
 
-def publish_messages(connection: Connection, messages: Sequence[Message]) -> None:
+def publish_messages(connection: Connection, messages: Sequence[Message]) -> set[str]:
     """Put messages into their queues, in this order; those that go first before all others there.
+
+    Returns:
+        The queues that refused some of theirs, because they are full.
 
     Raises:
         InvalidArgument: one is larger than any worker would take; some of the others may have been taken.
@@ -49,17 +53,25 @@ def publish_messages(connection: Connection, messages: Sequence[Message]) -> Non
     """
     channel = cast("Any", connection.default_channel)
     if not isinstance(channel, ClaimChannel):
-        producer = Producer(channel, auto_declare=False)
-        with cast("Any", producer).batch(max(1, len(messages))):
-            for message in messages:
-                check_size(message.queue, message.payload["body"])
-                _publish(producer, message)
-        return
+        return _publish_to_rabbitmq(channel, messages)
     ready: dict[tuple[str, int, bool], list[str]] = {}
     for message in messages:
         ready.setdefault((message.queue, message.priority, message.first), []).append(message.text)
     for (queue, priority, first), texts in ready.items():
         channel.push(queue, priority, texts, first=first)
+    return set()
+
+
+def _publish_to_rabbitmq(channel: Any, messages: Sequence[Message]) -> set[str]:
+    producer = Producer(channel, auto_declare=False)
+    try:
+        with cast("Any", producer).batch(len(messages) + 1):
+            for message in messages:
+                check_size(message.queue, message.payload["body"])
+                _publish(producer, message)
+    except MessageRefused as refused:
+        return refused.queues
+    return set()
 
 
 def _publish(producer: Producer, message: Message) -> None:

@@ -11,10 +11,9 @@ from contextlib import suppress
 from typing import Any, cast
 
 from amqp.exceptions import AMQPError, RecoverableConnectionError
-from kombu.exceptions import OperationalError
 from kombu.transport import TRANSPORT_ALIASES, pyamqp
 
-from broker.away import BatchCut
+from broker.away import BatchCut, MessageRefused
 from broker.rabbitmq_alarms import BrokerBlocked, alarms
 
 ANSWER_SECONDS = 5.0
@@ -27,9 +26,9 @@ class Channel(cast("Any", pyamqp.Channel)):
     """A channel that knows what the broker has not confirmed yet."""
 
     def __init__(self, connection: Any, *args: Any, **options: Any) -> None:
-        self._unconfirmed = set[int]()
+        self._unconfirmed = dict[int, str]()  # the queue of each, by its tag
         self._published = 0
-        self._refused = False
+        self._refusing = set[str]()
         super().__init__(connection, *args, **options)  # pyright: ignore[reportUnknownMemberType] - untyped
 
     def create_publish_batch(self, max_size: int) -> "PublishBatch":
@@ -40,7 +39,7 @@ class Channel(cast("Any", pyamqp.Channel)):
         """Publish and wait until the broker has it; what need not last, such as an event, is not waited for.
 
         Raises:
-            OperationalError: the broker refused it.
+            MessageRefused: its queue takes no more.
             TimeoutError: it did not confirm in time.
             BrokerBlocked: an alarm goes on.
             ChannelError: there is no such queue.
@@ -69,7 +68,7 @@ class Channel(cast("Any", pyamqp.Channel)):
         connection.publishes = True
         self._published += 1
         if message.properties.get("delivery_mode") == PERSISTENT:
-            self._unconfirmed.add(self._published)
+            self._unconfirmed[self._published] = options.get("routing_key", "")
         return result
 
     def await_confirms(self, timeout: float | None = None) -> None:
@@ -79,7 +78,7 @@ class Channel(cast("Any", pyamqp.Channel)):
             timeout: seconds, for all of it.
 
         Raises:
-            OperationalError: the broker refused one of them.
+            MessageRefused: the queue of one of them takes no more.
             TimeoutError: it did not confirm in time.
             BrokerBlocked: an alarm has begun; the broker may have them when it is over.
             ChannelError: there is no such queue for one of them.
@@ -91,9 +90,9 @@ class Channel(cast("Any", pyamqp.Channel)):
             self.connection.drain_events(timeout=max(0.001, deadline - time.monotonic()))
             if self._unconfirmed and time.monotonic() >= deadline:
                 raise TimeoutError(f"the broker did not confirm {len(self._unconfirmed)} messages in time")
-        if self._refused:
-            self._refused = False
-            raise OperationalError("the broker refused a message; a policy may limit how many its queue takes")
+        if self._refusing:
+            refusing, self._refusing = self._refusing, set[str]()
+            raise MessageRefused(refusing)
 
     def send_method(self, signature: Any, *args: Any, wait: Any = None, **options: Any) -> Any:
         """Send a method; one whose answer is waited for is not sent to a broker that would not read it.
@@ -150,7 +149,7 @@ class Channel(cast("Any", pyamqp.Channel)):
     def _start_confirms(self) -> None:
         self._unconfirmed.clear()
         self._published = 0
-        self._refused = False
+        self._refusing.clear()
         self.events["basic_ack"].add(self._confirmed)
         self.events["basic_nack"].add(self._not_taken)
         self.confirm_select()
@@ -158,12 +157,13 @@ class Channel(cast("Any", pyamqp.Channel)):
 
     def _confirmed(self, tag: int, multiple: bool) -> None:  # noqa: FBT001 - py-amqp's signature
         if multiple:
-            self._unconfirmed = {one for one in self._unconfirmed if one > tag}
+            self._unconfirmed = {one: queue for one, queue in self._unconfirmed.items() if one > tag}
         else:
-            self._unconfirmed.discard(tag)
+            self._unconfirmed.pop(tag, None)
 
     def _not_taken(self, tag: int, multiple: bool) -> None:  # noqa: FBT001 - py-amqp's signature
-        self._refused = True
+        taken = self._unconfirmed
+        self._refusing.update(queue for one, queue in taken.items() if one == tag or (multiple and one < tag))
         self._confirmed(tag, multiple)
 
 

@@ -1,6 +1,6 @@
 """How a record moves: each move is one guarded statement, so that no late or second writer can undo another's."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -359,9 +359,20 @@ class TaskMoves:
         """Return the runs (task id to run) that the records say this working process has."""
         return dict(self.database.read(RUNS_OF(worker_id=worker_id)))
 
-    def due(self, limit: int, categories: Sequence[str] | None = None) -> list[TaskRecord]:
-        """Return what the relay has to publish now, the longest due first."""
-        query = select(task_records).where(_relayable(categories)).order_by(columns.relay_at).limit(limit)
+    def due(
+        self, limit: int, categories: Sequence[str] | None = None, *, besides: Collection[str] = ()
+    ) -> list[TaskRecord]:
+        """Return what the relay has to publish now, the longest due first.
+
+        Args:
+            limit: at most so many.
+            categories: of these alone.
+            besides: of no such queue.
+        """
+        condition = _relayable(categories)
+        if besides:
+            condition = and_(condition, columns.queue.not_in(list(besides)))
+        query = select(task_records).where(condition).order_by(columns.relay_at).limit(limit)
         return [to_record(row) for row in self.database.read(lambda c: c.execute(query).mappings().all())]
 
     def published(self, records: Sequence[tuple[str, int, int]], *, wait: bool = False) -> None:

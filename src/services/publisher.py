@@ -40,6 +40,7 @@ class Publisher:
         self._local = threading.local()
         self._pid = os.getpid()
         self._away_until = 0.0
+        self._full_until = dict[str, float]()  # queues, and until when they are not tried
 
     def prepare(self, records: Sequence[Publishable]) -> list[Message]:
         """Return the messages of these, ready to be sent; nothing is asked of the broker."""
@@ -62,12 +63,14 @@ class Publisher:
             ConfigurationError: the broker belongs to another database.
         """
         messages = self.prepare(records) if messages is None else messages
-        taken = 0
-        while taken < len(records) and time.monotonic() >= self._away_until:
-            some = slice(taken, taken + TOGETHER)
+        full = self.full_queues()
+        waiting = [pair for pair in zip(records, messages, strict=True) if pair[0].queue not in full]
+        taken: list[Publishable] = []
+        while waiting and time.monotonic() >= self._away_until:
+            some = waiting[:TOGETHER]
             kept = getattr(self._local, "link", None) is not None
             try:
-                self._link().publish(records[some], messages[some])
+                refusing = self._link().publish(some)
             except BrokerBlocked as error:  # the connection is good, and will be told when the alarm is over
                 self._skip(error)
             except AWAY_ERRORS as error:
@@ -76,8 +79,20 @@ class Publisher:
                 else:
                     self._stay_away(error)
             else:
-                taken += TOGETHER
-        return records[:taken]
+                taken += [record for record, message in some if message.queue not in refusing]
+                waiting = waiting[TOGETHER:]
+                if refusing:
+                    full = {record.queue for record, message in some if message.queue in refusing}
+                    self._skip_queues(full)
+                    waiting = [pair for pair in waiting if pair[0].queue not in full]
+        return taken
+
+    def full_queues(self) -> set[str]:
+        """Return the queues that were full a moment ago, so that they are not tried now."""
+        if not self._full_until:
+            return set()
+        now = time.monotonic()
+        return {queue for queue, until in self._full_until.items() if now < until}
 
     def check(self) -> None:
         """Connect once, so that a broker of another database is found before anything is recorded.
@@ -95,6 +110,7 @@ class Publisher:
     def broker_answers(self) -> None:
         """Try again at once: the broker was just reached."""
         self._away_until = 0.0
+        self._full_until = {}
 
     def close(self) -> None:
         """Close this thread's connection."""
@@ -125,6 +141,11 @@ class Publisher:
         self._away_until = time.monotonic() + SKIP_SECONDS
         logger.warning("broker_away", error=str(error), skipping_seconds=SKIP_SECONDS)
 
+    def _skip_queues(self, queues: set[str]) -> None:
+        self._full_until = self._full_until | dict.fromkeys(queues, time.monotonic() + SKIP_SECONDS)
+        logger.warning("queues_full", queues=sorted(queues), skipping_seconds=SKIP_SECONDS)
+        self._drop()  # RabbitMQ goes on refusing on a channel where it refused, after the limit was lifted
+
     def _drop(self) -> None:
         if (connection := self._forget()) is not None:
             connection.collect()
@@ -145,18 +166,21 @@ class _Link:
         if celery_app.conf.task_send_sent_event:
             self._events = EventDispatcher(connection, app=celery_app, buffer_group=["task"], buffer_limit=2 * TOGETHER)
 
-    def publish(self, records: Sequence[Publishable], messages: Sequence[Message]) -> None:
-        """Publish these in one go, and then their events in one."""
-        for record, message in zip(records, messages, strict=True):
+    def publish(self, pairs: Sequence[tuple[Publishable, Message]]) -> set[str]:
+        """Publish these in one go, and then their events in one; returns the broker's queues that refused some."""
+        for record, message in pairs:
             if message.queue not in self._queues:
                 self._declare(record.queue, message)
-        publish_messages(self.connection, messages)
-        for record, message in zip(records, messages, strict=True):
+        refusing = publish_messages(self.connection, [message for _, message in pairs])
+        for record, message in pairs:
+            if message.queue in refusing:
+                continue
             tell_published(record, message)
             if self._events is not None:
                 self._events.send("task-sent", **sent_event(record, message))
         if self._events is not None:
             self._events.flush(errors=False)
+        return refusing
 
     def _declare(self, name: str, message: Message) -> None:
         """Let the broker's own queue of a message be there from now on."""

@@ -19,9 +19,12 @@ PAGE = 500
 
 
 def relay(limit: int) -> int:
-    """Publish what is due and was not published yet, at most `limit`; returns how many the broker took."""
-    due = parts().moves.due(limit)
-    return publish(list(due), wait=True) if due else 0
+    """Publish what is due and was not published yet, at most `limit`; returns how many the broker took.
+
+    A queue that was full a moment ago is left out, so that it holds up no other.
+    """
+    due = parts().moves.due(limit, besides=parts().publisher.full_queues())
+    return publish(due, wait=True) if due else 0
 
 
 def follow(limit: int) -> None:

@@ -361,6 +361,30 @@ def test_a_submit_that_a_full_queue_refuses_is_kept_in_its_record_and_runs_when_
     assert [final(one).result for one in accepted] == [1, 2, 3]
 
 
+def test_a_full_queue_holds_up_no_other(installation: Installation, full: Callable[..., Callable[[], None]]):
+    installation.worker.stop()
+    with celery_app.connection_for_write() as connection:
+        over = full(connection, "low_priority.low")
+        until(lambda: refuses(Producer(connection, auto_declare=False), "low_priority.low"), what="the policy holds")
+
+        refused = [
+            add.apply_async((1, number), queue="low_priority", priority=PRIORITIES["low"]).id for number in range(3)
+        ]
+        taken = [add.delay(2, number).id for number in range(3)]
+
+        assert depths(connection, ["default"]) == {"default": 3}
+        assert parts().publisher.full_queues() == {"low_priority"}
+    parts().publisher.broker_answers()
+    due = [parts().tasks.read(one) for one in (refused[0], taken[0], refused[1], taken[1])]
+    assert [record.id for record in parts().publisher.publish(due)] == [taken[0], taken[1]]
+    until(lambda: {record.id for record in parts().moves.due(10)} >= set(refused), what="they are due for the relay")
+    assert not {record.id for record in parts().moves.due(10, besides=["low_priority"])} & set(refused)
+    over()
+    installation.start_worker()
+
+    assert [final(one).result for one in (*refused, *taken)] == [1, 2, 3, 2, 3, 4]
+
+
 @pytest.fixture
 def alarm(server: RabbitmqServer) -> Iterator[Callable[[], None]]:
     """RabbitMQ's memory alarm: it reads nothing more from whoever publishes, until what this returns is called."""

@@ -106,6 +106,14 @@ def test_a_fresh_record_is_left_to_its_submitter_for_a_moment_and_then_relayed(t
     assert until(lambda: moves.due(10), 10)[0].id == "t"
 
 
+def test_what_is_due_can_leave_out_a_queue(tasks, moves):
+    for task_id, queue in (("t", "email"), ("u", "files"), ("v", "email")):
+        tasks.open(Draft(task_id, "test", "test", queue, relay_now=True))
+
+    assert [due.id for due in moves.due(10, besides=["email"])] == ["u"]
+    assert [due.id for due in moves.due(10)] == ["t", "u", "v"]
+
+
 def test_the_relay_publishes_nothing_that_was_published(tasks, moves):
     tasks.open(draft(relay_now=True))
     moves.published([("t", 0, 0)])

@@ -84,15 +84,23 @@ class Channel(cast("Any", pyamqp.Channel)):
             ChannelError: there is no such queue for one of them.
         """
         deadline = time.monotonic() + (timeout or self.connection.answer_timeout)
-        while self._unconfirmed:
-            if self.connection.blocked and self.connection.still_blocked() and self._unconfirmed:
-                raise BrokerBlocked
-            self.connection.drain_events(timeout=max(0.001, deadline - time.monotonic()))
-            if self._unconfirmed and time.monotonic() >= deadline:
-                raise TimeoutError(f"the broker did not confirm {len(self._unconfirmed)} messages in time")
-        if self._refusing:
-            refusing, self._refusing = self._refusing, set[str]()
+        try:
+            while self._unconfirmed:
+                if self.connection.blocked and self.connection.still_blocked() and self._unconfirmed:
+                    raise BrokerBlocked
+                self.connection.drain_events(timeout=max(0.001, deadline - time.monotonic()))
+                if self._unconfirmed and time.monotonic() >= deadline:
+                    raise TimeoutError(f"the broker did not confirm {len(self._unconfirmed)} messages in time")
+        finally:
+            refusing = self.forget_unconfirmed()
+        if refusing:
             raise MessageRefused(refusing)
+
+    def forget_unconfirmed(self) -> set[str]:
+        """Wait no more for what was published here; returns the queues that have refused some of it."""
+        refusing, self._refusing = self._refusing, set[str]()
+        self._unconfirmed.clear()
+        return refusing
 
     def send_method(self, signature: Any, *args: Any, wait: Any = None, **options: Any) -> Any:
         """Send a method; one whose answer is waited for is not sent to a broker that would not read it.
@@ -147,9 +155,8 @@ class Channel(cast("Any", pyamqp.Channel)):
             raise BrokerBlocked
 
     def _start_confirms(self) -> None:
-        self._unconfirmed.clear()
+        self.forget_unconfirmed()
         self._published = 0
-        self._refusing.clear()
         self.events["basic_ack"].add(self._confirmed)
         self.events["basic_nack"].add(self._not_taken)
         self.confirm_select()
@@ -199,11 +206,12 @@ class PublishBatch:
     def flush(self) -> None:
         """Wait until the broker has all of it."""
         self._count = 0
-        self._channel.await_confirms(self._timeout)
+        self.channel.await_confirms(self._timeout)
 
     def discard(self) -> None:
         """Forget what was published: whoever gave up the batch does not know what arrived."""
         self._count = 0
+        self._channel.forget_unconfirmed()
 
     def close(self) -> None:
         """Do nothing: the channel is the producer's."""

@@ -346,6 +346,22 @@ def test_what_a_full_queue_refuses_is_an_error_of_celery(
             producer.publish({}, routing_key="work", retry=True, retry_policy={"max_retries": 1})
 
 
+def test_what_a_batch_has_given_up_concerns_no_later_message(
+    full: Callable[..., Callable[[], None]], connection: Connection, queue: Queue
+):
+    producer = Producer(connection, auto_declare=False)
+    full(connection, "work")
+    until(lambda: refuses(producer, "work"), what="the policy holds")
+
+    before = depths(connection, ["work"])["work"]
+    with pytest.raises(InterruptedError), producer.batch(10):
+        producer.publish({}, routing_key="work")
+        raise InterruptedError
+
+    producer.publish({}, routing_key="work.low")
+    assert depths(connection, ["work"]) == {"work": before + 1}
+
+
 def test_a_submit_that_a_full_queue_refuses_is_kept_in_its_record_and_runs_when_there_is_room(
     installation: Installation, full: Callable[..., Callable[[], None]]
 ):

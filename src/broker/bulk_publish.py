@@ -41,11 +41,11 @@ class Message:
         return encode({**self.payload, "body": body, "properties": properties})
 
 
-def publish_messages(connection: Connection, messages: Sequence[Message]) -> set[str]:
+def publish_messages(connection: Connection, messages: Sequence[Message]) -> set[Message]:
     """Put messages into their queues, in this order; those that go first before all others there.
 
     Returns:
-        The queues that refused some of theirs, because they are full.
+        Those that RabbitMQ refused while it took the others, because their queue is full.
 
     Raises:
         InvalidArgument: one is larger than any worker would take; some of the others may have been taken.
@@ -62,7 +62,7 @@ def publish_messages(connection: Connection, messages: Sequence[Message]) -> set
     return set()
 
 
-def _publish_to_rabbitmq(channel: Any, messages: Sequence[Message]) -> set[str]:
+def _publish_to_rabbitmq(channel: Any, messages: Sequence[Message]) -> set[Message]:
     producer = Producer(channel, auto_declare=False)
     try:
         with cast("Any", producer).batch(len(messages) + 1):
@@ -70,7 +70,7 @@ def _publish_to_rabbitmq(channel: Any, messages: Sequence[Message]) -> set[str]:
                 check_size(message.queue, message.payload["body"])
                 _publish(producer, message)
     except MessageRefused as refused:
-        return refused.queues
+        return {message for message in messages if message.payload["properties"]["correlation_id"] in refused.ids}
     return set()
 
 

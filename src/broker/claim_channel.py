@@ -623,7 +623,6 @@ class ClaimPublishBatch(cast("Any", redis).PublishBatch):
 
     def __init__(self, channel: ClaimChannel, max_size: int) -> None:
         self._queues: set[str] = set()
-        self._channel = channel
         super().__init__(channel, max_size)
 
     @property

@@ -8,7 +8,7 @@ Options, in `broker_transport_options`: `confirm_publish`, and `answer_timeout`,
 
 import time
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from amqp.exceptions import AMQPError, RecoverableConnectionError
 from kombu.transport import TRANSPORT_ALIASES, pyamqp
@@ -22,13 +22,20 @@ DROPPED_EXCHANGES = ("celeryev", "reply.celery.pidbox")
 """Those of Celery's events and of the answers to its remote control, by their usual names."""
 
 
+class Sent(NamedTuple):
+    """What is known of a message that the broker has not confirmed yet."""
+
+    routing_key: str
+    task_id: str
+
+
 class Channel(cast("Any", pyamqp.Channel)):
     """A channel that knows what the broker has not confirmed yet."""
 
     def __init__(self, connection: Any, *args: Any, **options: Any) -> None:
-        self._unconfirmed = dict[int, str]()  # the queue of each, by its tag
+        self._unconfirmed = dict[int, Sent]()
         self._published = 0
-        self._refusing = set[str]()
+        self._refused = list[Sent]()
         super().__init__(connection, *args, **options)  # pyright: ignore[reportUnknownMemberType] - untyped
 
     def create_publish_batch(self, max_size: int) -> "PublishBatch":
@@ -68,7 +75,8 @@ class Channel(cast("Any", pyamqp.Channel)):
         connection.publishes = True
         self._published += 1
         if message.properties.get("delivery_mode") == PERSISTENT:
-            self._unconfirmed[self._published] = options.get("routing_key", "")
+            task_id = message.properties.get("correlation_id") or ""
+            self._unconfirmed[self._published] = Sent(options.get("routing_key", ""), task_id)
         return result
 
     def await_confirms(self, timeout: float | None = None) -> None:
@@ -92,15 +100,15 @@ class Channel(cast("Any", pyamqp.Channel)):
                 if self._unconfirmed and time.monotonic() >= deadline:
                     raise TimeoutError(f"the broker did not confirm {len(self._unconfirmed)} messages in time")
         finally:
-            refusing = self.forget_unconfirmed()
-        if refusing:
-            raise MessageRefused(refusing)
+            refused = self.forget_unconfirmed()
+        if refused:
+            raise MessageRefused({one.routing_key for one in refused}, {one.task_id for one in refused})
 
-    def forget_unconfirmed(self) -> set[str]:
-        """Wait no more for what was published here; returns the queues that have refused some of it."""
-        refusing, self._refusing = self._refusing, set[str]()
+    def forget_unconfirmed(self) -> "list[Sent]":
+        """Wait no more for what was published here; returns what of it was refused."""
+        refused, self._refused = self._refused, list[Sent]()
         self._unconfirmed.clear()
-        return refusing
+        return refused
 
     def send_method(self, signature: Any, *args: Any, wait: Any = None, **options: Any) -> Any:
         """Send a method; one whose answer is waited for is not sent to a broker that would not read it.
@@ -164,13 +172,13 @@ class Channel(cast("Any", pyamqp.Channel)):
 
     def _confirmed(self, tag: int, multiple: bool) -> None:  # noqa: FBT001 - py-amqp's signature
         if multiple:
-            self._unconfirmed = {one: queue for one, queue in self._unconfirmed.items() if one > tag}
+            self._unconfirmed = {one: sent for one, sent in self._unconfirmed.items() if one > tag}
         else:
             self._unconfirmed.pop(tag, None)
 
     def _not_taken(self, tag: int, multiple: bool) -> None:  # noqa: FBT001 - py-amqp's signature
-        taken = self._unconfirmed
-        self._refusing.update(queue for one, queue in taken.items() if one == tag or (multiple and one < tag))
+        sent = self._unconfirmed.items()
+        self._refused += [each for one, each in sent if one == tag or (multiple and one < tag)]
         self._confirmed(tag, multiple)
 
 
@@ -200,13 +208,26 @@ class PublishBatch:
         result = self._channel.publish_unconfirmed(message, **options)
         self._count += 1
         if self._count >= self._max_size:
-            self.flush()
+            try:
+                self.flush()
+            except MessageRefused as error:  # Kombu would try the last message again, on another channel
+                raise BatchCut(str(error)) from error
         return result
 
     def flush(self) -> None:
-        """Wait until the broker has all of it."""
+        """Wait until the broker has all of it.
+
+        Raises:
+            MessageRefused: it has not taken some of it.
+            BatchCut: it did not say so.
+        """
         self._count = 0
-        self.channel.await_confirms(self._timeout)
+        try:
+            self.channel.await_confirms(self._timeout)
+        except MessageRefused:
+            raise
+        except Connection.recoverable_connection_errors as error:
+            raise BatchCut(str(error)) from error
 
     def discard(self) -> None:
         """Forget what was published: whoever gave up the batch does not know what arrived."""

@@ -360,18 +360,17 @@ class TaskMoves:
         return dict(self.database.read(RUNS_OF(worker_id=worker_id)))
 
     def due(
-        self, limit: int, categories: Sequence[str] | None = None, *, besides: Collection[str] = ()
+        self, limit: int, categories: Sequence[str] | None = None, *, besides: Collection[tuple[str, str]] = ()
     ) -> list[TaskRecord]:
         """Return what the relay has to publish now, the longest due first.
 
         Args:
             limit: at most so many.
             categories: of these alone.
-            besides: of no such queue.
+            besides: of no such queue and priority.
         """
-        condition = _relayable(categories)
-        if besides:
-            condition = and_(condition, columns.queue.not_in(list(besides)))
+        others = [or_(columns.queue != queue, columns.priority != priority) for queue, priority in besides]
+        condition = and_(_relayable(categories), *others)
         query = select(task_records).where(condition).order_by(columns.relay_at).limit(limit)
         return [to_record(row) for row in self.database.read(lambda c: c.execute(query).mappings().all())]
 

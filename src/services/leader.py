@@ -40,6 +40,9 @@ LEASE_SECONDS = 0.5
 RENEWAL_SECONDS = RENEW_SECONDS + 1.0
 """How long after a pause of the database every process that lives has renewed its row."""
 
+FULL_SECONDS = 1.0
+"""Between two looks past all that waits for a full queue."""
+
 REAP_SECONDS = 1.0
 FOLLOW_SECONDS = 1.0
 GENERATION_SECONDS = 1.0
@@ -89,7 +92,8 @@ class Leader:
 
     def tick(self) -> None:
         """Do what is due of a leader's duties."""
-        self._relay()
+        full = parts().publisher.full_queues()
+        self._each("relay", FULL_SECONDS if full else 0.0, self._relay)
         self._each("bury", REAP_SECONDS, self._bury)
         self._each("reap", REAP_SECONDS, _reap)
         self._each("follow", FOLLOW_SECONDS, lambda: follow(BATCH))

@@ -57,4 +57,6 @@ def _with_broker(act: Callable[[Connection], T]) -> T:
         with celery_app.connection_for_write() as connection:
             return act(connection)
     except AWAY_ERRORS as error:
-        raise ServiceUnavailable(f"The broker {resolve(settings).shown} does not answer: {error}.") from error
+        raise ServiceUnavailable(
+            f"The broker {resolve(settings).shown} does not answer, or does not take it: {error}."
+        ) from error

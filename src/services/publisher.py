@@ -53,7 +53,7 @@ class Publisher:
     def publish(
         self, records: Sequence[Publishable], messages: Sequence[Message] | None = None
     ) -> Sequence[Publishable]:
-        """Publish these; returns those that the broker took.
+        """Publish these; returns those that the broker took, which is not always all of one queue.
 
         Args:
             records: the records.
@@ -64,13 +64,13 @@ class Publisher:
         """
         messages = self.prepare(records) if messages is None else messages
         full = self.full_queues()
-        waiting = [pair for pair in zip(records, messages, strict=True) if pair[0].queue not in full]
+        waiting = [pair for pair in zip(records, messages, strict=True) if pair[1].queue not in full]
         taken: list[Publishable] = []
         while waiting and time.monotonic() >= self._away_until:
             some = waiting[:TOGETHER]
             kept = getattr(self._local, "link", None) is not None
             try:
-                refusing = self._link().publish(some)
+                refused = self._link().publish(some)
             except BrokerBlocked as error:  # the connection is good, and will be told when the alarm is over
                 self._skip(error)
             except AWAY_ERRORS as error:
@@ -79,16 +79,16 @@ class Publisher:
                 else:
                     self._stay_away(error)
             else:
-                taken += [record for record, message in some if message.queue not in refusing]
+                taken += [record for record, message in some if message not in refused]
                 waiting = waiting[TOGETHER:]
-                if refusing:
-                    full = {record.queue for record, message in some if message.queue in refusing}
-                    self._skip_queues(full)
-                    waiting = [pair for pair in waiting if pair[0].queue not in full]
+                if refused:
+                    self._drop()  # RabbitMQ goes on refusing on a channel where it refused, after the limit was lifted
+                    again = [pair for pair in some if pair[1] in refused]
+                    waiting = again + waiting if kept else self._without_full(waiting, refused)
         return taken
 
     def full_queues(self) -> set[str]:
-        """Return the queues that were full a moment ago, so that they are not tried now."""
+        """Return the broker's own queues that were full a moment ago, so that they are not tried now."""
         if not self._full_until:
             return set()
         now = time.monotonic()
@@ -141,10 +141,14 @@ class Publisher:
         self._away_until = time.monotonic() + SKIP_SECONDS
         logger.warning("broker_away", error=str(error), skipping_seconds=SKIP_SECONDS)
 
-    def _skip_queues(self, queues: set[str]) -> None:
-        self._full_until = self._full_until | dict.fromkeys(queues, time.monotonic() + SKIP_SECONDS)
-        logger.warning("queues_full", queues=sorted(queues), skipping_seconds=SKIP_SECONDS)
-        self._drop()  # RabbitMQ goes on refusing on a channel where it refused, after the limit was lifted
+    def _without_full(
+        self, pairs: Sequence[tuple[Publishable, Message]], refused: set[Message]
+    ) -> list[tuple[Publishable, Message]]:
+        """Note that the queues of what was refused are full; returns what goes to others."""
+        full = {message.queue for message in refused}
+        self._full_until = self._full_until | dict.fromkeys(full, time.monotonic() + SKIP_SECONDS)
+        logger.warning("queues_full", queues=sorted(full), skipping_seconds=SKIP_SECONDS)
+        return [pair for pair in pairs if pair[1].queue not in full]
 
     def _drop(self) -> None:
         if (connection := self._forget()) is not None:
@@ -166,21 +170,21 @@ class _Link:
         if celery_app.conf.task_send_sent_event:
             self._events = EventDispatcher(connection, app=celery_app, buffer_group=["task"], buffer_limit=2 * TOGETHER)
 
-    def publish(self, pairs: Sequence[tuple[Publishable, Message]]) -> set[str]:
-        """Publish these in one go, and then their events in one; returns the broker's queues that refused some."""
+    def publish(self, pairs: Sequence[tuple[Publishable, Message]]) -> set[Message]:
+        """Publish these in one go, and then their events in one; returns what the broker refused."""
         for record, message in pairs:
             if message.queue not in self._queues:
                 self._declare(record.queue, message)
-        refusing = publish_messages(self.connection, [message for _, message in pairs])
+        refused = publish_messages(self.connection, [message for _, message in pairs])
         for record, message in pairs:
-            if message.queue in refusing:
+            if message in refused:
                 continue
             tell_published(record, message)
             if self._events is not None:
                 self._events.send("task-sent", **sent_event(record, message))
         if self._events is not None:
             self._events.flush(errors=False)
-        return refusing
+        return refused
 
     def _declare(self, name: str, message: Message) -> None:
         """Let the broker's own queue of a message be there from now on."""

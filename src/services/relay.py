@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from broker import parked_messages
+from broker import parked_messages, rabbitmq
 from broker.away import AWAY_ERRORS
 from broker.waiting_messages import depths, message_ids
 from config.log_setup import get_logger
 from records.task_records import TaskState, is_task_id
-from services.celery_app import QUEUES, celery_app
+from services.celery_app import PRIORITIES, QUEUES, celery_app
 from services.failures import follow_failure
 from services.submission import publish
 from services.wiring import parts
@@ -21,10 +21,16 @@ PAGE = 500
 def relay(limit: int) -> int:
     """Publish what is due and was not published yet, at most `limit`; returns how many the broker took.
 
-    A queue that was full a moment ago is left out, so that it holds up no other.
+    What goes to one of the broker's queues that was full a moment ago is left out, so that it holds up nothing else.
     """
-    due = parts().moves.due(limit, besides=parts().publisher.full_queues())
+    full = parts().publisher.full_queues()
+    due = parts().moves.due(limit, besides=[_meaning(name) for name in full])
     return publish(due, wait=True) if due else 0
+
+
+def _meaning(name: str) -> tuple[str, str]:
+    """Return the queue and the priority that one of the broker's own queues is for."""
+    return rabbitmq.logical_name(name), list(PRIORITIES)[rabbitmq.urgency(name)]
 
 
 def follow(limit: int) -> None:

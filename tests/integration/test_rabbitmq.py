@@ -21,6 +21,7 @@ from kombu.exceptions import OperationalError
 from broker import parked_messages, rabbitmq
 from broker.allegiance import swear
 from broker.away import AWAY_ERRORS, BatchCut
+from broker.bulk_publish import Message, publish_messages
 from broker.envelopes import PARKED_QUEUE
 from broker.location import NAMED, BrokerLocation, check_reachable
 from broker.rabbitmq_alarms import BrokerBlocked, alarms
@@ -346,6 +347,27 @@ def test_what_a_full_queue_refuses_is_an_error_of_celery(
             producer.publish({}, routing_key="work", retry=True, retry_policy={"max_retries": 1})
 
 
+def messages(queue: str, count: int) -> list[Message]:
+    payload = {"body": "{}", "content-type": "application/json", "content-encoding": "utf-8", "headers": {}}
+    properties = [{"delivery_mode": 2, "correlation_id": f"{queue} {number}"} for number in range(count)]
+    return [Message(queue, 0, {**payload, "properties": one}) for one in properties]
+
+
+def test_the_messages_that_a_full_queue_refuses_are_told_from_those_that_it_takes(
+    full: Callable[..., Callable[[], None]], connection: Connection, queue: Queue
+):
+    full(connection, "work")
+    until(lambda: refuses(Producer(connection, auto_declare=False), "work"), what="the policy holds")
+    list(rabbitmq.messages(connection, "work"))
+    connection.collect()
+
+    refused = publish_messages(connection, [*messages("work", 50), *messages("work.low", 2)])
+
+    assert {message.queue for message in refused} == {"work"}
+    assert depths(connection, ["work"]) == {"work": 52 - len(refused)}
+    assert 0 < len(refused) < 50
+
+
 def test_what_a_batch_has_given_up_concerns_no_later_message(
     full: Callable[..., Callable[[], None]], connection: Connection, queue: Queue
 ):
@@ -362,6 +384,12 @@ def test_what_a_batch_has_given_up_concerns_no_later_message(
     assert depths(connection, ["work"]) == {"work": before + 1}
 
 
+def drop_what_is_no_task() -> None:
+    """Drop what `refuses` has put into a queue of the service."""
+    with celery_app.connection_for_write() as connection:
+        assert parked_messages.drop(connection)
+
+
 def test_a_submit_that_a_full_queue_refuses_is_kept_in_its_record_and_runs_when_there_is_room(
     installation: Installation, full: Callable[..., Callable[[], None]]
 ):
@@ -375,6 +403,7 @@ def test_a_submit_that_a_full_queue_refuses_is_kept_in_its_record_and_runs_when_
     installation.start_worker()
 
     assert [final(one).result for one in accepted] == [1, 2, 3]
+    drop_what_is_no_task()
 
 
 def test_a_full_queue_holds_up_no_other(installation: Installation, full: Callable[..., Callable[[], None]]):
@@ -386,19 +415,22 @@ def test_a_full_queue_holds_up_no_other(installation: Installation, full: Callab
         refused = [
             add.apply_async((1, number), queue="low_priority", priority=PRIORITIES["low"]).id for number in range(3)
         ]
-        taken = [add.delay(2, number).id for number in range(3)]
+        taken = [add.delay(2, number).id for number in range(2)]
+        taken.append(add.apply_async((2, 2), queue="low_priority", priority=PRIORITIES["high"]).id)
 
-        assert depths(connection, ["default"]) == {"default": 3}
-        assert parts().publisher.full_queues() == {"low_priority"}
+        assert depths(connection, ["default"]) == {"default": 2}
+        assert parts().moves.due(10, besides=[("low_priority", "low")]) == []
+        assert parts().publisher.full_queues() == {"low_priority.low"}
     parts().publisher.broker_answers()
     due = [parts().tasks.read(one) for one in (refused[0], taken[0], refused[1], taken[1])]
     assert [record.id for record in parts().publisher.publish(due)] == [taken[0], taken[1]]
     until(lambda: {record.id for record in parts().moves.due(10)} >= set(refused), what="they are due for the relay")
-    assert not {record.id for record in parts().moves.due(10, besides=["low_priority"])} & set(refused)
+    assert not {record.id for record in parts().moves.due(10, besides=[("low_priority", "low")])} & set(refused)
     over()
     installation.start_worker()
 
     assert [final(one).result for one in (*refused, *taken)] == [1, 2, 3, 2, 3, 4]
+    drop_what_is_no_task()
 
 
 @pytest.fixture

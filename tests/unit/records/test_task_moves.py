@@ -110,7 +110,8 @@ def test_what_is_due_can_leave_out_a_queue(tasks, moves):
     for task_id, queue in (("t", "email"), ("u", "files"), ("v", "email")):
         tasks.open(Draft(task_id, "test", "test", queue, relay_now=True))
 
-    assert [due.id for due in moves.due(10, besides=["email"])] == ["u"]
+    assert [due.id for due in moves.due(10, besides=[("email", "normal")])] == ["u"]
+    assert [due.id for due in moves.due(10, besides=[("email", "high")])] == ["t", "u", "v"]
     assert [due.id for due in moves.due(10)] == ["t", "u", "v"]
 
 

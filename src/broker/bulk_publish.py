@@ -10,6 +10,7 @@ from kombu import Connection, Producer
 from broker.away import MessageRefused
 from broker.claim_channel import ClaimChannel, check_size, encode
 from broker.delivery_tags import fresh_tag
+from broker.envelopes import task_id_of
 
 
 class Message:
@@ -70,7 +71,7 @@ def _publish_to_rabbitmq(channel: Any, messages: Sequence[Message]) -> set[Messa
                 check_size(message.queue, message.payload["body"])
                 _publish(producer, message)
     except MessageRefused as refused:
-        return {message for message in messages if message.payload["properties"]["correlation_id"] in refused.ids}
+        return {message for message in messages if task_id_of(message.payload["properties"]) in refused.ids}
     return set()
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Mapping
 from typing import Any, cast
 from uuid import uuid4
 
@@ -14,6 +15,11 @@ DELIVERY_COUNT = "x-delivery-count"
 DEATH_REASON = "x-first-death-reason"
 DEATH_QUEUE = "x-first-death-queue"
 """Headers of a parked message; RabbitMQ's own names."""
+
+
+def task_id_of(properties: Mapping[str, Any]) -> str:
+    """Return what a message's properties name as its task; an empty text where they name none."""
+    return properties.get("correlation_id") or ""
 
 
 def opened(raw: bytes | str) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from amqp.exceptions import AMQPError, RecoverableConnectionError
 from kombu.transport import TRANSPORT_ALIASES, pyamqp
 
 from broker.away import BatchCut, MessageRefused
+from broker.envelopes import task_id_of
 from broker.rabbitmq_alarms import BrokerBlocked, alarms
 
 ANSWER_SECONDS = 5.0
@@ -75,8 +76,7 @@ class Channel(cast("Any", pyamqp.Channel)):
         connection.publishes = True
         self._published += 1
         if message.properties.get("delivery_mode") == PERSISTENT:
-            task_id = message.properties.get("correlation_id") or ""
-            self._unconfirmed[self._published] = Sent(options.get("routing_key", ""), task_id)
+            self._unconfirmed[self._published] = Sent(options.get("routing_key", ""), task_id_of(message.properties))
         return result
 
     def await_confirms(self, timeout: float | None = None) -> None:
@@ -190,6 +190,7 @@ class PublishBatch:
         self._max_size = max_size
         self._count = 0
         self._timeout: float | None = None
+        self._cut = False
 
     @property
     def channel(self) -> Channel:
@@ -198,14 +199,18 @@ class PublishBatch:
         Raises:
             BatchCut: it was given up; what Kombu tries again on another one would be half a batch.
         """
-        if self._channel.connection is None:
+        if self._cut or self._channel.connection is None:
             raise BatchCut
         return self._channel
 
     def publish(self, message: Any, **options: Any) -> Any:
         """Publish without a wait."""
         self._timeout = options.get("confirm_timeout")
-        result = self._channel.publish_unconfirmed(message, **options)
+        try:
+            result = self._channel.publish_unconfirmed(message, **options)
+        except Exception:
+            self._cut = True  # where py-amqp opens the channel anew, what went before is forgotten
+            raise
         self._count += 1
         if self._count >= self._max_size:
             try:

@@ -360,16 +360,20 @@ class TaskMoves:
         return dict(self.database.read(RUNS_OF(worker_id=worker_id)))
 
     def due(
-        self, limit: int, categories: Sequence[str] | None = None, *, besides: Collection[tuple[str, str]] = ()
+        self, limit: int, categories: Sequence[str] | None = None, *, besides: Collection[tuple[str, str, bool]] = ()
     ) -> list[TaskRecord]:
         """Return what the relay has to publish now, the longest due first.
 
         Args:
             limit: at most so many.
             categories: of these alone.
-            besides: of no such queue and priority.
+            besides: of no such queue, priority, and whether a run of it was lost or given back.
         """
-        others = [or_(columns.queue != queue, columns.priority != priority) for queue, priority in besides]
+        again = and_(columns.run > 0, _state_in([TaskState.PENDING]))
+        others = [
+            or_(columns.queue != queue, columns.priority != priority, ~again if lost else again)
+            for queue, priority, lost in besides
+        ]
         condition = and_(_relayable(categories), *others)
         query = select(task_records).where(condition).order_by(columns.relay_at).limit(limit)
         return [to_record(row) for row in self.database.read(lambda c: c.execute(query).mappings().all())]

@@ -124,10 +124,11 @@ class Leader:
         self.term = term
 
     def _relay(self) -> None:
-        while relay(BATCH) == BATCH:
+        while self.term is not None:
+            full = parts().publisher.full_queues()
+            if relay(BATCH) < BATCH and parts().publisher.full_queues() <= full:
+                return  # where another queue turned out to be full, there may be more behind what goes to it
             self._each("lease", LEASE_SECONDS, self._take_lease)
-            if self.term is None:
-                return
 
     def _bury(self) -> None:
         buried = parts().workers.bury(self.holder)

@@ -7,7 +7,7 @@ from broker import parked_messages, rabbitmq
 from broker.away import AWAY_ERRORS
 from broker.waiting_messages import depths, message_ids
 from config.log_setup import get_logger
-from records.task_records import TaskState, is_task_id
+from records.task_records import TaskRecord, TaskState, is_task_id
 from services.celery_app import PRIORITIES, QUEUES, celery_app
 from services.failures import follow_failure
 from services.submission import publish
@@ -19,18 +19,31 @@ PAGE = 500
 
 
 def relay(limit: int) -> int:
-    """Publish what is due and was not published yet, at most `limit`; returns how many the broker took.
-
-    What goes to one of the broker's queues that was full a moment ago is left out, so that it holds up nothing else.
-    """
-    full = parts().publisher.full_queues()
-    due = parts().moves.due(limit, besides=[_meaning(name) for name in full])
+    """Publish what is due and was not published yet, at most `limit`; returns how many the broker took."""
+    due = due_besides_full(limit)
     return publish(due, wait=True) if due else 0
 
 
-def _meaning(name: str) -> tuple[str, str]:
-    """Return the queue and the priority that one of the broker's own queues is for."""
-    return rabbitmq.logical_name(name), list(PRIORITIES)[rabbitmq.urgency(name)]
+def due_besides_full(limit: int, categories: Sequence[str] | None = None) -> list[TaskRecord]:
+    """Return what is due, but not what goes to a queue that was full a moment ago: it would hold up all else.
+
+    Args:
+        limit: at most so many.
+        categories: of these alone.
+    """
+    full = parts().publisher.full_queues()
+    return parts().moves.due(limit, categories, besides=[place for name in full for place in _places(name)])
+
+
+def _places(name: str) -> list[tuple[str, str, bool]]:
+    """Return what goes to one of the broker's own queues: its queue, its priority, and whether it goes there again."""
+    queue = rabbitmq.logical_name(name)
+    return [
+        (queue, priority, again)
+        for priority, number in PRIORITIES.items()
+        for again in (False, True)
+        if queue + rabbitmq.SUFFIXES[rabbitmq.next_urgency(number) if again else number] == name
+    ]
 
 
 def follow(limit: int) -> None:

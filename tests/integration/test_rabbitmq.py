@@ -1,5 +1,6 @@
 """What RabbitMQ keeps, refuses, parks and gives back; run with TEST_BROKER=rabbitmq."""
 
+import math
 import os
 import select
 import signal
@@ -8,12 +9,14 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from amqp.exceptions import AMQPError, RecoverableConnectionError
 from celery import Celery
+from celery.utils import uuid
 from kombu import Connection, Exchange, Producer, Queue
 from kombu.asynchronous import Hub
 from kombu.exceptions import OperationalError
@@ -31,10 +34,12 @@ from config.settings import settings
 from installation import Installation
 from processors.errors import ConfigurationError, ServiceUnavailable
 from rabbitmq_server import RabbitmqServer, shared_server
+from records.task_records import Draft
 from service_tasks import add, mark, unrecorded, unrecorded_until, work_until
 from services import monitoring
 from services.celery_app import PRIORITIES, QUEUES, celery_app
 from services.celery_service import celery_service
+from services.leader import Leader
 from services.publisher import Publisher
 from services.relay import take_parked
 from services.wiring import parts
@@ -179,6 +184,23 @@ def test_a_batch_whose_connection_is_cut_is_given_up_though_kombu_tries_again(co
 
     producer.publish({"number": 2}, routing_key="work", retry=True)
     assert [message.payload["number"] for message in rabbitmq.messages(connection, "work")][-1] == 2
+
+
+def test_a_batch_that_a_program_goes_on_with_after_an_error_does_not_succeed(connection: Connection, queue: Queue):
+    producer = Producer(connection, auto_declare=False)
+
+    def fails() -> bool:
+        try:
+            producer.publish({}, routing_key="work", exchange="nowhere")
+        except AWAY_ERRORS:
+            return True
+        return False
+
+    with pytest.raises(BatchCut), producer.batch(10_000):
+        producer.publish({}, routing_key="work")
+        until(fails, what="the broker has closed the channel")
+        with suppress(*AWAY_ERRORS):
+            producer.publish({}, routing_key="work")
 
 
 def test_a_publish_that_the_broker_does_not_confirm_raises_in_time(
@@ -419,17 +441,47 @@ def test_a_full_queue_holds_up_no_other(installation: Installation, full: Callab
         taken.append(add.apply_async((2, 2), queue="low_priority", priority=PRIORITIES["high"]).id)
 
         assert depths(connection, ["default"]) == {"default": 2}
-        assert parts().moves.due(10, besides=[("low_priority", "low")]) == []
+        assert parts().moves.due(10, besides=[("low_priority", "low", False)]) == []
         assert parts().publisher.full_queues() == {"low_priority.low"}
     parts().publisher.broker_answers()
     due = [parts().tasks.read(one) for one in (refused[0], taken[0], refused[1], taken[1])]
     assert [record.id for record in parts().publisher.publish(due)] == [taken[0], taken[1]]
     until(lambda: {record.id for record in parts().moves.due(10)} >= set(refused), what="they are due for the relay")
-    assert not {record.id for record in parts().moves.due(10, besides=[("low_priority", "low")])} & set(refused)
+    assert not {record.id for record in parts().moves.due(10, besides=[("low_priority", "low", False)])} & set(refused)
     over()
     installation.start_worker()
 
     assert [final(one).result for one in (*refused, *taken)] == [1, 2, 3, 2, 3, 4]
+    drop_what_is_no_task()
+
+
+def test_several_full_queues_hold_up_no_other(
+    installation: Installation, full: Callable[..., Callable[[], None]], monkeypatch: pytest.MonkeyPatch
+):
+    installation.worker.stop()
+    monkeypatch.setattr("services.leader.BATCH", 3)
+    with celery_app.connection_for_write() as connection:
+        over = full(connection, r"low_priority(\.low|\.high)?")
+        for name in rabbitmq.level_names("low_priority"):
+            until(lambda name=name: refuses(Producer(connection, auto_declare=False), name), what="the policy holds")
+        for priority in (*["low"] * 3, *["normal"] * 3, *["high"] * 3):
+            behind = Draft(
+                uuid(), "test.add", "test", "low_priority", {"x": 1, "y": 1}, priority=priority, relay_now=True
+            )
+            parts().tasks.open(behind)
+        free = Draft(uuid(), "test.add", "test", "default", {"x": 1, "y": 1}, relay_now=True)
+        parts().tasks.open(free)
+        leader = Leader()
+        leader.term = 1
+        leader._next["lease"] = math.inf
+
+        leader._relay()
+
+        assert depths(connection, ["default"]) == {"default": 1}
+        assert parts().publisher.full_queues() == set(rabbitmq.level_names("low_priority"))
+    over()
+    installation.start_worker()
+    assert [final(one).result for one in (free.id, behind.id)] == [2, 2]
     drop_what_is_no_task()
 
 

@@ -2,7 +2,7 @@
 
 from processors.scheduling import FailedRetried, PendingProcessed, ProcessPendingTasks, RetryFailedTasks
 from services.celery_tasks.base import RecordedTask, recorded_task
-from services.relay import reconcile
+from services.relay import due_besides_full, reconcile
 from services.retrying import retry_failed
 from services.submission import publish
 
@@ -13,8 +13,8 @@ RECONCILE_AGE_SECONDS = 60
 def process_pending_tasks(task: RecordedTask, request: ProcessPendingTasks) -> PendingProcessed:
     """Publish what is due and not published, and what a broker has lost."""
     reconcile(RECONCILE_AGE_SECONDS)
-    due = task.parts.moves.due(request.max_tasks, request.task_types)
-    published = publish(list(due), wait=True) if due else 0
+    due = due_besides_full(request.max_tasks, request.task_types)
+    published = publish(due, wait=True) if due else 0
     return PendingProcessed(
         examined=len(due), published=published, left=task.parts.moves.waiting_count(request.task_types)
     )

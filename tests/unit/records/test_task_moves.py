@@ -110,9 +110,13 @@ def test_what_is_due_can_leave_out_a_queue(tasks, moves):
     for task_id, queue in (("t", "email"), ("u", "files"), ("v", "email")):
         tasks.open(Draft(task_id, "test", "test", queue, relay_now=True))
 
-    assert [due.id for due in moves.due(10, besides=[("email", "normal")])] == ["u"]
-    assert [due.id for due in moves.due(10, besides=[("email", "high")])] == ["t", "u", "v"]
-    assert [due.id for due in moves.due(10)] == ["t", "u", "v"]
+    assert [due.id for due in moves.due(10, besides=[("email", "normal", False)])] == ["u"]
+    assert [due.id for due in moves.due(10, besides=[("email", "high", False)])] == ["t", "u", "v"]
+    run = moves.start("t", 0, "w1", "io@host", None)
+    moves.give_back("t", run.run)
+    assert [due.id for due in moves.due(10, besides=[("email", "normal", False)])] == ["u", "t"]
+    assert [due.id for due in moves.due(10, besides=[("email", "normal", True)])] == ["u", "v"]
+    assert [due.id for due in moves.due(10)] == ["u", "v", "t"]
 
 
 def test_the_relay_publishes_nothing_that_was_published(tasks, moves):

@@ -17,4 +17,8 @@ class Stranger:
         self._app.conf.broker_transport_options = {"global_keyprefix": settings.redis_key_prefix}
 
     def send_task(self, name: str, *arguments: Any, queue: str, **options: Any) -> Any:
-        return self._app.send_task(name, *arguments, queue=Queue(queue, no_declare=True), **options)
+        # A connection of its own: RabbitMQ drops without a word what comes over one that met a full queue.
+        with self._app.connection_for_write() as connection:
+            return self._app.send_task(
+                name, *arguments, queue=Queue(queue, no_declare=True), connection=connection, **options
+            )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -45,6 +45,14 @@ FOLLOW_AGAIN_SECONDS = 300
 WAITING_VALUES = [state.value for state in WAITING]
 RUNNING_VALUES = [state.value for state in RUNNING]
 FINAL_VALUES = [state.value for state in FINAL]
+
+
+class Place(NamedTuple):
+    """Where in the broker a record goes; `again` where a run of it was lost or given back."""
+
+    queue: str
+    priority: str
+    again: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,19 +368,19 @@ class TaskMoves:
         return dict(self.database.read(RUNS_OF(worker_id=worker_id)))
 
     def due(
-        self, limit: int, categories: Sequence[str] | None = None, *, besides: Collection[tuple[str, str, bool]] = ()
+        self, limit: int, categories: Sequence[str] | None = None, *, besides: Collection[Place] = ()
     ) -> list[TaskRecord]:
         """Return what the relay has to publish now, the longest due first.
 
         Args:
             limit: at most so many.
             categories: of these alone.
-            besides: of no such queue, priority, and whether a run of it was lost or given back.
+            besides: of none that goes there.
         """
         again = and_(columns.run > 0, _state_in([TaskState.PENDING]))
         others = [
-            or_(columns.queue != queue, columns.priority != priority, ~again if lost else again)
-            for queue, priority, lost in besides
+            or_(columns.queue != place.queue, columns.priority != place.priority, ~again if place.again else again)
+            for place in besides
         ]
         condition = and_(_relayable(categories), *others)
         query = select(task_records).where(condition).order_by(columns.relay_at).limit(limit)

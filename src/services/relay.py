@@ -7,6 +7,7 @@ from broker import parked_messages, rabbitmq
 from broker.away import AWAY_ERRORS
 from broker.waiting_messages import depths, message_ids
 from config.log_setup import get_logger
+from records.task_moves import Place
 from records.task_records import TaskRecord, TaskState, is_task_id
 from services.celery_app import PRIORITIES, QUEUES, celery_app
 from services.failures import follow_failure
@@ -35,11 +36,11 @@ def due_besides_full(limit: int, categories: Sequence[str] | None = None) -> lis
     return parts().moves.due(limit, categories, besides=[place for name in full for place in _places(name)])
 
 
-def _places(name: str) -> list[tuple[str, str, bool]]:
-    """Return what goes to one of the broker's own queues: its queue, its priority, and whether it goes there again."""
+def _places(name: str) -> list[Place]:
+    """Return the places whose records go to one of the broker's own queues."""
     queue = rabbitmq.logical_name(name)
     return [
-        (queue, priority, again)
+        Place(queue, priority, again)
         for priority, number in PRIORITIES.items()
         for again in (False, True)
         if queue + rabbitmq.SUFFIXES[rabbitmq.next_urgency(number) if again else number] == name

@@ -406,6 +406,57 @@ def test_what_a_batch_has_given_up_concerns_no_later_message(
     assert depths(connection, ["work"]) == {"work": before + 1}
 
 
+def fill(connection: Connection, path: Path, **options: Any) -> None:
+    """Publish tasks to a queue of the service until it takes no more."""
+
+    def refused() -> bool:
+        try:
+            unrecorded.apply_async((str(path),), connection=connection, retry=False, **options)
+        except OperationalError as error:
+            return "policy" in str(error)
+        return False
+
+    until(refused, what="it is full")
+
+
+def test_what_a_full_queue_refuses_is_kept_in_its_record_and_runs_when_there_is_room(
+    installation: Installation, full: Callable[..., Callable[[], None]], tmp_path
+):
+    installation.worker.stop()
+    with celery_app.connection_for_write() as connection:
+        full(connection, "default")
+        fill(connection, tmp_path / "ran")
+        before = depths(connection, ["default"])
+
+        accepted = [add.delay(1, number).id for number in range(3)]
+
+        assert parts().publisher.full_queues() == {"default"}
+        assert depths(connection, ["default"]) == before
+    installation.start_worker()
+
+    assert [final(one).result for one in accepted] == [1, 2, 3]
+    assert [final(one).run for one in accepted] == [1, 1, 1]
+
+
+def test_a_full_queue_holds_up_no_other(installation: Installation, full: Callable[..., Callable[[], None]], tmp_path):
+    installation.worker.stop()
+    low = {"queue": "low_priority", "priority": PRIORITIES["low"]}
+    later = add.apply_async((3, 0), countdown=2)
+    with celery_app.connection_for_write() as connection:
+        full(connection, "low_priority.low")
+        fill(connection, tmp_path / "ran", **low)
+
+        refused = [add.apply_async((1, number), **low) for number in range(3)]
+        taken = [add.apply_async((2, 0), queue="low_priority", priority=PRIORITIES["high"]), add.delay(2, 1)]
+
+        assert parts().publisher.full_queues() == {"low_priority.low"}
+        assert depths(connection, ["low_priority.high"]) == {"low_priority.high": 1}
+        until(lambda: depths(connection, ["default"]) == {"default": 2}, what="the leader looks past them")
+    installation.start_worker()
+
+    assert [final(task.id).result for task in (*refused, *taken, later)] == [1, 2, 3, 2, 3, 3]
+
+
 @pytest.fixture
 def alarm(server: RabbitmqServer) -> Iterator[Callable[[], None]]:
     """RabbitMQ's memory alarm: it reads nothing more from whoever publishes, until what this returns is called."""

@@ -12,7 +12,7 @@ from records.deliveries import DeliveryRecords
 from records.leadership import Leadership
 from records.members import MemberRecords
 from records.parents import Parents
-from records.task_moves import Failure, TaskMoves
+from records.task_moves import Failure, Place, TaskMoves
 from records.task_records import Draft, TaskRecords, TaskState, task_records
 from records.workers import Workers, workers
 from waiting import until
@@ -110,12 +110,12 @@ def test_what_is_due_can_leave_out_a_queue(tasks, moves):
     for task_id, queue in (("t", "email"), ("u", "files"), ("v", "email")):
         tasks.open(Draft(task_id, "test", "test", queue, relay_now=True))
 
-    assert [due.id for due in moves.due(10, besides=[("email", "normal", False)])] == ["u"]
-    assert [due.id for due in moves.due(10, besides=[("email", "high", False)])] == ["t", "u", "v"]
+    assert [due.id for due in moves.due(10, besides=[Place("email", "normal", False)])] == ["u"]
+    assert [due.id for due in moves.due(10, besides=[Place("email", "high", False)])] == ["t", "u", "v"]
     run = moves.start("t", 0, "w1", "io@host", None)
     moves.give_back("t", run.run)
-    assert [due.id for due in moves.due(10, besides=[("email", "normal", False)])] == ["u", "t"]
-    assert [due.id for due in moves.due(10, besides=[("email", "normal", True)])] == ["u", "v"]
+    assert [due.id for due in moves.due(10, besides=[Place("email", "normal", False)])] == ["u", "t"]
+    assert [due.id for due in moves.due(10, besides=[Place("email", "normal", True)])] == ["u", "v"]
     assert [due.id for due in moves.due(10)] == ["u", "v", "t"]
 
 

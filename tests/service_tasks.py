@@ -63,6 +63,16 @@ def refuse(self: Any, path: str) -> None:
     raise PermanentError("this can never work")
 
 
+@celery_app.task(name="test.fail_at_length", bind=True)
+def fail_at_length(self: Any, path: str, release: str) -> None:
+    """Tell the process's id, and fail, once a file exists, with more words than fit into a pipe."""
+    mark.run(path, str(os.getpid()))
+    deadline = time.monotonic() + 120
+    while not Path(release).exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    raise PermanentError("x" * 500_000)
+
+
 @celery_app.task(name="test.work_until", bind=True)
 def work_until(self: Any, path: str, marks: str) -> str:
     """Report progress until a file exists."""

@@ -119,6 +119,7 @@ celery_app.conf.update(
     worker_max_tasks_per_child=settings.celery_worker_max_tasks_per_child,
     worker_max_memory_per_child=settings.celery_worker_max_memory_per_child,
     worker_consumer="services.worker_consumer:ServiceConsumer",
+    worker_pool="services.prefork:TaskPool",  # of processes; `--pool` chooses another one
     worker_prefetch_multiplier=1,
     worker_proc_alive_timeout=30,
     worker_soft_shutdown_timeout=settings.soft_shutdown_timeout,

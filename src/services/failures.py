@@ -18,6 +18,10 @@ from services.celery_app import celery_app
 from services.wiring import parts
 
 TRACEBACK_CHARACTERS = 20_000
+PIECE = re.compile(r"""'[^']*'|"[^"]*"|[^\s'"]+""")
+"""What is quoted, or a word."""
+
+FIGURE = re.compile(r"[0-9a-f]{8,}|\d+")
 CANCELLED = "The task was cancelled."
 
 
@@ -81,5 +85,12 @@ def fingerprint(kind: str, sentence: str, error: BaseException) -> str:
     """Return what equal failures share: the error's type, its sentence without figures and names, the place."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f"{frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].name}" if frames else ""
-    stable = re.sub(r"'[^']*'|\"[^\"]*\"|\S*[/@]\S*|[0-9a-f]{8,}|\d+", "…", sentence)
+    stable = PIECE.sub(lambda piece: _without_particulars(piece[0]), sentence)
     return hashlib.sha256(f"{kind}|{stable}|{place}".encode("utf-8", "backslashreplace")).hexdigest()[:32]
+
+
+def _without_particulars(piece: str) -> str:
+    """Return a piece of a sentence without what differs between equal failures."""
+    if piece[0] in "'\"" or "/" in piece or "@" in piece:
+        return "…"
+    return FIGURE.sub("…", piece)

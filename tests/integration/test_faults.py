@@ -25,7 +25,18 @@ from installation import Installation, Part
 from ports import free_port
 from processors.errors import ConfigurationError, ServiceUnavailable
 from records.task_records import Draft
-from service_tasks import add, die_after_success, huge, kill_worker, leave, mark, never_ends, refuse, work_until
+from service_tasks import (
+    add,
+    die_after_success,
+    fail_at_length,
+    huge,
+    kill_worker,
+    leave,
+    mark,
+    never_ends,
+    refuse,
+    work_until,
+)
 from services import monitoring, parked
 from services.celery_app import celery_app
 from services.celery_service import celery_service
@@ -241,6 +252,34 @@ def test_a_worker_outlives_a_broker_that_goes_away_while_it_works(installation: 
     assert final(add.delay(1, 1).id).result == 2
     assert worker is not None
     assert worker.poll() is None
+
+
+def test_a_worker_that_loses_the_broker_while_it_reads_a_large_failure_keeps_all_its_slots(
+    installation: Installation, tmp_path
+):
+    pids, release, runs, over = (tmp_path / name for name in ("pids", "release", "runs", "over"))
+    worker = installation.worker.process.pid
+    failing = fail_at_length.delay(str(pids), str(release))
+    child = int(until(lambda: lines(pids) and pids.read_text(), what="it runs"))
+    os.kill(worker, signal.SIGSTOP)
+    release.touch()
+    until(lambda: "pipe_w" in Path(f"/proc/{child}/wchan").read_text(), what="the pipe is full")
+    os.kill(child, signal.SIGSTOP)
+    os.kill(worker, signal.SIGCONT)
+    for _ in range(2):  # in the other process: what the worker does for the second one comes after a look at the pipe
+        final(add.delay(1, 1).id)
+
+    installation.broker.stop()
+    installation.broker.start()
+    final(add.delay(1, 1).id)  # the worker has found the broker again
+    os.kill(child, signal.SIGCONT)
+
+    tasks = [work_until.delay(str(over), str(runs)) for _ in range(2)]
+    until(lambda: lines(runs) == 2, what="both slots work")
+    over.touch()
+    assert {final(task.id).state for task in tasks} == {"SUCCESS"}
+    assert final(failing.id).state == "FAILURE"
+    assert not installation.worker.said("Unrecoverable error")
 
 
 def test_ten_messages_lost_with_all_the_brokers_data_are_ten_results(installation: Installation):

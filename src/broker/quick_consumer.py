@@ -85,7 +85,10 @@ class QuickConsumer(cast("Any", Consumer)):
 
     def _has_work(self) -> bool:
         """Tell whether more than half of what this worker may hold beyond one message a slot waits for a slot."""
-        slots = self.pool.num_processes or 0
+        try:
+            slots = self.pool.num_processes or 0
+        except AttributeError:  # a cold shutdown has ended Celery's pool of processes: nothing more is taken
+            return True
         return len(state.reserved_requests) - slots > slots * (self.prefetch_multiplier - 1) // 2
 
     def call_soon_ack(self, acknowledge: Any, *arguments: Any) -> Any:

@@ -6,7 +6,8 @@ ends the worker.
 """
 
 from collections.abc import Callable, Generator
-from inspect import GEN_CLOSED, getgeneratorstate
+from contextlib import suppress
+from inspect import GEN_SUSPENDED, getgeneratorstate
 from typing import Any, cast
 
 from celery.concurrency import asynpool, prefork
@@ -33,23 +34,35 @@ class ResultHandler(cast("Any", asynpool.ResultHandler)):
         return begun
 
     def _finish_partial_read(self, fd: int, proc: Any) -> bool:
-        """Complete what was half read when the worker ends, even where the loop did not come back."""
+        """Complete what was half read when the worker ends, even where the loop has not come back to it."""
         begun = self._half_read(fd, proc)
-        if begun is not None and self._hub is not None and fd not in self._hub.readers:
+        if begun is not None and self._hub is not None:
             self._hub.add_reader(fd, begun)
         parent: Any = super()
         return parent._finish_partial_read(fd, proc)  # noqa: SLF001 - Celery's reader
 
+    def read_on(self, fd: int, process: Any) -> None:
+        """Read what is there of a result that was begun."""
+        begun = self._half_read(fd, process)
+        if begun is not None:
+            with suppress(StopIteration, OSError, EOFError):
+                next(begun)
+
     def _half_read(self, fd: int, process: Any) -> Generator[None] | None:
         owner, begun = self._begun.get(fd, (None, None))
         # Another process may have got the number of the pipe.
-        return begun if begun is not None and owner is process and getgeneratorstate(begun) != GEN_CLOSED else None
+        return begun if begun is not None and owner is process and getgeneratorstate(begun) == GEN_SUSPENDED else None
 
 
 class AsynPool(cast("Any", asynpool.AsynPool)):
     """Celery's pool with our reader."""
 
     ResultHandler = ResultHandler
+
+    def process_flush_queues(self, proc: Any) -> None:
+        """Read what a process has left that is gone."""
+        self._result_handler.read_on(proc.outqR_fd, proc)
+        super().process_flush_queues(proc)  # pyright: ignore[reportUnknownMemberType] - untyped
 
 
 class TaskPool(cast("Any", prefork.TaskPool)):

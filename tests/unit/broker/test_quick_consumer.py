@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from celery.concurrency.prefork import TaskPool as PreforkPool
 from celery.concurrency.solo import TaskPool as SoloPool
 from celery.worker import state
 from kombu import Connection
@@ -81,3 +82,11 @@ def test_an_applications_own_consumer_wins():
     other = QuickCelery("y", broker="memory://")
     other.conf.worker_consumer = "celery.worker.consumer:Consumer"
     assert other.conf.worker_consumer == "celery.worker.consumer:Consumer"
+
+
+def test_a_worker_whose_processes_were_ended_takes_nothing_more():
+    found = consumer(None)
+    pool = PreforkPool(2)  # as after its end, and before its start
+    vars(found).update(pool=pool, prefetch_multiplier=1)
+
+    assert found._has_work()

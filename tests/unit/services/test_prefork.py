@@ -30,7 +30,7 @@ class Reader:
         reader, self.writer = Pipe(duplex=False)
         os.set_blocking(reader.fileno(), False)
         self.fd = reader.fileno()
-        self.process = SimpleNamespace(outq=SimpleNamespace(_reader=reader), _is_alive=lambda: True)
+        self.process = SimpleNamespace(outq=SimpleNamespace(_reader=reader), outqR_fd=self.fd, _is_alive=lambda: True)
         self.read: list[Any] = []
         self.processes = {self.fd: self.process}
         nothing = dict.fromkeys(
@@ -80,18 +80,40 @@ def test_a_result_that_was_half_read_when_the_broker_was_lost_is_read_to_its_end
     assert reader.read == [MESSAGE[1][0]] * 2
 
 
-def test_a_result_that_was_half_read_is_read_to_its_end_where_the_worker_ends_meanwhile(reader: Reader):
+@pytest.mark.parametrize("found_again", [False, True])
+@pytest.mark.parametrize("read", [0, 9000])
+def test_a_result_that_was_half_read_is_read_to_its_end_where_the_worker_ends_meanwhile(
+    reader: Reader, read: int, found_again: bool
+):
     header, body = framed(MESSAGE)
-    reader.write(header)
+    reader.write(header + body[:read])
     reader.turn()
     reader.lose_the_broker()
-    reader.write(body)
+    if found_again:
+        reader.begin()
+    reader.write(body[read:])
 
     gone: list[int] = []
     reader.handler._flush_outqueue(reader.fd, gone.append, reader.processes, reader.handler.on_state_change)
 
     assert reader.read == [MESSAGE[1][0]]
     assert not gone
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_a_result_that_was_half_read_is_read_to_its_end_where_its_process_ends_meanwhile(reader: Reader, left: bool):
+    header, body = framed(MESSAGE)
+    reader.write(header)
+    reader.turn()
+    reader.lose_the_broker()
+    if left:
+        reader.write(body)
+
+    pool = prefork.AsynPool.__new__(prefork.AsynPool)
+    pool._result_handler, pool._state = reader.handler, None
+    pool.process_flush_queues(reader.process)
+
+    assert reader.read == ([MESSAGE[1][0]] if left else [])
 
 
 def test_a_new_process_with_the_same_pipe_begins_with_a_result_of_its_own(reader: Reader):

@@ -87,7 +87,7 @@ class QuickConsumer(cast("Any", Consumer)):
         """Tell whether more than half of what this worker may hold beyond one message a slot waits for a slot."""
         try:
             slots = self.pool.num_processes or 0
-        except AttributeError:  # a cold shutdown has ended Celery's pool of processes: nothing more is taken
+        except AttributeError:  # a cold shutdown has ended the pool of processes, and this consumer before it
             return True
         return len(state.reserved_requests) - slots > slots * (self.prefetch_multiplier - 1) // 2
 

@@ -1,20 +1,22 @@
-"""Celery's pool of processes, which loses no result where the worker's loop begins anew.
+"""Celery's pool of processes, which loses no result that comes in parts.
 
-A process writes a large result, such as a failure with its traceback, in two goes. Celery 5.7 forgets the first half
-when the connection to the broker is lost in between, takes the second one for the next result, and so loses the slot or
-ends the worker.
+A process writes a large result, such as a failure with its traceback, in two goes or more. Celery 5.7 forgets the first
+when the connection to the broker is lost in between, and its soft time limit cuts a result off that waits to be read;
+what comes next is then taken for the rest, or the rest for a result, and the slot is lost or the worker ends.
 """
 
+import signal
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from inspect import GEN_SUSPENDED, getgeneratorstate
+from types import FrameType
 from typing import Any, cast
 
 from celery.concurrency import asynpool, prefork
 
 
 class ResultHandler(cast("Any", asynpool.ResultHandler)):
-    """Reads the results of the processes, each one to its end."""
+    """Reads the results of the processes, each one to its end while its pipe is open."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)  # pyright: ignore[reportUnknownMemberType] - untyped
@@ -48,16 +50,53 @@ class ResultHandler(cast("Any", asynpool.ResultHandler)):
             with suppress(StopIteration, OSError, EOFError):
                 next(begun)
 
+    def forget(self, process: Any) -> None:
+        """Read no more from a process whose pipe is about to be closed: something else will get its number."""
+        fd = process.outqR_fd
+        if self.fileno_to_outq.get(fd) is process:
+            del self.fileno_to_outq[fd]
+        if self._begun.get(fd, (None, None))[0] is process:
+            del self._begun[fd]
+
     def _half_read(self, fd: int, process: Any) -> Generator[None] | None:
         owner, begun = self._begun.get(fd, (None, None))
         # Another process may have got the number of the pipe.
         return begun if begun is not None and owner is process and getgeneratorstate(begun) == GEN_SUSPENDED else None
 
 
+class Worker(cast("Any", asynpool.Worker)):
+    """What runs in each process: a soft time limit that comes late cuts no result in two."""
+
+    def on_loop_start(self, pid: int) -> None:
+        """Begin to work."""
+        put = self.outq.put
+
+        def put_whole(message: Any) -> None:
+            # Not by a mask: the signal would reach another thread, whose handler runs in this one all the same.
+            handler = signal.signal(signal.SIGUSR1, _too_late)
+            try:
+                put(message)
+            finally:
+                signal.signal(signal.SIGUSR1, handler)
+
+        self.outq.put = put_whole
+        super().on_loop_start(pid)  # pyright: ignore[reportUnknownMemberType] - untyped
+
+
+def _too_late(_signal: int, _frame: FrameType | None) -> None:
+    """Let the task be: it has ended."""
+
+
 class AsynPool(cast("Any", asynpool.AsynPool)):
-    """Celery's pool with our reader."""
+    """Celery's pool with our reader and writer of results."""
 
     ResultHandler = ResultHandler
+    Worker = Worker
+
+    def destroy_queues(self, queues: Any, proc: Any) -> Any:
+        """Close the pipes of a process that is gone."""
+        self._result_handler.forget(proc)
+        return super().destroy_queues(queues, proc)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - untyped
 
     def process_flush_queues(self, proc: Any) -> None:
         """Read what a process has left that is gone."""

@@ -1,18 +1,26 @@
 """What the pool of processes reads from them."""
 
+import fcntl
 import os
 import pickle
+import signal
 import struct
+import subprocess
+import sys
+from array import array
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from billiard import Pipe
 from celery.concurrency import asynpool
 from kombu.asynchronous import Hub
+from kombu.utils.imports import symbol_by_name
 
 from services import prefork
+from services.celery_app import celery_app
+from waiting import until
 
 MESSAGE = asynpool.WORKER_UP, ("x" * 20_000,)
 
@@ -23,6 +31,12 @@ def framed(message: Any) -> tuple[bytes, bytes]:
     return struct.pack("!i", len(body)), body
 
 
+class Thing(SimpleNamespace):
+    """A stand-in that can be a key."""
+
+    __hash__ = object.__hash__  # pyright: ignore[reportAssignmentType]
+
+
 class Reader:
     """A worker's loop that reads what one process writes."""
 
@@ -30,7 +44,7 @@ class Reader:
         reader, self.writer = Pipe(duplex=False)
         os.set_blocking(reader.fileno(), False)
         self.fd = reader.fileno()
-        self.process = SimpleNamespace(outq=SimpleNamespace(_reader=reader), outqR_fd=self.fd, _is_alive=lambda: True)
+        self.process = Thing(outq=Thing(_reader=reader), outqR_fd=self.fd, _is_alive=lambda: True)
         self.read: list[Any] = []
         self.processes = {self.fd: self.process}
         nothing = dict.fromkeys(
@@ -109,9 +123,7 @@ def test_a_result_that_was_half_read_is_read_to_its_end_where_its_process_ends_m
     if left:
         reader.write(body)
 
-    pool = prefork.AsynPool.__new__(prefork.AsynPool)
-    pool._result_handler, pool._state = reader.handler, None
-    pool.process_flush_queues(reader.process)
+    pool_of(reader).process_flush_queues(reader.process)
 
     assert reader.read == ([MESSAGE[1][0]] if left else [])
 
@@ -129,6 +141,104 @@ def test_a_new_process_with_the_same_pipe_begins_with_a_result_of_its_own(reader
     reader.turn()
 
     assert reader.read == [MESSAGE[1][0]]
+
+
+def pool_of(reader: Reader) -> Any:
+    """Return what a pool needs to look after the process that is read."""
+    pool = prefork.AsynPool.__new__(prefork.AsynPool)
+    pool._result_handler, pool._state = reader.handler, None
+    pool._waiting_to_start, pool._queues = set[Any](), dict[Any, Any]()
+    pool.on_inqueue_close = lambda *_: None
+    pool.hub_remove = reader.hub.remove
+    return pool
+
+
+def test_what_gets_the_number_of_a_pipe_that_was_closed_half_read_keeps_its_bytes(reader: Reader):
+    header, body = framed(MESSAGE)
+    reader.write(header)
+    reader.turn()
+    foreign, writer = os.pipe()
+    os.set_blocking(foreign, False)
+    pool, inq = pool_of(reader), Thing()
+    inq._reader, inq._writer = Pipe(duplex=False)
+    reader.process._is_alive = lambda: False
+    fd = reader.fd
+    outq = Thing(_reader=reader.process.outq._reader, _writer=reader.writer)
+    pool.destroy_queues((inq, outq, None), reader.process)
+
+    os.dup2(foreign, fd)
+    os.write(writer, body)
+    try:
+        reader.handler.register_with_event_loop(reader.hub)
+        reader.handler._flush_outqueue(fd, lambda _: None, reader.processes, reader.handler.on_state_change)
+        pool.process_flush_queues(reader.process)
+
+        assert fd not in reader.processes
+        assert fd not in reader.hub.readers
+        assert os.read(foreign, len(body)) == body
+    finally:
+        for number in (foreign, writer, fd):
+            os.close(number)
+
+
+BLOCKED_WRITER = """
+import os, signal, sys
+from types import SimpleNamespace
+from billiard import Pipe
+from billiard.connection import Connection
+from billiard.pool import soft_timeout_sighandler
+from celery.concurrency import asynpool
+from services import prefork
+
+pipe = Connection(int(sys.argv[2]), readable=False)
+worker = {"ours": prefork, "celery": asynpool}[sys.argv[1]].Worker.__new__(
+    {"ours": prefork, "celery": asynpool}[sys.argv[1]].Worker
+)
+worker.outq = SimpleNamespace(put=pipe.send)
+signal.signal(signal.SIGUSR1, soft_timeout_sighandler)
+worker.on_loop_start(os.getpid())
+worker.outq.put("x" * 500_000)
+assert signal.getsignal(signal.SIGUSR1) is soft_timeout_sighandler
+"""
+
+
+@pytest.mark.parametrize("whose", ["ours", "celery"])
+def test_a_soft_time_limit_cuts_no_result_off_that_waits_to_be_read_as_it_does_in_celery(whose: str):
+    reader, writer = Pipe(duplex=False)
+    reader, writer = cast("Any", reader), cast("Any", writer)
+    process = subprocess.Popen(
+        [sys.executable, "-c", BLOCKED_WRITER, whose, str(writer.fileno())],
+        pass_fds=[writer.fileno()],
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        writer.close()
+        capacity = fcntl.fcntl(reader.fileno(), fcntl.F_GETPIPE_SZ)
+
+        def full() -> bool:
+            waiting = array("i", [0])
+            fcntl.ioctl(reader.fileno(), 0x541B, waiting)  # FIONREAD
+            return waiting[0] >= capacity - 4096
+
+        until(full, 30, "the process waits for its reader")
+        process.send_signal(signal.SIGUSR1)
+        read: list[Any] = []
+        try:
+            read = [reader.recv(), reader.recv()]
+        except (EOFError, OSError):
+            assert whose == "celery"
+        assert process.wait(30) == (0 if whose == "ours" else 1)
+        assert read[1:] == (["x" * 500_000] if whose == "ours" else [])
+    finally:
+        process.kill()
+        process.wait(30)
+        reader.close()
+
+
+def test_the_service_has_our_pool_with_our_reader_and_writer():
+    pool = symbol_by_name(celery_app.conf.worker_pool).Pool
+    assert pool.ResultHandler is prefork.ResultHandler
+    assert pool.Worker is prefork.Worker
 
 
 @pytest.mark.parametrize("reader", [asynpool.ResultHandler], indirect=True)

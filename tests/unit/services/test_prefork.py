@@ -7,6 +7,7 @@ import signal
 import struct
 import subprocess
 import sys
+import termios
 from array import array
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -191,9 +192,8 @@ from celery.concurrency import asynpool
 from services import prefork
 
 pipe = Connection(int(sys.argv[2]), readable=False)
-worker = {"ours": prefork, "celery": asynpool}[sys.argv[1]].Worker.__new__(
-    {"ours": prefork, "celery": asynpool}[sys.argv[1]].Worker
-)
+kind = {"ours": prefork, "celery": asynpool}[sys.argv[1]].Worker
+worker = kind.__new__(kind)
 worker.outq = SimpleNamespace(put=pipe.send)
 signal.signal(signal.SIGUSR1, soft_timeout_sighandler)
 worker.on_loop_start(os.getpid())
@@ -217,7 +217,7 @@ def test_a_soft_time_limit_cuts_no_result_off_that_waits_to_be_read_as_it_does_i
 
         def full() -> bool:
             waiting = array("i", [0])
-            fcntl.ioctl(reader.fileno(), 0x541B, waiting)  # FIONREAD
+            fcntl.ioctl(reader.fileno(), termios.FIONREAD, waiting)
             return waiting[0] >= capacity - 4096
 
         until(full, 30, "the process waits for its reader")

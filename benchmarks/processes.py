@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import psutil
 
-from config.child_process import die_with_parent
+from config.child_process import die_with_parent, stop_signals_held, take_stop_signals
 
 END_SECONDS = 10
 LOOK_SECONDS = 0.02
@@ -46,7 +46,7 @@ class Processes:
     def start(self, command: Sequence[str], user: int | None = None) -> subprocess.Popen[bytes]:
         """Start a process; it hears nothing of the terminal's Ctrl-C, and ends with this process at the latest."""
         log = self._folder / f"{len(self._started)}-{Path(command[0]).name}.txt"
-        with log.open("wb") as output:
+        with log.open("wb") as output, stop_signals_held():
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -56,10 +56,10 @@ class Processes:
                 env=self.environment,
                 start_new_session=True,
                 user=user,
-                preexec_fn=die_with_parent,  # noqa: PLW1509 - this process has no threads
+                preexec_fn=_begin,  # noqa: PLW1509 - this process has no threads
             )
-        self._started.append(process)
-        self._logs[process.pid] = log
+            self._started.append(process)
+            self._logs[process.pid] = log
         return process
 
     def run(self, command: Sequence[str], seconds: float) -> dict[str, Any]:
@@ -123,6 +123,11 @@ class Processes:
         for process in self._started:
             process.wait(END_SECONDS)
         self._started.clear()
+
+
+def _begin() -> None:
+    die_with_parent()
+    take_stop_signals()
 
 
 def _wait(processes: list[psutil.Process]) -> list[psutil.Process]:

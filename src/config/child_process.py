@@ -1,14 +1,39 @@
-"""Child processes end with their parent."""
+"""Child processes end with their parent, and a signal to stop never gets lost between the two."""
 
 import ctypes
 import signal
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 
 PR_SET_PDEATHSIG = 1
 LIBC: ctypes.CDLL | None = ctypes.CDLL(None) if sys.platform == "linux" else None
+STOPS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 
 
 def die_with_parent(signal_number: int = signal.SIGTERM) -> None:
     """Ask the kernel to end this process with its parent (prctl(2)); elsewhere than on Linux nothing does."""
     if LIBC is not None:
         LIBC.prctl(PR_SET_PDEATHSIG, signal_number)
+
+
+@contextmanager
+def stop_signals_held() -> Generator[None]:
+    """Let signals to stop come only after this: for a fork and for noting the child.
+
+    Python drops what a signal's handler raises in a function of `os.register_at_fork`; `logging` has such functions.
+    A child that is made in here begins with `take_stop_signals`.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def take_stop_signals() -> None:
+    """Let signals to stop come in a child that was made while they were held; its parent's handlers are not for it."""
+    for one in STOPS:
+        if callable(signal.getsignal(one)):
+            signal.signal(one, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)

@@ -5,14 +5,13 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
 import psutil
 
-from config.child_process import die_with_parent
+from config.child_process import die_with_parent, stop_signals_held, take_stop_signals
 from config.settings import PROJECT_ROOT
 
 END_SECONDS = 20.0
@@ -115,7 +114,7 @@ class Processes:
             folder: where it works.
         """
         log = self._logs / f"{name}.txt"
-        with log.open("ab") as output:
+        with log.open("ab") as output, stop_signals_held():
             process = subprocess.Popen(  # noqa: S603 - our own commands
                 command,
                 stdin=subprocess.PIPE if reads else subprocess.DEVNULL,
@@ -124,12 +123,16 @@ class Processes:
                 env=dict(environment),
                 cwd=folder,
                 start_new_session=True,
-                preexec_fn=partial(die_with_parent, signal.SIGKILL),  # noqa: PLW1509 - this process has no threads
+                preexec_fn=_begin,  # noqa: PLW1509 - this process has no threads
             )
-        group = ProcessGroup(name, process, log)
-        self._started = [one for one in self._started if one.alive()]
-        self._started.append(group)
+            group = ProcessGroup(name, process, log)
+            self._started = [*(one for one in self._started if one.alive()), group]
         return group
+
+
+def _begin() -> None:
+    die_with_parent(signal.SIGKILL)
+    take_stop_signals()
 
 
 def _command(process: psutil.Process) -> list[str]:

@@ -24,8 +24,9 @@ def stop_signals_held() -> Generator[None]:
     Python drops what a signal's handler raises in a function of `os.register_at_fork`; `logging` has such functions.
     A child that is made in here begins with `take_stop_signals`.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # may raise what a handler raises that was due just before
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

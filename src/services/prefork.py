@@ -2,7 +2,8 @@
 
 A process writes a large result, such as a failure with its traceback, in two goes or more. Celery 5.7 forgets the first
 when the connection to the broker is lost in between, and its soft time limit cuts a result off that waits to be read;
-what comes next is then taken for the rest, or the rest for a result, and the slot is lost or the worker ends.
+what comes next is then taken for the rest, or the rest for a result, and the slot is lost or the worker ends. A worker
+that ends waits for ever for one that its process was ended in the middle of.
 """
 
 import signal
@@ -12,7 +13,10 @@ from inspect import GEN_SUSPENDED, getgeneratorstate
 from types import FrameType
 from typing import Any, cast
 
+from billiard.pool import ACK
 from celery.concurrency import asynpool, prefork
+
+FLUSH_SECONDS = 0.5
 
 
 class ResultHandler(cast("Any", asynpool.ResultHandler)):
@@ -35,13 +39,27 @@ class ResultHandler(cast("Any", asynpool.ResultHandler)):
             self._begun[fd] = process, begun
         return begun
 
-    def _finish_partial_read(self, fd: int, proc: Any) -> bool:
-        """Complete what was half read when the worker ends, even where the loop has not come back to it."""
-        begun = self._half_read(fd, proc)
-        if begun is not None and self._hub is not None:
-            self._hub.add_reader(fd, begun)
+    def _flush_outqueue(
+        self,
+        fd: int,
+        remove: Callable[[int], None],
+        process_index: dict[int, Any],
+        on_state_change: Callable[..., None],
+    ) -> None:
+        """Read the next result when the worker ends; Celery waits for ever for one that its process cannot finish."""
+        process = process_index.get(fd)
+        if process is None:
+            return remove(fd)
+        if self._half_read(fd, process) is None:
+            try:
+                if not process.outq._reader.poll(FLUSH_SECONDS):  # noqa: SLF001 - Celery's own way to it
+                    return None
+            except OSError:
+                return remove(fd)
+            self._recv_message(self._hub.add_reader, fd, on_state_change)
+        self._hub.add_reader(fd, self._begun[fd][1])
         parent: Any = super()
-        return parent._finish_partial_read(fd, proc)  # noqa: SLF001 - Celery's reader
+        return remove(fd) if parent._finish_partial_read(fd, process) else None  # noqa: SLF001 - Celery's reader
 
     def read_on(self, fd: int, process: Any) -> None:
         """Read what is there of a result that was begun."""
@@ -65,19 +83,18 @@ class ResultHandler(cast("Any", asynpool.ResultHandler)):
 
 
 class Worker(cast("Any", asynpool.Worker)):
-    """What runs in each process: a soft time limit that comes late cuts no result in two."""
+    """What runs in each process: it hears of a soft time limit only from a task's acceptance to the task's end."""
 
     def on_loop_start(self, pid: int) -> None:
         """Begin to work."""
-        put = self.outq.put
+        put, in_time = self.outq.put, signal.getsignal(signal.SIGUSR1)
 
         def put_whole(message: Any) -> None:
             # Not by a mask: the signal would reach another thread, whose handler runs in this one all the same.
-            handler = signal.signal(signal.SIGUSR1, _too_late)
-            try:
-                put(message)
-            finally:
-                signal.signal(signal.SIGUSR1, handler)
+            signal.signal(signal.SIGUSR1, _too_late)
+            put(message)
+            if message[0] == ACK:
+                signal.signal(signal.SIGUSR1, in_time)
 
         self.outq.put = put_whole
         super().on_loop_start(pid)  # pyright: ignore[reportUnknownMemberType] - untyped

@@ -10,11 +10,13 @@ import sys
 import termios
 from array import array
 from collections.abc import Iterator
+from threading import Thread
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from billiard import Pipe
+from billiard.pool import READY
 from celery.concurrency import asynpool
 from kombu.asynchronous import Hub
 from kombu.utils.imports import symbol_by_name
@@ -24,6 +26,7 @@ from services.celery_app import celery_app
 from waiting import until
 
 MESSAGE = asynpool.WORKER_UP, ("x" * 20_000,)
+LARGE = asynpool.WORKER_UP, ("x" * 500_000,)
 
 
 def framed(message: Any) -> tuple[bytes, bytes]:
@@ -115,6 +118,37 @@ def test_a_result_that_was_half_read_is_read_to_its_end_where_the_worker_ends_me
     assert not gone
 
 
+@pytest.mark.parametrize("written", [4, 9000])
+def test_a_worker_that_ends_does_not_wait_for_the_rest_of_a_result_whose_process_was_ended(
+    reader: Reader, written: int
+):
+    reader.write(b"".join(framed(MESSAGE))[:written])
+    reader.process._is_alive = lambda: False
+    gone: list[int] = []
+
+    def waits(*_: object) -> None:
+        raise AssertionError("it waits for ever")
+
+    signal.signal(signal.SIGALRM, waits)
+    signal.alarm(30)
+    try:
+        reader.handler._flush_outqueue(reader.fd, gone.append, reader.processes, reader.handler.on_state_change)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+    assert gone == [reader.fd]
+
+
+def test_a_result_that_nobody_has_begun_to_read_is_read_when_the_worker_ends(reader: Reader):
+    writing = Thread(target=lambda: [reader.write(part) for part in framed(LARGE)])
+    writing.start()
+    reader.handler._flush_outqueue(reader.fd, None, reader.processes, reader.handler.on_state_change)
+    writing.join(30)
+
+    assert reader.read == [LARGE[1][0]]
+
+
 @pytest.mark.parametrize("left", [False, True])
 def test_a_result_that_was_half_read_is_read_to_its_end_where_its_process_ends_meanwhile(reader: Reader, left: bool):
     header, body = framed(MESSAGE)
@@ -187,7 +221,7 @@ import os, signal, sys
 from types import SimpleNamespace
 from billiard import Pipe
 from billiard.connection import Connection
-from billiard.pool import soft_timeout_sighandler
+from billiard.pool import ACK, READY, soft_timeout_sighandler
 from celery.concurrency import asynpool
 from services import prefork
 
@@ -197,8 +231,10 @@ worker = kind.__new__(kind)
 worker.outq = SimpleNamespace(put=pipe.send)
 signal.signal(signal.SIGUSR1, soft_timeout_sighandler)
 worker.on_loop_start(os.getpid())
-worker.outq.put("x" * 500_000)
+worker.outq.put((ACK, ()))
 assert signal.getsignal(signal.SIGUSR1) is soft_timeout_sighandler
+worker.outq.put((READY, "x" * 500_000))
+os.kill(os.getpid(), signal.SIGUSR1)
 """
 
 
@@ -224,11 +260,11 @@ def test_a_soft_time_limit_cuts_no_result_off_that_waits_to_be_read_as_it_does_i
         process.send_signal(signal.SIGUSR1)
         read: list[Any] = []
         try:
-            read = [reader.recv(), reader.recv()]
+            read = [reader.recv(), reader.recv(), reader.recv()]
         except (EOFError, OSError):
             assert whose == "celery"
         assert process.wait(30) == (0 if whose == "ours" else 1)
-        assert read[1:] == (["x" * 500_000] if whose == "ours" else [])
+        assert read[2:] == ([(READY, "x" * 500_000)] if whose == "ours" else [])
     finally:
         process.kill()
         process.wait(30)

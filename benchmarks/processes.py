@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import psutil
 
-from config.child_process import die_with_parent, stop_signals_held, take_stop_signals
+from config.child_process import begin_held_child, stop_signals_held
 
 END_SECONDS = 10
 LOOK_SECONDS = 0.02
@@ -56,7 +56,7 @@ class Processes:
                 env=self.environment,
                 start_new_session=True,
                 user=user,
-                preexec_fn=_begin,  # noqa: PLW1509 - this process has no threads
+                preexec_fn=begin_held_child,  # noqa: PLW1509 - this process has no threads
             )
             self._started.append(process)
             self._logs[process.pid] = log
@@ -123,11 +123,6 @@ class Processes:
         for process in self._started:
             process.wait(END_SECONDS)
         self._started.clear()
-
-
-def _begin() -> None:
-    die_with_parent()
-    take_stop_signals()
 
 
 def _wait(processes: list[psutil.Process]) -> list[psutil.Process]:

@@ -22,7 +22,7 @@ def stop_signals_held() -> Generator[None]:
     """Let signals to stop come only after this: for a fork and for noting the child.
 
     Python drops what a signal's handler raises in a function of `os.register_at_fork`; `logging` has such functions.
-    A child that is made in here begins with `take_stop_signals`.
+    A child that is made in here begins with `begin_held_child`.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
@@ -32,8 +32,13 @@ def stop_signals_held() -> Generator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def take_stop_signals() -> None:
-    """Let signals to stop come in a child that was made while they were held; its parent's handlers are not for it."""
+def begin_held_child(signal_number: int = signal.SIGTERM) -> None:
+    """Begin as a child that was made while signals to stop were held: they end it, and so does its parent's end.
+
+    Args:
+        signal_number: what it gets when its parent ends.
+    """
+    die_with_parent(signal_number)
     for one in STOPS:
         if callable(signal.getsignal(one)):
             signal.signal(one, signal.SIG_DFL)

@@ -3,7 +3,7 @@
 A process writes a large result, such as a failure with its traceback, in two goes or more. Celery 5.7 forgets the first
 when the connection to the broker is lost in between, and its soft time limit cuts a result off that waits to be read;
 what comes next is then taken for the rest, or the rest for a result, and the slot is lost or the worker ends. A worker
-that ends waits for ever for one that its process was ended in the middle of.
+that ends waits for ever for the rest of one whose process it has just ended.
 """
 
 import signal
@@ -17,6 +17,7 @@ from billiard.pool import ACK
 from celery.concurrency import asynpool, prefork
 
 FLUSH_SECONDS = 0.5
+"""How long the end of a worker looks at one process before the next, as Celery's does."""
 
 
 class ResultHandler(cast("Any", asynpool.ResultHandler)):
@@ -47,6 +48,9 @@ class ResultHandler(cast("Any", asynpool.ResultHandler)):
         on_state_change: Callable[..., None],
     ) -> None:
         """Read the next result when the worker ends; Celery waits for ever for one that its process cannot finish."""
+        parent: Any = super()
+        if self._hub is None:  # no loop has read anything
+            return parent._flush_outqueue(fd, remove, process_index, on_state_change)  # noqa: SLF001 - Celery's reader
         process = process_index.get(fd)
         if process is None:
             return remove(fd)
@@ -58,7 +62,6 @@ class ResultHandler(cast("Any", asynpool.ResultHandler)):
                 return remove(fd)
             self._recv_message(self._hub.add_reader, fd, on_state_change)
         self._hub.add_reader(fd, self._begun[fd][1])
-        parent: Any = super()
         return remove(fd) if parent._finish_partial_read(fd, process) else None  # noqa: SLF001 - Celery's reader
 
     def read_on(self, fd: int, process: Any) -> None:

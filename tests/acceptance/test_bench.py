@@ -50,7 +50,6 @@ def test_ctrl_c_ends_every_process_that_was_started(tmp_path: Path) -> None:
         until(works, 60, "the workers run", every=0.005)
         run.send_signal(signal.SIGINT)
         assert run.wait(60) == 130, (tmp_path / "said.txt").read_text()
-        # One that was being started just then is ended by the kernel, with its parent.
         until(lambda: not any(words(one) for one in seen.values()), 20, "every process has ended")
     finally:
         run.kill()

@@ -5,13 +5,14 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
 import psutil
 
-from config.child_process import die_with_parent, stop_signals_held, take_stop_signals
+from config.child_process import begin_held_child, stop_signals_held
 from config.settings import PROJECT_ROOT
 
 END_SECONDS = 20.0
@@ -123,16 +124,11 @@ class Processes:
                 env=dict(environment),
                 cwd=folder,
                 start_new_session=True,
-                preexec_fn=_begin,  # noqa: PLW1509 - this process has no threads
+                preexec_fn=partial(begin_held_child, signal.SIGKILL),  # noqa: PLW1509 - this process has no threads
             )
             group = ProcessGroup(name, process, log)
             self._started = [*(one for one in self._started if one.alive()), group]
         return group
-
-
-def _begin() -> None:
-    die_with_parent(signal.SIGKILL)
-    take_stop_signals()
 
 
 def _command(process: psutil.Process) -> list[str]:

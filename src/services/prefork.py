@@ -16,8 +16,8 @@ from typing import Any, cast
 from billiard.pool import ACK
 from celery.concurrency import asynpool, prefork
 
-FLUSH_SECONDS = 0.5
-"""How long the end of a worker looks at one process before the next, as Celery's does."""
+FLUSH_SECONDS = 0.05
+"""How long the end of a worker waits for one process before it looks at the next."""
 
 
 class ResultHandler(cast("Any", asynpool.ResultHandler)):
@@ -47,22 +47,23 @@ class ResultHandler(cast("Any", asynpool.ResultHandler)):
         process_index: dict[int, Any],
         on_state_change: Callable[..., None],
     ) -> None:
-        """Read the next result when the worker ends; Celery waits for ever for one that its process cannot finish."""
+        """Read what is there of the next result when the worker ends; Celery waits for ever for one that is cut off."""
         parent: Any = super()
         if self._hub is None:  # no loop has read anything
             return parent._flush_outqueue(fd, remove, process_index, on_state_change)  # noqa: SLF001 - Celery's reader
         process = process_index.get(fd)
         if process is None:
             return remove(fd)
-        if self._half_read(fd, process) is None:
-            try:
-                if not process.outq._reader.poll(FLUSH_SECONDS):  # noqa: SLF001 - Celery's own way to it
-                    return None
-            except OSError:
+        try:
+            if process.outq._reader.poll(FLUSH_SECONDS):  # noqa: SLF001 - Celery's own way to it
+                next(self._recv_message(self._hub.add_reader, fd, on_state_change))
+            elif not process._is_alive():  # noqa: SLF001 - as above
                 return remove(fd)
-            self._recv_message(self._hub.add_reader, fd, on_state_change)
-        self._hub.add_reader(fd, self._begun[fd][1])
-        return remove(fd) if parent._finish_partial_read(fd, process) else None  # noqa: SLF001 - Celery's reader
+        except StopIteration:
+            return None
+        except (OSError, EOFError):
+            return remove(fd)
+        return None
 
     def read_on(self, fd: int, process: Any) -> None:
         """Read what is there of a result that was begun."""

@@ -1,10 +1,12 @@
 """Processes that the benchmark starts: each in a session of its own, each ended by its id with all its children."""
 
 import json
+import os
 import signal
 import subprocess
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -56,7 +58,7 @@ class Processes:
                 env=self.environment,
                 start_new_session=True,
                 user=user,
-                preexec_fn=begin_held_child,  # noqa: PLW1509 - this process has no threads
+                preexec_fn=partial(begin_held_child, os.getpid()),  # noqa: PLW1509 - this process has no threads
             )
             self._started.append(process)
             self._logs[process.pid] = log

@@ -234,7 +234,7 @@ def _start(job: str) -> _Child:
             env=ENVIRONMENT,
             pass_fds=[theirs.fileno()],
             start_new_session=True,
-            preexec_fn=partial(die_with_parent, signal.SIGKILL),  # noqa: PLW1509 - one prctl, nothing that another thread could hold
+            preexec_fn=partial(die_with_parent, os.getpid(), signal.SIGKILL),  # noqa: PLW1509 - one prctl, nothing that another thread could hold
         )
     return _Child(process, ours)
 

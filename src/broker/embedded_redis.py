@@ -10,6 +10,7 @@ import stat
 import subprocess
 import time
 from contextlib import suppress
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ class EmbeddedRedis:
                     stderr=subprocess.STDOUT,
                     cwd=self._settings.redis_dir,
                     start_new_session=True,
-                    preexec_fn=die_with_parent,  # noqa: PLW1509 - the supervisor has no threads when it starts this
+                    preexec_fn=partial(die_with_parent, os.getpid()),  # noqa: PLW1509 - the supervisor has no threads when it starts this
                 )
         except OSError as error:
             raise ConfigurationError(f"The Redis server {binary} cannot be started: {error.strerror}.") from error

@@ -1,6 +1,7 @@
 """Child processes end with their parent, and a signal to stop never gets lost between the two."""
 
 import ctypes
+import os
 import signal
 import sys
 from collections.abc import Generator
@@ -11,10 +12,17 @@ LIBC: ctypes.CDLL | None = ctypes.CDLL(None) if sys.platform == "linux" else Non
 STOPS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 
 
-def die_with_parent(signal_number: int = signal.SIGTERM) -> None:
-    """Ask the kernel to end this process with its parent (prctl(2)); elsewhere than on Linux nothing does."""
+def die_with_parent(parent: int, signal_number: int = signal.SIGTERM) -> None:
+    """Ask the kernel to end this process with its parent (prctl(2)); elsewhere than on Linux nothing does.
+
+    Args:
+        parent: the parent's id; where that one is gone already this process ends at once.
+        signal_number: what it gets when its parent ends.
+    """
     if LIBC is not None:
         LIBC.prctl(PR_SET_PDEATHSIG, signal_number)
+        if os.getppid() != parent:
+            os._exit(1)
 
 
 @contextmanager
@@ -32,13 +40,14 @@ def stop_signals_held() -> Generator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def begin_held_child(signal_number: int = signal.SIGTERM) -> None:
+def begin_held_child(parent: int, signal_number: int = signal.SIGTERM) -> None:
     """Begin as a child that was made while signals to stop were held: they end it, and so does its parent's end.
 
     Args:
+        parent: its parent's id.
         signal_number: what it gets when its parent ends.
     """
-    die_with_parent(signal_number)
+    die_with_parent(parent, signal_number)
     for one in STOPS:
         if callable(signal.getsignal(one)):
             signal.signal(one, signal.SIG_DFL)

@@ -53,7 +53,7 @@ class SupervisedPart:
             stderr=subprocess.STDOUT,
             cwd=PROJECT_ROOT,
             start_new_session=True,
-            preexec_fn=partial(die_with_parent, signal.SIGKILL),  # noqa: PLW1509 - the supervisor starts no threads
+            preexec_fn=partial(die_with_parent, os.getpid(), signal.SIGKILL),  # noqa: PLW1509 - the supervisor starts no threads
         )
         self._started_at = time.monotonic()
         self.was_ready = False

@@ -167,7 +167,7 @@ def _enter_child(**_: Any) -> None:
     With the solo pool it is the worker itself, which outlives whoever started it.
     """
     if os.getpid() != worker_pid:
-        die_with_parent(signal.SIGKILL)
+        die_with_parent(worker_pid, signal.SIGKILL)
     try:
         working_process.enter(node_name)
     except ServiceUnavailable as error:

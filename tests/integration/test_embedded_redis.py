@@ -118,7 +118,7 @@ def test_the_orphan_of_a_killed_owner_ends_or_is_ended_by_the_next_start(own):
 
 def test_an_orphan_that_lives_on_is_ended_by_the_next_start(own, monkeypatch):
     _, server = own
-    monkeypatch.setattr(embedded_redis, "die_with_parent", lambda: None)
+    monkeypatch.setattr(embedded_redis, "die_with_parent", lambda _: None)
     orphan = server()
     orphan.start()
     pid = orphan.pid
@@ -130,7 +130,7 @@ def test_an_orphan_that_lives_on_is_ended_by_the_next_start(own, monkeypatch):
 
 def test_a_frozen_orphan_is_ended_before_it_can_take_the_new_socket_away(own, monkeypatch):
     settings, server = own
-    monkeypatch.setattr(embedded_redis, "die_with_parent", lambda: None)
+    monkeypatch.setattr(embedded_redis, "die_with_parent", lambda _: None)
     orphan = server()
     orphan.start()
     os.kill(orphan.pid, signal.SIGSTOP)

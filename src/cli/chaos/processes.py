@@ -124,7 +124,7 @@ class Processes:
                 env=dict(environment),
                 cwd=folder,
                 start_new_session=True,
-                preexec_fn=partial(begin_held_child, signal.SIGKILL),  # noqa: PLW1509 - this process has no threads
+                preexec_fn=partial(begin_held_child, os.getpid(), signal.SIGKILL),  # noqa: PLW1509 - this process has no threads
             )
             group = ProcessGroup(name, process, log)
             self._started = [*(one for one in self._started if one.alive()), group]

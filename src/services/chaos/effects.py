@@ -1,5 +1,6 @@
 """The work of a counted task, and the lines that a worker writes about it."""
 
+import os
 import signal
 import time
 from typing import Any
@@ -31,12 +32,13 @@ def _ready(**_: Any) -> None:
     journal.write(Kind.READY)
 
 
-def _tie_child(**_: Any) -> None:
-    die_with_parent(signal.SIGKILL)
-
-
 def watch_worker() -> None:
     """Note what this worker receives; its children end with it."""
+    worker = os.getpid()
+
+    def tie_child(**_: Any) -> None:
+        die_with_parent(worker, signal.SIGKILL)
+
     signals.task_received.connect(_received, weak=False)
     signals.worker_ready.connect(_ready, weak=False)
-    signals.worker_process_init.connect(_tie_child, weak=False)
+    signals.worker_process_init.connect(tie_child, weak=False)

@@ -63,3 +63,27 @@ def test_a_signal_to_stop_in_the_middle_of_a_fork_stops_and_the_child_is_known(s
 @pytest.mark.parametrize("starter", STARTS)
 def test_a_signal_to_stop_that_a_child_gets_in_the_middle_of_a_fork_ends_the_child_alone(starter: str) -> None:
     assert said(starter, "after_in_child") == "ended with -15"
+
+
+ORPHAN = """
+import os, signal, subprocess, sys
+sys.path.insert(0, "src")
+from functools import partial
+from config.child_process import die_with_parent
+parent = os.getpid()
+def lose_parent():
+    os.kill(parent, signal.SIGKILL)
+    while os.getppid() == parent:
+        pass
+    die_with_parent(parent, signal.SIGKILL)
+subprocess.Popen([sys.executable, "-c", "print('lives on')"], preexec_fn=lose_parent)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
+def test_a_child_whose_parent_dies_before_it_could_tie_itself_to_it_ends_at_once() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ORPHAN], cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    # The pipe is read to its end: that of the child, too, has been closed.
+    assert (done.returncode, done.stdout, done.stderr) == (-9, "", "")

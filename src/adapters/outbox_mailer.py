@@ -21,6 +21,7 @@ class OutboxMailer:
 
     name = "outbox"
     repeatable = True
+    deadline = 0.0
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -51,7 +51,7 @@ class SmtpMailer:
         url: `smtp://[user:password@]host[:port][?tls=required|opportunistic|none]` or `smtps://…`. TLS is required, and
             certificates are verified, unless the host is this machine or the URL says otherwise.
         timeout: seconds that one reply may take.
-        deadline: seconds that one transaction may take in all.
+        deadline: seconds that one transaction may take in all, whatever the server does.
         context: the TLS context; by default the system's certificate authorities.
 
     Raises:
@@ -77,7 +77,7 @@ class SmtpMailer:
         self._tls = parse_qs(parts.query).get("tls", ["none" if self._local else "required"])[0]
         if self._tls not in TLS_WORDS:
             raise ConfigurationError(f"EMAIL_URL: tls must be one of {', '.join(TLS_WORDS)}; got {self._tls!r}.")
-        self._timeout, self._deadline = timeout, deadline
+        self._timeout, self.deadline = timeout, deadline
         self._context = context or ssl.create_default_context()
         self._threads = threading.local()
 
@@ -122,8 +122,9 @@ class SmtpMailer:
                 outcome = _outcome(code, text)
                 self._forget()
                 return outcomes | dict.fromkeys(ready, outcome)
+            dotted = re.sub(rb"(?m)^\.", b"..", content)
             handing(ready)
-            return outcomes | dict.fromkeys(ready, self._content(server, content))
+            return outcomes | dict.fromkeys(ready, self._content(server, dotted))
 
     def _envelope(self, server: smtplib.SMTP, sender: str, recipients: Sequence[str]) -> dict[str, Outcome]:
         """Say MAIL and RCPT; returns the outcomes of those who were not taken."""
@@ -149,15 +150,14 @@ class SmtpMailer:
             raise TransportFault(f"The mail server {self._host} takes no mail now: {code} {_readable(text)}.")
         return code, text
 
-    def _content(self, server: smtplib.SMTP, content: bytes) -> Outcome:
-        """Send the content and its final dot; whether the dot went out decides what a fault means."""
-        dotted = re.sub(rb"(?m)^\.", b"..", content)
-        ending = b".\r\n" if dotted.endswith(b"\r\n") else b"\r\n.\r\n"
+    def _content(self, server: smtplib.SMTP, dotted: bytes) -> Outcome:
+        """Send the content at once, and its final dot; whether the dot went out decides what a fault means."""
         try:
             server.send(dotted)
         except FAULTS as error:
             self._forget()
             return Outcome("deferred", text=f"the connection was lost while the mail was sent: {error}")
+        ending = b".\r\n" if dotted.endswith(b"\r\n") else b"\r\n.\r\n"
         try:
             server.send(ending)
             code, text = server.getreply()
@@ -171,7 +171,7 @@ class SmtpMailer:
         """Lend a connection for as long as a transaction may take; any fault closes it."""
         session = self._session()
         try:
-            with _deadline(session.server, self._deadline):
+            with _deadline(session.server, self.deadline):
                 yield session.server
         except BaseException:
             self._forget()
@@ -204,7 +204,7 @@ class SmtpMailer:
     def _connect(self) -> smtplib.SMTP:
         try:
             server = self._open()
-            with _deadline(server, self._deadline):
+            with _deadline(server, self.deadline):
                 self._prepare(server)
         except smtplib.SMTPAuthenticationError as error:
             code = error.smtp_code

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
@@ -145,6 +145,9 @@ class Settings(BaseSettings):
         default="outbox://", repr=False, description="outbox:// or smtp(s)://user:password@host:port."
     )
     email_from: str = Field(default="noreply@localhost.localdomain", description="The sender where a mail names none.")
+    email_on_doubt: Literal["hold", "resend"] = Field(
+        default="hold", description="A mail that may have arrived: hold sends it never again, resend perhaps twice."
+    )
 
     # Phone
     twilio_account_sid: str | None = Field(default=None, description="Twilio's account.")

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from processors.errors import ResultError, WorkError
+from processors.errors import InvalidArgument, PermanentError, ResultError, WorkError
 from services.celery_service import celery_service
 
 FINAL = {"SUCCESS", "FAILURE", "REVOKED"}
@@ -124,7 +124,7 @@ def figures() -> Iterator[Row]:
 
 
 def scheduling() -> Iterator[Row]:
-    """Publish what waits, retry what failed."""
+    """Publish what waits, retry what failed, settle what is in doubt."""
     yield task(
         "process_pending_tasks",
         lambda: celery_service.process_pending_tasks(max_tasks=100, task_types=["email"]),
@@ -135,6 +135,21 @@ def scheduling() -> Iterator[Row]:
         lambda: celery_service.retry_failed_tasks(max_retries=3, task_types=["email"]),
         lambda result: f"{len(result['retried'])} retried, {len(result['skipped'])} skipped",
     )
+    yield call(
+        "get_effects_in_doubt",
+        celery_service.get_effects_in_doubt,
+        lambda found: f"{len(found)} effects or mails are in doubt",
+    )
+    yield call("settle_effect", settle_nothing, lambda why: f"refused, as it should be: {why}")
+
+
+def settle_nothing() -> str:
+    """Try to settle an effect that nobody knows; returns why that is refused."""
+    try:
+        celery_service.settle_effect("example:no-such-effect", absent=True)
+    except InvalidArgument as refusal:
+        return str(refusal)
+    raise PermanentError("An effect that nobody knows was settled.")
 
 
 def cleaning() -> Iterator[Row]:

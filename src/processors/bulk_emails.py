@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 from pydantic import Field, ValidationError
 
 from processors.emails import Mail, Post, SendEmail, deliver
-from processors.errors import InvalidArgument, TransientError, TransportFault
+from processors.errors import EffectInDoubt, InvalidArgument, TransientError, TransportFault
 from processors.interfaces import Members, Report
 from processors.results import Request, Result, sentence_of
 
@@ -86,10 +86,11 @@ def deliver_batch(request: SendBatch, members: Members, post: Post, report: Repo
     Raises:
         TransientError: some were put off, or three in a row met a fault of the transport, so that the rest was not
             tried; they stay open for the next attempt.
+        EffectInDoubt: a former run may still be sending one; all others are done.
     """
     waiting = members.waiting(request.bulk_id, request.first, request.count)
     tally: dict[str, int] = {}
-    put_off, faults = "", 0
+    put_off, faults, doubt = "", 0, None
     for index, member in enumerate(waiting):
         percent = 100 * index / len(waiting)
         report(percent, f"{index} of {len(waiting)} mails")
@@ -98,6 +99,9 @@ def deliver_batch(request: SendBatch, members: Members, post: Post, report: Repo
             try:
                 state, outcome = _member_outcome(member.arguments, member.position, post, _at(percent, report))
                 faults = 0
+            except EffectInDoubt as error:
+                doubt = error
+                continue
             except TransientError as error:
                 faults = faults + 1 if isinstance(error, TransportFault) else 0
                 put_off = str(error)
@@ -105,6 +109,8 @@ def deliver_batch(request: SendBatch, members: Members, post: Post, report: Repo
         if state != "deferred" or post.last_attempt:
             members.close(request.bulk_id, member.position, state, outcome)
             tally[state] = tally.get(state, 0) + 1
+    if doubt is not None and (post.last_attempt or not put_off):
+        raise doubt
     if put_off and not post.last_attempt:
         raise TransientError(put_off)
     return tally

@@ -8,10 +8,12 @@ WorkError
 ├── ServiceUnavailable                a part (database, broker) does not answer now
 │   └── SubmitUnknown                 it is not known whether the record was written
 ├── TransientError                    try again, after `retry_after` seconds where the provider said so
-│   └── TransportFault                the way out is at fault (no connection, no login), not what is sent
+│   ├── TransportFault                the way out is at fault (no connection, no login), not what is sent
+│   └── EffectInDoubt                 it is not known yet whether an effect happened; waiting is no attempt
 ├── PermanentError                    give up: trying again cannot help
 │   ├── FileError                     a file cannot be processed; `code` says why
 │   ├── WorkFailed                    the work ended, and nothing of it was done; carries the result
+│   ├── EffectUnknown                 nobody can tell whether an effect happened; a person settles it
 │   ├── TimeLimitExceeded
 │   └── Quarantined
 ├── Cancelled                         the task was cancelled while it ran
@@ -76,6 +78,13 @@ class TransportFault(TransientError):
     """The way out (a mail server's connection, its login) is at fault, not what was to be sent."""
 
 
+class EffectInDoubt(TransientError):
+    """It is not known yet whether an effect happened; the task looks again after `retry_after` seconds.
+
+    The wait is not counted as an attempt.
+    """
+
+
 class PermanentError(WorkError):
     """The work cannot be done, now or later."""
 
@@ -98,6 +107,10 @@ class WorkFailed(PermanentError):
     def __init__(self, message: str, result: dict[str, Any] | None = None) -> None:
         super().__init__(message)
         self.result = result or {}
+
+
+class EffectUnknown(PermanentError):
+    """Nobody can tell whether an effect happened; it is not repeated, and waits for a person to settle it."""
 
 
 class TimeLimitExceeded(PermanentError):

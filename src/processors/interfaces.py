@@ -1,6 +1,6 @@
 """What the work needs from outside, as small protocols; adapters, engines and records fulfil them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -15,6 +15,37 @@ class Report(Protocol):
     def __call__(self, percent: float, text: str) -> None:
         """Report `percent` (0 to 100) and what the task does now, in a few words."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One start of a task, the fence of what is written for it: the task's id and the number of the run."""
+
+    task_id: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """An effect happened; `outcome` is what its call would have returned."""
+
+    outcome: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """An effect did not happen, and what was begun of it has ended: it may be begun again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """It cannot be told whether an effect happened, and why not."""
+
+    why: str
+
+
+Reconcile = Callable[[str], Happened | Absent | Unknown]
+"""Looks up by an effect's key whether it happened, and changes nothing; raises `TransientError` to be asked later."""
 
 
 class ObjectStorage(Protocol):
@@ -93,7 +124,10 @@ class Handing(Protocol):
     """Is told just before the body of a mail goes out: from then on it cannot be known whether it arrived."""
 
     def __call__(self, addresses: Sequence[str]) -> None:
-        """Commit durably that the mail is being handed over for these addresses; raise to stop it."""
+        """Commit durably that the mail is being handed over for these addresses; raise to stop it.
+
+        It looks at the clock last: the first byte must follow at once.
+        """
         ...
 
 
@@ -103,10 +137,12 @@ class Mailer(Protocol):
     Attributes:
         name: what the outcome calls it.
         repeatable: whether the same mail id handed over twice is still one mail.
+        deadline: seconds by which a mail that is not repeatable is handed over, or will not be any more.
     """
 
     name: str
     repeatable: bool
+    deadline: float
 
     def send(
         self, sender: str, recipients: Sequence[str], content: bytes, *, mail_id: str, handing: Handing
@@ -137,16 +173,20 @@ class Deliveries(Protocol):
         """Create the rows that do not exist yet (address to role: to, cc, bcc); return every row's outcome so far."""
         ...
 
-    def handing(self, task_id: str, position: int, addresses: Sequence[str]) -> None:
-        """Mark, durably, that these are being handed over: all of them, or none.
+    def handing(self, task_id: str, position: int, addresses: Sequence[str], run: Run) -> None:
+        """Mark, durably, that this run hands the mail over for these: all of them, or none.
 
         Raises:
             TransientError: the task was cancelled, or another run of it has one of these; nothing may go out.
         """
         ...
 
-    def close(self, task_id: str, position: int, outcomes: Mapping[str, Outcome]) -> None:
-        """Store what became of these, unless that is known already."""
+    def handed_since(self, task_id: str, position: int) -> float:
+        """Return how many seconds ago the last of those that are being handed over was marked; infinity for none."""
+        ...
+
+    def close(self, task_id: str, position: int, outcomes: Mapping[str, Outcome], run: Run) -> None:
+        """Store what became of these, unless that is known already or a later run looks after them."""
         ...
 
 

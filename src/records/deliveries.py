@@ -1,6 +1,8 @@
 """One row per recipient of one mail: marked before the body goes out, closed with the server's answer."""
 
+import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import (
     Column,
@@ -13,19 +15,27 @@ from sqlalchemy import (
     Text,
     and_,
     exists,
+    func,
     literal,
+    literal_column,
+    or_,
     select,
+    true,
     update,
 )
 
 from processors.errors import TransientError
-from processors.interfaces import Outcome
+from processors.interfaces import Outcome, Run
 from records.columns import Instant, Now, metadata
 from records.database import Database
+from records.effects import Doubt
 from records.insertion import insert_into
-from records.task_records import TaskState, task_records
+from records.task_records import FINAL, TaskState, columns, is_run, task_records
 
 WAITING_STATES = ("queued", "deferred")
+
+ABANDONED_SECONDS = 300
+"""Nobody hands a mail over for so long: where its task has ended by then, nobody will say what became of it."""
 
 deliveries = Table(
     "deliveries",
@@ -45,6 +55,8 @@ deliveries = Table(
 )
 
 Index("ix_deliveries_address", deliveries.c.address, deliveries.c.created_at)
+
+DOUBTFUL = deliveries.c.state.in_([literal_column("'handing'"), literal_column("'unknown'")])
 
 
 class DeliveryRecords:
@@ -98,14 +110,37 @@ class DeliveryRecords:
         query = select(c.address).where(c.task_id == task_id, c.state.in_(["unknown", "handing"])).limit(1)
         return self.database.read(lambda connection: connection.execute(query).first()) is not None
 
-    def handing(self, task_id: str, position: int, addresses: Sequence[str]) -> None:
-        """Mark, durably, that these are being handed over: all of them, or none.
+    def doubts(self, limit: int) -> list[Doubt]:
+        """Return the recipients of whom it is not known whether their mail arrived, the oldest first."""
+        c = deliveries.c
+        query = (
+            select(c.task_id, c.position, c.address, c.handed_at, c.text, columns.name)
+            .select_from(deliveries.outerjoin(task_records, columns.id == c.task_id))
+            .where(DOUBTFUL, _doubtful())
+            .order_by(c.handed_at)
+            .limit(limit)
+        )
+        rows = self.database.read(lambda connection: connection.execute(query).all())
+        return [
+            Doubt(f"mail:{task_id}:{position}:{address}", "mail", task_id, name, "unknown", handed_at, text or None)
+            for task_id, position, address, handed_at, text, name in rows
+        ]
+
+    def settle(self, task_id: str, position: int, address: str, outcome: Outcome) -> bool:
+        """Store what a person has found out about one recipient; False where that one is not in doubt."""
+        own = and_(_mail(task_id, position), deliveries.c.address == address, _doubtful())
+        statement = update(deliveries).where(own).values(_values(outcome)).returning(deliveries.c.address)
+        return bool(self.database.write(lambda c: c.execute(statement).all()))
+
+    def handing(self, task_id: str, position: int, addresses: Sequence[str], run: Run) -> None:
+        """Mark, durably, that this run hands the mail over for these: all of them, or none.
 
         Raises:
             TransientError: the task was cancelled, or another run of it has one of these; nothing may go out.
         """
         cancelled = exists().where(task_records.c.id == task_id, task_records.c.state == TaskState.REVOKED.value)
-        waits = and_(deliveries.c.state.in_(WAITING_STATES), ~cancelled)
+        own = exists().where(is_run(run.task_id, run.number))
+        waits = and_(deliveries.c.state.in_(WAITING_STATES), ~cancelled, own)
         statement = (
             update(deliveries)
             .where(_mail(task_id, position), deliveries.c.address.in_(list(addresses)), waits)
@@ -118,19 +153,30 @@ class DeliveryRecords:
 
         self.database.write(work)
 
-    def close(self, task_id: str, position: int, outcomes: Mapping[str, Outcome]) -> None:
-        """Store what became of these, unless that is known already."""
+    def handed_since(self, task_id: str, position: int) -> float:
+        """Return how many seconds ago the last of those that are being handed over was marked; infinity for none."""
+        query = select(func.max(deliveries.c.handed_at).label("last"), Now().label("now")).where(
+            _mail(task_id, position), deliveries.c.state == "handing"
+        )
+        row = self.database.read(lambda c: c.execute(query).mappings().one())
+        return math.inf if row["last"] is None else (row["now"] - row["last"]).total_seconds()
+
+    def close(self, task_id: str, position: int, outcomes: Mapping[str, Outcome], run: Run) -> None:
+        """Store what became of these, unless that is known already or a later run looks after them.
+
+        That a mail was accepted is stored whoever says so: it stays true.
+        """
         unknown_yet = deliveries.c.state.in_([*WAITING_STATES, "handing"])
+        newest = exists().where(columns.id == run.task_id, columns.run == run.number)
         statements = [
             update(deliveries)
-            .where(_mail(task_id, position), deliveries.c.address == address, unknown_yet)
-            .values(
-                state=outcome.state,
-                code=outcome.code,
-                enhanced=outcome.enhanced,
-                text=outcome.text,
-                closed_at=None if outcome.state in {"queued", "deferred"} else Now(),
+            .where(
+                _mail(task_id, position),
+                deliveries.c.address == address,
+                unknown_yet,
+                true() if outcome.state == "accepted" else newest,
             )
+            .values(_values(outcome))
             for address, outcome in outcomes.items()
         ]
         self.database.write(lambda c: [c.execute(statement) for statement in statements])
@@ -138,3 +184,21 @@ class DeliveryRecords:
 
 def _mail(task_id: str, position: int) -> ColumnElement[bool]:
     return and_(deliveries.c.task_id == task_id, deliveries.c.position == position)
+
+
+def _doubtful() -> ColumnElement[bool]:
+    """Tell in SQL whether nobody knows, nor will find out by itself, whether a recipient's mail arrived."""
+    own = task_records.alias("own_record").c
+    goes_on = exists().where(own.id == deliveries.c.task_id, own.state.not_in([state.value for state in FINAL]))
+    abandoned = and_(deliveries.c.state == "handing", deliveries.c.handed_at <= Now(-ABANDONED_SECONDS), ~goes_on)
+    return or_(deliveries.c.state == "unknown", abandoned)
+
+
+def _values(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "state": outcome.state,
+        "code": outcome.code,
+        "enhanced": outcome.enhanced,
+        "text": outcome.text,
+        "closed_at": None if outcome.state in WAITING_STATES else Now(),
+    }

@@ -1,7 +1,9 @@
-"""The indexes of `task_records`, for the migrations alone: each `…_where` loads the dialect of its database."""
+"""Indexes for the migrations alone, those of `task_records` first: each `…_where` loads the dialect of its database."""
 
 from sqlalchemy import Index, func
 
+from records.deliveries import DOUBTFUL, deliveries
+from records.effects import OPEN, effects
 from records.task_records import columns
 
 INDEXES = (
@@ -50,5 +52,13 @@ INDEXES = (
         unique=True,
         sqlite_where=columns.idempotency_key.is_not(None),
         postgresql_where=columns.idempotency_key.is_not(None),
+    ),
+    Index("ix_effects_open", effects.c.state, effects.c.intended_at, sqlite_where=OPEN, postgresql_where=OPEN),
+    Index(
+        "ix_deliveries_doubt",
+        deliveries.c.state,
+        deliveries.c.handed_at,
+        sqlite_where=DOUBTFUL,
+        postgresql_where=DOUBTFUL,
     ),
 )

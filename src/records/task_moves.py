@@ -28,10 +28,21 @@ from sqlalchemy import (
 
 from records.columns import Now, instant
 from records.database import Database
-from records.deliveries import deliveries
+from records.deliveries import DOUBTFUL, deliveries
+from records.effects import CLOSED, effects
 from records.members import members
 from records.prepared import Given, Prepared
-from records.task_records import FINAL, RUNNING, WAITING, TaskRecord, TaskState, columns, task_records, to_record
+from records.task_records import (
+    FINAL,
+    RUNNING,
+    WAITING,
+    TaskRecord,
+    TaskState,
+    columns,
+    is_run,
+    task_records,
+    to_record,
+)
 from records.workers import RENEW_SECONDS, workers
 
 QUARANTINE_AFTER = 3
@@ -152,8 +163,7 @@ def _failure(value: Given) -> dict[str, Any]:
 
 
 def _of_run(value: Given) -> ColumnElement[bool]:
-    of_run = value("of_run", Integer())
-    return and_(columns.id == value("task_id", String()), columns.run == of_run, _state_in(RUNNING_VALUES))
+    return is_run(value("task_id", String()), value("of_run", Integer()))
 
 
 def _end_of_run(values: Callable[[Given], dict[str, Any]]) -> Prepared:
@@ -215,7 +225,7 @@ TRY_AGAIN = _end_of_run(
     lambda value: (
         {
             "state": TaskState.RETRY.value,
-            "attempt": columns.attempt + 1,
+            "attempt": columns.attempt + value("counted", Integer()),
             "due_at": Now(value("delay", Float())),
             "relay_at": Now(value("delay", Float())),
             "worker_id": None,
@@ -326,9 +336,10 @@ class TaskMoves:
         statement = update(task_records).where(waits).values(ended(state, failure)).returning(columns.id)
         return self._moved(lambda c: c.execute(statement).all())
 
-    def try_again(self, task_id: str, run: int, delay: float, failure: Failure) -> bool:
-        """End a run that failed for now: the next attempt is due after `delay` seconds."""
-        return self._moved(TRY_AGAIN(task_id=task_id, of_run=run, delay=float(delay), **_failed(failure)))
+    def try_again(self, task_id: str, run: int, delay: float, failure: Failure, *, counted: bool = True) -> bool:
+        """End a run that failed for now: the next one is due after `delay` seconds; `counted` as an attempt or not."""
+        again = TRY_AGAIN(task_id=task_id, of_run=run, delay=float(delay), counted=int(counted), **_failed(failure))
+        return self._moved(again)
 
     def give_back(self, task_id: str, run: int) -> bool:
         """Return a run that a shutdown interrupted: it waits again at once, and the attempt is not counted."""
@@ -515,13 +526,20 @@ class TaskMoves:
         return list(self.database.read(lambda c: c.execute(query).scalars().all()))
 
     def remove(self, task_ids: Sequence[str]) -> int:
-        """Remove final records for good, with what belongs to them."""
+        """Remove final records for good, with what belongs to them; what is in doubt stays, for a person to settle."""
+        over = exists().where(
+            columns.id == effects.c.task_id,
+            columns.state.in_(FINAL_VALUES),
+            columns.finished_at >= effects.c.closed_at,
+        )
+        known = delete(effects).where(effects.c.task_id.in_(list(task_ids)), effects.c.state.in_(CLOSED), over)
 
         def work(connection: Connection) -> int:
+            connection.execute(known)
             gone = delete(task_records).where(columns.id.in_(list(task_ids)), columns.state.in_(FINAL_VALUES))
             ids = list(connection.execute(gone.returning(columns.id)).scalars().all())
-            for table in (deliveries, members):
-                connection.execute(delete(table).where(table.c.task_id.in_(ids)))
+            connection.execute(delete(deliveries).where(deliveries.c.task_id.in_(ids), ~DOUBTFUL))
+            connection.execute(delete(members).where(members.c.task_id.in_(ids)))
             return len(ids)
 
         return self.database.write(work)

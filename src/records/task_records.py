@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 from sqlalchemy import (
     Boolean,
     Column,
+    ColumnElement,
     Connection,
     Float,
     Integer,
@@ -109,6 +110,14 @@ LONGEST_ID = 255
 def is_task_id(value: Any) -> TypeGuard[str]:
     """Tell whether a record may have this id."""
     return isinstance(value, str) and 0 < len(value) <= LONGEST_ID and "\0" not in value and not LONE.search(value)
+
+
+def is_run(task_id: Any, run: Any) -> ColumnElement[bool]:
+    """Tell in SQL whether a record is that of this run, which goes on: one that was cancelled or fenced finds out.
+
+    The state is an expression and not the column, or SQLite reads all records that run instead of the one.
+    """
+    return and_(columns.id == task_id, columns.run == run, (columns.state + "").in_([s.value for s in RUNNING]))
 
 
 @dataclass(frozen=True, slots=True)

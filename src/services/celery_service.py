@@ -16,7 +16,7 @@ from processors.files import ProcessFile
 from processors.results import Request, sentence_of
 from processors.scheduling import ProcessPendingTasks, RetryFailedTasks
 from records.task_records import TaskRecord, TaskState, is_task_id
-from services import steering
+from services import effects, steering
 from services.bulk import submit_bulk_emails
 from services.celery_app import PRIORITIES, QUEUES
 from services.status import active_task, status_of, unknown_status
@@ -192,6 +192,26 @@ class CeleryService:
             RetryFailedTasks, max_retries=max_retries, max_age_hours=max_age_hours, task_types=task_types
         )
         return _submit("scheduling.retry_failed_tasks", request, queue, priority)
+
+    # --- Effects ------------------------------------------------------------------------------------------------
+
+    def get_effects_in_doubt(self) -> list[dict[str, Any]]:
+        """List the effects and mails of which it is not known whether they happened.
+
+        Each has `key`, `kind` (`effect` or `mail`), `task_id`, `name` (the task's), `state`, `intended_at` and `error`.
+        `intended`: its task will look again by itself; `unknown`: it waits for `settle_effect`.
+        """
+        return effects.effects_in_doubt()
+
+    def settle_effect(self, key: str, outcome: Any = effects.NOT_GIVEN, *, absent: bool = False) -> None:
+        """Say what became of an effect in doubt, after a look at the other side.
+
+        Args:
+            key: as `get_effects_in_doubt` tells it.
+            outcome: it happened, and this (a JSON value) is what `effect` returns from now on.
+            absent: it did not happen: a retry of its task may do it. Give this or `outcome`.
+        """
+        effects.settle(key, outcome, absent=absent)
 
     # --- Tasks --------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from processors.health import CRITICAL, Health, QueueFigures, QueueStatistics, c
 from records.database import ping
 from services import parked
 from services.celery_app import QUEUES, celery_app
+from services.effects import doubts
 from services.steering import consumers
 from services.wiring import Parts
 
@@ -32,6 +33,7 @@ def probes(parts: Parts) -> dict[str, Callable[[], str]]:
         "leader": lambda: _leader(parts),
         "workers": lambda: _workers(parts),
         "parked": _parked,
+        "effects": lambda: _effects(parts),
         "disk": lambda: _disk(parts),
     }
 
@@ -96,6 +98,16 @@ def _parked() -> str:
     if count:
         raise ServiceUnavailable(f"{count} messages that no worker can use are parked: see `csai parked list`")
     return "nothing is parked"
+
+
+def _effects(parts: Parts) -> str:
+    unknown = [one for one in doubts(parts) if one.state == "unknown"]
+    if unknown:
+        raise ServiceUnavailable(
+            f"{len(unknown)} effects are unknown, such as {unknown[0].key}: get_effects_in_doubt lists them, and "
+            "settle_effect takes what you find out"
+        )
+    return "no effect is unknown"
 
 
 def _disk(parts: Parts) -> str:

@@ -35,8 +35,8 @@ def reason_to_skip(record: TaskRecord, max_retries: int) -> str | None:
         return f"it was retried {record.retry_count} times already"
     if record.is_parent:
         return "it is a parent: its members are retried by themselves"
-    if parts().deliveries.in_doubt(record.id):
-        return "it is in doubt whether its mail arrived"
+    if doubt := _doubt(record):
+        return doubt
     if record.message.get("embed") or record.run == 0:  # a run of 0: it failed because what it was to follow did
         return "it is part of a workflow that has failed as a whole"
     return None
@@ -50,6 +50,7 @@ def retry(record: TaskRecord, arguments: Mapping[str, Any] | None = None) -> str
     """
     new_id = str(uuid5(NAMESPACE_OID, f"{record.id}:retry"))
     parts().deliveries.carry_over(record.id, new_id)
+    parts().effects.carry_over(record.id, new_id)
     submit(
         Draft(
             id=new_id,
@@ -68,3 +69,12 @@ def retry(record: TaskRecord, arguments: Mapping[str, Any] | None = None) -> str
         )
     )
     return new_id if parts().moves.linked_retry(record.id, new_id) else None
+
+
+def _doubt(record: TaskRecord) -> str | None:
+    """Tell in a few words what nobody knows of a task, or None: a retry could do it twice."""
+    if parts().deliveries.in_doubt(record.id):
+        return "it is in doubt whether its mail arrived"
+    if parts().effects.in_doubt(record.id):
+        return "it is in doubt whether an effect of it happened: see get_effects_in_doubt"
+    return None

@@ -21,6 +21,7 @@ from config.settings import settings
 from processors.errors import (
     Cancelled,
     ConfigurationError,
+    EffectInDoubt,
     InvalidArgument,
     PermanentError,
     ServiceUnavailable,
@@ -29,21 +30,23 @@ from processors.errors import (
     WorkError,
     WorkFailed,
 )
+from processors.interfaces import Reconcile, Run
 from processors.results import Result
 from records.task_moves import Started
 from records.task_records import Draft, TaskRecord, TaskState
 from services.celery_app import QUEUES
+from services.effects import OneEffect
 from services.failures import failure_of, fix_follower_ids, follow_failure, has_followers
 from services.late_ends import late_ends
 from services.submission import category_of, kept_message, moment, storable
 from services.task_messages import ATTEMPT_HEADER
+from services.until_written import DATABASE_PAUSE_SECONDS, until_written
 from services.wiring import parts
 from services.working_process import RunInHand, working_process
 
 logger = get_logger()
 
 PERMANENT = (PermanentError, InvalidArgument, ConfigurationError, ValidationError, SoftTimeLimitExceeded)
-DATABASE_PAUSE_SECONDS = 1.0
 REPORT_SECONDS = 0.5
 LIMIT_MARGIN_SECONDS = 0.5  # the parent's clock for the limit starts that much apart, at most
 
@@ -91,14 +94,28 @@ class TaskRun:
 
     def report(self, percent: float, text: str) -> None:
         """Note progress, at most twice a second; raises `Cancelled` once the record is no longer this run's."""
+        self.check_cancelled()
         if self.hand is None:
             return
-        if self.hand.lost:
-            raise Cancelled(f"Task {self.id} was cancelled while it ran.")
         now = time.monotonic()
         if now - self._reported >= REPORT_SECONDS or percent >= 100:  # noqa: PLR2004 - per cent
             self._reported = now
             parts().moves.report(self.id, self.hand.run, max(0.0, min(100.0, float(percent))), text)
+
+    def check_cancelled(self) -> None:
+        """Raise `Cancelled` once the record is no longer this run's."""
+        if self.hand is not None and self.hand.lost:
+            raise Cancelled(f"Task {self.id} was cancelled while it ran.")
+
+    @property
+    def fence(self) -> Run:
+        """This run, as what is written for it names it."""
+        return Run(self.id, self.hand.run if self.hand else 0)
+
+    def effect(self, key: str, call: Callable[[], Any], *, deadline: float, reconcile: Reconcile | None) -> Any:
+        """Change the outside world once; see `RecordedTask.effect`."""
+        self.check_cancelled()
+        return OneEffect(key, deadline, self.fence, parts().effects).take(call, reconcile)
 
     def _start(self) -> Started | None:
         request = self.task.request
@@ -193,7 +210,7 @@ class TaskRun:
             self._fail(started, error)
             raise
         except Exception as error:
-            if started.attempt >= self._max_retries():
+            if started.attempt >= self._max_retries() and not isinstance(error, EffectInDoubt):
                 self._fail(started, error)
                 raise
             self._try_again(started, error)
@@ -249,7 +266,8 @@ class TaskRun:
     def _try_again(self, started: Started, error: Exception) -> None:
         asked = error.retry_after if isinstance(error, TransientError) else None
         delay = backoff(started.attempt) if asked is None or not math.isfinite(asked) else asked
-        if not self._persist(lambda: parts().moves.try_again(self.id, started.run, delay, failure_of(error))):
+        failure, counted = failure_of(error), not isinstance(error, EffectInDoubt)
+        if not self._persist(lambda: parts().moves.try_again(self.id, started.run, delay, failure, counted=counted)):
             self._refused(started)
         self.ended = "RETRY"
 
@@ -274,13 +292,7 @@ class TaskRun:
         return record.state if record is not None and ended else None
 
     def _persist(self, write: Callable[[], bool]) -> bool:
-        """Write until it is written: what ran goes on to be remembered even while the database is away."""
-        while True:
-            try:
-                return write()
-            except ServiceUnavailable as error:
-                logger.warning("database_away", task_id=self.id, error=str(error))
-                time.sleep(DATABASE_PAUSE_SECONDS)
+        return until_written(self.id, write)
 
     def _max_retries(self) -> int:
         return settings.celery_task_max_retries if self.task.max_retries is None else self.task.max_retries

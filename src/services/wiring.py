@@ -15,6 +15,7 @@ from records import schema
 from records.chords import Chords
 from records.database import Database
 from records.deliveries import DeliveryRecords
+from records.effects import EffectRecords
 from records.identity import database_id
 from records.leadership import Leadership
 from records.members import MemberRecords
@@ -41,6 +42,7 @@ class Parts:
         self.parents = Parents(database)
         self.members = MemberRecords(database)
         self.deliveries = DeliveryRecords(database)
+        self.effects = EffectRecords(database)
         self.workers = Workers(database)
         self.chords = Chords(database)
         self.leadership = Leadership(database)

@@ -3,16 +3,26 @@
 import json
 import socket
 import ssl
+from datetime import UTC, datetime
 from email import policy
 from email.parser import BytesParser
 from pathlib import Path
 
 import pytest
 import trustme
+from sqlalchemy import update
 
 from adapters.outbox_mailer import OutboxMailer
 from adapters.smtp_mailer import SmtpMailer
-from processors.errors import ConfigurationError, PermanentError, TransientError
+from processors import doubt
+from processors.emails import Post, SendEmail, deliver
+from processors.errors import ConfigurationError, EffectInDoubt, PermanentError, TransientError
+from processors.interfaces import Run
+from records.columns import Now
+from records.deliveries import DeliveryRecords, deliveries
+from records.task_moves import TaskMoves
+from records.task_records import Draft, TaskRecords
+from records.workers import Workers
 from smtp_server import SmtpServer
 
 CONTENT = b"From: a@example.com\r\nSubject: test\r\n\r\nfirst\r\n.second begins with a dot\r\nlast\r\n"
@@ -267,6 +277,100 @@ def test_a_server_that_closes_an_old_connection_with_421_gets_the_mail_by_a_new_
         server.once["MAIL"] = "421 4.7.0 too many mails in this session"
         assert send(mailer, "c@example.com", mail_id="task-1")["c@example.com"].state == "accepted"
         assert server.connections == 2
+
+
+# --- SMTP: in doubt --------------------------------------------------------------------------------------------
+
+
+class Posts:
+    """Delivers one mail by a real mailer over real rows, run by run."""
+
+    def __init__(self, database, mailer, *, resend: bool) -> None:
+        TaskRecords(database).open(Draft("t", "email.send_email", "email", "email"))
+        Workers(database).start("w1", "io@host", "host", 1, 0)
+        self.database, self.moves, self.rows = database, TaskMoves(database), DeliveryRecords(database)
+        self.mailer, self.resend = mailer, resend
+
+    def deliver(self):
+        """Let a run begin and send the mail; returns what came of it, or the error."""
+        run = Run("t", self.moves.start("t", 0, "w1", "io@host", None).run)
+        when = datetime(2026, 3, 1, tzinfo=UTC)
+        post = Post(self.mailer, self.rows, "t", when, "a@example.com", False, run, lambda write: write(), self.resend)
+        try:
+            return deliver(SendEmail(to_email="b@example.com", subject="s", body="b"), post, lambda *_: None)
+        except (TransientError, KeyboardInterrupt) as error:
+            return error
+        finally:
+            self.moves.give_back("t", run.number)
+
+    def die_once_it_is_marked(self, monkeypatch) -> None:
+        """End a run between the mark and the first byte."""
+        mark = self.rows.handing
+
+        def die(*arguments):
+            mark(*arguments)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(self.rows, "handing", die)
+            assert isinstance(self.deliver(), KeyboardInterrupt)
+        self.mailer.close()
+
+    def let_the_doubt_pass(self) -> None:
+        past = Now(-doubt.doubt_seconds(self.mailer.deadline))
+        self.database.write(lambda c: c.execute(update(deliveries).values(handed_at=past)))
+
+
+@pytest.mark.parametrize(("resend", "status", "copies"), [(False, "unknown", 1), (True, "sent", 2)])
+def test_a_mail_whose_last_answer_is_lost_is_held_or_sent_again_under_the_same_id(database, resend, status, copies):
+    with SmtpServer(drop="dot") as server:
+        posts = Posts(database, smtp(server), resend=resend)
+        first = posts.deliver()
+        server.drop = "-"
+        last = posts.deliver()
+        arrived = [BytesParser(policy=policy.default).parsebytes(mail.content) for mail in server.mails]
+
+    assert isinstance(first, TransientError) is resend
+    assert last.status == status
+    assert len(arrived) == copies
+    assert len({mail["Message-ID"] for mail in arrived}) == 1
+
+
+@pytest.mark.parametrize(("resend", "status", "copies"), [(False, "unknown", 0), (True, "sent", 1)])
+def test_a_mail_whose_run_died_while_it_was_handed_over_is_concluded_only_when_that_is_over(
+    database, monkeypatch, resend, status, copies
+):
+    with SmtpServer() as server:
+        posts = Posts(database, smtp(server), resend=resend)
+        posts.die_once_it_is_marked(monkeypatch)
+
+        early = posts.deliver()
+        assert isinstance(early, EffectInDoubt)
+        assert early.retry_after > posts.mailer.deadline
+        posts.let_the_doubt_pass()
+
+        assert posts.deliver().status == status
+        assert len(server.mails) == copies
+
+
+def test_a_run_that_was_frozen_after_the_servers_go_ahead_sends_nothing_once_another_has_the_mail(
+    database, monkeypatch
+):
+    with SmtpServer() as server:
+        posts = Posts(database, smtp(server), resend=True)
+        mark = posts.rows.handing
+
+        def wake_up_late(task_id, position, addresses, run):
+            monkeypatch.setattr(posts.rows, "handing", mark)
+            posts.moves.give_back("t", run.number)
+            posts.mailer = smtp(server)
+            assert posts.deliver().status == "sent"
+            mark(task_id, position, addresses, run)
+
+        monkeypatch.setattr(posts.rows, "handing", wake_up_late)
+
+        assert isinstance(posts.deliver(), TransientError)
+        assert len(server.mails) == 1
 
 
 # --- SMTP: TLS and login ---------------------------------------------------------------------------------------

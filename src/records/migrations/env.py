@@ -6,6 +6,7 @@ from sqlalchemy import Connection
 from records.chords import chords
 from records.columns import metadata
 from records.deliveries import deliveries
+from records.effects import effects
 from records.identity import identity
 from records.leadership import leadership
 from records.members import members
@@ -13,7 +14,7 @@ from records.task_indexes import INDEXES
 from records.task_records import task_records
 from records.workers import workers
 
-TABLES = (chords, deliveries, identity, leadership, members, task_records, workers)
+TABLES = (chords, deliveries, effects, identity, leadership, members, task_records, workers)
 KNOWN = (*TABLES, *INDEXES)
 
 

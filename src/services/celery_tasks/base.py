@@ -8,6 +8,7 @@ from celery.exceptions import InvalidTaskError
 from celery.worker.strategy import default as default_strategy
 
 from processors.errors import PermanentError, TransientError
+from processors.interfaces import Reconcile
 from processors.results import Request
 from records.task_records import is_task_id
 from services.celery_app import celery_app
@@ -73,6 +74,32 @@ class RecordedTask(cast("Any", Task)):
     def report(self, percent: float, text: str) -> None:
         """Tell how far the task is; raises `Cancelled` once it was cancelled."""
         self.current.report(percent, text)
+
+    def effect(self, key: str, call: Callable[[], Any], *, deadline: float, reconcile: Reconcile | None = None) -> Any:
+        """Change the outside world once, however often this runs: a charge, a call, an order.
+
+        Args:
+            key: names the effect for ever in this database, 1 to 255 characters: `f"{self.request.id}:charge"`, which
+                also holds for a retry by hand, or a name of the business such as `invoice:4711`.
+            call: does it, and returns a JSON value. It ends within `deadline`, in whatever way, and raises
+                `TransientError`, `PermanentError` or `InvalidArgument` only where nothing happened.
+            deadline: seconds, at most 3600.
+            reconcile: gets the key where a former call left open what it did, once that cannot be going on any more;
+                returns `Happened(outcome)`, `Absent()` or `Unknown(why)`, and changes nothing.
+
+        Returns:
+            The outcome as it is stored; that of a former run or of another task where the key's effect is done. What is
+            no JSON value is stored as its text.
+
+        Raises:
+            Cancelled: the task was cancelled.
+            EffectInDoubt: to be let through: the task looks again by itself, which is not counted as an attempt.
+            EffectUnknown: nobody can tell whether it happened; a person calls `settle_effect`.
+            TransientError: it did not happen now.
+            InvalidArgument: the key or the deadline is not acceptable.
+            Exception: what `call` raises where nothing happened.
+        """
+        return self.current.effect(key, call, deadline=deadline, reconcile=reconcile)
 
     def retry(self, *_: Any, exc: Exception | None = None, countdown: float | None = None, **__: Any) -> Any:
         """Try again by the record: a new due time, never a message that waits in a worker."""

@@ -1,12 +1,15 @@
 """E-mail: one mail, and bulks as parents with small tasks."""
 
+from functools import partial
 from typing import Any
 
+from config.settings import settings
 from processors import bulk_emails, emails
 from processors.bulk_emails import LISTED_STATES, SendBatch
 from processors.emails import EmailSent, Post, SendEmail
 from services.celery_app import celery_app
 from services.celery_tasks.base import ParentTask, RecordedTask, recorded_task
+from services.until_written import until_written
 
 
 @recorded_task("email.send_email", SendEmail)
@@ -35,11 +38,15 @@ celery_app.register_task(SendBulkEmailsParent())
 
 def post(task: RecordedTask, mail_of: str) -> Post:
     """Return what a delivery needs; the mails of a bulk are the bulk's, whichever task sends them."""
+    run = task.current
     return Post(
         mailer=task.parts.mailer,
         deliveries=task.parts.deliveries,
         task_id=mail_of,
-        created_at=task.current.created_at,
+        created_at=run.created_at,
         sender=task.parts.email_from,
-        last_attempt=task.current.last_attempt(),
+        last_attempt=run.last_attempt(),
+        run=run.fence,
+        persist=partial(until_written, run.id),
+        resend=settings.email_on_doubt == "resend",
     )

@@ -1,5 +1,6 @@
 """Mail: nothing but what was asked for goes out, to nobody else, and each recipient has one outcome."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from email import policy
 from email.parser import BytesParser
@@ -9,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from processors import doubt
 from processors.addresses import check_line, parse, sort_out
 from processors.bulk_emails import SendBatch, check_bulk, conclude_bulk, deliver_batch
 from processors.emails import Post, SendEmail, deliver
-from processors.errors import InvalidArgument, TransientError, TransportFault
-from processors.interfaces import Member, Outcome
+from processors.errors import EffectInDoubt, InvalidArgument, TransientError, TransportFault
+from processors.interfaces import Member, Outcome, Run
 from processors.messages import compose, is_html, text_of
 from processors.results import sentence_of
 
@@ -266,23 +268,31 @@ class RememberedDeliveries:
 
     def __init__(self):
         self.rows: dict[tuple[str, int, str], Outcome] = {}
+        self.handed = 0.0
 
     def open(self, task_id, position, addresses):
         for address in addresses:
             self.rows.setdefault((task_id, position, address), Outcome("queued"))
         return {a: o for (t, p, a), o in self.rows.items() if (t, p) == (task_id, position)}
 
-    def handing(self, task_id, position, addresses):
-        self.close(task_id, position, dict.fromkeys(addresses, Outcome("handing")))
+    def handing(self, task_id, position, addresses, run):
+        self.close(task_id, position, dict.fromkeys(addresses, Outcome("handing")), run)
+        self.handed = doubt.clock()
 
-    def close(self, task_id, position, outcomes):
+    def handed_since(self, task_id, position):
+        return doubt.clock() - self.handed
+
+    def let_the_doubt_pass(self, mailer):
+        self.handed -= doubt.doubt_seconds(mailer.deadline)
+
+    def close(self, task_id, position, outcomes, run):
         self.rows |= {(task_id, position, address): outcome for address, outcome in outcomes.items()}
 
 
 class ScriptedMailer:
     """Answers what it is told for each address; by default accepts."""
 
-    name, repeatable = "scripted", False
+    name, repeatable, deadline = "scripted", False, 60.0
 
     def __init__(self, **answers: Outcome | Exception):
         self.answers, self.sent = answers, []
@@ -299,8 +309,9 @@ class ScriptedMailer:
         return outcomes
 
 
-def post(mailer, deliveries=None, *, last=False):
-    return Post(mailer, deliveries or RememberedDeliveries(), "t", WHEN, "from@example.com", last)
+def post(mailer, deliveries=None, *, last=False, resend=False):
+    rows = deliveries or RememberedDeliveries()
+    return Post(mailer, rows, "t", WHEN, "from@example.com", last, Run("t", 1), lambda write: write(), resend)
 
 
 def mail(*names: str) -> SendEmail:
@@ -354,13 +365,84 @@ def test_a_mail_whose_worker_died_while_it_was_handed_over_is_unknown_and_not_re
         deliver(mail("b"), post(ScriptedMailer(b=KeyboardInterrupt()), deliveries), silent)
 
     again = ScriptedMailer()
+    deliveries.let_the_doubt_pass(again)
     sent = deliver(mail("b"), post(again, deliveries), silent)
 
     assert (sent.status, sent.unknown, again.sent) == ("unknown", ["b@example.com"], [])
     assert "not known whether" in sent.failure()
 
 
-def test_a_transport_that_may_repeat_sends_again_after_such_a_death():
+def test_such_a_mail_is_sent_again_where_that_is_wanted():
+    deliveries = RememberedDeliveries()
+    with pytest.raises(KeyboardInterrupt):
+        deliver(mail("b"), post(ScriptedMailer(b=KeyboardInterrupt()), deliveries), silent)
+
+    again = ScriptedMailer()
+    deliveries.let_the_doubt_pass(again)
+
+    assert deliver(mail("b"), post(again, deliveries, resend=True), silent).status == "sent"
+    assert again.sent == [["b@example.com"]]
+
+
+@pytest.mark.parametrize("resend", [False, True])
+@pytest.mark.parametrize("last", [False, True])
+def test_nothing_is_concluded_while_a_former_run_may_still_be_handing_the_mail_over(resend, last):
+    deliveries = RememberedDeliveries()
+    with pytest.raises(KeyboardInterrupt):
+        deliver(mail("b"), post(ScriptedMailer(b=KeyboardInterrupt()), deliveries), silent)
+
+    again = ScriptedMailer()
+    with pytest.raises(EffectInDoubt) as waits:
+        deliver(mail("b", "c"), post(again, deliveries, last=last, resend=resend), silent)
+
+    assert 0 < waits.value.retry_after <= doubt.doubt_seconds(again.deadline)
+    assert again.sent == [["c@example.com"]], "the others get theirs"
+    assert deliveries.rows["t", 0, "b@example.com"].state == "handing"
+
+
+@pytest.mark.parametrize(("last", "state"), [(False, "deferred"), (True, "unknown")])
+def test_a_lost_answer_is_put_off_where_a_second_copy_is_wanted_and_attempts_are_left(last, state):
+    deliveries, lost = RememberedDeliveries(), ScriptedMailer(b=Outcome("unknown", text="lost"))
+    if last:
+        assert deliver(mail("b"), post(lost, deliveries, last=True, resend=True), silent).status == "unknown"
+    else:
+        with pytest.raises(TransientError, match="put off"):
+            deliver(mail("b"), post(lost, deliveries, resend=True), silent)
+
+    assert deliveries.rows["t", 0, "b@example.com"].state == state
+
+
+def test_a_mail_whose_mark_took_too_long_is_not_handed_over(monkeypatch):
+    deliveries, mailer, now = RememberedDeliveries(), ScriptedMailer(), [100.0]
+    monkeypatch.setattr(doubt, "clock", lambda: now[0])
+    mark = deliveries.handing
+
+    def mark_slowly(*arguments):
+        mark(*arguments)
+        now[0] += doubt.BEGIN_SECONDS
+
+    monkeypatch.setattr(deliveries, "handing", mark_slowly)
+
+    with pytest.raises(TransientError, match="too slow"):
+        deliver(mail("b"), post(mailer, deliveries), silent)
+
+    assert mailer.sent == []
+    assert deliveries.rows["t", 0, "b@example.com"].state == "queued"
+
+
+def test_an_outcome_is_kept_however_long_the_database_is_away():
+    asked = []
+
+    def persist(write):
+        asked.append(write)
+        write()
+
+    sender = replace(post(ScriptedMailer()), persist=persist)
+    assert deliver(mail("b"), sender, silent).status == "sent"
+    assert len(asked) == 1
+
+
+def test_a_transport_that_may_repeat_sends_again_after_such_a_death_at_once():
     deliveries = RememberedDeliveries()
     with pytest.raises(KeyboardInterrupt):
         deliver(mail("b"), post(ScriptedMailer(b=KeyboardInterrupt()), deliveries), silent)
@@ -381,6 +463,7 @@ def test_what_a_server_has_answered_is_kept_when_a_later_part_of_the_mail_fails(
     with pytest.raises(KeyboardInterrupt):
         deliver(mail(*names), post(InTurns(d=KeyboardInterrupt()), deliveries), silent)
 
+    deliveries.let_the_doubt_pass(InTurns())
     sent = deliver(mail(*names), post(InTurns(), deliveries), silent)
 
     assert sent.accepted == ["b@example.com", "c@example.com"]
@@ -516,6 +599,23 @@ class AwayMailer(ScriptedMailer):
     def send(self, sender, recipients, content, *, mail_id, handing):
         self.sent.append(list(recipients))
         raise TransportFault("no connection")
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_a_member_that_a_former_run_may_still_be_sending_stays_open_and_holds_up_no_other(last):
+    members, deliveries = RememberedMembers(items("b", "c")), RememberedDeliveries()
+    batch = SendBatch(bulk_id="p", first=0, count=2)
+    with pytest.raises(KeyboardInterrupt):
+        deliver_batch(batch, members, post(ScriptedMailer(b=KeyboardInterrupt()), deliveries), silent)
+
+    again = ScriptedMailer()
+    with pytest.raises(EffectInDoubt):
+        deliver_batch(batch, members, post(again, deliveries, last=last), silent)
+    assert {n: state for n, (state, _) in members.closed.items()} == {1: "sent"}
+
+    deliveries.let_the_doubt_pass(again)
+    assert deliver_batch(batch, members, post(again, deliveries, last=last), silent) == {"unknown": 1}
+    assert again.sent == [["c@example.com"]]
 
 
 @pytest.mark.parametrize("last", [False, True])

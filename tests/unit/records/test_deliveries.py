@@ -1,20 +1,42 @@
 """A mail's rows: whoever hands it over first has it, and what is known stays."""
 
+import math
+
 import pytest
+from sqlalchemy import Engine, event, update
 
 from processors.errors import TransientError
-from processors.interfaces import Outcome
-from records.deliveries import DeliveryRecords
+from processors.interfaces import Outcome, Run
+from records.columns import Now
+from records.deliveries import ABANDONED_SECONDS, DeliveryRecords
+from records.deliveries import deliveries as table
 from records.task_moves import TaskMoves
 from records.task_records import Draft, TaskRecords
+from records.workers import Workers
+
+FIRST, SECOND = Run("t", 1), Run("t", 2)
 
 
 @pytest.fixture
-def deliveries(database):
+def moves(database):
     TaskRecords(database).open(Draft("t", "email.send_email", "email", "email"))
+    Workers(database).start("w1", "io@host", "host", 1, 0)
+    moves = TaskMoves(database)
+    assert moves.start("t", 0, "w1", "io@host", None).run == FIRST.number
+    return moves
+
+
+@pytest.fixture
+def deliveries(database, moves):
     records = DeliveryRecords(database)
     records.open("t", 0, {"b@example.com": "to", "c@example.com": "cc"})
     return records
+
+
+def take_over(moves) -> None:
+    """Let another run have the record."""
+    assert moves.give_back("t", FIRST.number)
+    assert moves.start("t", 0, "w1", "io@host", None).run == SECOND.number
 
 
 def states(deliveries) -> dict[str, str]:
@@ -23,34 +45,160 @@ def states(deliveries) -> dict[str, str]:
 
 @pytest.mark.parametrize("state", ["handing", "accepted", "refused", "unknown"])
 def test_a_run_that_wakes_up_hands_nothing_over_that_another_run_has_taken(deliveries, state):
-    deliveries.handing("t", 0, ["b@example.com"])
+    deliveries.handing("t", 0, ["b@example.com"], FIRST)
     if state != "handing":
-        deliveries.close("t", 0, {"b@example.com": Outcome(state)})
+        deliveries.close("t", 0, {"b@example.com": Outcome(state)}, FIRST)
 
     with pytest.raises(TransientError, match="another run"):
-        deliveries.handing("t", 0, ["b@example.com", "c@example.com"])
+        deliveries.handing("t", 0, ["b@example.com", "c@example.com"], FIRST)
 
     assert states(deliveries) == {"b@example.com": state, "c@example.com": "queued"}
 
 
-def test_a_cancelled_mail_is_not_handed_over(deliveries, database):
-    assert TaskMoves(database).revoke("t")
+def test_a_run_that_wakes_up_marks_nothing_once_another_has_the_record(deliveries, moves):
+    take_over(moves)
+
+    with pytest.raises(TransientError, match="another run"):
+        deliveries.handing("t", 0, ["b@example.com"], FIRST)
+
+    deliveries.handing("t", 0, ["b@example.com"], SECOND)
+    assert states(deliveries)["b@example.com"] == "handing"
+
+
+@pytest.mark.parametrize("outcome", ["queued", "deferred", "refused", "unknown"])
+def test_what_a_run_that_wakes_up_says_changes_nothing_for_the_one_that_has_the_record(deliveries, moves, outcome):
+    take_over(moves)
+    deliveries.handing("t", 0, ["b@example.com"], SECOND)
+
+    deliveries.close("t", 0, {"b@example.com": Outcome(outcome)}, FIRST)
+
+    assert states(deliveries)["b@example.com"] == "handing"
+
+
+def test_that_a_mail_was_accepted_is_stored_whoever_says_so(deliveries, moves):
+    deliveries.handing("t", 0, ["b@example.com"], FIRST)
+    take_over(moves)
+
+    deliveries.close("t", 0, {"b@example.com": Outcome("accepted", 250)}, FIRST)
+
+    assert states(deliveries)["b@example.com"] == "accepted"
+
+
+def test_a_mail_that_was_cancelled_while_it_went_out_still_gets_its_outcome(deliveries, moves):
+    deliveries.handing("t", 0, ["b@example.com"], FIRST)
+    assert moves.revoke("t")
+
+    deliveries.close("t", 0, {"b@example.com": Outcome("refused", 550)}, FIRST)
+
+    assert states(deliveries)["b@example.com"] == "refused"
+
+
+def test_a_cancelled_mail_is_not_handed_over(deliveries, moves):
+    assert moves.revoke("t")
 
     with pytest.raises(TransientError, match="cancelled"):
-        deliveries.handing("t", 0, ["b@example.com"])
+        deliveries.handing("t", 0, ["b@example.com"], FIRST)
 
     assert states(deliveries)["b@example.com"] == "queued"
 
 
+def test_a_mail_of_a_cancelled_bulk_is_not_handed_over_though_its_batch_goes_on(database, deliveries, moves):
+    TaskRecords(database).open(Draft("bulk", "email.send_bulk_emails", "email", "email", is_parent=True))
+    deliveries.open("bulk", 3, {"b@example.com": "to"})
+    deliveries.handing("bulk", 3, ["b@example.com"], FIRST)
+    deliveries.close("bulk", 3, {"b@example.com": Outcome("deferred", 451)}, FIRST)
+    assert moves.revoke("bulk")
+
+    with pytest.raises(TransientError, match="cancelled"):
+        deliveries.handing("bulk", 3, ["b@example.com"], FIRST)
+
+
 def test_what_was_put_off_may_be_handed_over_again(deliveries):
-    deliveries.handing("t", 0, ["b@example.com"])
-    deliveries.close("t", 0, {"b@example.com": Outcome("deferred", 451)})
-    deliveries.handing("t", 0, ["b@example.com"])
+    deliveries.handing("t", 0, ["b@example.com"], FIRST)
+    deliveries.close("t", 0, {"b@example.com": Outcome("deferred", 451)}, FIRST)
+    deliveries.handing("t", 0, ["b@example.com"], FIRST)
     assert states(deliveries)["b@example.com"] == "handing"
 
 
 def test_an_outcome_that_is_known_stays(deliveries):
-    deliveries.handing("t", 0, ["b@example.com"])
-    deliveries.close("t", 0, {"b@example.com": Outcome("accepted", 250)})
-    deliveries.close("t", 0, {"b@example.com": Outcome("deferred", 451)})
+    deliveries.handing("t", 0, ["b@example.com"], FIRST)
+    deliveries.close("t", 0, {"b@example.com": Outcome("accepted", 250)}, FIRST)
+    deliveries.close("t", 0, {"b@example.com": Outcome("deferred", 451)}, FIRST)
     assert states(deliveries)["b@example.com"] == "accepted"
+
+
+def let_pass(database, seconds: float) -> None:
+    """Let what is being handed over have been marked so long ago."""
+    database.write(lambda c: c.execute(update(table).values(handed_at=Now(-seconds))))
+
+
+def test_the_database_tells_how_long_ago_a_mail_was_last_marked(database, deliveries):
+    assert deliveries.handed_since("t", 0) == math.inf
+
+    deliveries.handing("t", 0, ["b@example.com"], FIRST)
+    assert 0 <= deliveries.handed_since("t", 0) < 60
+
+    let_pass(database, 1000)
+    assert deliveries.handed_since("t", 0) > 999
+    deliveries.close("t", 0, {"b@example.com": Outcome("accepted")}, FIRST)
+    assert deliveries.handed_since("t", 0) == math.inf
+
+
+def test_a_mail_in_doubt_is_listed_until_a_person_has_settled_it(deliveries):
+    deliveries.handing("t", 0, ["b@example.com", "c@example.com"], FIRST)
+    assert deliveries.doubts(10) == []
+    lost = Outcome("unknown", text="the answer was lost")
+    deliveries.close("t", 0, {"b@example.com": lost, "c@example.com": lost}, FIRST)
+
+    [first, second] = sorted(deliveries.doubts(10), key=lambda doubt: doubt.key)
+    assert (first.key, first.kind, first.state) == ("mail:t:0:b@example.com", "mail", "unknown")
+    assert (first.task_id, first.name, first.error) == ("t", "email.send_email", "the answer was lost")
+    assert second.key == "mail:t:0:c@example.com"
+
+    assert deliveries.settle("t", 0, "b@example.com", Outcome("accepted", text="seen in the log"))
+    assert not deliveries.settle("t", 0, "b@example.com", Outcome("deferred")), "it is settled"
+    assert deliveries.settle("t", 0, "c@example.com", Outcome("deferred"))
+    assert deliveries.doubts(10) == []
+    assert not deliveries.in_doubt("t")
+    assert states(deliveries) == {"b@example.com": "accepted", "c@example.com": "deferred"}
+
+
+def test_a_mail_whose_task_has_ended_long_since_without_a_word_is_in_doubt(database, deliveries, moves):
+    deliveries.handing("t", 0, ["b@example.com"], FIRST)
+    let_pass(database, ABANDONED_SECONDS)
+    assert deliveries.doubts(10) == [], "its task goes on"
+
+    assert moves.revoke("t")
+
+    assert [doubt.key for doubt in deliveries.doubts(10)] == ["mail:t:0:b@example.com"]
+    assert deliveries.settle("t", 0, "b@example.com", Outcome("accepted"))
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_looking_for_mails_in_doubt_does_not_read_all_mails(database, deliveries):
+    said: list[tuple[str, object]] = []
+
+    def note(_connection, _cursor, statement, parameters, *_):
+        said.append((statement, parameters))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        deliveries.doubts(10)
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    [(statement, parameters)] = [one for one in said if one[0].startswith("SELECT")]
+    with database.engine().connect() as connection:
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+
+    assert any("ix_deliveries_doubt" in row[3] for row in plan), plan
+
+
+def test_a_mail_in_doubt_outlives_its_record(deliveries, moves):
+    deliveries.handing("t", 0, ["b@example.com"], FIRST)
+    deliveries.close("t", 0, {"b@example.com": Outcome("unknown")}, FIRST)
+    assert moves.succeed("t", FIRST.number, None)
+
+    assert moves.remove(["t"]) == 1
+
+    assert states(deliveries) == {"b@example.com": "unknown"}
+    assert [doubt.name for doubt in deliveries.doubts(10)] == [None]

@@ -20,6 +20,7 @@ VALUES = {
     "time_limit": 60,
     "result": None,
     "delay": 1.0,
+    "counted": 1,
     "percent": 1.0,
     "text": "t",
     "error": "e",

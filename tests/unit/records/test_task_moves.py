@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.exc import DataError, IntegrityError
 
-from processors.interfaces import Outcome
+from processors.interfaces import Outcome, Run
 from records.columns import Now
 from records.database import Database
 from records.deliveries import DeliveryRecords
@@ -90,6 +90,18 @@ def test_a_message_of_an_earlier_attempt_does_not_start(tasks, moves):
 
     assert moves.start("t", 0, "w1", "io@host", None) is None
     assert moves.start("t", 1, "w1", "io@host", None).run == 2
+
+
+def test_a_wait_that_is_not_counted_keeps_its_attempt_and_is_due_after_its_delay(tasks, moves):
+    tasks.open(draft())
+    run = moves.start("t", 0, "w1", "io@host", None)
+
+    assert moves.try_again("t", run.run, 3600, FAILURE, counted=False)
+
+    record = tasks.read("t")
+    assert (record.state, record.attempt, record.error) == ("RETRY", 0, "it broke")
+    assert record.relay_at == record.due_at > record.created_at
+    assert moves.start("t", 0, "w1", "io@host", None) is None, "a second message of the attempt does not begin it early"
 
 
 def test_a_task_that_is_due_later_does_not_start_and_is_not_relayed(tasks, moves):
@@ -361,22 +373,26 @@ def test_cancelling_a_parent_cancels_its_tasks(database, tasks, moves):
     assert tasks.read("c").state is TaskState.REVOKED
 
 
-def test_a_delivery_is_marked_before_and_closed_after(database):
+def test_a_delivery_is_marked_before_and_closed_after(database, tasks, moves):
     deliveries = DeliveryRecords(database)
+    tasks.open(draft())
+    run = Run("t", moves.start("t", 0, "w1", "io@host", None).run)
 
     assert deliveries.open("t", 0, {"a@x.example": "to", "b@x.example": "bcc"})["a@x.example"].state == "queued"
-    deliveries.handing("t", 0, ["a@x.example"])
+    deliveries.handing("t", 0, ["a@x.example"], run)
     assert deliveries.open("t", 0, {"a@x.example": "to"})["a@x.example"].state == "handing"
     assert deliveries.in_doubt("t")
-    deliveries.close("t", 0, {"a@x.example": Outcome("accepted", 250, "2.0.0", "queued")})
+    deliveries.close("t", 0, {"a@x.example": Outcome("accepted", 250, "2.0.0", "queued")}, run)
     assert deliveries.outcomes("t", 0)["a@x.example"] == Outcome("accepted", 250, "2.0.0", "queued")
     assert not deliveries.in_doubt("t")
 
 
-def test_a_retry_by_hand_knows_who_was_reached(database):
+def test_a_retry_by_hand_knows_who_was_reached(database, tasks, moves):
     deliveries = DeliveryRecords(database)
+    tasks.open(draft("old"))
+    run = Run("old", moves.start("old", 0, "w1", "io@host", None).run)
     deliveries.open("old", 0, {"a@x.example": "to", "b@x.example": "to"})
-    deliveries.close("old", 0, {"a@x.example": Outcome("accepted", 250), "b@x.example": Outcome("refused", 550)})
+    deliveries.close("old", 0, {"a@x.example": Outcome("accepted", 250), "b@x.example": Outcome("refused", 550)}, run)
 
     deliveries.carry_over("old", "new")
 

@@ -56,6 +56,8 @@ PROMISED_NOW = [
     "cleanup_old_logs",
     "process_pending_tasks",
     "retry_failed_tasks",
+    "get_effects_in_doubt",
+    "settle_effect",
     "get_task_status",
     "get_task_result",
     "cancel_task",

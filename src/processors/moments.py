@@ -1,0 +1,67 @@
+"""Moments as callers give them: a datetime or a text, with an offset or in a zone."""
+
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from processors.errors import InvalidArgument
+
+ACCEPTED = "a datetime, or an ISO 8601 text like 2030-01-31T09:00:00+01:00, of the years 1 to 9999"
+
+
+def moment(value: Any, zone: str = "UTC", *, name: str = "moment") -> datetime:
+    """Return the moment that is meant, in UTC.
+
+    Of a local time that the clocks show twice it is the first one, unless the datetime's `fold` says otherwise.
+
+    Args:
+        value: a datetime, or an ISO 8601 text; the offset or zone that it has wins over `zone`.
+        zone: the IANA name of the zone of a value that has none.
+        name: what the sentence of an error calls the value.
+
+    Raises:
+        InvalidArgument: it is neither, the zone is unknown, or the clocks of its zone never show this time.
+    """
+    usual = zone_named(zone)
+    given = _parsed(value, name)
+    try:
+        local = given if given.utcoffset() is not None else given.replace(tzinfo=usual)
+        found = local.astimezone(UTC)
+        skipped = isinstance(local.tzinfo, ZoneInfo) and _clock(found.astimezone(local.tzinfo)) != _clock(local)
+    except OverflowError as error:
+        raise InvalidArgument(f"{name}: must be {ACCEPTED}; got {value!r:.100}.") from error
+    if skipped:
+        raise InvalidArgument(
+            f"{name}: the clocks of {local.tzinfo} skip {_clock(local)}; give a time that they show, or an offset."
+        )
+    return found
+
+
+def zone_named(name: Any) -> ZoneInfo:
+    """Return the zone of this IANA name.
+
+    Raises:
+        InvalidArgument: there is none.
+    """
+    try:
+        if isinstance(name, str):
+            return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # no such name, one that leaves the folder, a folder's name
+        pass
+    raise InvalidArgument(f"timezone: must be an IANA name like Europe/Berlin; got {name!r:.100}.")
+
+
+def _parsed(value: Any, name: str) -> datetime:
+    try:
+        # Python's parser takes a NUL for the end of the text.
+        given = datetime.fromisoformat(value.replace("\0", "?")) if isinstance(value, str) else value
+    except ValueError:
+        given = None
+    if not isinstance(given, datetime):
+        raise InvalidArgument(f"{name}: must be {ACCEPTED}; got {value!r:.100}.")
+    return given
+
+
+def _clock(local: datetime) -> datetime:
+    """Return what the clocks show."""
+    return local.replace(tzinfo=None)

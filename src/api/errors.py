@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 
 from processors.errors import (
     ConfigurationError,
+    IdempotencyConflict,
     InvalidArgument,
     ServiceUnavailable,
     SubmitUnknown,
@@ -26,6 +27,7 @@ MEDIA_TYPE = "application/problem+json"
 ERROR_TABLE: dict[type[Exception], tuple[HTTPStatus, str]] = {
     UnknownTask: (HTTPStatus.NOT_FOUND, "unknown-task"),
     UnknownQueue: (HTTPStatus.UNPROCESSABLE_ENTITY, "unknown-queue"),
+    IdempotencyConflict: (HTTPStatus.CONFLICT, "idempotency-conflict"),
     InvalidArgument: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-argument"),
     SubmitUnknown: (HTTPStatus.SERVICE_UNAVAILABLE, "submit-unknown"),
     ServiceUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "service-unavailable"),
@@ -62,7 +64,7 @@ def install(app: FastAPI) -> None:
 
 async def _work_error(_request: Request, error: Exception) -> JSONResponse:
     status, kind = next(ERROR_TABLE[one] for one in type(error).__mro__ if one in ERROR_TABLE)
-    more = {"task_id": error.task_id} if isinstance(error, SubmitUnknown) else {}
+    more = {"task_id": error.task_id} if isinstance(error, (IdempotencyConflict, SubmitUnknown)) else {}
     return problem(status, kind, str(error), **more)
 
 

@@ -2,7 +2,8 @@
 
 WorkError
 ├── InvalidArgument (ValueError)      the caller gave something bad; nothing was queued
-│   └── UnknownQueue
+│   ├── UnknownQueue
+│   └── IdempotencyConflict           the key was given to a task with other arguments
 ├── ConfigurationError                a setting or the machine is not as it must be; stops the start
 │   └── PermissionMissing (PermissionError)  the broker's user may not do what is needed
 ├── ServiceUnavailable                a part (database, broker) does not answer now
@@ -39,6 +40,14 @@ class InvalidArgument(WorkError, ValueError):
 
 class UnknownQueue(InvalidArgument):
     """The queue's name is none of the service's queues."""
+
+
+class IdempotencyConflict(InvalidArgument):
+    """The idempotency key was given to another method or other arguments before; `task_id` is that task's id."""
+
+    def __init__(self, message: str, task_id: str = "") -> None:
+        super().__init__(message)
+        self.task_id = task_id
 
 
 class ConfigurationError(WorkError):

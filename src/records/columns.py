@@ -14,7 +14,6 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 metadata = MetaData()
 
 _to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
-SQLITE_FORMAT = "%Y-%m-%d %H:%M:%S.%f"
 
 
 class Instant(TypeDecorator[datetime]):
@@ -33,7 +32,9 @@ class Instant(TypeDecorator[datetime]):
             return None
         if value.tzinfo is None:
             raise ValueError(f"A moment needs an offset, got {value!r}; use datetime.now(UTC).")
-        return value if dialect.name == "postgresql" else value.astimezone(UTC).strftime(SQLITE_FORMAT)
+        if dialect.name == "postgresql":
+            return value
+        return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         """Turn what the database stores into an aware datetime."""

@@ -1,24 +1,33 @@
 """Parents: records that no worker holds; the rows of their members move them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, exists, select, update
 
-from processors.errors import SubmitUnknown
-from records.database import CommitUnknown, Database
+from records.database import Database
 from records.members import insert_members
 from records.task_moves import FINAL_VALUES, Failure, ended
 from records.task_records import (
     Draft,
     TaskRecord,
-    TaskRecords,
     TaskState,
     columns,
     insert_drafts,
+    surely,
     task_records,
     to_record,
 )
+
+
+def insert_parent(
+    connection: Connection, parent: Draft, members: Sequence[Mapping[str, Any]], tasks: Sequence[Draft]
+) -> None:
+    """Insert a parent, its members and its tasks inside a caller's transaction; nothing where it is there already."""
+    if connection.execute(select(columns.id).where(columns.id == parent.id)).first() is None:
+        insert_drafts(connection, [parent])
+        insert_members(connection, parent.id, members)
+        insert_drafts(connection, tasks)
 
 
 class Parents:
@@ -27,26 +36,14 @@ class Parents:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def open(self, parent: Draft, members: Iterable[Mapping[str, Any]], tasks: Iterable[Draft]) -> None:
+    def open(self, parent: Draft, members: Sequence[Mapping[str, Any]], tasks: Sequence[Draft]) -> None:
         """Write the parent, its members and its tasks, durably: all of it or nothing.
 
         Raises:
             ServiceUnavailable: nothing was written.
             SubmitUnknown: it is not known whether it was written.
         """
-
-        def work(connection: Connection) -> None:
-            insert_drafts(connection, [parent])
-            insert_members(connection, parent.id, members)
-            insert_drafts(connection, list(tasks))
-
-        try:
-            self.database.write(work)
-        except CommitUnknown as error:
-            if TaskRecords(self.database).read(parent.id) is None:
-                raise SubmitUnknown(
-                    f"It is not known whether task {parent.id} was recorded: {error}", parent.id
-                ) from error
+        surely(parent.id, lambda _: self.database.write(lambda c: insert_parent(c, parent, members, tasks)))
 
     def done(self, limit: int = 100) -> list[TaskRecord]:
         """Return parents that are not final and have no task left that is not."""

@@ -105,10 +105,10 @@ class Prepared:
         return Bound(self, tuple(rows))
 
     def forms(self, dialect: Dialect) -> "_Forms":
-        """Return the statement as this database takes it."""
-        found = self._forms.get(dialect.name)
+        """Return the statement as this driver takes it: a caller's session may have another one than ours."""
+        found = self._forms.get(dialect.driver)
         if found is None:
-            found = self._forms[dialect.name] = _Forms(self._build, self._build_for_rows, dialect)
+            found = self._forms[dialect.driver] = _Forms(self._build, self._build_for_rows, dialect)
         return found
 
 

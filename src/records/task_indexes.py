@@ -1,6 +1,6 @@
 """Indexes for the migrations alone, those of `task_records` first: each `…_where` loads the dialect of its database."""
 
-from sqlalchemy import Index, func
+from sqlalchemy import Index
 
 from records.deliveries import DOUBTFUL, deliveries
 from records.effects import OPEN, effects
@@ -44,14 +44,6 @@ INDEXES = (
         columns.error_fingerprint,
         sqlite_where=columns.error_fingerprint.is_not(None),
         postgresql_where=columns.error_fingerprint.is_not(None),
-    ),
-    Index(
-        "ux_task_records_idempotency_key",
-        func.coalesce(columns.tenant, ""),
-        columns.idempotency_key,
-        unique=True,
-        sqlite_where=columns.idempotency_key.is_not(None),
-        postgresql_where=columns.idempotency_key.is_not(None),
     ),
     Index("ix_effects_open", effects.c.state, effects.c.intended_at, sqlite_where=OPEN, postgresql_where=OPEN),
     Index(

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from functools import cache
 from operator import attrgetter
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, TypeVar
 
 from sqlalchemy import (
     Boolean,
@@ -20,6 +20,7 @@ from sqlalchemy import (
     String,
     Table,
     and_,
+    case,
     func,
     literal,
     or_,
@@ -32,6 +33,8 @@ from records.columns import Instant, Json, Now, PlainText, metadata
 from records.database import CommitUnknown, Database
 from records.insertion import insert_into
 from records.prepared import Bound, Given, GivenRows, Prepared, given
+
+Result = TypeVar("Result")
 
 LONE = re.compile("[\ud800-\udfff]")
 """Half of a pair of UTF-16, which is no character and which no database takes."""
@@ -126,7 +129,7 @@ class Draft:
 
     Attributes:
         delay: seconds from now, by the database's clock, until it is due; or
-        due_at: the moment itself.
+        due_at: the moment itself; one that has passed means now.
         relay_now: leave the publishing to the relay at once, not to the submitter.
     """
 
@@ -249,15 +252,15 @@ def _usual_values(value: Given) -> dict[str, Any]:
 
 def _all_values(value: Given) -> dict[str, Any]:
     """Return the columns of a record whatever its draft says."""
-    due_at, delay = value("due_at", Instant()), value("delay", Float())
+    due_at, relay_at, delay = value("due_at", Instant()), value("relay_moment", Instant()), value("delay", Float())
     rare = {name: value(name, columns[name].type) for name in RARE if name not in NOT_STORED}
     return (
         _usual_values(value)
         | rare
         | {
             "state": value("state", String()),
-            "due_at": func.coalesce(due_at, Now(delay)),
-            "relay_at": func.coalesce(value("relay_moment", Instant()), Now(value("relay_delay", Float()))),
+            "due_at": case((due_at > Now(), due_at), else_=Now(delay)),
+            "relay_at": case((relay_at > Now(), relay_at), else_=Now(value("relay_delay", Float()))),
             "started_at": Now(value("started_delay", Float())),
         }
     )
@@ -306,6 +309,26 @@ def _given_values(draft: Draft) -> dict[str, Any]:
     return values
 
 
+def surely(task_id: str, write: Callable[[bool], Result]) -> Result:
+    """Write; where the answer to the commit was lost write again, which must change nothing that is there.
+
+    Args:
+        task_id: the task that is recorded, for the error.
+        write: is told whether it is called again.
+
+    Raises:
+        ServiceUnavailable: nothing was written.
+        SubmitUnknown: it is not known whether it was written.
+    """
+    try:
+        return write(False)  # noqa: FBT003 - its only argument
+    except CommitUnknown as lost:
+        try:
+            return write(True)  # noqa: FBT003
+        except Exception as error:
+            raise SubmitUnknown(f"It is not known whether task {task_id} was recorded: {lost}", task_id) from error
+
+
 ONE = select(task_records).where(columns.id == given("task_id", String()))
 STATE = Prepared(lambda value: select(columns.state).where(columns.id == value("task_id", String())))
 
@@ -327,7 +350,7 @@ class TaskRecords:
             SubmitUnknown: it is not known whether it was written.
         """
         opening = insertion(self.database.kind, [draft])
-        return self._surely(draft.id, lambda: bool(self.database.write(opening)))
+        return surely(draft.id, lambda again: bool(self.database.write(opening)) or again)
 
     def opening(self, drafts: Sequence[Draft]) -> Bound:
         """Return what `open_many` writes; all that takes time in this process is done then."""
@@ -343,18 +366,7 @@ class TaskRecords:
             SubmitUnknown: it is not known whether they were written.
         """
         if opening:
-            self._surely(opening.keys[0], lambda: bool(self.database.write(opening)))
-
-    def _surely(self, task_id: str, write: Callable[[], bool]) -> bool:
-        """Write; where the answer to the commit was lost write again, which changes nothing that is there."""
-        try:
-            return write()
-        except CommitUnknown as lost:
-            try:
-                write()
-            except Exception as error:
-                raise SubmitUnknown(f"It is not known whether task {task_id} was recorded: {lost}", task_id) from error
-            return True
+            surely(opening.keys[0], lambda _: self.database.write(opening))
 
     def read(self, task_id: str) -> TaskRecord | None:
         """Return one record, or None where there is none."""

@@ -31,7 +31,7 @@ def submit_bulk_emails(emails: Any, request: SendBulkEmails, queue: str, priorit
         members_total=len(items),
         origin="facade",
     )
-    service.parents.open(parent, items, _batches(parent, len(items), request))
+    service.parents.open(parent, items, list(_batches(parent, len(items), request)))
     return parent.id
 
 

@@ -226,6 +226,7 @@ def _reap() -> None:
 def _prune() -> None:
     parts().workers.prune()
     parts().chords.prune()
+    parts().submit_keys.prune()
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ from records.identity import database_id
 from records.leadership import Leadership
 from records.members import MemberRecords
 from records.parents import Parents
+from records.submit_keys import SubmitKeys
 from records.task_moves import TaskMoves
 from records.task_records import TaskRecords
 from records.workers import Workers
@@ -40,6 +41,7 @@ class Parts:
         self.tasks = TaskRecords(database)
         self.moves = TaskMoves(database)
         self.parents = Parents(database)
+        self.submit_keys = SubmitKeys(database)
         self.members = MemberRecords(database)
         self.deliveries = DeliveryRecords(database)
         self.effects = EffectRecords(database)

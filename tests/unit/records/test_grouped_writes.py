@@ -166,8 +166,8 @@ def opening(database: Database, task_id: str, **values):
 
 def test_one_bad_statement_of_a_group_is_its_callers_alone(database):
     records = TaskRecords(database)
-    records.open(Draft("first", "x", "x", "default", idempotency_key="k"))
-    group = [opening(database, "a"), opening(database, "bad", idempotency_key="k"), opening(database, "b")]
+    records.open(Draft("first", "x", "x", "default"))
+    group = [opening(database, "a"), opening(database, "bad", retry_count=None), opening(database, "b")]
 
     database._one_writer()._commits.commit(group)
     database.close()
@@ -336,11 +336,11 @@ def test_a_process_that_is_forked_while_threads_write_writes_by_itself(database)
 
 def test_many_records_are_written_whole_or_not_at_all(database):
     records = TaskRecords(database)
-    records.open(Draft("first", "x", "x", "default", idempotency_key="k"))
+    records.open(Draft("first", "x", "x", "default"))
     drafts = [Draft(f"t{number}", "x", "x", "default") for number in range(1_200)]
 
     with pytest.raises(IntegrityError):
-        records.open_many(records.opening([*drafts, Draft("bad", "x", "x", "default", idempotency_key="k")]))
+        records.open_many(records.opening([*drafts, Draft("bad", "x", "x", "default", retry_count=None)]))
     assert records.read("t0") is None
     records.open_many(records.opening([*drafts, drafts[0]]))
 

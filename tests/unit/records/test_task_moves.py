@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import update
-from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.exc import DataError
 
 from processors.interfaces import Outcome, Run
 from records.columns import Now
@@ -325,13 +325,6 @@ def test_two_who_retry_the_same_failure_submit_one_task(tasks, moves):
 
     assert [moves.linked_retry("t", "n1"), moves.linked_retry("t", "n2")] == [True, False]
     assert tasks.read("t").retried_as == "n1"
-
-
-def test_an_idempotency_key_belongs_to_one_task_of_a_tenant(tasks, moves):
-    tasks.open(draft("a", idempotency_key="k"))
-    tasks.open(draft("b", idempotency_key="k", tenant="other"))
-    with pytest.raises(IntegrityError):
-        tasks.open(draft("c", idempotency_key="k"))
 
 
 def test_a_parent_with_all_its_rows_is_written_at_once_or_not_at_all(database, tasks, moves):

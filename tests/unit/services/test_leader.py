@@ -2,7 +2,13 @@
 
 from types import SimpleNamespace
 
+from sqlalchemy import update
+
+from records.columns import Now
+from records.submit_keys import submit_keys
+from records.task_records import Draft
 from services import leader
+from services.wiring import Parts
 
 
 def test_a_round_of_the_relay_goes_on_while_another_queue_turns_out_to_be_full(monkeypatch):
@@ -25,3 +31,16 @@ def test_a_round_of_the_relay_goes_on_while_another_queue_turns_out_to_be_full(m
     leading._relay()
 
     assert published == [0, 0, leader.BATCH, 1]
+
+
+def test_the_leader_forgets_idempotency_keys_that_are_free_again(database, monkeypatch):
+    service = Parts(database)
+    for key in ("old", "young"):
+        service.submit_keys.open(Draft(key, "x", "x", "default", idempotency_key=key))
+    old = update(submit_keys).where(submit_keys.c.key == "old").values(expires_at=Now(-1))
+    database.write(lambda c: c.execute(old))
+    monkeypatch.setattr(leader, "parts", lambda: service)
+
+    leader._prune()
+
+    assert database.read(lambda c: c.execute(submit_keys.select()).mappings().one())["key"] == "young"

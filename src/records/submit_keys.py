@@ -1,0 +1,148 @@
+"""Idempotency keys: to which task each was given, for 7 days by the database's clock.
+
+A key is written in one transaction with the records of its task, and outlives them: a clean-up may remove them earlier.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from sqlalchemy import Column, Connection, Index, String, Table, delete, select, tuple_
+
+from processors.errors import IdempotencyConflict
+from records.columns import Instant, Now, metadata
+from records.database import Database
+from records.identity import database_id
+from records.insertion import insert_into
+from records.parents import insert_parent
+from records.sessions import connection_of
+from records.task_records import Draft, insert_drafts, surely
+
+KEEP_SECONDS = 7 * 24 * 3600
+PRUNE_ROWS = 5_000
+
+submit_keys = Table(
+    "submit_keys",
+    metadata,
+    Column("tenant", String(255), primary_key=True, server_default=""),  # "" where the submit named none
+    Column("key", String(255), primary_key=True),
+    Column("task_id", String(255), nullable=False),
+    Column("digest", String(64), nullable=False),  # of the method and its arguments
+    Column("expires_at", Instant, nullable=False),
+)
+
+keys = submit_keys.c
+
+Index("ix_submit_keys_expires_at", keys.expires_at)
+
+
+class SubmitKeys:
+    """Records tasks under idempotency keys, and in transactions of callers' own."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def open(self, draft: Draft, session: object | None = None) -> str:
+        """Write the record of a task, with its key where it has one: both or neither.
+
+        Args:
+            draft: the task.
+            session: an SQLAlchemy session of the record database that it is written through; committing is the
+                caller's, and what SQLAlchemy raises goes on to it. None: it is committed durably here.
+
+        Returns:
+            The task's id, or the id of the task that was submitted with this key and these arguments before.
+
+        Raises:
+            IdempotencyConflict: the key was given to other arguments.
+            InvalidArgument: the session is none, or of another database.
+            ServiceUnavailable: nothing was written.
+            SubmitUnknown: it is not known whether it was written.
+        """
+        return self._open(draft, (), lambda connection: insert_drafts(connection, [draft]), session)
+
+    def open_parent(
+        self,
+        parent: Draft,
+        members: Sequence[Mapping[str, Any]],
+        tasks: Sequence[Draft],
+        session: object | None = None,
+    ) -> str:
+        """Write a parent with its key, its members and its tasks, as `open` does."""
+        return self._open(parent, members, lambda c: insert_parent(c, parent, members, tasks), session)
+
+    def prune(self) -> int:
+        """Forget the keys that are free again; returns how many."""
+        over = keys.expires_at <= Now()
+        some = select(keys.tenant, keys.key).where(over).order_by(keys.expires_at).limit(PRUNE_ROWS)
+        # Asked twice: a key that is given out again meanwhile stays.
+        statement = delete(submit_keys).where(tuple_(keys.tenant, keys.key).in_(some), over).returning(keys.key)
+        forgotten = 0
+        while found := self.database.write(lambda c: len(c.execute(statement).all()), durable=False):
+            forgotten += found
+        return forgotten
+
+    @cached_property
+    def _database_id(self) -> str:
+        return database_id(self.database)
+
+    def _open(
+        self,
+        draft: Draft,
+        members: Sequence[Mapping[str, Any]],
+        insert: Callable[[Connection], None],
+        session: object | None,
+    ) -> str:
+        digest = "" if draft.idempotency_key is None else digest_of(draft, members)
+
+        def work(connection: Connection) -> tuple[str, str]:
+            holder = _holder(connection, draft, digest) if digest else (draft.id, digest)
+            if holder[0] == draft.id:
+                insert(connection)
+            return holder
+
+        if session is None:
+            task_id, held = surely(draft.id, lambda _: self.database.write(work))
+        else:
+            task_id, held = work(connection_of(session, self.database, self._database_id))
+        if held != digest:
+            raise IdempotencyConflict(
+                f"idempotency_key: {draft.idempotency_key!r} was given to task {task_id} with another method or other "
+                "arguments; use another key.",
+                task_id,
+            )
+        return task_id
+
+
+def digest_of(draft: Draft, members: Sequence[Mapping[str, Any]]) -> str:
+    """Return what is equal for equal methods and arguments: not the due time, the priority or the tags."""
+    # There and back: a key that is a number here is a text in JSON.
+    arguments = json.loads(json.dumps([draft.args, dict(draft.kwargs)]))
+    found = hashlib.sha256(json.dumps([draft.name, arguments], sort_keys=True).encode())
+    for member in members:
+        found.update(json.dumps(member, sort_keys=True).encode())
+    return found.hexdigest()
+
+
+def _holder(connection: Connection, draft: Draft, digest: str) -> tuple[str, str]:
+    """Give the key to this task unless it is another one's; returns whose it is, and the digest of that one.
+
+    Whoever comes at the same time waits for the commit, and finds the winner. A row that is not changed is locked all
+    the same: it is still there when it is read.
+    """
+    tenant = draft.tenant or ""
+    statement = insert_into(submit_keys, connection.dialect.name).values(
+        tenant=tenant, key=draft.idempotency_key, task_id=draft.id, digest=digest, expires_at=Now(KEEP_SECONDS)
+    )
+    upsert = statement.on_conflict_do_update(
+        index_elements=[keys.tenant, keys.key],
+        set_={name: statement.excluded[name] for name in ("task_id", "digest", "expires_at")},
+        where=keys.expires_at <= Now(),
+    )
+    if connection.execute(upsert.returning(keys.task_id)).first():
+        return draft.id, digest
+    winner = select(keys.task_id, keys.digest).where(keys.tenant == tenant, keys.key == draft.idempotency_key)
+    task_id, held = connection.execute(winner).one()
+    return task_id, held

@@ -13,7 +13,7 @@ DISTRIBUTIONS = ("celery", "kombu", "billiard", "redis", "hiredis", "sqlalchemy"
 QUEUE = "default"
 CALL_SECONDS = 30
 
-WHERE = {"queue": QUEUE, "priority": "normal", "origin": "facade"}
+WHERE = {"queue": QUEUE, "origin": "facade"}
 
 
 @celery_app.task(name="bench.no_operation")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -52,7 +53,7 @@ def main() -> int:
 
 
 def mail() -> Iterator[Row]:
-    """Send one mail, and a bulk."""
+    """Send one mail, a later one, one that is submitted twice and sent once, and a bulk."""
     yield task(
         "send_email",
         lambda: celery_service.send_email(
@@ -65,6 +66,14 @@ def mail() -> Iterator[Row]:
         ),
         lambda result: f"{result['status']}: {len(result['accepted'])} recipients by {result['transport']}",
     )
+    yield task(
+        "send_email delay_seconds=1",
+        lambda: celery_service.send_email("ann@example.com", "Later", "A second later.", delay_seconds=1),
+        lambda result: f"{result['status']}, a second later",
+    )
+    key = f"example-{uuid4()}"
+    twice = partial(celery_service.send_email, "ann@example.com", "Once", "You get this once.", idempotency_key=key)
+    yield call("send_email idempotency_key=…", lambda: {twice(), twice()}, lambda ids: f"2 submits, {len(ids)} task")
     newsletter = [
         {"to_email": f"reader{number}@example.com", "subject": "News", "body": f"Hello reader {number}"}
         for number in range(25)

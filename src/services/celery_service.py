@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from pydantic import ValidationError
 
@@ -18,9 +18,10 @@ from processors.scheduling import ProcessPendingTasks, RetryFailedTasks
 from records.task_records import TaskRecord, TaskState, is_task_id
 from services import effects, steering
 from services.bulk import submit_bulk_emails
-from services.celery_app import PRIORITIES, QUEUES
+from services.celery_app import QUEUES
 from services.status import active_task, status_of, unknown_status
 from services.submission import MAX_ARGUMENT_BYTES, submit_by_name
+from services.submit_options import Options, OptionsBesidePriority, SubmitOptions, refuse_unknown
 from services.wiring import parts
 
 FIRST_POLL_SECONDS = 0.001
@@ -36,10 +37,11 @@ class CeleryService:
 
     Every submitting method returns the task's id at once, and raises:
         InvalidArgument: an argument is bad (a `ValueError`); nothing was queued or recorded.
+        IdempotencyConflict: the idempotency key was given to other arguments; `.task_id` tells whose it is.
         ServiceUnavailable: the record could not be written; nothing was queued.
         SubmitUnknown: it is not known whether the record was written; `.task_id` tells which.
 
-    `queue` overrides the route; `priority` (`low`, `normal`, `high`) orders tasks inside their queue.
+    `queue` overrides the route; what else a submit may say is in `services.submit_options.SubmitOptions`.
     """
 
     # --- E-mail -------------------------------------------------------------------------------------------------
@@ -54,12 +56,21 @@ class CeleryService:
         bcc: list[str] | None = None,
         priority: str = "normal",
         queue: str = "email",
+        **options: Unpack[OptionsBesidePriority],
     ) -> str:
         """Send one mail to at most 1 000 recipients; an HTML body gets a text part beside it."""
-        request = _checked(
-            SendEmail, to_email=to_email, subject=subject, body=body, from_email=from_email, cc=cc, bcc=bcc
+        return _submit(
+            "email.send_email",
+            SendEmail,
+            queue,
+            SubmitOptions(**options, priority=priority),
+            to_email=to_email,
+            subject=subject,
+            body=body,
+            from_email=from_email,
+            cc=cc,
+            bcc=bcc,
         )
-        return _submit("email.send_email", request, queue, priority)
 
     def send_bulk_emails(
         self,
@@ -67,12 +78,12 @@ class CeleryService:
         batch_size: int = 50,
         delay_between_batches: float = 1.0,
         queue: str = "email",
-        *,
-        priority: str = "normal",
+        **options: Unpack[SubmitOptions],
     ) -> str:
         """Send many mails, in batches that start `delay_between_batches` seconds apart; at most 1 000 000."""
+        chosen = _options("send_bulk_emails", options)
         request = _checked(SendBulkEmails, batch_size=batch_size, delay_between_batches=delay_between_batches)
-        return submit_bulk_emails(emails, request, _queue(queue), _priority(priority))
+        return submit_bulk_emails(emails, request, _queue(queue), chosen)
 
     # --- Files --------------------------------------------------------------------------------------------------
 
@@ -82,12 +93,18 @@ class CeleryService:
         file_type: str | None = None,
         processing_options: dict[str, Any] | None = None,
         queue: str = "file_processing",
-        *,
-        priority: str = "normal",
+        **options: Unpack[SubmitOptions],
     ) -> str:
         """Process a file as what it is; `processing_options` are the flags of the method for that type."""
-        request = _checked(ProcessFile, file_path=file_path, file_type=file_type, processing_options=processing_options)
-        return _submit("file_processing.process_file", request, queue, priority)
+        return _submit(
+            "file_processing.process_file",
+            ProcessFile,
+            queue,
+            options,
+            file_path=file_path,
+            file_type=file_type,
+            processing_options=processing_options,
+        )
 
     def process_document(
         self,
@@ -99,11 +116,14 @@ class CeleryService:
         queue: str = "file_processing",
         *,
         password: str | None = None,
-        priority: str = "normal",
+        **options: Unpack[SubmitOptions],
     ) -> str:
         """Read a document: text page by page, metadata, language, summary; pages without text through OCR."""
-        request = _checked(
+        return _submit(
+            "file_processing.process_document",
             ProcessDocument,
+            queue,
+            options,
             file_path=file_path,
             extract_text=extract_text,
             generate_summary=generate_summary,
@@ -111,21 +131,20 @@ class CeleryService:
             ocr_enabled=ocr_enabled,
             password=password,
         )
-        return _submit("file_processing.process_document", request, queue, priority)
 
     # --- Monitoring ---------------------------------------------------------------------------------------------
 
-    def health_check(self, queue: str = "default", *, priority: str = "normal") -> str:
+    def health_check(self, queue: str = "default", **options: Unpack[SubmitOptions]) -> str:
         """Check database, broker, disk and workers."""
-        return _submit("monitoring.health_check", Request(), queue, priority)
+        return _submit("monitoring.health_check", Request, queue, options)
 
-    def get_system_stats(self, queue: str = "default", *, priority: str = "normal") -> str:
+    def get_system_stats(self, queue: str = "default", **options: Unpack[SubmitOptions]) -> str:
         """Measure the worker's machine: processor, memory, disk, load."""
-        return _submit("monitoring.get_system_stats", Request(), queue, priority)
+        return _submit("monitoring.get_system_stats", Request, queue, options)
 
-    def get_queue_stats(self, queue: str = "default", *, priority: str = "normal") -> str:
+    def get_queue_stats(self, queue: str = "default", **options: Unpack[SubmitOptions]) -> str:
         """Count what waits and runs in each queue."""
-        return _submit("monitoring.get_queue_stats", Request(), queue, priority)
+        return _submit("monitoring.get_queue_stats", Request, queue, options)
 
     def get_worker_stats(self) -> dict[str, Any]:
         """Ask the workers, at once: `active`, `registered`, `stats`, `revoked`, each by worker name."""
@@ -133,11 +152,11 @@ class CeleryService:
 
     # --- Clean-up -----------------------------------------------------------------------------------------------
 
-    def cleanup_old_tasks(self, max_age_hours: float = 24, queue: str = "default", *, priority: str = "normal") -> str:
+    def cleanup_old_tasks(
+        self, max_age_hours: float = 24, queue: str = "default", **options: Unpack[SubmitOptions]
+    ) -> str:
         """Remove the records of tasks that ended more than `max_age_hours` ago, with their artefacts."""
-        return _submit(
-            "cleanup.cleanup_old_tasks", _checked(CleanupOldTasks, max_age_hours=max_age_hours), queue, priority
-        )
+        return _submit("cleanup.cleanup_old_tasks", CleanupOldTasks, queue, options, max_age_hours=max_age_hours)
 
     def cleanup_old_files(
         self,
@@ -145,24 +164,35 @@ class CeleryService:
         max_age_hours: float = 168,
         dry_run: bool = False,
         queue: str = "default",
-        *,
-        priority: str = "normal",
+        **options: Unpack[SubmitOptions],
     ) -> str:
         """Remove files older than `max_age_hours` below a directory that lies under CLEANUP_ROOTS."""
-        request = _checked(CleanupOldFiles, directory=directory, max_age_hours=max_age_hours, dry_run=dry_run)
-        return _submit("cleanup.cleanup_old_files", request, queue, priority)
+        return _submit(
+            "cleanup.cleanup_old_files",
+            CleanupOldFiles,
+            queue,
+            options,
+            directory=directory,
+            max_age_hours=max_age_hours,
+            dry_run=dry_run,
+        )
 
     def cleanup_old_logs(
         self,
         log_directory: str = "logs",
         max_age_hours: float = 168,
         queue: str = "default",
-        *,
-        priority: str = "normal",
+        **options: Unpack[SubmitOptions],
     ) -> str:
         """Remove logs older than `max_age_hours`; `logs` means LOG_DIR."""
-        request = _checked(CleanupOldLogs, log_directory=log_directory, max_age_hours=max_age_hours)
-        return _submit("cleanup.cleanup_old_logs", request, queue, priority)
+        return _submit(
+            "cleanup.cleanup_old_logs",
+            CleanupOldLogs,
+            queue,
+            options,
+            log_directory=log_directory,
+            max_age_hours=max_age_hours,
+        )
 
     # --- Scheduling ---------------------------------------------------------------------------------------------
 
@@ -171,12 +201,17 @@ class CeleryService:
         max_tasks: int = 100,
         task_types: list[str] | None = None,
         queue: str = "default",
-        *,
-        priority: str = "normal",
+        **options: Unpack[SubmitOptions],
     ) -> str:
         """Publish what is due and was not published, and what a broker has lost."""
-        request = _checked(ProcessPendingTasks, max_tasks=max_tasks, task_types=task_types)
-        return _submit("scheduling.process_pending_tasks", request, queue, priority)
+        return _submit(
+            "scheduling.process_pending_tasks",
+            ProcessPendingTasks,
+            queue,
+            options,
+            max_tasks=max_tasks,
+            task_types=task_types,
+        )
 
     def retry_failed_tasks(
         self,
@@ -184,14 +219,18 @@ class CeleryService:
         max_age_hours: float = 24,
         task_types: list[str] | None = None,
         queue: str = "default",
-        *,
-        priority: str = "normal",
+        **options: Unpack[SubmitOptions],
     ) -> str:
         """Submit tasks that failed within `max_age_hours` again, as new tasks."""
-        request = _checked(
-            RetryFailedTasks, max_retries=max_retries, max_age_hours=max_age_hours, task_types=task_types
+        return _submit(
+            "scheduling.retry_failed_tasks",
+            RetryFailedTasks,
+            queue,
+            options,
+            max_retries=max_retries,
+            max_age_hours=max_age_hours,
+            task_types=task_types,
         )
-        return _submit("scheduling.retry_failed_tasks", request, queue, priority)
 
     # --- Effects ------------------------------------------------------------------------------------------------
 
@@ -269,7 +308,24 @@ def poll_pause(waited: float) -> float:
     return min(LONGEST_POLL_SECONDS, max(FIRST_POLL_SECONDS, waited * POLL_SHARE))
 
 
-def _checked(model: type[Model], **arguments: Any) -> Model:
+def _submit(name: str, model: type[Request], queue: str, options: SubmitOptions, /, **arguments: Any) -> str:
+    chosen = _options(name.rpartition(".")[2], options)
+    request = _checked(model, **arguments).model_dump(mode="json")
+    size = len(json.dumps(request))
+    if size > MAX_ARGUMENT_BYTES:
+        raise InvalidArgument(
+            f"The arguments have {size} bytes, at most {MAX_ARGUMENT_BYTES} are accepted; pass files by path."
+        )
+    return submit_by_name(name, request, queue=_queue(queue), origin="facade", options=chosen)
+
+
+def _options(method: str, options: SubmitOptions) -> Options:
+    """Check a method's options; what is none of them is refused as Python refuses it."""
+    refuse_unknown(f"{CeleryService.__name__}.{method}", options)
+    return Options.of(**options)
+
+
+def _checked(model: type[Model], /, **arguments: Any) -> Model:
     """Build the request, or raise one sentence that names the argument, what was given and what is accepted."""
     try:
         return model.model_validate(arguments)
@@ -277,26 +333,10 @@ def _checked(model: type[Model], **arguments: Any) -> Model:
         raise InvalidArgument(sentence_of(error)) from error
 
 
-def _submit(name: str, request: Request, queue: str, priority: str) -> str:
-    arguments = request.model_dump(mode="json")
-    size = len(json.dumps(arguments))
-    if size > MAX_ARGUMENT_BYTES:
-        raise InvalidArgument(
-            f"The arguments have {size} bytes, at most {MAX_ARGUMENT_BYTES} are accepted; pass files by path."
-        )
-    return submit_by_name(name, arguments, queue=_queue(queue), priority=_priority(priority), origin="facade")
-
-
 def _queue(queue: str) -> str:
     if queue not in QUEUES:
         raise UnknownQueue(f"queue: no queue is named {queue!r}; the queues are {', '.join(QUEUES)}.")
     return queue
-
-
-def _priority(priority: str) -> str:
-    if priority not in tuple(PRIORITIES):  # a tuple takes any value, a dict only what has a hash
-        raise InvalidArgument(f"priority: must be low, normal or high; got {priority!r}.")
-    return priority
 
 
 def _task_id(task_id: Any) -> str:

@@ -21,10 +21,13 @@ def status_of(record: TaskRecord) -> dict[str, Any]:
         "due_at": _iso(record.due_at),
         "started_at": _iso(record.started_at),
         "finished_at": _iso(record.finished_at),
+        "expires_at": _iso(record.expires_at),
         "attempts": record.attempt + _has_begun(record),
         "worker": record.worker,
         "retry_of": record.retry_of,
         "retried_as": record.retried_as,
+        "tenant": record.tenant,
+        "tags": record.tags,
     }
 
 

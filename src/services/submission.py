@@ -26,6 +26,7 @@ from services.celery_app import PRIORITIES, celery_app, is_recorded
 from services.failures import failure_of
 from services.garbage import collector_paused
 from services.publisher import ids
+from services.submit_options import NO_OPTIONS, Options
 from services.task_messages import Publishable
 from services.wiring import parts
 
@@ -113,25 +114,27 @@ class RecordingAMQP(PromptAMQP):
         return record_then_send
 
 
-def submit_by_name(name: str, arguments: Mapping[str, Any], *, queue: str, priority: str, origin: str) -> str:
+def submit_by_name(
+    name: str, arguments: Mapping[str, Any], *, queue: str, origin: str, options: Options = NO_OPTIONS
+) -> str:
     """Record and publish one task that nothing follows, without Celery's way through its canvas; raises as `submit`.
 
     Args:
         name: the task's name.
         arguments: its keyword arguments, JSON values.
         queue: where it waits.
-        priority: `low`, `normal` or `high`.
         origin: who submits it.
+        options: what the submit says beside them.
 
     Returns:
-        The task's id.
+        The task's id, or that of the task which was submitted with this idempotency key before.
     """
-    draft = draft_by_name(name, arguments, queue=queue, priority=priority, origin=origin)
-    submit(draft)
-    return draft.id
+    return submit(draft_by_name(name, arguments, queue=queue, origin=origin, options=options), options.session)
 
 
-def draft_by_name(name: str, arguments: Mapping[str, Any], *, queue: str, priority: str, origin: str) -> Draft:
+def draft_by_name(
+    name: str, arguments: Mapping[str, Any], *, queue: str, origin: str, options: Options = NO_OPTIONS
+) -> Draft:
     """Return the draft of a task that nothing follows; arguments as `submit_by_name`'s.
 
     Raises:
@@ -144,27 +147,53 @@ def draft_by_name(name: str, arguments: Mapping[str, Any], *, queue: str, priori
         name=name,
         category=category_of(name),
         queue=queue,
-        priority=priority,
+        priority=options.priority,
         kwargs=arguments,
         message=_kept({}, {}, shown([]), shown(arguments), None),
+        delay=options.delay,
+        due_at=options.due_at,
+        expires_at=options.expires_at,
+        relay_now=options.session is not None,
         root_id=caller.request.root_id if caller else task_id,
         caller_id=caller.request.id if caller else None,
         origin=origin,
+        tenant=options.tenant,
+        tags=options.tags,
+        idempotency_key=options.idempotency_key,
     )
 
 
-def submit(draft: Draft) -> None:
+def submit(draft: Draft, session: object | None = None) -> str:
     """Record a task durably, then publish it; where the broker is away the relay does so later.
+
+    Args:
+        draft: the task.
+        session: an SQLAlchemy session of the record database that it is recorded through. Nothing is committed or
+            published here then: the relay publishes the task once the caller has committed it.
+
+    Returns:
+        The task's id, or that of the task which was submitted with its idempotency key before.
 
     Raises:
         ConfigurationError: the broker belongs to another database; nothing was recorded.
+        IdempotencyConflict: its idempotency key was given to other arguments.
+        InvalidArgument: the session is none, or of another database.
         ServiceUnavailable: the record could not be written; nothing was sent.
         SubmitUnknown: it is not known whether the record was written.
     """
+    if session is not None:
+        return parts().submit_keys.open(draft, session)
     parts().publisher.check()
     in_task = celery_app.current_worker_task is not None
-    if _open(lambda tasks: tasks.open(draft), draft.name, in_task=in_task) and not _waits(draft):
+    if draft.idempotency_key is None:
+        new = _open(lambda tasks: tasks.open(draft), draft.name, in_task=in_task)
+        task_id = draft.id
+    else:
+        task_id = _open(lambda _: parts().submit_keys.open(draft), draft.name, in_task=in_task)
+        new = task_id == draft.id
+    if new and not _waits(draft):
         publish([draft])
+    return task_id
 
 
 def submit_many(drafts: Sequence[Draft]) -> None:

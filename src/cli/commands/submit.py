@@ -6,6 +6,7 @@ import sys
 import time
 import types
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -19,6 +20,7 @@ from services.celery_service import CeleryService, celery_service
 
 POLL_SECONDS = 0.2
 FINAL = {"SUCCESS", "FAILURE", "REVOKED"}
+NOT_FOR_A_TERMINAL = {"session"}
 NOT_SUBMITTING = {"get_task_status", "get_task_result", "cancel_task", "purge_queue"}
 
 
@@ -51,8 +53,8 @@ def _command(name: str, method: Callable[..., Any]) -> Callable[..., None]:
         if wait:
             sys.exit(follow(task_id))
 
-    hints = get_type_hints(method)
-    parameters = [one for one in inspect.signature(method).parameters.values() if one.name != "self"]
+    parameters = _parameters(method)
+    hints = {one.name: one.annotation for one in parameters}
     command.__signature__ = inspect.Signature(  # what typer looks at
         [*map(_option, parameters), _wait_option()]
     )
@@ -60,10 +62,27 @@ def _command(name: str, method: Callable[..., Any]) -> Callable[..., None]:
     return command
 
 
+def _parameters(method: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Return a method's parameters, and in place of `**options` each that a terminal can give."""
+    hints = get_type_hints(method)
+    found: list[inspect.Parameter] = []
+    for one in list(inspect.signature(method).parameters.values())[1:]:
+        if one.kind is inspect.Parameter.VAR_KEYWORD:
+            options = get_type_hints(get_args(hints[one.name])[0])
+            found += [
+                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=hint)
+                for name, hint in options.items()
+                if name not in NOT_FOR_A_TERMINAL
+            ]
+        else:
+            found.append(one.replace(annotation=hints[one.name]))
+    return found
+
+
 def _option(parameter: inspect.Parameter) -> inspect.Parameter:
     """Return the option for one parameter: a switch for a boolean, text for the rest."""
     needed = parameter.default is inspect.Parameter.empty
-    annotation: Any = bool if parameter.annotation in (bool, "bool") else str | None
+    annotation: Any = bool if parameter.annotation is bool else str | None
     flag = f"--{parameter.name.replace('_', '-')}"
     names = (f"{flag}/--no-{flag[2:]}",) if annotation is bool else (flag,)
     default: OptionInfo = typer.Option(... if needed else None, *names, show_default=False)
@@ -84,7 +103,7 @@ def parse(name: str, hint: Any, value: Any) -> Any:
         InvalidArgument: it is neither.
     """
     kinds = {get_origin(one) or one for one in (get_args(hint) if _is_union(hint) else (hint,))}
-    if not isinstance(value, str) or kinds <= {str, type(None)}:
+    if not isinstance(value, str) or kinds <= {str, datetime, type(None)}:
         return value
     if value.startswith("@"):
         value = _contents(name, Path(value[1:]))

@@ -75,6 +75,30 @@ def test_numbers_switches_and_lists_are_read_as_what_they_are(csai, monkeypatch)
     assert seen == {"directory": "/tmp/x", "max_age_hours": 2.5, "dry_run": True}
 
 
+def test_what_a_submit_may_say_is_an_option_of_every_command_but_a_session(csai, monkeypatch):
+    seen = {}
+    for name in ("send_email", "health_check"):
+        monkeypatch.setattr(type(celery_service), name, _remember(getattr(type(celery_service), name), seen))
+    said = ("--priority", "high", "--idempotency-key", "5", "--delay-seconds", "1.5", "--tags", '["a", "b"]')
+    code, _, _ = csai(
+        "submit", "health_check", *said, "--due-at", "2030", "--expires-at", "2031-01-31", "--tenant", "7"
+    )
+    assert code == 0
+    assert seen == {
+        "priority": "high",
+        "idempotency_key": "5",
+        "delay_seconds": 1.5,
+        "tags": ["a", "b"],
+        "due_at": "2030",
+        "expires_at": "2031-01-31",
+        "tenant": "7",
+    }
+    seen.clear()
+    assert csai("submit", "send_email", "--to-email", "a", "--subject", "s", "--body", "b", *said)[0] == 0
+    assert (seen["priority"], seen["idempotency_key"]) == ("high", "5")
+    assert csai("submit", "health_check", "--session", "x")[0] == 2
+
+
 def _remember(method, seen):
     @functools.wraps(method)
     def remembering(self, **arguments):

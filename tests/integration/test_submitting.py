@@ -1,0 +1,79 @@
+"""Submitting once, later, and together with a caller's own rows, with a real broker, worker and leader."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
+
+from config.settings import PROJECT_ROOT, settings
+from services.celery_service import celery_service
+from waiting import until
+
+pytestmark = pytest.mark.usefixtures("installation")
+
+KILLED_BEFORE_IT_PUBLISHES = """
+import os, signal, sys
+from services import submission
+from services.celery_service import celery_service
+
+submission.publish = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+celery_service.send_email(sys.argv[1], "s", "b", idempotency_key=sys.argv[2])
+"""
+
+
+def mails_to(address: str) -> int:
+    return sum(address.encode() in path.read_bytes() for path in settings.outbox_dir.glob("*.eml"))
+
+
+def test_a_submit_that_is_repeated_because_its_process_was_killed_sends_one_mail():
+    key = f"key-{uuid4()}"
+    address = f"{key}@example.com"
+    command = [sys.executable, "-c", KILLED_BEFORE_IT_PUBLISHES, address, key]
+    assert subprocess.run(command, cwd=PROJECT_ROOT, timeout=60, check=False).returncode == -signal.SIGKILL
+
+    ids = {celery_service.send_email(address, "s", "b", idempotency_key=key) for _ in range(2)}
+
+    assert len(ids) == 1
+    assert celery_service.get_task_result(ids.pop(), timeout=60)["status"] == "sent"
+    assert mails_to(address) == 1
+
+
+def test_a_task_starts_at_its_due_time_and_not_before():
+    due_at = datetime.now(UTC) + timedelta(seconds=1.5)
+    ids = [celery_service.health_check(delay_seconds=1.5), celery_service.health_check(due_at=due_at)]
+
+    for task_id in ids:
+        celery_service.get_task_result(task_id, timeout=60)
+        status = celery_service.get_task_status(task_id)
+        assert status["started_at"] >= status["due_at"]
+        assert (status["attempts"], status["finished_at"] > status["created_at"]) == (1, True)
+
+
+@pytest.fixture
+def session() -> Iterator[Session]:
+    """A session of an application that shares the database."""
+    celery_service.get_task_status("none")  # the schema is there
+    engine = create_engine(settings.sqlalchemy_url)
+    with Session(engine) as session:
+        yield session
+    engine.dispose()
+
+
+def test_a_task_of_a_transaction_runs_once_it_is_committed_and_never_where_it_is_not(session):
+    lost, kept = f"lost-{uuid4()}@example.com", f"kept-{uuid4()}@example.com"
+    celery_service.send_email(lost, "s", "b", session=session)
+    session.rollback()
+    task_id = celery_service.send_email(kept, "s", "b", session=session)
+    bulk_id = celery_service.send_bulk_emails([{"to_email": kept, "subject": "s", "body": "bulk"}], session=session)
+    session.commit()
+
+    for one in (task_id, bulk_id):
+        celery_service.get_task_result(one, timeout=60)
+    until(lambda: mails_to(kept) == 2)
+    assert mails_to(lost) == 0

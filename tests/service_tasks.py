@@ -1,6 +1,7 @@
 """Tasks that only the tests have: each does one thing that work in a worker may do."""
 
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -8,11 +9,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import structlog
 from celery import group
 from celery.exceptions import SoftTimeLimitExceeded
 
-from processors.errors import PermanentError, TransientError
+from config.log_setup import get_logger
+from processors.errors import FileError, InvalidArgument, PermanentError, TransientError, WorkFailed
 from services.celery_app import celery_app
+from services.wiring import parts
+
+logger = get_logger()
 
 
 @celery_app.task(name="test.add", bind=True)
@@ -165,3 +171,39 @@ def type_at_second(self: Any, value: Any, path: str) -> str:
 @celery_app.task(name="test.replace", bind=True)
 def replace(self: Any, path: str) -> Any:
     return self.replace(group(mark.si(path), mark.si(path)))
+
+
+@celery_app.task(name="test.talk", bind=True)
+def talk(self: Any, words: str, lines: int = 1, path: str | None = None) -> int:
+    """Log so many lines by the three ways there are, and hold on until a file exists."""
+    logging.getLogger("talker").info("%s by logging, to smtp://u:planted@host", words)
+    structlog.get_logger("talker").info("by structlog", words=words, password="planted")
+    logger.warning("by the service's logger", words=words)
+    for number in range(lines):
+        logging.getLogger("talker").info("line %s", number)
+    deadline = time.monotonic() + 120
+    while path and not Path(path).exists() and time.monotonic() < deadline:
+        self.report(50, "half of it")
+        time.sleep(0.05)
+    return lines
+
+
+@celery_app.task(name="test.last_words", bind=True)
+def last_words(self: Any, path: str) -> None:
+    """Say something, and once it stands in the record take the whole process along."""
+    mark.run(path)
+    logging.getLogger("talker").info("these are my last words")
+    runs = self.current.hand.run
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and runs not in {line.run for line in parts().task_logs.of(self.request.id, 100)}:
+        time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@celery_app.task(name="test.choose", bind=True)
+def choose(self: Any, number: int, kind: str) -> int:
+    """Fail in the way that is asked for, or work."""
+    kinds = {error.__name__: error for error in (PermanentError, InvalidArgument, FileError, WorkFailed)}
+    if kind in kinds:
+        raise kinds[kind](f"it was {number}")
+    return number

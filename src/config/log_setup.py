@@ -5,17 +5,20 @@ processes: it is opened for appending, and rotated by whoever finds it old or la
 """
 
 import fcntl
+import inspect
 import logging
 import os
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import suppress
+from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import structlog
 from structlog.contextvars import bind_contextvars, merge_contextvars, unbind_contextvars
@@ -26,12 +29,44 @@ Redact = Callable[[Any], Any]
 MAX_FILE_BYTES = 50 * 1024 * 1024
 CHECK_SECONDS = 1.0
 LINE = "csai_line"
+TEXT = "csai_text"
+OF_LINES = frozenset({"timestamp", "level", "task_id", "task"})
+SERVICE = "csai"
 NOISY = {"celery.app.trace": logging.CRITICAL, "celery.worker.strategy": logging.WARNING, "kombu": logging.WARNING}
+
+ROOMS = tuple(f"{SERVICE}.{room}" for room in ("config", "records", "broker", "services", "api", "dashboard", "cli"))
+NOT_OF_TASKS = (*ROOMS, "celery", "kombu", "amqp", "billiard")
+OF_TASKS = (f"{SERVICE}.services.celery_tasks", "celery.task")
+
+
+class Keeper(Protocol):
+    """Keeps what one task logs.
+
+    Attributes:
+        full: whether it takes no more.
+    """
+
+    full: bool
+
+    def keep(self, record: logging.LogRecord, text: str) -> None:
+        """Keep a line: what was said, its secrets masked; must not wait for anything."""
+        ...
+
+
+kept_by: ContextVar[Keeper | None] = ContextVar("kept_by", default=None)
+"""Who keeps what is logged here: set while a task's body runs, in its thread."""
 
 
 def get_logger() -> structlog.stdlib.BoundLogger:
-    """Return the service's logger; where no logging was set up, its warnings go to standard error, never the output."""
-    return cast("structlog.stdlib.BoundLogger", structlog.wrap_logger(logging.getLogger("csai")))
+    """Return a logger for the module that asks.
+
+    Where no logging was set up, its warnings go to standard error, never the output. What the service's own rooms log
+    is not kept with the task in whose run they log it.
+    """
+    frame = inspect.currentframe()
+    caller = frame.f_back if frame else None
+    name = caller.f_globals["__name__"] if caller else ""
+    return cast("structlog.stdlib.BoundLogger", structlog.wrap_logger(logging.getLogger(f"{SERVICE}.{name}")))
 
 
 def bind_task(task_id: str, name: str) -> None:
@@ -44,7 +79,9 @@ def clear_task() -> None:
     unbind_contextvars("task_id", "task")
 
 
-def configure(part: str, level: str | int, *, redact: Redact, folder: Path | None = None) -> None:
+def configure(
+    part: str, level: str | int, *, redact: Redact, folder: Path | None = None, task_level: str | None = None
+) -> None:
     """Set up logging for this process.
 
     Args:
@@ -52,6 +89,7 @@ def configure(part: str, level: str | int, *, redact: Redact, folder: Path | Non
         level: a level's name or number; wins over the setting where a command line gave it.
         redact: masks secrets in whatever is logged.
         folder: where the file lies; None logs to the terminal only.
+        task_level: from which level on tasks' lines go to their keeper (`kept_by`) as well; None: none do.
     """
     shared = [
         merge_contextvars,
@@ -78,6 +116,55 @@ def configure(part: str, level: str | int, *, redact: Redact, folder: Path | Non
     root.setLevel(level)
     for name, quietest in NOISY.items():
         logging.getLogger(name).setLevel(max(quietest, root.level))
+    if task_level is not None:
+        _keep_tasks_lines(root, redact, task_level)
+
+
+def _keep_tasks_lines(root: logging.Logger, redact: Redact, task_level: str) -> None:
+    """Hand on what tasks log, also where the log itself begins at a higher level; nobody else says more for it."""
+    level, keeping = root.level, _KeptHandler(redact)
+    keeping.setLevel(task_level)
+    for handler in root.handlers:
+        handler.setLevel(level)
+    for name in NOT_OF_TASKS:
+        logging.getLogger(name).setLevel(max(NOISY.get(name, level), level))
+    root.addHandler(keeping)
+    for name in ("", *OF_TASKS):
+        logging.getLogger(name).setLevel(min(level, keeping.level))
+
+
+@lru_cache(maxsize=4096)
+def _logs_for_tasks(name: str) -> bool:
+    """Tell whether what this logger says in the run of a task is the task's."""
+    return _is_below(name, OF_TASKS) or not _is_below(name, NOT_OF_TASKS)
+
+
+def _is_below(name: str, loggers: tuple[str, ...]) -> bool:
+    return any(name == logger or name.startswith(f"{logger}.") for logger in loggers)
+
+
+class _KeptHandler(logging.Handler):
+    """Hands what a task logs to who keeps it, without a time, a level and an id."""
+
+    def __init__(self, redact: Redact) -> None:
+        super().__init__()
+        self._redact = redact
+        self._plain = logging.Formatter()
+
+    def createLock(self) -> None:  # noqa: N802 - the standard library's name
+        """Do without the lock around each line: a keeper has its own."""
+        self.lock = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand on the record's text."""
+        keeper = kept_by.get()
+        if keeper is None or keeper.full or not _logs_for_tasks(record.name):
+            return
+        try:
+            text = record.__dict__.get(TEXT) or self._redact(self._plain.format(record))
+        except Exception as error:  # noqa: BLE001 - no line may fail the task that logs it
+            text = _unreadable(record, error)
+        keeper.keep(record, text)
 
 
 class _OnceFormatter(ProcessorFormatter):
@@ -108,7 +195,11 @@ class _LinesHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record's line, with those that came meanwhile, as one write."""
-        self._lines.append((self.format(record) + "\n", record))
+        try:
+            line = self.format(record)
+        except Exception as error:  # noqa: BLE001 - no line may fail the work that logs it
+            line = _unreadable(record, error)
+        self._lines.append((line + "\n", record))
         while self._lines and self._turn.acquire(blocking=False):
             try:
                 self._write_waiting()
@@ -211,18 +302,35 @@ def _redacting(redact: Redact) -> Callable[[Any, str, MutableMapping[str, Any]],
 
 def _render(logger: Any, method: str, event: MutableMapping[str, Any]) -> tuple[tuple[str], dict[str, Any]]:
     """Return what the standard library's logger is called with: the line, which no handler has to make again."""
+    keeper = kept_by.get()
+    kept = {} if keeper is None or keeper.full else {TEXT: _text(event)}
     line = _line(logger, method, event)
-    return (line,), {"extra": {LINE: line}}
+    return (line,), {"extra": {LINE: line} | kept}
 
 
 def _line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
     """Write `time level event key=value …`, and a traceback below it."""
     head = [event.pop("timestamp", ""), f"{event.pop('level', 'info'):<8}", str(event.pop("event", ""))]
+    return _with_fields(head, event)
+
+
+def _text(event: Mapping[str, Any]) -> str:
+    """Write what a line says without when, how loud and of which task."""
+    said = {key: value for key, value in event.items() if key not in OF_LINES}
+    return _with_fields([str(said.pop("event", ""))], said)
+
+
+def _with_fields(head: list[str], event: MutableMapping[str, Any]) -> str:
     trace = event.pop("exception", None)
     event.pop("logger", None)
     fields = [f"{key}={_value(value)}" for key, value in event.items()]
     line = " ".join([*head, *fields]).replace("\n", "\\n")
     return f"{line}\n{trace}" if trace else line
+
+
+def _unreadable(record: logging.LogRecord, error: Exception) -> str:
+    """Return what stands in place of a line whose words do not fit its values."""
+    return f"a line could not be made, at {record.pathname}:{record.lineno}: {type(error).__name__}"
 
 
 def _value(value: Any) -> str:

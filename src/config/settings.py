@@ -170,6 +170,9 @@ class Settings(BaseSettings):
     flower_host: str = Field(default="127.0.0.1", description="The address that Flower listens on.")
     flower_port: Port = Field(default=5555, description="Flower's port.")
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING, ERROR or CRITICAL.")
+    task_log_level: str = Field(
+        default="INFO", description="From which level on what a task logs is kept with its record."
+    )
 
     @field_validator("file_roots", "cleanup_roots", mode="before")
     @classmethod
@@ -183,7 +186,7 @@ class Settings(BaseSettings):
     def _resolve(cls, value: Path | None) -> Path | None:
         return None if value is None else _from_root(value)
 
-    @field_validator("log_level", mode="before")
+    @field_validator("log_level", "task_log_level", mode="before")
     @classmethod
     def _level(cls, value: str) -> str:
         if str(value).upper() not in LOG_LEVELS:

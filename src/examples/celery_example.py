@@ -42,7 +42,7 @@ class Row:
 
 def main() -> int:
     """Run everything; exit code 0 when every row is good."""
-    rows = [row for part in (mail, files, figures, scheduling, cleaning, steering) for row in part()]
+    rows = [row for part in (mail, files, figures, scheduling, failures, cleaning, steering) for row in part()]
     table = Table("method", "", "outcome", "seconds", title="celery_service", expand=False)
     for row in rows:
         table.add_row(row.method, "[green]good[/]" if row.good else "[red]bad[/]", row.outcome, f"{row.seconds:.2f}")
@@ -161,6 +161,30 @@ def settle_nothing() -> str:
     raise PermanentError("An effect that nobody knows was settled.")
 
 
+def failures() -> Iterator[Row]:
+    """Let a task fail, look at it, and run it again with what was wrong put right."""
+    task_id = celery_service.process_document("/nowhere/report.pdf", generate_summary=False)
+    until_final("process_document", task_id)
+    yield call(
+        "get_failed_tasks",
+        lambda: celery_service.get_failed_tasks(task_types=["file_processing"], search="/nowhere/report.pdf"),
+        lambda tasks: f"{len(tasks)} failed: {', '.join({one['info']['error_type'] for one in tasks})}",
+    )
+    yield task(
+        "replay_task",
+        lambda: celery_service.replay_task(task_id, {"file_path": str(SAMPLES / "report.pdf")}),
+        lambda result: f"now it is {result['status']}",
+    )
+    yield call(
+        "get_task_logs", lambda: celery_service.get_task_logs(task_id), lambda lines: f"it logged {len(lines)} lines"
+    )
+    yield call(
+        "search_task_logs",
+        lambda: celery_service.search_task_logs("report.pdf"),
+        lambda lines: f"{len(lines)} lines of any task tell of it",
+    )
+
+
 def cleaning() -> Iterator[Row]:
     """Clean up: first what would go, then nothing that is younger than a year."""
     with tempfile.TemporaryDirectory(prefix="csai-example-") as folder:
@@ -203,16 +227,22 @@ def task(method: str, submit: Callable[[], str], describe: Callable[[Any], str])
     began = time.monotonic()
     try:
         task_id = submit()
-        with progress_bar(method) as show:
-            while (status := celery_service.get_task_status(task_id))["status"] not in FINAL:
-                show(status["info"] or {})
-                if time.monotonic() - began > LONGEST_SECONDS:
-                    break
-                time.sleep(POLL_SECONDS)
+        until_final(method, task_id)
         outcome, good = describe(celery_service.get_task_result(task_id, timeout=0)), True
     except (WorkError, ResultError) as error:
         outcome, good = str(error), False
     return Row(method, good, outcome, time.monotonic() - began)
+
+
+def until_final(method: str, task_id: str) -> None:
+    """Show a task's progress until it has ended, or for two minutes."""
+    began = time.monotonic()
+    with progress_bar(method) as show:
+        while (status := celery_service.get_task_status(task_id))["status"] not in FINAL:
+            show(status["info"] or {})
+            if time.monotonic() - began > LONGEST_SECONDS:
+                break
+            time.sleep(POLL_SECONDS)
 
 
 def call(method: str, do: Callable[[], Any], describe: Callable[[Any], str]) -> Row:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import zip_longest
 from typing import Any, cast
 
 MASK = "***"
@@ -54,6 +55,34 @@ def redact_text(text: str) -> str:
             parts += [text[kept : name.end()], f"'{MASK}'"]
             kept = value.end()
     return str(redact("".join([*parts, text[kept:]])))
+
+
+def unmasked(edited: Any, stored: Any) -> Any:
+    """Return what was shown masked and came back edited, with those secrets that nobody changed as they are stored.
+
+    Args:
+        edited: a JSON value.
+        stored: what it was shown of.
+    """
+    if isinstance(edited, Mapping) and isinstance(stored, Mapping):
+        return _unmasked_fields(cast("Mapping[Any, Any]", edited), cast("Mapping[Any, Any]", stored))
+    if isinstance(edited, list) and isinstance(stored, list):
+        ours, theirs = cast("list[Any]", edited), cast("list[Any]", stored)
+        return [unmasked(one, before) for one, before in zip_longest(ours, theirs[: len(ours)])]
+    return _unless_masked(edited, redact(stored), stored)
+
+
+def _unmasked_fields(edited: Mapping[Any, Any], stored: Mapping[Any, Any]) -> dict[Any, Any]:
+    shown = redact(stored)  # whole: what a field hides is told by its name
+    return {
+        key: unmasked(_unless_masked(value, shown.get(key), stored.get(key)), stored.get(key))
+        for key, value in edited.items()
+    }
+
+
+def _unless_masked(edited: Any, shown: Any, stored: Any) -> Any:
+    """Return what is stored where it was shown masked and came back so."""
+    return stored if edited == shown != stored else edited
 
 
 @lru_cache(maxsize=4096)

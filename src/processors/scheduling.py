@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field
 
 from processors.results import Request, Result
 
+NO_NUL = r"^[^\x00]+$"
 CATEGORIES = (
     "email",
     "file_processing",
@@ -28,6 +29,10 @@ def _known(values: list[str] | None) -> list[str] | None:
 
 
 TaskTypes = Annotated[list[str] | None, AfterValidator(_known)]
+Hours = Annotated[float, Field(gt=0, le=100 * 366 * 24, allow_inf_nan=False)]
+ErrorType = Annotated[str, Field(min_length=1, max_length=255, pattern=NO_NUL)]
+Search = Annotated[str, Field(min_length=1, max_length=200, pattern=NO_NUL)]
+"""A text that is looked for as it stands, in whatever case."""
 
 
 class ProcessPendingTasks(Request):
@@ -37,12 +42,25 @@ class ProcessPendingTasks(Request):
     task_types: TaskTypes = None
 
 
-class RetryFailedTasks(Request):
-    """Submit again what failed within so many hours and was not retried too often."""
+class FailedTasks(Request):
+    """Which failed tasks are meant: by age, category, error, and what is said in their name, error or arguments."""
+
+    max_age_hours: Hours = 24
+    task_types: TaskTypes = None
+    error_type: ErrorType | None = None
+    search: Search | None = None
+
+
+class ListFailedTasks(FailedTasks):
+    """At most so many of them."""
+
+    limit: int = Field(default=100, ge=1, le=1_000)
+
+
+class RetryFailedTasks(FailedTasks):
+    """Submit those again that were not retried too often."""
 
     max_retries: int = Field(default=3, ge=0, le=1_000)
-    max_age_hours: float = Field(default=24, gt=0, le=100 * 366 * 24, allow_inf_nan=False)
-    task_types: TaskTypes = None
 
 
 class PendingProcessed(Result):

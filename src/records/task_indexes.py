@@ -4,7 +4,7 @@ from sqlalchemy import Index
 
 from records.deliveries import DOUBTFUL, deliveries
 from records.effects import OPEN, effects
-from records.task_records import columns
+from records.task_records import FAILED, columns
 
 INDEXES = (
     Index("ix_task_records_created_at", columns.created_at, columns.id),
@@ -15,6 +15,7 @@ INDEXES = (
         sqlite_where=columns.finished_at.is_not(None),
         postgresql_where=columns.finished_at.is_not(None),
     ),
+    Index("ix_task_records_failed", columns.finished_at, columns.id, sqlite_where=FAILED, postgresql_where=FAILED),
     Index(
         "ix_task_records_relay_at",
         columns.relay_at,

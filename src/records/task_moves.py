@@ -30,8 +30,10 @@ from records.columns import Now, instant
 from records.database import Database
 from records.deliveries import DOUBTFUL, deliveries
 from records.effects import CLOSED, effects
+from records.incidents import Death, incidents, note
 from records.members import members
 from records.prepared import Given, Prepared
+from records.task_logs import task_logs
 from records.task_records import (
     FINAL,
     RUNNING,
@@ -448,6 +450,12 @@ class TaskMoves:
                 columns.run,
                 columns.lost_runs,
                 columns.deadline_at,
+                columns.worker,
+                columns.worker_id,
+                workers.c.host,
+                workers.c.pid,
+                workers.c.exit_code,
+                workers.c.memory_mb,
                 workers.c.seen_at,
                 or_(workers.c.stopped_at.is_(None), workers.c.lost).label("lost"),
             )
@@ -464,12 +472,15 @@ class TaskMoves:
         def work(connection: Connection) -> None:
             for row in rows:
                 still = and_(columns.id == row["id"], columns.run == row["run"], _worker_dead())
-                failure = _verdict(row)
+                death = _death(row)
+                failure = _verdict(row, death)
                 values = ended(TaskState.FAILURE, failure) if failure else _returned()
                 values["lost_runs"] = columns.lost_runs + int(row["lost"])
                 moved = update(task_records).where(still).values(values).returning(columns.id)
                 if connection.execute(moved).first():
                     (failed if failure else returned).append(row["id"])
+                    if row["lost"] or failure:
+                        note(connection, row["id"], row["run"], death)
 
         self.database.write(work, durable=False)
         return returned, failed
@@ -505,16 +516,6 @@ class TaskMoves:
         )
         return self.database.read(lambda c: c.execute(query).all())
 
-    def linked_retry(self, task_id: str, new_id: str) -> bool:
-        """Note in a failed record that it was submitted again; False where somebody else did so first."""
-        statement = (
-            update(task_records)
-            .where(columns.id == task_id, columns.state == TaskState.FAILURE.value, columns.retried_as.is_(None))
-            .values(retried_as=new_id)
-            .returning(columns.id)
-        )
-        return self._moved(lambda c: c.execute(statement).all())
-
     def final_before(self, hours: float, limit: int) -> list[str]:
         """Return ids of final records that finished more than `hours` ago, the oldest first."""
         query = (
@@ -539,7 +540,8 @@ class TaskMoves:
             gone = delete(task_records).where(columns.id.in_(list(task_ids)), columns.state.in_(FINAL_VALUES))
             ids = list(connection.execute(gone.returning(columns.id)).scalars().all())
             connection.execute(delete(deliveries).where(deliveries.c.task_id.in_(ids), ~DOUBTFUL))
-            connection.execute(delete(members).where(members.c.task_id.in_(ids)))
+            for table in (incidents, members, task_logs):
+                connection.execute(delete(table).where(table.c.task_id.in_(ids)))
             return len(ids)
 
         return self.database.write(work)
@@ -566,14 +568,23 @@ def _revocation(condition: ColumnElement[bool]) -> Any:
     return update(task_records).where(_not_final(), condition).values(ended(TaskState.REVOKED))
 
 
-def _verdict(row: Mapping[Any, Any]) -> Failure | None:
-    """Decide what becomes of a run whose worker died; None lets it wait again."""
+def _death(row: Mapping[Any, Any]) -> Death:
+    """Return how the working process of a run ended."""
     seen, deadline = row["seen_at"], row["deadline_at"]
-    if deadline is not None and seen is not None and seen + timedelta(seconds=RENEW_SECONDS + 0.5) >= deadline:
+    late = deadline is not None and seen is not None and seen + timedelta(seconds=RENEW_SECONDS + 0.5) >= deadline
+    why = "time_limit" if late else "lost" if row["exit_code"] is None else "died"
+    known = ("worker", "worker_id", "host", "pid", "exit_code", "memory_mb")
+    return Death(why, *(row[name] for name in known))
+
+
+def _verdict(row: Mapping[Any, Any], death: Death) -> Failure | None:
+    """Decide what becomes of a run whose worker died; None lets it wait again."""
+    if death.why == "time_limit":
         return Failure("The task ran longer than its hard time limit and was killed.", "TimeLimitExceeded")
     if row["lost"] and row["lost_runs"] + 1 >= QUARANTINE_AFTER:
         return Failure(
-            f"The task was quarantined: {QUARANTINE_AFTER} of its runs ended with the death of their worker.",
+            f"The task was quarantined: {QUARANTINE_AFTER} of its runs ended with the death of their worker; "
+            f"at last {death.told()}.",
             "Quarantined",
         )
     return None

@@ -1,5 +1,6 @@
 """One row per task: what it is, where it stands, what came of it."""
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,16 +20,22 @@ from sqlalchemy import (
     RowMapping,
     String,
     Table,
+    Text,
     and_,
     case,
     func,
     literal,
+    literal_column,
     or_,
     select,
     true,
+    tuple_,
+    type_coerce,
+    update,
 )
 
 from processors.errors import SubmitUnknown
+from processors.scheduling import FailedTasks
 from records.columns import Instant, Json, Now, PlainText, metadata
 from records.database import CommitUnknown, Database
 from records.insertion import insert_into
@@ -107,6 +114,9 @@ task_records = Table(
 )
 
 columns = task_records.c
+FAILED = columns.state.concat(literal_column("''")) == literal_column("'FAILURE'")
+"""As the index of what failed has it; an expression and not the column, or SQLite takes the index of states for it."""
+
 LONGEST_ID = 255
 
 
@@ -329,6 +339,27 @@ def surely(task_id: str, write: Callable[[bool], Result]) -> Result:
             raise SubmitUnknown(f"It is not known whether task {task_id} was recorded: {lost}", task_id) from error
 
 
+def _failed(wanted: FailedTasks) -> list[ColumnElement[bool]]:
+    """Return the conditions for failed tasks; a text is looked for in name, error and arguments, in whatever case."""
+    conditions = [FAILED, columns.finished_at > Now(-wanted.max_age_hours * 3600)]
+    if wanted.task_types:
+        conditions.append(columns.category.in_(wanted.task_types))
+    if wanted.error_type is not None:
+        conditions.append(columns.error_type == wanted.error_type)
+    if wanted.search is not None:
+        stored = json.dumps(wanted.search)[1:-1]  # how arguments are written: with escapes
+        texts = {
+            columns.name: wanted.search,
+            columns.error: wanted.search,
+            columns.args: stored,
+            columns.kwargs: stored,
+        }
+        found = [type_coerce(place, Text).icontains(text, autoescape=True) for place, text in texts.items()]
+        conditions.append(or_(*found))
+    return conditions
+
+
+OLDEST = (columns.created_at, columns.id)
 ONE = select(task_records).where(columns.id == given("task_id", String()))
 STATE = Prepared(lambda value: select(columns.state).where(columns.id == value("task_id", String())))
 
@@ -358,6 +389,25 @@ class TaskRecords:
         opening.bind(self.database.engine().dialect)
         return opening
 
+    def open_retry(self, draft: Draft) -> bool:
+        """Write the record of a task that retries a failed one, durably, and its id into that one: both or nothing.
+
+        Returns:
+            Whether it is certainly new; False where that one was retried before, or has not failed.
+
+        Raises:
+            ServiceUnavailable: nothing was written.
+            SubmitUnknown: it is not known whether it was written.
+        """
+        waits = and_(columns.id == draft.retry_of, FAILED, columns.retried_as.is_(None))
+        link = update(task_records).where(waits).values(retried_as=draft.id).returning(columns.id)
+
+        def work(connection: Connection) -> bool:
+            linked = connection.execute(link).first() is not None
+            return linked and bool(insertion(connection.dialect.name, [draft])(connection))
+
+        return surely(draft.id, lambda _: self.database.write(work))
+
     def open_many(self, opening: Bound) -> None:
         """Write the records of many tasks, durably: all of them or none; ids that exist are left as they are.
 
@@ -384,17 +434,25 @@ class TaskRecords:
         waiting = and_(columns.state.in_([s.value for s in WAITING]), columns.due_at <= Now())
         return self._select(or_(running, waiting), limit=limit)
 
-    def failed(self, max_age_hours: float, categories: Sequence[str] | None) -> list[TaskRecord]:
-        """Return the tasks that failed within the last hours and were not retried by hand yet, the oldest first."""
-        conditions = [
-            columns.state == TaskState.FAILURE.value,
-            columns.finished_at > Now(-max_age_hours * 3600),
-            columns.retried_as.is_(None),
-            columns.parent_id.is_(None),
-        ]
-        if categories:
-            conditions.append(columns.category.in_(categories))
-        return self._select(and_(*conditions), limit=10_000)
+    def failed(self, wanted: FailedTasks, limit: int, after: TaskRecord | None = None) -> list[TaskRecord]:
+        """Return the tasks that failed, the newest failure first.
+
+        Args:
+            wanted: which.
+            limit: at most so many.
+            after: the last one of those that were returned before.
+        """
+        conditions = _failed(wanted)
+        if after is not None:
+            last = literal(after.finished_at, columns.finished_at.type), literal(after.id)
+            conditions.append(tuple_(columns.finished_at, columns.id) < tuple_(*last))
+        order = columns.finished_at.desc(), columns.id.desc()
+        return self._select(and_(*conditions), limit, order)
+
+    def unretried(self, wanted: FailedTasks, limit: int) -> list[TaskRecord]:
+        """Return the tasks that failed and were not retried by hand yet, the oldest failure first; no members."""
+        conditions = [*_failed(wanted), columns.retried_as.is_(None), columns.parent_id.is_(None)]
+        return self._select(and_(*conditions), limit, (columns.finished_at, columns.id))
 
     def queue_figures(self) -> dict[str, dict[str, Any]]:
         """Return by queue: how many wait for a worker, the age of the oldest in seconds, how many are due later."""
@@ -424,6 +482,6 @@ class TaskRecords:
             for row in rows
         }
 
-    def _select(self, condition: Any, limit: int | None = None) -> list[TaskRecord]:
-        query = select(task_records).where(condition).order_by(columns.created_at, columns.id).limit(limit)
+    def _select(self, condition: Any, limit: int | None = None, order: Sequence[Any] = OLDEST) -> list[TaskRecord]:
+        query = select(task_records).where(condition).order_by(*order).limit(limit)
         return [to_record(row) for row in self.database.read(lambda c: c.execute(query).mappings().all())]

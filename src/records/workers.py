@@ -18,6 +18,7 @@ from sqlalchemy import (
     delete,
     false,
     insert,
+    or_,
     select,
     update,
 )
@@ -43,6 +44,8 @@ workers = Table(
     Column("seen_at", Instant, nullable=False),
     Column("stopped_at", Instant),
     Column("lost", Boolean, nullable=False),  # it fell silent instead of saying goodbye
+    Column("memory_mb", Integer),  # the most that it had held when it was last seen
+    Column("exit_code", Integer),  # as its parent saw it; below 0: the signal that ended it
 )
 
 Index("ix_workers_stopped_at", workers.c.stopped_at, workers.c.seen_at)
@@ -55,6 +58,7 @@ def _values(value: Given) -> dict[str, Any]:
         "host": value("host", String()),
         "pid": value("pid", Integer()),
         "parent_pid": value("parent_pid", Integer()),
+        "memory_mb": value("memory_mb", Integer()),
         "lost": false(),
         "started_at": Now(),
         "seen_at": Now(),
@@ -71,7 +75,7 @@ RENEW = Prepared(
     lambda value: (
         update(workers)
         .where(workers.c.id == value("worker_id", String()), workers.c.stopped_at.is_(None))
-        .values(seen_at=Now())
+        .values(seen_at=Now(), memory_mb=value("memory_mb", Integer()))
         .returning(workers.c.id)
     ),
     "worker_id",
@@ -91,6 +95,8 @@ class WorkerRow:
     seen_at: datetime
     stopped_at: datetime | None
     lost: bool
+    memory_mb: int | None
+    exit_code: int | None
 
 
 def alive(table: FromClause = workers) -> ColumnElement[bool]:
@@ -104,14 +110,21 @@ class Workers:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def start(self, worker_id: str, name: str, host: str, pid: int, parent_pid: int) -> None:
+    def start(
+        self, worker_id: str, name: str, host: str, pid: int, parent_pid: int, memory_mb: int | None = None
+    ) -> None:
         """Announce a working process, before it claims anything."""
-        start = START(worker_id=worker_id, name=name, host=host, pid=pid, parent_pid=parent_pid)
+        start = START(worker_id=worker_id, name=name, host=host, pid=pid, parent_pid=parent_pid, memory_mb=memory_mb)
         self.database.write(start, durable=False)
 
-    def renew(self, worker_id: str) -> bool:
-        """Say that the process lives; False when it had been declared dead and must take a new id."""
-        return bool(self.database.write(RENEW(worker_id=worker_id), durable=False))
+    def renew(self, worker_id: str, memory_mb: int | None = None) -> bool:
+        """Say that the process lives; False when it had been declared dead and must take a new id.
+
+        Args:
+            worker_id: its row.
+            memory_mb: the most memory that it has held, in MB.
+        """
+        return bool(self.database.write(RENEW(worker_id=worker_id, memory_mb=memory_mb), durable=False))
 
     def stop(self, worker_id: str) -> None:
         """Say goodbye: what it left is taken back at once."""
@@ -124,6 +137,20 @@ class Workers:
             workers.c.host == host, workers.c.parent_pid == parent_pid, workers.c.stopped_at.is_(None)
         )
         self.database.write(lambda c: c.execute(statement.values(stopped_at=Now())), durable=False)
+
+    def note_exit(self, host: str, parent_pid: int, pid: int, exit_code: int) -> None:
+        """Note how a process ended that said no goodbye: evidence for what it ran.
+
+        Args:
+            host: its machine.
+            parent_pid: the worker whose child it was.
+            pid: its process.
+            exit_code: as Python tells it: below 0 it is the signal that ended it.
+        """
+        c = workers.c
+        its = and_(c.host == host, c.parent_pid == parent_pid, c.pid == pid, c.exit_code.is_(None))
+        statement = update(workers).where(its, or_(c.stopped_at.is_(None), c.lost)).values(exit_code=exit_code)
+        self.database.write(lambda c: c.execute(statement), durable=False)
 
     def bury(self, leader: str) -> list[str]:
         """Declare dead who has been silent too long, if `leader` leads; returns their ids."""

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar, Unpack
+from typing import Any, TypeVar, Unpack, cast
 
 from pydantic import ValidationError
 
@@ -11,15 +11,16 @@ from processors.bulk_emails import SendBulkEmails
 from processors.cleanup import CleanupOldFiles, CleanupOldLogs, CleanupOldTasks
 from processors.documents import ProcessDocument
 from processors.emails import SendEmail
-from processors.errors import InvalidArgument, TaskCancelled, TaskFailed, TaskTimeout, UnknownQueue, UnknownTask
+from processors.errors import InvalidArgument, TaskCancelled, TaskFailed, TaskTimeout, UnknownQueue
 from processors.files import ProcessFile
+from processors.logs import ReadLogs, SearchLogs
 from processors.results import Request, sentence_of
-from processors.scheduling import ProcessPendingTasks, RetryFailedTasks
+from processors.scheduling import ListFailedTasks, ProcessPendingTasks, RetryFailedTasks
 from records.task_records import TaskRecord, TaskState, is_task_id
-from services import effects, steering
+from services import effects, retrying, steering
 from services.bulk import submit_bulk_emails
 from services.celery_app import QUEUES
-from services.status import active_task, status_of, unknown_status
+from services.status import active_task, line_of, status_of, unknown_status, unknown_task
 from services.submission import MAX_ARGUMENT_BYTES, submit_by_name
 from services.submit_options import Options, OptionsBesidePriority, SubmitOptions, refuse_unknown
 from services.wiring import parts
@@ -219,9 +220,15 @@ class CeleryService:
         max_age_hours: float = 24,
         task_types: list[str] | None = None,
         queue: str = "default",
+        *,
+        error_type: str | None = None,
+        search: str | None = None,
         **options: Unpack[SubmitOptions],
     ) -> str:
-        """Submit tasks that failed within `max_age_hours` again, as new tasks."""
+        """Submit tasks that failed within `max_age_hours` again, as new tasks.
+
+        `error_type` and `search` (a text in their name, error or arguments) choose among them.
+        """
         return _submit(
             "scheduling.retry_failed_tasks",
             RetryFailedTasks,
@@ -230,7 +237,64 @@ class CeleryService:
             max_retries=max_retries,
             max_age_hours=max_age_hours,
             task_types=task_types,
+            error_type=error_type,
+            search=search,
         )
+
+    def get_failed_tasks(
+        self,
+        task_types: list[str] | None = None,
+        max_age_hours: float = 24,
+        error_type: str | None = None,
+        search: str | None = None,
+        limit: int = 100,
+        after: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """List the tasks that failed within `max_age_hours`, quarantined ones too, the newest failure first.
+
+        Each is told whole: its status, arguments (secrets masked), `fingerprint`, `runs`, `incidents` (how workers died
+        of it), and what it retries and is retried as.
+
+        Args:
+            task_types: of these categories alone.
+            max_age_hours: hours since they failed, at most.
+            error_type: of those alone that failed with this error.
+            search: of those alone that have this text in their name, error or arguments.
+            limit: at most so many, up to 1 000.
+            after: the id of the last one of the page before.
+
+        Raises:
+            UnknownTask: no task has the id `after`.
+        """
+        wanted = _checked(
+            ListFailedTasks,
+            task_types=task_types,
+            max_age_hours=max_age_hours,
+            error_type=error_type,
+            search=search,
+            limit=limit,
+        )
+        return retrying.failed_tasks(wanted, None if after is None else _task_id(after))
+
+    def replay_task(self, task_id: str, arguments: Mapping[str, Any] | None = None) -> str:
+        """Submit one failed task again, at once, with other arguments where they are given; a quarantined one too.
+
+        Whoever does so again gets the same new task: a double click runs it once.
+
+        Args:
+            task_id: the failed task.
+            arguments: keyword arguments in place of its own of the same names; the others stay. One that is given as it
+                is shown, masked, stays what it is.
+
+        Returns:
+            The id of the new task.
+
+        Raises:
+            InvalidArgument: it has not failed, is part of a workflow or in doubt, does not take these arguments, or was
+                replayed with others.
+            UnknownTask: no task has this id.
+        """
+        return retrying.replay(_task_id(task_id), _arguments(arguments))
 
     # --- Effects ------------------------------------------------------------------------------------------------
 
@@ -277,10 +341,36 @@ class CeleryService:
             time.sleep(min(poll_pause(waited), limit - waited))
         record = parts().tasks.read(task_id)
         if final is None or record is None:
-            raise UnknownTask(f"No task has the id {task_id!r}: it was never submitted, or its record was removed.")
+            raise unknown_task(task_id)
         if not record.final:
             raise TaskTimeout(f"Task {task_id} has no result after {timeout} s; it is {record.state} and goes on.")
         return _result(record)
+
+    def get_task_logs(
+        self, task_id: str, search: str | None = None, level: str | None = None, limit: int = 1000
+    ) -> list[dict[str, Any]]:
+        """Return the last lines that a task logged, in their order: `at`, `level`, `logger`, `text`, `run`.
+
+        Args:
+            task_id: whose.
+            search: of those alone that have this text.
+            level: of this level alone or a higher one, such as `WARNING`.
+            limit: at most so many, up to 20 000.
+
+        Raises:
+            UnknownTask: no task has this id.
+        """
+        wanted = _checked(ReadLogs, search=search, level=level, limit=limit)
+        lines = parts().task_logs.of(_task_id(task_id), wanted.limit, wanted.search, wanted.levels())
+        if not lines and parts().tasks.is_final(task_id) is None:
+            raise unknown_task(task_id)
+        return [line_of(line) for line in lines]
+
+    def search_task_logs(self, search: str, max_age_hours: float = 24, limit: int = 100) -> list[dict[str, Any]]:
+        """Find lines that any task logged within `max_age_hours` and that have this text, the newest first."""
+        wanted = _checked(SearchLogs, search=search, max_age_hours=max_age_hours, limit=limit)
+        lines = parts().task_logs.search(wanted.search, wanted.max_age_hours, wanted.limit)
+        return [{"task_id": line.task_id, **line_of(line)} for line in lines]
 
     def cancel_task(self, task_id: str) -> bool:
         """Cancel a task, for good; True only where something was still to be done and now will not be."""
@@ -343,6 +433,17 @@ def _task_id(task_id: Any) -> str:
     if not is_task_id(task_id):
         raise InvalidArgument(f"task_id: must be the text that a submit returned, got {task_id!r:.100}.")
     return task_id
+
+
+def _arguments(arguments: object) -> Mapping[str, Any] | None:
+    if arguments is None:
+        return None
+    if not isinstance(arguments, Mapping):
+        raise InvalidArgument(f"arguments: must be a dict of keyword arguments, got {type(arguments).__name__}.")
+    given = cast("Mapping[Any, Any]", arguments)
+    if not all(isinstance(name, str) for name in given):
+        raise InvalidArgument("arguments: must be a dict of keyword arguments by their names; got other keys.")
+    return given
 
 
 def _timeout(timeout: Any) -> float:

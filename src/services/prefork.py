@@ -16,6 +16,8 @@ from typing import Any, cast
 from billiard.pool import ACK
 from celery.concurrency import asynpool, prefork
 
+from services import pool_deaths
+
 FLUSH_SECONDS = 0.05
 """How long the end of a worker waits for one process before it looks at the next."""
 
@@ -123,6 +125,11 @@ class AsynPool(cast("Any", asynpool.AsynPool)):
         """Read what a process has left that is gone."""
         self._result_handler.read_on(proc.outqR_fd, proc)
         super().process_flush_queues(proc)  # pyright: ignore[reportUnknownMemberType] - untyped
+
+    def _process_cleanup_queues(self, proc: Any) -> None:
+        """Remember how a process ended, before another one takes its place."""
+        pool_deaths.see(proc.pid, proc.exitcode)
+        super()._process_cleanup_queues(proc)  # pyright: ignore[reportUnknownMemberType] - untyped
 
 
 class TaskPool(cast("Any", prefork.TaskPool)):

@@ -1,40 +1,96 @@
 """Retrying by hand: a failed task is submitted again as a new one, linked both ways."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 from uuid import NAMESPACE_OID, uuid5
 
+from pydantic import ValidationError
+
+from processors.errors import InvalidArgument
 from processors.interfaces import Report
-from processors.scheduling import FailedRetried, RetryFailedTasks, SkippedTask
-from records.task_records import Draft, TaskRecord
-from services.submission import submit
+from processors.redaction import unmasked
+from processors.results import Request, sentence_of
+from processors.scheduling import FailedRetried, ListFailedTasks, RetryFailedTasks, SkippedTask
+from records.task_records import Draft, TaskRecord, TaskState
+from services.celery_app import celery_app
+from services.status import story_of, unknown_task
+from services.submission import check_json, shown, storable, submit_retry
 from services.wiring import parts
+
+AT_ONCE = 10_000
+
+
+def failed_tasks(wanted: ListFailedTasks, after: str | None) -> list[dict[str, Any]]:
+    """Return the whole story of tasks that failed, the newest failure first.
+
+    Args:
+        wanted: which, and how many at most.
+        after: the id of the last one of those that were returned before.
+
+    Raises:
+        UnknownTask: no task has the id `after`.
+    """
+    last = None if after is None else _read(after)
+    records = parts().tasks.failed(wanted, wanted.limit, last)
+    incidents = parts().incidents.of([record.id for record in records])
+    return [story_of(record, incidents[record.id]) for record in records]
 
 
 def retry_failed(request: RetryFailedTasks, report: Report) -> FailedRetried:
-    """Submit again each task that failed within the given hours; tells which were skipped and why."""
-    failed = parts().tasks.failed(request.max_age_hours, request.task_types)
+    """Submit again each task that failed as the request says; tells which were skipped and why."""
+    failed = parts().tasks.unretried(request, AT_ONCE)
     retried: list[str] = []
     skipped: list[SkippedTask] = []
     for index, record in enumerate(failed):
         report(100 * index / len(failed), f"{index} of {len(failed)}")
         why = reason_to_skip(record, request.max_retries)
-        new_id = None if why else retry(record)
-        if new_id:
-            retried.append(new_id)
+        if why is None and _retry(record, record.kwargs):
+            retried.append(id_of_retry(record.id))
         else:
             skipped.append(SkippedTask(task_id=record.id, why=why or "it was retried by somebody else just now"))
     return FailedRetried(retried=retried, skipped=skipped)
 
 
+def replay(task_id: str, arguments: Mapping[str, Any] | None) -> str:
+    """Submit one failed task again; whoever does so again with the same arguments gets the same new task.
+
+    Args:
+        task_id: the failed task, which may be quarantined.
+        arguments: keyword arguments that replace its own of the same names; one that is given as it is shown, masked,
+            stays what it is.
+
+    Returns:
+        The id of the new task.
+
+    Raises:
+        InvalidArgument: it cannot be replayed, was replayed with other arguments, or does not take these.
+        UnknownTask: no task has this id.
+    """
+    record = _read(task_id)
+    if why := reason_to_refuse(record):
+        raise InvalidArgument(f"task_id: task {task_id} cannot be replayed: {why}.")
+    kwargs = _edited(record, arguments or {})
+    _retry(record, kwargs)
+    return _replayed_as(task_id, kwargs)
+
+
 def reason_to_skip(record: TaskRecord, max_retries: int) -> str | None:
-    """Tell in a few words why a failed task is not retried, or None."""
+    """Tell in a few words why a failed task is not retried with many others, or None."""
     if record.error_type == "Quarantined":
         return "it is quarantined: it killed its worker too often"
     if record.retry_count >= max_retries:
         return f"it was retried {record.retry_count} times already"
+    return reason_to_refuse(record)
+
+
+def reason_to_refuse(record: TaskRecord) -> str | None:
+    """Tell in a few words why a task cannot be retried at all, or None."""
+    if record.state is not TaskState.FAILURE:
+        return f"it is {record.state}, and only what has failed can be"
     if record.is_parent:
         return "it is a parent: its members are retried by themselves"
+    if record.parent_id:
+        return f"it is a part of task {record.parent_id}, which ends as a whole"
     if doubt := _doubt(record):
         return doubt
     if record.message.get("embed") or record.run == 0:  # a run of 0: it failed because what it was to follow did
@@ -42,16 +98,17 @@ def reason_to_skip(record: TaskRecord, max_retries: int) -> str | None:
     return None
 
 
-def retry(record: TaskRecord, arguments: Mapping[str, Any] | None = None) -> str | None:
-    """Submit a failed task again under an id made from its own, so that two who retry it submit one task.
+def id_of_retry(task_id: str) -> str:
+    """Return the id of the task that retries this one: made from its own, so that all who retry it mean one task."""
+    return str(uuid5(NAMESPACE_OID, f"{task_id}:retry"))
 
-    Returns:
-        The new task's id, or None where somebody else was first.
-    """
-    new_id = str(uuid5(NAMESPACE_OID, f"{record.id}:retry"))
+
+def _retry(record: TaskRecord, kwargs: Mapping[str, Any]) -> bool:
+    """Submit a failed task again; False where somebody else was first."""
+    new_id = id_of_retry(record.id)
     parts().deliveries.carry_over(record.id, new_id)
     parts().effects.carry_over(record.id, new_id)
-    submit(
+    return submit_retry(
         Draft(
             id=new_id,
             name=record.name,
@@ -59,8 +116,8 @@ def retry(record: TaskRecord, arguments: Mapping[str, Any] | None = None) -> str
             queue=record.queue,
             priority=record.priority,
             args=record.args,
-            kwargs=dict(arguments or record.kwargs),
-            message=record.message,
+            kwargs=kwargs,
+            message=record.message | {"kwargsrepr": shown(kwargs)},
             retry_of=record.id,
             retry_count=record.retry_count + 1,
             origin="retry",
@@ -68,7 +125,6 @@ def retry(record: TaskRecord, arguments: Mapping[str, Any] | None = None) -> str
             tags=record.tags,
         )
     )
-    return new_id if parts().moves.linked_retry(record.id, new_id) else None
 
 
 def _doubt(record: TaskRecord) -> str | None:
@@ -78,3 +134,38 @@ def _doubt(record: TaskRecord) -> str | None:
     if parts().effects.in_doubt(record.id):
         return "it is in doubt whether an effect of it happened: see get_effects_in_doubt"
     return None
+
+
+def _edited(record: TaskRecord, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the task's keyword arguments with these instead of its own, checked as a submit checks them."""
+    check_json(record.name, [arguments])
+    kwargs = storable(record.kwargs | unmasked(arguments, record.kwargs))
+    celery_app.loader.import_default_modules()
+    takes: type[Request] | None = getattr(cast("Any", celery_app).tasks.get(record.name), "takes", None)
+    try:
+        if takes is not None:
+            takes.model_validate(kwargs)
+    except ValidationError as error:
+        raise InvalidArgument(sentence_of(error)) from error
+    return kwargs
+
+
+def _replayed_as(task_id: str, kwargs: Mapping[str, Any]) -> str:
+    """Return the id under which a task was replayed, if it was with these arguments: whoever came first has decided.
+
+    Raises:
+        InvalidArgument: it was with others.
+    """
+    new_id = _read(task_id).retried_as or id_of_retry(task_id)
+    stored = parts().tasks.read(new_id)
+    if stored is None or stored.kwargs != kwargs:
+        why = "whose record was removed since" if stored is None else "with other arguments: replay that one"
+        raise InvalidArgument(f"task_id: task {task_id} was replayed already, as {new_id}, {why}.")
+    return new_id
+
+
+def _read(task_id: str) -> TaskRecord:
+    record = parts().tasks.read(task_id)
+    if record is None:
+        raise unknown_task(task_id)
+    return record

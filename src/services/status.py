@@ -1,9 +1,13 @@
 """A record as callers read it: the dictionaries of the interface."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from processors.errors import UnknownTask
 from processors.redaction import redact
+from records.incidents import Incident
+from records.task_logs import LogLine
 from records.task_records import RUNNING, TaskRecord, TaskState
 
 
@@ -31,9 +35,47 @@ def status_of(record: TaskRecord) -> dict[str, Any]:
     }
 
 
+def story_of(record: TaskRecord, incidents: Sequence[Incident]) -> dict[str, Any]:
+    """Return all that is known of a failed task: its status, its arguments, masked, and how its workers died."""
+    return status_of(record) | {
+        "category": record.category,
+        "args": redact(record.args),
+        "kwargs": redact(record.kwargs),
+        "fingerprint": record.error_fingerprint,
+        "runs": record.run,
+        "incidents": [incident_of(one) for one in incidents],
+        "retry_count": record.retry_count,
+    }
+
+
+def incident_of(incident: Incident) -> dict[str, Any]:
+    """Return how the worker of one run died."""
+    return {
+        "run": incident.run,
+        "why": incident.why,
+        "worker": incident.worker,
+        "host": incident.host,
+        "pid": incident.pid,
+        "exit_code": incident.exit_code,
+        "signal": incident.signal,
+        "memory_mb": incident.memory_mb,
+        "at": _iso(incident.at),
+    }
+
+
+def line_of(line: LogLine) -> dict[str, Any]:
+    """Return a line that a task logged."""
+    return {"at": _iso(line.at), "level": line.level, "logger": line.logger, "text": line.text, "run": line.run}
+
+
 def unknown_status(task_id: str) -> dict[str, Any]:
     """Return what `get_task_status` tells of an id that was never submitted."""
     return {"task_id": task_id, "status": "UNKNOWN", "info": None, "traceback": None}
+
+
+def unknown_task(task_id: str) -> UnknownTask:
+    """Return the error for an id that no task has."""
+    return UnknownTask(f"No task has the id {task_id!r}: it was never submitted, or its record was removed.")
 
 
 def info_of(record: TaskRecord) -> Any:

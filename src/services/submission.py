@@ -140,7 +140,7 @@ def draft_by_name(
     Raises:
         InvalidArgument: an argument is no JSON value.
     """
-    _check_json(name, [arguments])
+    check_json(name, [arguments])
     caller, task_id = cast("Any", celery_app).current_worker_task, uuid()
     return Draft(
         id=task_id,
@@ -194,6 +194,20 @@ def submit(draft: Draft, session: object | None = None) -> str:
     if new and not _waits(draft):
         publish([draft])
     return task_id
+
+
+def submit_retry(draft: Draft) -> bool:
+    """Record a task that retries a failed one, linked both ways, then publish it; raises as `submit`.
+
+    Returns:
+        Whether it is new; False where the failed one was retried before.
+    """
+    parts().publisher.check()
+    in_task = celery_app.current_worker_task is not None
+    new = _open(lambda tasks: tasks.open_retry(draft), draft.name, in_task=in_task)
+    if new:
+        publish([draft])
+    return new
 
 
 def submit_many(drafts: Sequence[Draft]) -> None:
@@ -271,7 +285,7 @@ def draft_of(
         InvalidArgument: an argument is no JSON value.
     """
     headers, (args, kwargs, embed) = message.headers, message.body
-    _check_json(name, [args, kwargs])
+    check_json(name, [args, kwargs])
     queue = options.get("queue")
     return Draft(
         id=headers["id"],
@@ -291,7 +305,8 @@ def draft_of(
     )
 
 
-def _check_json(name: str, arguments: list[Any]) -> None:
+def check_json(name: str, arguments: list[Any]) -> None:
+    """Raise `InvalidArgument` where an argument is no JSON value, or all of them are too large for a message."""
     try:
         size = len(_strict(arguments))
     except (TypeError, ValueError, RecursionError) as error:

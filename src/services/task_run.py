@@ -4,8 +4,6 @@ import json
 import logging
 import math
 import random
-import resource
-import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -39,10 +37,11 @@ from services.effects import OneEffect
 from services.failures import failure_of, fix_follower_ids, follow_failure, has_followers
 from services.late_ends import late_ends
 from services.submission import category_of, kept_message, moment, storable
+from services.task_lines import TaskLines
 from services.task_messages import ATTEMPT_HEADER
 from services.until_written import DATABASE_PAUSE_SECONDS, until_written
 from services.wiring import parts
-from services.working_process import RunInHand, working_process
+from services.working_process import RunInHand, peak_memory_mb, working_process
 
 logger = get_logger()
 
@@ -202,7 +201,8 @@ class TaskRun:
     def _outcome(self, started: Started) -> Any:
         self.ended = "INTERRUPTED"
         try:
-            result = self._checked(self._body())
+            with TaskLines(self.id, started.run):
+                result = self._checked(self._body())
         except Cancelled:
             self.ended = "REVOKED"
             raise Ignore from None
@@ -315,8 +315,7 @@ class TaskRun:
             wait=round((started.started_at - started.due_at).total_seconds(), 3),
             attempt=started.attempt + 1,
             run=started.run,
-            memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            // (1024 if sys.platform == "linux" else 1024**2),
+            memory_mb=peak_memory_mb(),
         )
 
 

@@ -17,10 +17,12 @@ from records.database import Database
 from records.deliveries import DeliveryRecords
 from records.effects import EffectRecords
 from records.identity import database_id
+from records.incidents import Incidents
 from records.leadership import Leadership
 from records.members import MemberRecords
 from records.parents import Parents
 from records.submit_keys import SubmitKeys
+from records.task_logs import TaskLogs
 from records.task_moves import TaskMoves
 from records.task_records import TaskRecords
 from records.workers import Workers
@@ -46,6 +48,8 @@ class Parts:
         self.deliveries = DeliveryRecords(database)
         self.effects = EffectRecords(database)
         self.workers = Workers(database)
+        self.incidents = Incidents(database)
+        self.task_logs = TaskLogs(database)
         self.chords = Chords(database)
         self.leadership = Leadership(database)
 

@@ -22,7 +22,7 @@ from config.log_setup import configure, get_logger
 from config.settings import ensure_folders, settings
 from processors.errors import ServiceUnavailable, WorkError
 from processors.redaction import redact
-from services import record_backend
+from services import pool_deaths, record_backend
 from services.celery_app import celery_app
 from services.late_ends import late_ends
 from services.priority_order import StartByPriority
@@ -157,8 +157,9 @@ def _configure_logs(loglevel: Any = None, **_: Any) -> None:
     given = context is not None and context.get_parameter_source("loglevel") is ParameterSource.COMMANDLINE
     command = context.info_name if context is not None else None
     ensure_folders(settings)
-    level = loglevel if given else settings.log_level
-    configure(command or "worker", level, redact=redact, folder=settings.logs)
+    part, level = command or "worker", loglevel if given else settings.log_level
+    task_level = settings.task_log_level if part == "worker" else None
+    configure(part, level, redact=redact, folder=settings.logs, task_level=task_level)
 
 
 def _enter_child(**_: Any) -> None:
@@ -172,6 +173,7 @@ def _enter_child(**_: Any) -> None:
         working_process.enter(node_name)
     except ServiceUnavailable as error:
         logger.warning("not_announced", error=str(error))
+    pool_deaths.note()
 
 
 def _leave_child(**_: Any) -> None:

@@ -1,7 +1,9 @@
 """This process as a worker: its row, its heartbeat, and the runs it has in hand."""
 
 import os
+import resource
 import socket
+import sys
 import threading
 from dataclasses import dataclass
 from uuid import uuid4
@@ -77,7 +79,7 @@ class WorkingProcess:
 
     def _announce(self) -> None:
         fresh = str(uuid4())
-        parts().workers.start(fresh, self._name, socket.gethostname(), os.getpid(), os.getppid())
+        parts().workers.start(fresh, self._name, socket.gethostname(), os.getpid(), os.getppid(), peak_memory_mb())
         self._id = fresh
 
     def _beat(self) -> None:
@@ -93,7 +95,7 @@ class WorkingProcess:
         if worker_id is None:
             return
         hands = list(self._runs.values())
-        if not parts().workers.renew(worker_id):
+        if not parts().workers.renew(worker_id, peak_memory_mb()):
             logger.warning("declared_dead", worker=self._name)
             for hand in hands:
                 hand.lost = True
@@ -113,6 +115,12 @@ class WorkingProcess:
                 logger.warning("stray_run_given_back", task_id=task_id, run=run)
                 parts().moves.give_back(task_id, run)
         self._strays = strays
+
+
+def peak_memory_mb() -> int:
+    """Return the most memory that this process has held at once, in MB."""
+    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return held // (1024 if sys.platform == "linux" else 1024**2)
 
 
 working_process = WorkingProcess()

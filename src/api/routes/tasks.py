@@ -5,9 +5,9 @@ from typing import Any
 from fastapi import APIRouter, Depends
 
 from api.guards import require_key
-from processors.errors import UnknownTask
 from processors.redaction import redact
 from services.celery_service import celery_service
+from services.status import unknown_task
 
 router = APIRouter(prefix="/api/v1/tasks", dependencies=[Depends(require_key)])
 
@@ -17,5 +17,5 @@ def task(task_id: str) -> Any:
     """Return where a task stands, as `get_task_status` does."""
     status = celery_service.get_task_status(task_id)
     if status["status"] == "UNKNOWN":
-        raise UnknownTask(f"No task has the id {task_id!r}: it was never submitted, or its record was removed.")
+        raise unknown_task(task_id)
     return redact(status)

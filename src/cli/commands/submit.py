@@ -21,7 +21,7 @@ from services.celery_service import CeleryService, celery_service
 POLL_SECONDS = 0.2
 FINAL = {"SUCCESS", "FAILURE", "REVOKED"}
 NOT_FOR_A_TERMINAL = {"session"}
-NOT_SUBMITTING = {"get_task_status", "get_task_result", "cancel_task", "purge_queue"}
+NOT_SUBMITTING = {"get_task_status", "get_task_result", "cancel_task", "purge_queue", "replay_task"}
 
 
 def register(root: typer.Typer) -> None:

@@ -8,14 +8,28 @@ from records.columns import metadata
 from records.deliveries import deliveries
 from records.effects import effects
 from records.identity import identity
+from records.incidents import incidents
 from records.leadership import leadership
 from records.members import members
 from records.submit_keys import submit_keys
 from records.task_indexes import INDEXES
+from records.task_logs import task_logs
 from records.task_records import task_records
 from records.workers import workers
 
-TABLES = (chords, deliveries, effects, identity, leadership, members, submit_keys, task_records, workers)
+TABLES = (
+    chords,
+    deliveries,
+    effects,
+    identity,
+    incidents,
+    leadership,
+    members,
+    submit_keys,
+    task_logs,
+    task_records,
+    workers,
+)
 KNOWN = (*TABLES, *INDEXES)
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,13 @@ from cli.commands import doctor
 from cli.commands.submit import follow, parse, submitting_methods
 from config.settings import settings
 from processors.errors import InvalidArgument
-from records import schema
+from records import incidents, schema
 from records.database import Database
+from records.incidents import Death
 from services.celery_service import celery_service
 from services.diagnosis import Finding
+from services.wiring import parts
+from waiting import until
 
 
 @pytest.fixture
@@ -63,6 +67,24 @@ def test_a_submit_prints_the_id_and_show_tells_where_it_stands(csai):
     assert "email.send_email" in out
     code, out, _ = csai("show", task_id, "--json")
     assert json.loads(out)["task_id"] == task_id
+    celery_service.cancel_task(task_id)
+
+
+def test_show_tells_how_workers_died_of_a_task_and_what_it_logged(csai):
+    task_id = celery_service.health_check()
+    line = {"task_id": task_id, "run": 1, "number": 0, "at": datetime.now(UTC), "level": "WARNING", "logger": "my"}
+    parts().task_logs.keep([line | {"text": "[bold]not so fast"}])
+    until(lambda: celery_service.get_task_logs(task_id), what="the line is there")
+    death = Death("died", "io@here", "w", "here", 7, -9, 30)
+    parts().database.write(lambda c: incidents.note(c, task_id, 1, death))
+
+    _, out, _ = csai("show", task_id)
+    _, as_json, _ = csai("show", task_id, "--json")
+
+    assert "WARNING  [bold]not so fast" in out
+    assert "SIGKILL" in out
+    told = json.loads(as_json)
+    assert (told["incidents"][0]["signal"], told["logs"][0]["text"]) == ("SIGKILL", "[bold]not so fast")
     celery_service.cancel_task(task_id)
 
 

@@ -12,7 +12,16 @@ from pathlib import Path
 import pytest
 import structlog
 
-from config.log_setup import SharedFileHandler, bind_task, clear_task, configure
+from config.log_setup import (
+    NOT_OF_TASKS,
+    OF_TASKS,
+    SharedFileHandler,
+    bind_task,
+    clear_task,
+    configure,
+    get_logger,
+    kept_by,
+)
 from processors.redaction import redact
 
 WRITER = """
@@ -134,3 +143,107 @@ def test_a_thread_leaves_its_line_to_the_one_that_writes_and_goes_on(tmp_path, m
     handler.close()
 
     assert (tmp_path / "x.log").read_text().split() == ["first", "0", "1", "2"]
+
+
+class Kept:
+    """Keeps what a task logs in a list."""
+
+    def __init__(self) -> None:
+        self.full, self.lines = False, []
+
+    def keep(self, record: logging.LogRecord, text: str) -> None:
+        self.lines.append((record.levelname, record.name.removeprefix("csai."), text))
+
+
+@pytest.fixture
+def tasks_log(tmp_path):
+    """Logging set up from warnings on into a file, and from INFO on for tasks; and what the file holds."""
+    root = logging.getLogger()
+    names = ["", *NOT_OF_TASKS, *OF_TASKS]
+    before, levels = root.handlers, {name: logging.getLogger(name).level for name in names}
+    configure("worker", "WARNING", redact=redact, folder=tmp_path, task_level="INFO")
+    yield (tmp_path / "worker.log").read_text
+    for handler in root.handlers:
+        handler.close()
+    root.handlers = before
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def kept(tasks_log):
+    """What a task that runs here logs."""
+    keeper = Kept()
+    bind_task("t-1", "my.task")
+    token = kept_by.set(keeper)
+    yield keeper
+    kept_by.reset(token)
+    clear_task()
+
+
+def test_what_a_task_logs_by_any_means_is_kept_as_it_said_it(kept, tasks_log):
+    logging.getLogger("my.module").info("a %s of mine", "line")
+    structlog.get_logger("my.other").info("sent", recipients=2, to="a b")
+    get_logger().warning("slow", seconds=3)
+    logging.getLogger("my.module").debug("too quiet")
+
+    assert kept.lines == [
+        ("INFO", "my.module", "a line of mine"),
+        ("INFO", "my.other", "sent recipients=2 to='a b'"),
+        ("WARNING", __name__, "slow seconds=3"),
+    ]
+    assert [line.split()[1:3] for line in tasks_log().splitlines()] == [["warning", "slow"]]
+
+
+def test_what_the_service_and_its_libraries_log_in_a_tasks_run_is_not_the_tasks(kept):
+    for name in ("csai.services.submission", "csai.records.grouped_writes", "celery.app.trace", "kombu.connection"):
+        logging.getLogger(name).error("not yours")
+    for name in ("csai.services.celery_tasks.email_tasks", "celery.task", "servicesque", "PIL.Image"):
+        logging.getLogger(name).info("yours")
+
+    assert [name for _, name, _ in kept.lines] == [
+        "services.celery_tasks.email_tasks",
+        "celery.task",
+        "servicesque",
+        "PIL.Image",
+    ]
+
+
+def test_keeping_what_tasks_log_makes_nobody_else_say_more(kept):
+    assert not logging.getLogger("csai.services.task_run").isEnabledFor(logging.INFO)
+    assert not logging.getLogger("celery.worker").isEnabledFor(logging.INFO)
+    assert not logging.getLogger("kombu").isEnabledFor(logging.INFO)
+    assert logging.getLogger("csai.services.celery_tasks.email_tasks").isEnabledFor(logging.INFO)
+    assert logging.getLogger("celery.task").isEnabledFor(logging.INFO)
+
+
+def test_secrets_are_masked_in_what_is_kept(kept):
+    logging.getLogger("x").info("smtp://u:planted@h")
+    structlog.get_logger("y").info("login", password="planted", url="smtp://u:planted@h")
+    logging.getLogger("x").error("it broke", exc_info=ValueError("http://u:planted@h"))
+
+    texts = [text for _, _, text in kept.lines]
+    assert "planted" not in "".join(texts)
+    assert texts[2] == "it broke\nValueError: http://u:***@h"
+
+
+def test_a_line_whose_words_do_not_fit_its_values_fails_nobody_and_shows_none_of_them(kept, tasks_log):
+    record = logging.LogRecord("x", logging.WARNING, "/my.py", 7, "%d of %s", ("planted",), None)
+    for handler in logging.getLogger().handlers:
+        if type(handler).__module__ == "config.log_setup":
+            handler.handle(record)
+
+    assert kept.lines == [("WARNING", "x", "a line could not be made, at /my.py:7: TypeError")]
+    assert tasks_log() == "a line could not be made, at /my.py:7: TypeError\n"
+
+
+def test_nothing_is_kept_where_no_task_runs_in_this_thread_or_its_keeper_is_full(kept):
+    thread = threading.Thread(target=lambda: logging.getLogger("x").info("elsewhere"))
+    thread.start()
+    thread.join(20)
+    kept.full = True
+    logging.getLogger("x").info("too much")
+    structlog.get_logger("y").info("too much")
+
+    assert kept.lines == []

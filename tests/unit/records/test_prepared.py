@@ -195,10 +195,12 @@ def test_a_text_that_no_database_takes_is_the_error_of_its_own_caller(database, 
 
 
 def test_processes_that_announce_and_renew_themselves_in_one_statement_are_all_alive(database):
-    known = {"name": "io@host", "host": "host", "pid": 1, "parent_pid": 0}
+    known = {"name": "io@host", "host": "host", "pid": 1, "parent_pid": 0, "memory_mb": None}
     database.write(workers.START.many([{"worker_id": one} | known for one in ("w1", "w2", "w3")]))
     rows = Workers(database).living()
     assert {row.id: row.lost for row in rows} == {"w1": False, "w2": False, "w3": False}
     Workers(database).stop("w2")
-    renewed = database.write(workers.RENEW.many([{"worker_id": one} for one in ("w1", "w2", "w3", "w4")]))
+    renewed = database.write(
+        workers.RENEW.many([{"worker_id": one, "memory_mb": 7} for one in ("w1", "w2", "w3", "w4")])
+    )
     assert {key for (key,) in renewed} == {"w1", "w3"}

@@ -9,6 +9,7 @@ from processors.interfaces import Outcome, Run
 from records.columns import Now
 from records.database import Database
 from records.deliveries import DeliveryRecords
+from records.grouped_writes import CommitUnknown
 from records.leadership import Leadership
 from records.members import MemberRecords
 from records.parents import Parents
@@ -323,8 +324,40 @@ def test_two_who_retry_the_same_failure_submit_one_task(tasks, moves):
     run = moves.start("t", 0, "w1", "io@host", None).run
     moves.fail("t", run, FAILURE)
 
-    assert [moves.linked_retry("t", "n1"), moves.linked_retry("t", "n2")] == [True, False]
-    assert tasks.read("t").retried_as == "n1"
+    again = [draft("n", kwargs={"by": by}, retry_of="t") for by in ("first", "second")]
+    assert [tasks.open_retry(one) for one in again] == [True, False]
+    assert (tasks.read("t").retried_as, tasks.read("n").kwargs) == ("n", {"by": "first"})
+
+
+def test_a_retry_is_recorded_only_of_what_has_failed_and_never_over_one_that_is_there(tasks, moves):
+    tasks.open(draft("waits"))
+    assert not tasks.open_retry(draft("n1", retry_of="waits"))
+    assert not tasks.open_retry(draft("n2", retry_of="nobody"))
+    assert [tasks.read(one) for one in ("n1", "n2")] == [None, None]
+
+    moves.fail_waiting("waits", FAILURE)
+    tasks.open(draft("n1", kwargs={"by": "an older version"}))
+    assert not tasks.open_retry(draft("n1", kwargs={"by": "us"}, retry_of="waits"))
+    assert (tasks.read("waits").retried_as, tasks.read("n1").kwargs) == ("n1", {"by": "an older version"})
+
+
+def test_a_retry_whose_commit_may_have_been_kept_is_left_to_what_is_stored(database, tasks, moves, monkeypatch):
+    tasks.open(draft())
+    moves.fail_waiting("t", FAILURE)
+    write, lost = database.write, []
+
+    def write_and_lose_the_answer(work, **options):
+        written = write(work, **options)
+        if lost:
+            return written
+        lost.append(written)
+        raise CommitUnknown("the connection was lost")
+
+    monkeypatch.setattr(database, "write", write_and_lose_the_answer)
+    assert tasks.open_retry(draft("n", kwargs={"by": "us"}, retry_of="t")) is False
+    assert lost == [True]
+    assert (tasks.read("t").retried_as, tasks.read("n").kwargs) == ("n", {"by": "us"})
+    assert tasks.read("n").relay_at is not None, "the relay publishes it"
 
 
 def test_a_parent_with_all_its_rows_is_written_at_once_or_not_at_all(database, tasks, moves):

@@ -1,0 +1,370 @@
+"""What has failed is found, edited and run again: once, however often and by however many it is asked for."""
+
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+
+import pytest
+from celery.utils import uuid
+
+from processors.errors import InvalidArgument, UnknownTask
+from processors.interfaces import Outcome, Run
+from processors.redaction import unmasked
+from processors.scheduling import RetryFailedTasks
+from records import incidents
+from records.incidents import Death
+from records.task_moves import Failure
+from records.task_records import Draft, TaskRecord
+from services import submission
+from services.celery_service import celery_service
+from services.retrying import id_of_retry, retry_failed
+from services.wiring import parts
+from waiting import until
+
+NUMBERS = count()
+BROKEN = Failure("It broke.", "ValueError", "Traceback …", "f1")
+
+
+@pytest.fixture(autouse=True)
+def published(monkeypatch):
+    """What is published: nothing leaves this process, and the records wait for the relay."""
+    seen: list[Draft] = []
+    monkeypatch.setattr(submission, "publish", lambda drafts: seen.extend(drafts) or len(drafts))
+    monkeypatch.setattr(type(parts().publisher), "check", lambda _: None)
+    return seen
+
+
+@pytest.fixture
+def kind() -> str:
+    """A word that only this test's tasks have."""
+    return f"kind{next(NUMBERS)}x"
+
+
+def failed(
+    name: str = "file_processing.process_document",
+    error: Failure = BROKEN,
+    **more,
+) -> str:
+    """Return the id of a task that ran and failed."""
+    draft = Draft(uuid(), name, name.split(".", 1)[0], "low_priority", **{"kwargs": {"file_path": "/a"}} | more)
+    parts().tasks.open(draft)
+    parts().workers.start(draft.id, "io@here", "here", 1, 0)
+    run = parts().moves.start(draft.id, 0, draft.id, "io@here", 60)
+    assert run is not None
+    assert parts().moves.fail(draft.id, run.run, error)
+    return draft.id
+
+
+def read(task_id: str) -> TaskRecord:
+    record = parts().tasks.read(task_id)
+    assert record is not None
+    return record
+
+
+def retry(**filters):
+    return retry_failed(RetryFailedTasks(**filters), lambda *_: None)
+
+
+def test_a_failed_task_is_told_whole_with_its_secrets_masked(kind):
+    task_id = failed(error=Failure(f"{kind} broke.", "ValueError", "Trace", "f1"), kwargs={"password": "x", "n": 1})
+    died = Death("died", "io@here", "w", "here", 7, -9, 30)
+    parts().database.write(lambda c: incidents.note(c, task_id, 1, died))
+
+    [story] = celery_service.get_failed_tasks(search=kind)
+
+    assert story.items() >= celery_service.get_task_status(task_id).items()
+    assert (story["kwargs"], story["fingerprint"], story["runs"]) == ({"password": "***", "n": 1}, "f1", 1)
+    assert (story["retry_of"], story["retried_as"], story["retry_count"]) == (None, None, 0)
+    [incident] = story["incidents"]
+    assert (incident["run"], incident["signal"], incident["memory_mb"]) == (1, "SIGKILL", 30)
+
+
+def test_failed_tasks_are_found_by_category_error_and_text_wherever_it_stands(kind):
+    in_error = failed(error=Failure(f"no {kind} here", "KeyError"))
+    in_arguments = failed("email.send_email", kwargs={"body": f"a Grüße {kind} b"}, error=Failure("x", "ValueError"))
+    in_name = failed(f"email.{kind}", error=Failure("x", "OSError"))
+
+    def found(**filters) -> set[str]:
+        return {one["task_id"] for one in celery_service.get_failed_tasks(**{"search": kind} | filters)}
+
+    assert found() == found(search=kind.upper()) == {in_error, in_arguments, in_name}
+    assert found(task_types=["email"]) == {in_arguments, in_name}
+    assert found(error_type="KeyError") == {in_error}
+    assert found(search=f"Grüße {kind}") == {in_arguments}
+    assert found(search=f"%{kind}") == found(search=kind.replace("k", "_")) == set()
+
+
+def test_failed_tasks_come_page_by_page_the_newest_first_whatever_fails_meanwhile(kind):
+    made = [failed(error=Failure(kind, "ValueError")) for _ in range(5)]
+
+    first = celery_service.get_failed_tasks(search=kind, limit=2)
+    late = failed(error=Failure(kind, "ValueError"))
+    second = celery_service.get_failed_tasks(search=kind, limit=2, after=first[-1]["task_id"])
+    third = celery_service.get_failed_tasks(search=kind, limit=2, after=second[-1]["task_id"])
+
+    listed = [one["task_id"] for one in [*first, *second, *third] if one["task_id"] != late]
+    assert sorted(listed) == sorted(made)
+    ends = [one["finished_at"] for one in [*first, *second, *third]]
+    assert ends == sorted(ends, reverse=True)
+    with pytest.raises(UnknownTask):
+        celery_service.get_failed_tasks(after="never submitted")
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda s: s.get_failed_tasks(search=""), "search: .*at least 1 character"),
+        (lambda s: s.get_failed_tasks(search="x" * 201), "search: .*at most 200 characters"),
+        (lambda s: s.get_failed_tasks(search="a\0"), "search: String should match pattern"),
+        (lambda s: s.get_failed_tasks(error_type=5), "error_type: .*valid string; got 5"),
+        (lambda s: s.get_failed_tasks(limit=0), "limit"),
+        (lambda s: s.get_failed_tasks(task_types=["mail"]), "task_types: must be of email"),
+        (lambda s: s.get_failed_tasks(max_age_hours=0), "max_age_hours"),
+        (lambda s: s.get_failed_tasks(after=""), "task_id"),
+        (lambda s: s.retry_failed_tasks(search="\ud800"), "search: .*unicode"),
+        (lambda s: s.replay_task("x", ["a"]), "arguments: must be a dict .*, got list"),
+        (lambda s: s.replay_task("x", {1: 2}), "arguments: must be a dict .*; got other keys"),
+        (lambda s: s.replay_task(7), "task_id"),
+        (lambda s: s.get_task_logs("x", level="LOUD"), "level"),
+        (lambda s: s.get_task_logs("x", limit=0), "limit"),
+        (lambda s: s.search_task_logs(""), "search"),
+    ],
+    ids=range(15),
+)
+def test_a_bad_filter_is_one_sentence(call, words):
+    with pytest.raises(InvalidArgument, match=words) as refused:
+        call(celery_service)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_replay_runs_the_task_again_with_what_was_edited_linked_both_ways(published):
+    task_id = failed(kwargs={"file_path": "/wrong", "ocr_enabled": False}, tags=["a"], tenant="t", priority="high")
+
+    new_id = celery_service.replay_task(task_id, {"file_path": "/right"})
+
+    new = read(new_id)
+    assert (new.kwargs, new.state) == ({"file_path": "/right", "ocr_enabled": False}, "PENDING")
+    assert (new.queue, new.priority, new.tags, new.tenant) == ("low_priority", "high", ["a"], "t")
+    assert (new.retry_of, new.retry_count, read(task_id).retried_as) == (task_id, 1, new_id)
+    assert [draft.id for draft in published] == [new_id]
+    assert "/right" in new.message["kwargsrepr"]
+    assert read(task_id).kwargs["file_path"] == "/wrong"
+
+
+def test_a_double_click_gives_the_same_task_and_publishes_it_once(published):
+    task_id = failed()
+
+    ids = {celery_service.replay_task(task_id, {"file_path": "/b"}) for _ in range(3)}
+
+    assert len(ids) == len(published) == 1
+
+
+def test_a_second_replay_with_other_arguments_is_refused_and_names_the_first(published):
+    task_id = failed()
+    new_id = celery_service.replay_task(task_id, {"file_path": "/b"})
+
+    for other in ({"file_path": "/c"}, None):
+        with pytest.raises(InvalidArgument, match=f"as {new_id}, with other arguments"):
+            celery_service.replay_task(task_id, other)
+
+    assert (len(published), read(new_id).kwargs) == (1, {"file_path": "/b"})
+
+
+def test_of_two_who_replay_with_different_arguments_at_once_one_runs_and_the_link_names_it(published):
+    for _ in range(10):
+        task_id, gate = failed(), threading.Barrier(8)
+        published.clear()
+
+        def click(number: int, task_id: str = task_id, gate: threading.Barrier = gate) -> str | None:
+            gate.wait(20)
+            try:
+                return celery_service.replay_task(task_id, {"file_path": f"/{number % 2}"})
+            except InvalidArgument:
+                return None
+
+        with ThreadPoolExecutor(8) as pool:
+            given = list(pool.map(click, range(8)))
+
+        stored = read(read(task_id).retried_as or "")
+        winner = int(stored.kwargs["file_path"][1:])
+        assert [one is not None for one in given] == [number % 2 == winner for number in range(8)]
+        assert {one for one in given if one} == {stored.id}
+        assert [draft.kwargs for draft in published] == [stored.kwargs]
+
+
+def test_a_replay_that_died_before_it_was_linked_is_linked_by_the_next_one_with_what_is_stored(published):
+    task_id = failed()
+    old = Draft(id_of_retry(task_id), read(task_id).name, "x", "low_priority", {"file_path": "/old"}, retry_of=task_id)
+    parts().tasks.open(old)
+
+    with pytest.raises(InvalidArgument, match="with other arguments"):
+        celery_service.replay_task(task_id, {"file_path": "/new"})
+
+    assert celery_service.replay_task(task_id, {"file_path": "/old"}) == old.id
+    assert (read(task_id).retried_as, published) == (old.id, [])
+
+
+def test_arguments_that_the_task_does_not_take_are_refused_before_anything_is_written(published):
+    task_id = failed("email.send_email", kwargs={"to_email": "a@example.com", "subject": "s", "body": "b"})
+
+    for bad, words in (
+        ({"to_email": "nobody"}, "to_email: must be one mail address"),
+        ({"colour": "red"}, "colour"),
+        ({"body": object()}, "must be JSON values"),
+        ({"body": "x" * 10_000_001}, "at most 10000000"),
+    ):
+        with pytest.raises(InvalidArgument, match=words):
+            celery_service.replay_task(task_id, bad)
+
+    assert read(task_id).retried_as is None
+    assert parts().tasks.read(id_of_retry(task_id)) is None
+    assert published == []
+
+
+def test_a_secret_that_comes_back_masked_stays_what_it_is(kind):
+    task_id = failed(kwargs={"file_path": "/a", "password": "hunter2"}, error=Failure(kind, "ValueError"))
+    [shown] = celery_service.get_failed_tasks(search=kind)
+
+    new_id = celery_service.replay_task(task_id, shown["kwargs"] | {"file_path": "/b"})
+
+    assert read(new_id).kwargs == {"file_path": "/b", "password": "hunter2"}
+    assert "hunter2" not in str(read(new_id).message)
+
+
+@pytest.mark.parametrize(
+    ("edited", "stored", "kept"),
+    [
+        ({"token": "***"}, {"token": ["a", "b"]}, {"token": ["a", "b"]}),
+        ({"token": "new"}, {"token": "old"}, {"token": "new"}),
+        ({"text": "***"}, {"text": "old"}, {"text": "***"}),
+        ({"a": {"pin": "***", "b": 2}}, {"a": {"pin": 7, "b": 1}}, {"a": {"pin": 7, "b": 2}}),
+        ({"urls": ["x://u:***@h", "y"]}, {"urls": ["x://u:p@h"]}, {"urls": ["x://u:p@h", "y"]}),
+        ({"password": "***"}, {}, {"password": "***"}),
+        ({"n": True}, {"n": 1}, {"n": True}),
+    ],
+)
+def test_only_what_was_masked_is_taken_from_what_is_stored(edited, stored, kept):
+    assert repr(unmasked(edited, stored)) == repr(kept)
+
+
+def test_a_quarantined_task_is_replayed_by_hand_alone():
+    task_id = failed(error=Failure("It killed its worker.", "Quarantined"))
+
+    assert [one.why for one in retry().skipped if one.task_id == task_id] == [
+        "it is quarantined: it killed its worker too often"
+    ]
+    assert read(celery_service.replay_task(task_id)).retry_of == task_id
+
+
+def test_what_cannot_be_replayed_is_refused_with_the_reason(published):
+    waits, cancelled = (Draft(uuid(), "test.add", "test", "low_priority", delay=3600) for _ in range(2))
+    for draft in (waits, cancelled):
+        parts().tasks.open(draft)
+    parts().moves.revoke(cancelled.id)
+    doubtful = failed("email.send_email")
+    parts().deliveries.open(doubtful, 0, {"a@example.com": "to"})
+    parts().deliveries.close(doubtful, 0, {"a@example.com": Outcome("unknown")}, Run(doubtful, 1))
+    linked = failed(message={"embed": {"chain": [{}]}})
+    member = failed(parent_id="the-parent")
+
+    for task_id, words in (
+        (waits.id, "it is PENDING, and only what has failed"),
+        (cancelled.id, "it is REVOKED"),
+        (doubtful, "in doubt whether its mail arrived"),
+        (linked, "part of a workflow"),
+        (member, "part of task the-parent"),
+    ):
+        with pytest.raises(InvalidArgument, match=words):
+            celery_service.replay_task(task_id)
+    with pytest.raises(UnknownTask, match="never submitted"):
+        celery_service.replay_task("never")
+
+    assert published == []
+    parts().moves.revoke(waits.id)
+
+
+def test_a_replay_whose_record_was_removed_is_named_and_not_repeated(published):
+    task_id = failed()
+    new_id = celery_service.replay_task(task_id)
+    parts().moves.revoke(new_id)
+    parts().moves.remove([new_id])
+
+    with pytest.raises(InvalidArgument, match=f"as {new_id}, whose record was removed"):
+        celery_service.replay_task(task_id)
+    assert len(published) == 1
+
+
+def test_a_mail_that_is_sent_again_knows_whom_it_has_reached():
+    mail = {"to_email": ["a@example.com", "b@example.com"], "subject": "s", "body": "b"}
+    task_id = failed("email.send_email", kwargs=mail)
+    parts().deliveries.open(task_id, 0, {"a@example.com": "to", "b@example.com": "to"})
+    outcomes = {"a@example.com": Outcome("accepted"), "b@example.com": Outcome("refused")}
+    parts().deliveries.close(task_id, 0, outcomes, Run(task_id, 1))
+
+    new_id = celery_service.replay_task(task_id)
+
+    assert {name: one.state for name, one in parts().deliveries.outcomes(new_id, 0).items()} == {
+        "a@example.com": "accepted"
+    }
+
+
+def test_a_thousand_failures_of_five_kinds_are_replayed_by_kind_once_each_under_concurrent_clicks(published, kind):
+    kinds = {f"{kind}Error{number}": [] for number in range(5)}
+    for number in range(1000):
+        error_type = f"{kind}Error{number % 5}"
+        error = Failure(f"{kind} failed for {number}", error_type)
+        kinds[error_type].append(failed("test.add", error, kwargs={"x": number, "y": 1}))
+    chosen, others = kinds[f"{kind}Error3"], kinds[f"{kind}Error4"]
+
+    with ThreadPoolExecutor(8) as pool:
+        bulks = [pool.submit(retry, error_type=f"{kind}Error3") for _ in range(3)]
+        edits = [pool.submit(celery_service.replay_task, one, {"y": 2}) for one in others[:50] for _ in range(4)]
+        done = [bulk.result() for bulk in bulks]
+        edited = [edit.result() for edit in edits]
+    texts = retry(search=f"{kind} failed for 99")  # 99, 990 to 999: of those some were retried above
+
+    retried = [one for bulk in done for one in bulk.retried]
+    assert sorted(retried) == sorted(id_of_retry(one) for one in chosen)
+    assert Counter(edited) == {id_of_retry(one): 4 for one in others[:50]}
+    assert len(texts.retried) == len(
+        [n for n in (99, *range(990, 1000)) if n % 5 != 3 and not (n % 5 == 4 and n < 250)]
+    )
+    assert len(published) == len({draft.id for draft in published}) == 200 + 50 + len(texts.retried)
+    for old in chosen:
+        new = read(read(old).retried_as or "")
+        assert (new.retry_of, new.kwargs) == (old, read(old).kwargs)
+    for old in others[:50]:
+        new = read(read(old).retried_as or "")
+        assert (new.retry_of, new.kwargs) == (old, {**read(old).kwargs, "y": 2})
+    left = [one for error_type in kinds for one in kinds[error_type] if not read(one).retried_as]
+    assert len(left) == 1000 - 200 - 50 - len(texts.retried)
+
+
+def test_an_own_task_that_this_process_does_not_know_is_replayed_with_what_it_is_given():
+    task_id = failed("elsewhere.send", kwargs={"invoice": 7})
+
+    assert read(celery_service.replay_task(task_id, {"invoice": 8})).kwargs == {"invoice": 8}
+
+
+def test_logs_of_a_task_that_logged_nothing_are_empty_and_of_one_that_never_was_an_error():
+    assert celery_service.get_task_logs(failed()) == []
+    with pytest.raises(UnknownTask):
+        celery_service.get_task_logs("never")
+
+
+def test_logs_are_read_by_text_and_level_and_found_over_all_tasks(kind):
+    task_id = failed()
+    line = {"task_id": task_id, "run": 1, "at": read(task_id).created_at, "logger": "my"}
+    levels = ("INFO", "WARNING", "ERROR")
+    parts().task_logs.keep(
+        [line | {"number": number, "level": level, "text": f"{kind} {level}"} for number, level in enumerate(levels)]
+    )
+    until(lambda: len(celery_service.get_task_logs(task_id)) == 3, what="the lines are there")
+
+    assert [one["level"] for one in celery_service.get_task_logs(task_id, level="WARNING")] == ["WARNING", "ERROR"]
+    assert [one["text"] for one in celery_service.get_task_logs(task_id, search="error")] == [f"{kind} ERROR"]
+    assert [one["level"] for one in celery_service.get_task_logs(task_id, limit=1)] == ["ERROR"]
+    found = celery_service.search_task_logs(kind)
+    assert {one["task_id"] for one in found} == {task_id}
+    assert set(found[0]) == {"task_id", "at", "level", "logger", "text", "run"}

@@ -129,6 +129,19 @@ def mark_body(self: Any, results: list[int], path: str) -> int:
     return len(results)
 
 
+@celery_app.task(name="test.member", bind=True)
+def member(self: Any, folder: str, number: int, fate: str) -> int:
+    """Be a member of a chord that meets its fate at its first run."""
+    first = Path(folder) / str(number)
+    if not first.exists():
+        first.touch()
+        if fate == "crash":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if fate == "retry":
+            raise ValueError("not yet")
+    return number
+
+
 @celery_app.task(name="test.keep_secret", bind=True)
 def keep_secret(self: Any, password: str, url: str) -> int:
     return len(password) + len(url)

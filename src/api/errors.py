@@ -17,6 +17,7 @@ from processors.errors import (
     TaskCancelled,
     TaskFailed,
     TaskTimeout,
+    UnknownGroup,
     UnknownQueue,
     UnknownTask,
     WorkError,
@@ -26,6 +27,7 @@ MEDIA_TYPE = "application/problem+json"
 
 ERROR_TABLE: dict[type[Exception], tuple[HTTPStatus, str]] = {
     UnknownTask: (HTTPStatus.NOT_FOUND, "unknown-task"),
+    UnknownGroup: (HTTPStatus.NOT_FOUND, "unknown-group"),
     UnknownQueue: (HTTPStatus.UNPROCESSABLE_ENTITY, "unknown-queue"),
     IdempotencyConflict: (HTTPStatus.CONFLICT, "idempotency-conflict"),
     InvalidArgument: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-argument"),

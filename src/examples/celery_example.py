@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from processors.errors import InvalidArgument, PermanentError, ResultError, WorkError
+from processors.errors import InvalidArgument, PermanentError, ResultError, UnknownGroup, WorkError
 from services.celery_service import celery_service
 
 FINAL = {"SUCCESS", "FAILURE", "REVOKED"}
@@ -42,7 +42,8 @@ class Row:
 
 def main() -> int:
     """Run everything; exit code 0 when every row is good."""
-    rows = [row for part in (mail, files, figures, scheduling, failures, cleaning, steering) for row in part()]
+    parts = (mail, files, figures, groups, scheduling, failures, cleaning, steering)
+    rows = [row for part in parts for row in part()]
     table = Table("method", "", "outcome", "seconds", title="celery_service", expand=False)
     for row in rows:
         table.add_row(row.method, "[green]good[/]" if row.good else "[red]bad[/]", row.outcome, f"{row.seconds:.2f}")
@@ -130,6 +131,20 @@ def figures() -> Iterator[Row]:
         celery_service.get_worker_stats,
         lambda result: f"{len(result['stats'])} workers: {', '.join(result['stats'])}",
     )
+
+
+def groups() -> Iterator[Row]:
+    """Ask for a group."""
+    yield call("get_group", lambda: group_or_reason("no-such-group"), str)
+
+
+def group_or_reason(group_id: str) -> str:
+    """Say how far a group is, or why that cannot be said."""
+    try:
+        group = celery_service.get_group(group_id)
+    except UnknownGroup as error:
+        return str(error)
+    return f"{group['done']} of {group['total']} done"
 
 
 def scheduling() -> Iterator[Row]:

@@ -3,6 +3,7 @@
 WorkError
 ├── InvalidArgument (ValueError)      the caller gave something bad; nothing was queued
 │   ├── UnknownQueue
+│   ├── UnknownGroup (LookupError)
 │   └── IdempotencyConflict           the key was given to a task with other arguments
 ├── ConfigurationError                a setting or the machine is not as it must be; stops the start
 │   └── PermissionMissing (PermissionError)  the broker's user may not do what is needed
@@ -40,6 +41,10 @@ class InvalidArgument(WorkError, ValueError):
 
 class UnknownQueue(InvalidArgument):
     """The queue's name is none of the service's queues."""
+
+
+class UnknownGroup(InvalidArgument, LookupError):
+    """No group or chord with this id was ever submitted, or its records have been removed."""
 
 
 class IdempotencyConflict(InvalidArgument):

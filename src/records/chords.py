@@ -4,11 +4,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, Connection, Index, Integer, String, Table, delete, func, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    and_,
+    case,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    type_coerce,
+    update,
+)
 
 from records.columns import Instant, Json, Now, metadata
 from records.database import Database
 from records.insertion import insert_into
+from records.task_records import FINAL, TaskRecord, TaskState, columns, task_records, to_record
 
 KEEP_SECONDS = 30 * 24 * 3600
 
@@ -34,6 +53,7 @@ chord_parts = Table(
 )
 
 Index("ix_chords_created_at", chords.c.created_at)
+Index("ix_chords_fired_at", chords.c.fired_at, chords.c.created_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +63,38 @@ class Part:
     part_id: str
     state: str
     result: Any
+
+
+@dataclass(frozen=True, slots=True)
+class GroupFigures:
+    """How far the members of a group are.
+
+    Attributes:
+        size: how many parts the header of a chord has; None for a group, and while a header is being published.
+        known: how many members have a record.
+        done: how many of these have ended.
+        failed: how many of these failed or were cancelled.
+        progress: the sum of their progress, each 0 to 100.
+    """
+
+    size: int | None
+    known: int
+    done: int
+    failed: int
+    progress: float
+
+
+def _returns_part() -> ColumnElement[bool]:
+    """Tell in SQL whether a chord waits for a record: its body has the same group id, and waits for nothing.
+
+    What stands in a message as text, its quotation marks are escaped.
+    """
+    return type_coerce(columns.message, Text).like('%"chord":{"%')
+
+
+def _part_returned() -> ColumnElement[bool]:
+    """Tell in SQL whether a member has returned its part."""
+    return exists().where(chord_parts.c.group_id == columns.group_id, chord_parts.c.part_id == columns.id)
 
 
 class Chords:
@@ -111,6 +163,76 @@ class Chords:
         statement = update(chords).where(chords.c.group_id == group_id).values(fired_at=Now())
         self.database.write(lambda c: c.execute(statement), durable=False)
 
+    def figures(self, group_id: str) -> GroupFigures:
+        """Return how far a group or the header of a chord is."""
+        size = self.database.read(
+            lambda c: c.execute(select(chords.c.size + chords.c.added).where(chords.c.group_id == group_id)).scalar()
+        )
+        return self._figures(size, self._of(group_id, size))
+
+    def body_figures(self, group_id: str) -> GroupFigures:
+        """Return how far the tasks of a chord's body are that is a group: they have the header's group id."""
+        return self._figures(None, and_(columns.group_id == group_id, ~_returns_part()))
+
+    def _figures(self, size: int | None, which: ColumnElement[bool]) -> GroupFigures:
+        final = columns.state.in_([state.value for state in FINAL])
+        lost = columns.state.in_([TaskState.FAILURE.value, TaskState.REVOKED.value])
+        query = select(
+            func.count(),
+            func.count().filter(final),
+            func.count().filter(lost),
+            func.coalesce(func.sum(case((final, 100.0), else_=columns.progress)), 0.0),
+        ).where(which)
+        known, done, failed, progress = self.database.read(lambda c: c.execute(query).one())
+        return GroupFigures(size, known, done, failed, float(progress))
+
+    def members(self, group_id: str, size: int | None, limit: int) -> list[tuple[str, str, str]]:
+        """Return id, name and state of the first members of a group, or of a chord of this size, that have a record."""
+        query = select(columns.id, columns.name, columns.state).where(self._of(group_id, size))
+        query = query.order_by(columns.created_at, columns.id).limit(limit)
+        return [(row[0], row[1], row[2]) for row in self.database.read(lambda c: c.execute(query).all())]
+
+    def body(self, group_id: str) -> dict[str, Any] | None:
+        """Return the body of a chord, in Celery's own form, as its members know it; None where there is none."""
+        query = select(columns.message).where(columns.group_id == group_id, _returns_part()).limit(1)
+        message = self.database.read(lambda c: c.execute(query).scalar())
+        return message["embed"]["chord"] if message else None
+
+    def stuck(self, older_than: float, limit: int) -> list[str]:
+        """Return chords all of whose members have ended over `older_than` seconds ago and whose body was not published.
+
+        Those whose members' records are gone are left out: nothing else knows the body.
+        """
+        of_chord = and_(columns.group_id == chords.c.group_id, _returns_part())
+        goes_on = or_(columns.finished_at.is_(None), columns.finished_at > Now(-older_than))
+        returned = select(func.count()).where(chord_parts.c.group_id == chords.c.group_id).scalar_subquery()
+        missing = select(func.count()).select_from(task_records).where(of_chord, ~_part_returned())
+        query = (
+            select(chords.c.group_id)
+            .where(
+                chords.c.fired_at.is_(None),
+                chords.c.created_at <= Now(-older_than),
+                chords.c.size.is_not(None),
+                exists().where(of_chord),
+                ~exists().where(of_chord, goes_on),
+                returned + missing.correlate(chords).scalar_subquery() >= chords.c.size + chords.c.added,
+            )
+            .limit(limit)
+        )
+        return list(self.database.read(lambda c: c.execute(query).scalars().all()))
+
+    def unreturned(self, group_id: str, limit: int) -> list[TaskRecord]:
+        """Return members of a chord that have ended and whose part was not returned; or else one that has ended."""
+        ended = and_(columns.group_id == group_id, _returns_part(), columns.finished_at.is_not(None))
+
+        def query(connection: Connection) -> list[TaskRecord]:
+            missing = select(task_records).where(ended, ~_part_returned()).limit(limit)
+            any_of_them = select(task_records).where(ended).limit(1)
+            rows = connection.execute(missing).mappings().all() or connection.execute(any_of_them).mappings().all()
+            return [to_record(row) for row in rows]
+
+        return self.database.read(query)
+
     def prune(self) -> int:
         """Remove what is older than a month."""
         old = select(chords.c.group_id).where(chords.c.created_at < Now(-KEEP_SECONDS)).limit(1_000)
@@ -122,6 +244,10 @@ class Chords:
             return len(ids)
 
         return self.database.write(work, durable=False)
+
+    def _of(self, group_id: str, size: int | None) -> ColumnElement[bool]:
+        members = columns.group_id == group_id
+        return members if size is None else and_(members, _returns_part())
 
     def _upsert(self, connection: Connection, group_id: str, values: Mapping[str, Any]) -> None:
         fresh = insert_into(chords, self.database.kind).values(group_id=group_id, added=0, created_at=Now(), **values)

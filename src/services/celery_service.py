@@ -20,6 +20,7 @@ from records.task_records import TaskRecord, TaskState, is_task_id
 from services import effects, retrying, steering
 from services.bulk import submit_bulk_emails
 from services.celery_app import QUEUES
+from services.groups import group_of
 from services.status import active_task, line_of, status_of, unknown_status, unknown_task
 from services.submission import MAX_ARGUMENT_BYTES, submit_by_name
 from services.submit_options import Options, OptionsBesidePriority, SubmitOptions, refuse_unknown
@@ -316,6 +317,21 @@ class CeleryService:
         """
         effects.settle(key, outcome, absent=absent)
 
+    # --- Groups -------------------------------------------------------------------------------------------------
+
+    def get_group(self, group_id: str) -> dict[str, Any]:
+        """Tell how far a group or the header of a chord is, at once.
+
+        Returns:
+            `group_id`, `total`, `done`, `failed` (of those done), `progress` (0 to 100), `members` (the first 1 000:
+            `task_id`, `name`, `status`), and `body` (the same of a chord's body, None where there is none; where
+            that is a group, `status` is that of all its tasks).
+
+        Raises:
+            UnknownGroup: no group has this id.
+        """
+        return group_of(_task_id(group_id, "group_id"))
+
     # --- Tasks --------------------------------------------------------------------------------------------------
 
     def get_task_status(self, task_id: str) -> dict[str, Any]:
@@ -429,9 +445,9 @@ def _queue(queue: str) -> str:
     return queue
 
 
-def _task_id(task_id: Any) -> str:
+def _task_id(task_id: Any, name: str = "task_id") -> str:
     if not is_task_id(task_id):
-        raise InvalidArgument(f"task_id: must be the text that a submit returned, got {task_id!r:.100}.")
+        raise InvalidArgument(f"{name}: must be the text that a submit returned, got {task_id!r:.100}.")
     return task_id
 
 

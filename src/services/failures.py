@@ -30,14 +30,17 @@ def follow_failure(task_id: str) -> None:
     record = parts().tasks.read(task_id)
     if record is None or not record.message.get("embed"):
         return
-    revoked = record.state is TaskState.REVOKED
-    error = (
-        TaskRevokedError(record.error or CANCELLED) if revoked else PermanentError(record.error or "The task failed.")
-    )
     backend = cast("Any", celery_app.backend)
     request = context_of(record)
     fix_follower_ids(request)
-    backend.mark_as_failure(record.id, error, request=request, state=record.state.value)
+    backend.mark_as_failure(record.id, error_of(record), request=request, state=record.state.value)
+
+
+def error_of(record: TaskRecord) -> Exception:
+    """Return what a task that failed or was cancelled would have raised."""
+    if record.state is TaskState.REVOKED:
+        return TaskRevokedError(record.error or CANCELLED)
+    return PermanentError(record.error or "The task failed.")
 
 
 def context_of(record: TaskRecord) -> Any:

@@ -29,6 +29,7 @@ from processors.redaction import redact
 from records.workers import RENEW_SECONDS
 from services.celery_app import celery_app
 from services.failures import follow_failure
+from services.groups import sweep
 from services.parent_tasks import conclude
 from services.relay import follow, reconcile, relay, take_parked
 from services.wiring import parts
@@ -49,6 +50,7 @@ GENERATION_SECONDS = 1.0
 RECONCILE_SECONDS = 300.0
 RECONCILE_AGE_SECONDS = 60.0
 PARKED_SECONDS = 15.0
+SWEEP_SECONDS = 15.0
 SETTLE_SECONDS = 15.0
 SETTLE_AGE_SECONDS = 5.0
 PRUNE_SECONDS = 600.0
@@ -100,6 +102,7 @@ class Leader:
         self._each("generation", GENERATION_SECONDS, self._watch_broker)
         self._each("reconcile", RECONCILE_SECONDS, lambda: self._reconcile(RECONCILE_AGE_SECONDS))
         self._each("parked", PARKED_SECONDS, self._look_at_parked)
+        self._each("sweep", SWEEP_SECONDS, sweep)
         self._each("prune", PRUNE_SECONDS, _prune)
 
     def _each(self, duty: str, seconds: float, do: Callable[[], object]) -> None:

@@ -153,7 +153,7 @@ class RecordBackend(cast("Any", Backend), cast("Any", SyncBackendMixin)):
         if not request.group or not request.id:
             return
         part = Part(request.id, state, self._encodable(result, state))
-        if parts().chords.part_returned(request.group, request.group_index, part):
+        if parts().chords.part_returned(request.group, request.group_index or 0, part):
             self._publish_body(request)
 
     def _encodable(self, result: Any, state: str) -> Any:

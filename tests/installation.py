@@ -22,8 +22,10 @@ GROUP_END_SECONDS = 30
 class Part:
     """One process group that a test starts, stops and kills."""
 
-    def __init__(self, name: str, command: list[str], log: Path, variables: Mapping[str, str] | None = None) -> None:
-        self.name, self.command, self.log = name, command, log
+    def __init__(
+        self, name: str, command: list[str], log: Path, variables: Mapping[str, str] | None = None, folder: Path = TESTS
+    ) -> None:
+        self.name, self.command, self.log, self.folder = name, command, log, folder
         self.variables = dict(variables or {})
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -34,7 +36,7 @@ class Part:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                cwd=TESTS,
+                cwd=self.folder,
                 env=os.environ | self.variables,
             )
 

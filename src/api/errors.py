@@ -20,6 +20,7 @@ from processors.errors import (
     UnknownGroup,
     UnknownQueue,
     UnknownTask,
+    UnknownTaskName,
     WorkError,
 )
 
@@ -29,6 +30,7 @@ ERROR_TABLE: dict[type[Exception], tuple[HTTPStatus, str]] = {
     UnknownTask: (HTTPStatus.NOT_FOUND, "unknown-task"),
     UnknownGroup: (HTTPStatus.NOT_FOUND, "unknown-group"),
     UnknownQueue: (HTTPStatus.UNPROCESSABLE_ENTITY, "unknown-queue"),
+    UnknownTaskName: (HTTPStatus.UNPROCESSABLE_ENTITY, "unknown-task-name"),
     IdempotencyConflict: (HTTPStatus.CONFLICT, "idempotency-conflict"),
     InvalidArgument: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-argument"),
     SubmitUnknown: (HTTPStatus.SERVICE_UNAVAILABLE, "submit-unknown"),

@@ -42,6 +42,7 @@ Positive = Annotated[int, Field(gt=0)]
 Days = Annotated[int, Field(gt=0, le=36_600)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Folders = Annotated[list[Path], NoDecode]
+Modules = Annotated[list[str], NoDecode]
 
 
 class SettingsError(ValueError):
@@ -90,6 +91,9 @@ class Settings(BaseSettings):
     redis_key_prefix: str = Field(
         default="csai:", pattern=r"^[A-Za-z0-9:_.-]{0,64}$", description="Prefix of every Redis key."
     )
+
+    # An adopter's own
+    task_modules: Modules = Field(default=[], description="Modules, comma-separated, with tasks of your own.")
 
     # Limits: starts per second (s), minute (m) or hour (h); none lifts one
     limit_default: str = Field(default="100/m", description="Starts per category.")
@@ -180,6 +184,14 @@ class Settings(BaseSettings):
         if not isinstance(value, str):
             return value
         return [_from_root(Path(part.strip())) for part in value.split(",") if part.strip()]
+
+    @field_validator("task_modules", mode="before")
+    @classmethod
+    def _modules(cls, value: Any) -> Any:
+        names = [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        if not all(word.isidentifier() for name in names for word in name.split(".")):
+            raise ValueError("must be names of modules, comma-separated, such as shop.tasks,invoices")
+        return names
 
     @field_validator("data_dir", "log_dir")
     @classmethod

@@ -3,6 +3,7 @@
 WorkError
 ├── InvalidArgument (ValueError)      the caller gave something bad; nothing was queued
 │   ├── UnknownQueue
+│   ├── UnknownTaskName
 │   ├── UnknownGroup (LookupError)
 │   └── IdempotencyConflict           the key was given to a task with other arguments
 ├── ConfigurationError                a setting or the machine is not as it must be; stops the start
@@ -41,6 +42,10 @@ class InvalidArgument(WorkError, ValueError):
 
 class UnknownQueue(InvalidArgument):
     """The queue's name is none of the service's queues."""
+
+
+class UnknownTaskName(InvalidArgument):
+    """No task of this name is registered in this process."""
 
 
 class UnknownGroup(InvalidArgument, LookupError):

@@ -1,8 +1,9 @@
 """Publishing what waits and retrying what failed: the requests and results."""
 
+from collections.abc import Callable, Collection, Mapping
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo
 
 from processors.results import Request, Result
 
@@ -19,12 +20,17 @@ CATEGORIES = (
 )
 
 
-def _known(values: list[str] | None) -> list[str] | None:
+def _known(values: list[str] | None, info: ValidationInfo) -> list[str] | None:
+    """Check categories: the service's, and those that `categories` of the validation's context adds."""
     if values == []:
         raise ValueError("must not be an empty list; leave it out for all")
+    if set(values or []) <= set(CATEGORIES):
+        return values
+    context: Mapping[str, Callable[[], Collection[str]]] = info.context or {}
+    known = {*CATEGORIES, *(context["categories"]() if "categories" in context else ())}
     for value in values or []:
-        if value not in CATEGORIES:
-            raise ValueError(f"must be of {', '.join(CATEGORIES)}; got {value!r}")
+        if value not in known:
+            raise ValueError(f"must be of {', '.join([*CATEGORIES, *sorted(known - set(CATEGORIES))])}; got {value!r}")
     return values
 
 

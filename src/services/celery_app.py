@@ -1,11 +1,12 @@
 """The Celery application: queues, limits, routes, and where its messages and results go."""
 
+import inspect
 import pkgutil
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, cast
 
-from celery import Celery
+from celery import Celery, _state
 from kombu import Connection, Exchange, Producer, Queue
 
 from broker import rabbitmq, rabbitmq_transport, redis_transport
@@ -60,6 +61,28 @@ class ServiceApp(Celery):
             options["producer"] = self._recording_producer  # spares Celery a connection that nothing is sent over
         return super().send_task(name, *args, **options)
 
+    def register_task(self, task: Any, **options: Any) -> Any:
+        """Register a class-based task; one on Celery's plain class gets a record, too."""
+        one: Any = task() if inspect.isclass(task) else task
+        one.__class__ = self._recorded(one.__class__)
+        return super().register_task(one, **options)
+
+    def _task_from_fun(self, fun: Any, name: Any = None, base: Any = None, **options: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride] - the stubs name each option
+        """Make a task of a function, whoever declared it and on whatever class."""
+        make = cast("Any", super())._task_from_fun  # noqa: SLF001 - Celery's own way, also for shared tasks
+        return make(fun, name=name, base=base and self._recorded(base), **options)
+
+    @cache  # noqa: B019 - there is one application, for ever
+    def _recorded(self, base: Any) -> Any:
+        """Return this class of tasks with a record behind every run, and inside it what the class puts around one."""
+        recorded = cast("Any", self).Task
+        own: dict[str, Any] = {"abstract": True, "__module__": base.__module__}
+        if not issubclass(base, recorded.__bases__):  # `Task` itself is a fresh class for each application
+            base = type(base.__name__, (base, recorded), own)
+        if base.__call__ is not recorded.__call__:
+            base = type(base.__name__, (base,), own | {"__call__": recorded.__call__, "wrapping": base.__call__})
+        return base
+
     @cached_property
     def _recording_producer(self) -> Producer:
         """What Celery hands on for a recorded task: never connected, because the publisher has connections."""
@@ -85,9 +108,13 @@ celery_app = ServiceApp(
     amqp="services.submission:RecordingAMQP",
     backend="services.record_backend:RecordBackend",
     events="broker.one_try_events:OneTryEvents",
+    loader="services.task_loader:TaskLoader",
     task_cls="services.celery_tasks.base:RecordedTask",
-    include=[*TASK_MODULES, "services.worker_steps"],
+    include=[*TASK_MODULES, *settings.task_modules, "services.worker_steps"],
 )
+
+if cast("Any", _state).default_app is None:
+    celery_app.set_default()  # a shared task belongs to it in every thread, not only in this one
 
 celery_app.conf.update(
     broker_url=resolve(settings).url,

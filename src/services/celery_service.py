@@ -1,6 +1,5 @@
 """The facade: everything a caller needs, by name."""
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, Unpack, cast
@@ -21,8 +20,9 @@ from services import effects, retrying, steering
 from services.bulk import submit_bulk_emails
 from services.celery_app import QUEUES
 from services.groups import group_of
+from services.own_tasks import CONTEXT, checked_arguments, parameters_of, queue_of, registered_task
 from services.status import active_task, line_of, status_of, unknown_status, unknown_task
-from services.submission import MAX_ARGUMENT_BYTES, submit_by_name
+from services.submission import MAX_ARGUMENT_BYTES, json_size, submit_by_name
 from services.submit_options import Options, OptionsBesidePriority, SubmitOptions, refuse_unknown
 from services.wiring import parts
 
@@ -317,7 +317,31 @@ class CeleryService:
         """
         effects.settle(key, outcome, absent=absent)
 
-    # --- Groups -------------------------------------------------------------------------------------------------
+    # --- Your own tasks -----------------------------------------------------------------------------------------
+
+    def submit(
+        self, name: str, /, arguments: Mapping[str, Any] | None = None, *, queue: str | None = None, **kwargs: Any
+    ) -> str:
+        """Submit a task by its name: one of TASK_MODULES, or one of the service's.
+
+        Args:
+            name: the task's name.
+            arguments: its arguments by name; needed only where one has the name of an option.
+            queue: overrides the route.
+            kwargs: its arguments, where `arguments` is not given, and options as every submit takes them.
+        """
+        task = registered_task(name)
+        given = {option: kwargs.pop(option) for option in SubmitOptions.__optional_keys__ if option in kwargs}
+        if arguments is None:
+            _refuse_doubtful(name, task, given if queue is None else {"queue": queue, **given})
+        elif kwargs or not isinstance(arguments, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - a caller's
+            raise InvalidArgument(
+                f"arguments: must be a dict of all the task's arguments; got {type(arguments).__name__} and beside it "
+                f"{', '.join(sorted(kwargs)) or 'nothing'}."
+            )
+        checked = checked_arguments(task, kwargs if arguments is None else arguments)
+        options = Options.of(**cast("SubmitOptions", given))
+        return _send(name, checked, queue_of(task) if queue is None else queue, options)
 
     def get_group(self, group_id: str) -> dict[str, Any]:
         """Tell how far a group or the header of a chord is, at once.
@@ -416,13 +440,16 @@ def poll_pause(waited: float) -> float:
 
 def _submit(name: str, model: type[Request], queue: str, options: SubmitOptions, /, **arguments: Any) -> str:
     chosen = _options(name.rpartition(".")[2], options)
-    request = _checked(model, **arguments).model_dump(mode="json")
-    size = len(json.dumps(request))
+    return _send(name, _checked(model, **arguments).model_dump(mode="json"), queue, chosen)
+
+
+def _send(name: str, arguments: Mapping[str, Any], queue: str, options: Options) -> str:
+    size = json_size(name, arguments)
     if size > MAX_ARGUMENT_BYTES:
         raise InvalidArgument(
             f"The arguments have {size} bytes, at most {MAX_ARGUMENT_BYTES} are accepted; pass files by path."
         )
-    return submit_by_name(name, request, queue=_queue(queue), origin="facade", options=chosen)
+    return submit_by_name(name, arguments, queue=_queue(queue), origin="facade", options=options)
 
 
 def _options(method: str, options: SubmitOptions) -> Options:
@@ -434,9 +461,19 @@ def _options(method: str, options: SubmitOptions) -> Options:
 def _checked(model: type[Model], /, **arguments: Any) -> Model:
     """Build the request, or raise one sentence that names the argument, what was given and what is accepted."""
     try:
-        return model.model_validate(arguments)
+        return model.model_validate(arguments, context=CONTEXT)
     except ValidationError as error:
         raise InvalidArgument(sentence_of(error)) from error
+
+
+def _refuse_doubtful(name: str, task: Any, options: Mapping[str, Any]) -> None:
+    """Refuse an option that may be meant as an argument of the task."""
+    doubtful = [option for option in parameters_of(task) if option in options]
+    if doubtful:
+        raise InvalidArgument(
+            f"{doubtful[0]}: is an option of submit and an argument of {name}; got {options[doubtful[0]]!r:.100}; "
+            f"pass the task's arguments as submit({name!r}, arguments={{…}})."
+        )
 
 
 def _queue(queue: str) -> str:

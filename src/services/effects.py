@@ -7,6 +7,7 @@ doubt lasts, changes the world when it wakes. A provider that takes the key as i
 import json
 import re
 from collections.abc import Callable
+from inspect import isawaitable, iscoroutine
 from typing import Any, TypeVar
 
 from config.log_setup import get_logger
@@ -101,7 +102,7 @@ class OneEffect:
                 "because the database or this process was too slow."
             )
         try:
-            outcome = call()
+            outcome = _ended(call())
         except Exception as error:
             self._failed(error)
             if isinstance(error, Cancelled) or _tells_that_nothing_happened(error):
@@ -166,6 +167,19 @@ class OneEffect:
 
     def _persist(self, write: Callable[[], Result]) -> Result:
         return until_written(self.run.task_id, write)
+
+
+def _ended(outcome: Any) -> Any:
+    """Return what a call came to; a coroutine has not even begun."""
+    if iscoroutine(outcome):
+        outcome.close()
+        raise InvalidArgument(
+            f"call: must be a plain function that does it; got one that returns the coroutine {outcome.__qualname__}, "
+            "which nobody would await."
+        )
+    if isawaitable(outcome):
+        raise TypeError(f"the call returned {type(outcome).__name__}, which goes on")
+    return outcome
 
 
 def effects_in_doubt() -> list[dict[str, Any]]:

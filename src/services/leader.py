@@ -236,7 +236,6 @@ def main() -> None:
     """Run the leader as a process: `python -m services.leader [--if-absent=<pid of the one that starts it>]`."""
     ensure_folders(settings)
     configure("leader", settings.log_level, redact=redact, folder=settings.logs)
-    celery_app.loader.import_default_modules()
     leader = Leader()
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
@@ -245,6 +244,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     try:
+        celery_app.loader.import_default_modules()
         leader.run(next((int(word.partition("=")[2]) for word in sys.argv if word.startswith("--if-absent=")), None))
     except WorkError as error:
         sys.exit(str(error))

@@ -13,6 +13,7 @@ from processors.results import Request, sentence_of
 from processors.scheduling import FailedRetried, ListFailedTasks, RetryFailedTasks, SkippedTask
 from records.task_records import Draft, TaskRecord, TaskState
 from services.celery_app import celery_app
+from services.own_tasks import CONTEXT
 from services.status import story_of, unknown_task
 from services.submission import check_json, shown, storable, submit_retry
 from services.wiring import parts
@@ -144,7 +145,7 @@ def _edited(record: TaskRecord, arguments: Mapping[str, Any]) -> dict[str, Any]:
     takes: type[Request] | None = getattr(cast("Any", celery_app).tasks.get(record.name), "takes", None)
     try:
         if takes is not None:
-            takes.model_validate(kwargs)
+            takes.model_validate(kwargs, context=CONTEXT)
     except ValidationError as error:
         raise InvalidArgument(sentence_of(error)) from error
     return kwargs

@@ -305,14 +305,23 @@ def draft_of(
     )
 
 
-def check_json(name: str, arguments: list[Any]) -> None:
-    """Raise `InvalidArgument` where an argument is no JSON value, or all of them are too large for a message."""
+def json_size(name: str, arguments: Any) -> int:
+    """Return how many bytes a task's arguments have.
+
+    Raises:
+        InvalidArgument: one is no JSON value.
+    """
     try:
-        size = len(_strict(arguments))
+        return len(_strict(arguments))
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidArgument(
             f"The arguments of {name} must be JSON values: {error}; pass a date as a text, a set as a list."
         ) from error
+
+
+def check_json(name: str, arguments: list[Any]) -> None:
+    """Raise `InvalidArgument` where an argument is no JSON value, or all of them are too large for a message."""
+    size = json_size(name, arguments)
     # What follows a task has nobody to tell: it is recorded, and its record says that it could not be sent.
     if size > MAX_MESSAGE_BYTES and celery_app.current_worker_task is None:
         raise InvalidArgument(

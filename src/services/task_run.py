@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from billiard import common as pool_child
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from broker import rabbitmq
 from config.log_setup import bind_task, clear_task, get_logger
@@ -250,7 +250,7 @@ class TaskRun:
     def _checked(self, result: Any) -> Any:
         """Return the result as JSON; a result in which nothing was done is a failure."""
         if not isinstance(result, Result):
-            return _as_json(result)
+            return _as_json(result.model_dump(mode="json") if isinstance(result, BaseModel) else result)
         if why := result.failure():
             raise WorkFailed(why, result.as_json())
         return _as_json(result.as_json())

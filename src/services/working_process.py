@@ -5,7 +5,9 @@ import resource
 import socket
 import sys
 import threading
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
 from uuid import uuid4
 
 from config.log_setup import get_logger
@@ -23,6 +25,20 @@ class RunInHand:
     task_id: str
     run: int
     lost: bool = False
+    on_lost: list[Callable[[], object]] = field(default_factory=list[Callable[[], object]])
+
+    def when_lost(self, call: Callable[[], object]) -> None:
+        """Call this once, from whatever thread notices, when the record is no longer this run's."""
+        self.on_lost.append(call)
+        if self.lost:
+            self.lose()
+
+    def lose(self) -> None:
+        """Note that the record is no longer this run's."""
+        self.lost = True
+        with suppress(IndexError):  # another thread may take the last one
+            while self.on_lost:
+                self.on_lost.pop()()
 
 
 class WorkingProcess:
@@ -98,13 +114,13 @@ class WorkingProcess:
         if not parts().workers.renew(worker_id, peak_memory_mb()):
             logger.warning("declared_dead", worker=self._name)
             for hand in hands:
-                hand.lost = True
+                hand.lose()
             self._announce()
             return
         recorded = parts().moves.runs_of(worker_id)
         for hand in hands:
             if recorded.get(hand.task_id) != hand.run:
-                hand.lost = True
+                hand.lose()
         self._give_back_strays(recorded)
 
     def _give_back_strays(self, recorded: dict[str, int]) -> None:

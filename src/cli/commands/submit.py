@@ -17,6 +17,7 @@ from typer.models import OptionInfo
 
 from processors.errors import InvalidArgument
 from services.celery_service import CeleryService, celery_service
+from services.submit_options import SubmitOptions
 
 POLL_SECONDS = 0.2
 FINAL = {"SUCCESS", "FAILURE", "REVOKED"}
@@ -48,7 +49,8 @@ def _command(name: str, method: Callable[..., Any]) -> Callable[..., None]:
     def command(**given: Any) -> None:
         wait = given.pop("wait")
         arguments = {key: parse(key, hints[key], value) for key, value in given.items() if value is not None}
-        task_id = getattr(celery_service, name)(**arguments)
+        first = [arguments.pop(one.name) for one in parameters if one.kind is one.POSITIONAL_ONLY]
+        task_id = getattr(celery_service, name)(*first, **arguments)
         print(task_id)
         if wait:
             sys.exit(follow(task_id))
@@ -68,7 +70,7 @@ def _parameters(method: Callable[..., Any]) -> list[inspect.Parameter]:
     found: list[inspect.Parameter] = []
     for one in list(inspect.signature(method).parameters.values())[1:]:
         if one.kind is inspect.Parameter.VAR_KEYWORD:
-            options = get_type_hints(get_args(hints[one.name])[0])
+            options = get_type_hints(next(iter(get_args(hints[one.name])), SubmitOptions))
             found += [
                 inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=hint)
                 for name, hint in options.items()

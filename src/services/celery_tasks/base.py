@@ -1,6 +1,7 @@
 """The base of every task: a doorway whose runs are recorded, retried, reported and fenced."""
 
 from collections.abc import Callable
+from inspect import isawaitable
 from typing import Any, NoReturn, cast
 
 from celery import Task
@@ -12,6 +13,8 @@ from processors.interfaces import Reconcile
 from processors.results import Request
 from records.task_records import is_task_id
 from services.celery_app import celery_app
+from services.coroutines import run_to_result
+from services.own_tasks import CONTEXT
 from services.parent_tasks import parent_moved
 from services.priority_order import PriorityOrder
 from services.task_run import TaskRun
@@ -25,12 +28,18 @@ class RecordedTask(cast("Any", Task)):
         record: False for a task that needs no record.
         takes: the request model that the message's keyword arguments are checked against, and the body gets.
         category: one of the categories; by default the first word of the name.
+        queue: where it waits; by default its category's queue, or `default`.
+        wrapping: what a class with a `__call__` of its own puts around the function.
+        is_parent: whether its record is moved by the rows of its members, and no worker runs it.
     """
 
     abstract = True
     record = True
+    wrapping: Callable[..., Any] | None = None
+    is_parent = False
     takes: type[Request] | None = None
     category: str | None = None
+    queue: str
     max_retries: int | None = None
     typing = False
     Request = "services.late_ends:RecordedRequest"
@@ -39,7 +48,12 @@ class RecordedTask(cast("Any", Task)):
     @classmethod
     def bind(cls, app: Any) -> Any:
         """Take the settings that the task does not set itself; the soft limit is never later than the hard one."""
+        queue = cls.__dict__.get("queue")
+        if queue is not None:
+            del cls.queue  # Celery warns of such an attribute; here it is the task's route
         super().bind(app)  # pyright: ignore[reportUnknownMemberType] - Celery's class has no types
+        if queue is not None:
+            cls.queue = queue
         if cls.time_limit and cls.soft_time_limit:
             cls.soft_time_limit = min(cls.soft_time_limit, cls.time_limit)
         return app
@@ -56,8 +70,13 @@ class RecordedTask(cast("Any", Task)):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the task; in a worker through its record, elsewhere directly."""
-        if self.request.called_directly or not self.record:
-            return self._body(*args, **kwargs)
+        if self.request.get("inside"):  # it calls itself, or its class calls on what it has wrapped
+            return cast("Any", self).run(*args, **kwargs)
+        if self.request.called_directly:
+            return self._called_directly(*args, **kwargs)
+        self.request.inside = True
+        if not self.record:
+            return self._result(self._body(*args, **kwargs))
         run = TaskRun(self, args, kwargs)
         self.request.run = run
         return run.execute()
@@ -65,15 +84,32 @@ class RecordedTask(cast("Any", Task)):
     def run_checked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call the body with its request, checked; or with the message's own arguments where it takes no request."""
         if self.takes is None:
-            return self._body(*args, **kwargs)
-        return self._body(self.takes.model_validate(kwargs))
+            return self._result(self._body(*args, **kwargs))
+        return self._result(self._body(self.takes.model_validate(kwargs, context=CONTEXT)))
 
     def _body(self, *args: Any, **kwargs: Any) -> Any:
-        return cast("Any", self).run(*args, **kwargs)
+        return (self.wrapping or cast("Any", self).run)(*args, **kwargs)
+
+    def _called_directly(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function as any other one; a coroutine is its caller's to await."""
+        self.push_request(args=args, kwargs=kwargs, inside=True)
+        try:
+            return self._body(*args, **kwargs)
+        finally:
+            self.pop_request()
+
+    def _result(self, returned: Any) -> Any:
+        """Return what the body returned, or what the coroutine that it returned comes to."""
+        if not isawaitable(returned):
+            return returned
+        run: TaskRun | None = self.request.get("run")  # a task without a record has none
+        return run_to_result(returned, run and run.hand)
 
     def report(self, percent: float, text: str) -> None:
-        """Tell how far the task is; raises `Cancelled` once it was cancelled."""
-        self.current.report(percent, text)
+        """Tell how far the task is; raises `Cancelled` once it was cancelled. Without a record nobody is told."""
+        run: TaskRun | None = self.request.get("run")
+        if run is not None:
+            run.report(percent, text)
 
     def effect(self, key: str, call: Callable[[], Any], *, deadline: float, reconcile: Reconcile | None = None) -> Any:
         """Change the outside world once, however often this runs: a charge, a call, an order.
@@ -128,6 +164,7 @@ class ParentTask(RecordedTask):
     """
 
     abstract = True
+    is_parent = True
     listed_states: tuple[str, ...] = ()
     conclude: Callable[..., Any]
 

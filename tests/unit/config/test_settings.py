@@ -33,6 +33,8 @@ def _no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
         ("CELERY_TASK_RETRY_BACKOFF", "perhaps", "valid boolean"),
         ("CELERY_TASK_RETRY_MAX_DELAY", "nan", "must be a finite number"),
         ("PUBLISH_TIMEOUT", "0", "greater than 0"),
+        ("TASK_MODULES", "shop tasks", "must be names of modules, comma-separated, such as shop.tasks,invoices"),
+        ("TASK_MODULES", "shop/tasks.py", "must be names of modules"),
         ("REDIS_KEY_PREFIX", "a b", "pattern"),
         ("LIMIT_DEFAULT", "100/d", "must be a figure per s, m or h such as 100/m, or none"),
         ("PORT", "0", "must be a port from 1 to 65535"),
@@ -215,3 +217,9 @@ def test_a_masked_url_keeps_what_is_no_secret():
         == "postgresql://u:***@h:5/d?sslpassword=***&a=b"
     )
     assert shown("port", 5) == "5"
+
+
+def test_task_modules_are_names_between_commas(monkeypatch):
+    assert load_settings().task_modules == []
+    monkeypatch.setenv("TASK_MODULES", " shop.tasks, invoices,")
+    assert load_settings().task_modules == ["shop.tasks", "invoices"]

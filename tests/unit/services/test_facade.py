@@ -60,6 +60,7 @@ PROMISED_NOW = [
     "replay_task",
     "get_effects_in_doubt",
     "settle_effect",
+    "submit",
     "get_group",
     "get_task_status",
     "get_task_result",

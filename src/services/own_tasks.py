@@ -1,0 +1,112 @@
+"""Tasks by their names, an adopter's too: what is registered, what arguments one takes, where it waits."""
+
+import inspect
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any, cast
+
+from pydantic import ValidationError
+
+from config.settings import settings
+from processors.errors import InvalidArgument, UnknownTaskName
+from processors.results import Request, sentence_of
+from services.celery_app import ROUTED, TASK_MODULES, celery_app
+from services.submission import category_of
+
+MOST_NEAR_NAMES = 3
+LEAST_LIKENESS = 0.5
+
+
+def registered_task(name: Any) -> Any:
+    """Return the task of this name, if it can be submitted by its name.
+
+    Raises:
+        UnknownTaskName: none is registered, in TASK_MODULES either.
+        InvalidArgument: it is Celery's own, a parent, or has no record.
+        ConfigurationError: a module of TASK_MODULES cannot be imported.
+    """
+    if not isinstance(name, str):
+        raise InvalidArgument(f"name: must be the name of a task, got {name!r:.100}.")
+    tasks = _tasks()
+    if name not in tasks:
+        import_task_modules()
+    task = tasks.get(name)
+    if task is None or name.startswith("celery."):
+        raise UnknownTaskName(f"name: no task is named {name!r:.100}{_near(name)}")
+    if task.is_parent:
+        raise InvalidArgument(
+            f"name: {name} is moved by its members' rows; use the method of the facade that makes them."
+        )
+    if not task.record:
+        raise InvalidArgument(
+            f"name: {name} says record = False, so that nobody could tell what became of it; use delay."
+        )
+    return task
+
+
+def checked_arguments(task: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a task's keyword arguments as they are sent.
+
+    Args:
+        task: a registered task.
+        given: its arguments by name; a pydantic model where a task with `pydantic=True` takes one.
+
+    Raises:
+        InvalidArgument: one is missing, unknown, or not what the task's request takes.
+    """
+    takes: type[Request] | None = task.takes
+    if takes is not None:
+        try:
+            return takes.model_validate(dict(given), context=CONTEXT).model_dump(mode="json")
+        except ValidationError as error:
+            raise InvalidArgument(sentence_of(error)) from error
+    try:
+        inspect.signature(task.run).bind(**given)
+    except TypeError as error:
+        names = ", ".join(parameters_of(task)) or "no arguments"
+        raise InvalidArgument(f"The arguments do not fit {task.name}: {error}; it takes {names}.") from error
+    dump = task._dump_pydantic_arguments  # noqa: SLF001 - what Celery's own way to submit does
+    return dict(given if dump is None else dump((), given)[1])
+
+
+def parameters_of(task: Any) -> list[str]:
+    """Return the names of what a task takes; a bound one's own first argument is none of them."""
+    return list(task.takes.model_fields if task.takes is not None else inspect.signature(task.run).parameters)
+
+
+def queue_of(task: Any) -> str:
+    """Return where a task waits unless its caller says otherwise."""
+    category = category_of(task.name)
+    return getattr(task, "queue", None) or (category if category in ROUTED else "default")
+
+
+def categories() -> set[str]:
+    """Return the categories of all registered tasks."""
+    import_task_modules()
+    return {category_of(name) for name in _tasks() if not name.startswith("celery.")}
+
+
+CONTEXT = {"categories": categories}
+"""What requests are checked with: the categories that they may name beside the service's own."""
+
+
+def _tasks() -> dict[str, Any]:
+    return cast("Any", celery_app).tasks
+
+
+def import_task_modules() -> None:
+    """Import all modules with tasks: the service's and an adopter's.
+
+    Raises:
+        ConfigurationError: a module of TASK_MODULES cannot be imported.
+    """
+    for module in (*TASK_MODULES, *settings.task_modules):
+        celery_app.loader.import_task_module(module)
+
+
+def _near(name: str) -> str:
+    known = [one for one in _tasks() if not one.startswith("celery.")]
+    near = get_close_matches(name, known, MOST_NEAR_NAMES, LEAST_LIKENESS)
+    return (
+        f"; did you mean {' or '.join(near)}?" if near else "; TASK_MODULES names the modules with tasks of your own."
+    )

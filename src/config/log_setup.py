@@ -12,8 +12,8 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, MutableMapping
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping, MutableMapping
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -66,7 +66,8 @@ def get_logger() -> structlog.stdlib.BoundLogger:
     frame = inspect.currentframe()
     caller = frame.f_back if frame else None
     name = caller.f_globals["__name__"] if caller else ""
-    return cast("structlog.stdlib.BoundLogger", structlog.wrap_logger(logging.getLogger(f"{SERVICE}.{name}")))
+    logger = structlog.wrap_logger(logging.getLogger(f"{SERVICE}.{name}"), wrapper_class=structlog.stdlib.BoundLogger)
+    return cast("structlog.stdlib.BoundLogger", logger)
 
 
 def bind_task(task_id: str, name: str) -> None:
@@ -131,6 +132,21 @@ def _keep_tasks_lines(root: logging.Logger, redact: Redact, task_level: str) -> 
     root.addHandler(keeping)
     for name in ("", *OF_TASKS):
         logging.getLogger(name).setLevel(min(level, keeping.level))
+
+
+@contextmanager
+def tasks_lines_kept(redact: Redact, task_level: str) -> Generator[None]:
+    """Hand on what tasks log meanwhile, where nothing else was set up; arguments as those of `configure`."""
+    root, keeping = logging.getLogger(), _KeptHandler(redact)
+    before = root.level
+    keeping.setLevel(task_level)
+    root.addHandler(keeping)
+    root.setLevel(min(before, keeping.level))
+    try:
+        yield
+    finally:
+        root.removeHandler(keeping)
+        root.setLevel(before)
 
 
 @lru_cache(maxsize=4096)

@@ -3,6 +3,8 @@
 import os
 import sys
 import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -114,7 +116,6 @@ class Parts:
         return _adapter("host", "Host")(settings.data_dir)
 
 
-@lru_cache(maxsize=1)
 def parts() -> Parts:
     """Return this process's parts; the first call makes the folders and, where there is none, the schema.
 
@@ -122,6 +123,24 @@ def parts() -> Parts:
         ConfigurationError: the schema is of another version, or a folder cannot be written.
         ServiceUnavailable: the database does not answer.
     """
+    return _others[-1] if _others else _own_parts()
+
+
+@contextmanager
+def parts_replaced(others: Parts) -> Generator[None]:
+    """Let this process work with other parts meanwhile, in all its threads."""
+    _others.append(others)
+    try:
+        yield
+    finally:
+        _others.remove(others)
+
+
+_others: list[Parts] = []
+
+
+@lru_cache(maxsize=1)
+def _own_parts() -> Parts:
     ensure_folders(settings)
     database = Database(settings.sqlalchemy_url)
     schema.prepare(database)
@@ -157,8 +176,8 @@ def _adapter(module: str, name: str) -> Any:
 
 def _fresh_after_fork() -> None:
     """Let a forked child make its own mailer; the database looks after itself."""
-    if parts.cache_info().currsize:
-        parts().__dict__.pop("mailer", None)
+    if _own_parts.cache_info().currsize:
+        _own_parts().__dict__.pop("mailer", None)
 
 
 os.register_at_fork(after_in_child=_fresh_after_fork)

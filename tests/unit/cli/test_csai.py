@@ -55,6 +55,7 @@ def test_every_submitting_method_is_a_command():
         "retry_failed_tasks",
         "process_document",
         "process_file",
+        "submit",
     }
 
 
@@ -128,6 +129,16 @@ def _remember(method, seen):
         return "t-1"
 
     return remembering
+
+
+def test_a_task_of_ones_own_is_submitted_by_its_name_with_its_arguments_as_json(csai, inline_service):
+    code, out, _ = csai(
+        "submit", "submit", "--name", "cleanup.cleanup_old_logs", "--arguments", '{"max_age_hours": 9999}'
+    )
+    assert code == 0
+    status = celery_service.get_task_status(out.strip())
+    assert (status["name"], status["status"]) == ("cleanup.cleanup_old_logs", "SUCCESS")
+    assert csai("submit", "submit", "--name", "nothing")[0] == 2
 
 
 def test_lists_come_as_json_or_from_a_file(tmp_path):

@@ -15,6 +15,7 @@ from cli.chaos.rabbitmq_server import RabbitmqServer
 from cli.chaos.redis_server import RedisServer
 from config.settings import Settings, environment_of_another
 from processors.errors import ConfigurationError
+from processors.scheduling import FailedTasks
 from records.database import Database
 from records.task_records import TaskRecords
 from services.chaos.journal import journal_folder
@@ -184,8 +185,8 @@ class Installation:
         """Return tasks that were given up because their workers were killed too often."""
         if not self.plan.records:
             return set()
-        failed = self._records().failed(24, None)
-        return {record.kwargs["number"] for record in failed if record.error_type == QUARANTINED}
+        failed = self._records().failed(FailedTasks(error_type=QUARANTINED), ACTIVE_LIMIT)
+        return {record.kwargs["number"] for record in failed}
 
     def _records(self) -> TaskRecords:
         return TaskRecords(Database(self.settings.sqlalchemy_url))

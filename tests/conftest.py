@@ -31,6 +31,11 @@ os.environ.update(
     DATA_DIR=str(HOME / "var"),
     PYTHONPATH=os.pathsep.join([str(SOURCE), str(Path(__file__).parent)]),
     CELERY_TASK_RETRY_MAX_DELAY="1",
+    # No test waits for a limit but those that are about limits.
+    LIMIT_DEFAULT="none",
+    LIMIT_HIGH_PRIORITY="none",
+    LIMIT_AI_PROCESSING="none",
+    LIMIT_FILE_PROCESSING="none",
     SOFT_SHUTDOWN_TIMEOUT="3",
 )
 

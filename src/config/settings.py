@@ -23,7 +23,7 @@ DATABASE_SCHEMES = ("sqlite", "postgres", "postgresql", "postgresql+psycopg")
 EMAIL_SCHEMES = ("outbox", "smtp", "smtps")
 WEB_SCHEMES = ("http", "https")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-LIMIT_PATTERN = re.compile(r"none|[1-9]\d*/[smh]")
+LIMIT_PATTERN = re.compile(r"none|([1-9]\d{0,5}|1000000)/[smh]")
 TLS_PATTERN = re.compile(r"tls=(required|opportunistic|none)")
 SENDER_PATTERN = re.compile(r"([^<>\x00-\x1f]*<)?[!-;=?A-~]+@[^@\s<>.,]+(\.[^@\s<>.,]+)+(?(1)>)")
 HOST_PATTERN = re.compile(r"[A-Za-z0-9.:_%-]+")
@@ -39,6 +39,7 @@ def _port(value: int) -> int:
 
 Port = Annotated[int, AfterValidator(_port)]
 Positive = Annotated[int, Field(gt=0)]
+Room = Annotated[int, Field(gt=0, le=500)]
 Days = Annotated[int, Field(gt=0, le=36_600)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Folders = Annotated[list[Path], NoDecode]
@@ -100,6 +101,10 @@ class Settings(BaseSettings):
     limit_high_priority: str = Field(default="200/m", description="Starts from the queue high_priority.")
     limit_ai_processing: str = Field(default="10/m", description="Starts of AI tasks.")
     limit_file_processing: str = Field(default="50/m", description="Starts of file tasks.")
+    tenant_room: Room = Field(
+        default=50,
+        description="Tasks of tenants that lie in one queue ahead of the workers; the others wait for turns.",
+    )
 
     # Data
     data_dir: Path = Field(
@@ -261,7 +266,7 @@ class Settings(BaseSettings):
     @classmethod
     def _limit(cls, value: str) -> str:
         if not LIMIT_PATTERN.fullmatch(value):
-            raise ValueError("must be a figure per s, m or h such as 100/m, or none")
+            raise ValueError("must be a figure per s, m or h such as 100/m, at most 1000000, or none")
         return value
 
     @model_validator(mode="after")

@@ -42,7 +42,7 @@ class Row:
 
 def main() -> int:
     """Run everything; exit code 0 when every row is good."""
-    parts = (mail, files, figures, by_name, scheduling, failures, cleaning, steering)
+    parts = (mail, files, figures, by_name, scheduling, failures, cleaning, limiting, steering)
     rows = [row for part in parts for row in part()]
     table = Table("method", "", "outcome", "seconds", title="celery_service", expand=False)
     for row in rows:
@@ -223,6 +223,30 @@ def cleaning() -> Iterator[Row]:
         "cleanup_old_tasks",
         lambda: celery_service.cleanup_old_tasks(max_age_hours=24 * 365),
         lambda result: f"{result['deleted_count']} records went",
+    )
+
+
+def limiting() -> Iterator[Row]:
+    """Limit a key of your own, and pause a queue."""
+    yield call(
+        "set_limit",
+        lambda: celery_service.set_limit("provider:example", rate="50/m", concurrency=5),
+        lambda limit: f"{limit['scope']}: {limit['rate']}, {limit['concurrency']} at once",
+    )
+    yield call("get_limits", celery_service.get_limits, lambda limits: f"{len(limits)} limits are in force")
+    yield call(
+        "clear_limit", lambda: celery_service.clear_limit("provider:example"), lambda limit: f"now {limit['rate']}"
+    )
+    yield call(
+        "pause_queue",
+        lambda: celery_service.pause_queue("low_priority"),
+        lambda paused: "paused" if paused else "it was paused before",
+    )
+    yield call("drain", lambda: celery_service.drain("low_priority"), lambda count: f"{count} tasks still run")
+    yield call(
+        "resume_queue",
+        lambda: celery_service.resume_queue("low_priority"),
+        lambda resumed: "resumed" if resumed else "it was not paused",
     )
 
 

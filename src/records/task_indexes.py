@@ -1,6 +1,6 @@
 """Indexes for the migrations alone, those of `task_records` first: each `…_where` loads the dialect of its database."""
 
-from sqlalchemy import Index
+from sqlalchemy import Index, text
 
 from records.deliveries import DOUBTFUL, deliveries
 from records.effects import OPEN, effects
@@ -45,6 +45,39 @@ INDEXES = (
         columns.error_fingerprint,
         sqlite_where=columns.error_fingerprint.is_not(None),
         postgresql_where=columns.error_fingerprint.is_not(None),
+    ),
+    Index(
+        "ix_task_records_held",
+        columns.hold,
+        columns.priority,
+        columns.turn,
+        columns.created_at,
+        columns.id,
+        sqlite_where=text("held = 1"),
+        postgresql_where=text("held"),
+    ),
+    Index(
+        "ix_task_records_lane",
+        columns.hold,
+        columns.priority,
+        columns.tenant,
+        columns.turn,
+        sqlite_where=text("held = 1"),
+        postgresql_where=text("held"),
+    ),
+    Index(
+        "ix_task_records_released",
+        columns.hold,
+        sqlite_where=text("hold IS NOT NULL AND held = 0"),
+        postgresql_where=text("hold IS NOT NULL AND NOT held"),
+    ),
+    Index(
+        "ix_task_records_tenant",
+        columns.queue,
+        columns.tenant,
+        columns.due_at,
+        sqlite_where=text("tenant IS NOT NULL AND finished_at IS NULL AND held = 0"),
+        postgresql_where=text("tenant IS NOT NULL AND finished_at IS NULL AND NOT held"),
     ),
     Index("ix_effects_open", effects.c.state, effects.c.intended_at, sqlite_where=OPEN, postgresql_where=OPEN),
     Index(

@@ -1,8 +1,10 @@
 """How a record moves: each move is one guarded statement, so that no late or second writer can undo another's."""
 
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import starmap
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -26,11 +28,14 @@ from sqlalchemy import (
     update,
 )
 
+from processors.limits import DefaultLimits
 from records.columns import Now, instant
 from records.database import Database
 from records.deliveries import DOUBTFUL, deliveries
 from records.effects import CLOSED, effects
 from records.incidents import Death, incidents, note
+from records.limited_starts import Grant, Held, LimitedStarts, Soon
+from records.limits import SUBJECT_COLUMNS, subject_of, unlimited
 from records.members import members
 from records.prepared import Given, Prepared
 from records.task_logs import task_logs
@@ -55,6 +60,12 @@ FOLLOW_SECONDS = 5
 
 FOLLOW_AGAIN_SECONDS = 300
 
+PATIENCE_SECONDS = 0.05
+"""How long a start waits for a limiter that is about to have room, instead of going back to its record."""
+
+PATIENT_TRIES = 2
+NO_LIMITS = DefaultLimits()
+
 WAITING_VALUES = [state.value for state in WAITING]
 RUNNING_VALUES = [state.value for state in RUNNING]
 FINAL_VALUES = [state.value for state in FINAL]
@@ -66,6 +77,15 @@ class Place(NamedTuple):
     queue: str
     priority: str
     again: bool
+
+
+class Mark(NamedTuple):
+    """What was known of a record when it was published: a later run or hold of it was not."""
+
+    task_id: str
+    attempt: int
+    run: int
+    holds: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +164,16 @@ def ended(state: TaskState, failure: Failure | None = None) -> dict[str, Any]:
     return values | _failed(failure) if failure else values
 
 
+def _unheld() -> dict[str, Any]:
+    """Return the values of a record that waits for no limiter, pause or turn any more."""
+    return {"hold": None, "held": False, "turn": None}
+
+
+def _ended_waiting(state: TaskState, failure: Failure | None = None) -> dict[str, Any]:
+    """Return the values of a final state of what may never have started."""
+    return ended(state, failure) | _unheld()
+
+
 def _returned() -> dict[str, Any]:
     return {
         "state": TaskState.PENDING.value,
@@ -177,26 +207,34 @@ def _end_of_run(values: Callable[[Given], dict[str, Any]]) -> Prepared:
     return Prepared(build)
 
 
-def _start(value: Given) -> Any:
+def _startable(value: Given) -> ColumnElement[bool]:
+    """Tell in SQL whether a record may start as far as the record itself goes."""
+    return and_(
+        columns.id == value("task_id", String()),
+        columns.attempt == value("of_attempt", Integer()),
+        columns.due_at <= Now(),
+        or_(columns.expires_at.is_(None), columns.expires_at > Now()),
+        or_(_state_in(WAITING_VALUES), _worker_left()),
+    )
+
+
+def _start(value: Given, guards: ColumnElement[bool], values: dict[str, Any]) -> Any:
     return (
         update(task_records)
-        .where(
-            columns.id == value("task_id", String()),
-            columns.attempt == value("of_attempt", Integer()),
-            columns.due_at <= Now(),
-            or_(columns.expires_at.is_(None), columns.expires_at > Now()),
-            or_(_state_in(WAITING_VALUES), _worker_left()),
-        )
+        .where(_startable(value), guards)
         .values(
-            state=TaskState.STARTED.value,
-            run=columns.run + 1,
-            worker_id=value("worker_id", String()),
-            worker=value("worker", String()),
-            started_at=Now(),
-            deadline_at=Now(value("time_limit", Float())),
-            relay_at=None,
-            progress=0.0,
-            progress_text=None,
+            {
+                "state": TaskState.STARTED.value,
+                "run": columns.run + 1,
+                "worker_id": value("worker_id", String()),
+                "worker": value("worker", String()),
+                "started_at": Now(),
+                "deadline_at": Now(value("time_limit", Float())),
+                "relay_at": None,
+                "progress": 0.0,
+                "progress_text": None,
+            }
+            | values
         )
         .returning(
             columns.id,
@@ -210,7 +248,18 @@ def _start(value: Given) -> Any:
     )
 
 
-START = Prepared(_start)
+def _start_limited(value: Given) -> Any:
+    """Return the start that limits have granted, at the moment that they count it for."""
+    keys = value("limit_keys", columns.limit_keys.type)
+    at = {"started_at": value("granted_at", columns.started_at.type)}
+    return _start(value, true(), _unheld() | at | {"limit_keys": func.coalesce(columns.limit_keys, keys)})
+
+
+START = Prepared(lambda value: _start(value, unlimited(), {}))
+
+START_LIMITED = Prepared(_start_limited)
+
+SUBJECT = Prepared(lambda value: select(*SUBJECT_COLUMNS).where(_startable(value)))
 
 SUCCEED = _end_of_run(
     lambda value: (
@@ -255,6 +304,7 @@ def _published(value: Given) -> Any:
             columns.id == value("task_id", String()),
             columns.attempt == value("of_attempt", Integer()),
             columns.run == value("of_run", Integer()),
+            columns.holds == value("of_holds", Integer()),
             _state_in(WAITING_VALUES),
         )
         .values(published_at=Now(), relay_at=None)
@@ -281,13 +331,22 @@ RUNS_OF = Prepared(
 class TaskMoves:
     """Changes the state of records. A record only moves forward: `run` fences every write of a run."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, defaults: DefaultLimits = NO_LIMITS) -> None:
         self.database = database
+        self._limits = LimitedStarts(database.kind, defaults)
 
     def start(
-        self, task_id: str, attempt: int, worker_id: str, worker: str, time_limit: float | None
-    ) -> Started | None:
-        """Begin a run, if the record waits (or its worker has left), is due, and expects this attempt.
+        self,
+        task_id: str,
+        attempt: int,
+        worker_id: str,
+        worker: str,
+        time_limit: float | None,
+        *,
+        limited: bool = False,
+        limit_keys: Sequence[str] | None = None,
+    ) -> Started | Held | None:
+        """Begin a run, if the record waits (or its worker has left), is due, expects this attempt, and limits allow it.
 
         Args:
             task_id: the record.
@@ -295,16 +354,49 @@ class TaskMoves:
             worker_id: the row of the working process.
             worker: its name, for people.
             time_limit: seconds after which the run is killed; None for no limit.
+            limited: whether a limit of the settings may bind it; what was set at run time is seen without that.
+            limit_keys: more scopes that it is limited by, where its record does not say so.
 
         Returns:
-            The run, or None: the caller acknowledges the message and walks away.
+            The run; or what the record is held for; or None. Without a run the caller acknowledges the message and
+            walks away.
         """
-        start = START(task_id=task_id, of_attempt=attempt, worker_id=worker_id, worker=worker, time_limit=time_limit)
-        rows = self.database.write(start, durable=False)
-        if not rows:
-            return None
-        _, run, attempt, created_at, due_at, started_at, parent_id = rows[0]
-        return Started(run, attempt, instant(created_at), instant(due_at), instant(started_at), parent_id)
+        record = {"task_id": task_id, "of_attempt": attempt}
+        run = {"worker_id": worker_id, "worker": worker, "time_limit": time_limit}
+        if not limited and not limit_keys:
+            rows = self.database.write(START(**record, **run), durable=False)
+            if rows:
+                return _started(rows[0])
+        for patience in (*[PATIENCE_SECONDS] * PATIENT_TRIES, 0.0):
+            found = self._start_limited(record, run, limit_keys, patience)
+            if not isinstance(found, Soon):
+                return found
+            time.sleep(found.seconds)
+        return None
+
+    def _start_limited(
+        self, record: Mapping[str, Any], run: Mapping[str, Any], limit_keys: Sequence[str] | None, patience: float
+    ) -> Started | Held | Soon | None:
+        """Begin a run that limits or a pause may bind, in one transaction; arguments as `start`'s."""
+
+        def work(connection: Connection) -> Started | Held | Soon | None:
+            rows = SUBJECT(**record)(connection)
+            if not rows:
+                return None
+            subject = subject_of(rows[0])
+            if limit_keys and not subject.limit_keys:
+                subject = subject._replace(limit_keys=limit_keys)
+            grant = self._limits.decide(connection, subject, patience)
+            if not isinstance(grant, Grant):
+                return grant
+            keys = list(subject.limit_keys) or None
+            started = START_LIMITED(**record, **run, granted_at=grant.at, limit_keys=keys)(connection)
+            if not started:
+                return None
+            self._limits.count(connection, grant)
+            return _started(started[0])
+
+        return self.database.write(work, durable=False)
 
     def report(self, task_id: str, run: int, percent: float, text: str) -> None:
         """Note how far a run is; may be dropped under load."""
@@ -335,7 +427,7 @@ class TaskMoves:
     def fail_waiting(self, task_id: str, failure: Failure, state: TaskState = TaskState.FAILURE) -> bool:
         """End a task that will never start: what it was to follow has failed."""
         waits = and_(columns.id == task_id, columns.state.in_(WAITING_VALUES))
-        statement = update(task_records).where(waits).values(ended(state, failure)).returning(columns.id)
+        statement = update(task_records).where(waits).values(_ended_waiting(state, failure)).returning(columns.id)
         return self._moved(lambda c: c.execute(statement).all())
 
     def try_again(self, task_id: str, run: int, delay: float, failure: Failure, *, counted: bool = True) -> bool:
@@ -390,7 +482,8 @@ class TaskMoves:
             categories: of these alone.
             besides: of none that goes there.
         """
-        again = and_(columns.run > 0, _state_in([TaskState.PENDING]))
+        let_go = and_(columns.hold.is_not(None), ~columns.held)
+        again = or_(and_(columns.run > 0, _state_in([TaskState.PENDING])), let_go)
         others = [
             or_(columns.queue != place.queue, columns.priority != place.priority, ~again if place.again else again)
             for place in besides
@@ -399,16 +492,17 @@ class TaskMoves:
         query = select(task_records).where(condition).order_by(columns.relay_at).limit(limit)
         return [to_record(row) for row in self.database.read(lambda c: c.execute(query).mappings().all())]
 
-    def published(self, records: Sequence[tuple[str, int, int]], *, wait: bool = False) -> None:
-        """Note that these (id, attempt, run) were published; those that moved on meanwhile are left alone.
+    def published(self, records: Sequence[Mark], *, wait: bool = False) -> None:
+        """Note that these were published; those that moved on meanwhile are left alone.
 
         Args:
-            records: id, attempt and run of each.
+            records: what is known of each.
             wait: return once it is noted, so that the next look for what is due finds none of them again.
         """
         if records:
             marks = PUBLISHED.many(
-                {"task_id": task_id, "of_attempt": attempt, "of_run": run} for task_id, attempt, run in records
+                {"task_id": task_id, "of_attempt": attempt, "of_run": run, "of_holds": holds}
+                for task_id, attempt, run, holds in starmap(Mark, records)
             )
             if wait:
                 self.database.write(marks, durable=False)
@@ -432,7 +526,8 @@ class TaskMoves:
     def expire(self) -> list[str]:
         """Cancel what waited past its expiry."""
         overdue = and_(columns.expires_at <= Now(), columns.finished_at.is_(None), _state_in(WAITING_VALUES))
-        statement = update(task_records).where(overdue).values(ended(TaskState.REVOKED, EXPIRED)).returning(columns.id)
+        values = _ended_waiting(TaskState.REVOKED, EXPIRED)
+        statement = update(task_records).where(overdue).values(values).returning(columns.id)
         return list(self.database.write(lambda c: c.execute(statement).scalars().all(), durable=False))
 
     def reap(self) -> tuple[list[str], list[str]]:
@@ -491,7 +586,7 @@ class TaskMoves:
             return 0
         statement = (
             update(task_records)
-            .where(columns.id.in_(list(task_ids)), _state_in(WAITING_VALUES), columns.relay_at.is_(None))
+            .where(columns.id.in_(list(task_ids)), _state_in(WAITING_VALUES), columns.relay_at.is_(None), ~columns.held)
             .values(relay_at=Now())
             .returning(columns.id)
         )
@@ -510,7 +605,7 @@ class TaskMoves:
         overdue = columns.published_at <= Now(-older_than)
         query = (
             select(columns.id, columns.queue, columns.created_at)
-            .where(columns.state == state, columns.relay_at.is_(None), overdue, beyond)
+            .where(columns.state == state, columns.relay_at.is_(None), ~columns.held, overdue, beyond)
             .order_by(columns.created_at, columns.id)
             .limit(page)
         )
@@ -555,6 +650,11 @@ class TaskMoves:
         return bool(self.database.write(work, durable=False))
 
 
+def _started(row: Sequence[Any]) -> Started:
+    _, run, attempt, created_at, due_at, started_at, parent_id = row
+    return Started(run, attempt, instant(created_at), instant(due_at), instant(started_at), parent_id)
+
+
 def _failed(failure: Failure) -> dict[str, Any]:
     return {
         "error": failure.error,
@@ -565,7 +665,7 @@ def _failed(failure: Failure) -> dict[str, Any]:
 
 
 def _revocation(condition: ColumnElement[bool]) -> Any:
-    return update(task_records).where(_not_final(), condition).values(ended(TaskState.REVOKED))
+    return update(task_records).where(_not_final(), condition).values(_ended_waiting(TaskState.REVOKED))
 
 
 def _death(row: Mapping[Any, Any]) -> Death:

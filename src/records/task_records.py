@@ -23,11 +23,13 @@ from sqlalchemy import (
     Text,
     and_,
     case,
+    false,
     func,
     literal,
     literal_column,
     or_,
     select,
+    text,
     true,
     tuple_,
     type_coerce,
@@ -111,6 +113,11 @@ task_records = Table(
     Column("tenant", String(255)),
     Column("tags", Json),
     Column("idempotency_key", String(255)),
+    Column("limit_keys", Json),  # what it is limited by beside queue, category, name and tenant
+    Column("hold", String(255)),  # what it waits for: a limit's scope, `pause:<queue>` or `turn:<queue>`
+    Column("held", Boolean, nullable=False, server_default=false()),  # until it is let go; `hold` stays until it starts
+    Column("holds", Integer, nullable=False, server_default=text("0")),  # how often it was held
+    Column("turn", Integer),  # its place in the line of those who wait for the same
 )
 
 columns = task_records.c
@@ -141,6 +148,8 @@ class Draft:
         delay: seconds from now, by the database's clock, until it is due; or
         due_at: the moment itself; one that has passed means now.
         relay_now: leave the publishing to the relay at once, not to the submitter.
+        hold: what it waits for before it is published, at its `turn`.
+        first: publish it to the front of its queue.
     """
 
     id: str
@@ -169,6 +178,15 @@ class Draft:
     tenant: str | None = None
     tags: Sequence[str] | None = None
     idempotency_key: str | None = None
+    limit_keys: Sequence[str] | None = None
+    hold: str | None = None
+    turn: int | None = None
+    first: bool = False
+
+    @property
+    def holds(self) -> int:
+        """How often it was held since it was recorded: never."""
+        return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +235,17 @@ class TaskRecord:
     tenant: str | None
     tags: list[str] | None
     idempotency_key: str | None
+    limit_keys: list[str] | None
+    hold: str | None
+    held: bool
+    holds: int
+    turn: int | None
+
+    @property
+    def first(self) -> bool:
+        """Whether its message goes to the front of its queue: its turn had come before."""
+        again = self.run > 0 and self.state is TaskState.PENDING  # a run of it was lost or given back
+        return again or (self.hold is not None and not self.held)
 
     @property
     def final(self) -> bool:
@@ -237,7 +266,7 @@ USUAL = ("id", "name", "category", "queue", "priority", "args", "kwargs", "messa
 RARE = tuple(name for name in Draft.__slots__ if name not in USUAL)
 """What few drafts say: with fewer values a database is quicker."""
 
-NOT_STORED = ("delay", "due_at", "relay_now")
+NOT_STORED = ("delay", "due_at", "relay_now", "first")
 
 _usual = attrgetter(*USUAL)
 _rare = attrgetter(*RARE)
@@ -272,6 +301,7 @@ def _all_values(value: Given) -> dict[str, Any]:
             "due_at": case((due_at > Now(), due_at), else_=Now(delay)),
             "relay_at": case((relay_at > Now(), relay_at), else_=Now(value("relay_delay", Float()))),
             "started_at": Now(value("started_delay", Float())),
+            "held": value("held", Boolean()),
         }
     )
 
@@ -313,8 +343,10 @@ def _given_values(draft: Draft) -> dict[str, Any]:
     values: dict[str, Any] = dict(zip(USUAL + RARE, _usual(draft) + _rare(draft), strict=True))
     values["state"] = "PROGRESS" if draft.is_parent else "PENDING"
     values["delay"] = delay
-    values["relay_moment"] = draft.due_at if waits and not draft.is_parent else None
-    values["relay_delay"] = None if draft.is_parent else delay if waits else float(SUBMITTER_SECONDS)
+    values["held"] = draft.hold is not None
+    unpublished = draft.is_parent or draft.hold is not None
+    values["relay_moment"] = draft.due_at if waits and not unpublished else None
+    values["relay_delay"] = None if unpublished else delay if waits else float(SUBMITTER_SECONDS)
     values["started_delay"] = 0.0 if draft.is_parent else None
     return values
 

@@ -16,7 +16,7 @@ from processors.logs import ReadLogs, SearchLogs
 from processors.results import Request, sentence_of
 from processors.scheduling import ListFailedTasks, ProcessPendingTasks, RetryFailedTasks
 from records.task_records import TaskRecord, TaskState, is_task_id
-from services import effects, retrying, steering
+from services import effects, limiting, retrying, steering
 from services.bulk import submit_bulk_emails
 from services.celery_app import QUEUES
 from services.groups import group_of
@@ -355,6 +355,39 @@ class CeleryService:
             UnknownGroup: no group has this id.
         """
         return group_of(_task_id(group_id, "group_id"))
+
+    # --- Limits -------------------------------------------------------------------------------------------------
+
+    def set_limit(self, scope: str, rate: str | None = None, concurrency: int | str | None = None) -> dict[str, Any]:
+        """Limit starts over all workers, from the next one on, and return what is in force then.
+
+        Args:
+            scope: `queue:email`, `category:email`, `task:email.send_email`, `tenant:acme`, or a key that a task names
+                by its `limited_by`, such as `provider:openai`; `tenant:*` and `provider:*` limit each by itself.
+            rate: starts per second, minute or hour, such as `50/m`, or `none`; None leaves it as it is.
+            concurrency: how many may run at once, or `none`; None leaves it as it is.
+        """
+        return limiting.set_limit(scope, rate, concurrency)
+
+    def get_limits(self) -> list[dict[str, Any]]:
+        """List the limits in force, by settings or set at run time, with what started, runs and waits under each."""
+        return limiting.get_limits()
+
+    def clear_limit(self, scope: str) -> dict[str, Any]:
+        """Forget what was set for a scope, and return what is in force then: its default."""
+        return limiting.clear_limit(scope)
+
+    def pause_queue(self, queue: str) -> bool:
+        """Let nothing of a queue start until it is resumed; what runs goes on. False where it was paused before."""
+        return parts().limits.pause(_queue(queue))
+
+    def resume_queue(self, queue: str) -> bool:
+        """Let a paused queue's tasks start again; False where it was not paused."""
+        return parts().limits.resume(_queue(queue))
+
+    def drain(self, queue: str) -> int:
+        """Pause a queue, and return how many of its tasks still run; called again until that is 0, it tells the end."""
+        return limiting.drain(_queue(queue))
 
     # --- Tasks --------------------------------------------------------------------------------------------------
 

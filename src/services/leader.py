@@ -37,6 +37,9 @@ from services.wiring import parts
 logger = get_logger()
 
 TICK_SECONDS = 0.2
+HOLDING_TICK_SECONDS = 0.05
+"""While something is held that may be let go at any moment."""
+
 LEASE_SECONDS = 0.5
 RENEWAL_SECONDS = RENEW_SECONDS + 1.0
 """How long after a pause of the database every process that lives has renewed its row."""
@@ -70,6 +73,7 @@ class Leader:
         self._parked = 0
         self._settled_at = math.inf
         self._next: dict[str, float] = {}
+        self._tick_seconds = TICK_SECONDS
 
     def run(self, starter: int | None = None) -> None:
         """Lead, or stand by, until stopped or until the process that started it is gone.
@@ -78,7 +82,7 @@ class Leader:
             starter: the worker or beat that wants a leader; with one, end instead of standing by where another leads.
         """
         parent = starter or os.getppid()
-        while not self.stopping.wait(TICK_SECONDS) and os.getppid() == parent:
+        while not self.stopping.wait(self._tick_seconds) and os.getppid() == parent:
             try:
                 self._each("lease", LEASE_SECONDS, self._take_lease)
                 if self.term is not None:
@@ -95,6 +99,7 @@ class Leader:
     def tick(self) -> None:
         """Do what is due of a leader's duties."""
         full = parts().publisher.full_queues()
+        self._each("holds", 0.0, self._let_go)
         self._each("relay", FULL_SECONDS if full else 0.0, self._relay)
         self._each("bury", REAP_SECONDS, self._bury)
         self._each("reap", REAP_SECONDS, _reap)
@@ -125,6 +130,8 @@ class Leader:
                 # Nobody may have been able to renew until now: let the living do so before anyone is declared dead.
                 self._next["bury"] = time.monotonic() + RENEWAL_SECONDS
         self.term = term
+        if term is None:
+            self._tick_seconds = TICK_SECONDS
 
     def _relay(self) -> None:
         while self.term is not None:
@@ -132,6 +139,10 @@ class Leader:
             if relay(BATCH) < BATCH and parts().publisher.full_queues() <= full:
                 return  # where another queue turned out to be full, there may be more behind what goes to it
             self._each("lease", LEASE_SECONDS, self._take_lease)
+
+    def _let_go(self) -> None:
+        soon = parts().holds.let_go(self.holder).soon
+        self._tick_seconds = HOLDING_TICK_SECONDS if soon else TICK_SECONDS
 
     def _bury(self) -> None:
         buried = parts().workers.bury(self.holder)
@@ -230,6 +241,7 @@ def _prune() -> None:
     parts().workers.prune()
     parts().chords.prune()
     parts().submit_keys.prune()
+    parts().limits.prune()
 
 
 def main() -> None:

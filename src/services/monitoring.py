@@ -14,6 +14,7 @@ from records.database import ping
 from services import parked
 from services.celery_app import QUEUES, celery_app
 from services.effects import doubts
+from services.limiting import limit_of_queue
 from services.steering import consumers
 from services.wiring import Parts
 
@@ -47,25 +48,25 @@ def readiness(parts: Parts) -> Health:
 def queue_statistics(parts: Parts) -> QueueStatistics:
     """Return each queue's figures from the records; sums over all priorities."""
     found = parts.tasks.queue_figures()
+    paused, in_force = parts.limits.paused(), parts.limits.in_force()
     listening = consumers()
     names = (*QUEUES, *sorted(set(found) - set(QUEUES)))
-    queues = {name: _figures(name, found.get(name, {}), listening.get(name, 0)) for name in names}
+    queues = {
+        name: _figures(found.get(name, {}), listening.get(name, 0)).model_copy(
+            update={"paused": name in paused, "limit": limit_of_queue(in_force, name)}
+        )
+        for name in names
+    }
     return QueueStatistics(queues=queues, totals=total(queues))
 
 
-def _figures(name: str, found: dict[str, Any], listening: int) -> QueueFigures:
-    limits = {
-        "high_priority": settings.limit_high_priority,
-        "ai_processing": settings.limit_ai_processing,
-        "file_processing": settings.limit_file_processing,
-    }
+def _figures(found: dict[str, Any], listening: int) -> QueueFigures:
     return QueueFigures(
         depth=found.get("depth", 0),
         oldest_age_seconds=found.get("oldest_age_seconds"),
         unacknowledged=found.get("running", 0),
         scheduled=found.get("scheduled", 0),
         consumers=listening,
-        limit=limits.get(name, settings.limit_default),
     )
 
 

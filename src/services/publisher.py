@@ -18,6 +18,7 @@ from broker.location import resolve
 from broker.rabbitmq_alarms import BrokerBlocked
 from config.log_setup import get_logger
 from config.settings import settings
+from records.task_moves import Mark
 from services.celery_app import celery_app
 from services.task_messages import Publishable, message_of, sent_event, tell_published
 
@@ -194,6 +195,6 @@ class _Link:
         self._queues.add(message.queue)
 
 
-def ids(records: Iterable[Publishable]) -> list[tuple[str, int, int]]:
+def ids(records: Iterable[Publishable]) -> list[Mark]:
     """Return what `TaskMoves.published` wants of these records."""
-    return [(record.id, record.attempt, record.run) for record in records]
+    return [Mark(record.id, record.attempt, record.run, record.holds) for record in records]

@@ -13,6 +13,7 @@ from processors.results import Request, sentence_of
 from processors.scheduling import FailedRetried, ListFailedTasks, RetryFailedTasks, SkippedTask
 from records.task_records import Draft, TaskRecord, TaskState
 from services.celery_app import celery_app
+from services.limiting import limit_keys_of
 from services.own_tasks import CONTEXT
 from services.status import story_of, unknown_task
 from services.submission import check_json, shown, storable, submit_retry
@@ -124,6 +125,7 @@ def _retry(record: TaskRecord, kwargs: Mapping[str, Any]) -> bool:
             origin="retry",
             tenant=record.tenant,
             tags=record.tags,
+            limit_keys=limit_keys_of(record.name, kwargs) or record.limit_keys,
         )
     )
 

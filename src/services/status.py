@@ -9,6 +9,10 @@ from processors.redaction import redact
 from records.incidents import Incident
 from records.task_logs import LogLine
 from records.task_records import RUNNING, TaskRecord, TaskState
+from services.wiring import parts
+
+HOLDS = {"pause": "pause", "turn": "queue"}
+"""What a held record waits for, where that is no limit."""
 
 
 def status_of(record: TaskRecord) -> dict[str, Any]:
@@ -113,7 +117,11 @@ def _has_begun(record: TaskRecord) -> bool:
 def _waiting(record: TaskRecord) -> dict[str, Any]:
     later = record.due_at > datetime.now(UTC)
     waits_for = ("retry" if record.state is TaskState.RETRY else "due") if later else "queue"
-    info: dict[str, Any] = {"waits_for": waits_for, "due_at": _iso(record.due_at)}
+    due_at = record.due_at
+    if record.held:
+        waits_for = HOLDS.get((record.hold or "").partition(":")[0], "limit")
+        due_at = parts().limits.expected(record) if waits_for == "limit" else None
+    info: dict[str, Any] = {"waits_for": waits_for, "due_at": _iso(due_at)}
     if record.state is TaskState.RETRY:
         info |= {"error": record.error, "error_type": record.error_type}
     return info

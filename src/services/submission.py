@@ -25,6 +25,7 @@ from services.beside import beside
 from services.celery_app import PRIORITIES, celery_app, is_recorded
 from services.failures import failure_of
 from services.garbage import collector_paused
+from services.limiting import in_turn, limit_keys_of
 from services.publisher import ids
 from services.submit_options import NO_OPTIONS, Options
 from services.task_messages import Publishable
@@ -160,6 +161,7 @@ def draft_by_name(
         tenant=options.tenant,
         tags=options.tags,
         idempotency_key=options.idempotency_key,
+        limit_keys=limit_keys_of(name, arguments),
     )
 
 
@@ -185,6 +187,7 @@ def submit(draft: Draft, session: object | None = None) -> str:
         return parts().submit_keys.open(draft, session)
     parts().publisher.check()
     in_task = celery_app.current_worker_task is not None
+    [draft] = _in_turn([draft], draft.name, in_task=in_task)
     if draft.idempotency_key is None:
         new = _open(lambda tasks: tasks.open(draft), draft.name, in_task=in_task)
         task_id = draft.id
@@ -204,8 +207,9 @@ def submit_retry(draft: Draft) -> bool:
     """
     parts().publisher.check()
     in_task = celery_app.current_worker_task is not None
+    [draft] = _in_turn([draft], draft.name, in_task=in_task)
     new = _open(lambda tasks: tasks.open_retry(draft), draft.name, in_task=in_task)
-    if new:
+    if new and not _waits(draft):
         publish([draft])
     return new
 
@@ -214,8 +218,9 @@ def submit_many(drafts: Sequence[Draft]) -> None:
     """Record many tasks durably, all or none, then publish them in few messages to the broker; raises as `submit`."""
     service = parts()
     service.publisher.check()
-    now = [draft for draft in drafts if not _waits(draft)]
     in_task = celery_app.current_worker_task is not None
+    drafts = _in_turn(drafts, f"{len(drafts)} tasks", in_task=in_task)
+    now = [draft for draft in drafts if not _waits(draft)]
     with collector_paused():
         opening = service.tasks.opening(drafts)
         written = beside(lambda: _open(lambda tasks: tasks.open_many(opening), f"{len(drafts)} tasks", in_task=in_task))
@@ -233,7 +238,14 @@ def _prepared(drafts: Sequence[Draft]) -> list[Message] | None:
 
 
 def _waits(draft: Draft) -> bool:
-    return draft.delay > 0 or draft.due_at is not None or draft.relay_now
+    return draft.delay > 0 or draft.due_at is not None or draft.relay_now or draft.hold is not None
+
+
+def _in_turn(drafts: Sequence[Draft], what: str, *, in_task: bool) -> Sequence[Draft]:
+    """Return these with what tenants' tasks wait for; without a tenant nothing is asked."""
+    if all(draft.tenant is None for draft in drafts):
+        return drafts
+    return _open(lambda _: in_turn(drafts), what, in_task=in_task)
 
 
 def publish(drafts: Sequence[Publishable], messages: Sequence[Message] | None = None, *, wait: bool = False) -> int:
@@ -301,6 +313,7 @@ def draft_of(
         root_id=headers.get("root_id"),
         caller_id=headers.get("parent_id"),
         group_id=headers.get("group"),
+        limit_keys=limit_keys_of(name, kwargs),
         **{"origin": headers.get("origin"), **extra},
     )
 

@@ -9,7 +9,7 @@ from celery.utils.nodenames import anon_nodename
 
 from broker.bulk_publish import Message
 from processors.errors import InvalidArgument
-from records.task_records import Draft, TaskRecord, TaskState
+from records.task_records import Draft, TaskRecord
 from services.celery_app import PRIORITIES, QUEUES, celery_app
 
 Publishable = Draft | TaskRecord
@@ -87,10 +87,8 @@ def message_of(record: Publishable) -> Message:
         "properties": properties,
     }
     amqp = cast("Any", celery_app.amqp)
-    # A run was lost or given back: its turn had come before.
-    again = isinstance(record, TaskRecord) and record.run > 0 and record.state is TaskState.PENDING
-    place = amqp.priority_again(priority) if again else priority
-    return Message(amqp.queue_for(record.queue, place).name, place, payload, first=again)
+    place = amqp.priority_again(priority) if record.first else priority
+    return Message(amqp.queue_for(record.queue, place).name, place, payload, first=record.first)
 
 
 def tell_published(record: Publishable, message: Message) -> None:

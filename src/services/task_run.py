@@ -30,12 +30,14 @@ from processors.errors import (
 )
 from processors.interfaces import Reconcile, Run
 from processors.results import Result
+from records.limited_starts import Held
 from records.task_moves import Started
 from records.task_records import Draft, TaskRecord, TaskState
 from services.celery_app import QUEUES
 from services.effects import OneEffect
 from services.failures import failure_of, fix_follower_ids, follow_failure, has_followers
 from services.late_ends import late_ends
+from services.limiting import limit_keys_of
 from services.submission import category_of, kept_message, moment, storable
 from services.task_lines import TaskLines
 from services.task_messages import ATTEMPT_HEADER
@@ -87,6 +89,9 @@ class TaskRun:
             logger.warning("database_away", task_id=self.id, error=str(error))
             time.sleep(DATABASE_PAUSE_SECONDS)
             raise Reject(str(error), requeue=True) from error
+        if isinstance(started, Held):
+            logger.debug("held", task_id=self.id, scope=started.scope)
+            raise Ignore
         if started is None:
             return self._not_started()
         return self._work(started)
@@ -116,15 +121,24 @@ class TaskRun:
         self.check_cancelled()
         return OneEffect(key, deadline, self.fence, parts().effects).take(call, reconcile)
 
-    def _start(self) -> Started | None:
-        request = self.task.request
+    def _start(self) -> Started | Held | None:
+        attempt = getattr(self.task.request, ATTEMPT_HEADER, None)
+        started = self._start_attempt(attempt or 0)
+        if started is None and attempt is None and self._record_stranger():
+            started = self._start_attempt(0)
+        return started
+
+    def _start_attempt(self, attempt: int) -> Started | Held | None:
+        request, service = self.task.request, parts()
         worker = str(request.hostname or "")
         worker_id = working_process.enter(worker)
-        attempt = getattr(request, ATTEMPT_HEADER, None)
-        started = parts().moves.start(self.id, attempt or 0, worker_id, worker, self._limit)
-        if started is None and attempt is None and self._record_stranger():
-            started = parts().moves.start(self.id, 0, worker_id, worker, self._limit)
-        return started
+        try:
+            keys = limit_keys_of(self.task.name, self.kwargs)
+        except InvalidArgument as error:  # its record was opened by a program that did not know the task's class
+            service.moves.fail_waiting(self.id, failure_of(error))
+            return None
+        limited = bool(service.default_limits.binding(category_of(self.task.name), _queue_of(request)))
+        return service.moves.start(self.id, attempt, worker_id, worker, self._limit, limited=limited, limit_keys=keys)
 
     def _record_stranger(self) -> bool:
         """Write the record of a task that came past the facade; False where it has one."""
@@ -151,8 +165,9 @@ class TaskRun:
         due = moment(getattr(request, "due", None))
         try:
             args, kwargs, refused = storable(list(self.args)), storable(self.kwargs), None
+            limit_keys = limit_keys_of(self.task.name, kwargs)
         except InvalidArgument as error:
-            args, kwargs, refused = list[Any](), dict[str, Any](), error
+            args, kwargs, refused, limit_keys = list[Any](), dict[str, Any](), error, None
             due = datetime.max.replace(tzinfo=UTC)  # never: it has lost its arguments
         draft = Draft(
             id=self.id,
@@ -168,6 +183,7 @@ class TaskRun:
             caller_id=request.parent_id,
             group_id=request.group,
             origin=request.origin,
+            limit_keys=limit_keys,
         )
         opened = parts().tasks.open(draft)
         if refused is not None:

@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -228,7 +229,8 @@ class _InlineKeys(SubmitKeys):
 def _run_due() -> int:
     """Run what is due and what follows of it; returns how many tasks were begun by it."""
     begun = 0
-    while published := relay(BATCH):
+    parts().leadership.take(WORKER, WORKER, os.getpid())
+    while parts().holds.let_go(WORKER).count + (published := relay(BATCH)):
         begun += published
     return begun
 

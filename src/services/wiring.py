@@ -13,14 +13,17 @@ from typing import Any
 from config.settings import PROJECT_ROOT, ensure_folders, settings
 from processors.documents import DocumentTools
 from processors.interfaces import FileCleaner, FileSandbox, Mailer, ObjectStorage
+from processors.limits import DefaultLimits, rate_of
 from records import schema
 from records.chords import Chords
 from records.database import Database
 from records.deliveries import DeliveryRecords
 from records.effects import EffectRecords
+from records.holds import Holds
 from records.identity import database_id
 from records.incidents import Incidents
 from records.leadership import Leadership
+from records.limits import Limits
 from records.members import MemberRecords
 from records.parents import Parents
 from records.submit_keys import SubmitKeys
@@ -43,7 +46,10 @@ class Parts:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.tasks = TaskRecords(database)
-        self.moves = TaskMoves(database)
+        self.default_limits = default_limits()
+        self.moves = TaskMoves(database, self.default_limits)
+        self.limits = Limits(database, self.default_limits)
+        self.holds = Holds(database, self.default_limits, settings.tenant_room)
         self.parents = Parents(database)
         self.submit_keys = SubmitKeys(database)
         self.members = MemberRecords(database)
@@ -145,6 +151,18 @@ def _own_parts() -> Parts:
     database = Database(settings.sqlalchemy_url)
     schema.prepare(database)
     return Parts(database)
+
+
+def default_limits() -> DefaultLimits:
+    """Return the limits that settings give."""
+    return DefaultLimits(
+        usual=rate_of(settings.limit_default),
+        high_priority=rate_of(settings.limit_high_priority),
+        categories={
+            "ai_processing": rate_of(settings.limit_ai_processing),
+            "file_processing": rate_of(settings.limit_file_processing),
+        },
+    )
 
 
 def cleanup_roots() -> list[Path]:

@@ -202,6 +202,7 @@ class Installation:
             DATABASE_URL=f"sqlite:///{self._data}/records.db",
             CELERY_BROKER_URL=self.broker.url(address) if address else self.broker.url(),
             LIMIT_DEFAULT="none",
+            LIMIT_HIGH_PRIORITY="none",
             LOG_LEVEL="WARNING",
             TMPDIR=str(self._temporary),
         )

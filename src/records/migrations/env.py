@@ -10,6 +10,7 @@ from records.effects import effects
 from records.identity import identity
 from records.incidents import incidents
 from records.leadership import leadership
+from records.limits import limit_starts, limiters, limits, pauses
 from records.members import members
 from records.submit_keys import submit_keys
 from records.task_indexes import INDEXES
@@ -24,7 +25,11 @@ TABLES = (
     identity,
     incidents,
     leadership,
+    limit_starts,
+    limiters,
+    limits,
     members,
+    pauses,
     submit_keys,
     task_logs,
     task_records,

@@ -1,6 +1,6 @@
 """The base of every task: a doorway whose runs are recorded, retried, reported and fenced."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from inspect import isawaitable
 from typing import Any, NoReturn, cast
 
@@ -31,6 +31,8 @@ class RecordedTask(cast("Any", Task)):
         queue: where it waits; by default its category's queue, or `default`.
         wrapping: what a class with a `__call__` of its own puts around the function.
         is_parent: whether its record is moved by the rows of its members, and no worker runs it.
+        limited_by: returns, for the message's keyword arguments, the keys that its starts are limited by beside its
+            queue, category, name and tenant, such as `["provider:openai"]`.
     """
 
     abstract = True
@@ -40,6 +42,7 @@ class RecordedTask(cast("Any", Task)):
     takes: type[Request] | None = None
     category: str | None = None
     queue: str
+    limited_by: Callable[[dict[str, Any]], Sequence[str]] | None = None
     max_retries: int | None = None
     typing = False
     Request = "services.late_ends:RecordedRequest"

@@ -36,7 +36,7 @@ def _no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
         ("TASK_MODULES", "shop tasks", "must be names of modules, comma-separated, such as shop.tasks,invoices"),
         ("TASK_MODULES", "shop/tasks.py", "must be names of modules"),
         ("REDIS_KEY_PREFIX", "a b", "pattern"),
-        ("LIMIT_DEFAULT", "100/d", "must be a figure per s, m or h such as 100/m, or none"),
+        ("LIMIT_DEFAULT", "100/d", "must be a figure per s, m or h such as 100/m, at most 1000000, or none"),
         ("PORT", "0", "must be a port from 1 to 65535"),
         ("FLOWER_PORT", "65536", "must be a port from 1 to 65535"),
         ("KEEP_RECORDS_DAYS", "40000", "less than or equal to 36600"),

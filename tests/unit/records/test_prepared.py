@@ -1,12 +1,14 @@
 """One statement for many rows does what one statement for each would do."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import DataError
 
 from records import task_moves, workers
+from records.limited_starts import HOLD
 from records.prepared import ROWS_AT_ONCE, statements
 from records.task_moves import FAIL, GIVE_BACK, PUBLISHED, REPORT, START, SUCCEED, TRY_AGAIN, Failure, TaskMoves
 from records.task_records import Draft, TaskRecords
@@ -15,6 +17,11 @@ from records.workers import Workers
 VALUES = {
     "of_attempt": 0,
     "of_run": 0,
+    "of_holds": 0,
+    "granted_at": datetime(2026, 1, 1, tzinfo=UTC),
+    "limit_keys": None,
+    "scope": "queue:default",
+    "turn": 1,
     "worker_id": "w1",
     "worker": "w",
     "time_limit": 60,
@@ -30,6 +37,8 @@ VALUES = {
 }
 MOVES = {
     "start": START,
+    "start limited": task_moves.START_LIMITED,
+    "hold": HOLD,
     "succeed": SUCCEED,
     "fail": FAIL,
     "try again": TRY_AGAIN,
@@ -139,7 +148,9 @@ def test_equal_keys_never_meet_in_one_statement(database):
 
 
 def test_a_statement_takes_so_many_rows_at_most(database):
-    many = PUBLISHED.many({"task_id": str(n), "of_attempt": 0, "of_run": 0} for n in range(2 * ROWS_AT_ONCE + 1))
+    many = PUBLISHED.many(
+        {"task_id": str(n), "of_attempt": 0, "of_run": 0, "of_holds": 0} for n in range(2 * ROWS_AT_ONCE + 1)
+    )
     many.bind(database.engine().dialect)
 
     assert len(list(statements([many]))) == 3

@@ -1,0 +1,318 @@
+"""Holds: records that wait until a limiter has room, a pause ends or their tenant's turn comes, and who lets them go.
+
+A record that is let go from a limiter, or to the front of its queue, keeps its `hold`, with `held` off, until it
+starts: it goes before what comes now, and the room that it will take is promised to nobody else.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Integer, String, and_, case, func, or_, select, update
+
+from processors.limits import DefaultLimits, Limit
+from records.columns import Now, instant
+from records.database import Database
+from records.leadership import leads
+from records.limited_starts import next_turn, turns
+from records.limits import (
+    ALL_GIVEN,
+    ALL_PAUSED,
+    CLOCK,
+    LEVELS,
+    PAUSE,
+    SUBJECT_COLUMNS,
+    TURN,
+    LimitsInForce,
+    Subject,
+    free_slots,
+    running_in,
+    subject_of,
+)
+from records.prepared import Given, Prepared
+from records.task_records import WAITING, columns, task_records
+
+LOOK_AHEAD_SECONDS = 0.25
+"""Slots that become free within this are given away now."""
+
+LEAD_SECONDS = 0.05
+"""How long before its slot becomes free a record is published: the way to a worker takes time as well."""
+
+BATCH = 500
+SCOPES_AT_ONCE = 200
+MORE = 100
+"""Records that are looked at beyond the room of a line: some of them wait for another limiter as well."""
+
+PROMISED_SECONDS = 5
+"""How long a record that was published and has not started keeps its room: no worker may serve its queue."""
+
+MOST_WAITING = 1_000
+HUNDREDTHS = 100
+WAITING_VALUES = [state.value for state in WAITING]
+
+
+class Place(NamedTuple):
+    """Where a tenant's fresh record goes: held at a turn, or published, at the front or the end of its queue."""
+
+    turn: int | None
+    first: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """What one look at the holds did.
+
+    Attributes:
+        count: how many records were let go.
+        soon: whether something is held that may be let go at any moment, or is on its way to a slot.
+    """
+
+    count: int
+    soon: bool
+
+
+def _open_of_tenants(queue: ColumnElement[str]) -> list[ColumnElement[bool]]:
+    return [
+        columns.queue == queue,
+        columns.tenant.is_not(None),
+        columns.finished_at.is_(None),
+        ~columns.held,
+        columns.due_at <= Now(),
+    ]
+
+
+def _place(value: Given) -> object:
+    """Return the query of what decides over a tenant's place in a queue."""
+    queue, tenant = value("queue", String()), value("tenant", String())
+    scope = value("scope", String())
+    contended = select(columns.id).where(columns.held, columns.hold == scope).limit(1)
+    own = select(columns.state).where(*_open_of_tenants(queue), columns.tenant == tenant).limit(MOST_WAITING).subquery()
+    waits = own.c.state.in_(WAITING_VALUES)
+    first, last = turns(value, columns.tenant == tenant)
+    return select(
+        contended.scalar_subquery().is_not(None),
+        select(func.count()).select_from(own).where(waits).scalar_subquery(),
+        select(func.count()).select_from(own).where(~waits).scalar_subquery(),
+        first,
+        last,
+    )
+
+
+def _scopes(value: Given) -> object:
+    """Return the query of the scopes in which something is held, from one to the next: lines may be long."""
+    first = select(func.min(columns.hold).label("hold")).where(columns.held, columns.hold > value("after", String()))
+    found = first.cte("scopes", recursive=True)
+    record = task_records.alias("following")
+    following = select(func.min(record.c.hold)).where(record.c.held, record.c.hold > found.c.hold)
+    found = found.union_all(select(following.scalar_subquery()).where(found.c.hold.is_not(None)))
+    return select(found.c.hold).where(found.c.hold.is_not(None)).limit(SCOPES_AT_ONCE)
+
+
+def _line(value: Given) -> object:
+    return (
+        select(*SUBJECT_COLUMNS)
+        .where(columns.held, columns.hold == value("scope", String()), columns.priority == value("priority", String()))
+        .order_by(columns.turn, columns.created_at, columns.id)
+        .limit(value("most", Integer()))
+    )
+
+
+def _promised(_: Given) -> object:
+    """Return the query of what was let go and has not started."""
+    lately = or_(columns.relay_at.is_not(None), columns.published_at > Now(-PROMISED_SECONDS))
+    return select(*SUBJECT_COLUMNS).where(columns.hold.is_not(None), ~columns.held, lately).limit(MOST_WAITING)
+
+
+def _held_for(scope: str, ids: Sequence[str]) -> ColumnElement[bool]:
+    """Tell in SQL whether a record is one of these and held for a scope.
+
+    Expressions and not the columns, or PostgreSQL reads all that is held where it believes that nothing is.
+    """
+    return and_(columns.id.in_(ids), case((columns.held, 1), else_=0) == 1, columns.hold + "" == scope)
+
+
+PLACE = Prepared(_place, "queue")
+SCOPES = Prepared(_scopes, "after")
+LINE = Prepared(_line, "scope")
+PROMISED = Prepared(_promised)
+TENANTS_WAITING = Prepared(
+    lambda value: (
+        select(columns.tenant)
+        .where(*_open_of_tenants(value("queue", String())), (columns.state + "").in_(WAITING_VALUES))
+        .limit(MOST_WAITING)
+    ),
+    "queue",
+)
+
+
+@dataclass
+class _Plan:
+    """What a look at the holds found to do, by what is the same for many records.
+
+    Attributes:
+        let_go: by the scope, whether its room stays promised, and in how many hundredths of a second it is published.
+        moves: by the scope, the one that it waits for from now on, and its turn there.
+        soon: see `LetGo`.
+    """
+
+    let_go: dict[tuple[str, bool, int], list[str]] = field(default_factory=dict[tuple[str, bool, int], list[str]])
+    moves: dict[tuple[str, str, int], list[str]] = field(default_factory=dict[tuple[str, str, int], list[str]])
+    soon: bool = False
+
+    def release(self, subject: Subject, *, promised: bool, seconds: float = 0.0) -> None:
+        """Let a record go, to be published in so many seconds."""
+        key = subject.hold or "", promised, math.floor(seconds * HUNDREDTHS)
+        self.let_go.setdefault(key, []).append(subject.id)
+
+    def move(self, subject: Subject, other: str, turn: int) -> None:
+        """Let a record wait for another limiter."""
+        self.moves.setdefault((subject.hold or "", other, turn), []).append(subject.id)
+
+    def carry_out(self, connection: Connection, leader: str) -> int:
+        """Do it, if `leader` leads; returns how many were let go."""
+        count = 0
+        for (scope, promised, hundredths), ids in self.let_go.items():
+            values = {"held": False, "relay_at": Now(hundredths / HUNDREDTHS)} | ({} if promised else {"hold": None})
+            statement = update(task_records).where(_held_for(scope, ids), leads(leader)).values(values)
+            count += len(connection.execute(statement.returning(columns.id)).all())
+        for (scope, other, turn), ids in self.moves.items():
+            moved = update(task_records).where(_held_for(scope, ids), leads(leader)).values(hold=other, turn=turn)
+            connection.execute(moved)
+        return count
+
+
+class Holds:
+    """Gives tenants' records their place, and lets held ones go.
+
+    Args:
+        database: the record database.
+        defaults: the settings' limits.
+        room: records of tenants that lie published in a queue and have not started, and how many of one tenant may.
+    """
+
+    def __init__(self, database: Database, defaults: DefaultLimits, room: int) -> None:
+        self.database = database
+        self._defaults = defaults
+        self._room = room
+        self._after = ""
+
+    def places(self, queue: str, priority: str, tenant: str, count: int) -> list[Place]:
+        """Return the places of so many fresh records of a tenant, in their order.
+
+        A tenant's first goes to the front of its queue; what exceeds its room waits for turns, and as long as others do
+        whatever it has beside what runs.
+        """
+        given = {"queue": queue, "scope": TURN + queue, "priority": priority, "tenant": tenant}
+        contended, waiting, running, first, last = self.database.read(PLACE(**given))[0]
+        idle = not waiting and not running and last is None
+        free = int(idle) if contended else max(0, self._room - waiting)
+        turn = max(first or 0, 0 if last is None else last + 1)
+        published = [Place(None, first=idle and number == 0) for number in range(min(free, count))]
+        return published + [Place(turn + number, first=False) for number in range(count - len(published))]
+
+    def let_go(self, leader: str) -> LetGo:
+        """Let go what has room now or in a moment, if `leader` leads."""
+        scopes = [scope for (scope,) in self.database.read(SCOPES(after=self._after))]
+        self._after = scopes[-1] if len(scopes) == SCOPES_AT_ONCE else ""
+        if not scopes:
+            return LetGo(0, soon=False)
+        plan = self.database.read(lambda connection: _Planner(connection, self._defaults, self._room).plan(scopes))
+        if not plan.let_go and not plan.moves:
+            return LetGo(0, soon=plan.soon)
+        count = self.database.write(lambda connection: plan.carry_out(connection, leader), durable=False)
+        return LetGo(count, soon=plan.soon)
+
+
+class _Planner:
+    """Looks at some lines, as they are now, for what may go."""
+
+    def __init__(self, connection: Connection, defaults: DefaultLimits, room: int) -> None:
+        self._connection = connection
+        self._room = room
+        self._now: datetime = instant(CLOCK()(connection)[0][0])
+        self._paused = {queue for (queue,) in ALL_PAUSED()(connection)}
+        self._limits = LimitsInForce(ALL_GIVEN()(connection), defaults)
+        self._promised = Counter(scope for row in PROMISED()(connection) for scope in self._limits.of(subject_of(row)))
+        self._slots: dict[str, list[float]] = {}
+        self._plan = _Plan(soon=bool(self._promised))
+
+    def plan(self, scopes: Sequence[str]) -> _Plan:
+        """Return what may be done for these scopes."""
+        for scope in scopes:
+            if scope.startswith(PAUSE):
+                self._end_pause(scope)
+            elif scope.startswith(TURN):
+                self._give_turns(scope)
+            else:
+                self._fill(scope)
+        return self._plan
+
+    def _end_pause(self, scope: str) -> None:
+        if scope.removeprefix(PAUSE) in self._paused:
+            return
+        self._plan.soon = True
+        for subject in self._line(scope, BATCH):
+            self._plan.release(subject, promised=False)
+
+    def _give_turns(self, scope: str) -> None:
+        """Keep a queue's room full; who has nothing there goes to its front."""
+        queue = scope.removeprefix(TURN)
+        if queue in self._paused:
+            return
+        self._plan.soon = True
+        there = [tenant for (tenant,) in TENANTS_WAITING(queue=queue)(self._connection)]
+        for subject in self._line(scope, self._room - len(there)):
+            self._plan.release(subject, promised=subject.tenant not in there)
+
+    def _fill(self, scope: str) -> None:
+        """Let as many of a limiter's line go as it has room for; who waits for another one as well waits there on."""
+        if self._limits.limit(scope).concurrency is not None:
+            self._plan.soon = True
+        for subject in self._line(scope, len(self._room_of(scope, self._limits.limit(scope))) + MORE):
+            limits = self._limits.of(subject)
+            if subject.queue in self._paused:
+                self._move(subject, PAUSE + subject.queue)
+                continue
+            full = [one for one in sorted(limits) if not self._room_of(one, limits[one])]
+            if scope in full:
+                return
+            if full:
+                self._move(subject, full[0])
+            else:
+                self._plan.soon = True
+                seconds = max((self._slots[one].pop(0) for one in limits), default=0.0)
+                self._plan.release(subject, promised=bool(limits), seconds=seconds - LEAD_SECONDS)
+
+    def _move(self, subject: Subject, other: str) -> None:
+        turn, _ = next_turn(self._connection, other, subject.priority, subject.tenant)
+        self._plan.move(subject, other, turn)
+
+    def _room_of(self, scope: str, limit: Limit) -> list[float]:
+        """Return in how many seconds each slot is free that nobody was promised."""
+        found = self._slots.get(scope)
+        if found is None:
+            found = self._slots[scope] = self._free(scope, limit)
+        return found
+
+    def _free(self, scope: str, limit: Limit) -> list[float]:
+        promised, most = self._promised[scope], BATCH
+        if limit.concurrency is not None:
+            most = min(most, max(0, limit.concurrency - running_in(self._connection, scope) - promised))
+        if limit.rate is None:
+            return [0.0] * most
+        return free_slots(
+            self._connection, scope, limit.rate, self._now, taken=promised, within=LOOK_AHEAD_SECONDS, most=most
+        )
+
+    def _line(self, scope: str, most: int) -> Iterator[Subject]:
+        """Return the first of a line: by priority, then tenants in turn, then the oldest."""
+        left = min(most, BATCH)
+        for priority in LEVELS:
+            if left <= 0:
+                return
+            rows = LINE(scope=scope, priority=priority, most=left)(self._connection)
+            left -= len(rows)
+            yield from map(subject_of, rows)

@@ -1,0 +1,320 @@
+"""The slow way of the guarded start: where a limit or a pause may bind a record, one transaction decides.
+
+Every limiter that binds it is locked, in the order of their scopes; all of them have room and count the start, or none
+does and the record is held for the one that keeps it longest.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Integer,
+    String,
+    and_,
+    exists,
+    func,
+    insert,
+    literal,
+    select,
+    true,
+    update,
+)
+
+from processors.limits import DefaultLimits, Limit, Rate, every_of
+from records.columns import Instant, Now, instant
+from records.insertion import insert_into
+from records.limits import (
+    CLOCK,
+    GIVEN,
+    LEVELS,
+    LOG,
+    PAUSE,
+    PAUSED,
+    TURN,
+    LimitsInForce,
+    Subject,
+    limit_starts,
+    limiters,
+    running_in,
+    scopes_of,
+)
+from records.prepared import Given, GivenRows, Prepared
+from records.task_records import WAITING, columns, task_records
+
+WAITING_VALUES = [state.value for state in WAITING]
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The leave to start: `numbers` are what the start is for each rate that counts it."""
+
+    at: datetime
+    numbers: Mapping[str, tuple[int, Rate]]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A record that may not start now, and waits for that: `scope` tells for what.
+
+    Attributes:
+        scope: a limit's scope, `pause:<queue>` or `turn:<queue>`.
+        until: when its limiter has room again, where that is known.
+    """
+
+    scope: str
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Soon:
+    """A limiter has room in so few seconds that the start may wait for it; nothing was written."""
+
+    seconds: float
+
+
+def turns(value: Given, of_tenant: ColumnElement[bool]) -> tuple[Any, Any]:
+    """Return the queries of a line's first turn, and of the last one that a tenant has in it."""
+    line = and_(
+        columns.held,
+        columns.hold == value("scope", String()),
+        columns.priority == value("priority", String()),
+    )
+    first = select(func.min(columns.turn)).where(line)
+    last = select(func.max(columns.turn)).where(line, of_tenant)
+    return first.scalar_subquery(), last.scalar_subquery()
+
+
+TURNS_OF_TENANT = Prepared(lambda value: select(*turns(value, columns.tenant == value("tenant", String()))), "scope")
+TURNS_OF_NOBODY = Prepared(lambda value: select(*turns(value, columns.tenant.is_(None))), "scope")
+
+
+def next_turn(connection: Connection, scope: str, priority: str, tenant: str | None) -> tuple[int, int]:
+    """Return the first turn in a line, and the one that a tenant's next record gets: tenants take turns."""
+    given = {"scope": scope, "priority": priority}
+    found = TURNS_OF_NOBODY(**given) if tenant is None else TURNS_OF_TENANT(**given, tenant=tenant)
+    first, last = found(connection)[0]
+    return first or 0, max(first or 0, 0 if last is None else last + 1)
+
+
+def _ahead(value: Given) -> Any:
+    """Return the scope where somebody of this priority is held: who comes now does not go first."""
+    scope = value("scope", String())
+    held = exists().where(columns.held, columns.hold == scope, columns.priority == value("priority", String()))
+    return select(scope).where(held)
+
+
+def _locked(value: Given) -> Any:
+    return (
+        select(limiters.c.scope, limiters.c.starts)
+        .where(limiters.c.scope == value("scope", String()))
+        .order_by(limiters.c.scope)
+        .with_for_update(of=limiters)
+    )
+
+
+def _hold(value: Given) -> Any:
+    return (
+        update(task_records)
+        .where(
+            columns.id == value("task_id", String()),
+            columns.attempt == value("of_attempt", Integer()),
+            columns.run == value("of_run", Integer()),
+            (columns.state + "").in_(WAITING_VALUES),
+        )
+        .values(
+            hold=value("scope", String()),
+            held=True,
+            holds=columns.holds + 1,
+            turn=value("turn", Integer()),
+            relay_at=None,
+            limit_keys=func.coalesce(columns.limit_keys, value("limit_keys", columns.limit_keys.type)),
+        )
+        .returning(columns.id)
+    )
+
+
+def _recycle(value: Given) -> Any:
+    """Return what writes a start over the one that is too old to count: a rate keeps no more than it looks at."""
+    return (
+        update(limit_starts)
+        .where(
+            limit_starts.c.scope == value("scope", String()), limit_starts.c.number == value("too_old", BigInteger())
+        )
+        .values(number=value("number", BigInteger()), at=value("at", Instant()))
+        .returning(limit_starts.c.scope)
+    )
+
+
+def _note(value: Given) -> dict[str, Any]:
+    return {
+        "scope": value("scope", String()),
+        "number": value("number", BigInteger()),
+        "at": value("at", Instant()),
+    }
+
+
+def _note_many(rows: GivenRows) -> Any:
+    values = _note(rows)
+    return insert(limit_starts).from_select(list(values), select(*values.values()).select_from(rows.source))
+
+
+def _count(value: Given) -> Any:
+    return (
+        update(limiters)
+        .where(limiters.c.scope == value("scope", String()))
+        .values(starts=value("number", BigInteger()), granted_at=value("at", Instant()))
+        .returning(limiters.c.scope)
+    )
+
+
+AHEAD = Prepared(_ahead, "scope")
+LOCKED = Prepared(_locked, "scope")
+HOLD = Prepared(_hold)
+RECYCLE = Prepared(_recycle, "scope")
+NOTE = Prepared(lambda value: insert(limit_starts).values(_note(value)), "scope", _note_many)
+COUNT = Prepared(_count, "scope")
+
+
+@cache
+def _opening(kind: str) -> Prepared:
+    """Return what makes the rows of limiters that have none."""
+
+    def values(value: Given) -> dict[str, Any]:
+        return {"scope": value("scope", String()), "starts": 0, "granted_at": Now()}
+
+    def one(value: Given) -> Any:
+        return insert_into(limiters, kind).values(values(value)).on_conflict_do_nothing()
+
+    def many(rows: GivenRows) -> Any:
+        row = {"scope": rows("scope", String()), "starts": literal(0), "granted_at": Now()}
+        query = select(*row.values()).select_from(rows.source).where(true())  # SQLite reads `… ON` as a join's
+        return insert_into(limiters, kind).from_select(list(row), query).on_conflict_do_nothing()
+
+    return Prepared(one, "scope", many, kind)
+
+
+class LimitedStarts:
+    """Decides over starts that limits or a pause may bind.
+
+    Args:
+        kind: the kind of database.
+        defaults: the settings' limits.
+    """
+
+    def __init__(self, kind: str, defaults: DefaultLimits) -> None:
+        self._opening = _opening(kind)
+        self.defaults = defaults
+
+    def decide(self, connection: Connection, subject: Subject, patience: float) -> Grant | Held | Soon | None:
+        """Return the leave to start a record that waits, or hold it; None where it waits no more.
+
+        Args:
+            connection: the transaction in which a granted start is to be written.
+            subject: the record.
+            patience: seconds that the start may wait for a limiter by itself, instead of being held.
+        """
+        if subject.held:
+            return Held(subject.hold or "")
+        if PAUSED(queue=subject.queue)(connection):
+            return self._hold(connection, subject, PAUSE + subject.queue, None)
+        limits = self._in_force(connection, subject)
+        if not limits:
+            return Grant(_now(connection), {})
+        scopes = sorted(limits)
+        starts = self._lock(connection, scopes)
+        now = _now(connection)
+        waits = self._waits(connection, subject, limits, starts, now)
+        if waits:
+            scope = max(waits, key=lambda scope: (waits[scope] is None, waits[scope] or 0.0))
+            seconds = waits[scope]
+            if seconds is not None and seconds <= patience:
+                return Soon(seconds)
+            return self._hold(connection, subject, scope, None if seconds is None else now + timedelta(seconds=seconds))
+        numbers = {scope: (starts[scope] + 1, rate) for scope, limit in limits.items() if (rate := limit.rate)}
+        return Grant(now, numbers)
+
+    def count(self, connection: Connection, grant: Grant) -> None:
+        """Count a start that was written, for every rate that granted it."""
+        rows = [
+            {"scope": scope, "number": number, "too_old": number - rate.starts, "at": grant.at}
+            for scope, (number, rate) in grant.numbers.items()
+        ]
+        kept = {scope for (scope,) in RECYCLE.many(rows)(connection)}
+        NOTE.many([row for row in rows if row["scope"] not in kept])(connection)
+        COUNT.many(rows)(connection)
+
+    def _in_force(self, connection: Connection, subject: Subject) -> dict[str, Limit]:
+        scopes = scopes_of(subject)
+        asked = dict.fromkeys([*scopes, *filter(None, map(every_of, scopes))])
+        given = GIVEN.many({"scope": scope} for scope in asked)(connection)
+        return LimitsInForce(given, self.defaults).of(subject)
+
+    def _lock(self, connection: Connection, scopes: Sequence[str]) -> dict[str, int]:
+        """Lock the limiters of these scopes; returns the number of each one's last start."""
+        rows = [{"scope": scope} for scope in scopes]
+        found: dict[str, int] = {}
+        while len(found) < len(scopes):  # one may be pruned between the two
+            self._opening.many(rows)(connection)
+            found = dict(LOCKED.many(rows)(connection))
+        return found
+
+    def _waits(
+        self,
+        connection: Connection,
+        subject: Subject,
+        limits: Mapping[str, Limit],
+        starts: Mapping[str, int],
+        now: datetime,
+    ) -> dict[str, float | None]:
+        """Return the limiters without room, and in how many seconds they have it, where that is known."""
+        waits: dict[str, float | None] = {}
+        rates = {scope: rate for scope, limit in limits.items() if (rate := limit.rate)}
+        rows = [{"scope": scope, "number": starts[scope] + 1 - rate.starts} for scope, rate in rates.items()]
+        for scope, at in LOG.many(rows)(connection):
+            until = instant(at) + timedelta(seconds=rates[scope].seconds)
+            if until > now:
+                waits[scope] = (until - now).total_seconds()
+        for scope, limit in limits.items():
+            if limit.concurrency is not None and running_in(connection, scope) >= limit.concurrency:
+                waits[scope] = None
+        for scope in self._overtaken(connection, subject, limits):
+            waits[scope] = None
+        return waits
+
+    def _overtaken(self, connection: Connection, subject: Subject, limits: Mapping[str, Limit]) -> set[str]:
+        """Return the scopes where somebody is held who comes before a record that no limiter has let go."""
+        if subject.hold is not None and not subject.hold.startswith(TURN):
+            return set()
+        place = LEVELS.index(subject.priority) if subject.priority in LEVELS else len(LEVELS) - 1
+        # One by one: of several lines PostgreSQL may read all.
+        lines = [AHEAD(scope=scope, priority=level) for level in LEVELS[: place + 1] for scope in limits]
+        return {scope for line in lines for (scope,) in line(connection)}
+
+    def _hold(self, connection: Connection, subject: Subject, scope: str, until: datetime | None) -> Held | None:
+        hold = HOLD(
+            task_id=subject.id,
+            of_attempt=subject.attempt,
+            of_run=subject.run,
+            scope=scope,
+            turn=self._turn(connection, subject, scope),
+            limit_keys=list(subject.limit_keys) or None,
+        )
+        return Held(scope, until) if hold(connection) else None
+
+    def _turn(self, connection: Connection, subject: Subject, scope: str) -> int:
+        """Return a record's place in a line: its old one, the first where it waited elsewhere, else its tenant's."""
+        if subject.hold == scope and subject.turn is not None:
+            return subject.turn
+        first, fair = next_turn(connection, scope, subject.priority, subject.tenant)
+        return fair if subject.hold is None else first
+
+
+def _now(connection: Connection) -> datetime:
+    """Return the database's clock, asked for after the limiters were locked."""
+    return instant(CLOCK()(connection)[0][0])

@@ -1,0 +1,130 @@
+"""Limits, pauses and turns, as tasks are submitted and as callers set and see them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+from processors.errors import InvalidArgument, UnknownQueue
+from processors.limits import (
+    EVERY,
+    EXEMPT,
+    LIFTED,
+    Limit,
+    checked_keys,
+    checked_scope,
+    concurrency_of,
+    rate_of,
+)
+from processors.scheduling import CATEGORIES
+from records.limits import TURN, LimitChanges, LimitsInForce
+from records.task_records import Draft
+from services.celery_app import QUEUES, ROUTED, celery_app
+from services.wiring import parts
+
+
+def limit_keys_of(name: str, arguments: Mapping[str, Any]) -> list[str] | None:
+    """Return the keys that a task is limited by with these keyword arguments; None where its class names none.
+
+    Raises:
+        InvalidArgument: its class cannot tell.
+    """
+    task = cast("Any", celery_app)._tasks.get(name)  # noqa: SLF001 - `tasks` would load every task module here
+    limited_by = getattr(task.__class__, "limited_by", None)  # of the class: an instance would make it a method
+    if limited_by is None:
+        return None
+    try:
+        keys = limited_by(dict(arguments))
+    except Exception as error:
+        raise InvalidArgument(
+            f"limited_by of {name} cannot tell its keys from the arguments {sorted(arguments)}: "
+            f"{type(error).__name__}: {error}."
+        ) from error
+    return checked_keys(name, keys)
+
+
+def in_turn(drafts: Sequence[Draft]) -> list[Draft]:
+    """Return these, those of tenants with their places: held for a turn, or published, at the front or the end."""
+    lines: dict[tuple[str, str, str], list[int]] = {}
+    for number, draft in enumerate(drafts):
+        waits = draft.delay > 0 or draft.due_at is not None or draft.relay_now or draft.is_parent
+        if draft.tenant is not None and not waits:
+            lines.setdefault((draft.queue, draft.priority, draft.tenant), []).append(number)
+    placed = list(drafts)
+    for (queue, priority, tenant), numbers in lines.items():
+        places = parts().holds.places(queue, priority, tenant, len(numbers))
+        for number, (turn, first) in zip(numbers, places, strict=True):
+            hold = None if turn is None else TURN + queue
+            placed[number] = replace(drafts[number], hold=hold, turn=turn, first=first)
+    return placed
+
+
+def set_limit(scope: Any, rate: Any, concurrency: Any) -> dict[str, Any]:
+    """Set what is not None of a scope's limit; returns what is in force then."""
+    scope = _scope(scope)
+    if rate is None and concurrency is None:
+        raise InvalidArgument(
+            f"rate, concurrency: one of them must be given for {scope!r}; clear_limit removes a limit."
+        )
+    changes = LimitChanges()
+    if rate is not None:
+        changes["rate"] = rate_of(rate)
+    if concurrency is not None:
+        changes["concurrency"] = concurrency_of(concurrency)
+    parts().limits.change(scope, changes)
+    return _shown(parts().limits.in_force(), scope)
+
+
+def clear_limit(scope: Any) -> dict[str, Any]:
+    """Forget what was set for a scope; returns what is in force then."""
+    scope = _scope(scope)
+    parts().limits.clear(scope)
+    return _shown(parts().limits.in_force(), scope)
+
+
+def get_limits() -> list[dict[str, Any]]:
+    """Return the settings' limits, and those that were set at run time."""
+    in_force = parts().limits.in_force()
+    return [_shown(in_force, scope) for scope in dict.fromkeys([*_by_settings(), *sorted(in_force.given)])]
+
+
+def limit_of_queue(in_force: LimitsInForce, queue: str) -> str | None:
+    """Return the rate in force by which most of a queue's tasks start: its own, its category's, or the usual one."""
+    category = f"category:{queue}" if queue in ROUTED else "category:default"
+    found = in_force.limit(f"queue:{queue}").rate or (
+        None if queue == "high_priority" else in_force.limit(category).rate
+    )
+    return str(found) if found else None
+
+
+def drain(queue: str) -> int:
+    """Pause a queue; returns how many of its tasks still run."""
+    parts().limits.pause(queue)
+    return parts().limits.running(f"queue:{queue}")
+
+
+def _scope(value: Any) -> str:
+    scope = checked_scope(value)
+    kind, _, name = scope.partition(":")
+    if kind == "queue" and name not in QUEUES:
+        raise UnknownQueue(f"scope: no queue is named {name!r}; the queues are {', '.join(QUEUES)}.")
+    return scope
+
+
+def _by_settings() -> Iterator[str]:
+    yield "queue:high_priority"
+    yield from (f"category:{name}" for name in CATEGORIES if name not in EXEMPT)
+
+
+def _shown(in_force: LimitsInForce, scope: str) -> dict[str, Any]:
+    every = scope.endswith(f":{EVERY}")
+    limit: Limit = in_force.limit(scope)
+    used, running, waiting = (None, None, None) if every else parts().limits.used(scope, limit.rate)
+    return {
+        "scope": scope,
+        "rate": str(limit.rate) if limit.rate else LIFTED,
+        "concurrency": limit.concurrency or LIFTED,
+        "source": "database" if scope in in_force.given else "settings",
+        "used": used,
+        "running": running,
+        "waiting": waiting,
+    }

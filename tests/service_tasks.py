@@ -220,3 +220,16 @@ def choose(self: Any, number: int, kind: str) -> int:
     if kind in kinds:
         raise kinds[kind](f"it was {number}")
     return number
+
+
+@celery_app.task(name="test.limited", bind=True, limited_by=lambda kwargs: [f"account:{kwargs['account']}"])
+def limited(self: Any, account: str, seconds: float = 0.0) -> str:
+    """Work for some seconds on behalf of an account."""
+    time.sleep(seconds)
+    return account
+
+
+@celery_app.task(name="test.mislimited", bind=True, limited_by=lambda kwargs: [kwargs["account"]])
+def mislimited(self: Any, account: str) -> str:
+    """Never run: its key is none."""
+    return account

@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from broker.embedded_redis import EmbeddedRedis
-from config.settings import ensure_folders, settings
+from config.settings import Settings, ensure_folders, settings
 from rabbitmq_server import RabbitmqServer, shared_server
 from waiting import until
 
 TESTS = Path(__file__).parent
 GROUP_END_SECONDS = 30
+NO_SCHEDULES = {name.upper(): "false" for name in Settings.model_fields if name.startswith("schedule_")}
+"""A task that comes by itself would be in the way of tests that count."""
 
 
 class Part:
@@ -93,8 +95,8 @@ class Installation:
             "--concurrency=2",
             "--loglevel=INFO",
         ]
-        self.worker = Part("worker", [sys.executable, "-m", "celery", *app], logs / "worker.txt")
-        self.leader = Part("leader", [sys.executable, "-m", "services.leader"], logs / "leader.txt")
+        self.worker = Part("worker", [sys.executable, "-m", "celery", *app], logs / "worker.txt", NO_SCHEDULES)
+        self.leader = Part("leader", [sys.executable, "-m", "services.leader"], logs / "leader.txt", NO_SCHEDULES)
 
     def start(self) -> None:
         self.broker.start()

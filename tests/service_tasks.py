@@ -142,6 +142,11 @@ def member(self: Any, folder: str, number: int, fate: str) -> int:
     return number
 
 
+@celery_app.task(name="test.fire_time", bind=True)
+def fire_time(self: Any) -> str | None:
+    return self.request.get("csai_fire_at")
+
+
 @celery_app.task(name="test.keep_secret", bind=True)
 def keep_secret(self: Any, password: str, url: str) -> int:
     return len(password) + len(url)

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from processors.errors import InvalidArgument, PermanentError, ResultError, UnknownGroup, WorkError
+from processors.errors import InvalidArgument, PermanentError, ResultError, UnknownGroup, UnknownSchedule, WorkError
 from services.celery_service import celery_service
 
 FINAL = {"SUCCESS", "FAILURE", "REVOKED"}
@@ -42,7 +42,7 @@ class Row:
 
 def main() -> int:
     """Run everything; exit code 0 when every row is good."""
-    parts = (mail, files, figures, by_name, scheduling, failures, cleaning, limiting, steering)
+    parts = (mail, files, figures, by_name, scheduling, schedules, failures, cleaning, limiting, steering)
     rows = [row for part in parts for row in part()]
     table = Table("method", "", "outcome", "seconds", title="celery_service", expand=False)
     for row in rows:
@@ -203,6 +203,46 @@ def failures() -> Iterator[Row]:
         lambda: celery_service.search_task_logs("report.pdf"),
         lambda lines: f"{len(lines)} lines of any task tell of it",
     )
+
+
+def schedules() -> Iterator[Row]:
+    """Clean up every night, once now, and then no more."""
+    name = "example: clean up every night"
+    with suppress(UnknownSchedule):
+        celery_service.remove_schedule(name)  # of an example that was interrupted
+    yield call(
+        "add_schedule",
+        lambda: celery_service.add_schedule(
+            name,
+            "cleanup.cleanup_old_tasks",
+            crontab="30 2 * * *",
+            timezone="Europe/Berlin",
+            kwargs={"max_age_hours": 24 * 365},
+        ),
+        lambda schedule: f"next at {schedule['next_at']}",
+    )
+    yield call(
+        "change_schedule",
+        lambda: celery_service.change_schedule(name, crontab="0 3 * * mon-fri", catch_up="none"),
+        lambda schedule: f"now {schedule['crontab']} in {schedule['timezone']}",
+    )
+    yield call("pause_schedule", lambda: celery_service.pause_schedule(name), lambda one: f"paused: {one['paused']}")
+    yield task(
+        "run_schedule_now",
+        lambda: celery_service.run_schedule_now(name),
+        lambda result: f"{result['deleted_count']} records went",
+    )
+    yield call(
+        "resume_schedule",
+        lambda: celery_service.resume_schedule(name),
+        lambda schedule: f"next at {schedule['next_at']}",
+    )
+    yield call(
+        "list_schedules",
+        celery_service.list_schedules,
+        lambda found: f"{len(found)}, {sum(one['source'] == 'settings' for one in found)} of them from the settings",
+    )
+    yield call("remove_schedule", lambda: celery_service.remove_schedule(name), lambda _: "removed")
 
 
 def cleaning() -> Iterator[Row]:

@@ -5,6 +5,7 @@ WorkError
 │   ├── UnknownQueue
 │   ├── UnknownTaskName
 │   ├── UnknownGroup (LookupError)
+│   ├── UnknownSchedule (LookupError)
 │   └── IdempotencyConflict           the key was given to a task with other arguments
 ├── ConfigurationError                a setting or the machine is not as it must be; stops the start
 │   └── PermissionMissing (PermissionError)  the broker's user may not do what is needed
@@ -58,6 +59,10 @@ class IdempotencyConflict(InvalidArgument):
     def __init__(self, message: str, task_id: str = "") -> None:
         super().__init__(message)
         self.task_id = task_id
+
+
+class UnknownSchedule(InvalidArgument, LookupError):
+    """No schedule has this name."""
 
 
 class ConfigurationError(WorkError):

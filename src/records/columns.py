@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, DateTime, MetaData, Text, literal
+from sqlalchemy import ColumnElement, DateTime, MetaData, Text, literal, select
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -88,6 +88,11 @@ def _now_on_sqlite(element: Now, compiler: SQLCompiler, **options: Any) -> str:
 @compiles(Now, "postgresql")
 def _now_on_postgresql(element: Now, compiler: SQLCompiler, **options: Any) -> str:
     return f"(clock_timestamp() + make_interval(secs => {compiler.process(element.clauses, **options)}))"
+
+
+def now_once(seconds: float = 0) -> ColumnElement[datetime]:
+    """The database's clock, asked once a statement: PostgreSQL searches an index by it, and by a bare `Now` none."""
+    return select(Now(seconds)).scalar_subquery()
 
 
 def instant(value: Any) -> datetime:

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Integer, String, and_, case, f
 from processors.limits import DefaultLimits, Limit
 from records.columns import Now, instant
 from records.database import Database
-from records.leadership import leads
+from records.leadership import Lead, leads
 from records.limited_starts import next_turn, turns
 from records.limits import (
     ALL_GIVEN,
@@ -171,15 +171,15 @@ class _Plan:
         """Let a record wait for another limiter."""
         self.moves.setdefault((subject.hold or "", other, turn), []).append(subject.id)
 
-    def carry_out(self, connection: Connection, leader: str) -> int:
-        """Do it, if `leader` leads; returns how many were let go."""
+    def carry_out(self, connection: Connection, lead: Lead) -> int:
+        """Do it, if this lead is held; returns how many were let go."""
         count = 0
         for (scope, promised, hundredths), ids in self.let_go.items():
             values = {"held": False, "relay_at": Now(hundredths / HUNDREDTHS)} | ({} if promised else {"hold": None})
-            statement = update(task_records).where(_held_for(scope, ids), leads(leader)).values(values)
+            statement = update(task_records).where(_held_for(scope, ids), leads(*lead)).values(values)
             count += len(connection.execute(statement.returning(columns.id)).all())
         for (scope, other, turn), ids in self.moves.items():
-            moved = update(task_records).where(_held_for(scope, ids), leads(leader)).values(hold=other, turn=turn)
+            moved = update(task_records).where(_held_for(scope, ids), leads(*lead)).values(hold=other, turn=turn)
             connection.execute(moved)
         return count
 
@@ -213,8 +213,8 @@ class Holds:
         published = [Place(None, first=idle and number == 0) for number in range(min(free, count))]
         return published + [Place(turn + number, first=False) for number in range(count - len(published))]
 
-    def let_go(self, leader: str) -> LetGo:
-        """Let go what has room now or in a moment, if `leader` leads."""
+    def let_go(self, lead: Lead) -> LetGo:
+        """Let go what has room now or in a moment, if this lead is held."""
         scopes = [scope for (scope,) in self.database.read(SCOPES(after=self._after))]
         self._after = scopes[-1] if len(scopes) == SCOPES_AT_ONCE else ""
         if not scopes:
@@ -222,7 +222,7 @@ class Holds:
         plan = self.database.read(lambda connection: _Planner(connection, self._defaults, self._room).plan(scopes))
         if not plan.let_go and not plan.moves:
             return LetGo(0, soon=plan.soon)
-        count = self.database.write(lambda connection: plan.carry_out(connection, leader), durable=False)
+        count = self.database.write(lambda connection: plan.carry_out(connection, lead), durable=False)
         return LetGo(count, soon=plan.soon)
 
 

@@ -5,6 +5,7 @@ A leader that does not reach the broker yields: it leads on, but another one tha
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import (
     Boolean,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     exists,
     or_,
     select,
+    true,
     update,
 )
 
@@ -27,6 +29,9 @@ from records.insertion import insert_into
 from records.prepared import Prepared
 
 LEASE_SECONDS = 5
+SURE_SECONDS = 3.0
+"""So long after it began to renew, a leader knows without asking that its lease lasts longer than a publish takes."""
+
 QUIET_SECONDS = 2.0
 """A leader that was not heard for so long, although it renews every second, may be gone: another one gets ready."""
 
@@ -49,9 +54,24 @@ def _lasts() -> ColumnElement[bool]:
     return leadership.c.renewed_at > Now(-LEASE_SECONDS)
 
 
-def leads(holder: str) -> ColumnElement[bool]:
-    """Tell in SQL whether this one leads: a leader that was frozen or cut off finds out in the same statement."""
-    return exists().where(ROW, leadership.c.holder == holder, _lasts())
+class Lead(NamedTuple):
+    """The lead as its holder has it: the fence of every write that decides something."""
+
+    holder: str
+    term: int
+
+
+def leads(holder: str, term: int) -> ColumnElement[bool]:
+    """Tell in SQL whether this one leads, still in this term.
+
+    A leader that was frozen or cut off finds out in the same statement; so does one that leads again since.
+    """
+    return exists().where(ROW, leadership.c.holder == holder, leadership.c.term == term, _lasts())
+
+
+def fenced(lead: Lead | None) -> ColumnElement[bool]:
+    """Tell in SQL whether a write may go on: with a lead only while it is held, without one always."""
+    return true() if lead is None else leads(*lead)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,9 @@ from records.prepared import Bound, Row, shared, statements
 
 CONNECT_TIMEOUT_SECONDS = 3
 STATEMENT_TIMEOUT_SECONDS = 60
+FROZEN_SECONDS = 5
+"""How long the server keeps a transaction, and its locks, of a process that says nothing in the middle of it."""
+
 IDLE_SECONDS = 1.0
 LOCK_TIMEOUT_SECONDS = 1
 """How long a group may wait for a row that another session has locked, before each of it is written by itself."""
@@ -35,6 +38,7 @@ def engines(url: Any) -> Engines:
             "keepalives_count": 3,
             "tcp_user_timeout": 15_000,
             "options": f"-c statement_timeout={STATEMENT_TIMEOUT_SECONDS}s -c timezone=UTC"
+            f" -c idle_in_transaction_session_timeout={FROZEN_SECONDS}s"
             " -c plan_cache_mode=force_custom_plan",  # a plan made for a small table outlives its smallness
         },
     )

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, inspect, text
 from processors.errors import ConfigurationError
 from records.database import Database
 
-VERSION = "0009"
+VERSION = "0010"
 POSTGRESQL_LOCK = 0x43534149
 
 
@@ -81,6 +81,7 @@ def _locked(database: Database) -> Generator[None]:
             yield
         return
     with database.engine().connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")  # no transaction that says nothing
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": POSTGRESQL_LOCK})
         try:
             yield

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Connection,
     Float,
     Integer,
+    RowMapping,
     String,
     Text,
     and_,
@@ -29,11 +30,12 @@ from sqlalchemy import (
 )
 
 from processors.limits import DefaultLimits
-from records.columns import Now, instant
+from records.columns import Now, instant, now_once
 from records.database import Database
 from records.deliveries import DOUBTFUL, deliveries
 from records.effects import CLOSED, effects
 from records.incidents import Death, incidents, note
+from records.leadership import Lead, fenced
 from records.limited_starts import Grant, Held, LimitedStarts, Soon
 from records.limits import SUBJECT_COLUMNS, subject_of, unlimited
 from records.members import members
@@ -54,6 +56,9 @@ from records.workers import RENEW_SECONDS, workers
 
 QUARANTINE_AFTER = 3
 """Runs that ended with the death of their worker before a task is not started again."""
+
+RELAY_CLAIM_SECONDS = 4
+"""How long who claimed a record to publish it has for that, before the next one may."""
 
 FOLLOW_SECONDS = 5
 """How long the leader leaves what follows an end (a chain's next, a chord's part) to the process that wrote the end."""
@@ -118,7 +123,7 @@ def _not_final() -> ColumnElement[bool]:
 
 
 def _relayable(categories: Sequence[str] | None) -> ColumnElement[bool]:
-    condition = and_(columns.relay_at <= Now(), _state_in(WAITING_VALUES))
+    condition = and_(columns.relay_at <= now_once(), _state_in(WAITING_VALUES))
     return and_(condition, columns.category.in_(categories)) if categories else condition
 
 
@@ -321,6 +326,8 @@ FOLLOWED = Prepared(
     )
 )
 
+ANY_DUE = Prepared(lambda _: select(columns.id).where(_relayable(None)).order_by(columns.relay_at).limit(1))
+
 RUNS_OF = Prepared(
     lambda value: select(columns.id, columns.run).where(
         columns.worker_id == value("worker_id", String()), columns.state.in_(RUNNING_VALUES)
@@ -472,25 +479,40 @@ class TaskMoves:
         """Return the runs (task id to run) that the records say this working process has."""
         return dict(self.database.read(RUNS_OF(worker_id=worker_id)))
 
-    def due(
-        self, limit: int, categories: Sequence[str] | None = None, *, besides: Collection[Place] = ()
+    def claim(
+        self,
+        limit: int,
+        categories: Sequence[str] | None = None,
+        *,
+        besides: Collection[Place] = (),
+        lead: Lead | None = None,
     ) -> list[TaskRecord]:
-        """Return what the relay has to publish now, the longest due first.
+        """Take what is to be published now, the longest due first; nobody else is given it within some seconds.
 
         Args:
             limit: at most so many.
             categories: of these alone.
             besides: of none that goes there.
+            lead: only while this lead is held.
         """
+        if not self.database.read(ANY_DUE()):
+            return []
         let_go = and_(columns.hold.is_not(None), ~columns.held)
         again = or_(and_(columns.run > 0, _state_in([TaskState.PENDING])), let_go)
         others = [
             or_(columns.queue != place.queue, columns.priority != place.priority, ~again if place.again else again)
             for place in besides
         ]
-        condition = and_(_relayable(categories), *others)
-        query = select(task_records).where(condition).order_by(columns.relay_at).limit(limit)
-        return [to_record(row) for row in self.database.read(lambda c: c.execute(query).mappings().all())]
+        condition = and_(_relayable(categories), fenced(lead), *others)
+        some = select(task_records).where(condition).order_by(columns.relay_at).limit(limit)
+
+        def work(connection: Connection) -> Sequence[RowMapping]:
+            rows = connection.execute(some.with_for_update(skip_locked=True)).mappings().all()
+            claimed = update(task_records).where(columns.id.in_([row["id"] for row in rows]))
+            connection.execute(claimed.values(relay_at=Now(RELAY_CLAIM_SECONDS)))
+            return rows
+
+        return [to_record(row) for row in self.database.write(work, durable=False)]
 
     def published(self, records: Sequence[Mark], *, wait: bool = False) -> None:
         """Note that these were published; those that moved on meanwhile are left alone.
@@ -509,9 +531,9 @@ class TaskMoves:
             else:
                 self.database.write_later(marks)
 
-    def unfollowed(self, limit: int) -> list[TaskRecord]:
+    def unfollowed(self, limit: int, lead: Lead | None = None) -> list[TaskRecord]:
         """Return what ended without a word that what follows it was done; looks again only minutes later."""
-        late = and_(columns.relay_at <= Now(), _state_in(FINAL_VALUES))
+        late = and_(columns.relay_at <= now_once(), _state_in(FINAL_VALUES), fenced(lead))
         some = select(columns.id).where(late).order_by(columns.relay_at).limit(limit).scalar_subquery()
         statement = update(task_records).where(columns.id.in_(some)).values(relay_at=Now(FOLLOW_AGAIN_SECONDS))
         found = self.database.write(
@@ -523,15 +545,15 @@ class TaskMoves:
         """Note that what follows a task's end was done."""
         self.database.write_later(FOLLOWED(task_id=task_id))
 
-    def expire(self) -> list[str]:
+    def expire(self, lead: Lead | None = None) -> list[str]:
         """Cancel what waited past its expiry."""
-        overdue = and_(columns.expires_at <= Now(), columns.finished_at.is_(None), _state_in(WAITING_VALUES))
+        overdue = and_(columns.expires_at <= now_once(), columns.finished_at.is_(None), _state_in(WAITING_VALUES))
         values = _ended_waiting(TaskState.REVOKED, EXPIRED)
-        statement = update(task_records).where(overdue).values(values).returning(columns.id)
+        statement = update(task_records).where(overdue, fenced(lead)).values(values).returning(columns.id)
         return list(self.database.write(lambda c: c.execute(statement).scalars().all(), durable=False))
 
-    def reap(self) -> tuple[list[str], list[str]]:
-        """Take back the runs of dead workers.
+    def reap(self, lead: Lead | None = None) -> tuple[list[str], list[str]]:
+        """Take back the runs of dead workers; with a lead, while it is held.
 
         A run that had reached its hard time limit when its worker was last seen fails; one that killed its worker for
         the third time is quarantined; the rest waits again, due at once, its attempt not counted.
@@ -566,7 +588,7 @@ class TaskMoves:
 
         def work(connection: Connection) -> None:
             for row in rows:
-                still = and_(columns.id == row["id"], columns.run == row["run"], _worker_dead())
+                still = and_(columns.id == row["id"], columns.run == row["run"], _worker_dead(), fenced(lead))
                 death = _death(row)
                 failure = _verdict(row, death)
                 values = ended(TaskState.FAILURE, failure) if failure else _returned()

@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from records.columns import Instant, Now, metadata
 from records.database import Database
-from records.leadership import leads
+from records.leadership import Lead, leads
 from records.prepared import Given, GivenRows, Prepared
 
 RENEW_SECONDS = 2
@@ -152,11 +152,11 @@ class Workers:
         statement = update(workers).where(its, or_(c.stopped_at.is_(None), c.lost)).values(exit_code=exit_code)
         self.database.write(lambda c: c.execute(statement), durable=False)
 
-    def bury(self, leader: str) -> list[str]:
-        """Declare dead who has been silent too long, if `leader` leads; returns their ids."""
+    def bury(self, lead: Lead) -> list[str]:
+        """Declare dead who has been silent too long, if this lead is held; returns their ids."""
         statement = (
             update(workers)
-            .where(leads(leader), workers.c.stopped_at.is_(None), workers.c.seen_at <= Now(-DEAD_SECONDS))
+            .where(leads(*lead), workers.c.stopped_at.is_(None), workers.c.seen_at <= Now(-DEAD_SECONDS))
             .values(stopped_at=Now(), lost=True)
             .returning(workers.c.id)
         )

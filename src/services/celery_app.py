@@ -155,7 +155,7 @@ celery_app.conf.update(
     worker_hijack_root_logger=False,
     worker_redirect_stdouts=False,
     beat_schedule=schedule(settings),
-    beat_schedule_filename=str(settings.run_dir / "beat-schedule"),
+    beat_scheduler="services.beat:RecordScheduler",
     beat_max_loop_interval=5,
     timezone="UTC",
     enable_utc=True,

@@ -1,4 +1,4 @@
-"""What runs when: the periodic tasks, each switched by a setting."""
+"""What runs when, in Celery's own form: the periodic tasks, each switched by a setting."""
 
 from datetime import timedelta
 from typing import Any
@@ -9,7 +9,7 @@ HOURS_PER_DAY = 24
 
 
 def schedule(settings: Settings) -> dict[str, dict[str, Any]]:
-    """Return Celery beat's schedule for these settings; an entry that a setting switches off is left out."""
+    """Return the schedules of these settings; an entry that a setting switches off is left out."""
     entries: dict[str, tuple[bool, str, timedelta, dict[str, Any]]] = {
         "process-pending-tasks": (
             settings.schedule_process_pending_tasks,
@@ -48,3 +48,9 @@ def schedule(settings: Settings) -> dict[str, dict[str, Any]]:
         for name, (on, task, every, kwargs) in entries.items()
         if on
     }
+
+
+def switch_of(name: str) -> str | None:
+    """Return the setting that switches a periodic task of ours; None for what is not ours."""
+    field = f"schedule_{name.replace('-', '_')}"
+    return field.upper() if field in Settings.model_fields else None

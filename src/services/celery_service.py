@@ -16,11 +16,12 @@ from processors.logs import ReadLogs, SearchLogs
 from processors.results import Request, sentence_of
 from processors.scheduling import ListFailedTasks, ProcessPendingTasks, RetryFailedTasks
 from records.task_records import TaskRecord, TaskState, is_task_id
-from services import effects, limiting, retrying, steering
+from services import effects, limiting, retrying, scheduling, steering
 from services.bulk import submit_bulk_emails
 from services.celery_app import QUEUES
 from services.groups import group_of
 from services.own_tasks import CONTEXT, checked_arguments, parameters_of, queue_of, registered_task
+from services.scheduling import ScheduleChanges
 from services.status import active_task, line_of, status_of, unknown_status, unknown_task
 from services.submission import MAX_ARGUMENT_BYTES, json_size, submit_by_name
 from services.submit_options import Options, OptionsBesidePriority, SubmitOptions, refuse_unknown
@@ -388,6 +389,100 @@ class CeleryService:
     def drain(self, queue: str) -> int:
         """Pause a queue, and return how many of its tasks still run; called again until that is 0, it tells the end."""
         return limiting.drain(_queue(queue))
+
+    # --- Schedules ----------------------------------------------------------------------------------------------
+
+    def add_schedule(  # noqa: PLR0913 - the interface's own parameters
+        self,
+        name: str,
+        task: str,
+        *,
+        crontab: str | None = None,
+        every: float | None = None,
+        timezone: str = "UTC",
+        kwargs: Mapping[str, Any] | None = None,
+        args: Sequence[Any] | None = None,
+        queue: str | None = None,
+        priority: str = "normal",
+        catch_up: str = "latest",
+        tenant: str | None = None,
+    ) -> dict[str, Any]:
+        """Run a task again and again, from now on; returns the schedule as `list_schedules` tells it.
+
+        Args:
+            name: what it is called, up to 200 characters.
+            task: the name of the task, such as `cleanup.cleanup_old_files`.
+            crontab: five fields: minute, hour, day of month, month, day of week; or
+            every: seconds, 1 or more.
+            timezone: the IANA name of the crontab's zone.
+            kwargs: the task's keyword arguments, JSON values.
+            args: its positional arguments.
+            queue: where its tasks wait; by default the task's own.
+            priority: `low`, `normal` or `high`.
+            catch_up: of the fire times that passed while no leader ran, `latest` runs the last one, `all` each, `none`
+                those that are at most a minute late.
+            tenant: whose tasks they are.
+        """
+        return scheduling.add(
+            name=name,
+            task=task,
+            crontab=crontab,
+            every=every,
+            timezone=timezone,
+            kwargs=kwargs,
+            args=args,
+            queue=queue,
+            priority=priority,
+            catch_up=catch_up,
+            tenant=tenant,
+        )
+
+    def change_schedule(self, name: str, **changes: Unpack[ScheduleChanges]) -> dict[str, Any]:
+        """Change a schedule, by the keywords of `add_schedule`; it goes on from now on, and misses nothing anew.
+
+        Raises:
+            UnknownSchedule: there is none of this name.
+        """
+        for keyword in changes:
+            if keyword not in ScheduleChanges.__annotations__:
+                raise TypeError(f"CeleryService.change_schedule() got an unexpected keyword argument {keyword!r}")
+        return scheduling.change(name, changes)
+
+    def pause_schedule(self, name: str) -> dict[str, Any]:
+        """Fire a schedule no more until it is resumed; returns it.
+
+        Raises:
+            UnknownSchedule: there is none of this name.
+        """
+        return scheduling.pause(name)
+
+    def resume_schedule(self, name: str) -> dict[str, Any]:
+        """Let a paused schedule go on with its next fire time after now; returns it.
+
+        Raises:
+            UnknownSchedule: there is none of this name.
+        """
+        return scheduling.resume(name)
+
+    def remove_schedule(self, name: str) -> None:
+        """Remove a schedule; its tasks that wait or run stay.
+
+        Raises:
+            UnknownSchedule: there is none of this name.
+        """
+        scheduling.remove(name)
+
+    def run_schedule_now(self, name: str) -> str:
+        """Submit the task of a schedule at once, beside its fire times, paused or not; returns the task's id.
+
+        Raises:
+            UnknownSchedule: there is none of this name.
+        """
+        return scheduling.run_now(name)
+
+    def list_schedules(self) -> list[dict[str, Any]]:
+        """List the schedules, by name; one that is paused has no `next_at`."""
+        return scheduling.listed()
 
     # --- Tasks --------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The leader: publishes what is due, takes back what dead workers left, and finds what a broker has lost.
+"""The leader: publishes what is due, fires schedules, takes back what dead workers left, finds what a broker lost.
 
 One process leads over all machines (a lease in the database); others stand by. It is a process of its own, because a
 thread would be copied into the children that a worker forks.
@@ -24,11 +24,14 @@ from broker.envelopes import PARKED_QUEUE
 from broker.location import resolve
 from config.log_setup import configure, get_logger
 from config.settings import ensure_folders, settings
-from processors.errors import ServiceUnavailable, WorkError
+from processors.errors import ConfigurationError, ServiceUnavailable, WorkError
 from processors.redaction import redact
+from records.leadership import SURE_SECONDS, Lead
 from records.workers import RENEW_SECONDS
+from services import settings_schedules
 from services.celery_app import celery_app
 from services.failures import follow_failure
+from services.fires import Fires
 from services.groups import sweep
 from services.parent_tasks import conclude
 from services.relay import follow, reconcile, relay, take_parked
@@ -46,6 +49,10 @@ RENEWAL_SECONDS = RENEW_SECONDS + 1.0
 
 FULL_SECONDS = 1.0
 """Between two looks past all that waits for a full queue."""
+
+FIRE_SECONDS = 1.0
+FAILED_SECONDS = 1.0
+"""How long a duty is left alone that went wrong in a way that nobody foresaw."""
 
 REAP_SECONDS = 1.0
 FOLLOW_SECONDS = 1.0
@@ -67,6 +74,9 @@ class Leader:
         self.holder = str(uuid4())
         self.term: int | None = None
         self.stopping = threading.Event()
+        self._renewed = -math.inf  # when the last renewal of the lease began
+        self._adopted: int | None = None  # the term whose leader took the settings' schedules over
+        self._fires = Fires()
         self._broker: Connection | None = None
         self._generation: str | None = None
         self._reaches_broker = True  # until a look says otherwise
@@ -75,11 +85,17 @@ class Leader:
         self._next: dict[str, float] = {}
         self._tick_seconds = TICK_SECONDS
 
-    def run(self, starter: int | None = None) -> None:
+    @property
+    def lead(self) -> Lead:
+        """The lead as it was taken last: the fence of what is decided; none is held before the first term."""
+        return Lead(self.holder, self.term or 0)
+
+    def run(self, starter: int | None = None, *, stands_by: bool = True) -> None:
         """Lead, or stand by, until stopped or until the process that started it is gone.
 
         Args:
-            starter: the worker or beat that wants a leader; with one, end instead of standing by where another leads.
+            starter: the process that wants a leader; by default this one's parent.
+            stands_by: whether to stand by where another one leads; else end.
         """
         parent = starter or os.getppid()
         while not self.stopping.wait(self._tick_seconds) and os.getppid() == parent:
@@ -87,7 +103,7 @@ class Leader:
                 self._each("lease", LEASE_SECONDS, self._take_lease)
                 if self.term is not None:
                     self.tick()
-                elif starter is not None and parts().leadership.heard():
+                elif not stands_by and parts().leadership.heard():
                     return
             except ServiceUnavailable as error:
                 self.term = None
@@ -100,10 +116,12 @@ class Leader:
         """Do what is due of a leader's duties."""
         full = parts().publisher.full_queues()
         self._each("holds", 0.0, self._let_go)
+        self._each("adopt", 0.0, self._adopt)
+        self._each("fire", 0.0, self._fire)
         self._each("relay", FULL_SECONDS if full else 0.0, self._relay)
         self._each("bury", REAP_SECONDS, self._bury)
-        self._each("reap", REAP_SECONDS, _reap)
-        self._each("follow", FOLLOW_SECONDS, lambda: follow(BATCH))
+        self._each("reap", REAP_SECONDS, self._reap)
+        self._each("follow", FOLLOW_SECONDS, lambda: follow(BATCH, self.lead, self._may_publish))
         self._each("generation", GENERATION_SECONDS, self._watch_broker)
         self._each("reconcile", RECONCILE_SECONDS, lambda: self._reconcile(RECONCILE_AGE_SECONDS))
         self._each("parked", PARKED_SECONDS, self._look_at_parked)
@@ -111,10 +129,18 @@ class Leader:
         self._each("prune", PRUNE_SECONDS, _prune)
 
     def _each(self, duty: str, seconds: float, do: Callable[[], object]) -> None:
+        """Do a duty whose time has come; one that goes wrong must not keep the others from being done."""
         now = time.monotonic()
-        if now >= self._next.get(duty, 0.0):
-            self._next[duty] = now + seconds
+        if now < self._next.get(duty, 0.0):
+            return
+        self._next[duty] = now + seconds
+        try:
             do()
+        except (ServiceUnavailable, ConfigurationError):
+            raise
+        except Exception:
+            logger.exception("duty_failed", duty=duty)
+            self._next[duty] = time.monotonic() + max(seconds, FAILED_SECONDS)
 
     def _take_lease(self) -> None:
         """Take or renew the lead; while the broker is away from here, leave it to one that reaches the broker."""
@@ -123,7 +149,9 @@ class Leader:
         yielded = other is not None and other.yields and other.holder != self.holder
         if yielded:
             self._look_for_broker()
+        began = time.monotonic()
         term = leadership.take(self.holder, socket.gethostname(), os.getpid(), reaches_broker=self._reaches_broker)
+        self._renewed = began
         if term is not None and term != self.term:
             logger.info("leading", term=term)
             if not yielded:
@@ -133,22 +161,48 @@ class Leader:
         if term is None:
             self._tick_seconds = TICK_SECONDS
 
+    def _may_publish(self) -> bool:
+        """Tell whether the lease lasts for sure: one that was frozen publishes nothing when it wakes."""
+        return self.term is not None and time.monotonic() - self._renewed < SURE_SECONDS
+
+    def _adopt(self) -> None:
+        """Take the settings' schedules over, once in a term."""
+        if self._adopted != self.term and settings_schedules.adopt(self.lead):
+            self._adopted = self.term
+
+    def _fire(self) -> None:
+        """Fire what is due, but let what was fired be published before there is very much of it."""
+        until = time.monotonic() + FIRE_SECONDS
+        while self._fires.fire(self.lead) and time.monotonic() < until:
+            self._each("lease", LEASE_SECONDS, self._take_lease)
+
     def _relay(self) -> None:
         while self.term is not None:
             full = parts().publisher.full_queues()
-            if relay(BATCH) < BATCH and parts().publisher.full_queues() <= full:
+            taken = relay(BATCH, self.lead, self._may_publish)
+            if taken < BATCH and parts().publisher.full_queues() <= full:
                 return  # where another queue turned out to be full, there may be more behind what goes to it
             self._each("lease", LEASE_SECONDS, self._take_lease)
 
     def _let_go(self) -> None:
-        soon = parts().holds.let_go(self.holder).soon
+        soon = parts().holds.let_go(self.lead).soon
         self._tick_seconds = HOLDING_TICK_SECONDS if soon else TICK_SECONDS
 
     def _bury(self) -> None:
-        buried = parts().workers.bury(self.holder)
+        buried = parts().workers.bury(self.lead)
         if buried:
             logger.warning("workers_dead", worker_ids=buried)
             self._reconcile(0.0)
+
+    def _reap(self) -> None:
+        service = parts()
+        returned, failed = service.moves.reap(self.lead)
+        if returned:
+            logger.warning("taken_back", count=len(returned))
+        for task_id in [*failed, *service.moves.expire(self.lead)]:
+            follow_failure(task_id)
+        for record in service.parents.done():
+            conclude(record)
 
     def _watch_broker(self) -> None:
         """Publish again what a broker that was started anew may have lost."""
@@ -226,17 +280,6 @@ class Leader:
             logger.warning("published_again", count=count)
 
 
-def _reap() -> None:
-    service = parts()
-    returned, failed = service.moves.reap()
-    if returned:
-        logger.warning("taken_back", count=len(returned))
-    for task_id in [*failed, *service.moves.expire()]:
-        follow_failure(task_id)
-    for record in service.parents.done():
-        conclude(record)
-
-
 def _prune() -> None:
     parts().workers.prune()
     parts().chords.prune()
@@ -245,7 +288,10 @@ def _prune() -> None:
 
 
 def main() -> None:
-    """Run the leader as a process: `python -m services.leader [--if-absent=<pid of the one that starts it>]`."""
+    """Run the leader as a process: `python -m services.leader [--if-absent=PID | --beside=PID]`.
+
+    PID is the process that starts it and with which it ends; with `--if-absent` it ends where another one leads.
+    """
     ensure_folders(settings)
     configure("leader", settings.log_level, redact=redact, folder=settings.logs)
     leader = Leader()
@@ -257,7 +303,9 @@ def main() -> None:
     signal.signal(signal.SIGINT, stop)
     try:
         celery_app.loader.import_default_modules()
-        leader.run(next((int(word.partition("=")[2]) for word in sys.argv if word.startswith("--if-absent=")), None))
+        given = dict(word.split("=", 1) for word in sys.argv if "=" in word)
+        starter = given.get("--if-absent") or given.get("--beside")
+        leader.run(int(starter) if starter else None, stands_by="--if-absent" not in given)
     except WorkError as error:
         sys.exit(str(error))
 

@@ -19,6 +19,7 @@ from services.steering import consumers
 from services.wiring import Parts
 
 LOW_DISK_BYTES = 1 * 1024**3
+OVERDUE_SECONDS = 60
 
 
 def version() -> str:
@@ -32,6 +33,7 @@ def probes(parts: Parts) -> dict[str, Callable[[], str]]:
         "database": lambda: ping(parts.database),
         "broker": partial(_broker, parts),
         "leader": lambda: _leader(parts),
+        "schedules": lambda: _schedules(parts),
         "workers": lambda: _workers(parts),
         "parked": _parked,
         "effects": lambda: _effects(parts),
@@ -85,6 +87,16 @@ def _leader(parts: Parts) -> str:
     if leader.yields:
         raise ServiceUnavailable(f"the leader, process {leader.pid} on {leader.host}, does not reach the broker")
     return f"process {leader.pid} on {leader.host}, term {leader.term}"
+
+
+def _schedules(parts: Parts) -> str:
+    overdue = parts.schedules.overdue(OVERDUE_SECONDS)
+    if overdue:
+        name, seconds = overdue[0]
+        raise ServiceUnavailable(
+            f"{len(overdue)} schedules are overdue, {name!r} by {seconds:.0f} s: see the leader's log for the reason"
+        )
+    return "none is overdue"
 
 
 def _workers(parts: Parts) -> str:

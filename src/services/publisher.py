@@ -67,7 +67,7 @@ class Publisher:
         full = self.full_queues()
         waiting = [pair for pair in zip(records, messages, strict=True) if pair[1].queue not in full]
         taken: list[Publishable] = []
-        while waiting and time.monotonic() >= self._away_until:
+        while waiting and not self.is_away():
             some = waiting[:TOGETHER]
             kept = getattr(self._local, "link", None) is not None
             try:
@@ -88,6 +88,10 @@ class Publisher:
                     waiting = again + waiting if kept else self._without_full(waiting, refused)
         return taken
 
+    def is_away(self) -> bool:
+        """Tell whether the broker did not answer a moment ago, so that it is not tried now."""
+        return time.monotonic() < self._away_until
+
     def full_queues(self) -> set[str]:
         """Return the broker's own queues that were full a moment ago, so that they are not tried now."""
         if not self._full_until:
@@ -101,7 +105,7 @@ class Publisher:
         Raises:
             ConfigurationError: the broker belongs to another database.
         """
-        if getattr(self._local, "link", None) is not None or time.monotonic() < self._away_until:
+        if getattr(self._local, "link", None) is not None or self.is_away():
             return
         try:
             self._link()

@@ -1,12 +1,13 @@
 """Publishing what waits in records: what is due, and what a broker has lost."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from broker import parked_messages, rabbitmq
 from broker.away import AWAY_ERRORS
 from broker.waiting_messages import depths, message_ids
 from config.log_setup import get_logger
+from records.leadership import Lead
 from records.task_moves import Place
 from records.task_records import TaskRecord, TaskState, is_task_id
 from services.celery_app import PRIORITIES, QUEUES, celery_app
@@ -19,21 +20,52 @@ logger = get_logger()
 PAGE = 500
 
 
-def relay(limit: int) -> int:
-    """Publish what is due and was not published yet, at most `limit`; returns how many the broker took."""
-    due = due_besides_full(limit)
+def relay(limit: int, lead: Lead, may_publish: Callable[[], bool]) -> int:
+    """Publish what is due and was not published yet, at most `limit`; returns how many the broker took.
+
+    Args:
+        limit: at most so many.
+        lead: the lead that the caller has.
+        may_publish: tells, last of all, whether the lead is still sure to be held.
+    """
+    due = claim_besides_full(limit, lead=lead)
+    if due and not may_publish():
+        logger.warning("lead_unsure", claimed=len(due))
+        return 0
     return publish(due, wait=True) if due else 0
 
 
-def due_besides_full(limit: int, categories: Sequence[str] | None = None) -> list[TaskRecord]:
-    """Return what is due, but not what goes to a queue that was full a moment ago: it would hold up all else.
+def relay_by_hand(limit: int, categories: Sequence[str] | None) -> tuple[int, int]:
+    """Publish as the leader does, beside it; returns how many were looked at, and how many of them the broker took.
 
     Args:
         limit: at most so many.
         categories: of these alone.
     """
-    full = parts().publisher.full_queues()
-    return parts().moves.due(limit, categories, besides=[place for name in full for place in _places(name)])
+    examined = published = 0
+    while due := claim_besides_full(min(PAGE, limit - examined), categories):
+        taken = publish(due, wait=True)
+        examined, published = examined + len(due), published + taken
+        if taken < len(due) or examined == limit:
+            break
+    return examined, published
+
+
+def claim_besides_full(
+    limit: int, categories: Sequence[str] | None = None, *, lead: Lead | None = None
+) -> list[TaskRecord]:
+    """Claim what is due, but not what goes to a queue that was full a moment ago: it would hold up all else.
+
+    Args:
+        limit: at most so many.
+        categories: of these alone.
+        lead: only while this lead is held.
+    """
+    publisher = parts().publisher
+    if publisher.is_away():
+        return []
+    besides = [place for name in publisher.full_queues() for place in _places(name)]
+    return parts().moves.claim(limit, categories, besides=besides, lead=lead)
 
 
 def _places(name: str) -> list[Place]:
@@ -47,9 +79,15 @@ def _places(name: str) -> list[Place]:
     ]
 
 
-def follow(limit: int) -> None:
-    """Do what follows tasks whose process died after it wrote their end; a success is repeated by a worker."""
-    late = parts().moves.unfollowed(limit)
+def follow(limit: int, lead: Lead, may_publish: Callable[[], bool]) -> None:
+    """Do what follows tasks whose process died after it wrote their end; a success is repeated by a worker.
+
+    Arguments as `relay`'s.
+    """
+    late = parts().moves.unfollowed(limit, lead)
+    if late and not may_publish():
+        logger.warning("lead_unsure", claimed=len(late))
+        return
     for record in late:
         if record.state is not TaskState.SUCCESS:
             follow_failure(record.id)

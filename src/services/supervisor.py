@@ -212,7 +212,7 @@ def _parts(settings: Settings) -> list[SupervisedPart]:
             "worker io", _worker("io", IO_QUEUES, settings.io_concurrency), _works("io"), signal.SIGQUIT, soft
         ),
         SupervisedPart("worker heavy", _worker("heavy", HEAVY_QUEUES, heavy), _works("heavy"), signal.SIGQUIT, soft),
-        SupervisedPart("beat", (*CELERY_PART, "beat"), lambda: True),
+        SupervisedPart("beat", (*CELERY_PART, "beat", "--scheduler=services.beat:LeaderlessScheduler"), lambda: True),
         SupervisedPart("flower", (*CELERY, "flower"), lambda: _listens(settings.flower_host, settings.flower_port)),
         SupervisedPart("web", (sys.executable, "-m", "api"), lambda: _is_ready(settings.host, settings.port)),
     ]

@@ -25,6 +25,7 @@ from processors.errors import InvalidArgument, UnknownTaskName
 from processors.redaction import redact
 from records import schema
 from records.database import Database
+from records.leadership import Lead
 from records.parents import Parents
 from records.passing_time import PassingTime
 from records.submit_keys import SubmitKeys
@@ -38,7 +39,7 @@ from services.late_ends import late_ends
 from services.own_tasks import import_task_modules
 from services.parent_tasks import conclude
 from services.publisher import Publisher
-from services.relay import relay
+from services.relay import relay_by_hand
 from services.task_messages import Publishable, message_of, tell_published
 from services.wiring import Parts, parts, parts_replaced
 from services.working_process import WorkingProcess
@@ -229,8 +230,8 @@ class _InlineKeys(SubmitKeys):
 def _run_due() -> int:
     """Run what is due and what follows of it; returns how many tasks were begun by it."""
     begun = 0
-    parts().leadership.take(WORKER, WORKER, os.getpid())
-    while parts().holds.let_go(WORKER).count + (published := relay(BATCH)):
+    lead = Lead(WORKER, parts().leadership.take(WORKER, WORKER, os.getpid()) or 0)
+    while parts().holds.let_go(lead).count + (published := relay_by_hand(BATCH, None)[1]):
         begun += published
     return begun
 

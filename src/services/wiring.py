@@ -26,6 +26,7 @@ from records.leadership import Leadership
 from records.limits import Limits
 from records.members import MemberRecords
 from records.parents import Parents
+from records.schedules import Schedules
 from records.submit_keys import SubmitKeys
 from records.task_logs import TaskLogs
 from records.task_moves import TaskMoves
@@ -60,6 +61,7 @@ class Parts:
         self.task_logs = TaskLogs(database)
         self.chords = Chords(database)
         self.leadership = Leadership(database)
+        self.schedules = Schedules(database)
 
     @cached_property
     def database_id(self) -> str:

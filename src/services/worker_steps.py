@@ -1,12 +1,10 @@
 """What a worker and beat do beside Celery's own: check at the start, keep a leader, log, and say goodbye."""
 
-import atexit
 import os
 import signal
 import socket
 import subprocess
 import sys
-import threading
 from typing import Any, cast
 
 from celery import bootsteps, signals
@@ -87,14 +85,22 @@ class ReportWorker(cast("Any", bootsteps.StartStopStep)):
 
 
 class LeaderKeeper:
-    """Starts a leader process when none leads that reaches the broker, and ends it with its own process."""
+    """Starts a leader process when none leads that reaches the broker, and ends it with its own process.
 
-    def __init__(self) -> None:
+    Args:
+        stands_by: keep one always, which stands by while another one leads.
+    """
+
+    def __init__(self, *, stands_by: bool = False) -> None:
+        self._stands_by = stands_by
         self._process: subprocess.Popen[bytes] | None = None
 
     def check(self) -> None:
         """Start a leader where none was seen; what the database holds decides."""
         if self._process is not None and self._process.poll() is None:
+            return
+        if self._stands_by:
+            self._start("--beside")
             return
         try:
             leader = parts().leadership.heard()
@@ -106,14 +112,17 @@ class LeaderKeeper:
                 parts().database.close()
         if leader is None or (leader.yields and _reaches_broker()):
             logger.info("leader_missing", starting=True)
-            command = [sys.executable, "-m", "services.leader", f"--if-absent={os.getpid()}"]
-            self._process = subprocess.Popen(command)  # noqa: S603 - a fixed command
+            self._start("--if-absent")
 
     def stop(self) -> None:
         """End the leader that was started here."""
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
             self._process.wait(10)
+
+    def _start(self, option: str) -> None:
+        command = [sys.executable, "-m", "services.leader", f"{option}={os.getpid()}"]
+        self._process = subprocess.Popen(command)  # noqa: S603 - a fixed command
 
 
 def _reaches_broker() -> bool:
@@ -191,28 +200,10 @@ def _leave_worker(sender: Any = None, **_: Any) -> None:  # noqa: ARG001 - Celer
         parts().database.close()
 
 
-def _keep_leader_beside_beat(**_: Any) -> None:
-    """Look for a leader from a thread: beat never forks."""
-    keeper = LeaderKeeper()
-    stopping = threading.Event()
-
-    def keep() -> None:
-        while not stopping.wait(LEADER_CHECK_SECONDS):
-            keeper.check()
-
-    def stop() -> None:
-        stopping.set()
-        keeper.stop()
-
-    threading.Thread(target=keep, name="leader-keeper", daemon=True).start()
-    atexit.register(stop)
-
-
 cast("Any", celery_app.steps)["worker"].update({GiveBackUnbegun, KeepLeader, ReportWorker, StartByPriority})
 signals.setup_logging.connect(_configure_logs, weak=False)
 signals.celeryd_init.connect(_check_start, weak=False)
 signals.beat_init.connect(_check_start, weak=False)
-signals.beat_init.connect(_keep_leader_beside_beat, weak=False)
 signals.worker_process_init.connect(_enter_child, weak=False)
 signals.worker_process_shutdown.connect(_leave_child, weak=False)
 signals.worker_shutdown.connect(_leave_worker, weak=False)

@@ -31,6 +31,8 @@ APPLICATIONS = {
     "stock": "services.chaos.stock_app:app",
 }
 CUT_OFF_WORKER = WORKERS[-1]
+NO_SCHEDULES = {name.upper(): "false" for name in Settings.model_fields if name.startswith("schedule_")}
+"""The only tasks of a run are those that its publisher numbers."""
 
 
 class Installation:
@@ -205,6 +207,7 @@ class Installation:
             LIMIT_HIGH_PRIORITY="none",
             LOG_LEVEL="WARNING",
             TMPDIR=str(self._temporary),
+            **NO_SCHEDULES,
         )
 
 

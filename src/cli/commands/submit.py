@@ -22,7 +22,14 @@ from services.submit_options import SubmitOptions
 POLL_SECONDS = 0.2
 FINAL = {"SUCCESS", "FAILURE", "REVOKED"}
 NOT_FOR_A_TERMINAL = {"session"}
-NOT_SUBMITTING = {"get_task_status", "get_task_result", "cancel_task", "purge_queue", "replay_task"}
+NOT_SUBMITTING = {
+    "run_schedule_now",
+    "get_task_status",
+    "get_task_result",
+    "cancel_task",
+    "purge_queue",
+    "replay_task",
+}
 
 
 def register(root: typer.Typer) -> None:

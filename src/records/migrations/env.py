@@ -12,6 +12,7 @@ from records.incidents import incidents
 from records.leadership import leadership
 from records.limits import limit_starts, limiters, limits, pauses
 from records.members import members
+from records.schedules import schedules
 from records.submit_keys import submit_keys
 from records.task_indexes import INDEXES
 from records.task_logs import task_logs
@@ -30,6 +31,7 @@ TABLES = (
     limits,
     members,
     pauses,
+    schedules,
     submit_keys,
     task_logs,
     task_records,

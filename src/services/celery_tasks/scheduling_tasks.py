@@ -2,9 +2,8 @@
 
 from processors.scheduling import FailedRetried, PendingProcessed, ProcessPendingTasks, RetryFailedTasks
 from services.celery_tasks.base import RecordedTask, recorded_task
-from services.relay import due_besides_full, reconcile
+from services.relay import reconcile, relay_by_hand
 from services.retrying import retry_failed
-from services.submission import publish
 
 RECONCILE_AGE_SECONDS = 60
 
@@ -13,11 +12,9 @@ RECONCILE_AGE_SECONDS = 60
 def process_pending_tasks(task: RecordedTask, request: ProcessPendingTasks) -> PendingProcessed:
     """Publish what is due and not published, and what a broker has lost."""
     reconcile(RECONCILE_AGE_SECONDS)
-    due = due_besides_full(request.max_tasks, request.task_types)
-    published = publish(due, wait=True) if due else 0
-    return PendingProcessed(
-        examined=len(due), published=published, left=task.parts.moves.waiting_count(request.task_types)
-    )
+    examined, published = relay_by_hand(request.max_tasks, request.task_types)
+    left = task.parts.moves.waiting_count(request.task_types) + examined - published
+    return PendingProcessed(examined=examined, published=published, left=left)
 
 
 @recorded_task("scheduling.retry_failed_tasks", RetryFailedTasks)

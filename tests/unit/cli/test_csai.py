@@ -251,3 +251,22 @@ def test_doctor_names_what_is_wrong_and_the_cure(csai, monkeypatch):
     assert code == 1
     assert "python" in out
     assert "wrong" in out
+
+
+def test_schedules_are_listed_with_when_and_what(csai, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert "There is no schedule." in csai("schedules")[1]
+    celery_service.add_schedule(
+        "nightly [x]", "cleanup.cleanup_old_tasks", crontab="30 2 * * *", kwargs={"max_age_hours": 5}
+    )
+    celery_service.add_schedule("often", "monitoring.health_check", every=90)
+    celery_service.pause_schedule("often")
+    try:
+        _, out, _ = csai("schedules")
+        for words in ("nightly [x]", "30 2 * * * UTC", "every 90 s", "paused", "database", '{"max_age_hours": 5}'):
+            assert words in out
+        listed = json.loads(csai("schedules", "--json")[1])
+        assert [one["name"] for one in listed] == ["nightly [x]", "often"]
+    finally:
+        for name in ("nightly [x]", "often"):
+            celery_service.remove_schedule(name)

@@ -6,7 +6,7 @@ from sqlalchemy import update
 from records.columns import Now
 from records.database import Database
 from records.incidents import Death, Incidents
-from records.leadership import Leadership
+from records.leadership import Lead, Leadership
 from records.task_moves import TaskMoves
 from records.task_records import Draft, TaskRecords, columns, task_records
 from records.workers import Workers, workers
@@ -33,8 +33,8 @@ def die(database: Database, worker_id: str) -> None:
     silent = update(workers).where(workers.c.id == worker_id).values(seen_at=Now(-60))
     late = update(task_records).where(columns.worker_id == worker_id).values(deadline_at=Now(60))
     database.write(lambda c: (c.execute(silent), c.execute(late)))
-    Leadership(database).take("leader", "here", 1)
-    assert Workers(database).bury("leader") == [worker_id]
+    lead = Lead("leader", Leadership(database).take("leader", "here", 1))
+    assert Workers(database).bury(lead) == [worker_id]
 
 
 def the_incidents(database: Database):

@@ -15,7 +15,7 @@ from records import holds as holds_room
 from records.columns import Now
 from records.database import Database
 from records.holds import Holds
-from records.leadership import Leadership
+from records.leadership import Lead, Leadership
 from records.limited_starts import Held
 from records.limits import Limits, limit_starts, limiters
 from records.task_moves import NO_LIMITS, Failure, Started, TaskMoves
@@ -34,7 +34,7 @@ class Service:
 
     def __init__(self, database: Database, defaults: DefaultLimits = NO_LIMITS, room: int = 3) -> None:
         Workers(database).start("w1", "io@host", "host", 1, 0)
-        assert Leadership(database).take("leader", "host", 1)
+        self.lead = Lead("leader", Leadership(database).take("leader", "host", 1))
         self.database = database
         self.tasks = TaskRecords(database)
         self.moves = TaskMoves(database, defaults)
@@ -54,7 +54,7 @@ class Service:
 
     def let_go(self) -> list[str]:
         """Look at the holds once; return what was let go and has not started, in the order of their turns."""
-        self.holds.let_go("leader")
+        self.holds.let_go(self.lead)
         waits = select(columns.id).where(
             columns.turn.is_not(None), ~columns.held, columns.state.in_(["PENDING", "RETRY"])
         )
@@ -106,7 +106,7 @@ def test_a_held_record_is_neither_relayed_nor_looked_for_in_the_broker(service):
     service.moves.published([("a", 0, 0), ("b", 0, 0)], wait=True)
     assert service.starts("a", "b") == ["a"]
 
-    assert service.moves.due(10) == []
+    assert service.moves.claim(10) == []
     assert list(service.moves.unstarted(0, 10)) == []
     assert service.moves.relay_again(["b"]) == 0
     assert service.start("b") == Held("queue:email"), "a second message changes nothing"
@@ -301,7 +301,7 @@ def test_a_pause_holds_what_would_start_and_ends_for_all_at_once(service):
     assert service.starts(*ids[1:], "elsewhere") == ["elsewhere"]
     assert service.limits.running("queue:email") == 1
     assert service.let_go() == []
-    assert not service.holds.let_go("leader").soon, "a pause may last for days: nobody looks often for its end"
+    assert not service.holds.let_go(service.lead).soon, "a pause may last for days: nobody looks often for its end"
 
     assert service.limits.resume("email")
     assert not service.limits.resume("email")
@@ -416,7 +416,7 @@ def test_one_that_does_not_lead_lets_nothing_go(service):
     service.starts("a", "b")
     service.moves.succeed("a", 1, None)
 
-    assert service.holds.let_go("another").count == 0
+    assert service.holds.let_go(Lead("another", 1)).count == 0
     assert service.held() == ["b"]
 
 
@@ -601,9 +601,9 @@ class Traffic:
 
     def lead(self, _: int) -> None:
         while time.monotonic() < self.ends:
-            Leadership(self.service.database).take("leader", "host", 1)
-            self.service.holds.let_go("leader")
-            for record in self.service.moves.due(100):
+            lead = Lead("leader", Leadership(self.service.database).take("leader", "host", 1))
+            self.service.holds.let_go(lead)
+            for record in self.service.moves.claim(100):
                 if record.hold:
                     self.service.moves.published([(record.id, record.attempt, record.run, record.holds)], wait=True)
                     self.waiting.appendleft(record.id)
@@ -641,7 +641,7 @@ def test_what_is_asked_at_every_look_reads_no_more_than_it_finds(service):
     event.listen(Engine, "before_cursor_execute", note := lambda *given: said.append((given[2], given[3])))
     try:
         service.starts("a", "b")
-        service.holds.let_go("leader")
+        service.holds.let_go(service.lead)
         service.holds.places("email", "normal", "acme", 1)
         service.limits.expected(service.tasks.read("b"))
     finally:

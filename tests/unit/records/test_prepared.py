@@ -80,7 +80,7 @@ def test_a_move_finds_its_records_by_their_ids_and_never_by_their_state(database
 
 
 LOOKS = {
-    "due": (lambda moves: moves.due(10), "ix_task_records_relay_at"),
+    "claim": (lambda moves: moves.claim(10), "ix_task_records_relay_at"),
     "unfollowed": (lambda moves: moves.unfollowed(10), "ix_task_records_relay_at"),
     "expire": (lambda moves: moves.expire(), "ix_task_records_expires_at"),
     "final_before": (lambda moves: moves.final_before(1, 10), "ix_task_records_finished_at"),
@@ -99,6 +99,7 @@ def test_what_is_asked_every_second_reads_no_more_than_it_finds(database, look):
         said.append((statement, parameters))
 
     ask, index = LOOKS[look]
+    TaskRecords(database).open(draft("due", relay_now=True))
     event.listen(Engine, "before_cursor_execute", note)
     try:
         ask(TaskMoves(database))
@@ -108,11 +109,39 @@ def test_what_is_asked_every_second_reads_no_more_than_it_finds(database, look):
     steps = []
     with database.engine().connect() as connection:
         for statement, parameters in said:
-            if statement.startswith(("SELECT", "UPDATE")):
+            if statement.startswith(("SELECT", "UPDATE", "WITH")):
                 plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
                 steps += [row[3] for row in plan if "task_records" in row[3]]
     assert any(index in step for step in steps)
     assert [step for step in steps if step.startswith("SCAN")] == []
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize(
+    ("look", "condition"), [("claim", "(relay_at <="), ("unfollowed", "(relay_at <="), ("expire", "(expires_at <=")]
+)
+def test_postgresql_searches_an_index_for_what_is_due_and_does_not_look_at_all_that_waits(database, look, condition):
+    said: list[tuple[str, object]] = []
+
+    def note(_connection, _cursor, statement, parameters, *_):
+        said.append((statement, parameters))
+
+    TaskRecords(database).open(draft("due", relay_now=True))
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        LOOKS[look][0](TaskMoves(database))
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+    plans = []
+    with database.engine().connect() as connection:
+        connection.exec_driver_sql("SET enable_seqscan = off")
+        for statement, parameters in said:
+            if statement.startswith(("SELECT", "UPDATE", "WITH")):
+                plan = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).scalars().all()
+                plans += [step for step in plan if "Index Cond" in step]
+        connection.rollback()
+    assert [step for step in plans if condition in step], plans
 
 
 def test_looking_for_what_has_not_started_goes_page_by_page(database, records):

@@ -280,6 +280,19 @@ def test_a_lease_that_ran_out_is_a_new_term_for_the_same_leader_too(database):
     assert leadership.take("a", "host", 1) == 2
 
 
+def test_who_was_frozen_in_the_middle_of_a_renewal_holds_up_the_next_leader_for_some_seconds_only(database):
+    if database.is_sqlite:
+        pytest.skip("whoever is frozen in a commit holds SQLite's lock")
+    leadership = Leadership(database)
+    assert leadership.take("frozen", "host", 1) == 1
+    leadership.give_up("frozen")
+    with database.engine().connect() as frozen:
+        frozen.execute(update(leadership_row).values(pid=2))
+
+        assert leadership.take("awake", "host", 3) == 2
+        frozen.invalidate()
+
+
 def test_a_chord_is_complete_once_whatever_returns_twice(database):
     chords = Chords(database)
 

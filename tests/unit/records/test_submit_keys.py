@@ -319,7 +319,7 @@ def test_a_task_and_the_callers_rows_are_committed_together_or_not_at_all(databa
         keys.open(draft("b", key, relay_now=True, kwargs={"text": "NUL \0"}, tags=["x"]), session)
     assert orders(database) == 1
     assert tasks.read("b").kwargs == {"text": "NUL \0"}
-    assert [due.id for due in TaskMoves(database).due(10)] == ["b"]
+    assert [due.id for due in TaskMoves(database).claim(10)] == ["b"]
 
 
 def test_a_bulk_goes_through_a_session_whole(database, keys, engine):
@@ -457,7 +457,7 @@ def test_a_due_time_that_has_passed_means_now(database, tasks, past):
     tasks.open(draft("b", None))
 
     assert abs((tasks.read("a").due_at - tasks.read("b").due_at).total_seconds()) < 60
-    [due] = TaskMoves(database).due(10)
+    [due] = TaskMoves(database).claim(10)
     assert (due.id, due.relay_at >= due.created_at) == ("a", True), "it takes no place before what waits already"
 
 
@@ -470,4 +470,4 @@ def test_a_due_time_ahead_is_kept_as_it_is_and_nothing_is_published_before(datab
 
     assert [tasks.read(name).due_at for name in ("a", "b")] == [due_at, due_at]
     assert tasks.read("c").due_at - tasks.read("c").created_at > timedelta(days=89, hours=23)
-    assert [due.id for due in until(lambda: TaskMoves(database).due(10), 5)] == ["d"]
+    assert [due.id for due in until(lambda: TaskMoves(database).claim(10), 5)] == ["d"]

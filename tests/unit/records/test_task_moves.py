@@ -10,7 +10,7 @@ from records.columns import Now
 from records.database import Database
 from records.deliveries import DeliveryRecords
 from records.grouped_writes import CommitUnknown
-from records.leadership import Leadership
+from records.leadership import Lead, Leadership
 from records.members import MemberRecords
 from records.parents import Parents
 from records.task_moves import Failure, Place, TaskMoves
@@ -46,9 +46,18 @@ def silence(database: Database, worker_id: str) -> None:
         database.write(lambda c: c.execute(old.values(seen_at=datetime(2020, 1, 1, tzinfo=UTC))))
 
 
+def lead(database: Database, holder: str = "leader") -> Lead:
+    return Lead(holder, Leadership(database).take(holder, "host", 1))
+
+
 def bury(database: Database) -> list[str]:
-    Leadership(database).take("leader", "host", 1)
-    return Workers(database).bury("leader")
+    return Workers(database).bury(lead(database))
+
+
+def due_now(database: Database) -> None:
+    """Let be due whatever has a time to be published, claimed or not."""
+    waiting = update(task_records).where(task_records.c.relay_at.is_not(None)).values(relay_at=Now())
+    database.write(lambda c: c.execute(waiting))
 
 
 def test_a_record_is_written_once_and_read_back_whole(tasks, moves):
@@ -109,35 +118,115 @@ def test_a_task_that_is_due_later_does_not_start_and_is_not_relayed(tasks, moves
     tasks.open(draft(delay=3600))
 
     assert moves.start("t", 0, "w1", "io@host", None) is None
-    assert moves.due(10) == []
+    assert moves.claim(10) == []
 
 
 def test_a_fresh_record_is_left_to_its_submitter_for_a_moment_and_then_relayed(tasks, moves):
     tasks.open(draft())
 
-    assert moves.due(10) == []
-    assert until(lambda: moves.due(10), 10)[0].id == "t"
+    assert moves.claim(10) == []
+    assert until(lambda: moves.claim(10), 10)[0].id == "t"
 
 
-def test_what_is_due_can_leave_out_a_queue(tasks, moves):
+def test_what_is_due_can_leave_out_a_queue(database, tasks, moves):
+    def due(*besides: Place) -> set[str]:
+        due_now(database)
+        return {record.id for record in moves.claim(10, besides=besides)}
+
     for task_id, queue in (("t", "email"), ("u", "files"), ("v", "email")):
         tasks.open(Draft(task_id, "test", "test", queue, relay_now=True))
 
-    assert [due.id for due in moves.due(10, besides=[Place("email", "normal", False)])] == ["u"]
-    assert [due.id for due in moves.due(10, besides=[Place("email", "high", False)])] == ["t", "u", "v"]
+    assert due(Place("email", "normal", False)) == {"u"}
+    assert due(Place("email", "high", False)) == {"t", "u", "v"}
     run = moves.start("t", 0, "w1", "io@host", None)
     moves.give_back("t", run.run)
-    assert [due.id for due in moves.due(10, besides=[Place("email", "normal", False)])] == ["u", "t"]
-    assert [due.id for due in moves.due(10, besides=[Place("email", "normal", True)])] == ["u", "v"]
-    assert [due.id for due in moves.due(10)] == ["u", "v", "t"]
+    assert due(Place("email", "normal", False)) == {"u", "t"}
+    assert due(Place("email", "normal", True)) == {"u", "v"}
+    assert due() == {"u", "v", "t"}
+
+
+def test_what_is_due_is_claimed_the_longest_due_first(database, tasks, moves):
+    for number in (3, 1, 2):
+        tasks.open(draft(f"t{number}", relay_now=True))
+        due = {"due_at": Now(number - 10), "relay_at": Now(number - 10)}
+        database.write(
+            lambda c, n=number, v=due: c.execute(update(task_records).where(task_records.c.id == f"t{n}").values(v))
+        )
+
+    assert [record.id for record in moves.claim(2)] == ["t1", "t2"]
+    assert [record.id for record in moves.claim(2)] == ["t3"]
+
+
+def test_what_was_claimed_and_not_published_is_due_again_some_seconds_later(database, tasks, moves):
+    tasks.open(draft(relay_now=True))
+
+    assert [record.id for record in moves.claim(10)] == ["t"]
+    assert moves.claim(10) == []
+    assert until(lambda: moves.claim(10), 10, every=0.2)[0].id == "t"
+
+
+def test_many_who_claim_at_once_are_given_each_record_once(database, tasks, moves):
+    tasks.open_many(tasks.opening([draft(f"t{number}", relay_now=True) for number in range(300)]))
+    claimed = []
+
+    def claim():
+        while found := moves.claim(7):
+            claimed.extend(record.id for record in found)
+
+    threads = [threading.Thread(target=claim) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    while found := moves.claim(50):  # a thread that finds the rest in other hands goes
+        claimed.extend(record.id for record in found)
+
+    assert sorted(claimed) == sorted(f"t{number}" for number in range(300))
+
+
+def test_a_leader_whose_lead_another_one_has_decides_nothing_any_more(database, tasks, moves):
+    expiring = datetime(2026, 1, 1, tzinfo=UTC)
+    tasks.open(draft(relay_now=True))
+    tasks.open(draft("runs"))
+    tasks.open(draft("expires", expires_at=expiring))
+    tasks.open(draft("followed", message={"embed": {"chain": ["next"]}}))
+    moves.succeed("followed", moves.start("followed", 0, "w1", "io@host", None).run, 1)
+    moves.start("runs", 0, "w1", "io@host", None)
+    due_now(database)
+    frozen = lead(database, "frozen")
+    Leadership(database).give_up("frozen")
+    awake = lead(database, "awake")
+    silence(database, "w1")
+
+    assert Workers(database).bury(frozen) == []
+    assert Workers(database).bury(awake) == ["w1"]
+    assert moves.claim(10, lead=frozen) == []
+    assert moves.expire(frozen) == []
+    assert moves.unfollowed(10, frozen) == []
+    assert moves.reap(frozen) == ([], [])
+    assert moves.reap(awake) == (["runs"], [])
+    assert moves.expire(awake) == ["expires"]
+    assert [record.id for record in moves.unfollowed(10, awake)] == ["followed"]
+    assert {record.id for record in moves.claim(10, lead=awake)} == {"t", "runs"}
+
+
+def test_a_leader_that_leads_again_cannot_go_on_with_what_it_had_begun_before(database, tasks, moves):
+    tasks.open(draft(relay_now=True))
+    before = lead(database)
+    Leadership(database).give_up("leader")
+    after = lead(database)
+
+    assert after.term == before.term + 1
+    assert moves.claim(10, lead=before) == []
+    assert [record.id for record in moves.claim(10, lead=after)] == ["t"]
 
 
 def test_the_relay_publishes_nothing_that_was_published(tasks, moves):
     tasks.open(draft(relay_now=True))
     moves.published([("t", 0, 0)])
 
-    assert until(lambda: not moves.due(10), 10)
-    assert tasks.read("t").published_at is not None
+    assert until(lambda: tasks.read("t").published_at, 10)
+    assert moves.claim(10) == []
 
 
 def test_a_late_note_of_publishing_does_not_swallow_a_retry(tasks, moves):
@@ -216,7 +305,7 @@ def test_runs_of_a_dead_worker_wait_again_without_counting_the_attempt(database,
     assert moves.reap() == (["t"], [])
     record = tasks.read("t")
     assert (record.state, record.attempt, record.lost_runs, record.worker_id) == (TaskState.PENDING, 0, 1, None)
-    assert [due.id for due in moves.due(10)] == ["t"]
+    assert [due.id for due in moves.claim(10)] == ["t"]
 
 
 def test_a_worker_that_says_goodbye_is_not_held_against_its_tasks(database, tasks, moves):
@@ -240,10 +329,10 @@ def test_only_who_leads_declares_a_worker_dead(database, tasks, moves):
     moves.start("t", 0, "w1", "io@host", None)
     silence(database, "w1")
 
-    assert Workers(database).bury("leader") == []
-    Leadership(database).take("leader", "host", 1)
+    assert Workers(database).bury(Lead("leader", 1)) == []
+    held = lead(database)
     Leadership(database).give_up("leader")
-    assert Workers(database).bury("leader") == [], "a leader that was frozen has lost its lease"
+    assert Workers(database).bury(held) == [], "a leader that was frozen has lost its lease"
     assert moves.start("t", 0, "w2", "io@host", None) is None, "silence alone takes no run away"
     assert moves.reap() == ([], [])
     assert Workers(database).renew("w1")
@@ -476,8 +565,9 @@ def test_a_value_that_the_database_refuses_is_an_error_and_not_an_absence(databa
 def test_what_was_published_is_not_due_when_the_relay_looks_again(tasks, moves):
     for number in range(200):
         tasks.open(draft(f"t{number}", relay_now=True))
-    due = moves.due(500)
+    due = moves.claim(500)
 
     moves.published([(record.id, record.attempt, record.run) for record in due], wait=True)
 
-    assert (len(due), moves.due(500), moves.waiting_count()) == (200, [], 0)
+    assert (len(due), moves.claim(500), moves.waiting_count()) == (200, [], 0)
+    assert all(tasks.read(record.id).relay_at is None for record in due[:3])

@@ -1,21 +1,35 @@
 """What the leader does in one round."""
 
+import time
 from types import SimpleNamespace
 
+import pytest
 from sqlalchemy import update
 
+from processors.errors import ConfigurationError, ServiceUnavailable
 from records.columns import Now
+from records.leadership import SURE_SECONDS
 from records.submit_keys import submit_keys
 from records.task_records import Draft
 from services import leader
 from services.wiring import Parts
 
 
-def test_a_round_of_the_relay_goes_on_while_another_queue_turns_out_to_be_full(monkeypatch):
+@pytest.fixture
+def leading(monkeypatch) -> leader.Leader:
+    """A leader whose lease was renewed just now."""
+    one = leader.Leader()
+    one.term = 1
+    one._renewed = time.monotonic()
+    monkeypatch.setattr(one, "_take_lease", lambda: None)
+    return one
+
+
+def test_a_round_of_the_relay_goes_on_while_another_queue_turns_out_to_be_full(leading, monkeypatch):
     full, published = set[str](), []
     pages = [("email.low", 0), ("email", 0), (None, leader.BATCH), (None, 1), (None, 0)]
 
-    def relay(limit: int) -> int:
+    def relay(limit: int, *_) -> int:
         queue, count = pages.pop(0)
         full.update({queue} if queue else ())
         published.append(count)
@@ -24,9 +38,6 @@ def test_a_round_of_the_relay_goes_on_while_another_queue_turns_out_to_be_full(m
     publisher = SimpleNamespace(full_queues=lambda: set(full))
     monkeypatch.setattr(leader, "parts", lambda: SimpleNamespace(publisher=publisher))
     monkeypatch.setattr(leader, "relay", relay)
-    leading = leader.Leader()
-    leading.term = 1
-    monkeypatch.setattr(leading, "_take_lease", lambda: None)
 
     leading._relay()
 
@@ -44,3 +55,79 @@ def test_the_leader_forgets_idempotency_keys_that_are_free_again(database, monke
     leader._prune()
 
     assert database.read(lambda c: c.execute(submit_keys.select()).mappings().one())["key"] == "young"
+
+
+@pytest.fixture
+def duties(leading, monkeypatch) -> list[str]:
+    """The duties in the order in which a leader did them."""
+    done = list[str]()
+    monkeypatch.setattr(leading, "_fire", lambda: done.append("fire"))
+    monkeypatch.setattr(leading, "_relay", lambda: done.append("relay"))
+    monkeypatch.setattr(leading, "_adopt", lambda: done.append("adopt"))
+    for name in ("_bury", "_reap", "_watch_broker", "_reconcile", "_look_at_parked"):
+        monkeypatch.setattr(leading, name, lambda *_: None)
+    monkeypatch.setattr(leader, "follow", lambda *_: None)
+    monkeypatch.setattr(leader, "_prune", lambda: None)
+    publisher = SimpleNamespace(full_queues=set[str])
+    monkeypatch.setattr(leader, "parts", lambda: SimpleNamespace(publisher=publisher))
+    return done
+
+
+def test_what_a_schedule_fires_is_published_in_the_same_round(leading, duties):
+    leading.tick()
+
+    assert duties == ["adopt", "fire", "relay"]
+
+
+def test_a_duty_that_goes_wrong_is_told_by_name_and_stops_no_other_one(leading, duties, monkeypatch, caplog):
+    tried = []
+
+    def go_wrong() -> None:
+        tried.append(1)
+        raise KeyError("nobody foresaw it")
+
+    monkeypatch.setattr(leading, "_fire", go_wrong)
+
+    for _ in range(3):
+        leading.tick()
+
+    assert duties == ["adopt", "relay"] * 3
+    assert tried == [1], "it is left alone for a moment"
+    for word in ("duty_failed", "fire", "nobody foresaw it"):
+        assert word in caplog.text
+
+
+@pytest.mark.parametrize("error", [ServiceUnavailable("the database is away"), ConfigurationError("another database")])
+def test_what_concerns_every_duty_ends_the_round(leading, duties, monkeypatch, error):
+    def go_wrong() -> None:
+        raise error
+
+    monkeypatch.setattr(leading, "_fire", go_wrong)
+
+    with pytest.raises(type(error)):
+        leading.tick()
+    assert duties == ["adopt"]
+
+
+def test_a_leader_that_was_frozen_since_its_last_renewal_does_not_publish_before_the_next_one(leading):
+    assert leading._may_publish()
+    leading._renewed = time.monotonic() - SURE_SECONDS
+    assert not leading._may_publish()
+
+
+def test_who_never_led_holds_a_lead_that_nobody_has():
+    standing_by = leader.Leader()
+
+    assert standing_by.lead == (standing_by.holder, 0)
+    assert not standing_by._may_publish()
+
+
+def test_the_settings_schedules_are_taken_over_once_in_a_term_and_again_where_it_was_not_whole(leading, monkeypatch):
+    answers, leads = [False, True, True], []
+    monkeypatch.setattr(leader.settings_schedules, "adopt", lambda lead: leads.append(lead.term) or answers.pop(0))
+
+    for term in (1, 1, 1, 2, 2):
+        leading.term = term
+        leading._adopt()
+
+    assert leads == [1, 1, 2]

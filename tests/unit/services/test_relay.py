@@ -3,10 +3,13 @@
 from types import SimpleNamespace
 
 import pytest
+from sqlalchemy import update
 
+from records.columns import Now
 from records.database import Database
+from records.leadership import Lead, Leadership
 from records.task_moves import TaskMoves
-from records.task_records import Draft, TaskRecords
+from records.task_records import Draft, TaskRecords, task_records
 from records.workers import Workers
 from services import relay
 
@@ -22,26 +25,34 @@ def full(database: Database, monkeypatch) -> set[str]:
                 Draft(f"{queue}.{priority}", "test", "test", queue, priority=priority, relay_now=True)
             )
     found = set[str]()
-    service = SimpleNamespace(moves=TaskMoves(database), publisher=SimpleNamespace(full_queues=lambda: found))
-    monkeypatch.setattr(relay, "parts", lambda: service)
+    publisher = SimpleNamespace(full_queues=lambda: found, is_away=lambda: "away" in found)
+    monkeypatch.setattr(relay, "parts", lambda: SimpleNamespace(moves=TaskMoves(database), publisher=publisher))
     return found
 
 
-def due(limit: int = 10) -> list[str]:
-    return [record.id for record in relay.due_besides_full(limit)]
+@pytest.fixture
+def due(database: Database):
+    """What is claimed; each time all of it is due."""
+
+    def claim(limit: int = 10) -> set[str]:
+        waiting = update(task_records).where(task_records.c.relay_at.is_not(None)).values(relay_at=Now())
+        database.write(lambda c: c.execute(waiting))
+        return {record.id for record in relay.claim_besides_full(limit)}
+
+    return claim
 
 
 @pytest.mark.parametrize(("name", "left_out"), [("email.high", "high"), ("email", "normal"), ("email.low", "low")])
-def test_what_goes_to_a_full_queue_takes_no_place_from_what_goes_to_others(full: set[str], name: str, left_out: str):
+def test_what_goes_to_a_full_queue_takes_no_place_from_what_goes_to_others(full: set[str], due, name, left_out):
     everything = due()
     full.add(name)
 
     assert len(everything) == 6
-    assert due() == [one for one in everything if one != f"email.{left_out}"]
-    assert due(2) == due()[:2]
+    assert due() == everything - {f"email.{left_out}"}
+    assert len(due(5)) == 5
 
 
-def test_what_runs_again_is_looked_for_in_the_queue_one_level_more_urgent(full: set[str], database: Database):
+def test_what_runs_again_is_looked_for_in_the_queue_one_level_more_urgent(full: set[str], due, database: Database):
     Workers(database).start("w1", "io@host", "host", 1, 0)
     moves = TaskMoves(database)
     moves.give_back("email.low", moves.start("email.low", 0, "w1", "io@host", None).run)
@@ -51,3 +62,39 @@ def test_what_runs_again_is_looked_for_in_the_queue_one_level_more_urgent(full: 
     full.add("email")
     assert "email.low" not in due()
     assert "files.low" in due()
+
+
+def test_nothing_is_claimed_while_the_broker_is_away(full: set[str], due):
+    full.add("away")
+    assert due() == set()
+    full.clear()
+    assert len(due()) == 6
+
+
+def test_a_leader_that_was_frozen_after_it_claimed_publishes_nothing(full: set[str], database: Database, monkeypatch):
+    published = []
+    monkeypatch.setattr(relay, "publish", lambda records, **_: published.extend(records) or len(records))
+    lead = Lead("leader", Leadership(database).take("leader", "host", 1))
+
+    assert relay.relay(4, lead, lambda: False) == 0
+    assert published == []
+    assert relay.relay(4, lead, lambda: True) == 2, "the four that were claimed are left alone for some seconds"
+    assert len(published) == 2
+
+
+def test_by_hand_at_most_so_many_are_published_in_portions(full: set[str], monkeypatch):
+    portions = []
+    monkeypatch.setattr(relay, "publish", lambda records, **_: portions.append(len(records)) or len(records))
+    monkeypatch.setattr(relay, "PAGE", 2)
+
+    assert relay.relay_by_hand(5, None) == (5, 5)
+    assert portions == [2, 2, 1]
+    assert relay.relay_by_hand(5, None) == (1, 1)
+    assert relay.relay_by_hand(5, ["email"]) == (0, 0)
+
+
+def test_by_hand_it_ends_where_the_broker_takes_no_more(full: set[str], monkeypatch):
+    monkeypatch.setattr(relay, "publish", lambda records, **_: 1)
+    monkeypatch.setattr(relay, "PAGE", 2)
+
+    assert relay.relay_by_hand(6, None) == (2, 1)

@@ -177,7 +177,7 @@ def test_what_is_due_later_is_published_by_nobody_now_and_what_is_due_now_at_onc
     past = celery_service.health_check(due_at=PAST)
 
     assert published == [now]
-    assert [due.id for due in service.moves.due(10)] == [past]
+    assert [due.id for due in service.moves.claim(10)] == [past]
 
 
 def test_the_same_key_gives_the_same_id_and_only_the_first_is_published(published):
@@ -243,7 +243,7 @@ def test_a_task_of_a_session_is_left_to_the_relay_and_to_the_callers_commit(serv
     assert published == []
     states = [celery_service.get_task_status(one)["status"] for one in (gone, kept, later, bulk_id)]
     assert states == ["UNKNOWN", "PENDING", "PENDING", "PROGRESS"]
-    assert {due.id for due in service.moves.due(10)} == {kept, of_bulk(service, bulk_id)[0].id}
+    assert {due.id for due in service.moves.claim(10)} == {kept, of_bulk(service, bulk_id)[0].id}
 
 
 def test_a_session_and_a_key_hold_together(session, published):

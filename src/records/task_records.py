@@ -466,6 +466,10 @@ class TaskRecords:
         waiting = and_(columns.state.in_([s.value for s in WAITING]), columns.due_at <= Now())
         return self._select(or_(running, waiting), limit=limit)
 
+    def unfinished(self, limit: int) -> list[TaskRecord]:
+        """Return what has no end yet, whether or not it is due, the oldest first."""
+        return self._select(columns.state.in_([s.value for s in (*WAITING, *RUNNING)]), limit=limit)
+
     def failed(self, wanted: FailedTasks, limit: int, after: TaskRecord | None = None) -> list[TaskRecord]:
         """Return the tasks that failed, the newest failure first.
 

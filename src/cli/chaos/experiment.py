@@ -11,9 +11,10 @@ from pathlib import Path
 from cli.chaos.faults import Faults
 from cli.chaos.installation import Installation
 from cli.chaos.network import Network
-from cli.chaos.outcome import Done, Outcome, judge
-from cli.chaos.plan import OF_A_WORKER, WORKERS, Fault, Plan
+from cli.chaos.outcome import Outcome, judge
+from cli.chaos.plan import OF_A_WORKER, WORKERS, Done, Fault, Plan
 from cli.chaos.processes import Processes, ProcessGroup
+from cli.chaos.told import Told
 
 PAUSE_SECONDS = 0.02
 FAST_PAUSE_SECONDS = 0.002
@@ -78,8 +79,7 @@ class Experiment:
             self._plan,
             self._ledger,
             self._done,
-            quarantined=self._installation.quarantined(),
-            unfinished=self._installation.unfinished(),
+            told=self._installation.records.told() if self._plan.records else Told(),
             ended_by_themselves=self._installation.ended_by_themselves,
             seconds=time.monotonic() - began,
         )
@@ -148,9 +148,10 @@ class Experiment:
             self._wait(PAUSE_SECONDS)
 
     def _all_ended(self) -> bool:
-        if self._installation.publisher.alive() or self._ledger.missing() - self._installation.quarantined():
+        missing, records = self._ledger.missing(), self._installation.records
+        if self._installation.publisher.alive() or (missing and not self._plan.records):
             return False
-        return not self._installation.unfinished(limit=1)
+        return not self._plan.records or (not missing - records.given_up() and records.all_ended())
 
     def _wait(self, seconds: float) -> None:
         self._until(lambda: False, seconds, PAUSE_SECONDS)
@@ -177,4 +178,6 @@ def temporary_installation(plan: Plan, *, keep: bool) -> Generator[Installation]
         network = stack.enter_context(Network()) if Fault.PARTITION in plan.faults else None
         (folder / "output").mkdir()
         processes = stack.enter_context(Processes(folder / "output"))
-        yield Installation(plan, folder, processes, network)
+        installation = Installation(plan, folder, processes, network)
+        stack.callback(installation.records.close)
+        yield installation

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from cli.chaos.installation import CUT_OFF_WORKER, Installation
-from cli.chaos.outcome import Done
-from cli.chaos.plan import WORKERS, Fault
+from cli.chaos.plan import WORKERS, Done, Fault
 from processors.errors import ConfigurationError
 
 BEYOND_LEASE_SECONDS = 12.0

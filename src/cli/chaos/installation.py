@@ -13,17 +13,13 @@ from cli.chaos.plan import SLOTS, WORKERS, Broker, Plan, Transport
 from cli.chaos.processes import Processes, ProcessGroup
 from cli.chaos.rabbitmq_server import RabbitmqServer
 from cli.chaos.redis_server import RedisServer
+from cli.chaos.told import Records
 from config.settings import Settings, environment_of_another
 from processors.errors import ConfigurationError
-from processors.scheduling import FailedTasks
-from records.database import Database
-from records.task_records import TaskRecords
 from services.chaos.journal import journal_folder
 
 START_SECONDS = 90.0
 HELD_SECONDS = 1.0
-ACTIVE_LIMIT = 100_000
-QUARANTINED = "Quarantined"
 WAYS = {Transport.OURS: "transport", Transport.STOCK: "stock"}
 APPLICATIONS = {
     "recorded": "services.celery_app:celery_app",
@@ -56,6 +52,7 @@ class Installation:
         self._temporary.mkdir()
         self.ledger = Ledger(journal_folder(self._data))
         self.settings = Settings(data_dir=self._data, database_url=f"sqlite:///{self._data}/records.db")
+        self.records = Records(self.settings.sqlalchemy_url)
         self.broker = broker_of(plan, folder, processes, network)
         self.workers: dict[str, ProcessGroup] = {}
         self._publisher: ProcessGroup | None = None
@@ -176,22 +173,6 @@ class Installation:
                 return True
             file.execute("ROLLBACK")
             return False
-
-    def unfinished(self, limit: int = ACTIVE_LIMIT) -> set[int]:
-        """Return tasks whose record has no end yet."""
-        if not self.plan.records:
-            return set()
-        return {record.kwargs["number"] for record in self._records().active(limit)}
-
-    def quarantined(self) -> set[int]:
-        """Return tasks that were given up because their workers were killed too often."""
-        if not self.plan.records:
-            return set()
-        failed = self._records().failed(FailedTasks(error_type=QUARANTINED), ACTIVE_LIMIT)
-        return {record.kwargs["number"] for record in failed}
-
-    def _records(self) -> TaskRecords:
-        return TaskRecords(Database(self.settings.sqlalchemy_url))
 
     def _start_leader(self) -> None:
         command = [sys.executable, "-m", "services.leader"]

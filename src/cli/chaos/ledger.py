@@ -1,11 +1,15 @@
 """What became of every task, by the journals of the processes: never by what a broker or a database says."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 from services.chaos.journal import Event, Kind, parse
 
 Numbers = set[int]
+
+ENDS = (Kind.DONE, Kind.LEFT)
+"""With these a run has nothing in hand any more."""
 
 
 class Ledger:
@@ -19,7 +23,7 @@ class Ledger:
         self._folder = folder
         self._read: dict[str, int] = {}
         self.events: dict[int, list[Event]] = defaultdict(list)
-        self.sent: Numbers = set()
+        self.sent: dict[int, float] = {}
         self.accepted: dict[int, float] = {}
         self.done: dict[int, int] = defaultdict(int)
         self.ready: dict[int, float] = {}
@@ -47,7 +51,7 @@ class Ledger:
             self.ready[event.main] = event.time
             return
         if event.kind is Kind.SENT:
-            self.sent.add(event.number)
+            self.sent[event.number] = event.time
         elif event.kind is Kind.ACCEPTED:
             self.accepted[event.number] = event.time
         else:
@@ -61,8 +65,9 @@ class Ledger:
         if event.kind is Kind.STARTED:
             self.running[event.main].add(event.number)
             self.running[event.pid].add(event.number)
-        elif event.kind is Kind.DONE:
-            self.done[event.number] += 1
+        elif event.kind in ENDS:
+            if event.kind is Kind.DONE:
+                self.done[event.number] += 1
             self.running[event.main].discard(event.number)
             self.running[event.pid].discard(event.number)
 
@@ -76,7 +81,15 @@ class Ledger:
 
     def never_sent(self) -> Numbers:
         """Return effects of tasks that nobody published."""
-        return self.done.keys() - self.sent
+        return self.done.keys() - self.sent.keys()
+
+    def starts(self, number: int) -> list[float]:
+        """Return when runs of a task began."""
+        return [event.time for event in self.events[number] if event.kind is Kind.STARTED]
+
+    def finished(self) -> Numbers:
+        """Return tasks whose success stands in their record."""
+        return {number for number, events in self.events.items() if any(one.kind is Kind.FINISHED for one in events)}
 
     def again_after_finish(self) -> Numbers:
         """Return tasks that a later run started although the success of an earlier one stood in the record.
@@ -89,8 +102,8 @@ class Ledger:
     def had_again(self, at: float, *, main: int = 0, pid: int = 0) -> dict[int, float | None]:
         """Return, for each task that was in hand at a fault, when somebody had it again; None: never.
 
-        In hand is what the victim had received or started, and nobody had done. A message that the victim had taken
-        from the broker and not looked at yet shows in no journal.
+        In hand is what the victim had received or started and not left, and nobody had done. A message that the victim
+        had taken from the broker and not looked at yet shows in no journal.
 
         Args:
             at: when it happened, by the monotonic clock.
@@ -105,8 +118,8 @@ class Ledger:
         for number in self.touched[main or pid]:
             events = self.events[number]
             before = [event for event in events if event.time <= at]
-            in_hand = any(own(event) and event.kind is not Kind.DONE for event in before)
-            if not in_hand or any(event.kind is Kind.DONE for event in before):
+            last = max(filter(own, before), key=lambda event: event.time, default=None)
+            if last is None or last.kind in ENDS or any(event.kind is Kind.DONE for event in before):
                 continue
             again = [event.time for event in events if event.time > at and (not own(event) or event.kind is Kind.DONE)]
             found[number] = min(again, default=None)
@@ -116,3 +129,8 @@ class Ledger:
 def _started_after_finish(events: list[Event]) -> bool:
     finished = [event.run for event in events if event.kind is Kind.FINISHED]
     return bool(finished) and any(event.kind is Kind.STARTED and event.run > min(finished) for event in events)
+
+
+def some(numbers: Sequence[int]) -> str:
+    """Name the first few of these tasks."""
+    return ", ".join(map(str, numbers[:8])) + (" …" if len(numbers) > 8 else "")  # noqa: PLR2004 - enough to search for

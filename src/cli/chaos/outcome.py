@@ -4,33 +4,26 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from cli.chaos.ledger import Ledger
-from cli.chaos.plan import ACKNOWLEDGEMENTS, OF_A_WORKER, SLOTS, WORKERS, AppendOnly, Broker, Fault, Plan, Transport
+from cli.chaos.delays import Delays, judge_delays
+from cli.chaos.effects import Effects, judge_effects
+from cli.chaos.ledger import Ledger, some
+from cli.chaos.plan import (
+    ACKNOWLEDGEMENTS,
+    OF_A_WORKER,
+    SLOTS,
+    WORKERS,
+    AppendOnly,
+    Broker,
+    Done,
+    Fault,
+    Plan,
+    Transport,
+)
+from cli.chaos.told import Told
 
 LATE_SECONDS = 10.0
 FSYNC_SECONDS = 2.0
 """What Redis may lose with `everysec`: its own sync may be a second late."""
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """One fault that was done.
-
-    Attributes:
-        kind: what it was.
-        at: when, by the monotonic clock.
-        main: the worker that was hit; 0 for none.
-        pid: the process of its pool, where only that was hit.
-        at_work: whether the victim was seen at work just before; one at rest proves little.
-        away: for how many seconds the broker did not answer, or nobody could write a record.
-    """
-
-    kind: Fault
-    at: float
-    main: int = 0
-    pid: int = 0
-    at_work: bool = True
-    away: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +48,8 @@ class Outcome:
         unconfirmed_done: those of them that had an effect all the same.
         ended_by_themselves: what each part said last that ended without a kill of ours.
         at_rest: faults that hit a worker which did nothing.
+        effects: what came of the tasks that do their work through `effect`; None without records.
+        delays: what came of the tasks with a delay; None without records.
     """
 
     plan: Plan
@@ -78,12 +73,14 @@ class Outcome:
     latest: str = ""
     away: float = 0.0
     faults: Counter[Fault] = field(default_factory=Counter[Fault])
+    effects: Effects | None = None
+    delays: Delays | None = None
 
     @property
     def problems(self) -> list[str]:
         """What is not as promised, one sentence each."""
         said = [
-            (self.lost, f"{len(self.lost)} accepted tasks were lost: {_some(self.lost)}."),
+            (self.lost, f"{len(self.lost)} accepted tasks were lost: {some(self.lost)}."),
             (self.never_sent, f"{len(self.never_sent)} effects are of tasks that were never sent."),
             (self.unfinished, f"{len(self.unfinished)} tasks had their effect, and their record has no end."),
             (
@@ -96,7 +93,8 @@ class Outcome:
             ),
             (self._too_late, f"{self.latest} waited {self.late or 0:.1f} s; {LATE_SECONDS:.0f} s are promised."),
         ]
-        return [sentence for wrong, sentence in said if wrong]
+        parts = [part for part in (self.effects, self.delays) if part is not None]
+        return [sentence for wrong, sentence in said if wrong] + [one for part in parts for one in part.problems]
 
     @property
     def per_kill(self) -> float:
@@ -118,8 +116,7 @@ def judge(
     ledger: Ledger,
     done: Sequence[Done],
     *,
-    quarantined: set[int],
-    unfinished: set[int],
+    told: Told,
     ended_by_themselves: Sequence[str],
     seconds: float,
 ) -> Outcome:
@@ -129,25 +126,26 @@ def judge(
         plan: the run.
         ledger: what the processes wrote.
         done: the faults.
-        quarantined: tasks whose record says so.
-        unfinished: tasks whose record has no end.
+        told: what the records say; nothing where there are none.
         ended_by_themselves: what each part said last that did.
         seconds: how long the run took.
     """
     missing = ledger.missing()
-    known = missing & quarantined
-    excused = {number for number in missing - known if _excused(plan, ledger.accepted[number], done)}
-    unconfirmed = ledger.sent - ledger.accepted.keys()
+    effects = judge_effects(ledger, told) if plan.records else None
+    known = missing & told.quarantined
+    explained = known | (told.unknown & told.listed)
+    excused = {number for number in missing - explained if _excused(plan, ledger.accepted[number], done)}
+    unconfirmed = ledger.sent.keys() - ledger.accepted.keys()
     waits = [wait for fault in done if fault.kind in OF_A_WORKER for wait in _waits(ledger, fault, done)]
     longest = max((wait for wait in waits if wait.seconds is not None), default=None, key=_seconds)
     return Outcome(
         plan=plan,
         accepted=len(ledger.accepted),
         done=len(ledger.accepted) - len(missing),
-        lost=sorted(missing - known - excused),
+        lost=sorted(missing - explained - excused),
         excused=sorted(excused),
         quarantined=sorted(known),
-        unfinished=sorted(unfinished - missing),
+        unfinished=sorted(told.unfinished - missing),
         duplicated=ledger.duplicates(),
         most_duplicates=_most_duplicates(plan, done),
         again_after_finish=sorted(ledger.again_after_finish()),
@@ -162,6 +160,8 @@ def judge(
         at_rest=sum(not fault.at_work for fault in done),
         away=sum(fault.away for fault in done),
         faults=Counter(fault.kind for fault in done),
+        effects=effects,
+        delays=judge_delays(ledger, done) if plan.records else None,
     )
 
 
@@ -224,7 +224,3 @@ def _most_duplicates(plan: Plan, done: Sequence[Done]) -> int | None:
         return None
     hits = sum(fault.kind in OF_A_WORKER for fault in done) + broker * len(WORKERS)
     return hits * (SLOTS + ACKNOWLEDGEMENTS)
-
-
-def _some(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers[:8])) + (" …" if len(numbers) > 8 else "")  # noqa: PLR2004 - enough to search for

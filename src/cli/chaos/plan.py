@@ -59,6 +59,27 @@ OF_A_WORKER = (Fault.CHILD, Fault.WORKER, Fault.FREEZE, Fault.PARTITION)
 
 
 @dataclass(frozen=True, slots=True)
+class Done:
+    """One fault that was done.
+
+    Attributes:
+        kind: what it was.
+        at: when, by the monotonic clock.
+        main: the worker that was hit; 0 for none.
+        pid: the process of its pool, where only that was hit.
+        at_work: whether the victim was seen at work just before; one at rest proves little.
+        away: for how many seconds the broker did not answer, or nobody could write a record.
+    """
+
+    kind: Fault
+    at: float
+    main: int = 0
+    pid: int = 0
+    at_work: bool = True
+    away: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """One run.
 

@@ -10,6 +10,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from cli.chaos.delays import Delays
+from cli.chaos.effects import Effects
 from cli.chaos.installation import Installation
 from cli.chaos.outcome import Outcome
 from cli.chaos.plan import Broker, Plan
@@ -61,8 +63,9 @@ def print_table(outcomes: Sequence[Outcome]) -> None:
     table.add_column("")
     for _ in outcomes:
         table.add_column(justify="right", overflow="fold")
-    for name, *cells in zip(_NAMES, *map(_cells, outcomes), strict=True):
-        table.add_row(name, *map(escape, cells))
+    columns = [_rows(outcome) for outcome in outcomes]
+    for name in max(columns, key=len):
+        table.add_row(name, *(escape(rows.get(name, "-")) for rows in columns))
     console = Console()
     console.print(table)
     for outcome in outcomes:
@@ -72,54 +75,52 @@ def print_table(outcomes: Sequence[Outcome]) -> None:
             print(f"seed {outcome.plan.seed}, {outcome.plan.title}: ended by itself: {words}")
 
 
-_NAMES = (
-    "run",
-    "seed",
-    "broker",
-    "accepted",
-    "done",
-    "lost",
-    "lost by the broker",
-    "quarantined",
-    "duplicated",
-    "  per kill",
-    "  within the promise",
-    "ran again after its recorded end",
-    "in hand at a fault",
-    "late, at worst",
-    "broker or records away",
-    "not accepted (done all the same)",
-    "faults",
-    "  on a worker at rest",
-    "ended by themselves",
-    "time",
-    "as promised",
-)
-
-
-def _cells(outcome: Outcome) -> tuple[str, ...]:
+def _rows(outcome: Outcome) -> dict[str, str]:
+    """Return the rows of one run; those of its parts only where it has them."""
     plan = outcome.plan
     disk = "" if plan.broker is Broker.RABBITMQ else f", appendonly {plan.appendonly}"
-    return (
-        plan.title,
-        str(plan.seed),
-        f"{plan.broker}{disk}",
-        str(outcome.accepted),
-        str(outcome.done),
-        str(len(outcome.lost)),
-        str(len(outcome.excused)),
-        str(len(outcome.quarantined)) if plan.records else "-",
-        str(outcome.duplicated),
-        f"{outcome.per_kill:.2f}",
-        "-" if outcome.most_duplicates is None else f"{outcome.most_duplicates}",
-        str(len(outcome.again_after_finish)) if plan.records else "-",
-        str(outcome.in_hand),
-        "-" if outcome.late is None else f"{outcome.late:.1f} s",
-        f"{outcome.away:.1f} s",
-        f"{outcome.unconfirmed} ({outcome.unconfirmed_done})",
-        ", ".join(f"{kind} {count}" for kind, count in sorted(outcome.faults.items())) or "none",
-        str(outcome.at_rest),
-        str(len(outcome.ended_by_themselves)),
-        f"{outcome.seconds:.0f} s",
-        "no" if outcome.problems else "yes",
-    )
+    return {
+        "run": plan.title,
+        "seed": str(plan.seed),
+        "broker": f"{plan.broker}{disk}",
+        "accepted": str(outcome.accepted),
+        "done": str(outcome.done),
+        "lost": str(len(outcome.lost)),
+        "lost by the broker": str(len(outcome.excused)),
+        "quarantined": str(len(outcome.quarantined)) if plan.records else "-",
+        "duplicated": str(outcome.duplicated),
+        "  per kill": f"{outcome.per_kill:.2f}",
+        "  within the promise": "-" if outcome.most_duplicates is None else f"{outcome.most_duplicates}",
+        "ran again after its recorded end": str(len(outcome.again_after_finish)) if plan.records else "-",
+        **_effects(outcome.effects),
+        **_delays(outcome.delays),
+        "in hand at a fault": str(outcome.in_hand),
+        "late, at worst": "-" if outcome.late is None else f"{outcome.late:.1f} s",
+        "broker or records away": f"{outcome.away:.1f} s",
+        "not accepted (done all the same)": f"{outcome.unconfirmed} ({outcome.unconfirmed_done})",
+        "faults": ", ".join(f"{kind} {count}" for kind, count in sorted(outcome.faults.items())) or "none",
+        "  on a worker at rest": str(outcome.at_rest),
+        "ended by themselves": str(len(outcome.ended_by_themselves)),
+        "time": f"{outcome.seconds:.0f} s",
+        "as promised": "no" if outcome.problems else "yes",
+    }
+
+
+def _effects(effects: Effects | None) -> dict[str, str]:
+    if effects is None:
+        return {}
+    return {
+        "with an effect": str(effects.count),
+        "  twice": str(len(effects.twice)),
+        "  unknown, listed": str(len(effects.listed)),
+    }
+
+
+def _delays(delays: Delays | None) -> dict[str, str]:
+    if delays is None:
+        return {}
+    return {
+        "with a delay": str(delays.count),
+        "  begun early": str(len(delays.early)),
+        "  late untouched: median, worst": delays.lateness,
+    }

@@ -9,18 +9,28 @@ from celery import signals
 
 from config.child_process import die_with_parent
 from services.chaos.journal import Kind, journal
+from services.chaos.numbers import lingers
 
 TASK_NAME = "chaos.effect"
-LINGER_EVERY = 10
 LINGER_SECONDS = 0.05
 
 
 def take_effect(number: int, run: int = 0) -> None:
-    """Do the work of one task; every tenth takes a while, so that a kill finds something in hand."""
+    """Do the work of one task."""
     journal.write(Kind.STARTED, [number], run)
-    if number % LINGER_EVERY == 0:
-        time.sleep(LINGER_SECONDS)
+    change_world(number, run)
+
+
+def change_world(number: int, run: int = 0) -> None:
+    """Change the outside world, which is the journal: one line, that was written or was not."""
+    linger(number)
     journal.write(Kind.DONE, [number], run)
+
+
+def linger(number: int) -> None:
+    """Let a kill find something in hand."""
+    if lingers(number):
+        time.sleep(LINGER_SECONDS)
 
 
 def _received(request: Any, **_: Any) -> None:

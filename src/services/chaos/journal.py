@@ -26,6 +26,7 @@ class Kind(StrEnum):
     RECEIVED = "received"  # a worker got its message
     STARTED = "started"  # a run began
     DONE = "done"  # the effect
+    LEFT = "left"  # the run ended without one: whether a former run's happened is open
     FINISHED = "finished"  # the record says SUCCESS
 
 
@@ -72,6 +73,12 @@ class Journal:
 def journal_folder(data_dir: Path) -> Path:
     """Return where the files lie; whoever starts the processes makes the folder."""
     return data_dir / "journal"
+
+
+def tells(folder: Path, kind: Kind, number: int) -> bool:
+    """Tell whether any process has written such a line about a task."""
+    begin = f"{kind} {number} ".encode()
+    return any(line.startswith(begin) for path in folder.iterdir() for line in path.read_bytes().splitlines())
 
 
 def parse(file_name: str, line: str) -> Event:

@@ -14,6 +14,7 @@ from broker.away import AWAY_ERRORS
 from processors.errors import ServiceUnavailable
 from services.chaos.effects import TASK_NAME
 from services.chaos.journal import Kind, journal
+from services.chaos.numbers import delay_of
 
 PAUSE_SECONDS = 0.2
 RECOVERY_SECONDS = 60
@@ -65,17 +66,28 @@ class RecordedPublisher:
 
     def __init__(self) -> None:
         self._app: Any = import_module("services.celery_app").celery_app
+        self._submission: Any = import_module("services.submission")
+        self._options: Any = import_module("services.submit_options").Options
 
     def publish(self, numbers: Sequence[int]) -> None:
         """Submit these; each is accepted once its record is committed."""
         for number in numbers:
             journal.write(Kind.SENT, [number])
-            self._app.send_task(TASK_NAME, kwargs={"number": number}, queue="default", record={"origin": "chaos"})
+            self._submit(number, delay_of(number))
             journal.write(Kind.ACCEPTED, [number])
 
     def recover(self) -> None:
         """Wait a moment: a record needs no broker."""
         time.sleep(PAUSE_SECONDS)
+
+    def _submit(self, number: int, delay: float) -> None:
+        kwargs = {"number": number}
+        if delay:
+            # First in its queue, so that a queue's length does not look like a due time that was missed.
+            options = self._options.of(delay_seconds=delay, priority="high")
+            self._submission.submit_by_name(TASK_NAME, kwargs, queue="default", origin="chaos", options=options)
+        else:
+            self._app.send_task(TASK_NAME, kwargs=kwargs, queue="default", record={"origin": "chaos"})
 
 
 def serve(publisher: Publisher) -> None:

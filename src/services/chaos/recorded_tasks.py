@@ -2,11 +2,17 @@
 
 from typing import Any, cast
 
+from config.settings import settings
+from processors.interfaces import Absent, Happened
 from services.celery_app import celery_app
 from services.celery_tasks.base import RecordedTask
-from services.chaos.effects import TASK_NAME, take_effect, watch_worker
-from services.chaos.journal import Kind, journal
+from services.chaos.effects import TASK_NAME, change_world, linger, take_effect, watch_worker
+from services.chaos.journal import Kind, journal, journal_folder, tells
+from services.chaos.numbers import can_be_looked_up, effect_key, has_effect
 from services.task_run import TaskRun
+
+DEADLINE_SECONDS = 2.0
+"""Of an effect: it may still be going on for 17 s, longer than a freeze lasts."""
 
 
 class CountedTask(RecordedTask):
@@ -20,7 +26,30 @@ class CountedTask(RecordedTask):
 
 
 def _effect(task: Any, number: int) -> None:
-    take_effect(number, task.current.hand.run)
+    run = task.current.hand.run
+    if has_effect(number):
+        _take_once(task, number, run)
+    else:
+        take_effect(number, run)
+
+
+def _take_once(task: CountedTask, number: int, run: int) -> None:
+    """Do the work as an effect, which a kill leaves in doubt before and after the change."""
+    journal.write(Kind.STARTED, [number], run)
+
+    def call() -> None:
+        change_world(number, run)
+        linger(number)
+
+    def find(_: str) -> Happened | Absent:
+        return Happened() if tells(journal_folder(settings.data_dir), Kind.DONE, number) else Absent()
+
+    look_up = find if can_be_looked_up(number) else None
+    try:
+        task.effect(effect_key(number), call, deadline=DEADLINE_SECONDS, reconcile=look_up)
+    except Exception:
+        journal.write(Kind.LEFT, [number], run)
+        raise
 
 
 cast("Any", celery_app).task(name=TASK_NAME, bind=True, base=CountedTask)(_effect)

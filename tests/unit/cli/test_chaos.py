@@ -13,14 +13,25 @@ import pytest
 
 from cli.chaos.installation import Installation
 from cli.chaos.ledger import Ledger
-from cli.chaos.outcome import Done, Outcome, judge
-from cli.chaos.plan import AppendOnly, Broker, Fault, Plan, Pool, Transport, fault_kinds
+from cli.chaos.outcome import Outcome, judge
+from cli.chaos.plan import AppendOnly, Broker, Done, Fault, Plan, Pool, Transport, fault_kinds
+from cli.chaos.report import print_table
+from cli.chaos.told import QUARANTINED, UNKNOWN, Records, Told
 from processors.errors import InvalidArgument
-from services.chaos.journal import Event, Kind, parse
+from processors.interfaces import Run
+from records.effects import EffectRecords
+from records.task_moves import Failure, TaskMoves
+from records.task_records import Draft, TaskRecords
+from records.workers import Workers
+from services.chaos.effects import TASK_NAME
+from services.chaos.journal import Event, Kind, parse, tells
+from services.chaos.numbers import can_be_looked_up, delay_of, effect_key, has_effect, lingers, number_of
 
 WORKER, OTHER, PUBLISHER = 10, 20, 30
 PLAIN = Plan(seed=1, tasks=3, kills=1, records=False)
 RECORDED = Plan(seed=1, tasks=3, kills=1)
+PLAIN_ONE, DELAYED, LOOKED_UP, BLIND, OTHER_BLIND = 1, 7, 8, 4, 12
+"""A task with nothing about it, one with a delay, one whose effect can be looked up, and two whose effects cannot."""
 
 
 def ledger(*events: Event) -> Ledger:
@@ -42,9 +53,8 @@ def run(number: int, *, at: float, main: int = WORKER, run: int = 0, until: Kind
     return [Event(kind, number, run, at + step / 100, main, main + 1) for step, kind in enumerate(kinds)]
 
 
-def judged(plan: Plan, events: list[Event], done: tuple[Done, ...] = (), **more) -> Outcome:
-    nothing = {"quarantined": set(), "unfinished": set(), "ended_by_themselves": [], "seconds": 1.0}
-    return judge(plan, ledger(*events), done, **nothing | more)
+def judged(plan: Plan, events: list[Event], done: tuple[Done, ...] = (), **told) -> Outcome:
+    return judge(plan, ledger(*events), done, told=Told(**told), ended_by_themselves=[], seconds=1.0)
 
 
 def test_an_accepted_task_without_an_effect_is_lost_and_named():
@@ -148,6 +158,137 @@ def test_a_record_without_an_end_is_told_and_a_quarantined_task_is_not_lost():
     found = judged(RECORDED, [*accepted(1, 2), *run(1, at=1)], quarantined={2}, unfinished={1})
     assert (found.lost, found.quarantined, found.unfinished) == ([], [2], [1])
     assert found.problems == ["1 tasks had their effect, and their record has no end."]
+
+
+def test_an_effect_that_happened_twice_is_told_and_a_plain_task_may_be_done_again():
+    events = [
+        *accepted(PLAIN_ONE, LOOKED_UP),
+        *run(PLAIN_ONE, at=1, run=1, until=Kind.DONE),
+        *run(PLAIN_ONE, at=2, run=2, main=OTHER),
+        *run(LOOKED_UP, at=1, run=1, until=Kind.DONE),
+        *run(LOOKED_UP, at=2, run=2, main=OTHER),
+    ]
+    found = judged(RECORDED, events)
+    assert (found.effects.count, found.effects.twice) == (1, [LOOKED_UP])
+    assert found.problems == [f"1 effects happened more than once: {LOOKED_UP}."]
+
+
+def test_an_effect_of_which_nobody_knows_is_neither_lost_nor_wrong_where_it_is_listed():
+    events = [*accepted(BLIND, OTHER_BLIND), *run(BLIND, at=1, until=Kind.DONE)]
+    both = {BLIND, OTHER_BLIND}
+    found = judged(RECORDED, events, unknown=both, listed=both)
+    assert (found.effects.listed, found.lost, found.done, found.problems) == ([BLIND, OTHER_BLIND], [], 1, [])
+
+
+def test_an_unknown_effect_that_is_not_listed_is_told():
+    events = [*accepted(BLIND, OTHER_BLIND), *run(BLIND, at=1, until=Kind.DONE)]
+    found = judged(RECORDED, events, unknown={BLIND, OTHER_BLIND}, listed=set())
+    assert found.lost == [OTHER_BLIND]
+    assert found.problems == [
+        f"1 accepted tasks were lost: {OTHER_BLIND}.",
+        f"2 tasks failed as unknown, and get_effects_in_doubt does not list their effect: {BLIND}, {OTHER_BLIND}.",
+    ]
+
+
+def test_an_effect_that_could_have_been_looked_up_and_one_that_is_known_must_not_be_unknown():
+    events = [*accepted(LOOKED_UP, BLIND), *run(LOOKED_UP, at=1, until=Kind.DONE), *run(BLIND, at=1)]
+    assert judged(RECORDED, events, unknown={LOOKED_UP}, listed={LOOKED_UP, BLIND}).problems == [
+        f"1 effects were given up as unknown although there is a look-up: {LOOKED_UP}.",
+        f"1 effects are listed as unknown, and their tasks' records say SUCCESS: {BLIND}.",
+    ]
+
+
+def test_a_run_that_left_its_effect_in_doubt_has_it_not_in_hand():
+    kill = Done(Fault.WORKER, 2.0, main=WORKER)
+    left = Event(Kind.LEFT, BLIND, 2, 1.5, WORKER, WORKER + 1)
+    events = [*accepted(BLIND), *run(BLIND, at=1, run=2, until=Kind.STARTED), left]
+    assert judged(RECORDED, events, (kill,)).in_hand == 0
+    assert ledger(*events).running[WORKER] == set()
+    assert ledger(*events).missing() == {BLIND}
+    again = Event(Kind.RECEIVED, BLIND, 0, 1.8, WORKER, WORKER)
+    assert judged(RECORDED, [*events, again], (kill,)).in_hand == 1
+
+
+def test_a_delayed_task_that_begins_before_it_is_due_is_told():
+    delay = delay_of(DELAYED)
+    early = [*accepted(DELAYED, at=1), *run(DELAYED, at=1 + delay - 0.1)]
+    found = judged(RECORDED, early)
+    assert (found.delays.count, found.delays.early) == (1, [DELAYED])
+    assert found.problems == [f"1 tasks began before they were due: {DELAYED}."]
+    sent = Event(Kind.SENT, DELAYED, 0, 1, PUBLISHER, PUBLISHER)
+    assert judged(RECORDED, [sent, *early[2:]]).delays.early == [DELAYED], "also where a killed publisher sent it"
+    assert judged(RECORDED, [*accepted(DELAYED, at=1), *run(DELAYED, at=1.01 + delay)]).problems == []
+
+
+def test_the_lateness_of_a_delayed_task_counts_where_no_fault_has_touched_it():
+    began = 1.25 + delay_of(DELAYED)
+    events = [*accepted(DELAYED, at=1), *run(DELAYED, at=began - 0.01)]
+    assert judged(RECORDED, events).delays.late == [pytest.approx(0.25)]
+    assert judged(RECORDED, events, (Done(Fault.PUBLISHER, began - 0.1),)).delays.lateness == "0.25 s, 0.25 s (of 1)"
+    for fault in (Done(Fault.WORKER, began - 0.1), Done(Fault.WORKER, -8.9), Done(Fault.BROKER, -9.5, away=1.0)):
+        assert judged(RECORDED, events, (fault,)).delays.lateness == "-"
+    for fault in (Done(Fault.WORKER, began + 0.1), Done(Fault.WORKER, -9.1)):
+        assert len(judged(RECORDED, events, (fault,)).delays.late) == 1
+
+
+def test_without_records_nothing_is_said_of_effects_and_delays(capsys):
+    plain = judged(PLAIN, [*accepted(DELAYED, BLIND), *run(DELAYED, at=0.1), *run(BLIND, at=1), *run(BLIND, at=2)])
+    assert (plain.effects, plain.delays) == (None, None)
+    print_table([plain])
+    assert "effect " not in (alone := capsys.readouterr().out)
+    assert "delay" not in alone
+    print_table([judged(RECORDED, [*accepted(1), *run(1, at=1)]), plain])
+    assert [line.split()[-2:] for line in capsys.readouterr().out.splitlines() if "with an effect" in line] == [
+        ["0", "-"]
+    ]
+
+
+def test_of_a_run_half_of_what_takes_a_while_has_an_effect_and_half_of_these_can_be_looked_up():
+    numbers = range(1, 1681)
+    effects = [number for number in numbers if has_effect(number)]
+    slow = [number for number in numbers if lingers(number)]
+    assert (len(effects), len(slow)) == (420, 168)
+    assert sum(map(can_be_looked_up, numbers)) == 210
+    assert sum(map(has_effect, slow)) == 84
+    assert sum(map(can_be_looked_up, slow)) == 42
+    assert Counter(map(delay_of, numbers)) == {0.0: 1440} | dict.fromkeys((0.5, 1.0, 1.5, 2.0, 2.5, 3.0), 40)
+    assert number_of(effect_key(28)) == 28
+    assert [number_of(key) for key in ("chaos:", "chaos:x", "mail:1", "28")] == [None] * 4
+
+
+def test_the_records_tell_what_was_given_up_what_is_listed_and_what_has_no_end(database, database_url):
+    tasks, moves, effects = TaskRecords(database), TaskMoves(database), EffectRecords(database)
+    Workers(database).start("w", "io@host", "host", 1, 0)
+    ends = {1: QUARANTINED, 4: UNKNOWN, 8: None, 12: UNKNOWN, 16: "ValueError"}
+    for number, error_type in ends.items():
+        tasks.open(Draft(f"t{number}", TASK_NAME, "chaos", "default", {"number": number}))
+        started = moves.start(f"t{number}", 0, "w", "io@host", None)
+        if error_type == UNKNOWN:
+            intended = Run(f"t{number}", started.run)
+            assert effects.intend(effect_key(number), intended, 2)
+            found = effects.find(effect_key(number), intended)
+            assert effects.conclude(found, "unknown" if number == 4 else "done")
+        if error_type:
+            assert moves.fail(f"t{number}", started.run, Failure("it broke", error_type))
+    tasks.open(Draft("later", TASK_NAME, "chaos", "default", {"number": 7}, delay=60))
+    assert effects.intend(effect_key(8), Run("t8", 1), 2)
+    assert moves.give_back("t8", 1), "its task looks for its effect itself"
+
+    records = Records(database_url)
+    assert records.told() == Told(quarantined={1}, unknown={4, 12}, listed={4}, unfinished={7, 8})
+    assert records.given_up() == {1, 4, 12}
+    assert not records.all_ended()
+    assert moves.fail_waiting("t8", Failure("it broke", "ValueError"))
+    assert not records.all_ended(), "what is not due yet has no end either"
+    assert moves.fail_waiting("later", Failure("it broke", "ValueError"))
+    assert records.all_ended()
+    records.close()
+
+
+def test_the_outside_world_is_asked_by_whole_numbers(tmp_path: Path):
+    (tmp_path / "10-11-1").write_bytes(b"started 12 1 1.5\ndone 12 1 1.6\nstarted 1 1 1.7\n")
+    (tmp_path / "10-12-1").write_bytes(b"done 3 1 1.5\n")
+    assert [number for number in (1, 2, 3, 12) if tells(tmp_path, Kind.DONE, number)] == [3, 12]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-CHAOS ?= --broker redis --appendonly always --tasks 10000 --kills 30 --faults child,worker,publisher,broker,freeze
+CHAOS ?= --broker redis --appendonly always --tasks 10000 --kills 30
+FAULTS ?= child,worker,publisher,broker,freeze
 
 .PHONY: run example setup dev test check services bench chaos lock
 
@@ -48,8 +49,8 @@ bench: setup
 	@$(BIN)/python benchmarks/run.py $(ARGUMENTS)
 
 chaos: setup
-	@$(BIN)/csai chaos --seed 1 --seed 2 --seed 3 $(CHAOS) --records; recorded=$$?; \
-	$(BIN)/csai chaos --seed 1 --seed 2 --seed 3 $(CHAOS) --no-records --beside-stock && exit $$recorded
+	@$(BIN)/csai chaos --seed 1 --seed 2 --seed 3 --faults $(FAULTS),beat $(CHAOS) --records; recorded=$$?; \
+	$(BIN)/csai chaos --seed 1 --seed 2 --seed 3 --faults $(FAULTS) $(CHAOS) --no-records --beside-stock && exit $$recorded
 
 lock: dev
 	@sh scripts/lock.sh

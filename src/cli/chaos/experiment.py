@@ -75,6 +75,7 @@ class Experiment:
             self._stage(kind, number)
         self._publish(self._next_numbers(self._plan.tasks + 1))
         self._drain()
+        self._ledger.update()
         return judge(
             self._plan,
             self._ledger,
@@ -82,6 +83,7 @@ class Experiment:
             told=self._installation.records.told() if self._plan.records else Told(),
             ended_by_themselves=self._installation.ended_by_themselves,
             seconds=time.monotonic() - began,
+            gaps=self._installation.lead.gaps,
         )
 
     def _stage(self, kind: Fault, number: int) -> None:
@@ -103,7 +105,8 @@ class Experiment:
         if aimed and kind in OF_A_WORKER:
             self._until(lambda: bool(self._ledger.running[worker.pid]), AIM_SECONDS, FAST_PAUSE_SECONDS)
         done = self._faults.do(kind, target)
-        self._done.append(replace(done, at_work=kind not in OF_A_WORKER or self._ledger.last_sign[worker.pid] > began))
+        at_work = done.at_work and (kind not in OF_A_WORKER or self._ledger.last_sign[worker.pid] > began)
+        self._done.append(replace(done, at_work=at_work))
         if kind is Fault.PUBLISHER:
             self._ledger.update()
             self._left_over = [given for given in range(1, self._next) if given not in self._ledger.sent]
@@ -137,21 +140,25 @@ class Experiment:
 
     def _drain(self) -> None:
         """Wait in quiet until everything has ended, or nothing has happened for long."""
-        seen, since = (0, 0), time.monotonic()
         self._installation.end_publishing()
-        while time.monotonic() - since < self._patience:
+        self._wait_patiently(self._all_done)
+        if self._plan.records:
+            self._installation.pause_schedules()
+            self._wait_patiently(self._installation.records.all_ended)
+
+    def _wait_patiently(self, condition: Callable[[], bool]) -> None:
+        seen, since = (0, 0), time.monotonic()
+        while not condition() and time.monotonic() - since < self._patience:
             now = (len(self._ledger.accepted), sum(self._ledger.done.values()))
             if now != seen:
                 seen, since = now, time.monotonic()
-            if self._all_ended():
-                return
             self._wait(PAUSE_SECONDS)
 
-    def _all_ended(self) -> bool:
-        missing, records = self._ledger.missing(), self._installation.records
-        if self._installation.publisher.alive() or (missing and not self._plan.records):
+    def _all_done(self) -> bool:
+        if self._installation.publisher.alive():
             return False
-        return not self._plan.records or (not missing - records.given_up() and records.all_ended())
+        missing = self._ledger.missing()
+        return not missing or (self._plan.records and not missing - self._installation.records.given_up())
 
     def _wait(self, seconds: float) -> None:
         self._until(lambda: False, seconds, PAUSE_SECONDS)

@@ -4,16 +4,28 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
+import psutil
+
 from cli.chaos.installation import CUT_OFF_WORKER, Installation
-from cli.chaos.plan import WORKERS, Done, Fault
+from cli.chaos.plan import BEATS, WORKERS, Done, Fault
 from processors.errors import ConfigurationError
 
 BEYOND_LEASE_SECONDS = 12.0
 """A worker is dead after 8 s of silence; the rest is for the others to take its tasks back meanwhile."""
 
 LONGEST_OUTAGE_SECONDS = 2.0
+
+LEAD_SECONDS = 10.0
+"""In which somebody leads again, whoever was killed."""
+
+FIRE_SHARE = 0.5
+FIRE_SECONDS = 0.3
+"""A leader looks five times a second for what is to be fired."""
+
+PAUSE_SECONDS = 0.1
 
 
 class Faults:
@@ -37,6 +49,7 @@ class Faults:
             Fault.FREEZE: self._freeze,
             Fault.PARTITION: self._cut_off,
             Fault.BROKER_DATA: self._lose_data,
+            Fault.BEAT: self._kill_beat,
         }
 
     def target(self, kind: Fault) -> str:
@@ -69,6 +82,28 @@ class Faults:
         self._installation.publisher.kill()
         done = Done(Fault.PUBLISHER, time.monotonic())
         self._installation.start_publisher()
+        return done
+
+    def _kill_beat(self, _: str) -> Done:
+        """Kill the beat that leads, half of the times while it fires; where a worker's leader leads, kill that one."""
+        installation = self._installation
+        aimed, spare = self._chance.random() < FIRE_SHARE, self._chance.choice(BEATS)
+        after = self._chance.uniform(0, FIRE_SECONDS)
+        deadline = time.monotonic() + LEAD_SECONDS
+        while installation.leader() is None and time.monotonic() < deadline:
+            self._wait(PAUSE_SECONDS)
+        if aimed and (fire := installation.records.next_fire()):
+            self._wait(max(0.0, fire.timestamp() - time.time()) + after)
+        leader = installation.leader()
+        beat = installation.beat_of(leader) if leader else spare
+        if leader and beat is None:
+            with suppress(psutil.Error):
+                leader.kill()
+        elif beat is not None:
+            installation.beats[beat].kill()
+        done = Done(Fault.BEAT, time.monotonic(), at_work=leader is not None)
+        if beat is not None:
+            installation.start_beat(beat)
         return done
 
     def _restart_broker(self, _: str) -> Done:

@@ -1,5 +1,6 @@
-"""What one run of chaos works on: a broker, workers, a publisher and, with records, a leader; all of it temporary."""
+"""What one run of chaos works on: a broker, workers, a publisher and, with records, beats; all of it temporary."""
 
+import os
 import sqlite3
 import sys
 import time
@@ -7,9 +8,12 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
+import psutil
+
+from cli.chaos.lead import LeadWatch
 from cli.chaos.ledger import Ledger
 from cli.chaos.network import Network
-from cli.chaos.plan import SLOTS, WORKERS, Broker, Plan, Transport
+from cli.chaos.plan import BEATS, SLOTS, WORKERS, Broker, Plan, Transport
 from cli.chaos.processes import Processes, ProcessGroup
 from cli.chaos.rabbitmq_server import RabbitmqServer
 from cli.chaos.redis_server import RedisServer
@@ -28,7 +32,9 @@ APPLICATIONS = {
 }
 CUT_OFF_WORKER = WORKERS[-1]
 NO_SCHEDULES = {name.upper(): "false" for name in Settings.model_fields if name.startswith("schedule_")}
-"""The only tasks of a run are those that its publisher numbers."""
+"""The only tasks of a run are those that its publisher numbers, and those of its own schedules."""
+
+TASK_MODULE = "services.chaos.recorded_tasks"
 
 
 class Installation:
@@ -56,7 +62,9 @@ class Installation:
         self.broker = broker_of(plan, folder, processes, network)
         self.workers: dict[str, ProcessGroup] = {}
         self._publisher: ProcessGroup | None = None
-        self._leader: ProcessGroup | None = None
+        self.beats: dict[str, ProcessGroup] = {}
+        self.lead = LeadWatch(self.records.leader)
+        self._watches = False
         self._publishes = False
         self.ended_by_themselves: list[str] = []
 
@@ -67,18 +75,33 @@ class Installation:
             ConfigurationError: a part does not start; the message says what it printed last.
         """
         self.broker.start()
-        if self.plan.records:
-            self._start_leader()
+        for name in BEATS if self.plan.records else ():
+            self.start_beat(name)
         for name in WORKERS:
             self.start_worker(name)
         self.start_publisher()
         self.wait_for([*self.workers.values(), self.publisher])
+        if self.plan.records:
+            self._schedules("add")
+            self._watches = True
+
+    def start_beat(self, name: str) -> None:
+        """Start one beat, which keeps a leader."""
+        command = [sys.executable, "-m", "celery", "-A", APPLICATIONS[self._way], "beat", "--loglevel=WARNING"]
+        self.beats[name] = self._processes.start(name, command, self._environment())
+
+    def pause_schedules(self) -> None:
+        """Let the schedules fire no more.
+
+        Raises:
+            ConfigurationError: they cannot be paused; the message says why.
+        """
+        self._schedules("pause")
 
     def start_worker(self, name: str) -> None:
         """Start one worker."""
         command = [
             *(sys.executable, "-m", "celery", "-A", APPLICATIONS[self._way], "worker"),
-            *(("-I", "services.chaos.recorded_tasks") if self.plan.records else ()),
             *(f"--hostname={name}@%h", f"--concurrency={SLOTS}", f"--pool={self.plan.pool}"),
             *("--loglevel=WARNING", "--without-mingle", "--without-gossip"),
         ]
@@ -130,6 +153,7 @@ class Installation:
         for group in groups:
             while not self.ready(group):
                 self.ledger.update()
+                self.watch_lead()
                 if not group.alive() or time.monotonic() > deadline:
                     raise ConfigurationError(f"The {group.name} of this run did not start: {group.last_words()}.")
                 time.sleep(0.02)
@@ -151,16 +175,38 @@ class Installation:
 
     def restart_what_ended(self) -> None:
         """Start again what ended although nobody killed it, and note what it said last."""
-        for name, group in self.workers.items():
-            if not group.alive():
-                self.ended_by_themselves.append(f"{name}: {group.last_words(1)}")
-                group.kill()
-                self.start_worker(name)
+        self.watch_lead()
+        for groups, start in ((self.workers, self.start_worker), (self.beats, self.start_beat)):
+            for name, group in groups.items():
+                if not group.alive():
+                    self.ended_by_themselves.append(f"{name}: {group.last_words(1)}")
+                    group.kill()
+                    start(name)
         if self._publishes and not self.publisher.alive():
             raise ConfigurationError(f"The publisher ended by itself: {self.publisher.last_words()}.")
-        if self._leader is not None and not self._leader.alive():
-            self.ended_by_themselves.append(f"leader: {self._leader.last_words(1)}")
-            self._start_leader()
+
+    def watch_lead(self) -> None:
+        """Note when nobody leads."""
+        if self._watches:
+            self.lead.look()
+
+    def leader(self) -> psutil.Process | None:
+        """Return the process that leads, or None while none of this installation does."""
+        found = self.records.leader()
+        if found is None:
+            return None
+        with suppress(psutil.Error):
+            process = psutil.Process(found.pid)
+            ours = os.getpid() in {parent.pid for parent in process.parents()}
+            return process if ours and process.status() != psutil.STATUS_ZOMBIE else None
+        return None
+
+    def beat_of(self, leader: psutil.Process) -> str | None:
+        """Return the beat that keeps a leader, or None where a worker does."""
+        with suppress(ProcessLookupError):
+            group = os.getpgid(leader.pid)
+            return next((name for name, beat in self.beats.items() if beat.pid == group), None)
+        return None
 
     def records_are_held(self) -> bool:
         """Tell whether SQLite's lock is held for long: whoever was frozen amid a commit lets nobody else write."""
@@ -174,9 +220,15 @@ class Installation:
             file.execute("ROLLBACK")
             return False
 
-    def _start_leader(self) -> None:
-        command = [sys.executable, "-m", "services.leader"]
-        self._leader = self._processes.start("leader", command, self._environment())
+    def _schedules(self, do: str) -> None:
+        command = [sys.executable, "-m", "services.chaos.schedules", do]
+        group = self._processes.start("schedules", command, self._environment())
+        deadline = time.monotonic() + START_SECONDS
+        while group.alive() and time.monotonic() < deadline:
+            self.watch_lead()
+            time.sleep(0.02)
+        if not group.ended_well():
+            raise ConfigurationError(f"To {do} the schedules of this run failed: {group.last_words()}.")
 
     def _environment(self, address: str | None = None) -> dict[str, str]:
         return environment_of_another(
@@ -189,6 +241,7 @@ class Installation:
             LOG_LEVEL="WARNING",
             TMPDIR=str(self._temporary),
             **NO_SCHEDULES,
+            **({"TASK_MODULES": TASK_MODULE} if self.plan.records else {}),
         )
 
 

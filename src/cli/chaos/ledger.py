@@ -30,6 +30,7 @@ class Ledger:
         self.touched: dict[int, Numbers] = defaultdict(set)
         self.last_sign: dict[int, float] = defaultdict(float)
         self.running: dict[int, Numbers] = defaultdict(set)
+        self.fired: dict[tuple[int, str], set[str]] = defaultdict(set)
 
     def update(self) -> None:
         """Read what was written since the last time; a line that is not whole yet waits."""
@@ -50,7 +51,10 @@ class Ledger:
         if event.kind is Kind.READY:
             self.ready[event.main] = event.time
             return
-        if event.kind is Kind.SENT:
+        if event.kind is Kind.FIRED:
+            fire_time, task_id = event.more
+            self.fired[event.number, fire_time].add(task_id)
+        elif event.kind is Kind.SENT:
             self.sent[event.number] = event.time
         elif event.kind is Kind.ACCEPTED:
             self.accepted[event.number] = event.time

@@ -19,6 +19,7 @@ from cli.chaos.plan import (
     Plan,
     Transport,
 )
+from cli.chaos.schedules import Schedules, judge_schedules
 from cli.chaos.told import Told
 
 LATE_SECONDS = 10.0
@@ -41,15 +42,17 @@ class Outcome:
         in_hand: tasks that the victims of the faults had in hand.
         late: the longest time, in seconds, until somebody had a dead worker's task again; None where none had one. The
             time does not count in which no broker could have given it to anybody, or no record could be written; it is
-            shared among the faults that hit a worker meanwhile, because each may have hit who was to have the task.
+            shared among the faults that hit a worker or the leader meanwhile, because each may have hit who was to have
+            the task, or to give it back.
         latest: the task of that time, and the fault at which it was in hand.
         away: for how many seconds that was so, in all.
         unconfirmed: sent, and not accepted: the publisher was killed, or the broker was away.
         unconfirmed_done: those of them that had an effect all the same.
         ended_by_themselves: what each part said last that ended without a kill of ours.
-        at_rest: faults that hit a worker which did nothing.
+        at_rest: faults that hit a worker which did nothing, or a beat that did not lead.
         effects: what came of the tasks that do their work through `effect`; None without records.
         delays: what came of the tasks with a delay; None without records.
+        schedules: what came of the schedules; None without records.
     """
 
     plan: Plan
@@ -75,6 +78,7 @@ class Outcome:
     faults: Counter[Fault] = field(default_factory=Counter[Fault])
     effects: Effects | None = None
     delays: Delays | None = None
+    schedules: Schedules | None = None
 
     @property
     def problems(self) -> list[str]:
@@ -93,13 +97,13 @@ class Outcome:
             ),
             (self._too_late, f"{self.latest} waited {self.late or 0:.1f} s; {LATE_SECONDS:.0f} s are promised."),
         ]
-        parts = [part for part in (self.effects, self.delays) if part is not None]
+        parts = [part for part in (self.effects, self.delays, self.schedules) if part is not None]
         return [sentence for wrong, sentence in said if wrong] + [one for part in parts for one in part.problems]
 
     @property
     def per_kill(self) -> float:
         """Effects too many for each fault that hit a worker or the broker."""
-        hits = sum(count for kind, count in self.faults.items() if kind is not Fault.PUBLISHER)
+        hits = sum(count for kind, count in self.faults.items() if kind not in (Fault.PUBLISHER, Fault.BEAT))
         return self.duplicated / hits if hits else 0.0
 
     @property
@@ -119,6 +123,7 @@ def judge(
     told: Told,
     ended_by_themselves: Sequence[str],
     seconds: float,
+    gaps: Sequence[tuple[float, float]] = (),
 ) -> Outcome:
     """Count what became of every task.
 
@@ -129,6 +134,7 @@ def judge(
         told: what the records say; nothing where there are none.
         ended_by_themselves: what each part said last that did.
         seconds: how long the run took.
+        gaps: when nobody led, by the monotonic clock.
     """
     missing = ledger.missing()
     effects = judge_effects(ledger, told) if plan.records else None
@@ -162,6 +168,7 @@ def judge(
         faults=Counter(fault.kind for fault in done),
         effects=effects,
         delays=judge_delays(ledger, done) if plan.records else None,
+        schedules=judge_schedules(ledger, told, done, gaps) if plan.records else None,
     )
 
 
@@ -191,7 +198,7 @@ def _waits(ledger: Ledger, fault: Done, done: Sequence[Done]) -> list[_Wait]:
 
 
 def _seconds_per_fault(done: Sequence[Done], begin: float, end: float) -> float:
-    hits = sum(fault.kind in OF_A_WORKER and begin <= fault.at < end for fault in done)
+    hits = sum(fault.kind in (*OF_A_WORKER, Fault.BEAT) and begin <= fault.at < end for fault in done)
     return (end - begin - _away_within(done, begin, end)) / hits
 
 

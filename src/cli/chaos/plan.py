@@ -9,6 +9,7 @@ from processors.errors import InvalidArgument
 
 SLOTS = 2
 WORKERS = ("w1", "w2")
+BEATS = ("b1", "b2")
 ACKNOWLEDGEMENTS = 64
 """Messages that a transport may acknowledge at once, and so have done without having said so."""
 
@@ -53,9 +54,12 @@ class Fault(StrEnum):
     FREEZE = "freeze"  # a worker stops beyond its lease and goes on
     PARTITION = "partition"  # a worker's network is cut beyond its lease and heals
     BROKER_DATA = "broker-data"  # the broker loses everything
+    BEAT = "beat"  # kill -9 of the beat that leads, with its leader
 
 
 OF_A_WORKER = (Fault.CHILD, Fault.WORKER, Fault.FREEZE, Fault.PARTITION)
+OF_RECORDS = (Fault.BROKER_DATA, Fault.BEAT)
+"""What can only be done where there are records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ class Done:
         at: when, by the monotonic clock.
         main: the worker that was hit; 0 for none.
         pid: the process of its pool, where only that was hit.
-        at_work: whether the victim was seen at work just before; one at rest proves little.
+        at_work: whether the victim was seen at work, or led, just before; one at rest proves little.
         away: for how many seconds the broker did not answer, or nobody could write a record.
     """
 
@@ -134,6 +138,10 @@ class Plan:
             (
                 Fault.BROKER_DATA in self.faults and not self.records,
                 "--faults broker-data: without records nothing outlives the broker's data; add --records.",
+            ),
+            (
+                Fault.BEAT in self.faults and not self.records,
+                "--faults beat: without records nothing is left to time; leave it out or add --records.",
             ),
             (
                 Fault.PARTITION in self.faults and self.broker is Broker.EMBEDDED,

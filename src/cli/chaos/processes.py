@@ -43,6 +43,10 @@ class ProcessGroup:
         """Tell whether its first process runs."""
         return self._process.poll() is None
 
+    def ended_well(self) -> bool:
+        """Tell whether its first process has ended as it should."""
+        return self._process.poll() == 0
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the whole group; one that has ended is left alone."""
         with suppress(ProcessLookupError):

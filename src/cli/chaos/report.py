@@ -15,6 +15,7 @@ from cli.chaos.effects import Effects
 from cli.chaos.installation import Installation
 from cli.chaos.outcome import Outcome
 from cli.chaos.plan import Broker, Plan
+from cli.chaos.schedules import Schedules
 
 REFRESH_SECONDS = 0.2
 
@@ -94,12 +95,13 @@ def _rows(outcome: Outcome) -> dict[str, str]:
         "ran again after its recorded end": str(len(outcome.again_after_finish)) if plan.records else "-",
         **_effects(outcome.effects),
         **_delays(outcome.delays),
+        **_schedules(outcome.schedules),
         "in hand at a fault": str(outcome.in_hand),
         "late, at worst": "-" if outcome.late is None else f"{outcome.late:.1f} s",
         "broker or records away": f"{outcome.away:.1f} s",
         "not accepted (done all the same)": f"{outcome.unconfirmed} ({outcome.unconfirmed_done})",
         "faults": ", ".join(f"{kind} {count}" for kind, count in sorted(outcome.faults.items())) or "none",
-        "  on a worker at rest": str(outcome.at_rest),
+        "  on somebody at rest": str(outcome.at_rest),
         "ended by themselves": str(len(outcome.ended_by_themselves)),
         "time": f"{outcome.seconds:.0f} s",
         "as promised": "no" if outcome.problems else "yes",
@@ -123,4 +125,14 @@ def _delays(delays: Delays | None) -> dict[str, str]:
         "with a delay": str(delays.count),
         "  begun early": str(len(delays.early)),
         "  late untouched: median, worst": delays.lateness,
+    }
+
+
+def _schedules(schedules: Schedules | None) -> dict[str, str]:
+    if schedules is None:
+        return {}
+    return {
+        "fire times of schedules": str(schedules.count),
+        "  left out, twice": f"{len(schedules.missing)}, {len(schedules.doubled)}",
+        "without a leader, at worst": "-" if schedules.leaderless is None else f"{schedules.leaderless:.1f} s",
     }

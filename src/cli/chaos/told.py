@@ -2,10 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
 
 from processors.scheduling import FailedTasks
 from records.database import Database
 from records.effects import EffectRecords
+from records.leadership import Leader, Leadership
+from records.schedules import Schedules
 from records.task_records import TaskRecord, TaskRecords
 from services.chaos.effects import TASK_NAME
 from services.chaos.numbers import number_of
@@ -24,12 +28,14 @@ class Told:
         unknown: failed because nobody knows whether their effect happened.
         listed: whose effect is listed as unknown, for a person to settle.
         unfinished: whose record has no end.
+        schedules: by seconds from fire to fire, when a schedule was added, and its last fire time.
     """
 
     quarantined: set[int] = field(default_factory=set[int])
     unknown: set[int] = field(default_factory=set[int])
     listed: set[int] = field(default_factory=set[int])
     unfinished: set[int] = field(default_factory=set[int])
+    schedules: dict[int, tuple[datetime, datetime | None]] = field(default_factory=dict[int, Any])
 
 
 class Records:
@@ -43,6 +49,8 @@ class Records:
         self._database = Database(url)
         self._tasks = TaskRecords(self._database)
         self._effects = EffectRecords(self._database)
+        self._schedules = Schedules(self._database)
+        self._leadership = Leadership(self._database)
 
     def close(self) -> None:
         """Read no more."""
@@ -55,7 +63,20 @@ class Records:
             unknown=self._failed(UNKNOWN),
             listed=self._listed(),
             unfinished=_numbers(self._tasks.unfinished(LIMIT)),
+            schedules={
+                round(one.every_seconds): (one.anchor_at, one.last_fire_at)
+                for one in self._schedules.listed()
+                if one.every_seconds
+            },
         )
+
+    def next_fire(self) -> datetime | None:
+        """Return when the next schedule fires; None where there is none."""
+        return min((one.next_at for one in self._schedules.listed()), default=None)
+
+    def leader(self) -> Leader | None:
+        """Return the leader whose lease lasts."""
+        return self._leadership.current()
 
     def given_up(self) -> set[int]:
         """Return tasks that have ended, whether or not anything happened."""

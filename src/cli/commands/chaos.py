@@ -10,7 +10,7 @@ import typer
 
 from cli.chaos.experiment import Experiment, temporary_installation
 from cli.chaos.outcome import Outcome
-from cli.chaos.plan import AppendOnly, Broker, Fault, Plan, Pool, Transport, fault_kinds
+from cli.chaos.plan import OF_RECORDS, AppendOnly, Broker, Fault, Plan, Pool, Transport, fault_kinds
 from cli.chaos.report import ProgressLine, print_table
 
 STOCK_TASKS = 10_000
@@ -78,7 +78,7 @@ def _stock(plan: Plan) -> Plan:
         kills=STOCK_KILLS,
         transport=Transport.STOCK,
         records=False,
-        faults=tuple(kind for kind in plan.faults if kind is not Fault.BROKER_DATA),
+        faults=tuple(kind for kind in plan.faults if kind not in OF_RECORDS),
     )
 
 

@@ -12,6 +12,7 @@ from services.chaos.journal import Kind, journal
 from services.chaos.numbers import lingers
 
 TASK_NAME = "chaos.effect"
+FIRED_TASK_NAME = "chaos.fired"
 LINGER_SECONDS = 0.05
 
 

@@ -28,6 +28,7 @@ class Kind(StrEnum):
     DONE = "done"  # the effect
     LEFT = "left"  # the run ended without one: whether a former run's happened is open
     FINISHED = "finished"  # the record says SUCCESS
+    FIRED = "fired"  # a task of a schedule began
 
 
 class Event(NamedTuple):
@@ -35,11 +36,12 @@ class Event(NamedTuple):
 
     Attributes:
         kind: what happened.
-        number: the task; 0 where it is about none.
+        number: the task, or the schedule; 0 where it is about none.
         run: the record's run; 0 without a record.
         time: seconds by the machine's monotonic clock, which all its processes share.
         main: the worker's (or publisher's) process.
         pid: the process that wrote the line.
+        more: what else it says: of a fire its time, in ISO 8601, and its task's id.
     """
 
     kind: Kind
@@ -48,6 +50,7 @@ class Event(NamedTuple):
     time: float
     main: int
     pid: int
+    more: tuple[str, ...] = ()
 
 
 class Journal:
@@ -57,12 +60,13 @@ class Journal:
         self._file = -1
         self._pid = 0
 
-    def write(self, kind: Kind, numbers: Iterable[int] = (0,), run: int = 0) -> None:
+    def write(self, kind: Kind, numbers: Iterable[int] = (0,), run: int = 0, more: Iterable[str] = ()) -> None:
         """Write one line per number, all at once."""
         if self._pid != os.getpid():
             self._open()
         now = time.monotonic()
-        os.write(self._file, "".join(f"{kind} {number} {run} {now:.6f}\n" for number in numbers).encode())
+        lines = (" ".join((kind, str(number), str(run), f"{now:.6f}", *more)) for number in numbers)
+        os.write(self._file, "".join(f"{line}\n" for line in lines).encode())
 
     def _open(self) -> None:
         self._pid = os.getpid()
@@ -88,8 +92,8 @@ def parse(file_name: str, line: str) -> Event:
         ValueError: no process of ours wrote it.
     """
     main, pid, _ = file_name.split("-")
-    kind, number, run, moment = line.split(" ")
-    return Event(Kind(kind), int(number), int(run), float(moment), int(main), int(pid))
+    kind, number, run, moment, *more = line.split(" ")
+    return Event(Kind(kind), int(number), int(run), float(moment), int(main), int(pid), tuple(more))
 
 
 journal = Journal()

@@ -1,4 +1,4 @@
-"""The counted task with a record behind it; loaded beside the service's own tasks with `celery worker -I`."""
+"""The counted tasks with a record behind them; TASK_MODULES loads them beside the service's own."""
 
 from typing import Any, cast
 
@@ -6,7 +6,7 @@ from config.settings import settings
 from processors.interfaces import Absent, Happened
 from services.celery_app import celery_app
 from services.celery_tasks.base import RecordedTask
-from services.chaos.effects import TASK_NAME, change_world, linger, take_effect, watch_worker
+from services.chaos.effects import FIRED_TASK_NAME, TASK_NAME, change_world, linger, take_effect, watch_worker
 from services.chaos.journal import Kind, journal, journal_folder, tells
 from services.chaos.numbers import can_be_looked_up, effect_key, has_effect
 from services.task_run import TaskRun
@@ -52,5 +52,11 @@ def _take_once(task: CountedTask, number: int, run: int) -> None:
         raise
 
 
+def _fired(task: Any, every: int) -> None:
+    request = task.request
+    journal.write(Kind.FIRED, [every], task.current.hand.run, (request.get("csai_fire_at"), request.id))
+
+
 cast("Any", celery_app).task(name=TASK_NAME, bind=True, base=CountedTask)(_effect)
+cast("Any", celery_app).task(name=FIRED_TASK_NAME, bind=True)(_fired)
 watch_worker()

@@ -7,11 +7,13 @@ import subprocess
 import sys
 from collections import Counter
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from cli.chaos.installation import Installation
+from cli.chaos.lead import LeadWatch
 from cli.chaos.ledger import Ledger
 from cli.chaos.outcome import Outcome, judge
 from cli.chaos.plan import AppendOnly, Broker, Done, Fault, Plan, Pool, Transport, fault_kinds
@@ -20,6 +22,7 @@ from cli.chaos.told import QUARANTINED, UNKNOWN, Records, Told
 from processors.errors import InvalidArgument
 from processors.interfaces import Run
 from records.effects import EffectRecords
+from records.leadership import Leader
 from records.task_moves import Failure, TaskMoves
 from records.task_records import Draft, TaskRecords
 from records.workers import Workers
@@ -28,6 +31,8 @@ from services.chaos.journal import Event, Kind, parse, tells
 from services.chaos.numbers import can_be_looked_up, delay_of, effect_key, has_effect, lingers, number_of
 
 WORKER, OTHER, PUBLISHER = 10, 20, 30
+ADDED = datetime(2026, 1, 2, 3, 4, 3, 900_000, UTC)
+SECOND = "2026-01-02T03:04:05.900000+00:00"
 PLAIN = Plan(seed=1, tasks=3, kills=1, records=False)
 RECORDED = Plan(seed=1, tasks=3, kills=1)
 PLAIN_ONE, DELAYED, LOOKED_UP, BLIND, OTHER_BLIND = 1, 7, 8, 4, 12
@@ -231,9 +236,76 @@ def test_the_lateness_of_a_delayed_task_counts_where_no_fault_has_touched_it():
         assert len(judged(RECORDED, events, (fault,)).delays.late) == 1
 
 
+def fired(*fires: tuple[int, float], task: str = "t") -> list[Event]:
+    """What workers write about tasks of schedules: seconds from fire to fire, and from the start to the fire time."""
+    return [
+        Event(
+            Kind.FIRED, every, 1, 5.0, WORKER, WORKER + 1, ((ADDED + timedelta(seconds=at)).isoformat(), f"{task}{at}")
+        )
+        for every, at in fires
+    ]
+
+
+def schedules(one: float | None, two: float | None) -> dict:
+    """What the records say about the schedules of every second and every other: their last fire times."""
+    return {
+        every: (ADDED, None if last is None else ADDED + timedelta(seconds=last))
+        for every, last in ((1, one), (2, two))
+    }
+
+
+def test_a_fire_time_that_is_left_out_is_told():
+    whole = fired((1, 1), (1, 2), (1, 3), (2, 2))
+    told = {"schedules": schedules(one=3, two=3)}
+    found = judged(RECORDED, whole, **told)
+    assert (found.schedules.count, found.schedules.leaderless, found.problems) == (4, None, [])
+    assert judged(RECORDED, fired((1, 1), (1, 3)), **told).problems == [
+        f"2 fire times of schedules were left out: {SECOND} (every 1 s), {SECOND} (every 2 s)."
+    ]
+
+
+def test_a_fire_time_with_two_tasks_is_told_and_one_task_may_run_again():
+    told = {"schedules": schedules(one=2, two=2)}
+    events = fired((1, 1), (1, 2), (2, 2))
+    assert judged(RECORDED, [*events, *fired((1, 1))], **told).problems == []
+    assert judged(RECORDED, [*events, *fired((1, 1), task="u")], **told).problems == [
+        "1 fire times of schedules became more than one task: 2026-01-02T03:04:04.900000+00:00 (every 1 s)."
+    ]
+
+
+def test_a_task_of_no_fire_time_and_a_schedule_that_never_fires_are_told():
+    found = judged(RECORDED, fired((1, 1), (1, 1.5)), schedules=schedules(one=1, two=None))
+    assert found.problems == [
+        "The schedule of every 2 s never fired.",
+        "1 tasks of schedules are of no fire time: 2026-01-02T03:04:05.400000+00:00 (every 1 s).",
+    ]
+
+
+def test_the_longest_time_without_a_leader_leaves_out_that_in_which_nobody_could_lead():
+    gaps = [(1.0, 6.5), (10.0, 22.0), (30.0, 34.0)]
+    found = judge(RECORDED, ledger(), (), told=Told(), ended_by_themselves=[], seconds=1.0, gaps=gaps)
+    assert found.schedules.leaderless == 12.0
+    faults = (Done(Fault.FREEZE, 9.0, away=12.0), Done(Fault.BROKER, 1.0, away=5.0))
+    found = judge(RECORDED, ledger(), faults, told=Told(), ended_by_themselves=[], seconds=1.0, gaps=gaps)
+    assert found.schedules.leaderless == 5.5
+
+
+def test_the_time_between_two_terms_is_noted_and_no_renewal_is(monkeypatch):
+    def leader(term: int, second: int) -> Leader:
+        return Leader("holder", "host", 1, term, ADDED + timedelta(seconds=second), yields=False)
+
+    seen = [leader(1, 0), leader(1, 3), None, leader(2, 8), leader(2, 20)]
+    clock = iter(range(100, 200, 10))
+    monkeypatch.setattr("cli.chaos.lead.time.monotonic", lambda: next(clock))
+    watch = LeadWatch(iter(seen).__next__)
+    for _ in seen:
+        watch.look()
+    assert watch.gaps == [(125.0, 130)]
+
+
 def test_without_records_nothing_is_said_of_effects_and_delays(capsys):
     plain = judged(PLAIN, [*accepted(DELAYED, BLIND), *run(DELAYED, at=0.1), *run(BLIND, at=1), *run(BLIND, at=2)])
-    assert (plain.effects, plain.delays) == (None, None)
+    assert (plain.effects, plain.delays, plain.schedules) == (None, None, None)
     print_table([plain])
     assert "effect " not in (alone := capsys.readouterr().out)
     assert "delay" not in alone
@@ -319,9 +391,10 @@ def test_rabbitmq_and_a_record_excuse_no_loss():
 def test_a_line_that_is_not_whole_waits_for_its_rest(tmp_path: Path):
     file = tmp_path / "10-11-1"
     found = Ledger(tmp_path)
-    file.write_bytes(b"sent 1 0 1.5\naccepted 1 0 1.6\ndone 1 ")
+    file.write_bytes(b"sent 1 0 1.5\nfired 2 1 1.5 2026-01-02T03:04:05+00:00 t\naccepted 1 0 1.6\ndone 1 ")
     found.update()
     assert (found.accepted, dict(found.done)) == ({1: 1.6}, {})
+    assert dict(found.fired) == {(2, "2026-01-02T03:04:05+00:00"): {"t"}}
     with file.open("ab") as more:
         more.write(b"0 2.5\n")
     found.update()
@@ -353,9 +426,10 @@ def test_the_same_seed_makes_the_same_faults_and_every_kind_has_its_share():
         ({"transport": Transport.STOCK}, "--transport stock: stock Celery has no records; add --no-records"),
         ({"faults": (Fault.CHILD,), "pool": Pool.THREADS}, "--faults child: threads cannot be killed"),
         ({"faults": (Fault.BROKER_DATA,), "records": False}, "--faults broker-data: .*add --records"),
+        ({"faults": (Fault.BEAT,), "records": False}, "--faults beat: .*add --records"),
         ({"faults": (Fault.PARTITION,), "broker": Broker.EMBEDDED}, "--faults partition: the embedded Redis"),
     ],
-    ids=range(7),
+    ids=range(8),
 )
 def test_options_that_contradict_each_other_are_one_line_with_the_cure(more, words):
     with pytest.raises(InvalidArgument, match=words):

@@ -104,6 +104,39 @@ def never_ends(self: Any, path: str) -> None:
     signal.pause()
 
 
+@celery_app.task(name="test.sleep_first", bind=True)
+def sleep_first(self: Any, path: str, seconds: float = 600) -> int:
+    """Sleep in the first run, without a look at anything; tell how often it ran."""
+    mark.run(path, str(os.getpid()))
+    runs = len(Path(path).read_text().splitlines())
+    if runs == 1:
+        time.sleep(seconds)
+    return runs
+
+
+@celery_app.task(name="test.spin", bind=True)
+def spin(self: Any, path: str) -> None:
+    """Calculate for ever."""
+    mark.run(path)
+    while True:
+        pass
+
+
+@celery_app.task(name="test.look", bind=True)
+def look(self: Any, path: str) -> None:
+    """Do nothing for ever but look whether to end."""
+    mark.run(path)
+    while True:
+        self.check_cancelled()
+        time.sleep(0.05)
+
+
+@celery_app.task(name="test.nap", bind=True)
+def nap(self: Any, seconds: float) -> str:
+    time.sleep(seconds)
+    return "rested"
+
+
 @celery_app.task(name="test.unrecorded", bind=True, record=False)
 def unrecorded(self: Any, path: str, text: str = "x") -> None:
     mark.run(path, text)

@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -29,6 +30,8 @@ READ_BYTES = 1024**2
 NEEDED = frozenset({"resource_limits", "no_new_privs", "seccomp"})
 ENVIRONMENT = {"LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 MODULE = "services.file_child"
+FIRST: tuple[float, str] = (0.0, "reading the file")
+"""What is reported until the child reports."""
 
 
 @dataclass
@@ -45,6 +48,8 @@ class _Child:
 
 class ChildSandbox:
     """Fulfils `processors.interfaces.FileSandbox`: a warm child per kind of job, replaced after 200 files or any fault.
+
+    Each thread has children of its own, which end with it: that is how the kernel ties a child to its parent.
 
     Args:
         memory_mb: address space of the child.
@@ -68,7 +73,7 @@ class ChildSandbox:
         self._memory_mb, self._cpu_seconds, self._wall_seconds = memory_mb, cpu_seconds, wall_seconds
         self._output_bytes, self._max_file_bytes = output_mb * MIB, max_file_mb * MIB
         self._allow_unsandboxed = allow_unsandboxed
-        self._children: dict[str, _Child] = {}
+        self._of_threads: dict[int, dict[str, _Child]] = {}
         self._pid = os.getpid()
 
     def run(self, job: str, path: Path, options: Mapping[str, Any], report: Report) -> dict[str, Any]:
@@ -81,7 +86,7 @@ class ChildSandbox:
         """
         descriptor = _opened(path, self._max_file_bytes)
         try:
-            child = self._child(job)
+            child = self._child(job, report)
             request = {"options": dict(options), "memory_mb": self._memory_mb, "cpu_seconds": self._cpu_seconds}
             try:
                 answer = self._ask(child, descriptor, request, report)
@@ -98,26 +103,31 @@ class ChildSandbox:
         return {**answer["result"], "sandbox": child.protections}
 
     def close(self) -> None:
-        """End every child."""
+        """End every child of this thread."""
         for job in list(self._children):
             self._end(job)
 
-    def _child(self, job: str) -> _Child:
+    @property
+    def _children(self) -> dict[str, _Child]:
+        """This thread's children, by their job."""
         if self._pid != os.getpid():
-            self._children, self._pid = {}, os.getpid()  # a fork's children are its parent's
+            self._of_threads, self._pid = {}, os.getpid()  # a fork's children are its parent's
+        return self._of_threads.setdefault(threading.get_ident(), {})
+
+    def _child(self, job: str, report: Report) -> _Child:
         child = self._children.get(job)
         if child is None or child.process.poll() is not None:
             self._end(job)
             child = self._children[job] = _start(job)
             try:
-                child.protections = list(self._ready(child))
+                child.protections = list(self._ready(child, report))
             except BaseException:
                 self._end(job)
                 raise
         return child
 
-    def _ready(self, child: _Child) -> list[str]:
-        message = self._message(child, time.monotonic() + LOADING_SECONDS, lambda: None)
+    def _ready(self, child: _Child, report: Report) -> list[str]:
+        message = self._message(child, time.monotonic() + LOADING_SECONDS, lambda: report(*FIRST))
         held: list[str] = message.get("ready", [])
         if not set(held) >= NEEDED and not self._allow_unsandboxed:
             raise ConfigurationError(
@@ -132,7 +142,7 @@ class ChildSandbox:
             socket.send_fds(child.connection, [json.dumps(request).encode() + b"\n"], [descriptor])
         except BrokenPipeError as error:
             raise self._ended(child) from error
-        last: tuple[float, str] = (0.0, "reading the file")
+        last: tuple[float, str] = FIRST
 
         def look() -> None:
             report(*last)

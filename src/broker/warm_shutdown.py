@@ -108,7 +108,7 @@ def _outlast_threads(worker: Any) -> None:
         return
     executor.shutdown(wait=False, cancel_futures=True)
     try:
-        while any(thread.is_alive() for thread in executor._threads):  # noqa: SLF001 - no public way to ask
+        while goes_on(worker.pool):
             with suppress(TimeoutError):
                 connection.drain_events(timeout=BEAT_SECONDS)
             connection.heartbeat_check()
@@ -116,6 +116,13 @@ def _outlast_threads(worker: Any) -> None:
     except AWAY_ERRORS as error:
         logger.warning("connection_lost", error=str(error))  # what runs is delivered again
     _do_what_is_ready(worker.hub)
+
+
+def goes_on(pool: Any) -> bool:
+    """Tell whether a pool of threads runs something that is worth waiting for; a pool may know that itself."""
+    if hasattr(pool, "goes_on"):
+        return pool.goes_on()
+    return any(thread.is_alive() for thread in pool.executor._threads)  # noqa: SLF001 - no public way to ask
 
 
 def _do_what_is_ready(hub: Any) -> None:

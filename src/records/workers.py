@@ -46,6 +46,7 @@ workers = Table(
     Column("lost", Boolean, nullable=False),  # it fell silent instead of saying goodbye
     Column("memory_mb", Integer),  # the most that it had held when it was last seen
     Column("exit_code", Integer),  # as its parent saw it; below 0: the signal that ended it
+    Column("overrun", String(255)),  # a task that was given up and goes on in it
 )
 
 Index("ix_workers_stopped_at", workers.c.stopped_at, workers.c.seen_at)
@@ -75,7 +76,7 @@ RENEW = Prepared(
     lambda value: (
         update(workers)
         .where(workers.c.id == value("worker_id", String()), workers.c.stopped_at.is_(None))
-        .values(seen_at=Now(), memory_mb=value("memory_mb", Integer()))
+        .values(seen_at=Now(), memory_mb=value("memory_mb", Integer()), overrun=value("overrun", String()))
         .returning(workers.c.id)
     ),
     "worker_id",
@@ -97,6 +98,7 @@ class WorkerRow:
     lost: bool
     memory_mb: int | None
     exit_code: int | None
+    overrun: str | None
 
 
 def alive(table: FromClause = workers) -> ColumnElement[bool]:
@@ -117,14 +119,16 @@ class Workers:
         start = START(worker_id=worker_id, name=name, host=host, pid=pid, parent_pid=parent_pid, memory_mb=memory_mb)
         self.database.write(start, durable=False)
 
-    def renew(self, worker_id: str, memory_mb: int | None = None) -> bool:
+    def renew(self, worker_id: str, memory_mb: int | None = None, overrun: str | None = None) -> bool:
         """Say that the process lives; False when it had been declared dead and must take a new id.
 
         Args:
             worker_id: its row.
             memory_mb: the most memory that it has held, in MB.
+            overrun: a task that was given up and goes on in it.
         """
-        return bool(self.database.write(RENEW(worker_id=worker_id, memory_mb=memory_mb), durable=False))
+        renewal = RENEW(worker_id=worker_id, memory_mb=memory_mb, overrun=overrun)
+        return bool(self.database.write(renewal, durable=False))
 
     def stop(self, worker_id: str) -> None:
         """Say goodbye: what it left is taken back at once."""

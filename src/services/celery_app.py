@@ -6,7 +6,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, cast
 
-from celery import Celery, _state
+from celery import Celery, _state, concurrency
 from kombu import Connection, Exchange, Producer, Queue
 
 from broker import rabbitmq, rabbitmq_transport, redis_transport
@@ -101,6 +101,7 @@ TRANSPORT_OPTIONS: dict[str, Any] = {
 
 redis_transport.register()
 rabbitmq_transport.register()
+cast("Any", concurrency).ALIASES["threads"] = "services.threads:TaskPool"  # what `--pool=threads` is here
 _exchange = Exchange("csai", type="direct")
 
 celery_app = ServiceApp(

@@ -4,12 +4,14 @@ The `celery` command loads the commands of every package beside it into each wor
 """
 
 import sys
+from importlib import import_module
 
 from celery.bin.base import CLIContext
 from celery.bin.beat import beat
 from celery.bin.worker import worker
 
 from services.celery_app import celery_app
+from services.supervised_part import SUPERVISED
 
 COMMANDS = {"worker": worker, "beat": beat}
 
@@ -20,10 +22,18 @@ def main(name: str, *options: str) -> None:
     Args:
         name: `worker` or `beat`.
         options: its options; those not given are read, as Celery does, from variables such as CELERY_WORKER_POOL.
+            `--supervised` is ours: whoever started this process puts another one in its place where it says so.
     """
     celery_app.set_current()
+    if SUPERVISED in options:
+        import_module("services.threads").ending.supervised = True
     context = CLIContext(app=celery_app, no_color=False, workdir=None, quiet=False)
-    COMMANDS[name].main(list(options), prog_name=name, obj=context, auto_envvar_prefix=f"CELERY_{name.upper()}")
+    COMMANDS[name].main(
+        [one for one in options if one != SUPERVISED],
+        prog_name=name,
+        obj=context,
+        auto_envvar_prefix=f"CELERY_{name.upper()}",
+    )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, cast
 
 from processors.errors import Cancelled, PermanentError, WorkError
-from services.working_process import RunInHand
+from services.run_watch import RunInHand
 
 LEAVE_SECONDS = 5.0
 """How long a body that a signal has interrupted may take to clean up."""

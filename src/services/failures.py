@@ -78,7 +78,7 @@ def failure_of(error: BaseException) -> Failure:
     """Return how an error is stored."""
     kind = "TimeLimitExceeded" if isinstance(error, SoftTimeLimitExceeded) else type(error).__name__
     sentence = sentence_of(error) if isinstance(error, ValidationError) else str(error) or kind
-    if kind == "TimeLimitExceeded":
+    if isinstance(error, SoftTimeLimitExceeded):
         sentence = "The task ran longer than its soft time limit."
     text = "".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS:]
     return Failure(sentence, kind, text, fingerprint(kind, sentence, error))

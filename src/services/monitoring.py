@@ -35,6 +35,7 @@ def probes(parts: Parts) -> dict[str, Callable[[], str]]:
         "leader": lambda: _leader(parts),
         "schedules": lambda: _schedules(parts),
         "workers": lambda: _workers(parts),
+        "overruns": lambda: _overruns(parts),
         "parked": _parked,
         "effects": lambda: _effects(parts),
         "disk": lambda: _disk(parts),
@@ -104,6 +105,14 @@ def _workers(parts: Parts) -> str:
     if not living:
         raise ServiceUnavailable("no worker lives: start one")
     return f"{len(living)} working processes"
+
+
+def _overruns(parts: Parts) -> str:
+    found = [row for row in parts.workers.living() if row.overrun]
+    if found:
+        where = ", ".join(f"{row.overrun} in {row.name}, process {row.pid}" for row in found)
+        raise ServiceUnavailable(f"tasks go on although they were ended: {where}; each process is being replaced")
+    return "no task goes on that was ended"
 
 
 def _parked() -> str:

@@ -1,25 +1,34 @@
-"""Celery's pool of processes, which loses no result that comes in parts.
+"""Celery's pool of processes, which loses no result that comes in parts, and whose processes keep time themselves.
 
 A process writes a large result, such as a failure with its traceback, in two goes or more. Celery 5.7 forgets the first
-when the connection to the broker is lost in between, and its soft time limit cuts a result off that waits to be read;
-what comes next is then taken for the rest, or the rest for a result, and the slot is lost or the worker ends. A worker
-that ends waits for ever for the rest of one whose process it has just ended.
+when the connection to the broker is lost in between; what comes next is then taken for the rest, or the rest for a
+result, and the slot is lost or the worker ends. A worker that ends waits for ever for the rest of one whose process it
+has just ended.
+
+Time limits are kept in the processes (`services.run_watch`): what the parent sends may come when the task has ended.
 """
 
+import os
 import signal
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from inspect import GEN_SUSPENDED, getgeneratorstate
-from types import FrameType
 from typing import Any, cast
 
-from billiard.pool import ACK
+from billiard import pool
 from celery.concurrency import asynpool, prefork
 
 from services import pool_deaths
+from services.working_process import working_process
 
 FLUSH_SECONDS = 0.05
 """How long the end of a worker waits for one process before it looks at the next."""
+
+HELD_SECONDS = 600.0
+"""How long after its hard time limit a task's process is ended from outside, if it cannot act by itself.
+
+C code that holds the interpreter (a regular expression, a huge number) lets no other thread run.
+"""
 
 
 class ResultHandler(cast("Any", asynpool.ResultHandler)):
@@ -89,31 +98,29 @@ class ResultHandler(cast("Any", asynpool.ResultHandler)):
 
 
 class Worker(cast("Any", asynpool.Worker)):
-    """What runs in each process: it hears of a soft time limit only from a task's acceptance to the task's end."""
+    """What runs in each process: it keeps its own time limits, and ends itself where a run overruns."""
 
     def on_loop_start(self, pid: int) -> None:
         """Begin to work."""
-        put, in_time = self.outq.put, signal.getsignal(signal.SIGUSR1)
-
-        def put_whole(message: Any) -> None:
-            # Not by a mask: the signal would reach another thread, whose handler runs in this one all the same.
-            signal.signal(signal.SIGUSR1, _too_late)
-            put(message)
-            if message[0] == ACK:
-                signal.signal(signal.SIGUSR1, in_time)
-
-        self.outq.put = put_whole
+        watch = working_process.watch
+        watch.use_signals()
+        watch.alone, watch.replace = True, working_process.end_process
         super().on_loop_start(pid)  # pyright: ignore[reportUnknownMemberType] - untyped
 
 
-def _too_late(_signal: int, _frame: FrameType | None) -> None:
-    """Let the task be: it has ended."""
+class TimeoutHandler(cast("Any", pool.TimeoutHandler)):
+    """Ends a process that is over a hard time limit at once; a request to end would be taken for a shutdown."""
+
+    def _trywaitkill(self, worker: Any) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(worker.pid, signal.SIGKILL)
 
 
 class AsynPool(cast("Any", asynpool.AsynPool)):
-    """Celery's pool with our reader and writer of results."""
+    """Celery's pool with our reader of results and our processes."""
 
     ResultHandler = ResultHandler
+    TimeoutHandler = TimeoutHandler
     Worker = Worker
 
     def destroy_queues(self, queues: Any, proc: Any) -> Any:
@@ -136,3 +143,15 @@ class TaskPool(cast("Any", prefork.TaskPool)):
     """What `worker_pool` names."""
 
     Pool = AsynPool
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        # Each job says its own limit, or has none here.
+        super().__init__(*args, **options | {"timeout": None, "soft_timeout": None})  # pyright: ignore[reportUnknownMemberType] - untyped
+
+    def apply_async(self, target: Any, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+        """Hand a job to a process, which tells of its soft time limit itself, and keeps the hard one of a record."""
+        task = self.app.tasks.get(args[0]) if args else None
+        hard = options.pop("timeout", None)
+        margin = HELD_SECONDS if getattr(task, "record", False) else 0.0
+        options |= {"timeout": hard and hard + margin, "soft_timeout": None}
+        return super().apply_async(target, args, kwargs, **options)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - untyped

@@ -21,7 +21,7 @@ from processors.errors import ConfigurationError, ServiceUnavailable
 from records import schema
 from records.database import Database
 from services.access import FLOWER_USER, admin_key, admin_key_file, flower_login, flower_password_file
-from services.supervised_part import SupervisedPart
+from services.supervised_part import SUPERVISED, SupervisedPart, forget_marks
 from services.wiring import parts
 
 IO_QUEUES = ("high_priority", "default", "email", "twilio_calls", "low_priority")
@@ -96,6 +96,7 @@ class Supervisor:
         database = Database(self._settings.sqlalchemy_url)
         schema.upgrade(database)
         database.close()
+        forget_marks()
         admin_key(self._settings)  # made here, so that a full disk is one line
         flower_login(self._settings)
         for part in self.parts:
@@ -130,6 +131,11 @@ class Supervisor:
                 self._say("Redis ended and is started again; tasks wait in their records meanwhile.")
                 self._redis.start()
             for part in self.parts:
+                if part.hand_over():
+                    self._say(f"{part.name} has a task that does not end: another process takes its place.")
+                    part.start(self._selector)
+                for code in part.see_off(self._selector):
+                    self._say(f"{part.name} ended ({code}); its place was taken before.")
                 if part.process is None and part.may_start():
                     part.start(self._selector)
                 elif part.process is not None and not part.alive():
@@ -138,7 +144,7 @@ class Supervisor:
 
     def _stop(self) -> None:
         """Stop everything in order, cleanly; at once when told a second time."""
-        if any(part.alive() for part in self.parts):
+        if any(part.alive_or_leaving() for part in self.parts):
             self._say("Stopping; a second Ctrl-C stops at once.")
         for group in STOP_ORDER:
             named = [part for part in self.parts if part.name in group]
@@ -153,16 +159,16 @@ class Supervisor:
 
     def _await_end(self, stopping: list[SupervisedPart]) -> None:
         began = time.monotonic()
-        while self._stops < 2 and any(part.alive() for part in stopping):  # noqa: PLR2004 - the second Ctrl-C
+        while self._stops < 2 and any(part.alive_or_leaving() for part in stopping):  # noqa: PLR2004 - the second Ctrl-C
             self._read()
             for part in stopping:
-                if part.alive() and time.monotonic() - began > part.stop_seconds:
+                if part.alive_or_leaving() and time.monotonic() - began > part.stop_seconds:
                     self._say(f"{part.name} did not end within {part.stop_seconds:.0f} s and is killed.")
                     part.kill()
 
     def _read(self) -> None:
         for key, _ in self._selector.select(TICK_SECONDS):
-            key.data.read(self._selector)
+            key.data.read(self._selector, key.fileobj)
 
     def _hear(self, number: int, _frame: FrameType | None) -> None:
         # A closed terminal tells so twice, once by the shell and once by the kernel, and nobody is in a hurry.
@@ -209,7 +215,11 @@ def _parts(settings: Settings) -> list[SupervisedPart]:
     return [
         SupervisedPart("leader", (sys.executable, "-m", "services.leader"), _leads),
         SupervisedPart(
-            "worker io", _worker("io", IO_QUEUES, settings.io_concurrency), _works("io"), signal.SIGQUIT, soft
+            "worker io",
+            (*_worker("io", IO_QUEUES, settings.io_concurrency), "--pool=threads", SUPERVISED),
+            _works("io"),
+            signal.SIGQUIT,
+            soft,
         ),
         SupervisedPart("worker heavy", _worker("heavy", HEAVY_QUEUES, heavy), _works("heavy"), signal.SIGQUIT, soft),
         SupervisedPart("beat", (*CELERY_PART, "beat", "--scheduler=services.beat:LeaderlessScheduler"), lambda: True),

@@ -4,13 +4,17 @@ import json
 import logging
 import math
 import random
+import sys
 import time
+import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, cast
 
 from billiard import common as pool_child
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
+from celery.worker import state as worker_state
 from pydantic import BaseModel, ValidationError
 
 from broker import rabbitmq
@@ -31,25 +35,25 @@ from processors.errors import (
 from processors.interfaces import Reconcile, Run
 from processors.results import Result
 from records.limited_starts import Held
-from records.task_moves import Started
+from records.task_moves import Failure, Started
 from records.task_records import Draft, TaskRecord, TaskState
 from services.celery_app import QUEUES
 from services.effects import OneEffect
-from services.failures import failure_of, fix_follower_ids, follow_failure, has_followers
+from services.failures import failure_of, fingerprint, fix_follower_ids, follow_failure, has_followers
 from services.late_ends import late_ends
 from services.limiting import limit_keys_of
+from services.run_watch import RunInHand
 from services.submission import category_of, kept_message, moment, storable
 from services.task_lines import TaskLines
 from services.task_messages import ATTEMPT_HEADER
 from services.until_written import DATABASE_PAUSE_SECONDS, until_written
 from services.wiring import parts
-from services.working_process import RunInHand, peak_memory_mb, working_process
+from services.working_process import peak_memory_mb, working_process
 
 logger = get_logger()
 
 PERMANENT = (PermanentError, InvalidArgument, ConfigurationError, ValidationError, SoftTimeLimitExceeded)
 REPORT_SECONDS = 0.5
-LIMIT_MARGIN_SECONDS = 0.5  # the parent's clock for the limit starts that much apart, at most
 
 
 class TaskRun:
@@ -69,10 +73,7 @@ class TaskRun:
         self.hand: RunInHand | None = None
         self._reported = 0.0
         self._ends_later = False
-        self._entered = time.monotonic()
-        hard, _ = task.request.timelimit or (None, None)
-        usual = float(task.time_limit or settings.celery_task_time_limit)
-        self._limit = float(hard) if hard and math.isfinite(hard) else usual
+        self._hard_limit, self._soft_limit = limits_of(task)
 
     def execute(self) -> Any:
         """Run the task if its record lets it; returns its result.
@@ -97,7 +98,7 @@ class TaskRun:
         return self._work(started)
 
     def report(self, percent: float, text: str) -> None:
-        """Note progress, at most twice a second; raises `Cancelled` once the record is no longer this run's."""
+        """Note progress, at most twice a second; raises what `check_cancelled` does."""
         self.check_cancelled()
         if self.hand is None:
             return
@@ -107,9 +108,14 @@ class TaskRun:
             parts().moves.report(self.id, self.hand.run, max(0.0, min(100.0, float(percent))), text)
 
     def check_cancelled(self) -> None:
-        """Raise `Cancelled` once the record is no longer this run's."""
-        if self.hand is not None and self.hand.lost:
-            raise Cancelled(f"Task {self.id} was cancelled while it ran.")
+        """Let the body go on, or end it.
+
+        Raises:
+            Cancelled: the record is no longer this run's.
+            SoftTimeLimitExceeded: the soft time limit is over, and the body was not told yet.
+        """
+        if self.hand is not None:
+            self.hand.check()
 
     @property
     def fence(self) -> Run:
@@ -138,7 +144,9 @@ class TaskRun:
             service.moves.fail_waiting(self.id, failure_of(error))
             return None
         limited = bool(service.default_limits.binding(category_of(self.task.name), _queue_of(request)))
-        return service.moves.start(self.id, attempt, worker_id, worker, self._limit, limited=limited, limit_keys=keys)
+        return service.moves.start(
+            self.id, attempt, worker_id, worker, self._hard_limit, limited=limited, limit_keys=keys
+        )
 
     def _record_stranger(self) -> bool:
         """Write the record of a task that came past the facade; False where it has one."""
@@ -202,25 +210,33 @@ class TaskRun:
 
     def _work(self, started: Started) -> Any:
         bind_task(self.id, self.task.name)
-        self.hand = working_process.begin(self.id, started.run)
         began = time.monotonic()
+        hand = self.hand = RunInHand(
+            self.id,
+            started.run,
+            self.task.name,
+            soft_at=began + self._soft_limit,
+            hard_at=began + self._hard_limit,
+            give_up=partial(self._give_up, started),
+        )
+        working_process.begin(hand)
         self.attempt = started.attempt
         self.created_at = started.created_at
         try:
-            return self._outcome(started)
+            return self._outcome(started, hand)
         finally:
             if not self._ends_later:
-                working_process.end(self.hand)
+                working_process.end(hand)
             self._log(started, time.monotonic() - began)
             clear_task()
 
-    def _outcome(self, started: Started) -> Any:
+    def _outcome(self, started: Started, hand: RunInHand) -> Any:
         self.ended = "INTERRUPTED"
         try:
             with TaskLines(self.id, started.run):
-                result = self._checked(self._body())
+                result = self._checked(self._body(hand))
         except Cancelled:
-            self.ended = "REVOKED"
+            self.ended = "OVERRUN" if hand.overrun else "REVOKED"
             raise Ignore from None
         except PERMANENT as error:
             self._fail(started, error)
@@ -254,14 +270,17 @@ class TaskRun:
         elif state is TaskState.SUCCESS:
             self.task.success_recorded(self)
 
-    def _body(self) -> Any:
+    def _body(self, hand: RunInHand) -> Any:
         """Run the task's body; an exit that no signal asked for is an error of the body like any other."""
         try:
+            working_process.watch.enter(hand)
             return self.task.run_checked(self.args, self.kwargs)
         except SystemExit as error:
             if type(error) is not SystemExit or cast("Any", pool_child).terminate_handler_fired():
                 raise
             raise WorkError(f"The task called sys.exit({error.code!r}); let it raise an error instead.") from error
+        finally:
+            working_process.watch.leave(hand)
 
     def _checked(self, result: Any) -> Any:
         """Return the result as JSON; a result in which nothing was done is a failure."""
@@ -288,12 +307,19 @@ class TaskRun:
         self.ended = "RETRY"
 
     def _interrupted(self, started: Started) -> None:
-        """Give the task back without blame, unless it was its hard time limit that ended the process."""
-        if time.monotonic() - self._entered < self._limit - LIMIT_MARGIN_SECONDS:
-            self._persist(lambda: parts().moves.give_back(self.id, started.run))
-        else:
-            self._fail(started, TimeLimitExceeded(f"The task ran longer than {self._limit:g} s and was ended."))
+        """Give the task back without blame: a shutdown ends this process."""
+        self._persist(lambda: parts().moves.give_back(self.id, started.run))
+
+    def _give_up(self, started: Started) -> None:
+        """End the record of a run whose body goes on past its hard time limit; another thread calls this."""
+        error = TimeLimitExceeded(f"The task ran longer than its hard time limit of {self._hard_limit:g} s.")
+        kind = type(error).__name__
+        frame = sys._current_frames().get(self.hand.thread) if self.hand else None  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - no public way
+        place = "".join(traceback.format_stack(frame)) if frame else None
+        failure = Failure(str(error), kind, place, fingerprint(kind, str(error), error))
+        if self._persist(lambda: parts().moves.fail(self.id, started.run, failure)):
             follow_failure(self.id)
+            self._tell_parent(started)
 
     def _refused(self, started: Started) -> None:
         """Walk away from a record that another run or a cancellation has taken."""
@@ -333,6 +359,42 @@ class TaskRun:
             run=started.run,
             memory_mb=peak_memory_mb(),
         )
+
+
+def run_unrecorded(task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run a task that has no record, within its time limits.
+
+    In a pool of processes it is Celery's parent that keeps the hard one, because it acknowledges the message.
+    """
+    hard, soft = limits_of(task)
+    now = time.monotonic()
+    hand = RunInHand(str(task.request.id), 0, task.name, soft_at=now + soft)
+    request = worker_state.requests.get(hand.task_id)
+    if late_ends.possible and request is not None:
+        hand.hard_at = now + hard
+        hand.give_up = partial(request.on_timeout, soft=False, timeout=hard)
+    working_process.begin(hand)
+    try:
+        working_process.watch.enter(hand)
+        return task.run_checked(args, kwargs)
+    finally:
+        working_process.end(hand)
+        working_process.watch.leave(hand)
+
+
+def limits_of(task: Any) -> tuple[float, float]:
+    """Return the hard and the soft time limit of a message, in seconds: its own, or its task's.
+
+    A soft one that is not the earlier one is none.
+    """
+    hard, soft = task.request.timelimit or (None, None)
+    hard = _limit(hard, task.time_limit or settings.celery_task_time_limit)
+    soft = _limit(soft, task.soft_time_limit or settings.celery_task_soft_time_limit)
+    return hard, soft if soft < hard else math.inf
+
+
+def _limit(own: float | None, usual: float) -> float:
+    return float(own) if own and own > 0 and math.isfinite(own) else float(usual)
 
 
 def _queue_of(request: Any) -> str:

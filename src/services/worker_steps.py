@@ -24,6 +24,7 @@ from services import pool_deaths, record_backend
 from services.celery_app import celery_app
 from services.late_ends import late_ends
 from services.priority_order import StartByPriority
+from services.threads import KeepTime, ending, replace_at_once
 from services.wiring import parts
 from services.working_process import working_process
 
@@ -50,7 +51,6 @@ class KeepLeader(cast("Any", bootsteps.StartStopStep)):
         self.timer = worker.timer.call_repeatedly(LEADER_CHECK_SECONDS, self.keeper.check, priority=10)
         if worker.pool_cls.__module__.endswith("prefork"):
             record_backend.silent_process = os.getpid()
-        late_ends.possible = worker.pool_cls.__module__.endswith("thread")
 
     def stop(self, worker: Any) -> None:  # noqa: ARG002 - Celery's signature
         """End the leader that this worker started."""
@@ -182,6 +182,8 @@ def _enter_child(**_: Any) -> None:
         working_process.enter(node_name)
     except ServiceUnavailable as error:
         logger.warning("not_announced", error=str(error))
+    if os.getpid() == worker_pid:
+        working_process.watch.alone, working_process.watch.replace = True, replace_at_once
     pool_deaths.note()
 
 
@@ -189,7 +191,7 @@ def _leave_child(**_: Any) -> None:
     working_process.leave()
 
 
-def _leave_worker(sender: Any = None, **_: Any) -> None:  # noqa: ARG001 - Celery's signature
+def _leave_worker(sender: Any = None, **_: Any) -> None:
     late_ends.wait()
     working_process.leave()
     try:
@@ -198,9 +200,10 @@ def _leave_worker(sender: Any = None, **_: Any) -> None:  # noqa: ARG001 - Celer
         logger.warning("goodbye_unsaid", error=str(error))
     finally:
         parts().database.close()
+    ending.end(sender)
 
 
-cast("Any", celery_app.steps)["worker"].update({GiveBackUnbegun, KeepLeader, ReportWorker, StartByPriority})
+cast("Any", celery_app.steps)["worker"].update({GiveBackUnbegun, KeepLeader, KeepTime, ReportWorker, StartByPriority})
 signals.setup_logging.connect(_configure_logs, weak=False)
 signals.celeryd_init.connect(_check_start, weak=False)
 signals.beat_init.connect(_check_start, weak=False)

@@ -2,47 +2,32 @@
 
 import os
 import resource
+import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
+import time
+from itertools import count
 from uuid import uuid4
 
 from config.log_setup import get_logger
 from processors.errors import ServiceUnavailable
 from records.workers import RENEW_SECONDS
+from services.run_watch import RunInHand, RunWatch
 from services.wiring import parts
 
 logger = get_logger()
 
-
-@dataclass(slots=True)
-class RunInHand:
-    """One run that this process works on; `lost` is set once the record is no longer its own."""
-
-    task_id: str
-    run: int
-    lost: bool = False
-    on_lost: list[Callable[[], object]] = field(default_factory=list[Callable[[], object]])
-
-    def when_lost(self, call: Callable[[], object]) -> None:
-        """Call this once, from whatever thread notices, when the record is no longer this run's."""
-        self.on_lost.append(call)
-        if self.lost:
-            self.lose()
-
-    def lose(self) -> None:
-        """Note that the record is no longer this run's."""
-        self.lost = True
-        with suppress(IndexError):  # another thread may take the last one
-            while self.on_lost:
-                self.on_lost.pop()()
+LOOK_SECONDS = 1
+"""Between two comparisons with the records, while something is in hand that has run for as long."""
 
 
 class WorkingProcess:
-    """Keeps this process's row alive from a thread that no task blocks, and compares its runs with the records'."""
+    """Keeps this process's row alive from a thread that no task blocks, and compares its runs with the records'.
+
+    Attributes:
+        watch: looks after the runs in hand.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -62,18 +47,35 @@ class WorkingProcess:
                 self._announce()
                 self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
                 self._thread.start()
+                self.watch.start()
             return self._id or ""
 
-    def begin(self, task_id: str, run: int) -> RunInHand:
+    def begin(self, hand: RunInHand) -> None:
         """Take a run in hand."""
-        hand = RunInHand(task_id, run)
-        self._runs[task_id] = hand
-        return hand
+        hand.began = time.monotonic()
+        self._runs[hand.task_id, hand.run] = hand
+        self.watch.note(hand)
 
     def end(self, hand: RunInHand) -> None:
         """Put a run down."""
-        if self._runs.get(hand.task_id) is hand:
-            del self._runs[hand.task_id]
+        self._runs.pop((hand.task_id, hand.run), None)
+
+    def in_hand(self) -> list[RunInHand]:
+        """Return what is in hand now."""
+        return list(self._runs.values())
+
+    def give_back(self) -> None:
+        """Return to their records, without blame, the runs whose bodies go on; this process is about to end."""
+        for hand in self._recorded():
+            if not (hand.over or hand.overrun or hand.lost):
+                hand.lose()
+                try:
+                    given_back = parts().moves.give_back(hand.task_id, hand.run)
+                except ServiceUnavailable as error:
+                    logger.warning("not_given_back", task_id=hand.task_id, error=str(error))
+                    continue
+                if given_back:
+                    logger.info("run_given_back", task_id=hand.task_id, run=hand.run)
 
     def leave(self) -> None:
         """Say goodbye: what is still in hand is taken back by the leader at once."""
@@ -85,11 +87,20 @@ class WorkingProcess:
                 logger.warning("goodbye_unsaid", worker=self._name, error=str(error))
         self._id = None
 
+    def end_process(self) -> None:
+        """End this process at once, with nothing left unwritten but what its overrun task does."""
+        try:
+            self.leave()
+            parts().database.close()
+        finally:
+            os.kill(os.getpid(), signal.SIGKILL)
+
     def _forget(self) -> None:
         self._pid = os.getpid()
         self._id: str | None = None
         self._name = ""
-        self._runs: dict[str, RunInHand] = {}
+        self._runs: dict[tuple[str, int], RunInHand] = {}
+        self.watch = RunWatch(self._runs)
         self._strays: dict[str, int] = {}
         self._stopping = threading.Event()
 
@@ -100,32 +111,56 @@ class WorkingProcess:
 
     def _beat(self) -> None:
         stopping = self._stopping
-        while not stopping.wait(RENEW_SECONDS):
+        for second in count(1):
+            if stopping.wait(LOOK_SECONDS):
+                return
             try:
-                self._renew()
+                if second % RENEW_SECONDS == 0:
+                    self._renew()
+                else:
+                    self._look()
             except ServiceUnavailable as error:
                 logger.warning("heartbeat_failed", worker=self._name, error=str(error))
+
+    def _look(self) -> None:
+        """Compare between two renewals, where that may concern anybody."""
+        long_since = time.monotonic() - LOOK_SECONDS
+        if self._id is not None and any(hand.began < long_since for hand in self._recorded()):
+            self._compare(self._id)
 
     def _renew(self) -> None:
         worker_id = self._id
         if worker_id is None:
             return
-        hands = list(self._runs.values())
-        if not parts().workers.renew(worker_id, peak_memory_mb()):
+        hands = self._recorded()
+        overrun = next((hand.task_id for hand in self.watch.overruns()), None)
+        if not parts().workers.renew(worker_id, peak_memory_mb(), overrun):
             logger.warning("declared_dead", worker=self._name)
             for hand in hands:
-                hand.lose()
+                self._lose(hand)
             self._announce()
             return
+        self._give_back_strays(self._compare(worker_id))
+
+    def _compare(self, worker_id: str) -> dict[str, int]:
+        """Look for runs that the records say are no longer this process's; returns what they say."""
+        hands = self._recorded()
         recorded = parts().moves.runs_of(worker_id)
         for hand in hands:
             if recorded.get(hand.task_id) != hand.run:
-                hand.lose()
-        self._give_back_strays(recorded)
+                self._lose(hand)
+        return recorded
+
+    def _recorded(self) -> list[RunInHand]:
+        return [hand for hand in self.in_hand() if hand.run]
+
+    def _lose(self, hand: RunInHand) -> None:
+        hand.lose()
+        self.watch.note(hand)
 
     def _give_back_strays(self, recorded: dict[str, int]) -> None:
         """Return runs that only the records know of: the answer to their start was lost."""
-        strays = {task_id: run for task_id, run in recorded.items() if task_id not in self._runs}
+        strays = {task_id: run for task_id, run in recorded.items() if (task_id, run) not in self._runs}
         for task_id, run in strays.items():
             if self._strays.get(task_id) == run:
                 logger.warning("stray_run_given_back", task_id=task_id, run=run)

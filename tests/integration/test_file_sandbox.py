@@ -144,10 +144,11 @@ def test_a_pdf_that_overwhelms_its_parser_costs_one_task_and_names_the_limit(
 
 def test_a_child_killed_from_outside_asks_for_another_attempt(sandbox, file):
     one = sandbox()
-    job = "file_jobs:hang"
+    job, children = "file_jobs:hang", one._children
 
     def kill() -> None:
-        os.kill(until(lambda: pid_of(one, job) and one._children[job].protections and pid_of(one, job)), signal.SIGKILL)
+        child = until(lambda: (found := children.get(job)) and found.protections and found)
+        os.kill(child.process.pid, signal.SIGKILL)
 
     killer = threading.Thread(target=kill)
     killer.start()
@@ -209,6 +210,37 @@ def test_a_cancelled_task_ends_its_child_even_in_a_parser_that_never_looks(sandb
     with pytest.raises(Cancelled):
         one.run("file_jobs:hang", file, {}, report)
     assert not psutil.pid_exists(looks[0])
+
+
+def test_a_cancelled_task_ends_its_child_even_while_that_loads(sandbox, file):
+    one, looks = sandbox(), []
+
+    def report(percent, text):
+        looks.append(pid_of(one, "loads_for_ever:job"))
+        raise Cancelled("cancelled")
+
+    with pytest.raises(Cancelled):
+        one.run("loads_for_ever:job", file, {}, report)
+    assert not psutil.pid_exists(looks[0])
+
+
+def test_threads_open_files_side_by_side_each_in_a_child_of_its_own(sandbox, file):
+    one, both = sandbox(), threading.Barrier(2, timeout=60)
+    told: list[tuple[dict, int | None]] = []
+
+    def run() -> None:
+        done = one.run("file_jobs:echo", file, {}, lambda percent, _text: percent and both.wait())
+        told.append((done, pid_of(one, "file_jobs:echo")))
+        both.wait()  # a child ends with its thread
+        one.close()
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [done["text"] for done, _ in told] == ["content"] * 2
+    assert len({pid for _, pid in told} - {None}) == 2
 
 
 def test_a_child_is_replaced_after_its_share_of_files(sandbox, file, monkeypatch):
@@ -298,8 +330,8 @@ def test_a_machine_without_the_packages_for_pictures_says_so(monkeypatch):
 def test_a_forks_children_are_its_parents(sandbox, file):
     one = sandbox()
     one.run("file_jobs:echo", file, {}, silent)
-    one._pid -= 1
     mine = one._children["file_jobs:echo"]
+    one._pid -= 1
     assert one.run("file_jobs:echo", file, {}, silent)["text"] == "content"
     assert mine.process.poll() is None
     mine.process.kill()

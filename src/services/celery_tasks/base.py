@@ -17,7 +17,7 @@ from services.coroutines import run_to_result
 from services.own_tasks import CONTEXT
 from services.parent_tasks import parent_moved
 from services.priority_order import PriorityOrder
-from services.task_run import TaskRun
+from services.task_run import TaskRun, run_unrecorded
 from services.wiring import Parts, parts
 
 
@@ -79,7 +79,7 @@ class RecordedTask(cast("Any", Task)):
             return self._called_directly(*args, **kwargs)
         self.request.inside = True
         if not self.record:
-            return self._result(self._body(*args, **kwargs))
+            return run_unrecorded(self, args, kwargs)
         run = TaskRun(self, args, kwargs)
         self.request.run = run
         return run.execute()
@@ -139,6 +139,12 @@ class RecordedTask(cast("Any", Task)):
             Exception: what `call` raises where nothing happened.
         """
         return self.current.effect(key, call, deadline=deadline, reconcile=reconcile)
+
+    def check_cancelled(self) -> None:
+        """Let the task go on; raises `Cancelled` once it was cancelled, `SoftTimeLimitExceeded` once it is to end."""
+        run: TaskRun | None = self.request.get("run")  # a task without a record has none
+        if run is not None:
+            run.check_cancelled()
 
     def retry(self, *_: Any, exc: Exception | None = None, countdown: float | None = None, **__: Any) -> Any:
         """Try again by the record: a new due time, never a message that waits in a worker."""

@@ -241,6 +241,6 @@ def test_processes_that_announce_and_renew_themselves_in_one_statement_are_all_a
     assert {row.id: row.lost for row in rows} == {"w1": False, "w2": False, "w3": False}
     Workers(database).stop("w2")
     renewed = database.write(
-        workers.RENEW.many([{"worker_id": one, "memory_mb": 7} for one in ("w1", "w2", "w3", "w4")])
+        workers.RENEW.many([{"worker_id": one, "memory_mb": 7, "overrun": None} for one in ("w1", "w2", "w3", "w4")])
     )
     assert {key for (key,) in renewed} == {"w1", "w3"}

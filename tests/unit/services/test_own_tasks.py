@@ -30,8 +30,8 @@ from services.celery_service import celery_service
 from services.celery_tasks.base import RecordedTask
 from services.coroutines import close_loop, run_to_result
 from services.own_tasks import queue_of, registered_task
+from services.run_watch import RunInHand
 from services.wiring import parts
-from services.working_process import RunInHand
 
 
 class Customer(BaseModel):
@@ -446,7 +446,7 @@ def test_a_body_whose_run_is_lost_is_cancelled_from_another_thread_and_may_clean
 
     thread = threading.Thread(target=lose)
     if lost_before:
-        mine.lost = True
+        mine.lose()
     else:
         thread.start()
     with pytest.raises(Cancelled, match="task was cancelled while it ran"):

@@ -80,13 +80,14 @@ class Ending:
         if self.replaced:
             return
         self.replaced = True
-        longest = max([hand.hard_at - time.monotonic() for hand in working_process.in_hand()], default=0.0)
-        seconds = max(longest, settings.celery_task_time_limit, settings.ai_task_time_limit) + SLACK_SECONDS
         logger.warning("draining", pid=os.getpid(), supervised=self.supervised)
-        if self.supervised:
-            leave_mark(seconds)
         if state.should_stop is None:
             state.should_stop = os.EX_TEMPFAIL
+        if self.supervised:
+            try:
+                leave_mark(_longest() + SLACK_SECONDS)
+            except OSError as error:
+                logger.warning("not_handed_over", error=str(error))  # the next one starts when this one has ended
 
     def hear(self, **_: Any) -> None:
         """Note that somebody asks this process to stop, by a signal; the second time it waits for nothing."""
@@ -153,6 +154,12 @@ def replace_at_once() -> NoReturn:
     working_process.leave()
     parts().database.close()
     replace_process()
+
+
+def _longest() -> float:
+    """Return how many seconds the tasks in hand, and those that may begin just now, can take at most."""
+    left = [hand.hard_at - time.monotonic() for hand in working_process.in_hand() if math.isfinite(hand.hard_at)]
+    return max(settings.celery_task_time_limit, settings.ai_task_time_limit, *left)
 
 
 def _overrun_threads() -> frozenset[int]:

@@ -99,6 +99,40 @@ def test_one_command_starts_everything_and_ctrl_c_leaves_nothing(service: Servic
     assert not [path for path in (service.data / "run").iterdir() if path.is_socket()]
 
 
+HOLD_BOTH_SLOTS = """
+from services.celery_service import celery_service as service
+from waiting import until
+
+stuck, beside = (service.send_email("ann@example.com", "Hi", "x") for _ in range(2))
+until(lambda: all(service.get_task_status(one)["status"] in {"STARTED", "PROGRESS"} for one in (stuck, beside)))
+assert service.cancel_task(stuck)
+service.get_task_result(service.get_system_stats(), timeout=100)
+status = service.get_task_status(beside)["status"]
+assert status in {"STARTED", "PROGRESS", "RETRY"}, status
+"""
+
+
+@pytest.mark.slow
+def test_a_task_that_does_not_end_costs_no_slot_and_no_neighbour(service: Service):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        service.environment["EMAIL_URL"] = f"smtp://127.0.0.1:{silent.getsockname()[1]}"
+        service.start().until_ready()
+        first = started(service, "--hostname=io@%h")
+
+        done = service.run(sys.executable, "-c", HOLD_BOTH_SLOTS)
+
+        assert done.returncode == 0, done.stderr
+        assert "worker io has a task that does not end: another process takes its place." in service.said()
+        service.note_processes()
+    until(lambda: "worker io ended (75); its place was taken before." in service.said(), what="the old one's end")
+    (second,) = started(service, "--hostname=io@%h")
+    assert [second] != first
+    service.process.send_signal(signal.SIGINT)
+    assert service.process.wait(60) == 0
+    assert service.living() == []
+    assert not list((service.data / "run").glob("draining-*"))
+
+
 @pytest.mark.slow
 def test_a_killed_supervisor_leaves_no_process_and_the_next_start_works(service: Service):
     service.start().until_ready()

@@ -756,6 +756,7 @@ def test_a_pool_of_threads_that_stops_holds_what_it_runs_for_longer_than_a_heart
     command = installation.worker.command
     installation.worker.stop()
     installation.worker.command = [*command, "--pool=threads", "--concurrency=2"]
+    installation.worker.variables["SOFT_SHUTDOWN_TIMEOUT"] = "120"
     installation.start_worker()
     unrecorded_until.apply_async((str(release), str(runs)), queue="low_priority")
     until(lambda: len(lines(runs)) == 1, what="it runs")
@@ -767,6 +768,7 @@ def test_a_pool_of_threads_that_stops_holds_what_it_runs_for_longer_than_a_heart
     release.touch()
     worker.wait(60)
     installation.worker.command = command
+    del installation.worker.variables["SOFT_SHUTDOWN_TIMEOUT"]
     installation.start_worker()
 
     with celery_app.connection_for_write() as connection:

@@ -14,7 +14,7 @@ from examples.celery_example import SAMPLES
 from installation import Installation
 from processors.errors import ServiceUnavailable
 from records.task_records import TaskRecord
-from service_tasks import add, look, mark, nap, sleep_first, spin, work_until
+from service_tasks import add, look, mark, nap, sleep_first, spin, unrecorded_until, work_until
 from services import monitoring
 from services.celery_service import celery_service
 from services.wiring import parts
@@ -230,3 +230,64 @@ def test_a_pool_of_threads_that_is_stopped_gives_back_what_goes_on(threads: Inst
     threads.start_worker()
     assert final(task.id).result == 2
     assert parts().tasks.read(task.id).lost_runs == 0
+
+
+def test_a_thread_whose_task_has_no_record_keeps_its_hard_time_limit_and_is_acknowledged(
+    threads: Installation, tmp_path
+):
+    ready, marks = threads.worker.count(" ready."), tmp_path / "marks"
+    unrecorded_until.apply_async((str(tmp_path / "never"), str(marks)), time_limit=1)
+
+    until(lambda: threads.worker.count(" ready.") > ready, what="it began anew")
+
+    assert final(add.delay(1, 5).id).result == 6
+    assert lines(marks) == 1
+
+
+def test_celerys_own_revoke_ends_a_task_in_a_thread_that_looks(threads: Installation, tmp_path):
+    task = look.delay(str(tmp_path / "runs"))
+    until(lambda: lines(tmp_path / "runs") == 1)
+
+    task.revoke(terminate=True)
+
+    assert final(task.id).state == "REVOKED"
+    until(lambda: not active(task.id))
+    assert final(add.delay(1, 6).id).result == 7
+    assert not threads.worker.said(f"overrun task_id={task.id}")
+
+
+def test_a_second_signal_stops_a_pool_of_threads_at_once(threads: Installation, tmp_path):
+    threads.worker.stop()
+    threads.worker.variables["SOFT_SHUTDOWN_TIMEOUT"] = "600"
+    threads.start_worker()
+    del threads.worker.variables["SOFT_SHUTDOWN_TIMEOUT"]
+    task = sleep_first.delay(str(tmp_path / "runs"))
+    until(lambda: lines(tmp_path / "runs") == 1)
+    said = threads.worker.count("Warm shutdown")
+
+    for number in (1, 2):
+        threads.worker.process.send_signal(signal.SIGINT)
+        until(lambda number=number: threads.worker.count("Warm shutdown") == said + number)
+
+    assert threads.worker.process.wait(60) == 0
+    assert parts().tasks.read(task.id).state == "PENDING"
+    threads.start_worker()
+    assert final(task.id).result == 2
+
+
+def test_a_worker_that_runs_its_tasks_itself_begins_anew_where_one_overruns(installation: Installation, tmp_path):
+    installation.worker.stop()
+    command = installation.worker.command
+    installation.worker.command = [*command, "--pool=solo"]
+    installation.start_worker()
+    ready = installation.worker.count(" ready.")
+    try:
+        task = sleep_first.apply_async((str(tmp_path / "runs"),), time_limit=1)
+        assert final(task.id).error_type == "TimeLimitExceeded"
+        until(lambda: installation.worker.count(" ready.") > ready, what="it began anew")
+        assert final(add.delay(1, 7).id).result == 8
+        check_ended_once(parts().tasks.read(task.id), tmp_path / "runs")
+    finally:
+        installation.worker.kill()
+        installation.worker.command = command
+        installation.start_worker()

@@ -300,3 +300,15 @@ def test_celery_still_needs_our_reader(reader: Reader):
     reader.turn()
 
     assert reader.read == []
+
+
+@pytest.mark.parametrize(("recorded", "hard"), [(True, 60 + prefork.HELD_SECONDS), (False, 60)])
+def test_a_pool_sends_no_signal_for_a_soft_time_limit_and_for_a_hard_one_only_where_a_process_cannot(recorded, hard):
+    pool = prefork.TaskPool(1, app=SimpleNamespace(tasks={"t": SimpleNamespace(record=recorded)}), timeout=9)
+    given: dict[str, Any] = {}
+    pool.on_apply = lambda *_, **options: given.update(options)
+
+    pool.apply_async(print, ("t",), timeout=60, soft_timeout=50)
+
+    assert (given["timeout"], given["soft_timeout"]) == (hard, None)
+    assert (pool.options["timeout"], pool.options["soft_timeout"]) == (None, None)

@@ -139,6 +139,17 @@ def test_a_run_whose_end_is_being_written_is_not_given_up_however_long_that_take
     assert process.happened == ["gave up second", "replaced"]
 
 
+def test_a_body_that_ends_just_before_the_watcher_acts_is_left_alone():
+    process = Process()
+    hand = process.begin()
+    process.watch.enter(hand)
+    process.watch.leave(hand)
+
+    process.watch._give_up(hand)
+
+    assert (hand.overrun, process.happened) == (False, [])
+
+
 def test_what_goes_on_after_its_cancellation_is_replaced_but_ends_no_record(monkeypatch):
     monkeypatch.setattr(run_watch, "CANCEL_GRACE_SECONDS", 0.05)
     process = Process()

@@ -117,6 +117,9 @@ def running_inline(folder: Path) -> Generator[InlineService]:
         patch.setattr(task_run, "working_process", _InlineProcess())
         patch.setattr(late_ends, "possible", False)
         patch.setitem(vars(celery_app.amqp), "send_task_message", service.publisher.send)
+        # What connects to the broker of the settings is the program's own, before and after.
+        patch.setattr(celery_app, "_pool", None)
+        patch.setattr(celery_app.amqp, "_producer_pool", None)
         try:
             with parts_replaced(service):
                 yield InlineService(service)

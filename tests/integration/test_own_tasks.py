@@ -13,6 +13,7 @@ from installation import Installation, Part
 from processors.errors import TaskCancelled, TaskFailed
 from services.celery_app import celery_app
 from services.celery_service import celery_service
+from services.own_tasks import import_task_modules
 from services.wiring import parts
 from waiting import until
 
@@ -64,6 +65,7 @@ def shop(installation: Installation, tmp_path_factory: pytest.TempPathFactory):
         patch.setattr(settings, "task_modules", ["shop"])
         patch.setattr(sys, "path", [*sys.path])
         patch.chdir(folder)
+        import_task_modules()
         worker.start()
         try:
             until(lambda: worker.said(" ready.") or worker.process.poll() is not None, what="the worker is ready")

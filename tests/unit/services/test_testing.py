@@ -327,3 +327,12 @@ def test_each_test_begins_with_nothing_and_leaves_all_as_it_was(tmp_path):
     assert (root.level, root.handlers) == logs
     assert threading.active_count() <= threads
     assert celery_service.get_task_status(task_id)["status"] == "UNKNOWN"
+
+
+def test_connections_to_a_broker_are_the_programs_own_before_and_after(tmp_path):
+    before = celery_app.producer_pool
+
+    with running_inline(tmp_path):
+        assert celery_app.producer_pool is not before
+
+    assert celery_app.producer_pool is before

@@ -23,6 +23,7 @@ KEPT = (
     "TMPDIR",
     "TEST_DATABASE",
     "TEST_BROKER",
+    "LIVES",
 )
 for name in set(os.environ) - set(KEPT):
     if not name.startswith(("LC_", "PYTEST", "PYTHON", "COV", "OPENBLAS")):

@@ -5,18 +5,26 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
+import psutil
 from sqlalchemy import create_engine, text
 
 from requirements_check import needs
 
 
 class PostgresqlServer:
-    """A server of our own on a unix socket, run by the user postgres where the tests are run by root."""
+    """A server of our own on a unix socket, run by the user postgres where the tests are run by root.
 
-    def __init__(self) -> None:
+    Args:
+        addresses: those of networks of a test's own that it listens on as well.
+    """
+
+    def __init__(self, *addresses: str) -> None:
+        self.addresses = addresses
         self.folder = Path(tempfile.mkdtemp(prefix="csai-pg-"))
         self.binaries = Path(needs("initdb")).resolve().parent
         self._user = "postgres" if os.getuid() == 0 else None
@@ -25,8 +33,32 @@ class PostgresqlServer:
 
     def start(self) -> None:
         self._run("initdb", "-D", "data", "-A", "trust", "-U", "csai", "--no-sync")
-        options = f"-c listen_addresses= -c unix_socket_directories={self.folder} -c fsync=off"
+        with (self.folder / "data" / "pg_hba.conf").open("a") as file:
+            file.writelines(f"host all all {address}/30 trust\n" for address in self.addresses)
+        self.start_again()
+
+    def start_again(self) -> None:
+        """Start it with the data it has."""
+        listens = ",".join(self.addresses)
+        options = f"-c listen_addresses={listens} -c unix_socket_directories={self.folder} -c fsync=off"
         self._run("pg_ctl", "-D", "data", "-o", options, "-l", "log", "-w", "start")
+
+    def shut_down(self) -> None:
+        """Stop it as an administrator does: whoever is connected loses the connection."""
+        self._run("pg_ctl", "-D", "data", "-m", "fast", "-w", "stop")
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop all its processes for a while: connections stay, and nothing answers."""
+        first = psutil.Process(int((self.folder / "data" / "postmaster.pid").read_text().split()[0]))
+        stopped = [first, *first.children()]
+        for one in stopped:
+            one.suspend()
+        try:
+            yield
+        finally:
+            for one in stopped:
+                one.resume()
 
     def stop(self) -> None:
         self._run("pg_ctl", "-D", "data", "-m", "immediate", "-w", "stop")

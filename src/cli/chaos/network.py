@@ -13,16 +13,25 @@ COMMAND_SECONDS = 10
 
 
 class Network:
-    """A network namespace and its cable; needs the rights to make them."""
+    """A network namespace and its cable; needs the rights to make them.
 
-    def __init__(self) -> None:
-        name = f"chaos{os.getpid()}"
-        self.name = name
-        self._cable, self._far = f"{name}a"[:15], f"{name}b"[:15]
+    Args:
+        which: its number among those of this process, from 0.
+
+    Attributes:
+        name: the namespace's name.
+        cable: the name of this machine's end of the cable.
+        address: this machine's address on it.
+        far_address: the other end's.
+    """
+
+    def __init__(self, which: int = 0) -> None:
+        self.name = f"chaos{os.getpid()}n{which}"
+        self.cable, self._far = f"csai{os.getpid()}a{which}", f"csai{os.getpid()}b{which}"
         # a /30 out of 198.18.0.0/15, which RFC 2544 keeps for tests of networks
-        number = os.getpid() % 2**15 * 4
+        number = (os.getpid() * 2 + which) % 2**15 * 4
         base = f"198.{18 + number // 2**16}.{number // 256 % 256}"
-        self.address, self._far_address = f"{base}.{number % 256 + 1}", f"{base}.{number % 256 + 2}"
+        self.address, self.far_address = f"{base}.{number % 256 + 1}", f"{base}.{number % 256 + 2}"
 
     def __enter__(self) -> Self:
         """Make it.
@@ -48,19 +57,19 @@ class Network:
 
     def cut(self) -> None:
         """Pull the cable: packets are lost in both directions, and nobody is told."""
-        _ip("link", "set", self._cable, "down")
+        _ip("link", "set", self.cable, "down")
 
     def heal(self) -> None:
         """Put the cable back."""
-        _ip("link", "set", self._cable, "up")
+        _ip("link", "set", self.cable, "up")
 
     def _make(self) -> None:
         _ip("netns", "add", self.name)
-        _ip("link", "add", self._cable, "type", "veth", "peer", "name", self._far, "netns", self.name)
-        _ip("address", "add", f"{self.address}/30", "dev", self._cable)
-        _ip("link", "set", self._cable, "up")
+        _ip("link", "add", self.cable, "type", "veth", "peer", "name", self._far, "netns", self.name)
+        _ip("address", "add", f"{self.address}/30", "dev", self.cable)
+        _ip("link", "set", self.cable, "up")
         inside = ("-netns", self.name)
-        _ip(*inside, "address", "add", f"{self._far_address}/30", "dev", self._far)
+        _ip(*inside, "address", "add", f"{self.far_address}/30", "dev", self._far)
         _ip(*inside, "link", "set", self._far, "up")
         _ip(*inside, "link", "set", "lo", "up")
 
@@ -69,7 +78,7 @@ class Network:
         with suppress(ConfigurationError):
             _ip("netns", "delete", self.name)
         with suppress(ConfigurationError):
-            _ip("link", "delete", self._cable)
+            _ip("link", "delete", self.cable)
 
 
 def _program() -> str:

@@ -6,6 +6,7 @@
 # make services the tests that need system packages (see .ci/run)
 # make bench    ours, stock Celery and five other task queues side by side; ARGUMENTS="--quick" tries it in minutes
 # make chaos    kills, freezes and restarts by three seeds, and stock Celery beside them; takes most of an hour
+# make lives    hosts that die, cut networks, wrong clocks, databases away, deploys and overload, as long as they are promised; most of two hours
 # make lock     write the lock files anew after a change in pyproject.toml
 
 PYTHON ?= python3
@@ -13,7 +14,9 @@ BIN := .venv/bin
 CHAOS ?= --broker redis --appendonly always --tasks 10000 --kills 30
 FAULTS ?= child,worker,publisher,broker,freeze
 
-.PHONY: run example setup dev test check services bench chaos lock
+LIVES_TESTS := $(addprefix tests/integration/test_,two_hosts.py wrong_clocks.py database_away.py deploys.py outages.py full_disks.py overload.py)
+
+.PHONY: run example setup dev test check services bench chaos lives lock
 
 run: setup
 	@exec $(BIN)/python scripts/start_celery.py all
@@ -51,6 +54,9 @@ bench: setup
 chaos: setup
 	@$(BIN)/csai chaos --seed 1 --seed 2 --seed 3 --faults $(FAULTS),beat $(CHAOS) --records; recorded=$$?; \
 	$(BIN)/csai chaos --seed 1 --seed 2 --seed 3 --faults $(FAULTS) $(CHAOS) --no-records --beside-stock && exit $$recorded
+
+lives: dev
+	@LIVES=long $(BIN)/python -m pytest -s --timeout=3600 $(LIVES_TESTS)
 
 lock: dev
 	@sh scripts/lock.sh

@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +86,11 @@ class Submitter:
         self.group, self._answers, self._journal = group, answers, journal
 
     def submit(self, number: int, seconds: float = 0.0, *, once: bool = False, **options: Any) -> None:
-        """Let it submit a task; nobody waits for that."""
+        """Let it submit a task, with the options of a submit or Celery's own `countdown`; nobody waits for that."""
         given = {"journal": str(self._journal), "number": number, "seconds": seconds, "once": once}
-        self.group.stdin.write((json.dumps({"given": given, "options": options}) + "\n").encode())
+        countdown = {"countdown": options.pop("countdown")} if "countdown" in options else {}
+        line = {"given": given, "options": options} | countdown
+        self.group.stdin.write((json.dumps(line) + "\n").encode())
         self.group.stdin.flush()
 
     def answers(self) -> list[dict[str, Any]]:
@@ -187,11 +190,14 @@ class Life:
         """Wait until all these tasks have ended; returns the records by number."""
         wanted = set(numbers)
 
-        def open_ones() -> set[int]:
-            ended = {record.kwargs["number"] for record in self.records() if record.final}
-            return wanted - ended
+        def ended() -> bool:
+            return wanted <= {record.kwargs["number"] for record in self.records() if record.final}
 
-        until(lambda: not open_ones() or None, seconds, f"all of {len(wanted)} tasks ended", every=0.2)
+        try:
+            until(ended, seconds, f"all of {len(wanted)} tasks ended", every=0.2)
+        except AssertionError as error:
+            left = [(n, r.state.value, r.due_at, r.run) for n, r in self.by_number().items() if not r.final]
+            raise AssertionError(f"{error}; at {datetime.now(UTC)} there were left {left}") from error
         return self.by_number()
 
     def seen(self, what: str) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from processors.errors import ServiceUnavailable
+from services.celery_app import celery_app
 from services.submission import submit_by_name
 from services.submit_options import Options
 
@@ -15,7 +16,13 @@ def answer(asked: dict[str, Any]) -> dict[str, Any]:
     began = time.monotonic()
     options = Options.of(**asked.get("options", {}))
     try:
-        found = {"id": submit_by_name("lives.work", asked["given"], queue="default", origin="test", options=options)}
+        if "countdown" in asked:
+            sent = celery_app.send_task("lives.work", kwargs=asked["given"], countdown=asked["countdown"])
+            found = {"id": sent.id}
+        else:
+            found = {
+                "id": submit_by_name("lives.work", asked["given"], queue="default", origin="test", options=options)
+            }
     except ServiceUnavailable as error:
         found = {"error": type(error).__name__, "why": str(error), "id": getattr(error, "task_id", None)}
     return {"number": asked["given"]["number"], "began": began, "seconds": time.monotonic() - began, **found}

@@ -299,6 +299,7 @@ def draft_of(
     headers, (args, kwargs, embed) = message.headers, message.body
     check_json(name, [args, kwargs])
     queue = options.get("queue")
+    delay, due_at = due_of(timing)
     return Draft(
         id=headers["id"],
         name=name,
@@ -308,7 +309,8 @@ def draft_of(
         args=list(args),
         kwargs=dict(kwargs),
         message=_kept(headers, embed, headers["argsrepr"], headers["kwargsrepr"], options.get("headers")),
-        due_at=due_moment(timing),
+        delay=delay,
+        due_at=due_at,
         expires_at=moment(timing.get("expires")),
         root_id=headers.get("root_id"),
         caller_id=headers.get("parent_id"),
@@ -397,10 +399,14 @@ def category_of(name: str) -> str:
     return given or (name.split(".", 1)[0] if "." in name else "default")
 
 
-def due_moment(timing: Mapping[str, Any]) -> datetime | None:
-    """Return when a task is due by Celery's `countdown` or `eta`, or None for now."""
+def due_of(timing: Mapping[str, Any]) -> tuple[float, datetime | None]:
+    """Return the delay or the due moment that Celery's `countdown` or `eta` mean.
+
+    A delay is counted from now by the database's clock, whatever this machine's says.
+    """
     countdown = timing.get("countdown")
-    return moment(countdown or timing.get("eta"))
+    due_at = moment(countdown or timing.get("eta"))
+    return (max(0.0, countdown), None) if countdown and isinstance(countdown, (int, float)) else (0.0, due_at)
 
 
 def moment(value: Any) -> datetime | None:

@@ -145,15 +145,17 @@ class Life:
     def start(self, name: str, command: Sequence[str], *, on: Host | None = None, reads=False, **more: str):
         """Start a process of this installation, on a host of its own where one is given."""
         data = self.folder / (f"data-{on.name}" if on else "data")
-        environment = environment_of_another(
-            DATA_DIR=str(data),
-            LOG_DIR=str(data / "logs"),
-            DATABASE_URL=(more.get("DATABASE_URL") or self.database_url).replace("+psycopg", ""),
-            CELERY_BROKER_URL=more.get("CELERY_BROKER_URL") or self.broker_url,
-            LIMIT_DEFAULT="none",
-            CELERY_TASK_RETRY_MAX_DELAY="1",
-            **{name: value for name, value in (self._variables | more).items() if not name.endswith("_URL")},
-        )
+        given = {
+            "DATA_DIR": str(data),
+            "LOG_DIR": str(data / "logs"),
+            "DATABASE_URL": self.database_url,
+            "CELERY_BROKER_URL": self.broker_url,
+            "LIMIT_DEFAULT": "none",
+            "CELERY_TASK_RETRY_MAX_DELAY": "1",
+        }
+        given |= self._variables | more
+        given["DATABASE_URL"] = given["DATABASE_URL"].replace("+psycopg", "")
+        environment = environment_of_another(**given)
         return self._processes.start(name, on.command(command) if on else command, environment, reads=reads)
 
     def worker(self, name: str = "worker", slots: int = 2, *, options: Sequence[str] = (), **more: Any) -> ProcessGroup:

@@ -1,4 +1,7 @@
-"""A program that submits tasks as it is told, a line of JSON each, and writes what became of each into a file."""
+"""A program that submits tasks as it is told, a line of JSON each, and writes what became of each into a file.
+
+`{"ask": [ids]}` asks for the states of tasks instead.
+"""
 
 import json
 import sys
@@ -8,11 +11,14 @@ from typing import Any
 
 from processors.errors import ServiceUnavailable
 from services.celery_app import celery_app
+from services.celery_service import celery_service
 from services.submission import submit_by_name
 from services.submit_options import Options
 
 
 def answer(asked: dict[str, Any]) -> dict[str, Any]:
+    if "ask" in asked:
+        return {"states": [celery_service.get_task_status(task_id)["status"] for task_id in asked["ask"]]}
     began = time.monotonic()
     options = Options.of(**asked.get("options", {}))
     try:

@@ -69,13 +69,14 @@ class Publisher:
         taken: list[Publishable] = []
         while waiting and not self.is_away():
             some = waiting[:TOGETHER]
-            kept = getattr(self._local, "link", None) is not None
+            kept, began = getattr(self._local, "link", None) is not None, time.monotonic()
             try:
                 refused = self._link().publish(some)
             except BrokerBlocked as error:  # the connection is good, and will be told when the alarm is over
                 self._skip(error)
             except AWAY_ERRORS as error:
-                if kept:  # it may be the connection alone that is stale: a new one tells
+                # It may be the connection alone that is stale: a new one tells. Nobody waits twice for a silent broker.
+                if kept and time.monotonic() - began < settings.publish_timeout:
                     self._drop()
                 else:
                     self._stay_away(error)

@@ -93,6 +93,11 @@ class Submitter:
         self.group.stdin.write((json.dumps(line) + "\n").encode())
         self.group.stdin.flush()
 
+    def ask(self, ids: Sequence[str]) -> None:
+        """Let it ask for the states of these tasks; the next answer says them."""
+        self.group.stdin.write((json.dumps({"ask": ids}) + "\n").encode())
+        self.group.stdin.flush()
+
     def answers(self) -> list[dict[str, Any]]:
         return [line for line in read_lines(self._answers) if line]
 

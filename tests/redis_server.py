@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import tempfile
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -27,9 +28,18 @@ def free_port() -> int:
 
 
 class RedisServer:
-    """Started, killed and started again on one port, with one folder of data."""
+    """Started, killed and started again on one port, with one folder of data.
 
-    def __init__(self, binary: str, *options: str) -> None:
+    Args:
+        binary: the server.
+        options: its options, beside those for the port and the folder.
+        within: makes the command that runs another one where the server is to run.
+    """
+
+    def __init__(
+        self, binary: str, *options: str, within: Callable[[list[str]], list[str]] = lambda words: words
+    ) -> None:
+        self.within = within
         self.folder = tempfile.TemporaryDirectory(prefix="csai-redis-")
         self.port = free_port()
         self.options = options
@@ -55,7 +65,7 @@ class RedisServer:
             "--save",
             "",
         ]
-        self.process = subprocess.Popen([*command, *self.options], stdout=subprocess.DEVNULL)
+        self.process = subprocess.Popen(self.within([*command, *self.options]), stdout=subprocess.DEVNULL)
         until(self._answers, 20, "the Redis server answers")
         return self
 

@@ -74,7 +74,7 @@ def test_nothing_is_lost_nor_done_twice_though_the_database_is_away_under_load(i
     workers = [life.worker(f"w{number}") for number in range(2)]
     submitter = life.submitter()
     life.until_ready(*workers, submitter)
-    numbers = range(int((AWAY_SECONDS + 8) / EVERY_SECONDS))
+    numbers = range(int((AWAY_SECONDS + 5) / EVERY_SECONDS))
     with pacing(submitter, numbers, EVERY_SECONDS, MIXED_SECONDS) as load:
         until(lambda: life.counts("done").total() >= 10, what="it works under load")
         until(lambda: runs(life), what="something long runs")

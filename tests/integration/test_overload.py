@@ -14,7 +14,7 @@ from records.task_records import TaskRecords
 from redis_server import RedisServer, bundled
 from waiting import until
 
-OVERLOAD_SECONDS = lasting(20, 600)
+OVERLOAD_SECONDS = lasting(16, 600)
 TASK_SECONDS = 0.25
 SLOTS = 2
 EVERY_SECONDS = TASK_SECONDS / SLOTS / 2

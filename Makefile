@@ -6,7 +6,7 @@
 # make services the tests that need system packages (see .ci/run)
 # make bench    ours, stock Celery and five other task queues side by side; ARGUMENTS="--quick" tries it in minutes
 # make chaos    kills, freezes and restarts by three seeds, and stock Celery beside them; takes most of an hour
-# make lives    hosts that die, cut networks, wrong clocks, databases away, deploys and overload, as long as they are promised; most of two hours
+# make lives    hosts that die, cut networks, wrong clocks, databases away, deploys, full disks and overload, as long as promised; over an hour
 # make lock     write the lock files anew after a change in pyproject.toml
 
 PYTHON ?= python3

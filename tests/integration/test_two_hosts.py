@@ -16,7 +16,7 @@ from waiting import until
 
 pytestmark = pytest.mark.services
 
-TASKS = int(lasting(60, 2000))
+TASKS = int(lasting(60, 600))
 CUT_SECONDS = lasting(10, 600)
 CUT_SUBMIT_SECONDS = 25
 """What a submit may take where the network loses its packets: the kernel gives up on a connection after 15 s."""

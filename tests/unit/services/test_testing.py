@@ -329,7 +329,9 @@ def test_each_test_begins_with_nothing_and_leaves_all_as_it_was(tmp_path):
     assert celery_service.get_task_status(task_id)["status"] == "UNKNOWN"
 
 
-def test_connections_to_a_broker_are_the_programs_own_before_and_after(tmp_path):
+def test_connections_to_a_broker_are_the_programs_own_before_and_after(tmp_path, monkeypatch):
+    monkeypatch.setattr(celery_app, "_pool", None)
+    monkeypatch.setattr(celery_app.amqp, "_producer_pool", None)
     before = celery_app.producer_pool
 
     with running_inline(tmp_path):

@@ -59,7 +59,8 @@ def plain(x: int, y: int = 1, *, z: int = 0) -> int:
     return x + y + z
 
 
-@celery_app.task(name="test.bound", bind=True, category="invoices", queue="low_priority")
+# Not shared: the other applications of this run would warn of `queue`.
+@celery_app.task(name="test.bound", bind=True, category="invoices", queue="low_priority", shared=False)
 def bound(self: Any, x: int) -> dict[str, Any]:
     if not x:
         raise PermanentError("nothing to do")

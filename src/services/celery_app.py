@@ -61,6 +61,11 @@ class ServiceApp(Celery):
             options["producer"] = self._recording_producer  # spares Celery a connection that nothing is sent over
         return super().send_task(name, *args, **options)
 
+    def task(self, *args: Any, **options: Any) -> Any:
+        """Declare a task of this application alone: another one in this process would run it without a record."""
+        declare: Any = super().task
+        return declare(*args, **{"shared": False} | options)
+
     def register_task(self, task: Any, **options: Any) -> Any:
         """Register a class-based task; one on Celery's plain class gets a record, too."""
         one: Any = task() if inspect.isclass(task) else task

@@ -9,7 +9,7 @@ import threading
 from typing import Any
 
 import pytest
-from celery import Task, shared_task
+from celery import Celery, Task, shared_task
 from celery.exceptions import SoftTimeLimitExceeded
 from pydantic import BaseModel
 
@@ -59,8 +59,7 @@ def plain(x: int, y: int = 1, *, z: int = 0) -> int:
     return x + y + z
 
 
-# Not shared: the other applications of this run would warn of `queue`.
-@celery_app.task(name="test.bound", bind=True, category="invoices", queue="low_priority", shared=False)
+@celery_app.task(name="test.bound", bind=True, category="invoices", queue="low_priority")
 def bound(self: Any, x: int) -> dict[str, Any]:
     if not x:
         raise PermanentError("nothing to do")
@@ -540,3 +539,10 @@ def test_a_module_that_cannot_be_imported_is_one_line_with_its_cause(monkeypatch
     assert "\n" not in str(error.value)
     with pytest.raises(ConfigurationError):
         celery_service.submit("adopters_module.task")
+
+
+def test_another_application_of_the_process_gets_none_of_our_tasks():
+    other = Celery("other", set_as_current=False)
+
+    assert "test.shared" in other.tasks
+    assert [name for name in other.tasks if name in ("test.bound", "test.plain", "email.send_email")] == []

@@ -29,6 +29,7 @@ def _problem(problem: dict[str, Any]) -> str:
     message = str(problem["msg"]).removeprefix("Value error, ")
     names = set(map(str, problem["loc"]))
     shown = place and NEVER_SHOWN.isdisjoint(names) and not any(map(is_secret, names)) and "got " not in message
+    shown = shown and problem["type"] != "missing"  # its input is all that was given beside it
     given = f"; got {_short(problem['input'])}" if shown else ""
     return f"{place}: {message}{given}" if place else message
 

@@ -157,7 +157,7 @@ class ScheduleRequest(Request):
     queue: str | None = None
     priority: Literal["low", "normal", "high"] = "normal"
     catch_up: CatchUp = "latest"
-    tenant: Annotated[str, Field(min_length=1, max_length=255), Plain] | None = None
+    tenant: Annotated[str, Field(min_length=1, max_length=248), Plain] | None = None
 
     @model_validator(mode="after")
     def _one_timing(self) -> Self:

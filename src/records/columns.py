@@ -32,9 +32,8 @@ class Instant(TypeDecorator[datetime]):
             return None
         if value.tzinfo is None:
             raise ValueError(f"A moment needs an offset, got {value!r}; use datetime.now(UTC).")
-        if dialect.name == "postgresql":
-            return value
-        return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+        moment = value.astimezone(UTC)  # fails here where it could never be read again
+        return moment if dialect.name == "postgresql" else moment.replace(tzinfo=None).isoformat(" ", "microseconds")
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         """Turn what the database stores into an aware datetime."""

@@ -12,7 +12,6 @@ from sqlalchemy import (
     Integer,
     String,
     Table,
-    Text,
     and_,
     exists,
     func,
@@ -26,7 +25,7 @@ from sqlalchemy import (
 
 from processors.errors import TransientError
 from processors.interfaces import Outcome, Run
-from records.columns import Instant, Now, metadata
+from records.columns import Instant, Now, PlainText, metadata
 from records.database import Database
 from records.effects import Doubt
 from records.insertion import insert_into
@@ -48,7 +47,7 @@ deliveries = Table(
     Column("attempts", Integer, nullable=False),
     Column("code", Integer),
     Column("enhanced", String(16)),
-    Column("text", Text, nullable=False),
+    Column("text", PlainText, nullable=False),  # of a server, which may send anything
     Column("created_at", Instant, nullable=False),
     Column("handed_at", Instant),
     Column("closed_at", Instant),

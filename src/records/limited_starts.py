@@ -223,11 +223,13 @@ class LimitedStarts:
             return Held(subject.hold or "")
         if PAUSED(queue=subject.queue)(connection):
             return self._hold(connection, subject, PAUSE + subject.queue, None)
-        limits = self._in_force(connection, subject)
-        if not limits:
-            return Grant(_now(connection), {})
-        scopes = sorted(limits)
-        starts = self._lock(connection, scopes)
+        limits, starts = self._in_force(connection, subject), dict[str, int]()
+        while not limits.keys() <= starts.keys():
+            starts |= self._lock(connection, sorted(limits.keys() - starts.keys()))
+            # Whoever had them locked may have taken long: what was set or paused meanwhile binds this start already.
+            if PAUSED(queue=subject.queue)(connection):
+                return self._hold(connection, subject, PAUSE + subject.queue, None)
+            limits = self._in_force(connection, subject)
         now = _now(connection)
         waits = self._waits(connection, subject, limits, starts, now)
         if waits:

@@ -583,10 +583,10 @@ class TaskMoves:
         rows = self.database.read(lambda c: c.execute(orphans).mappings().all())
         if not rows:
             return [], []
-        returned: list[str] = []
-        failed: list[str] = []
 
-        def work(connection: Connection) -> None:
+        def work(connection: Connection) -> tuple[list[str], list[str]]:
+            returned: list[str] = []
+            failed: list[str] = []
             for row in rows:
                 still = and_(columns.id == row["id"], columns.run == row["run"], _worker_dead(), fenced(lead))
                 death = _death(row)
@@ -598,9 +598,9 @@ class TaskMoves:
                     (failed if failure else returned).append(row["id"])
                     if row["lost"] or failure:
                         note(connection, row["id"], row["run"], death)
+            return returned, failed
 
-        self.database.write(work, durable=False)
-        return returned, failed
+        return self.database.write(work, durable=False)
 
     def relay_again(self, task_ids: Sequence[str]) -> int:
         """Let the relay publish these again, where they still wait."""

@@ -135,10 +135,14 @@ class Workers:
         statement = update(workers).where(workers.c.id == worker_id, workers.c.stopped_at.is_(None))
         self.database.write(lambda c: c.execute(statement.values(stopped_at=Now())), durable=False)
 
-    def stop_children(self, host: str, parent_pid: int) -> None:
-        """Say goodbye for all children of a worker that has ended its pool."""
+    def stop_children(self, name: str, host: str, parent_pid: int) -> None:
+        """Say goodbye for all children of a worker that has ended its pool.
+
+        Its node name tells it from another one: in containers with one host name each is process 1.
+        """
+        c = workers.c
         statement = update(workers).where(
-            workers.c.host == host, workers.c.parent_pid == parent_pid, workers.c.stopped_at.is_(None)
+            c.name == name, c.host == host, c.parent_pid == parent_pid, c.stopped_at.is_(None)
         )
         self.database.write(lambda c: c.execute(statement.values(stopped_at=Now())), durable=False)
 

@@ -410,13 +410,23 @@ def due_of(timing: Mapping[str, Any]) -> tuple[float, datetime | None]:
 
 
 def moment(value: Any) -> datetime | None:
-    """Return the moment that Celery's forms of time mean; a naive one is UTC."""
+    """Return the moment that Celery's forms of time mean, in UTC; a naive one is UTC.
+
+    What lies beyond the years that a database knows, as the last moment of a zone west of Greenwich, is their end.
+    """
     if value is None:
         return None
     try:
         if isinstance(value, (int, float)):
             return datetime.now(UTC) + timedelta(seconds=value)
         found = datetime.fromisoformat(value) if isinstance(value, str) else cast("datetime", value)
-        return found if found.tzinfo else found.replace(tzinfo=UTC)
+        return _in_utc(found if found.tzinfo else found.replace(tzinfo=UTC))
     except (ValueError, OverflowError, TypeError) as error:
         raise InvalidArgument(f"A time must be seconds, a datetime or ISO 8601 text; got {value!r}.") from error
+
+
+def _in_utc(found: datetime) -> datetime:
+    try:
+        return found.astimezone(UTC)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC) if found.year > 1 else datetime.min.replace(tzinfo=UTC)

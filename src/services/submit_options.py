@@ -12,7 +12,9 @@ from services.celery_app import PRIORITIES
 
 MAX_DELAY_SECONDS = 100 * 366 * 24 * 3600
 MAX_KEY_CHARACTERS = 255
-MAX_TENANT_CHARACTERS = 255
+MAX_TENANT_CHARACTERS = 248
+"""A limiter of one is named `tenant:` and it, which has to go into a column."""
+
 MAX_TAGS = 20
 MAX_TAG_CHARACTERS = 100
 

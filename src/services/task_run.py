@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, cast
 
 from billiard import common as pool_child
-from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
+from celery.exceptions import Ignore, SoftTimeLimitExceeded
 from celery.worker import state as worker_state
 from pydantic import BaseModel, ValidationError
 
@@ -26,7 +26,6 @@ from processors.errors import (
     EffectInDoubt,
     InvalidArgument,
     PermanentError,
-    ServiceUnavailable,
     TimeLimitExceeded,
     TransientError,
     WorkError,
@@ -44,9 +43,10 @@ from services.late_ends import late_ends
 from services.limiting import limit_keys_of
 from services.run_watch import RunInHand
 from services.submission import category_of, kept_message, moment, storable
+from services.submit_options import MAX_DELAY_SECONDS
 from services.task_lines import TaskLines
 from services.task_messages import ATTEMPT_HEADER
-from services.until_written import DATABASE_PAUSE_SECONDS, until_written
+from services.until_written import until_written
 from services.wiring import parts
 from services.working_process import peak_memory_mb, working_process
 
@@ -80,16 +80,11 @@ class TaskRun:
 
         Raises:
             Ignore: nothing is to be done; Celery acknowledges the message.
-            Reject: the database is away; the message goes back.
             Exception: the task's own, once its failure is recorded, so that Celery does what follows it.
         """
         fix_follower_ids(self.task.request)
-        try:
-            started = self._start()
-        except ServiceUnavailable as error:
-            logger.warning("database_away", task_id=self.id, error=str(error))
-            time.sleep(DATABASE_PAUSE_SECONDS)
-            raise Reject(str(error), requeue=True) from error
+        # The message stays in hand meanwhile: given back again and again, a broker would take it for one that kills.
+        started = until_written(self.id, self._start)
         if isinstance(started, Held):
             logger.debug("held", task_id=self.id, scope=started.scope)
             raise Ignore
@@ -235,7 +230,10 @@ class TaskRun:
         try:
             with TaskLines(self.id, started.run):
                 result = self._checked(self._body(hand))
-        except Cancelled:
+        except Cancelled as error:
+            if not (hand.lost or hand.overrun):  # its record refuses this end where it was cancelled just now
+                self._fail(started, error)
+                raise
             self.ended = "OVERRUN" if hand.overrun else "REVOKED"
             raise Ignore from None
         except PERMANENT as error:
@@ -301,6 +299,7 @@ class TaskRun:
     def _try_again(self, started: Started, error: Exception) -> None:
         asked = error.retry_after if isinstance(error, TransientError) else None
         delay = backoff(started.attempt) if asked is None or not math.isfinite(asked) else asked
+        delay = min(max(0.0, delay), MAX_DELAY_SECONDS)
         failure, counted = failure_of(error), not isinstance(error, EffectInDoubt)
         if not self._persist(lambda: parts().moves.try_again(self.id, started.run, delay, failure, counted=counted)):
             self._refused(started)
@@ -417,5 +416,5 @@ def _as_json(result: Any) -> Any:
         return result
     try:
         return json.loads(json.dumps(result, allow_nan=False))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise PermanentError(f"A task must return JSON values; got {type(result).__name__}: {error}.") from error

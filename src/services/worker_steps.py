@@ -195,7 +195,7 @@ def _leave_worker(sender: Any = None, **_: Any) -> None:
     late_ends.wait()
     working_process.leave()
     try:
-        parts().workers.stop_children(socket.gethostname(), os.getpid())
+        parts().workers.stop_children(node_name, socket.gethostname(), os.getpid())
     except ServiceUnavailable as error:
         logger.warning("goodbye_unsaid", error=str(error))
     finally:

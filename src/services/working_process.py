@@ -130,7 +130,7 @@ class WorkingProcess:
 
     def _renew(self) -> None:
         worker_id = self._id
-        if worker_id is None:
+        if worker_id is None or self._stopping.is_set():
             return
         hands = self._recorded()
         overrun = next((hand.task_id for hand in self.watch.overruns()), None)

@@ -8,7 +8,7 @@ from celery import Task
 from celery.exceptions import InvalidTaskError
 from celery.worker.strategy import default as default_strategy
 
-from processors.errors import PermanentError, TransientError
+from processors.errors import InvalidArgument, PermanentError, TransientError
 from processors.interfaces import Reconcile
 from processors.results import Request
 from records.task_records import is_task_id
@@ -138,7 +138,13 @@ class RecordedTask(cast("Any", Task)):
             InvalidArgument: the key or the deadline is not acceptable.
             Exception: what `call` raises where nothing happened.
         """
-        return self.current.effect(key, call, deadline=deadline, reconcile=reconcile)
+        run: TaskRun | None = self.request.get("run")
+        if run is None:
+            raise InvalidArgument(
+                f"effect: {self.name} runs without a record, which would remember {key!r:.100}; submit it, and do not "
+                "say record = False."
+            )
+        return run.effect(key, call, deadline=deadline, reconcile=reconcile)
 
     def check_cancelled(self) -> None:
         """Let the task go on; raises `Cancelled` once it was cancelled, `SoftTimeLimitExceeded` once it is to end."""

@@ -202,3 +202,10 @@ def test_a_mail_in_doubt_outlives_its_record(deliveries, moves):
 
     assert states(deliveries) == {"b@example.com": "unknown"}
     assert [doubt.name for doubt in deliveries.doubts(10)] == [None]
+
+
+def test_what_a_server_says_is_kept_whatever_it_sends(deliveries):
+    deliveries.handing("t", 0, ["b@example.com"], FIRST)
+    deliveries.close("t", 0, {"b@example.com": Outcome("accepted", 250, None, "ok\0 \ud800")}, FIRST)
+
+    assert deliveries.outcomes("t", 0)["b@example.com"] == Outcome("accepted", 250, None, "ok\\x00 \\ud800")

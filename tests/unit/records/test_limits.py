@@ -16,11 +16,12 @@ from records.columns import Now
 from records.database import Database
 from records.holds import Holds
 from records.leadership import Lead, Leadership
-from records.limited_starts import Held
+from records.limited_starts import Held, LimitedStarts
 from records.limits import Limits, limit_starts, limiters
 from records.task_moves import NO_LIMITS, Failure, Started, TaskMoves
 from records.task_records import Draft, TaskRecords, TaskState, columns
 from records.workers import Workers
+from services.submit_options import MAX_TENANT_CHARACTERS
 from waiting import until
 
 FAILURE = Failure("it broke", "ValueError")
@@ -657,3 +658,40 @@ def test_what_is_asked_at_every_look_reads_no_more_than_it_finds(service):
     assert scans == []
     for index in ("held", "lane", "released", "tenant"):
         assert any(f"ix_task_records_{index}" in one for one in steps), index
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "scope"),
+    [
+        (lambda limits: limits.pause("email"), "pause:email"),
+        (lambda limits: limits.change("category:email", {"rate": Rate(1, 60)}), "category:email"),
+        (lambda limits: limits.change("task:email.send_email", {"rate": Rate(1, 60)}), "task:email.send_email"),
+    ],
+)
+def test_what_is_set_while_a_start_waits_for_its_limiter_binds_that_start_already(
+    service, monkeypatch, meanwhile, scope
+):
+    if service.database.is_sqlite:
+        pytest.skip("SQLite has one writer: nobody waits in the middle of a start")
+    service.limits.change("category:email", {"rate": Rate(100, 60)})
+    service.limits.change("task:email.send_email", {"rate": Rate(100, 60)})
+    service.open("a", "b")
+    assert service.starts("a") == ["a"]
+    lock, changes = LimitedStarts._lock, iter([meanwhile])
+
+    def wait_for_lock(self, connection, scopes):
+        for change in changes:
+            change(Limits(service.database, NO_LIMITS))
+        return lock(self, connection, scopes)
+
+    monkeypatch.setattr(LimitedStarts, "_lock", wait_for_lock)
+
+    held = service.start("b")
+    assert isinstance(held, Held)
+    assert held.scope == scope
+
+
+def test_a_tenant_of_the_longest_name_starts_under_a_limit_for_each_tenant(service):
+    service.limits.change("tenant:*", {"rate": Rate(1, 60)})
+    service.open("a", "b", tenant="t" * MAX_TENANT_CHARACTERS)
+    assert service.starts("a", "b") == ["a"]

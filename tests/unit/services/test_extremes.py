@@ -1,0 +1,107 @@
+"""What lies beyond what a database or JSON can hold ends its own task, or is as far as can be; nobody else notices."""
+
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from processors.errors import Cancelled, InvalidArgument, ServiceUnavailable, TransientError
+from services import until_written
+from services.celery_app import celery_app
+from services.celery_service import celery_service
+from services.submission import moment
+from services.submit_options import MAX_DELAY_SECONDS
+from services.wiring import parts
+
+END = datetime.max.replace(tzinfo=UTC)
+
+
+@celery_app.task(name="test.ask_for_an_age", bind=True, max_retries=1)
+def ask_for_an_age(self: Any) -> None:
+    raise TransientError("the provider counts in milliseconds", retry_after=1e12)
+
+
+@celery_app.task(name="test.nest", bind=True, max_retries=1)
+def nest(self: Any) -> Any:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    return deep
+
+
+@celery_app.task(name="test.effect_unrecorded", bind=True, record=False)
+def effect_unrecorded(self: Any) -> Any:
+    return self.effect("key", lambda: 1, deadline=1)
+
+
+@celery_app.task(name="test.give_up", bind=True)
+def give_up(self: Any) -> None:
+    raise Cancelled("there is nothing to do")
+
+
+@pytest.mark.parametrize(
+    "given", [datetime.max.replace(tzinfo=ZoneInfo("America/New_York")), "9999-12-31T23:59:59-05:00"]
+)
+def test_never_in_a_zone_west_of_greenwich_is_the_end_of_time_and_can_be_read_again(inline_service, given):
+    assert moment(given) == END
+
+    task_id = ask_for_an_age.apply_async(eta="9999-12-31T23:59:59-05:00", expires=given).id
+
+    record = parts().tasks.read(task_id)
+    assert (record.due_at, record.expires_at) == (END, END)
+    assert parts().moves.claim(10) == []
+
+
+def test_a_provider_that_asks_for_an_age_is_asked_again_after_the_longest_delay_there_is(inline_service, monkeypatch):
+    asked: list[float] = []
+
+    def note(task_id: str, run: int, delay: float, *more: Any, **options: Any) -> bool:
+        asked.append(delay)
+        return True
+
+    monkeypatch.setattr(parts().moves, "try_again", note)
+    ask_for_an_age.delay()
+
+    assert asked == [MAX_DELAY_SECONDS]
+
+
+def test_a_result_nested_too_deeply_fails_at_once(inline_service):
+    status = celery_service.get_task_status(nest.delay().id)
+
+    assert (status["status"], status["attempts"]) == ("FAILURE", 1)
+    assert "must return JSON values" in status["info"]["error"]
+
+
+def test_an_effect_that_no_record_would_remember_is_refused_in_one_sentence():
+    with pytest.raises(InvalidArgument, match="runs without a record"):
+        effect_unrecorded()
+
+
+def test_an_argument_that_is_missing_shows_none_of_the_others(inline_service):
+    with pytest.raises(InvalidArgument) as error:
+        celery_service.submit("email.send_email", subject="x", body="a private body")
+
+    assert str(error.value) == "to_email: Field required"
+
+
+def test_a_task_that_calls_itself_cancelled_fails_and_does_not_run_again(inline_service):
+    status = celery_service.get_task_status(give_up.delay().id)
+
+    assert (status["status"], status["attempts"]) == ("FAILURE", 1)
+    assert status["info"] == {"error": "there is nothing to do", "error_type": "Cancelled"}
+
+
+def test_a_start_waits_in_its_slot_while_the_database_is_away(inline_service, monkeypatch):
+    monkeypatch.setattr(until_written, "DATABASE_PAUSE_SECONDS", 0)
+    start, refusals = parts().moves.start, iter([ServiceUnavailable("it is away")] * 3)
+
+    def start_later(*given: Any, **more: Any) -> Any:
+        for refusal in refusals:
+            raise refusal
+        return start(*given, **more)
+
+    monkeypatch.setattr(parts().moves, "start", start_later)
+
+    status = celery_service.get_task_status(give_up.delay().id)
+    assert (status["status"], next(refusals, None)) == ("FAILURE", None), "it ran once the database was back"

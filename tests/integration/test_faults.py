@@ -24,6 +24,7 @@ from config.settings import settings
 from installation import Installation, Part
 from ports import free_port
 from processors.errors import ConfigurationError, ServiceUnavailable
+from records.task_moves import TaskMoves
 from records.task_records import Draft
 from service_tasks import (
     add,
@@ -465,17 +466,19 @@ def test_a_removed_record_is_not_revived_by_a_late_message(installation: Install
     assert lines(tmp_path / "runs") == 1
 
 
-def test_reconciling_publishes_nothing_that_is_in_a_queue(installation: Installation, tmp_path):
+def test_reconciling_publishes_nothing_that_is_in_a_queue(installation: Installation, tmp_path, monkeypatch):
+    moves, again = parts().moves, set[str]()  # other tests may have left what is in no queue
+    monkeypatch.setattr(moves, "relay_again", lambda ids: again.update(ids) or TaskMoves.relay_again(moves, ids))
     release = tmp_path / "release"
     blockers = [work_until.delay(str(release), str(tmp_path / f"b{n}")) for n in range(4)]
     until(lambda: sum(lines(tmp_path / f"b{n}") for n in range(4)) == 2)
     waiting = [add.apply_async((n, 7), queue="low_priority") for n in range(20)]
     until(lambda: all(parts().tasks.read(task.id).published_at for task in waiting))
 
-    again = reconcile(0)
+    reconcile(0)
     release.touch()
 
-    assert again == 0
+    assert again & {task.id for task in [*waiting, *blockers]} == set()
     assert [final(task.id).result for task in waiting] == [n + 7 for n in range(20)]
     assert {final(task.id).state for task in blockers} == {"SUCCESS"}
 

@@ -1,10 +1,12 @@
 """The one rule by which secrets are hidden wherever arguments leave: logs, events, messages, pages, exports."""
 
+import json
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from itertools import zip_longest
 from typing import Any, cast
+
+from processors.errors import InvalidArgument
 
 MASK = "***"
 
@@ -15,6 +17,7 @@ SECRET_NAMES = re.compile(
 )
 NEW_WORD = re.compile("(?<=[a-z0-9])(?=[A-Z])")
 URL_PASSWORD = re.compile(r"(://[^/@:\s]*:)[^@/\s]+@")
+MASKED_URL = re.compile(rf"://[^/@:\s]*:{re.escape(MASK)}@")
 QUOTED_NAME = re.compile(r"""(?P<quote>['"])(?P<name>[^'"]{1,100})(?P=quote)\s*:\s*""")
 VALUE_TEXT = re.compile(
     r"""(?!None|null|[Tt]rue|[Ff]alse)"""
@@ -57,32 +60,97 @@ def redact_text(text: str) -> str:
     return str(redact("".join([*parts, text[kept:]])))
 
 
-def unmasked(edited: Any, stored: Any) -> Any:
+def unmasked(edited: Any, stored: Any, depth: int = 0, name: str = "") -> Any:
     """Return what was shown masked and came back edited, with those secrets that nobody changed as they are stored.
+
+    A field is known by its name. An entry of a list is known by how it looks: one that was edited, or that looks like
+    others of which some were moved, added or removed, might get the secret of another entry.
 
     Args:
         edited: a JSON value.
         stored: what it was shown of.
+        depth: how deep both lie.
+        name: what they are called.
+
+    Raises:
+        InvalidArgument: it holds a mask of which it cannot be told what secret it stands for.
     """
-    if isinstance(edited, Mapping) and isinstance(stored, Mapping):
-        return _unmasked_fields(cast("Mapping[Any, Any]", edited), cast("Mapping[Any, Any]", stored))
-    if isinstance(edited, list) and isinstance(stored, list):
-        ours, theirs = cast("list[Any]", edited), cast("list[Any]", stored)
-        return [unmasked(one, before) for one, before in zip_longest(ours, theirs[: len(ours)])]
-    return _unless_masked(edited, redact(stored), stored)
+    if depth <= DEEPEST and isinstance(edited, Mapping) and isinstance(stored, Mapping):
+        return _unmasked_fields(cast("Mapping[Any, Any]", edited), cast("Mapping[Any, Any]", stored), depth, name)
+    if depth <= DEEPEST and isinstance(edited, list) and isinstance(stored, list):
+        return _unmasked_entries(cast("list[Any]", edited), cast("list[Any]", stored), depth, name)
+    shown = redact(stored, depth)
+    if edited == shown:
+        return stored if shown != stored else cast("Any", edited)
+    return _without_masks(edited, depth, name)
 
 
-def _unmasked_fields(edited: Mapping[Any, Any], stored: Mapping[Any, Any]) -> dict[Any, Any]:
-    shown = redact(stored)  # whole: what a field hides is told by its name
-    return {
-        key: unmasked(_unless_masked(value, shown.get(key), stored.get(key)), stored.get(key))
-        for key, value in edited.items()
-    }
+def _unmasked_fields(edited: Mapping[Any, Any], stored: Mapping[Any, Any], depth: int, name: str) -> dict[Any, Any]:
+    fields: dict[Any, Any] = {}
+    for key, value in edited.items():
+        before, inner = stored.get(key), f"{name}.{key}" if name else str(key)
+        if _hides(key, before) and value == MASK:
+            fields[key] = before
+        elif _hides(key, value):
+            fields[key] = _without_masks(value, depth + 1, inner, hidden=True)
+        else:
+            fields[key] = unmasked(value, before, depth + 1, inner)
+    return fields
 
 
-def _unless_masked(edited: Any, shown: Any, stored: Any) -> Any:
-    """Return what is stored where it was shown masked and came back so."""
-    return stored if edited == shown != stored else edited
+def _unmasked_entries(edited: list[Any], stored: list[Any], depth: int, name: str) -> list[Any]:
+    ours, theirs = _places_by_look(edited), _places_by_look(redact(stored, depth))
+    entries: list[Any] = []
+    for place, entry in enumerate(edited):
+        look, inner = _look(entry), f"{name}[{place}]"
+        places = theirs.get(look, [])
+        if len(places) == 1:
+            entries.append(unmasked(entry, stored[places[0]], depth + 1, inner))
+        elif places == ours[look]:  # all that look alike are where they were
+            entries.append(unmasked(entry, stored[place], depth + 1, inner))
+        else:
+            entries.append(_without_masks(entry, depth + 1, inner))
+    return entries
+
+
+def _places_by_look(entries: list[Any]) -> dict[str, list[int]]:
+    places: dict[str, list[int]] = {}
+    for place, entry in enumerate(entries):
+        places.setdefault(_look(entry), []).append(place)
+    return places
+
+
+def _look(entry: Any) -> str:
+    return json.dumps(entry, sort_keys=True)
+
+
+def _without_masks(edited: Any, depth: int, name: str, *, hidden: bool = False) -> Any:
+    """Return what came back, if nothing in it can be a mask.
+
+    Args:
+        edited: a JSON value.
+        depth: how deep it lies.
+        name: what it is called.
+        hidden: whether its name says that it is a secret.
+
+    Raises:
+        InvalidArgument: something in it can.
+    """
+    left = [(edited, depth, name, hidden)]
+    while left:  # no recursion: it may be nested deeper than what is stored
+        value, depth, name, hidden = left.pop()
+        if isinstance(value, str):
+            if (value == MASK and (hidden or depth > DEEPEST)) or MASKED_URL.search(value):
+                raise InvalidArgument(
+                    f"{name}: came back masked ({MASK}), and it cannot be told which secret that was; give it anew."
+                )
+        elif isinstance(value, Mapping):
+            for key, inner in cast("Mapping[Any, Any]", value).items():
+                left.append((inner, depth + 1, f"{name}.{key}" if name else str(key), hidden or _hides(key, inner)))
+        elif isinstance(value, list):
+            entries = enumerate(cast("list[Any]", value))
+            left.extend((inner, depth + 1, f"{name}[{place}]", hidden) for place, inner in entries)
+    return edited
 
 
 @lru_cache(maxsize=4096)

@@ -23,7 +23,7 @@ from services.groups import group_of
 from services.own_tasks import CONTEXT, checked_arguments, parameters_of, queue_of, registered_task
 from services.scheduling import ScheduleChanges
 from services.status import active_task, line_of, status_of, unknown_status, unknown_task
-from services.submission import MAX_ARGUMENT_BYTES, json_size, submit_by_name
+from services.submission import check_size, submit_by_name
 from services.submit_options import Options, OptionsBesidePriority, SubmitOptions, refuse_unknown
 from services.wiring import parts
 
@@ -572,11 +572,7 @@ def _submit(name: str, model: type[Request], queue: str, options: SubmitOptions,
 
 
 def _send(name: str, arguments: Mapping[str, Any], queue: str, options: Options) -> str:
-    size = json_size(name, arguments)
-    if size > MAX_ARGUMENT_BYTES:
-        raise InvalidArgument(
-            f"The arguments have {size} bytes, at most {MAX_ARGUMENT_BYTES} are accepted; pass files by path."
-        )
+    check_size(name, arguments)
     return submit_by_name(name, arguments, queue=_queue(queue), origin="facade", options=options)
 
 

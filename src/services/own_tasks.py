@@ -1,7 +1,7 @@
 """Tasks by their names, an adopter's too: what is registered, what arguments one takes, where it waits."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, cast
 
@@ -60,13 +60,18 @@ def checked_arguments(task: Any, given: Mapping[str, Any]) -> dict[str, Any]:
             return takes.model_validate(dict(given), context=CONTEXT).model_dump(mode="json")
         except ValidationError as error:
             raise InvalidArgument(sentence_of(error)) from error
+    check_signature(task, [], given)
+    dump = task._dump_pydantic_arguments  # noqa: SLF001 - what Celery's own way to submit does
+    return dict(given if dump is None else dump((), given)[1])
+
+
+def check_signature(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Raise `InvalidArgument` where a task's function does not take these arguments."""
     try:
-        inspect.signature(task.run).bind(**given)
+        inspect.signature(task.run).bind(*args, **kwargs)
     except TypeError as error:
         names = ", ".join(parameters_of(task)) or "no arguments"
         raise InvalidArgument(f"The arguments do not fit {task.name}: {error}; it takes {names}.") from error
-    dump = task._dump_pydantic_arguments  # noqa: SLF001 - what Celery's own way to submit does
-    return dict(given if dump is None else dump((), given)[1])
 
 
 def parameters_of(task: Any) -> list[str]:

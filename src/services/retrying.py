@@ -14,9 +14,9 @@ from processors.scheduling import FailedRetried, ListFailedTasks, RetryFailedTas
 from records.task_records import Draft, TaskRecord, TaskState
 from services.celery_app import celery_app
 from services.limiting import limit_keys_of
-from services.own_tasks import CONTEXT
+from services.own_tasks import CONTEXT, check_signature
 from services.status import story_of, unknown_task
-from services.submission import check_json, shown, storable, submit_retry
+from services.submission import MAX_ARGUMENT_BYTES, check_size, json_size, shown, storable, submit_retry
 from services.wiring import parts
 
 AT_ONCE = 10_000
@@ -141,16 +141,29 @@ def _doubt(record: TaskRecord) -> str | None:
 
 def _edited(record: TaskRecord, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the task's keyword arguments with these instead of its own, checked as a submit checks them."""
-    check_json(record.name, [arguments])
-    kwargs = storable(record.kwargs | unmasked(arguments, record.kwargs))
+    json_size(record.name, arguments)
+    edited = unmasked(storable(arguments), record.kwargs)
+    kwargs = record.kwargs | edited
+    _check_size(record, edited)
     celery_app.loader.import_default_modules()
-    takes: type[Request] | None = getattr(cast("Any", celery_app).tasks.get(record.name), "takes", None)
+    task = cast("Any", celery_app).tasks.get(record.name)
+    takes: type[Request] | None = getattr(task, "takes", None)
     try:
         if takes is not None:
             takes.model_validate(kwargs, context=CONTEXT)
+        elif task is not None and arguments:
+            check_signature(task, record.args, kwargs)
     except ValidationError as error:
         raise InvalidArgument(sentence_of(error)) from error
     return kwargs
+
+
+def _check_size(record: TaskRecord, edited: Mapping[str, Any]) -> None:
+    """Refuse what a submit refuses; of a task that was stored larger, only what is new counts."""
+    if json_size(record.name, record.kwargs) > MAX_ARGUMENT_BYTES:
+        check_size(record.name, {name: value for name, value in edited.items() if value != record.kwargs.get(name)})
+    else:
+        check_size(record.name, {**record.kwargs, **edited})
 
 
 def _replayed_as(task_id: str, kwargs: Mapping[str, Any]) -> str:

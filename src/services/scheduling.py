@@ -20,7 +20,7 @@ from services.celery_app import QUEUES, celery_app
 from services.celery_schedule import switch_of
 from services.limiting import limit_keys_of
 from services.own_tasks import checked_arguments, import_task_modules, queue_of, registered_task
-from services.submission import MAX_ARGUMENT_BYTES, category_of, json_size, kept_message, submit
+from services.submission import category_of, check_size, kept_message, submit
 from services.wiring import parts
 
 FIRE_HEADER = "csai_fire_at"
@@ -241,11 +241,7 @@ def _merged(schedule: Schedule, changes: Mapping[str, Any]) -> dict[str, Any]:
 def _json_of(request: ScheduleRequest) -> tuple[dict[str, Any], list[Any]]:
     """Return keyword and positional arguments as JSON gives them back."""
     given = [request.kwargs or {}, request.args or []]
-    size = json_size(request.task, given)
-    if size > MAX_ARGUMENT_BYTES:
-        raise InvalidArgument(
-            f"The arguments have {size} bytes, at most {MAX_ARGUMENT_BYTES} are accepted; pass files by path."
-        )
+    check_size(request.task, given)
     kwargs, args = json.loads(json.dumps(given))
     return kwargs, args
 

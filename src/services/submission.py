@@ -334,6 +334,15 @@ def json_size(name: str, arguments: Any) -> int:
         ) from error
 
 
+def check_size(name: str, arguments: Any) -> None:
+    """Raise `InvalidArgument` where an argument is no JSON value, or all of them are larger than a submit takes."""
+    size = json_size(name, arguments)
+    if size > MAX_ARGUMENT_BYTES:
+        raise InvalidArgument(
+            f"The arguments have {size} bytes, at most {MAX_ARGUMENT_BYTES} are accepted; pass files by path."
+        )
+
+
 def check_json(name: str, arguments: list[Any]) -> None:
     """Raise `InvalidArgument` where an argument is no JSON value, or all of them are too large for a message."""
     size = json_size(name, arguments)

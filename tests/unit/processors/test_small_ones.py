@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from processors.cleanup import CleanupOldFiles, CleanupOldLogs, CleanupOldTasks, clean_files, clean_logs, clean_tasks
-from processors.errors import SubmitUnknown, TaskFailed, WorkFailed
+from processors.errors import InvalidArgument, SubmitUnknown, TaskFailed, WorkFailed
 from processors.health import QueueFigures, check, total
 from processors.interfaces import OldFile
-from processors.redaction import MASK, redact, redact_text
+from processors.redaction import MASK, redact, redact_text, unmasked
 from processors.results import Request, Result, sentence_of
 from processors.scheduling import ProcessPendingTasks, RetryFailedTasks
 
@@ -112,6 +112,58 @@ def test_what_lies_too_deep_is_masked_whole():
     inner.append("planted")
     assert "planted" not in str(redact(deep))
     assert MASK in str(redact(deep))
+
+
+@given(value=JSON, secret=JSON)
+def test_what_comes_back_as_it_was_shown_is_what_is_stored(value, secret):
+    entry = {"host": value, "password": secret}
+    stored = {"list": [entry, value, "x://u:p@h", entry | {"password": "other"}, [secret, {"pin": 7}]], "token": secret}
+    assert unmasked(redact(stored), stored) == stored
+
+
+@given(order=st.lists(st.integers(0, 4)))
+def test_no_entry_of_a_list_gets_the_secret_of_another(order):
+    hosts = ["a", "b", "c", "same", "same"]
+    stored = [{"host": host, "password": f"secret {place}"} for place, host in enumerate(hosts)]
+    shown = redact({"accounts": stored})["accounts"]
+    edited = {"accounts": [shown[place] for place in order]}
+
+    if [place for place, host in enumerate(hosts[place] for place in order) if host == "same"] in ([], [3, 4]):
+        for entry in unmasked(edited, {"accounts": stored})["accounts"]:
+            assert entry in stored
+    else:
+        with pytest.raises(InvalidArgument, match=r"accounts.*masked"):
+            unmasked(edited, {"accounts": stored})
+
+
+ANN, BOB = {"host": "a", "password": "A"}, {"host": "b", "password": "B"}
+
+
+@pytest.mark.parametrize(
+    ("edited", "stored", "name"),
+    [
+        ({"list": [{"host": "c", "password": MASK}]}, {"list": [ANN]}, r"list\[0\]\.password"),
+        ({"list": [redact(ANN)]}, {"list": [ANN, ANN | {"password": "other"}]}, r"list\[0\]\.password"),
+        ({"list": [redact(ANN), redact(BOB), {"password": MASK}]}, {"list": [ANN, BOB]}, r"list\[2\]\.password"),
+        ({"list": [{"in": redact([ANN, BOB])[1:]}]}, {"list": [{"in": [ANN, BOB]}]}, r"list\[0\]\.in\[0\]\.password"),
+        ({"urls": ["x://u:***@c"]}, {"urls": ["x://u:p@h"]}, r"urls\[0\]"),
+        ({"url": "x://u:***@c"}, {"url": "x://u:p@h"}, "url"),
+        ({"password": MASK}, {}, "password"),
+        ({"password": MASK}, {"password": None}, "password"),
+        ({"tokens": [MASK, "new"]}, {"tokens": ["a", "b"]}, r"tokens\[0\]"),
+    ],
+    ids=range(9),
+)
+def test_a_mask_that_may_stand_for_any_secret_is_refused_by_its_name(edited, stored, name):
+    with pytest.raises(InvalidArgument, match=f"^{name}: .*give it anew") as refused:
+        unmasked(edited, stored)
+    assert "\n" not in str(refused.value)
+
+
+def test_an_entry_whose_secret_is_given_anew_may_be_anything():
+    stored = {"list": [ANN, BOB]}
+    new = {"host": "a2", "password": "new"}
+    assert unmasked({"list": [new, redact(BOB)]}, stored) == {"list": [new, BOB]}
 
 
 # --- Clean-up --------------------------------------------------------------------------------------------------

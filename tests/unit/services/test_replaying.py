@@ -17,6 +17,7 @@ from records.incidents import Death
 from records.task_moves import Failure
 from records.task_records import Draft, TaskRecord
 from services import submission
+from services.celery_app import celery_app
 from services.celery_service import celery_service
 from services.retrying import id_of_retry, retry_failed
 from services.wiring import parts
@@ -212,7 +213,7 @@ def test_arguments_that_the_task_does_not_take_are_refused_before_anything_is_wr
         ({"to_email": "nobody"}, "to_email: must be one mail address"),
         ({"colour": "red"}, "colour"),
         ({"body": object()}, "must be JSON values"),
-        ({"body": "x" * 10_000_001}, "at most 10000000"),
+        ({"body": "x" * 1_000_001}, "at most 1000000 "),
     ):
         with pytest.raises(InvalidArgument, match=words):
             celery_service.replay_task(task_id, bad)
@@ -240,12 +241,64 @@ def test_a_secret_that_comes_back_masked_stays_what_it_is(kind):
         ({"text": "***"}, {"text": "old"}, {"text": "***"}),
         ({"a": {"pin": "***", "b": 2}}, {"a": {"pin": 7, "b": 1}}, {"a": {"pin": 7, "b": 2}}),
         ({"urls": ["x://u:***@h", "y"]}, {"urls": ["x://u:p@h"]}, {"urls": ["x://u:p@h", "y"]}),
-        ({"password": "***"}, {}, {"password": "***"}),
+        ({"password": "***"}, {"password": "***"}, {"password": "***"}),
         ({"n": True}, {"n": 1}, {"n": True}),
     ],
 )
 def test_only_what_was_masked_is_taken_from_what_is_stored(edited, stored, kept):
     assert repr(unmasked(edited, stored)) == repr(kept)
+
+
+def test_a_secret_of_a_list_is_given_to_no_other_entry(published):
+    accounts = [{"host": "a", "password": "A"}, {"host": "b", "password": "B"}]
+    task_id = failed(kwargs={"file_path": "/a", "accounts": accounts})
+
+    with pytest.raises(InvalidArgument, match=r"^accounts\[0\]\.password: "):
+        celery_service.replay_task(task_id, {"accounts": [{"host": "c", "password": "***"}]})
+    assert published == []
+
+
+@celery_app.task(name="test.plainly")
+def plainly(account, amount=1):
+    """Take two arguments, as an adopter's own task."""
+
+
+def test_a_list_that_was_shortened_keeps_each_entry_its_secret(kind):
+    accounts = [{"host": "a", "password": "A"}, {"host": "b", "password": "B"}]
+    task_id = failed("test.plainly", Failure(kind, "ValueError"), kwargs={"account": accounts})
+    [shown] = celery_service.get_failed_tasks(search=kind)
+
+    new_id = celery_service.replay_task(task_id, {"account": shown["kwargs"]["account"][1:]})
+
+    assert read(new_id).kwargs == {"account": accounts[1:]}
+
+
+@pytest.mark.parametrize(
+    ("stored", "edited", "words"),
+    [
+        ({"kwargs": {"account": 1}}, {"acount": 2}, "acount.*; it takes account, amount"),
+        ({"args": [1], "kwargs": {}}, {"account": 2}, "multiple values for argument 'account'"),
+        ({"kwargs": {"account": "x" * 600_000}}, {"amount": "y" * 600_000}, "at most 1000000 "),
+        ({"kwargs": {"account": "x" * 2_000_000}}, {"account": "y" * 2_000_000}, "at most 1000000 "),
+    ],
+    ids=range(4),
+)
+def test_what_a_plain_function_does_not_take_is_refused_as_a_submit_refuses_it(stored, edited, words, published):
+    task_id = failed("test.plainly", **stored)
+
+    with pytest.raises(InvalidArgument, match=words):
+        celery_service.replay_task(task_id, edited)
+    assert (read(task_id).retried_as, published) == (None, [])
+
+
+def test_an_argument_that_is_stored_larger_than_a_submit_takes_stays():
+    large = "x" * 2_000_000
+    task_id = failed("test.plainly", args=[1], kwargs={"amount": large})
+    other = failed("test.plainly", kwargs={"account": large})
+
+    assert read(celery_service.replay_task(task_id)).kwargs == {"amount": large}
+    new_id = celery_service.replay_task(other, {"account": large, "amount": 2})
+    assert read(new_id).kwargs == {"account": large, "amount": 2}
 
 
 def test_a_quarantined_task_is_replayed_by_hand_alone():

@@ -237,6 +237,12 @@ class EffectRecords:
         query = select(effects.c.key).where(effects.c.task_id == task_id, effects.c.state.in_(IN_DOUBT)).limit(1)
         return self.database.read(lambda c: c.execute(query).first()) is not None
 
+    def unknown_in(self, error: str) -> str | None:
+        """Return the key of an effect that is unknown and that an error names in quotes, or None."""
+        query = select(effects.c.key).where(OPEN, effects.c.state == "unknown")
+        keys = self.database.read(lambda c: c.execute(query).scalars().all())
+        return next((key for key in keys if repr(key) in error), None)
+
     def doubts(self, limit: int) -> list[Doubt]:
         """Return the effects of which it is not known whether they happened, the oldest first; none that goes on."""
         query = (

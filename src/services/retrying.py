@@ -6,7 +6,7 @@ from uuid import NAMESPACE_OID, uuid5
 
 from pydantic import ValidationError
 
-from processors.errors import InvalidArgument
+from processors.errors import EffectUnknown, InvalidArgument
 from processors.interfaces import Report
 from processors.redaction import unmasked
 from processors.results import Request, sentence_of
@@ -82,7 +82,7 @@ def reason_to_skip(record: TaskRecord, max_retries: int) -> str | None:
         return "it is quarantined: it killed its worker too often"
     if record.retry_count >= max_retries:
         return f"it was retried {record.retry_count} times already"
-    return reason_to_refuse(record)
+    return reason_to_refuse(record) or _doubt_of_another(record)
 
 
 def reason_to_refuse(record: TaskRecord) -> str | None:
@@ -137,6 +137,14 @@ def _doubt(record: TaskRecord) -> str | None:
     if parts().effects.in_doubt(record.id):
         return "it is in doubt whether an effect of it happened: see get_effects_in_doubt"
     return None
+
+
+def _doubt_of_another(record: TaskRecord) -> str | None:
+    """Tell in a few words that a task failed of an effect of another task that is still unknown, or None."""
+    if record.error_type != EffectUnknown.__name__:
+        return None
+    key = parts().effects.unknown_in(record.error or "")
+    return key and f"it is in doubt whether the effect {key!r} of another task happened: see get_effects_in_doubt"
 
 
 def _edited(record: TaskRecord, arguments: Mapping[str, Any]) -> dict[str, Any]:

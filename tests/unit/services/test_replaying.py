@@ -7,12 +7,15 @@ from itertools import count
 
 import pytest
 from celery.utils import uuid
+from sqlalchemy import insert
 
 from processors.errors import InvalidArgument, UnknownTask
 from processors.interfaces import Outcome, Run
 from processors.redaction import unmasked
 from processors.scheduling import RetryFailedTasks
 from records import incidents
+from records.columns import Now
+from records.effects import effects
 from records.incidents import Death
 from records.task_moves import Failure
 from records.task_records import Draft, TaskRecord
@@ -299,6 +302,24 @@ def test_an_argument_that_is_stored_larger_than_a_submit_takes_stays():
     assert read(celery_service.replay_task(task_id)).kwargs == {"amount": large}
     new_id = celery_service.replay_task(other, {"account": large, "amount": 2})
     assert read(new_id).kwargs == {"account": large, "amount": 2}
+
+
+def test_a_task_that_failed_of_an_unknown_effect_of_another_is_skipped_until_that_is_settled(kind):
+    first, key = failed("test.add"), f"{kind}'s invoice"
+    effect = {"key": key, "task_id": first, "run": 1, "state": "unknown", "deadline_seconds": 1, "intended_at": Now()}
+    parts().database.write(lambda c: c.execute(insert(effects).values(effect)))
+    sentence = f"It is not known whether the effect {key!r} happened: it was cut off."
+    second = failed("test.add", Failure(sentence, "EffectUnknown"))
+    other = failed("test.add", Failure(sentence.replace(kind, f"{kind}2"), "EffectUnknown"))
+
+    done = retry(error_type="EffectUnknown", search=kind)
+
+    assert done.retried == [id_of_retry(other)]
+    [skipped] = done.skipped
+    assert (skipped.task_id, kind in skipped.why) == (second, True)
+    assert "in doubt whether the effect" in skipped.why
+    celery_service.settle_effect(key, absent=True)
+    assert retry(error_type="EffectUnknown", search=kind).retried == [id_of_retry(second)]
 
 
 def test_a_quarantined_task_is_replayed_by_hand_alone():

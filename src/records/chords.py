@@ -201,7 +201,8 @@ class Chords:
     def stuck(self, older_than: float, limit: int) -> list[str]:
         """Return chords all of whose members have ended over `older_than` seconds ago and whose body was not published.
 
-        Those whose members' records are gone are left out: nothing else knows the body.
+        Those whose members' records are gone are left out: nothing else knows the body. The newest come first, so that
+        one that cannot be finished holds up none after it.
         """
         of_chord = and_(columns.group_id == chords.c.group_id, _returns_part())
         goes_on = or_(columns.finished_at.is_(None), columns.finished_at > Now(-older_than))
@@ -217,6 +218,7 @@ class Chords:
                 ~exists().where(of_chord, goes_on),
                 returned + missing.correlate(chords).scalar_subquery() >= chords.c.size + chords.c.added,
             )
+            .order_by(chords.c.created_at.desc())
             .limit(limit)
         )
         return list(self.database.read(lambda c: c.execute(query).scalars().all()))

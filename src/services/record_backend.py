@@ -12,13 +12,13 @@ from celery.exceptions import ChordError
 from celery.result import GroupResult, result_from_tuple
 
 from config.log_setup import get_logger
-from processors.errors import ServiceUnavailable
+from processors.errors import InvalidArgument, ServiceUnavailable
 from records.chords import Part
 from records.task_moves import EXPIRED
 from records.task_records import Draft, TaskRecord, TaskState
 from services.celery_app import celery_app
 from services.failures import failure_of, has_followers
-from services.submission import category_of
+from services.submission import category_of, following
 from services.wiring import parts
 
 logger = get_logger()
@@ -164,13 +164,15 @@ class RecordBackend(cast("Any", Backend), cast("Any", SyncBackendMixin)):
         body = cast("Any", maybe_signature(request.chord, app=self.app))
         try:
             results = self._joined(request.group)
-        except ChordError as error:
+            with following():
+                body.delay(results)
+        except (ChordError, InvalidArgument) as error:
             logger.warning("chord_failed", group=request.group, error=str(error))
             for one in _results_of(body):
                 parts().tasks.open(_unpublished(one.id, one.task, one))
             self.chord_error_from_stack(body, error)
-        else:
-            body.delay(results)
+            for one in _results_of(body):  # Celery fails no body of a body that is a chord
+                parts().moves.fail_waiting(one.id, failure_of(error))
         parts().chords.fired(request.group)
 
     def _joined(self, group_id: str) -> list[Any]:

@@ -2,7 +2,9 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, TypeVar, cast
@@ -56,6 +58,7 @@ KEPT_HEADERS = (
 _strict = json.JSONEncoder(allow_nan=False).encode
 PRIORITY_NAMES = {number: name for name, number in PRIORITIES.items()}
 RETRY_SECONDS = 1
+_follows = ContextVar("follows", default=False)
 
 
 class RecordingAMQP(PromptAMQP):
@@ -343,11 +346,21 @@ def check_size(name: str, arguments: Any) -> None:
         )
 
 
+@contextmanager
+def following() -> Generator[None]:
+    """Submit what follows a task as its worker would, however large: the leader may have to do so in its place."""
+    token = _follows.set(True)
+    try:
+        yield
+    finally:
+        _follows.reset(token)
+
+
 def check_json(name: str, arguments: list[Any]) -> None:
     """Raise `InvalidArgument` where an argument is no JSON value, or all of them are too large for a message."""
     size = json_size(name, arguments)
     # What follows a task has nobody to tell: it is recorded, and its record says that it could not be sent.
-    if size > MAX_MESSAGE_BYTES and celery_app.current_worker_task is None:
+    if size > MAX_MESSAGE_BYTES and not _follows.get() and celery_app.current_worker_task is None:
         raise InvalidArgument(
             f"The arguments of {name} have {size} bytes, at most {MAX_MESSAGE_BYTES} are accepted; "
             "put large data into a file or a database and pass its name."

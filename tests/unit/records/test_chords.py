@@ -122,6 +122,21 @@ def test_a_chord_whose_header_is_not_whole_is_not_stuck(members: Members):
     assert members.stuck() == [GROUP]
 
 
+def test_the_newest_stuck_chords_come_first_so_that_old_hopeless_ones_hold_up_none(members: Members):
+    members.succeed("a", "b", "c")
+    for number in range(3):
+        group_id, task_id = f"late-{number}", f"of-late-{number}"
+        members.tasks.open(Draft(task_id, "test.add", "test", "default", message=IN_CHORD, group_id=group_id))
+        members.chords.set_size(group_id, 1)
+        members.succeed(task_id)
+    members.age()
+    for seconds, group_id in ((50, "late-0"), (40, "late-2"), (45, "late-1")):
+        aged = update(chords).where(chords.c.group_id == group_id).values(created_at=Now(-seconds))
+        members.database.write(lambda c, aged=aged: c.execute(aged))
+    assert members.chords.stuck(30, 2) == ["late-2", "late-1"]
+    assert members.chords.stuck(30, 10) == ["late-2", "late-1", "late-0", GROUP]
+
+
 def test_a_members_failure_counts_as_its_end(members: Members):
     members.succeed("a", "b")
     members.moves.fail_waiting("c", Failure("no", "PermanentError"), TaskState.REVOKED)

@@ -10,7 +10,7 @@ from api.app import create_app
 from config.log_setup import configure
 from config.settings import ensure_folders, settings
 from processors.errors import ConfigurationError, WorkError
-from processors.redaction import redact
+from processors.redaction import redact_shown
 from services.wiring import parts
 
 GRACE_SECONDS = 5
@@ -26,7 +26,7 @@ def main() -> None:
         listener = listen(settings.host, settings.port)
     except (WorkError, ValueError, OSError) as error:
         sys.exit(str(error))
-    configure("web", settings.log_level, redact=redact, folder=settings.logs)
+    configure("web", settings.log_level, redact=redact_shown, folder=settings.logs)
     config = uvicorn.Config(
         app,
         log_config=None,

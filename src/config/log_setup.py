@@ -12,17 +12,19 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Mapping, MutableMapping
+from collections.abc import Callable, Generator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import lru_cache
+from operator import is_not
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import structlog
 from structlog.contextvars import bind_contextvars, merge_contextvars, unbind_contextvars
 from structlog.stdlib import ProcessorFormatter
+from structlog.typing import Processor
 
 Redact = Callable[[Any], Any]
 
@@ -92,21 +94,8 @@ def configure(
         folder: where the file lies; None logs to the terminal only.
         task_level: from which level on tasks' lines go to their keeper (`kept_by`) as well; None: none do.
     """
-    shared = [
-        merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.PositionalArgumentsFormatter(),
-        _stamp,
-        structlog.processors.format_exc_info,
-        _redacting(redact),
-    ]
-    structlog.configure(
-        processors=[*shared, _render],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
-    )
-    formatter = _OnceFormatter(foreign_pre_chain=shared, processors=[ProcessorFormatter.remove_processors_meta, _line])
+    shared = _configure_structlog(redact, cache=True)
+    formatter = _OnceFormatter(redact, shared)
     handlers: list[logging.Handler] = [_TerminalHandler()]
     if folder is not None:
         handlers.append(SharedFileHandler(folder / f"{part}.log"))
@@ -119,6 +108,25 @@ def configure(
         logging.getLogger(name).setLevel(max(quietest, root.level))
     if task_level is not None:
         _keep_tasks_lines(root, redact, task_level)
+
+
+def _configure_structlog(redact: Redact, *, cache: bool) -> list[Processor]:
+    """Let structlog's lines go the way of the others; returns what makes the fields of a line."""
+    shared: list[Processor] = [
+        merge_contextvars,
+        structlog.stdlib.add_log_level,
+        _filling_in(redact),
+        _stamp,
+        structlog.processors.format_exc_info,
+        _redacting(redact),
+    ]
+    structlog.configure(
+        processors=[*shared, _render],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=cache,
+    )
+    return shared
 
 
 def _keep_tasks_lines(root: logging.Logger, redact: Redact, task_level: str) -> None:
@@ -138,13 +146,17 @@ def _keep_tasks_lines(root: logging.Logger, redact: Redact, task_level: str) -> 
 def tasks_lines_kept(redact: Redact, task_level: str) -> Generator[None]:
     """Hand on what tasks log meanwhile, where nothing else was set up; arguments as those of `configure`."""
     root, keeping = logging.getLogger(), _KeptHandler(redact)
-    before = root.level
+    before, was_configured, of_structlog = root.level, structlog.is_configured(), structlog.get_config()
     keeping.setLevel(task_level)
     root.addHandler(keeping)
     root.setLevel(min(before, keeping.level))
+    _configure_structlog(redact, cache=False)  # a cached logger would stay so after the restoring
     try:
         yield
     finally:
+        structlog.reset_defaults()
+        if was_configured:
+            structlog.configure(**of_structlog)
         root.removeHandler(keeping)
         root.setLevel(before)
 
@@ -177,7 +189,7 @@ class _KeptHandler(logging.Handler):
         if keeper is None or keeper.full or not _logs_for_tasks(record.name):
             return
         try:
-            text = record.__dict__.get(TEXT) or self._redact(self._plain.format(record))
+            text = record.__dict__.get(TEXT) or self._redact(self._plain.format(_masked_record(record, self._redact)))
         except Exception as error:  # noqa: BLE001 - no line may fail the task that logs it
             text = _unreadable(record, error)
         keeper.keep(record, text)
@@ -186,10 +198,14 @@ class _KeptHandler(logging.Handler):
 class _OnceFormatter(ProcessorFormatter):
     """Writes a record's line once, for the terminal and the file; the service's own come with theirs."""
 
+    def __init__(self, redact: Redact, fields: Sequence[Processor]) -> None:
+        super().__init__(foreign_pre_chain=fields, processors=[ProcessorFormatter.remove_processors_meta, _line])
+        self._redact = redact
+
     def format(self, record: logging.LogRecord) -> str:
         line: str | None = record.__dict__.get(LINE)
         if line is None:
-            line = record.__dict__[LINE] = super().format(record)
+            line = record.__dict__[LINE] = super().format(_masked_record(record, self._redact))
         return line
 
 
@@ -311,9 +327,57 @@ def _stamp(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutab
 def _redacting(redact: Redact) -> Callable[[Any, str, MutableMapping[str, Any]], MutableMapping[str, Any]]:
     def mask(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         record = {key: event.pop(key) for key in ("_record", "_from_structlog") if key in event}
-        return {**redact(dict(event)), **record}
+        said = redact(dict(event))  # by the names of its fields; then what their texts say
+        texts = {key: redact(value) for key, value in said.items() if isinstance(value, str) and key not in OF_LINES}
+        return {**said, **texts, **record}
 
     return mask
+
+
+def _filling_in(redact: Redact) -> Processor:
+    def fill_in(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        values = event.pop("positional_args", None)
+        if values:
+            # Without its values where they do not fit, or no longer do: no line may fail the work that logs it.
+            with suppress(Exception):
+                event["event"] %= _masked_values(values[0] if _is_named(values) else values, redact)
+        return event
+
+    return fill_in
+
+
+def _is_named(values: Any) -> bool:
+    """Tell whether these fill a text in by name, as the standard library's logging decides it."""
+    return len(values) == 1 and isinstance(values[0], Mapping) and bool(values[0])
+
+
+def _masked_record(record: logging.LogRecord, redact: Redact) -> logging.LogRecord:
+    """Return the record, or a copy whose values hide their secrets: other handlers get what was logged."""
+    message, values = _masked(record.msg, redact), _masked_values(record.args, redact)
+    if message is record.msg and values is record.args:
+        return record
+    copy = logging.makeLogRecord(record.__dict__)
+    copy.msg, copy.args = message, values
+    return copy
+
+
+def _masked_values(values: Any, redact: Redact) -> Any:
+    """Return what a text is filled in with, in its order or by names."""
+    if not isinstance(values, tuple):
+        return _masked(values, redact)
+    shown = cast("tuple[Any, ...]", values)
+    masked = tuple(_masked(value, redact) for value in shown)
+    return masked if any(map(is_not, masked, shown)) else shown
+
+
+def _masked(value: Any, redact: Redact) -> Any:
+    """Return the value itself where it holds no secret, so that it is written as it is, and a copy otherwise."""
+    if not isinstance(value, (Mapping, list, tuple)):
+        return value
+    whole = cast("Any", value)
+    alike: Any = list(whole) if isinstance(value, tuple) else whole
+    masked = redact(alike)
+    return whole if masked == alike else masked
 
 
 def _render(logger: Any, method: str, event: MutableMapping[str, Any]) -> tuple[tuple[str], dict[str, Any]]:

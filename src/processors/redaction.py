@@ -50,6 +50,8 @@ def redact(value: Any, depth: int = 0) -> Any:
 
 def redact_text(text: str) -> str:
     """Return the text of a dictionary, in Python or JSON and perhaps cut off, with its secrets masked."""
+    if "'" not in text and '"' not in text:
+        return str(redact(text))
     parts: list[str] = []
     kept = 0
     for name in QUOTED_NAME.finditer(text):
@@ -58,6 +60,11 @@ def redact_text(text: str) -> str:
             parts += [text[kept : name.end()], f"'{MASK}'"]
             kept = value.end()
     return str(redact("".join([*parts, text[kept:]])))
+
+
+def redact_shown(value: Any) -> Any:
+    """Return a value or a text with secrets masked, also those in the text of a dictionary."""
+    return redact_text(value) if isinstance(value, str) else redact(value)
 
 
 def unmasked(edited: Any, stored: Any, depth: int = 0, name: str = "") -> Any:

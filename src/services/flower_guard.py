@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 from urllib.parse import urlsplit
 
-from processors.redaction import redact, redact_text
+from processors.redaction import redact, redact_shown
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 SHOWN_TEXTS = ("args", "kwargs", "result", "exception", "traceback")
@@ -23,7 +23,7 @@ def is_loopback(host: str) -> bool:
 def masked(task: Any) -> Any:
     """Return a task as Flower may show it."""
     for name in SHOWN_TEXTS:
-        setattr(task, name, _masked(getattr(task, name, None)))
+        setattr(task, name, redact_shown(getattr(task, name, None)))
     return task
 
 
@@ -42,7 +42,7 @@ def guard() -> None:
         return redact(safe_result(self, result))
 
     def masked_dict(self: Any) -> dict[str, Any]:
-        return {name: _masked(value) if name in SHOWN_TEXTS else value for name, value in as_dict(self).items()}
+        return {name: redact_shown(value) if name in SHOWN_TEXTS else value for name, value in as_dict(self).items()}
 
     tasks.safe_result, seen.as_dict = masked_result, masked_dict
 
@@ -73,7 +73,3 @@ def _netloc(origin: str) -> str | None:
         return urlsplit(origin).netloc
     except ValueError:
         return None
-
-
-def _masked(value: Any) -> Any:
-    return redact_text(value) if isinstance(value, str) else redact(value)

@@ -25,7 +25,7 @@ from broker.location import resolve
 from config.log_setup import configure, get_logger
 from config.settings import ensure_folders, settings
 from processors.errors import ConfigurationError, ServiceUnavailable, WorkError
-from processors.redaction import redact
+from processors.redaction import redact_shown
 from records.leadership import SURE_SECONDS, Lead
 from records.workers import RENEW_SECONDS
 from services import settings_schedules
@@ -293,7 +293,7 @@ def main() -> None:
     PID is the process that starts it and with which it ends; with `--if-absent` it ends where another one leads.
     """
     ensure_folders(settings)
-    configure("leader", settings.log_level, redact=redact, folder=settings.logs)
+    configure("leader", settings.log_level, redact=redact_shown, folder=settings.logs)
     leader = Leader()
 
     def stop(_signal: int, _frame: FrameType | None) -> None:

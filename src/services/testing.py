@@ -22,7 +22,7 @@ from broker.bulk_publish import Message
 from config.log_setup import tasks_lines_kept
 from config.settings import ensure_folders, settings
 from processors.errors import InvalidArgument, UnknownTaskName
-from processors.redaction import redact
+from processors.redaction import redact_shown
 from records import schema
 from records.database import Database
 from records.leadership import Lead
@@ -108,7 +108,7 @@ def running_inline(folder: Path) -> Generator[InlineService]:
         folder: an empty folder, for records, mail and artefacts.
     """
     import_task_modules()
-    kept = tasks_lines_kept(redact, settings.task_log_level)
+    kept = tasks_lines_kept(redact_shown, settings.task_log_level)
     with _settings_for(folder), kept, pytest.MonkeyPatch.context() as patch:
         ensure_folders(settings)
         (folder / "records.db").write_bytes(_empty_database())

@@ -19,7 +19,7 @@ from config.child_process import die_with_parent
 from config.log_setup import configure, get_logger
 from config.settings import ensure_folders, settings
 from processors.errors import ServiceUnavailable, WorkError
-from processors.redaction import redact
+from processors.redaction import redact_shown
 from services import pool_deaths, record_backend
 from services.celery_app import celery_app
 from services.late_ends import late_ends
@@ -168,7 +168,7 @@ def _configure_logs(loglevel: Any = None, **_: Any) -> None:
     ensure_folders(settings)
     part, level = command or "worker", loglevel if given else settings.log_level
     task_level = settings.task_log_level if part == "worker" else None
-    configure(part, level, redact=redact, folder=settings.logs, task_level=task_level)
+    configure(part, level, redact=redact_shown, folder=settings.logs, task_level=task_level)
 
 
 def _enter_child(**_: Any) -> None:

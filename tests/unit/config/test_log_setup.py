@@ -1,11 +1,13 @@
 """Logs: one line an event, the task's id on it, no secret, and no line lost while files are rotated."""
 
 import fcntl
+import json
 import logging
 import os
 import subprocess
 import sys
 import threading
+from collections import OrderedDict, defaultdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,8 +23,9 @@ from config.log_setup import (
     configure,
     get_logger,
     kept_by,
+    tasks_lines_kept,
 )
-from processors.redaction import redact
+from processors.redaction import redact_shown
 
 WRITER = """
 import logging, sys
@@ -40,7 +43,7 @@ handler.close()
 def log(tmp_path):
     """Logging set up into a file, and what it holds."""
     root, before = logging.getLogger(), (logging.getLogger().handlers, logging.getLogger().level)
-    configure("worker", "INFO", redact=redact, folder=tmp_path)
+    configure("worker", "INFO", redact=redact_shown, folder=tmp_path)
     yield (tmp_path / "worker.log").read_text
     for handler in root.handlers:
         handler.close()
@@ -161,7 +164,7 @@ def tasks_log(tmp_path):
     root = logging.getLogger()
     names = ["", *NOT_OF_TASKS, *OF_TASKS]
     before, levels = root.handlers, {name: logging.getLogger(name).level for name in names}
-    configure("worker", "WARNING", redact=redact, folder=tmp_path, task_level="INFO")
+    configure("worker", "WARNING", redact=redact_shown, folder=tmp_path, task_level="INFO")
     yield (tmp_path / "worker.log").read_text
     for handler in root.handlers:
         handler.close()
@@ -226,6 +229,93 @@ def test_secrets_are_masked_in_what_is_kept(kept):
     texts = [text for _, _, text in kept.lines]
     assert "planted" not in "".join(texts)
     assert texts[2] == "it broke\nValueError: http://u:***@h"
+
+
+HIDDEN = {"password": "planted", "to": "ann"}
+FILLED_IN = [
+    (("args %s", HIDDEN), "args {'password': '***', 'to': 'ann'}"),
+    (("args %r of %s", HIDDEN, "x"), "args {'password': '***', 'to': 'ann'} of x"),
+    (
+        ("lists %s %s", [HIDDEN], (1, HIDDEN)),
+        "lists [{'password': '***', 'to': 'ann'}] [1, {'password': '***', 'to': 'ann'}]",
+    ),
+    (("%(to)s by %(password)s", HIDDEN), "ann by ***"),
+    (("%(inner)s", {"inner": {"api_key": "planted"}}), "{'api_key': '***'}"),
+    (("of another kind %s", OrderedDict(token="planted")), "of another kind {'token': '***'}"),
+    ((f"a text of one {HIDDEN}",), "a text of one {'password': '***', 'to': 'ann'}"),
+    ((f"as JSON {json.dumps(HIDDEN)}",), """as JSON {"password": '***', "to": "ann"}"""),
+    (("nothing %s to hide %s %d", (1, 2), [3], 4), "nothing (1, 2) to hide [3] 4"),
+    (("a default '%(absent)s'", defaultdict(str, to="ann")), "a default ''"),
+]
+LOGGERS = {"logging": logging.getLogger, "structlog": structlog.get_logger, "ours": lambda _: get_logger()}
+
+
+@pytest.mark.parametrize(("said", "text"), FILLED_IN)
+@pytest.mark.parametrize("logger", LOGGERS.values(), ids=LOGGERS)
+def test_secrets_are_masked_in_what_a_line_is_filled_in_with(logger, said, text, kept, tasks_log):
+    logger("shop").warning(*said)
+
+    assert [line for _, _, line in kept.lines] == [text]
+    assert tasks_log().split("warning  ")[1].startswith(text)
+
+
+def test_secrets_are_masked_in_a_dictionary_logged_for_itself_and_in_texts_of_fields(kept, tasks_log):
+    logging.getLogger("shop").warning(HIDDEN)
+    structlog.get_logger("shop").warning("got", body=json.dumps(HIDDEN))
+    logging.getLogger("shop").error("broke", exc_info=ValueError(HIDDEN))
+
+    assert "planted" not in "".join(text for _, _, text in kept.lines) + tasks_log()
+    assert len(kept.lines) == 3
+
+
+def test_what_other_handlers_get_is_what_was_logged(kept, caplog):
+    logging.getLogger("shop").warning("args %s", HIDDEN)
+
+    assert caplog.records[0].args is HIDDEN
+
+
+class Unreadable(dict):
+    """A mapping that cannot be looked at."""
+
+    def items(self):
+        raise RuntimeError("planted")
+
+
+@pytest.mark.parametrize("said", [("pin %(pin)d", {"pin": 4711}), ("got %s", Unreadable(a=1)), ("%d of %s", "4711")])
+def test_values_that_cannot_be_masked_or_filled_in_fail_nobody_and_are_not_shown(said, kept, tasks_log, monkeypatch):
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    record = logging.getLogger("shop").makeRecord("shop", logging.WARNING, "/my.py", 7, said[0], said[1:], None)
+    for handler in logging.getLogger().handlers:
+        if type(handler).__module__ == "config.log_setup":
+            handler.handle(record)
+    structlog.get_logger("shop").warning(*said)
+
+    assert [text for _, _, text in kept.lines][1] == said[0]
+    assert kept.lines[0][2].startswith("a line could not be made, at /my.py:7: ")
+    assert "4711" not in tasks_log()
+
+
+@pytest.mark.parametrize("mine", [None, {"processors": [], "cache_logger_on_first_use": False}])
+def test_where_only_tasks_lines_are_kept_structlog_is_set_up_meanwhile_and_as_before_afterwards(mine):
+    keeper = Kept()
+    if mine is not None:
+        structlog.configure(**mine)
+    before = structlog.is_configured(), structlog.get_config()
+    token = kept_by.set(keeper)
+    logger = structlog.get_logger("shop")
+    try:
+        with tasks_lines_kept(redact_shown, "INFO"):
+            logger.info("got", arguments=HIDDEN)
+            get_logger().info("got %s", HIDDEN)
+        assert (structlog.is_configured(), structlog.get_config()) == before
+    finally:
+        kept_by.reset(token)
+        structlog.reset_defaults()
+
+    assert [text for _, _, text in keeper.lines] == [
+        "got arguments=\"{'password': '***', 'to': 'ann'}\"",
+        "got {'password': '***', 'to': 'ann'}",
+    ]
 
 
 def test_a_line_whose_words_do_not_fit_its_values_fails_nobody_and_shows_none_of_them(kept, tasks_log):

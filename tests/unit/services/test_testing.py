@@ -5,9 +5,11 @@ import threading
 from typing import Any
 
 import pytest
+import structlog
 from celery import chain, chord, group
 from sqlalchemy import create_engine
 
+from config.log_setup import get_logger
 from config.settings import settings
 from documentation import examples
 from processors.errors import (
@@ -87,6 +89,13 @@ def progress(self: Any) -> dict[str, Any]:
     self.report(100, "nearly")
     parts().database.write(lambda _: None)
     return celery_service.get_task_status(self.request.id)["info"]
+
+
+@celery_app.task(name="test.inline_secretive")
+def secretive(password: str) -> None:
+    logging.getLogger("shop").info("args %s", {"password": password})
+    structlog.get_logger("shop").info("got %s", {"password": password})
+    get_logger().info("got", arguments={"password": password}, text=f"postgres://u:{password}@h/db")
 
 
 def result(task_id: str) -> Any:
@@ -268,6 +277,15 @@ def test_a_task_without_a_record_runs_too_and_no_broker_is_asked(inline_service)
 
 def test_progress_is_in_the_record_while_the_task_runs(inline_service):
     assert result(celery_service.submit("test.inline_progress")) == {"progress": 100.0, "status": "nearly"}
+
+
+def test_what_a_task_logs_is_kept_with_its_secrets_masked_and_as_a_worker_keeps_it(inline_service):
+    task_id = celery_service.submit("test.inline_secretive", password="planted")
+    assert [line["text"] for line in celery_service.get_task_logs(task_id)] == [
+        "args {'password': '***'}",
+        "got {'password': '***'}",
+        "got arguments=\"{'password': '***'}\" text=postgres://u:***@h/db",
+    ]
 
 
 def test_figures_and_steering_ask_no_broker(inline_service):

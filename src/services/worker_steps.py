@@ -176,7 +176,7 @@ def _enter_child(**_: Any) -> None:
 
     With the solo pool it is the worker itself, which outlives whoever started it.
     """
-    if os.getpid() != worker_pid:
+    if worker_pid not in (0, os.getpid()):  # 0: no worker of this service, such as Celery's own for tests
         die_with_parent(worker_pid, signal.SIGKILL)
     try:
         working_process.enter(node_name)

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, cast
 
 import pytest
+from celery import _state
 from celery.app.trace import build_tracer
 from kombu.utils.json import dumps
 
@@ -117,6 +118,8 @@ def running_inline(folder: Path) -> Generator[InlineService]:
         patch.setattr(task_run, "working_process", _InlineProcess())
         patch.setattr(late_ends, "possible", False)
         patch.setitem(vars(celery_app.amqp), "send_task_message", service.publisher.send)
+        # Groups that name no application are made of the current one's tasks; another one's would need a broker.
+        patch.setattr(cast("Any", _state)._tls, "current_app", celery_app)  # noqa: SLF001 - no public way back
         # What connects to the broker of the settings is the program's own, before and after.
         patch.setattr(celery_app, "_pool", None)
         patch.setattr(celery_app.amqp, "_producer_pool", None)

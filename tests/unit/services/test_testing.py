@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import structlog
-from celery import chain, chord, group
+from celery import Celery, chain, chord, group
+from celery._state import get_current_app
 from sqlalchemy import create_engine
 
 from config.log_setup import get_logger
@@ -356,3 +357,13 @@ def test_connections_to_a_broker_are_the_programs_own_before_and_after(tmp_path,
         assert celery_app.producer_pool is not before
 
     assert celery_app.producer_pool is before
+
+
+def test_the_services_application_is_the_current_one_meanwhile_and_the_programs_own_afterwards(tmp_path):
+    other = Celery("other", broker="memory://")
+    try:
+        with running_inline(tmp_path):
+            assert get_current_app() is celery_app
+        assert get_current_app() is other
+    finally:
+        celery_app.set_current()

@@ -17,6 +17,7 @@ from waiting import until
 pytestmark = pytest.mark.services
 
 TASKS = int(lasting(60, 600))
+SLOW = set(range(0, TASKS, 4))
 CUT_SECONDS = lasting(10, 600)
 CUT_SUBMIT_SECONDS = 25
 """What a submit may take where the network loses its packets: the kernel gives up on a connection after 15 s."""
@@ -70,9 +71,14 @@ def on(line: dict, name: str) -> bool:
 def test_a_host_that_dies_leaves_its_work_to_the_other_one(two_hosts: TwoHosts):
     life = two_hosts.life
     for number in range(TASKS):
-        two_hosts.submitters["ab"[number % 2]].submit(number, 0.3)
+        two_hosts.submitters["ab"[number % 2]].submit(number, 2.0 if number in SLOW else 0.3)
     until(lambda: life.counts("done").total() >= TASKS // 4, what="a fourth of it is done")
-    until(lambda: any(on(line, "a") for line in life.seen("begin")), what="both hosts work")
+
+    def has_slow_work(host: str) -> bool:
+        begun = {line["number"] for line in life.seen("begin") if on(line, host)}
+        return bool(begun & SLOW - set(life.counts("done")))
+
+    until(lambda: has_slow_work("a"), what="the host that is to die has work that lasts")
 
     ended = {number for number, record in life.by_number().items() if record.final}
     died = time.monotonic()

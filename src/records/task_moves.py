@@ -65,8 +65,11 @@ FOLLOW_SECONDS = 5
 
 FOLLOW_AGAIN_SECONDS = 300
 
-PATIENCE_SECONDS = 0.05
-"""How long a start waits for a limiter that is about to have room, instead of going back to its record."""
+PATIENCE_SECONDS = 0.08
+"""How long a start waits for a limiter that is about to have room, instead of going back to its record.
+
+A little longer than what the leader lets go comes too early (`records.holds.LEAD_SECONDS`, and a hundredth more).
+"""
 
 PATIENT_TRIES = 2
 NO_LIMITS = DefaultLimits()

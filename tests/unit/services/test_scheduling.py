@@ -24,6 +24,7 @@ from services.celery_app import celery_app
 from services.celery_schedule import schedule as own_schedule
 from services.celery_service import celery_service
 from services.settings_schedules import five_fields, wanted
+from services.testing import InlineService
 from services.wiring import parts
 
 TASK = "cleanup.cleanup_old_tasks"
@@ -211,8 +212,8 @@ def test_a_name_is_taken_once():
 
 
 @pytest.fixture
-def leading() -> Iterator[Lead]:
-    """The lead of this run's own database."""
+def leading(inline_service: InlineService) -> Iterator[Lead]:
+    """The lead of a database that nobody else leads."""
     lead = Lead("test", parts().leadership.take("test", "host", 1))
     yield lead
     parts().leadership.give_up("test")

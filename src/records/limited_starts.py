@@ -310,11 +310,11 @@ class LimitedStarts:
         return Held(scope, until) if hold(connection) else None
 
     def _turn(self, connection: Connection, subject: Subject, scope: str) -> int:
-        """Return a record's place in a line: its old one, the first where it waited elsewhere, else its tenant's."""
+        """Return a record's place: its old one, the first where another limiter has let it go, else its tenant's."""
         if subject.hold == scope and subject.turn is not None:
             return subject.turn
         first, fair = next_turn(connection, scope, subject.priority, subject.tenant)
-        return fair if subject.hold is None else first
+        return fair if subject.hold is None or subject.hold.startswith(TURN) else first
 
 
 def _now(connection: Connection) -> datetime:

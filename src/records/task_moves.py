@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import starmap
 from typing import Any, NamedTuple
 
@@ -52,7 +52,7 @@ from records.task_records import (
     task_records,
     to_record,
 )
-from records.workers import RENEW_SECONDS, workers
+from records.workers import workers
 
 QUARANTINE_AFTER = 3
 """Runs that ended with the death of their worker before a task is not started again."""
@@ -696,7 +696,7 @@ def _revocation(condition: ColumnElement[bool]) -> Any:
 def _death(row: Mapping[Any, Any]) -> Death:
     """Return how the working process of a run ended."""
     seen, deadline = row["seen_at"], row["deadline_at"]
-    late = deadline is not None and seen is not None and seen + timedelta(seconds=RENEW_SECONDS + 0.5) >= deadline
+    late = deadline is not None and seen is not None and seen >= deadline
     why = "time_limit" if late else "lost" if row["exit_code"] is None else "died"
     known = ("worker", "worker_id", "host", "pid", "exit_code", "memory_mb")
     return Death(why, *(row[name] for name in known))

@@ -146,18 +146,20 @@ class Workers:
         )
         self.database.write(lambda c: c.execute(statement.values(stopped_at=Now())), durable=False)
 
-    def note_exit(self, host: str, parent_pid: int, pid: int, exit_code: int) -> None:
+    def note_exit(self, name: str, host: str, parent_pid: int, pid: int, exit_code: int) -> None:
         """Note how a process ended that said no goodbye: evidence for what it ran.
 
         Args:
+            name: its worker's node name, as for `stop_children`.
             host: its machine.
             parent_pid: the worker whose child it was.
             pid: its process.
             exit_code: as Python tells it: below 0 it is the signal that ended it.
         """
         c = workers.c
-        its = and_(c.host == host, c.parent_pid == parent_pid, c.pid == pid, c.exit_code.is_(None))
-        statement = update(workers).where(its, or_(c.stopped_at.is_(None), c.lost)).values(exit_code=exit_code)
+        child = and_(c.name == name, c.host == host, c.parent_pid == parent_pid, c.pid == pid)
+        unsaid = and_(c.exit_code.is_(None), or_(c.stopped_at.is_(None), c.lost))
+        statement = update(workers).where(child, unsaid).values(exit_code=exit_code)
         self.database.write(lambda c: c.execute(statement), durable=False)
 
     def bury(self, lead: Lead) -> list[str]:

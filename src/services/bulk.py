@@ -1,12 +1,13 @@
 """Submitting a parent: its record, its members' rows and its tasks in one commit; the relay publishes the tasks."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from celery.utils import uuid
 
 from processors.bulk_emails import SendBulkEmails, check_bulk
+from processors.errors import InvalidArgument
 from records.task_records import Draft
 from services.submit_options import Options
 from services.wiring import parts
@@ -53,7 +54,6 @@ def submit_bulk_emails(emails: Any, request: SendBulkEmails, queue: str, options
 
 def _batches(parent: Draft, total: int, request: SendBulkEmails) -> Iterator[Draft]:
     """Return a task for every `batch_size` mails, each due a little later than the one before."""
-    due_at = parent.due_at if parent.due_at and parent.due_at > datetime.now(UTC) else None
     for number, first in enumerate(range(0, total, request.batch_size)):
         count = min(request.batch_size, total - first)
         later = number * request.delay_between_batches
@@ -67,11 +67,20 @@ def _batches(parent: Draft, total: int, request: SendBulkEmails) -> Iterator[Dra
             parent_id=parent.id,
             root_id=parent.id,
             caller_id=parent.id,
-            delay=0.0 if due_at else parent.delay + later,
-            due_at=due_at and due_at + timedelta(seconds=later),
+            delay=parent.delay + later,  # of a due time that has passed by the database's clock
+            due_at=parent.due_at and _later(parent.due_at, later),
             expires_at=parent.expires_at,
             relay_now=True,
             origin="facade",
             tenant=parent.tenant,
             tags=parent.tags,
         )
+
+
+def _later(due_at: datetime, seconds: float) -> datetime:
+    try:
+        return due_at + timedelta(seconds=seconds)
+    except OverflowError as error:
+        raise InvalidArgument(
+            f"due_at: the last batches would be due after the year 9999; got {due_at.isoformat()}, give an earlier one."
+        ) from error

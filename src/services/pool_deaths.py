@@ -25,12 +25,16 @@ def see(pid: int, exit_code: int) -> None:
     _seen.append((time.monotonic(), pid, exit_code))
 
 
-def note() -> None:
-    """Write down, in a process that was just forked, what its parent saw lately: evidence for what ran there."""
+def note(name: str) -> None:
+    """Write down, in a process that was just forked, what its parent saw lately: evidence for what ran there.
+
+    Args:
+        name: its worker's node name.
+    """
     since = time.monotonic() - RECENT_SECONDS
     try:
         for seen_at, pid, exit_code in _seen:
             if seen_at >= since:
-                parts().workers.note_exit(socket.gethostname(), os.getppid(), pid, exit_code)
+                parts().workers.note_exit(name, socket.gethostname(), os.getppid(), pid, exit_code)
     except ServiceUnavailable as error:
         logger.warning("deaths_not_noted", error=str(error))

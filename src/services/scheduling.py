@@ -155,6 +155,7 @@ def definition_of(request: ScheduleRequest, *, known: bool = True) -> Definition
     task = check_task(request.task) if known else cast("Any", celery_app.tasks).get(request.task)
     if known:
         _check_arguments(task, args, kwargs)
+        limit_keys_of(task.name, kwargs)  # arguments that its limits cannot be told from would never fire
     if request.queue is not None and request.queue not in QUEUES:
         raise UnknownQueue(f"queue: no queue is named {request.queue!r}; the queues are {', '.join(QUEUES)}.")
     return Definition(

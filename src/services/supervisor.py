@@ -6,6 +6,7 @@ import os
 import selectors
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator
@@ -30,6 +31,7 @@ CELERY = (sys.executable, "-m", "celery", "-A", "services.celery_app:celery_app"
 CELERY_PART = (sys.executable, "-m", "services.celery_part")
 READY_SECONDS = 90.0
 PORT_PATIENCE_SECONDS = 5.0
+REDIS_PAUSE_SECONDS = 5.0
 TICK_SECONDS = 0.2
 ANSWER_SECONDS = 2.0
 
@@ -47,6 +49,7 @@ class Supervisor:
         self._out = out
         self._redis = None if settings.broker_given else EmbeddedRedis(settings)
         self._selector = selectors.DefaultSelector()
+        self._redis_due = 0.0
         self._stops = 0
         self.parts = _parts(settings)
 
@@ -127,20 +130,37 @@ class Supervisor:
         """Restart what ends, until told to stop."""
         while not self._stops:
             self._read()
-            if self._redis is not None and not self._redis.alive():
-                self._say("Redis ended and is started again; tasks wait in their records meanwhile.")
-                self._redis.start()
+            self._keep_redis()
             for part in self.parts:
                 if part.hand_over():
                     self._say(f"{part.name} has a task that does not end: another process takes its place.")
-                    part.start(self._selector)
+                    self._start_part(part)
                 for code in part.see_off(self._selector):
                     self._say(f"{part.name} ended ({code}); its place was taken before.")
                 if part.process is None and part.may_start():
-                    part.start(self._selector)
+                    self._start_part(part)
                 elif part.process is not None and not part.alive():
                     code = part.process.returncode
                     self._say(f"{part.name} ended ({code}) and starts again in {part.bury(self._selector):.0f} s.")
+
+    def _keep_redis(self) -> None:
+        """Start Redis again where it ended; what keeps it from starting, a full disk perhaps, may pass."""
+        if self._redis is None or self._redis.alive() or time.monotonic() < self._redis_due:
+            return
+        self._say("Redis ended and is started again; tasks wait in their records meanwhile.")
+        try:
+            self._redis.start()
+        except ConfigurationError as error:
+            self._redis_due = time.monotonic() + REDIS_PAUSE_SECONDS
+            self._say(f"{error} It is tried again every {REDIS_PAUSE_SECONDS:.0f} s.")
+
+    def _start_part(self, part: SupervisedPart) -> None:
+        """Start a part again; a machine that has no room for a process now may have it soon."""
+        try:
+            part.start(self._selector)
+        except (OSError, subprocess.SubprocessError) as error:
+            pause = part.bury(self._selector)
+            self._say(f"{part.name} cannot be started ({error}) and is tried again in {pause:.0f} s.")
 
     def _stop(self) -> None:
         """Stop everything in order, cleanly; at once when told a second time."""

@@ -393,7 +393,9 @@ def limits_of(task: Any) -> tuple[float, float]:
 
 
 def _limit(own: float | None, usual: float) -> float:
-    return float(own) if own and own > 0 and math.isfinite(own) else float(usual)
+    """Return a limit that the database can add to its clock."""
+    limit = float(own) if own and own > 0 and math.isfinite(own) else float(usual)
+    return min(limit, float(MAX_DELAY_SECONDS))
 
 
 def _queue_of(request: Any) -> str:

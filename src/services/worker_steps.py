@@ -184,7 +184,7 @@ def _enter_child(**_: Any) -> None:
         logger.warning("not_announced", error=str(error))
     if os.getpid() == worker_pid:
         working_process.watch.alone, working_process.watch.replace = True, replace_at_once
-    pool_deaths.note()
+    pool_deaths.note(node_name)
 
 
 def _leave_child(**_: Any) -> None:

@@ -45,7 +45,7 @@ def test_a_run_whose_worker_died_leaves_who_it_was_and_how_it_ended(database, ta
     tasks.open(Draft("t", "x", "x", "default"))
     start(database, "w1", memory_mb=20)
     Workers(database).renew("w1", 312)
-    Workers(database).note_exit("here", 10, 11, -9)
+    Workers(database).note_exit("io@here", "here", 10, 11, -9)
     die(database, "w1")
 
     assert moves.reap() == (["t"], [])
@@ -65,7 +65,7 @@ def test_a_worker_that_fell_silent_unseen_is_lost_and_one_that_left_by_itself_te
     die(database, "w1")
     moves.reap()
     start(database, "w2", pid=12)
-    Workers(database).note_exit("here", 10, 12, 3)
+    Workers(database).note_exit("io@here", "here", 10, 12, 3)
     die(database, "w2")
     moves.reap()
 
@@ -79,7 +79,7 @@ def test_quarantine_names_the_last_worker_its_signal_and_its_memory(database, ta
     tasks.open(Draft("t", "x", "x", "default"))
     for number in range(3):
         start(database, f"w{number}", pid=number + 1, memory_mb=100 + number)
-        Workers(database).note_exit("here", 10, number + 1, -9)
+        Workers(database).note_exit("io@here", "here", 10, number + 1, -9)
         die(database, f"w{number}")
         moves.reap()
 
@@ -109,18 +109,19 @@ def test_a_goodbye_is_no_incident_and_a_time_limit_is_one(database, tasks, moves
 
 def test_how_a_process_ended_is_noted_once_and_not_of_one_that_said_goodbye(database):
     rows = Workers(database)
-    for pid, worker_id in ((1, "w1"), (2, "w2")):
+    for pid, worker_id in ((1, "w1"), (2, "w2"), (3, "w3")):
         rows.start(worker_id, "io@here", "here", pid, 10)
     rows.stop("w2")
 
-    for pid in (1, 2, 3):
-        rows.note_exit("here", 10, pid, -9)
-    rows.note_exit("here", 10, 1, 0)
-    rows.note_exit("elsewhere", 10, 1, 0)
+    for pid in (1, 2):
+        rows.note_exit("io@here", "here", 10, pid, -9)
+    rows.note_exit("io@here", "here", 10, 1, 0)
+    rows.note_exit("io@here", "elsewhere", 10, 1, 0)
+    rows.note_exit("heavy@here", "here", 10, 3, 0)
 
     with database.engine().connect() as connection:
         seen = dict(connection.execute(workers.select().with_only_columns(workers.c.id, workers.c.exit_code)).all())
-    assert seen == {"w1": -9, "w2": None}
+    assert seen == {"w1": -9, "w2": None, "w3": None}
 
 
 def test_incidents_go_with_their_record_and_stay_with_others(database, tasks, moves):
@@ -149,3 +150,18 @@ def test_a_death_is_told_in_words(exit_code, told):
     death = Death("died", None, None, None, None, exit_code, None)
 
     assert death.told() == f"a worker (process ? on ?) {told}"
+
+
+@pytest.mark.parametrize("goodbye", [False, True])
+def test_what_ends_a_process_shortly_before_the_hard_limit_is_not_taken_for_the_limit(database, tasks, moves, goodbye):
+    tasks.open(Draft("t", "x", "x", "default"))
+    Workers(database).start("w1", "io@here", "here", 11, 10)
+    assert moves.start("t", 0, "w1", "io@here", 2)
+    if goodbye:
+        Workers(database).stop("w1")
+    else:
+        ended = update(workers).values(stopped_at=Now(), lost=True, exit_code=-9)
+        database.write(lambda c: c.execute(ended))
+
+    assert moves.reap() == (["t"], [])
+    assert [one.why for one in Incidents(database).of(["t"]).get("t", [])] == ([] if goodbye else ["died"])

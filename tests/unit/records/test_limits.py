@@ -695,3 +695,23 @@ def test_a_tenant_of_the_longest_name_starts_under_a_limit_for_each_tenant(servi
     service.limits.change("tenant:*", {"rate": Rate(1, 60)})
     service.open("a", "b", tenant="t" * MAX_TENANT_CHARACTERS)
     assert service.starts("a", "b") == ["a"]
+
+
+def test_tenants_take_turns_in_a_limiters_line_although_one_of_them_came_through_its_queues_turns(database):
+    service = Service(database)
+    service.limits.change("queue:email", {"rate": Rate(1, 60)})
+    for tenant, count in (("a", 9), ("b", 3)):
+        for number, place in enumerate(service.holds.places("email", "normal", tenant, count)):
+            hold = None if place.turn is None else "turn:email"
+            service.open(f"{tenant}{number}", tenant=tenant, hold=hold, turn=place.turn, first=place.first)
+        everything = [f"{one}{number}" for one in "ab" for number in range(9)]
+        for _ in range(5):
+            service.starts(*[one for one in everything if (task := service.tasks.read(one)) and not task.held])
+            service.holds.let_go(service.lead)
+
+    started = []
+    for _ in range(7):
+        service.age(61)
+        service.holds.let_go(service.lead)
+        started += service.starts(*[one for one in everything if (task := service.tasks.read(one)) and not task.held])
+    assert {"b0", "b1", "b2"} <= set(started), started

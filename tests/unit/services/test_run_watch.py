@@ -14,6 +14,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from processors.errors import Cancelled
 from services import run_watch
 from services.run_watch import RunInHand, RunWatch
+from services.submit_options import MAX_DELAY_SECONDS
 from services.task_run import limits_of
 from waiting import until
 
@@ -221,6 +222,7 @@ def test_a_watcher_that_sleeps_for_long_wakes_for_one_that_is_due_earlier():
         ([float("inf"), float("nan")], (20, 10), (20, 10)),
         ([-1, 0], (20, 10), (20, 10)),
         ([7, 7], (20, 10), (7, math.inf)),
+        ([1e13, None], (20, 10), (MAX_DELAY_SECONDS, 10)),
     ],
 )
 def test_the_messages_own_limits_come_before_its_tasks(own, usual, expected):

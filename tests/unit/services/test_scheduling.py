@@ -30,6 +30,11 @@ from services.wiring import parts
 TASK = "cleanup.cleanup_old_tasks"
 
 
+@celery_app.task(name="test.needs_account", bind=True, limited_by=lambda kwargs: [f"account:{kwargs['account']}"])
+def needs_account(self, account: str = "a") -> None:
+    """Stands for an adopter's task whose limits cannot be told from its defaults."""
+
+
 @pytest.fixture(autouse=True)
 def _no_schedules_are_left() -> Iterator[None]:
     yield
@@ -120,8 +125,9 @@ def test_a_schedules_task_runs_now_paused_or_not():
         ({"every": 60, "kwargs": {"a": "x" * 1_000_001}}, "The arguments have 10000.. bytes"),
         ({"every": 60, "queue": "mail"}, "queue: no queue is named 'mail'"),
         ({"every": 60, "name": "x" * 10_000}, "name: .*at most 200"),
+        ({"every": 60, "task": "test.needs_account", "kwargs": {}}, "limited_by of test.needs_account cannot tell"),
     ],
-    ids=range(16),
+    ids=range(17),
 )
 def test_what_cannot_be_a_schedule_is_refused_in_one_sentence_and_not_kept(given, words):
     with pytest.raises(InvalidArgument, match=words) as refused:

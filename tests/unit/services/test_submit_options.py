@@ -220,6 +220,26 @@ def test_the_batches_of_a_bulk_start_one_after_the_other_from_its_due_time_on(se
     assert abs((second.due_at - first.due_at).total_seconds() - 600) < 30
 
 
+def test_whether_a_bulks_due_time_has_passed_is_decided_by_the_databases_clock(service, monkeypatch):
+    class Fast(datetime):
+        """The clock of a machine that is an hour ahead."""
+
+        @classmethod
+        def now(cls, tz=None):
+            return super().now(tz) + timedelta(hours=1)
+
+    monkeypatch.setattr(bulk, "datetime", Fast)
+    due_at = datetime.now(UTC) + timedelta(minutes=30)
+    bulk_id = celery_service.send_bulk_emails([MAIL, MAIL], batch_size=1, delay_between_batches=600, due_at=due_at)
+
+    assert [one.due_at - due_at for one in of_bulk(service, bulk_id)] == [timedelta(), timedelta(minutes=10)]
+
+
+def test_a_bulk_whose_last_batches_would_be_due_after_the_last_year_is_refused():
+    with pytest.raises(InvalidArgument, match="due_at: the last batches would be due after the year 9999"):
+        celery_service.send_bulk_emails([MAIL, MAIL], batch_size=1, due_at="9999-12-31T23:59:59.5Z")
+
+
 # --- A caller's own transaction ---------------------------------------------------------------------------------
 
 

@@ -25,6 +25,7 @@ CANCEL_GRACE_SECONDS = 5.0
 """How long work goes on after its cancellation was noticed, before its process is replaced."""
 
 FOREVER_SECONDS = 3600.0
+NAP_SECONDS = 60.0
 
 
 def _nothing() -> None:
@@ -179,8 +180,10 @@ class RunWatch:
                 hands, now = list(self._runs.values()), time.monotonic()
                 due = [hand for hand in hands if self._next_moment(hand) <= now]
                 if not due:
+                    # Not for ever where nothing is in hand: each short task would wake this thread.
                     self._sleeps_until = min(map(self._next_moment, hands), default=math.inf)
-                    self._changed.wait(min(self._sleeps_until - now, FOREVER_SECONDS))
+                    self._sleeps_until = min(self._sleeps_until, now + NAP_SECONDS)
+                    self._changed.wait(self._sleeps_until - now)
             for hand in due:
                 try:
                     self._act(hand)

@@ -212,6 +212,16 @@ def test_a_watcher_that_sleeps_for_long_wakes_for_one_that_is_due_earlier():
     until(lambda: "gave up short" in process.happened, 10)
 
 
+def test_a_watcher_with_nothing_in_hand_is_not_woken_by_a_task_that_has_time():
+    process = Process()
+    until(lambda: process.watch._sleeps_until < math.inf, 10)
+    woken = []
+    process.watch._changed.notify = lambda: woken.append("woken")
+    process.begin("usual", hard=1800)
+
+    assert woken == []
+
+
 @pytest.mark.parametrize(
     ("own", "usual", "expected"),
     [

@@ -51,6 +51,9 @@ FULL_SECONDS = 1.0
 """Between two looks past all that waits for a full queue."""
 
 FIRE_SECONDS = 1.0
+RELAY_SECONDS = 2.0
+"""How long the other duties wait for what is due, however much of it there is."""
+
 FAILED_SECONDS = 1.0
 """How long a duty is left alone that went wrong in a way that nobody foresaw."""
 
@@ -177,7 +180,8 @@ class Leader:
             self._each("lease", LEASE_SECONDS, self._take_lease)
 
     def _relay(self) -> None:
-        while self.term is not None:
+        until = time.monotonic() + RELAY_SECONDS
+        while self.term is not None and time.monotonic() < until:
             full = parts().publisher.full_queues()
             taken = relay(BATCH, self.lead, self._may_publish)
             if taken < BATCH and parts().publisher.full_queues() <= full:

@@ -1,0 +1,84 @@
+"""The supervisor goes on where a part, or Redis, cannot be started again at once."""
+
+import errno
+import io
+import sys
+import time
+from collections.abc import Callable
+
+import pytest
+
+from config.settings import settings
+from processors.errors import ConfigurationError
+from services import supervisor as supervisor_room
+from services.supervised_part import SupervisedPart
+from services.supervisor import Supervisor
+
+
+class Machine:
+    """Has no room for a process, or Redis no room on its disk, the first time that it is asked."""
+
+    def __init__(self, start: Callable[..., None]) -> None:
+        self.asked = 0
+        self._start = start
+
+    def start(self, *given: object) -> None:
+        self.asked += 1
+        if self.asked == 1:
+            raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+        self._start(*given)
+
+
+@pytest.fixture
+def supervisor() -> Supervisor:
+    return Supervisor(settings, io.StringIO())
+
+
+def watch_until(supervisor: Supervisor, happened: Callable[[], bool]) -> str:
+    """Let the supervisor watch until that; returns what it said."""
+    deadline = time.monotonic() + 20
+    read = supervisor._read
+
+    def read_and_look() -> None:
+        read()
+        if happened() or time.monotonic() > deadline:
+            supervisor._stops = 1
+
+    supervisor._read = read_and_look
+    supervisor._watch()
+    return supervisor._out.getvalue()
+
+
+def test_a_part_that_the_machine_has_no_room_for_is_started_once_it_has(supervisor):
+    part = SupervisedPart("sleeper", (sys.executable, "-c", "import time; time.sleep(60)"), lambda: True)
+    machine = Machine(part.start)
+    part.start = machine.start
+    supervisor._redis, supervisor.parts = None, [part]
+    try:
+        said = watch_until(supervisor, part.alive)
+        assert part.alive()
+    finally:
+        part.kill()
+        part.bury(supervisor._selector)
+    assert "sleeper cannot be started ([Errno 11] Resource temporarily unavailable) and is tried again in 1 s." in said
+
+
+def test_a_redis_that_does_not_come_up_is_tried_again_and_ends_nothing(supervisor, monkeypatch):
+    monkeypatch.setattr(supervisor_room, "REDIS_PAUSE_SECONDS", 0.3)
+
+    class Redis:
+        asked = 0
+
+        def alive(self) -> bool:
+            return self.asked > 1
+
+        def start(self) -> None:
+            self.asked += 1
+            if self.asked == 1:
+                raise ConfigurationError("The embedded Redis ended at once (No space left on device).")
+
+    supervisor._redis, supervisor.parts = Redis(), []
+    said = watch_until(supervisor, supervisor._redis.alive)
+
+    assert supervisor._redis.alive()
+    assert "No space left on device" in said

@@ -163,16 +163,16 @@ class DeliveryRecords:
     def close(self, task_id: str, position: int, outcomes: Mapping[str, Outcome], run: Run) -> None:
         """Store what became of these, unless that is known already or a later run looks after them.
 
-        That a mail was accepted is stored whoever says so: it stays true.
+        That a mail was accepted is stored whoever says so, even where a later run could not find it out: it stays true.
         """
-        unknown_yet = deliveries.c.state.in_([*WAITING_STATES, "handing"])
+        open_yet = [*WAITING_STATES, "handing"]
         newest = exists().where(columns.id == run.task_id, columns.run == run.number)
         statements = [
             update(deliveries)
             .where(
                 _mail(task_id, position),
                 deliveries.c.address == address,
-                unknown_yet,
+                deliveries.c.state.in_([*open_yet, *(["unknown"] if outcome.state == "accepted" else [])]),
                 true() if outcome.state == "accepted" else newest,
             )
             .values(_values(outcome))

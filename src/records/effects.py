@@ -9,6 +9,7 @@ from typing import Any, Literal
 from sqlalchemy import (
     Column,
     ColumnElement,
+    Connection,
     Float,
     Index,
     Integer,
@@ -26,14 +27,14 @@ from sqlalchemy import (
 )
 
 from processors.doubt import doubt_seconds
-from processors.errors import Cancelled, EffectInDoubt
+from processors.errors import Cancelled, EffectInDoubt, InvalidArgument
 from processors.interfaces import Run
 from records.columns import Instant, Json, Now, PlainText, metadata
 from records.database import Database
 from records.grouped_writes import CommitUnknown
 from records.insertion import insert_into
 from records.prepared import Given, GivenRows, Prepared
-from records.task_records import FINAL, RUNNING, columns, is_run, task_records
+from records.task_records import FINAL, LONGEST_ID, RUNNING, columns, is_run, task_records
 
 EffectState = Literal["intended", "done", "refused", "unknown"]
 """Begun or about to be; happened; known not to have happened, so that it may be intended again; for a person."""
@@ -257,15 +258,30 @@ class EffectRecords:
         return [doubt for row in rows if (doubt := _to_doubt(row))]
 
     def carry_over(self, from_task: str, to_task: str) -> None:
-        """Let a task that retries another know what that one has done under keys that begin with its id."""
+        """Let a task that retries another know what that one has done under keys that begin with its id.
+
+        Raises:
+            InvalidArgument: such a key would be too long under the other id; nothing was written.
+        """
         c = effects.c
         prefix, names = f"{from_task}:", [column.name for column in c]
         new = {c.key: to_task + func.substr(c.key, len(prefix)), c.task_id: literal(to_task), c.run: literal(0)}
-        done = select(*(new.get(column, column) for column in c)).where(
-            c.task_id == from_task, c.state == "done", func.substr(c.key, 1, len(prefix)) == prefix
-        )
+        own = and_(c.task_id == from_task, c.state == "done", func.substr(c.key, 1, len(prefix)) == prefix)
+        done = select(*(new.get(column, column) for column in c)).where(own)
         copied = insert_into(effects, self.database.kind).from_select(names, done).on_conflict_do_nothing()
-        self.database.write(lambda connection: connection.execute(copied))
+        longest = LONGEST_ID - len(to_task) + len(from_task)
+        too_long = select(c.key).where(own, func.length(c.key) > longest).limit(1)
+
+        def work(connection: Connection) -> None:
+            key = connection.execute(too_long).scalar()
+            if key is not None:
+                raise InvalidArgument(
+                    f"task_id: task {from_task} has done the effect {key!r:.100}, whose key would be longer than "
+                    f"{LONGEST_ID} characters under the id of its retry; submit the rest of its work as a new task."
+                )
+            connection.execute(copied)
+
+        self.database.write(work)
 
     def _lost(self, key: str, deadline: float, lost: CommitUnknown) -> EffectInDoubt:
         return EffectInDoubt(f"It is not known whether the intent of {key!r} was kept: {lost}", doubt_seconds(deadline))

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from inspect import isawaitable, iscoroutine
 from typing import Any, TypeVar
 
+from celery.exceptions import SoftTimeLimitExceeded
+
 from config.log_setup import get_logger
 from processors import doubt
 from processors.errors import (
@@ -105,7 +107,7 @@ class OneEffect:
             outcome = _ended(call())
         except Exception as error:
             self._failed(error)
-            if isinstance(error, Cancelled) or _tells_that_nothing_happened(error):
+            if isinstance(error, (Cancelled, SoftTimeLimitExceeded)) or _tells_that_nothing_happened(error):
                 raise
             rest = doubt.doubt_seconds(self.deadline) - (doubt.clock() - ready)
             raise EffectInDoubt(

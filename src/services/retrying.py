@@ -45,11 +45,16 @@ def retry_failed(request: RetryFailedTasks, report: Report) -> FailedRetried:
     skipped: list[SkippedTask] = []
     for index, record in enumerate(failed):
         report(100 * index / len(failed), f"{index} of {len(failed)}")
-        why = reason_to_skip(record, request.max_retries)
-        if why is None and _retry(record, record.kwargs):
+        try:
+            why = reason_to_skip(record, request.max_retries)
+            if why is None and not _retry(record, record.kwargs):
+                why = "it was retried by somebody else just now"
+        except InvalidArgument as error:  # of this one alone: the others go on
+            why = str(error)
+        if why is None:
             retried.append(id_of_retry(record.id))
         else:
-            skipped.append(SkippedTask(task_id=record.id, why=why or "it was retried by somebody else just now"))
+            skipped.append(SkippedTask(task_id=record.id, why=why))
     return FailedRetried(retried=retried, skipped=skipped)
 
 
@@ -106,28 +111,30 @@ def id_of_retry(task_id: str) -> str:
 
 
 def _retry(record: TaskRecord, kwargs: Mapping[str, Any]) -> bool:
-    """Submit a failed task again; False where somebody else was first."""
-    new_id = id_of_retry(record.id)
-    parts().deliveries.carry_over(record.id, new_id)
-    parts().effects.carry_over(record.id, new_id)
-    return submit_retry(
-        Draft(
-            id=new_id,
-            name=record.name,
-            category=record.category,
-            queue=record.queue,
-            priority=record.priority,
-            args=record.args,
-            kwargs=kwargs,
-            message=record.message | {"kwargsrepr": shown(kwargs)},
-            retry_of=record.id,
-            retry_count=record.retry_count + 1,
-            origin="retry",
-            tenant=record.tenant,
-            tags=record.tags,
-            limit_keys=limit_keys_of(record.name, kwargs) or record.limit_keys,
-        )
+    """Submit a failed task again; False where somebody else was first.
+
+    Raises:
+        InvalidArgument: it cannot be; nothing was written.
+    """
+    draft = Draft(
+        id=id_of_retry(record.id),
+        name=record.name,
+        category=record.category,
+        queue=record.queue,
+        priority=record.priority,
+        args=record.args,
+        kwargs=kwargs,
+        message=record.message | {"kwargsrepr": shown(kwargs)},
+        retry_of=record.id,
+        retry_count=record.retry_count + 1,
+        origin="retry",
+        tenant=record.tenant,
+        tags=record.tags,
+        limit_keys=limit_keys_of(record.name, kwargs) or record.limit_keys,
     )
+    parts().effects.carry_over(record.id, draft.id)  # first: it may refuse
+    parts().deliveries.carry_over(record.id, draft.id)
+    return submit_retry(draft)
 
 
 def _doubt(record: TaskRecord) -> str | None:

@@ -127,6 +127,18 @@ def test_an_outcome_that_is_known_stays(deliveries):
     assert states(deliveries)["b@example.com"] == "accepted"
 
 
+def test_who_learns_late_that_a_mail_was_accepted_tells_it_although_a_later_run_could_not_find_out(deliveries, moves):
+    deliveries.handing("t", 0, ["b@example.com"], FIRST)
+    take_over(moves)
+    deliveries.close("t", 0, {"b@example.com": Outcome("unknown")}, SECOND)
+    deliveries.close("t", 0, {"b@example.com": Outcome("deferred", 451)}, FIRST)
+    assert states(deliveries)["b@example.com"] == "unknown"
+
+    deliveries.close("t", 0, {"b@example.com": Outcome("accepted", 250)}, FIRST)
+
+    assert states(deliveries)["b@example.com"] == "accepted"
+
+
 def let_pass(database, seconds: float) -> None:
     """Let what is being handed over have been marked so long ago."""
     database.write(lambda c: c.execute(update(table).values(handed_at=Now(-seconds))))

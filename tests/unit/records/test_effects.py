@@ -8,7 +8,7 @@ from sqlalchemy import Engine, event, update
 from sqlalchemy.exc import DataError, IntegrityError
 
 from processors.doubt import doubt_seconds
-from processors.errors import Cancelled, EffectInDoubt
+from processors.errors import Cancelled, EffectInDoubt, InvalidArgument
 from processors.interfaces import Run
 from records.columns import Now
 from records.effects import CLOSE, EffectRecords, _intention, effects
@@ -262,6 +262,21 @@ def test_a_retry_by_hand_knows_what_was_done_under_its_own_keys(tasks, records, 
     assert records.find("new:open", new) is None
     assert not records.intend("new:charge", new, 5)
     assert records.intend("newt:charge", new, 5)
+
+
+def test_a_retry_by_hand_is_refused_before_a_key_grows_too_long(database, records):
+    for length in (252, 253):
+        assert records.intend("t:".ljust(length, "k"), FIRST, 5)
+        assert records.close("t:".ljust(length, "k"), FIRST, 1)
+
+    with pytest.raises(InvalidArgument, match="longer than 255 characters"):
+        records.carry_over("t", "newer")
+    with database.engine().connect() as connection:
+        assert len(connection.execute(effects.select()).all()) == 2
+
+    records.carry_over("t", "new")  # 255 at most
+    with database.engine().connect() as connection:
+        assert len(connection.execute(effects.select()).all()) == 4
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)

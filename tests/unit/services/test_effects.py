@@ -1,6 +1,7 @@
 """An effect happens once: what is known is kept, what is not known is waited for, looked up, or left to a person."""
 
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy import update
 
 from processors import doubt
@@ -231,9 +232,10 @@ def test_any_other_error_is_a_doubt_that_the_task_waits_for(here, error):
     assert (here.found().state, here.found().error) == ("intended", str(error) or type(error).__name__)
 
 
-def test_a_call_that_notices_its_cancellation_is_cancelled_and_in_doubt(here):
-    with pytest.raises(Cancelled):
-        here.take(raising(Cancelled("it was cancelled")))
+@pytest.mark.parametrize("error", [Cancelled("it was cancelled"), SoftTimeLimitExceeded()], ids=["cancelled", "late"])
+def test_a_call_that_notices_its_cancellation_or_its_time_limit_ends_of_it_and_is_in_doubt(here, error):
+    with pytest.raises(type(error)):
+        here.take(raising(error))
     assert here.found().state == "intended"
 
 

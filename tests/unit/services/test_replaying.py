@@ -51,7 +51,8 @@ def failed(
     **more,
 ) -> str:
     """Return the id of a task that ran and failed."""
-    draft = Draft(uuid(), name, name.split(".", 1)[0], "low_priority", **{"kwargs": {"file_path": "/a"}} | more)
+    known = {"id": uuid(), "kwargs": {"file_path": "/a"}}
+    draft = Draft(name=name, category=name.split(".", 1)[0], queue="low_priority", **known | more)
     parts().tasks.open(draft)
     parts().workers.start(draft.id, "io@here", "here", 1, 0)
     run = parts().moves.start(draft.id, 0, draft.id, "io@here", 60)
@@ -320,6 +321,38 @@ def test_a_task_that_failed_of_an_unknown_effect_of_another_is_skipped_until_tha
     assert "in doubt whether the effect" in skipped.why
     celery_service.settle_effect(key, absent=True)
     assert retry(error_type="EffectUnknown", search=kind).retried == [id_of_retry(second)]
+
+
+@celery_app.task(name="test.with_account", limited_by=lambda arguments: [f"account:{arguments['account']}"])
+def with_account(**arguments):
+    """Be limited by an argument that some may lack."""
+
+
+def test_a_task_that_cannot_be_retried_is_skipped_with_the_reason_and_the_others_are_retried(kind):
+    bad, good = (failed("test.with_account", Failure(kind, "ValueError"), kwargs=one) for one in ({}, {"account": 1}))
+
+    done = retry(search=kind)
+
+    assert done.retried == [id_of_retry(good)]
+    [skipped] = done.skipped
+    assert skipped.task_id == bad
+    assert "limited_by of test.with_account cannot tell its keys" in skipped.why
+
+
+def test_a_task_whose_effect_would_have_too_long_a_key_is_refused_with_the_reason_and_nothing_is_written(kind):
+    task_id = failed("test.add", Failure(kind, "ValueError"), id=kind)
+    parts().deliveries.open(task_id, 0, {"a@example.com": "to"})
+    parts().deliveries.close(task_id, 0, {"a@example.com": Outcome("accepted")}, Run(task_id, 1))
+    effect = {"key": f"{kind}:".ljust(255, "k"), "task_id": kind, "run": 1, "state": "done", "deadline_seconds": 1}
+    parts().database.write(lambda c: c.execute(insert(effects).values(effect | {"intended_at": Now()})))
+
+    [skipped] = retry(search=kind).skipped
+    assert "longer than 255 characters" in skipped.why
+    with pytest.raises(InvalidArgument, match="longer than 255 characters"):
+        celery_service.replay_task(task_id)
+
+    assert read(task_id).retried_as is None
+    assert parts().deliveries.outcomes(id_of_retry(task_id), 0) == {}
 
 
 def test_a_quarantined_task_is_replayed_by_hand_alone():

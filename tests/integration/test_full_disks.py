@@ -87,9 +87,10 @@ class SmallInstallation:
 
     def submit(self, seconds: float = 0.0) -> dict:
         """Submit a task that takes so long; returns the answer."""
+        before = len(self.submitter.answers())
         self.submitter.submit(self.submitted, seconds)
         self.submitted += 1
-        return self.submitter.until_answered(len(self.submitter.answers()) + 1)[-1]
+        return self.submitter.until_answered(before + 1)[-1]
 
     def states(self, ids: list[str]) -> list[str]:
         """Return these tasks' states, as the program sees them."""

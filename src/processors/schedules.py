@@ -26,6 +26,7 @@ LATE_SECONDS = 60
 LONGEST_SECONDS = 100 * 366 * 86_400.0
 MINUTE = timedelta(minutes=1)
 CRONTAB_FIELDS = 5
+FIVE_FIELDS = "must be five fields (minute, hour, day, month, day of week) that occur, such as 30 2 * * mon-fri"
 RESOLUTION = timedelta(microseconds=1)
 
 CatchUp = Literal["latest", "all", "none"]
@@ -133,18 +134,14 @@ def _plain(value: str) -> str:
 
 
 def _crontab(value: str) -> str:
-    fields = len(value.split())
-    if fields != CRONTAB_FIELDS:  # of six, the library takes the first for the second
-        raise ValueError(
-            f"must be five fields (minute, hour, day, month, day of week), such as 30 2 * * mon-fri: it has {fields}"
-        )
+    fields = value.split()
+    if len(fields) != CRONTAB_FIELDS:  # of six, the library takes the first for the second
+        raise ValueError(f"{FIVE_FIELDS}: it has {len(fields)}")
     try:
         CronSim(value, datetime(2000, 1, 1))  # noqa: DTZ001 - only its fields are read
     except (CronSimError, ValueError) as error:  # ValueError: a number of thousands of digits
-        raise ValueError(
-            f"must be five fields (minute, hour, day, month, day of week) that occur, such as 30 2 * * mon-fri: {error}"
-        ) from error
-    return " ".join(value.split())
+        raise ValueError(f"{FIVE_FIELDS}: {error}") from error
+    return " ".join(fields)
 
 
 Plain = AfterValidator(_plain)

@@ -19,7 +19,6 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
-    true,
     update,
 )
 
@@ -167,13 +166,14 @@ class DeliveryRecords:
         """
         open_yet = [*WAITING_STATES, "handing"]
         newest = exists().where(columns.id == run.task_id, columns.run == run.number)
+        replaceable = and_(deliveries.c.state.in_(open_yet), newest)
+        by_acceptance = deliveries.c.state.in_([*open_yet, "unknown"])
         statements = [
             update(deliveries)
             .where(
                 _mail(task_id, position),
                 deliveries.c.address == address,
-                deliveries.c.state.in_([*open_yet, *(["unknown"] if outcome.state == "accepted" else [])]),
-                true() if outcome.state == "accepted" else newest,
+                by_acceptance if outcome.state == "accepted" else replaceable,
             )
             .values(_values(outcome))
             for address, outcome in outcomes.items()

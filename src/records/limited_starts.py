@@ -291,7 +291,7 @@ class LimitedStarts:
 
     def _overtaken(self, connection: Connection, subject: Subject, limits: Mapping[str, Limit]) -> set[str]:
         """Return the scopes where somebody is held who comes before a record that no limiter has let go."""
-        if subject.hold is not None and not subject.hold.startswith(TURN):
+        if _was_let_go(subject):
             return set()
         place = LEVELS.index(subject.priority) if subject.priority in LEVELS else len(LEVELS) - 1
         # One by one: of several lines PostgreSQL may read all.
@@ -314,7 +314,12 @@ class LimitedStarts:
         if subject.hold == scope and subject.turn is not None:
             return subject.turn
         first, fair = next_turn(connection, scope, subject.priority, subject.tenant)
-        return fair if subject.hold is None or subject.hold.startswith(TURN) else first
+        return first if _was_let_go(subject) else fair
+
+
+def _was_let_go(subject: Subject) -> bool:
+    """Tell whether a limiter has let a record go; one that only had its turn in its queue comes like a fresh one."""
+    return subject.hold is not None and not subject.hold.startswith(TURN)
 
 
 def _now(connection: Connection) -> datetime:

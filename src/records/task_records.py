@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cache
 from operator import attrgetter
@@ -145,8 +145,8 @@ class Draft:
     """What a submit knows of a task before its record exists.
 
     Attributes:
-        delay: seconds from now, by the database's clock, until it is due; or
-        due_at: the moment itself; one that has passed means now.
+        due_at: when it is due; none, or one that has passed by the database's clock, means now.
+        delay: how many seconds later than that.
         relay_now: leave the publishing to the relay at once, not to the submitter.
         hold: what it waits for before it is published, at its `turn`.
         first: publish it to the front of its queue.
@@ -291,15 +291,15 @@ def _usual_values(value: Given) -> dict[str, Any]:
 
 def _all_values(value: Given) -> dict[str, Any]:
     """Return the columns of a record whatever its draft says."""
-    due_at, relay_at, delay = value("due_at", Instant()), value("relay_moment", Instant()), value("delay", Float())
+    to_come = value("due_at", Instant()) > Now()
     rare = {name: value(name, columns[name].type) for name in RARE if name not in NOT_STORED}
     return (
         _usual_values(value)
         | rare
         | {
             "state": value("state", String()),
-            "due_at": case((due_at > Now(), due_at), else_=Now(delay)),
-            "relay_at": case((relay_at > Now(), relay_at), else_=Now(value("relay_delay", Float()))),
+            "due_at": case((to_come, value("due_moment", Instant())), else_=Now(value("delay", Float()))),
+            "relay_at": case((to_come, value("relay_moment", Instant())), else_=Now(value("relay_delay", Float()))),
             "started_at": Now(value("started_delay", Float())),
             "held": value("held", Boolean()),
         }
@@ -345,7 +345,8 @@ def _given_values(draft: Draft) -> dict[str, Any]:
     values["delay"] = delay
     values["held"] = draft.hold is not None
     unpublished = draft.is_parent or draft.hold is not None
-    values["relay_moment"] = draft.due_at if waits and not unpublished else None
+    values["due_moment"] = draft.due_at and draft.due_at + timedelta(seconds=delay)
+    values["relay_moment"] = None if unpublished else values["due_moment"]
     values["relay_delay"] = None if unpublished else delay if waits else float(SUBMITTER_SECONDS)
     values["started_delay"] = 0.0 if draft.is_parent else None
     return values

@@ -1,7 +1,7 @@
 """Submitting a parent: its record, its members' rows and its tasks in one commit; the relay publishes the tasks."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from celery.utils import uuid
@@ -25,6 +25,8 @@ def submit_bulk_emails(emails: Any, request: SendBulkEmails, queue: str, options
         ServiceUnavailable: nothing was recorded.
     """
     items = list(check_bulk(emails))
+    if options.due_at is not None:
+        _check_last(options.due_at, len(items), request)
     service = parts()
     if options.session is None:
         service.publisher.check()
@@ -67,8 +69,8 @@ def _batches(parent: Draft, total: int, request: SendBulkEmails) -> Iterator[Dra
             parent_id=parent.id,
             root_id=parent.id,
             caller_id=parent.id,
-            delay=parent.delay + later,  # of a due time that has passed by the database's clock
-            due_at=parent.due_at and _later(parent.due_at, later),
+            delay=parent.delay + later,
+            due_at=parent.due_at,
             expires_at=parent.expires_at,
             relay_now=True,
             origin="facade",
@@ -77,10 +79,10 @@ def _batches(parent: Draft, total: int, request: SendBulkEmails) -> Iterator[Dra
         )
 
 
-def _later(due_at: datetime, seconds: float) -> datetime:
-    try:
-        return due_at + timedelta(seconds=seconds)
-    except OverflowError as error:
+def _check_last(due_at: datetime, total: int, request: SendBulkEmails) -> None:
+    """Refuse a due time after which the last batch would have none."""
+    last = timedelta(seconds=(total - 1) // request.batch_size * request.delay_between_batches)
+    if last > datetime.max.replace(tzinfo=UTC) - due_at:
         raise InvalidArgument(
             f"due_at: the last batches would be due after the year 9999; got {due_at.isoformat()}, give an earlier one."
-        ) from error
+        )

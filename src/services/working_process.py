@@ -121,10 +121,8 @@ class WorkingProcess:
                     self._look()
             except ServiceUnavailable as error:
                 logger.warning("heartbeat_failed", worker=self._name, error=str(error))
-            except Exception:
-                logger.exception(
-                    "heartbeat_failed", worker=self._name
-                )  # without the next one all it runs is taken away
+            except Exception:  # without the next renewal all that it runs would be taken away
+                logger.exception("heartbeat_failed", worker=self._name)
 
     def _look(self) -> None:
         """Compare between two renewals, where that may concern anybody."""

@@ -24,6 +24,7 @@ from services.submit_options import MAX_DELAY_SECONDS, NO_OPTIONS, Options, Subm
 from services.wiring import Parts
 
 SOON = datetime.now(UTC) + timedelta(days=1)
+JUST_NOW = datetime.now(UTC) - timedelta(minutes=5)
 PAST = datetime.fromisoformat("2020-01-01")
 MAIL = {"to_email": "ann@example.com", "subject": "s", "body": "b"}
 
@@ -209,7 +210,9 @@ def test_a_bulk_with_a_key_is_one_bulk_whose_tasks_are_its_tenants(service):
     assert MemberRecords(service.database).tally(first) == {"waiting": 3}
 
 
-@pytest.mark.parametrize("when", [{"delay_seconds": 3600}, {"due_at": SOON}, {"due_at": PAST}], ids=range(3))
+@pytest.mark.parametrize(
+    "when", [{"delay_seconds": 3600}, {"due_at": SOON}, {"due_at": PAST}, {"due_at": JUST_NOW}], ids=range(4)
+)
 def test_the_batches_of_a_bulk_start_one_after_the_other_from_its_due_time_on(service, when):
     from_now = datetime.now(UTC) + timedelta(seconds=when.get("delay_seconds", 0))
     bulk_id = celery_service.send_bulk_emails([MAIL, MAIL], batch_size=1, delay_between_batches=600, **when)

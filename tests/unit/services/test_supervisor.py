@@ -16,7 +16,7 @@ from services.supervisor import Supervisor
 
 
 class Machine:
-    """Has no room for a process, or Redis no room on its disk, the first time that it is asked."""
+    """Has no room for a process the first time that it is asked."""
 
     def __init__(self, start: Callable[..., None]) -> None:
         self.asked = 0

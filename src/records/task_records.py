@@ -486,9 +486,17 @@ class TaskRecords:
         order = columns.finished_at.desc(), columns.id.desc()
         return self._select(and_(*conditions), limit, order)
 
-    def unretried(self, wanted: FailedTasks, limit: int) -> list[TaskRecord]:
-        """Return the tasks that failed and were not retried by hand yet, the oldest failure first; no members."""
-        conditions = [*_failed(wanted), columns.retried_as.is_(None), columns.parent_id.is_(None)]
+    def unretried(self, wanted: FailedTasks, limit: int, until: datetime) -> list[TaskRecord]:
+        """Return the tasks that had failed by a moment and were not retried by hand yet, the oldest failure first.
+
+        Members of a parent are left out.
+        """
+        conditions = [
+            *_failed(wanted),
+            columns.finished_at <= until,
+            columns.retried_as.is_(None),
+            columns.parent_id.is_(None),
+        ]
         return self._select(and_(*conditions), limit, (columns.finished_at, columns.id))
 
     def queue_figures(self) -> dict[str, dict[str, Any]]:

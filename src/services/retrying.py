@@ -1,6 +1,7 @@
 """Retrying by hand: a failed task is submitted again as a new one, linked both ways."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, cast
 from uuid import NAMESPACE_OID, uuid5
 
@@ -38,9 +39,15 @@ def failed_tasks(wanted: ListFailedTasks, after: str | None) -> list[dict[str, A
     return [story_of(record, incidents[record.id]) for record in records]
 
 
-def retry_failed(request: RetryFailedTasks, report: Report) -> FailedRetried:
-    """Submit again each task that failed as the request says; tells which were skipped and why."""
-    failed = parts().tasks.unretried(request, AT_ONCE)
+def retry_failed(request: RetryFailedTasks, report: Report, until: datetime) -> FailedRetried:
+    """Submit again each task that had failed as the request says by a moment; tells which were skipped and why.
+
+    Args:
+        request: which.
+        report: is told how far it is.
+        until: when it was to be done. What fails later is not meant, such as what another has retried since.
+    """
+    failed = parts().tasks.unretried(request, AT_ONCE, until)
     retried: list[str] = []
     skipped: list[SkippedTask] = []
     for index, record in enumerate(failed):

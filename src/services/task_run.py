@@ -217,6 +217,7 @@ class TaskRun:
         working_process.begin(hand)
         self.attempt = started.attempt
         self.created_at = started.created_at
+        self.due_at = started.due_at
         try:
             return self._outcome(started, hand)
         finally:

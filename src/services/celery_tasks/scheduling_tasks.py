@@ -20,4 +20,4 @@ def process_pending_tasks(task: RecordedTask, request: ProcessPendingTasks) -> P
 @recorded_task("scheduling.retry_failed_tasks", RetryFailedTasks)
 def retry_failed_tasks(task: RecordedTask, request: RetryFailedTasks) -> FailedRetried:
     """Submit failed tasks again, as new tasks."""
-    return retry_failed(request, task.report)
+    return retry_failed(request, task.report, task.current.due_at)

@@ -1,5 +1,7 @@
 """What has failed is found without reading what has not."""
 
+from datetime import UTC, datetime
+
 import pytest
 from sqlalchemy import Engine, event
 
@@ -7,6 +9,8 @@ from processors.scheduling import FailedTasks
 from records.database import Database
 from records.task_moves import Failure, TaskMoves
 from records.task_records import Draft, TaskRecords
+
+END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
 
 @pytest.fixture
@@ -54,7 +58,7 @@ def test_what_was_retried_or_is_a_member_is_listed_and_not_retried_with_many(tas
     tasks.open_retry(Draft("again", "email.send_email", "email", "email", retry_of="old"))
 
     assert sorted(found(tasks)) == ["member", "new", "old"]
-    assert [record.id for record in tasks.unretried(FailedTasks(), 10)] == ["new"]
+    assert [record.id for record in tasks.unretried(FailedTasks(), 10, END_OF_TIME)] == ["new"]
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -70,7 +74,7 @@ def test_looking_for_failed_tasks_reads_them_alone_and_in_their_order(database, 
     try:
         tasks.failed(FailedTasks(**wanted), 10)
         tasks.failed(FailedTasks(**wanted), 10, last)
-        tasks.unretried(FailedTasks(**wanted), 10)
+        tasks.unretried(FailedTasks(**wanted), 10, END_OF_TIME)
     finally:
         event.remove(Engine, "before_cursor_execute", note)
 

@@ -3,6 +3,7 @@
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from itertools import count
 
 import pytest
@@ -27,6 +28,7 @@ from services.wiring import parts
 from waiting import until
 
 NUMBERS = count()
+END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 BROKEN = Failure("It broke.", "ValueError", "Traceback …", "f1")
 
 
@@ -67,8 +69,8 @@ def read(task_id: str) -> TaskRecord:
     return record
 
 
-def retry(**filters):
-    return retry_failed(RetryFailedTasks(**filters), lambda *_: None)
+def retry(due_at: datetime = END_OF_TIME, **filters):
+    return retry_failed(RetryFailedTasks(**filters), lambda *_: None, due_at)
 
 
 def test_a_failed_task_is_told_whole_with_its_secrets_masked(kind):
@@ -414,6 +416,15 @@ def test_a_mail_that_is_sent_again_knows_whom_it_has_reached():
     assert {name: one.state for name, one in parts().deliveries.outcomes(new_id, 0).items()} == {
         "a@example.com": "accepted"
     }
+
+
+def test_many_are_retried_as_of_the_moment_that_this_was_due_at_and_not_what_failed_again_since(kind):
+    first = failed(error=Failure(f"{kind} one", "ValueError"))
+    due_at = read(first).finished_at
+    later = failed(error=Failure(f"{kind} two", "ValueError"))
+
+    assert retry(due_at, search=kind).retried == [id_of_retry(first)]
+    assert retry(search=kind).retried == [id_of_retry(later)]
 
 
 def test_a_thousand_failures_of_five_kinds_are_replayed_by_kind_once_each_under_concurrent_clicks(published, kind):

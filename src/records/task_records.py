@@ -71,6 +71,8 @@ FINAL = (TaskState.SUCCESS, TaskState.FAILURE, TaskState.REVOKED)
 task_records = Table(
     "task_records",
     metadata,
+    # Text where it may be: PostgreSQL takes half of what may stand in a column for its width, and a table it has not
+    # analyzed yet for empty where its rows would be wider than a page.
     Column("id", String(255), primary_key=True),
     Column("name", String(255), nullable=False),
     Column("category", String(64), nullable=False),
@@ -89,7 +91,7 @@ task_records = Table(
     Column("run", Integer, nullable=False),
     Column("lost_runs", Integer, nullable=False),  # runs that ended with the death of their worker
     Column("worker_id", String(36)),
-    Column("worker", String(255)),
+    Column("worker", Text),
     Column("progress", Float, nullable=False),
     Column("progress_text", PlainText),
     Column("args", Json, nullable=False),
@@ -97,24 +99,24 @@ task_records = Table(
     Column("message", Json, nullable=False),  # the rest of the Celery message: headers, properties, embed, options
     Column("result", Json),
     Column("error", PlainText),
-    Column("error_type", String(255)),
+    Column("error_type", Text),
     Column("error_fingerprint", String(64)),
     Column("traceback", PlainText),
     Column("is_parent", Boolean, nullable=False),
     Column("members_total", Integer),
-    Column("parent_id", String(255)),
-    Column("root_id", String(255)),
-    Column("caller_id", String(255)),  # the task that submitted this one
-    Column("group_id", String(255)),
-    Column("retry_of", String(255)),
-    Column("retried_as", String(255)),
+    Column("parent_id", Text),
+    Column("root_id", Text),
+    Column("caller_id", Text),  # the task that submitted this one
+    Column("group_id", Text),
+    Column("retry_of", Text),
+    Column("retried_as", Text),
     Column("retry_count", Integer, nullable=False),  # retries by hand along the chain
-    Column("origin", String(255)),
-    Column("tenant", String(255)),
+    Column("origin", Text),
+    Column("tenant", Text),
     Column("tags", Json),
-    Column("idempotency_key", String(255)),
+    Column("idempotency_key", Text),
     Column("limit_keys", Json),  # what it is limited by beside queue, category, name and tenant
-    Column("hold", String(255)),  # what it waits for: a limit's scope, `pause:<queue>` or `turn:<queue>`
+    Column("hold", Text),  # what it waits for: a limit's scope, `pause:<queue>` or `turn:<queue>`
     Column("held", Boolean, nullable=False, server_default=false()),  # until it is let go; `hold` stays until it starts
     Column("holds", Integer, nullable=False, server_default=text("0")),  # how often it was held
     Column("turn", Integer),  # its place in the line of those who wait for the same

@@ -110,6 +110,18 @@ def test_the_migrations_make_what_the_tables_say(database):
     assert [d for d in differences if "alembic_version" not in str(d)] == []
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_no_row_seems_wider_than_a_page_to_postgresql_which_would_plan_its_new_table_as_an_empty_one(database):
+    with database.engine().connect() as connection:
+        plans = {
+            table.name: connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) SELECT * FROM {table.name}").scalar_one()
+            for table in metadata.sorted_tables
+        }
+
+    widths = {name: plan[0]["Plan"]["Plan Width"] for name, plan in plans.items()}
+    assert {name: width for name, width in widths.items() if width > 8192 / 2} == {}
+
+
 def test_the_newest_migration_is_the_version_that_the_program_needs():
     names = [path.name.split("_")[0] for path in (upgrading.MIGRATIONS / "versions").glob("0*.py")]
 

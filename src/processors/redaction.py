@@ -11,18 +11,28 @@ from processors.errors import InvalidArgument
 MASK = "***"
 
 SECRET_NAMES = re.compile(
-    r"(?<![a-z])(password|passwd|passphrase|secret|token|api_?key|private_?key|credentials?|authorization|cookie|pin|otp)s?"
-    r"(?![a-z])",
+    r"(password|passwd|passphrase|secret(key)?"
+    r"|(?<![a-z])((auth|access|refresh|bearer|session)?token|(api|private|access)[\W_]?key|pwd|credentials?|authorization"
+    r"|cookie|pin|otp))s?(?![a-z])",
     re.IGNORECASE,
 )
 NEW_WORD = re.compile("(?<=[a-z0-9])(?=[A-Z])")
-URL_PASSWORD = re.compile(r"(://[^/@:\s]*:)[^@/\s]+@")
+URL_PASSWORD = re.compile(r"""(://[^/@:\s]*:)[^@/\s]+@([^@/\s'",;]*+@)*+""")
 MASKED_URL = re.compile(rf"://[^/@:\s]*:{re.escape(MASK)}@")
 QUOTED_NAME = re.compile(r"""(?P<quote>['"])(?P<name>[^'"]{1,100})(?P=quote)\s*:\s*""")
-VALUE_TEXT = re.compile(
-    r"""(?!None|null|[Tt]rue|[Ff]alse)"""
-    r"""('([^'\\]|\\.)*'?|"([^"\\]|\\.)*"?|\[[^\]]*\]?|\{[^}]*\}?|\([^)]*\)?|[^\s,}\])]+)"""
+QUOTED = (
+    r"""('[^'\\]*+(\\.[^'\\]*+)*+'?|"[^"\\]*+(\\.[^"\\]*+)*+"?"""
+    r"""|(?P<escaped>\\{1,8}['"]).*?((?<!\\)(?P=escaped)|\Z))"""
 )
+"""A text in quotes, perhaps inside another text, to its last quote or to the end."""
+
+VALUE_TEXT = re.compile(
+    r"(?!(None|null|[Tt]rue|[Ff]alse)([\s,}\])]|\Z))"
+    rf"((?P<opening>([^\W\d][\w.]*)?[\[{{(])|[bBrRuUfF]{{0,2}}{QUOTED}|[^\s,}}\])]+)",
+    re.DOTALL,
+)
+BRACKET = re.compile(rf"{QUOTED}|[\[\]{{}}()]", re.DOTALL)
+CLOSING = {"[": "]", "{": "}", "(": ")"}
 DEEPEST = 20
 PLAIN = frozenset({bool, int, float})
 
@@ -58,8 +68,23 @@ def redact_text(text: str) -> str:
         value = VALUE_TEXT.match(text, name.end()) if name.start() >= kept and is_secret(name["name"]) else None
         if value:
             parts += [text[kept : name.end()], f"'{MASK}'"]
-            kept = value.end()
+            kept = _end(value)
     return str(redact("".join([*parts, text[kept:]])))
+
+
+def _end(value: re.Match[str]) -> int:
+    """Return where a value ends: one that opens a bracket with the bracket that closes it, or with the text."""
+    if not value["opening"]:
+        return value.end()
+    awaited = [CLOSING[value["opening"][-1]]]
+    for piece in BRACKET.finditer(value.string, value.end()):
+        if piece[0] in CLOSING:
+            awaited.append(CLOSING[piece[0]])
+        elif piece[0] == awaited[-1]:
+            awaited.pop()
+            if not awaited:
+                return piece.end()
+    return len(value.string)
 
 
 def redact_shown(value: Any) -> Any:

@@ -11,6 +11,7 @@ from celery.exceptions import SoftTimeLimitExceeded, TaskRevokedError
 from pydantic import ValidationError
 
 from processors.errors import PermanentError
+from processors.redaction import redact_text
 from processors.results import sentence_of
 from records.task_moves import Failure
 from records.task_records import TaskRecord, TaskState
@@ -75,13 +76,14 @@ def fix_follower_ids(request: Any) -> None:
 
 
 def failure_of(error: BaseException) -> Failure:
-    """Return how an error is stored."""
+    """Return how an error is stored: its sentence and its traceback with their secrets masked."""
     kind = "TimeLimitExceeded" if isinstance(error, SoftTimeLimitExceeded) else type(error).__name__
     sentence = sentence_of(error) if isinstance(error, ValidationError) else str(error) or kind
     if isinstance(error, SoftTimeLimitExceeded):
         sentence = "The task ran longer than its soft time limit."
-    text = "".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS:]
-    return Failure(sentence, kind, text, fingerprint(kind, sentence, error))
+    sentence = redact_text(sentence)
+    text = redact_text("".join(traceback.format_exception(error)))  # whole: a cut might leave a secret without its name
+    return Failure(sentence, kind, text[-TRACEBACK_CHARACTERS:], fingerprint(kind, sentence, error))
 
 
 def fingerprint(kind: str, sentence: str, error: BaseException) -> str:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, cast
 
 import psycopg
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from records.engines import Engines
@@ -18,9 +18,38 @@ STATEMENT_TIMEOUT_SECONDS = 60
 FROZEN_SECONDS = 5
 """How long the server keeps a transaction, and its locks, of a process that says nothing in the middle of it."""
 
+PATIENCE_SECONDS = STATEMENT_TIMEOUT_SECONDS + 5.0
+"""How long a statement may go without its end: a server that works has given it up by itself before."""
+
+PING_SECONDS = 3.0
 IDLE_SECONDS = 1.0
 LOCK_TIMEOUT_SECONDS = 1
 """How long a group may wait for a row that another session has locked, before each of it is written by itself."""
+
+
+class PatientConnection(psycopg.Connection[Row]):
+    """A connection that waits for its server, but not for ever: one may be frozen while its kernel keeps the line.
+
+    Attributes:
+        patience: how long it waits for one answer, in seconds.
+    """
+
+    patience = PATIENCE_SECONDS
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """Wait for an answer as psycopg does; where none comes in time the connection is lost.
+
+        Raises:
+            psycopg.OperationalError: none came.
+        """
+        until = time.monotonic() + self.patience
+        try:
+            return super().wait(gen, interval, self.patience if timeout is None else timeout)
+        except psycopg.OperationalError as error:
+            if timeout is not None or time.monotonic() < until:
+                raise
+            self.pgconn.finish()  # what was asked may be answered at any time, and nobody listens any more
+            raise psycopg.OperationalError(f"the server did not answer within {self.patience:.0f} s") from error
 
 
 def engines(url: Any) -> Engines:
@@ -42,7 +71,20 @@ def engines(url: Any) -> Engines:
             " -c plan_cache_mode=force_custom_plan",  # a plan made for a small table outlives its smallness
         },
     )
+    event.listen(engine, "do_connect", _connect)
+    event.listen(engine, "checkin", partial(_be_patient, PING_SECONDS))
+    event.listen(engine, "checkout", partial(_be_patient, PATIENCE_SECONDS))
     return Engines(engine, engine)
+
+
+def _connect(_dialect: Any, _record: Any, given: Any, named: Any) -> PatientConnection:
+    return PatientConnection.connect(*given, **named)
+
+
+def _be_patient(seconds: float, connection: PatientConnection | None, *_: Any) -> None:
+    """Let a connection wait so long for an answer: in the pool its next one is that to a ping."""
+    if connection is not None:  # None: it was lost
+        connection.patience = seconds
 
 
 class PostgresqlCommits:
@@ -91,13 +133,16 @@ class PostgresqlCommits:
             connection.invalidate()
             connection.close()
 
-    def _ready(self) -> psycopg.Connection[Row]:
+    def _ready(self) -> PatientConnection:
         """Return the connection, a new one where a server that went away has cut the old one meanwhile."""
         if self._connection is not None and time.monotonic() - self._used > IDLE_SECONDS:
+            driver = _driver(self._connection)
+            driver.patience = PING_SECONDS
             try:
-                _driver(self._connection).execute("SELECT 1")
+                driver.execute("SELECT 1")
             except psycopg.Error:
                 self.close()
+            driver.patience = PATIENCE_SECONDS
         if self._connection is None:
             self._connection = self._connect()
         return _driver(self._connection)
@@ -137,11 +182,11 @@ def pipelined(bound: Bound) -> Callable[[Connection], list[Row]]:
     return work
 
 
-def _driver(connection: Connection) -> psycopg.Connection[Row]:
-    return cast("psycopg.Connection[Row]", connection.connection.driver_connection)
+def _driver(connection: Connection) -> PatientConnection:
+    return cast("PatientConnection", connection.connection.driver_connection)
 
 
-def _run(raw: psycopg.Connection[Row], group: Sequence[Job]) -> list[list[Row]]:
+def _run(raw: PatientConnection, group: Sequence[Job]) -> list[list[Row]]:
     """Send all statements in one go: up to the pipeline's end they are one transaction of the server's own.
 
     Where one cannot be sent the connection is closed: the pipeline's end would commit those before it.

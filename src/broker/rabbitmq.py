@@ -64,6 +64,7 @@ def level_names(queue: str) -> list[str]:
     return [queue + suffix for suffix in SUFFIXES.values()]
 
 
+@lru_cache
 def logical_name(queue: str) -> str:
     """Return the name that everybody knows a queue by; `email` for `email.high`."""
     suffix = next((one for one in SUFFIXES.values() if one and queue.endswith(one)), "")

@@ -98,7 +98,8 @@ class LateEnds:
                     acknowledge()
                 except Exception as error:
                     logger.exception("not_acknowledged", task_id=task_id, error=str(error))
-            self._changed.notify_all()
+            if not self._under_way:
+                self._changed.notify_all()
 
 
 late_ends = LateEnds()

@@ -9,7 +9,7 @@ import time
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, cast
 
 from billiard import common as pool_child
@@ -67,9 +67,10 @@ class TaskRun:
 
     def __init__(self, task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.task = task
+        self.request = task.request
         self.args = args
         self.kwargs = kwargs
-        self.id = str(task.request.id)
+        self.id = str(self.request.id)
         self.hand: RunInHand | None = None
         self._reported = 0.0
         self._ends_later = False
@@ -82,7 +83,7 @@ class TaskRun:
             Ignore: nothing is to be done; Celery acknowledges the message.
             Exception: the task's own, once its failure is recorded, so that Celery does what follows it.
         """
-        fix_follower_ids(self.task.request)
+        fix_follower_ids(self.request)
         # The message stays in hand meanwhile: given back again and again, a broker would take it for one that kills.
         started = until_written(self.id, self._start)
         if isinstance(started, Held):
@@ -123,14 +124,14 @@ class TaskRun:
         return OneEffect(key, deadline, self.fence, parts().effects).take(call, reconcile)
 
     def _start(self) -> Started | Held | None:
-        attempt = getattr(self.task.request, ATTEMPT_HEADER, None)
+        attempt = getattr(self.request, ATTEMPT_HEADER, None)
         started = self._start_attempt(attempt or 0)
         if started is None and attempt is None and self._record_stranger():
             started = self._start_attempt(0)
         return started
 
     def _start_attempt(self, attempt: int) -> Started | Held | None:
-        request, service = self.task.request, parts()
+        request, service = self.request, parts()
         worker = str(request.hostname or "")
         worker_id = working_process.enter(worker)
         try:
@@ -145,7 +146,7 @@ class TaskRun:
 
     def _record_stranger(self) -> bool:
         """Write the record of a task that came past the facade; False where it has one."""
-        request = self.task.request
+        request = self.request
         headers = {
             key: getattr(request, key, None)
             for key in (
@@ -196,9 +197,9 @@ class TaskRun:
     def _not_started(self) -> Any:
         """Do what a delivery does that may not start: repeat what follows the end, or walk away."""
         record = parts().tasks.read(self.id)
-        if record is not None and record.state is TaskState.SUCCESS and has_followers(self.task.request):
+        if record is not None and record.state is TaskState.SUCCESS and has_followers(self.request):
             return record.result
-        if record is not None and record.state is TaskState.FAILURE and has_followers(self.task.request):
+        if record is not None and record.state is TaskState.FAILURE and has_followers(self.request):
             raise PermanentError(record.error or "The task failed.")
         logger.debug("not_started", task_id=self.id, state=record.state.value if record else "UNKNOWN")
         raise Ignore
@@ -250,7 +251,7 @@ class TaskRun:
             self._interrupted(started)
             raise
         self.ended = "SUCCESS"
-        if late_ends.possible and not started.parent_id and not has_followers(self.task.request):
+        if late_ends.possible and not started.parent_id and not has_followers(self.request):
             late_ends.succeed(self.id, started.run, result, lambda moved: self._ended_later(started, moved=moved))
             self._ends_later = True
             return result
@@ -388,9 +389,15 @@ def limits_of(task: Any) -> tuple[float, float]:
     A soft one that is not the earlier one is none.
     """
     hard, soft = task.request.timelimit or (None, None)
-    hard = _limit(hard, task.time_limit or settings.celery_task_time_limit)
-    soft = _limit(soft, task.soft_time_limit or settings.celery_task_soft_time_limit)
-    return hard, soft if soft < hard else math.inf
+    usual_hard = task.time_limit or settings.celery_task_time_limit
+    usual_soft = task.soft_time_limit or settings.celery_task_soft_time_limit
+    return _limits(hard, soft, usual_hard, usual_soft)
+
+
+@lru_cache
+def _limits(hard: float | None, soft: float | None, usual_hard: float, usual_soft: float) -> tuple[float, float]:
+    latest, told = _limit(hard, usual_hard), _limit(soft, usual_soft)
+    return latest, told if told < latest else math.inf
 
 
 def _limit(own: float | None, usual: float) -> float:

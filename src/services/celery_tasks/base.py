@@ -73,15 +73,16 @@ class RecordedTask(cast("Any", Task)):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the task; in a worker through its record, elsewhere directly."""
-        if self.request.get("inside"):  # it calls itself, or its class calls on what it has wrapped
+        request = self.request
+        if request.get("inside"):  # it calls itself, or its class calls on what it has wrapped
             return cast("Any", self).run(*args, **kwargs)
-        if self.request.called_directly:
+        if request.called_directly:
             return self._called_directly(*args, **kwargs)
-        self.request.inside = True
+        request.inside = True
         if not self.record:
             return run_unrecorded(self, args, kwargs)
         run = TaskRun(self, args, kwargs)
-        self.request.run = run
+        request.run = run
         return run.execute()
 
     def run_checked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -103,7 +104,7 @@ class RecordedTask(cast("Any", Task)):
 
     def _result(self, returned: Any) -> Any:
         """Return what the body returned, or what the coroutine that it returned comes to."""
-        if not isawaitable(returned):
+        if returned is None or not isawaitable(returned):
             return returned
         run: TaskRun | None = self.request.get("run")  # a task without a record has none
         return run_to_result(returned, run and run.hand)

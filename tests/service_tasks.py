@@ -261,10 +261,11 @@ def choose(self: Any, number: int, kind: str) -> int:
 
 
 @celery_app.task(name="test.limited", bind=True, limited_by=lambda kwargs: [f"account:{kwargs['account']}"])
-def limited(self: Any, account: str, seconds: float = 0.0) -> str:
-    """Work for some seconds on behalf of an account."""
+def limited(self: Any, account: str, seconds: float = 0.0) -> float:
+    """Work for some seconds on behalf of an account; returns when it began, by this machine's clock."""
+    began = time.time()
     time.sleep(seconds)
-    return account
+    return began
 
 
 @celery_app.task(name="test.mislimited", bind=True, limited_by=lambda kwargs: [kwargs["account"]])

@@ -1,10 +1,9 @@
 """Limits, pauses and turns over real workers, a real broker and a real database."""
 
-import statistics
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -19,8 +18,6 @@ from services.wiring import parts
 from waiting import until
 
 ACCOUNTS = 5
-MANY = 1_000
-SECOND = timedelta(seconds=1)
 
 
 @pytest.fixture(scope="module")
@@ -66,39 +63,6 @@ def ended(ids: list[str]):
     return until(all_final, 90, f"{len(ids)} tasks are final", every=0.2)
 
 
-def most_in_a_second(moments: list[datetime]) -> int:
-    moments = sorted(moments)
-    return max(sum(first <= other < first + SECOND for other in moments) for first in moments)
-
-
-@pytest.mark.usefixtures("second")
-def test_workers_together_never_exceed_a_limit_nor_a_keys_own_and_use_it():
-    celery_service.set_limit("task:test.limited", rate="10/s")
-    celery_service.set_limit("account:*", rate="3/s")
-    submitted = drafts(80)
-
-    submit_many(submitted)
-    held = until(lambda: next((one for one in submitted if parts().tasks.read(one.id).held), None))
-    status = celery_service.get_task_status(held.id)
-    records = ended([draft.id for draft in submitted])
-
-    starts = sorted(record.started_at for record in records)
-    used = statistics.mean(SECOND / (tenth - start) for start, tenth in zip(starts, starts[10:], strict=False))
-    by_key = {
-        f"a{number}": [one.started_at for one in records if one.kwargs["account"] == f"a{number}"]
-        for number in range(ACCOUNTS)
-    }
-    held_again = sum(one.holds > 1 for one in records)
-    figures = f"{used:.0%} used, at most {most_in_a_second(starts)} in a second, {held_again} held more than once"
-    print(figures, {key: most_in_a_second(moments) for key, moments in by_key.items()})  # noqa: T201 - its figures
-    assert {record.state for record in records} == {"SUCCESS"}
-    assert most_in_a_second(starts) <= 10
-    assert all(most_in_a_second(moments) <= 3 for moments in by_key.values())
-    assert used >= 0.5, "97 % on an idle machine; this one may be busy with other things"
-    assert max(record.holds for record in records) <= 10, "nothing goes round in circles"
-    assert status["info"]["waits_for"] == "limit"
-
-
 @pytest.mark.usefixtures("second")
 def test_no_more_run_at_once_than_a_concurrency_allows():
     celery_service.set_limit("task:test.limited", concurrency=2)
@@ -138,36 +102,6 @@ def test_a_paused_queue_starts_nothing_over_a_restart_of_its_worker_and_all_of_i
     assert celery_service.resume_queue("low_priority")
     records = ended([one.id for one in [*waiting, later]])
     assert {(record.state, record.run) for record in records} == {("SUCCESS", 1)}
-
-
-def test_a_tenant_with_few_tasks_does_not_wait_for_one_with_many():
-    def waits(drafts) -> list[float]:
-        return sorted((one.started_at - one.created_at).total_seconds() for one in ended([one.id for one in drafts]))
-
-    def one_by_one(tenant: str) -> list[float]:
-        few = drafts(10, tenant=tenant, kwargs={"account": "b", "seconds": 0.02})
-        for draft in few:
-            submit(draft)
-            until(lambda one=draft: parts().tasks.is_final(one.id))
-        return waits(few)
-
-    def at_once(tenant: str) -> list[float]:
-        few = drafts(10, tenant=tenant, kwargs={"account": "b", "seconds": 0.02})
-        submit_many(few)
-        return waits(few)
-
-    found = {"alone, one by one": one_by_one("small"), "alone, at once": at_once("small")}
-    many = drafts(MANY, tenant="large", kwargs={"account": "a", "seconds": 0.02})
-    submit_many(many)
-    until(lambda: parts().tasks.is_final(many[0].id))
-    found |= {"beside many, one by one": one_by_one("small"), "beside many, at once": at_once("small")}
-    left = sum(not parts().tasks.is_final(one.id) for one in many)
-    ended([one.id for one in many])
-
-    for way, seconds in found.items():
-        print(f"{way}: median {statistics.median(seconds):.3f} s, longest {seconds[-1]:.3f} s")  # noqa: T201 - its figures
-    print(f"{left} of {MANY} were left then")  # noqa: T201 - its figures
-    assert left > 0, "the few were done while the many waited"
 
 
 def test_a_key_that_is_none_is_refused_at_submit_and_fails_where_the_submitter_did_not_know(tmp_path: Path):

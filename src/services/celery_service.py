@@ -266,6 +266,7 @@ class CeleryService:
             after: the id of the last one of the page before.
 
         Raises:
+            InvalidArgument: a filter is not acceptable, or the task `after` has not failed.
             UnknownTask: no task has the id `after`.
         """
         wanted = _checked(

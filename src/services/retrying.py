@@ -31,9 +31,14 @@ def failed_tasks(wanted: ListFailedTasks, after: str | None) -> list[dict[str, A
         after: the id of the last one of those that were returned before.
 
     Raises:
+        InvalidArgument: the task `after` has not failed, and so is in no page.
         UnknownTask: no task has the id `after`.
     """
     last = None if after is None else _read(after)
+    if last is not None and last.state is not TaskState.FAILURE:
+        raise InvalidArgument(
+            f"after: task {after} has not failed, it is {last.state}; pass the id of the last one of the page before."
+        )
     records = parts().tasks.failed(wanted, wanted.limit, last)
     incidents = parts().incidents.of([record.id for record in records])
     return [story_of(record, incidents[record.id]) for record in records]

@@ -118,6 +118,26 @@ def test_failed_tasks_come_page_by_page_the_newest_first_whatever_fails_meanwhil
         celery_service.get_failed_tasks(after="never submitted")
 
 
+def test_a_page_behind_a_task_that_did_not_fail_is_refused_and_behind_one_that_was_retried_since_it_is_there(kind):
+    for _ in range(2):
+        failed(error=Failure(kind, "ValueError"))
+    newer, older = [one["task_id"] for one in celery_service.get_failed_tasks(search=kind)]
+    waits = Draft(uuid(), "test.add", "test", "low_priority", delay=3600)
+    parts().tasks.open(waits)
+
+    with pytest.raises(
+        InvalidArgument, match=f"^after: task {waits.id} has not failed, it is PENDING; pass the id "
+    ) as bad:
+        celery_service.get_failed_tasks(after=waits.id)
+    assert "\n" not in str(bad.value)
+
+    parts().moves.revoke(waits.id)
+    with pytest.raises(InvalidArgument, match="it is REVOKED"):
+        celery_service.get_failed_tasks(after=waits.id)
+    celery_service.replay_task(newer)
+    assert [one["task_id"] for one in celery_service.get_failed_tasks(search=kind, after=newer)] == [older]
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [

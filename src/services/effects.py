@@ -73,6 +73,7 @@ class OneEffect:
             Cancelled: the record is no longer this run's.
             EffectInDoubt: a call may still be going on, or ended without saying what it did.
             EffectUnknown: nobody can tell whether it happened.
+            SoftTimeLimitExceeded: the task's time was over, in the call or the look-up; what it did stays open.
             TransientError: it did not happen; another attempt may do it.
         """
         while (began := self._persist(self._intend)) is None:
@@ -159,7 +160,7 @@ class OneEffect:
             return Unknown(f"{how}, and there is no look-up for it")
         try:
             answer: Any = reconcile(self.key)
-        except (TransientError, Cancelled):
+        except (TransientError, Cancelled, SoftTimeLimitExceeded):
             raise
         except Exception as error:  # noqa: BLE001 - whatever else a look-up raises, it did not find out
             return Unknown(f"its look-up failed: {_text(error)}")

@@ -24,6 +24,7 @@ from records.workers import Workers
 from services import effects as module
 from services import monitoring, retrying, until_written
 from services.effects import NOT_GIVEN, OneEffect, effects_in_doubt, settle
+from services.failures import failure_of
 
 KEY, DEADLINE = "invoice:4711", 5
 FAILURE = Failure("it broke", "ValueError")
@@ -340,6 +341,23 @@ def test_a_look_up_that_cannot_look_now_is_asked_again_like_the_task(here):
     assert raised.value is busy
     assert here.found().state == "intended"
     assert here.take(reconcile=look_up(Happened(1))) == 1
+
+
+def test_a_look_up_that_outlasts_the_soft_time_limit_ends_the_task_of_it_and_the_effect_is_listed_as_unknown(here):
+    here.lose()
+    here.let_the_doubt_pass()
+    late = SoftTimeLimitExceeded()
+
+    with pytest.raises(SoftTimeLimitExceeded) as raised:
+        here.take(reconcile=look_up(late))
+
+    assert raised.value is late
+    assert (here.found().state, here.calls) == ("intended", 0)
+    here.moves.fail("t", here.run.number, failure_of(late))
+    assert here.tasks.read("t").error_type == "TimeLimitExceeded"
+    assert [(one["key"], one["state"]) for one in effects_in_doubt()] == [(KEY, "unknown")]
+    with pytest.raises(EffectUnknown):
+        here.take(run=here.begin("another"))
 
 
 def test_a_call_that_ends_after_it_was_given_up_still_tells_what_it_did(here):

@@ -126,6 +126,9 @@ columns = task_records.c
 FAILED = columns.state.concat(literal_column("''")) == literal_column("'FAILURE'")
 """As the index of what failed has it; an expression and not the column, or SQLite takes the index of states for it."""
 
+RETRIABLE = or_(FAILED, and_((columns.state + "") == TaskState.REVOKED.value, columns.retry_of.is_not(None)))
+"""What may be retried by hand: what has failed, and of what was cancelled only what is such a retry itself."""
+
 LONGEST_ID = 255
 
 
@@ -425,16 +428,16 @@ class TaskRecords:
         return opening
 
     def open_retry(self, draft: Draft) -> bool:
-        """Write the record of a task that retries a failed one, durably, and its id into that one: both or nothing.
+        """Write the record of a task that retries another, durably, and its id into that one: both or nothing.
 
         Returns:
-            Whether it is certainly new; False where that one was retried before, or has not failed.
+            Whether it is certainly new; False where that one was retried before, or is not what may be.
 
         Raises:
             ServiceUnavailable: nothing was written.
             SubmitUnknown: it is not known whether it was written.
         """
-        waits = and_(columns.id == draft.retry_of, FAILED, columns.retried_as.is_(None))
+        waits = and_(columns.id == draft.retry_of, RETRIABLE, columns.retried_as.is_(None))
         link = update(task_records).where(waits).values(retried_as=draft.id).returning(columns.id)
 
         def work(connection: Connection) -> bool:

@@ -285,7 +285,7 @@ class CeleryService:
         Whoever does so again gets the same new task: a double click runs it once.
 
         Args:
-            task_id: the failed task.
+            task_id: the failed task, or a replay that was cancelled.
             arguments: keyword arguments in place of its own of the same names; the others stay. One that is given as it
                 is shown, masked, stays what it is.
 

@@ -74,7 +74,7 @@ def replay(task_id: str, arguments: Mapping[str, Any] | None) -> str:
     """Submit one failed task again; whoever does so again with the same arguments gets the same new task.
 
     Args:
-        task_id: the failed task, which may be quarantined.
+        task_id: the failed task, which may be quarantined, or a replay that was cancelled.
         arguments: keyword arguments that replace its own of the same names; one that is given as it is shown, masked,
             stays what it is.
 
@@ -104,15 +104,17 @@ def reason_to_skip(record: TaskRecord, max_retries: int) -> str | None:
 
 def reason_to_refuse(record: TaskRecord) -> str | None:
     """Tell in a few words why a task cannot be retried at all, or None."""
-    if record.state is not TaskState.FAILURE:
-        return f"it is {record.state}, and only what has failed can be"
+    is_retry = record.retry_of is not None
+    if record.state is not TaskState.FAILURE and not (is_retry and record.state is TaskState.REVOKED):
+        return f"it is {record.state}, and only what has failed can be, or a replay that was cancelled"
     if record.is_parent:
         return "it is a parent: its members are retried by themselves"
     if record.parent_id:
         return f"it is a part of task {record.parent_id}, which ends as a whole"
     if doubt := _doubt(record):
         return doubt
-    if record.message.get("embed") or record.run == 0:  # a run of 0: it failed because what it was to follow did
+    never_ran = record.run == 0 and not is_retry  # it failed because what it was to follow did; a retry follows nothing
+    if record.message.get("embed") or never_ran:
         return "it is part of a workflow that has failed as a whole"
     return None
 

@@ -203,10 +203,10 @@ def submit(draft: Draft, session: object | None = None) -> str:
 
 
 def submit_retry(draft: Draft) -> bool:
-    """Record a task that retries a failed one, linked both ways, then publish it; raises as `submit`.
+    """Record a task that retries another, linked both ways, then publish it; raises as `submit`.
 
     Returns:
-        Whether it is new; False where the failed one was retried before.
+        Whether it is new; False where that one was retried before.
     """
     parts().publisher.check()
     in_task = celery_app.current_worker_task is not None

@@ -418,11 +418,27 @@ def test_two_who_retry_the_same_failure_submit_one_task(tasks, moves):
     assert (tasks.read("t").retried_as, tasks.read("n").kwargs) == ("n", {"by": "first"})
 
 
+def test_a_retry_that_was_cancelled_is_retried_itself_and_once(tasks, moves):
+    tasks.open(draft("first"))
+    moves.fail_waiting("first", FAILURE)
+    assert tasks.open_retry(draft("second", retry_of="first"))
+    assert not tasks.open_retry(draft("n1", retry_of="second"))
+    moves.revoke("second")
+
+    assert [tasks.open_retry(draft(one, retry_of="second")) for one in ("third", "n2")] == [True, False]
+
+    assert [tasks.read(one).retried_as for one in ("first", "second", "third")] == ["second", "third", None]
+    assert [tasks.read(one) for one in ("n1", "n2")] == [None, None]
+
+
 def test_a_retry_is_recorded_only_of_what_has_failed_and_never_over_one_that_is_there(tasks, moves):
     tasks.open(draft("waits"))
     assert not tasks.open_retry(draft("n1", retry_of="waits"))
     assert not tasks.open_retry(draft("n2", retry_of="nobody"))
-    assert [tasks.read(one) for one in ("n1", "n2")] == [None, None]
+    tasks.open(draft("cancelled"))
+    moves.revoke("cancelled")
+    assert not tasks.open_retry(draft("n3", retry_of="cancelled"))
+    assert [tasks.read(one) for one in ("n1", "n2", "n3")] == [None, None, None]
 
     moves.fail_waiting("waits", FAILURE)
     tasks.open(draft("n1", kwargs={"by": "an older version"}))

@@ -413,6 +413,54 @@ def test_what_cannot_be_replayed_is_refused_with_the_reason(published):
     parts().moves.revoke(waits.id)
 
 
+def test_a_replay_that_was_cancelled_is_replayed_itself_with_what_was_edited_and_once(published):
+    task_id = failed(kwargs={"file_path": "/a", "ocr_enabled": False})
+    cancelled = celery_service.replay_task(task_id, {"file_path": "/b"})
+    assert celery_service.cancel_task(cancelled)
+    with pytest.raises(InvalidArgument, match=f"as {cancelled}, with other arguments: replay that one"):
+        celery_service.replay_task(task_id, {"file_path": "/c"})
+
+    ids = {celery_service.replay_task(cancelled, {"file_path": "/c"}) for _ in range(2)}
+
+    [new_id] = ids
+    new = read(new_id)
+    assert (new.state, new.kwargs) == ("PENDING", {"file_path": "/c", "ocr_enabled": False})
+    assert (new.retry_of, new.retry_count, read(cancelled).retried_as) == (cancelled, 2, new_id)
+    assert read(task_id).retried_as == cancelled
+    assert [draft.id for draft in published] == [cancelled, new_id]
+
+
+def test_a_cancelled_replay_whose_effect_is_in_doubt_is_refused_until_that_is_settled(kind):
+    cancelled = celery_service.replay_task(failed())
+    parts().moves.start(cancelled, 0, "w", "io@here", 60)
+    effect = {"key": kind, "task_id": cancelled, "run": 1, "state": "intended", "deadline_seconds": 1}
+    parts().database.write(lambda c: c.execute(insert(effects).values(effect | {"intended_at": Now(-3600)})))
+    celery_service.cancel_task(cancelled)
+
+    with pytest.raises(InvalidArgument, match="in doubt whether an effect"):
+        celery_service.replay_task(cancelled)
+
+    celery_service.settle_effect(kind, absent=True)
+    assert read(celery_service.replay_task(cancelled)).retry_of == cancelled
+
+
+def test_many_are_retried_without_the_replays_that_were_cancelled(kind):
+    first = failed(error=Failure(kind, "ValueError"), kwargs={"file_path": kind})
+    cancelled = celery_service.replay_task(first)
+    celery_service.cancel_task(cancelled)
+
+    done = retry(search=kind)
+
+    assert (done.retried, done.skipped, read(cancelled).retried_as) == ([], [], None)
+
+
+def test_a_replay_that_failed_before_it_could_start_is_no_part_of_a_workflow_and_is_replayed():
+    never_sent = celery_service.replay_task(failed())
+    assert parts().moves.fail_waiting(never_sent, BROKEN)
+
+    assert read(celery_service.replay_task(never_sent)).retry_of == never_sent
+
+
 def test_a_replay_whose_record_was_removed_is_named_and_not_repeated(published):
     task_id = failed()
     new_id = celery_service.replay_task(task_id)

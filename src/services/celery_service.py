@@ -286,8 +286,8 @@ class CeleryService:
 
         Args:
             task_id: the failed task, or a replay that was cancelled.
-            arguments: keyword arguments in place of its own of the same names; the others stay. One that is given as it
-                is shown, masked, stays what it is.
+            arguments: by name, what stands in place of its own arguments, positional ones too; the others stay. What is
+                given as it is shown, masked, stays what it is.
 
         Returns:
             The id of the new task.

@@ -1,6 +1,7 @@
 """Retrying by hand: a failed task is submitted again as a new one, linked both ways."""
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 from uuid import NAMESPACE_OID, uuid5
@@ -9,7 +10,7 @@ from pydantic import ValidationError
 
 from processors.errors import EffectUnknown, InvalidArgument
 from processors.interfaces import Report
-from processors.redaction import unmasked
+from processors.redaction import MASK, unmasked
 from processors.results import Request, sentence_of
 from processors.scheduling import FailedRetried, ListFailedTasks, RetryFailedTasks, SkippedTask
 from records.task_records import Draft, TaskRecord, TaskState
@@ -21,6 +22,7 @@ from services.submission import MAX_ARGUMENT_BYTES, check_size, json_size, shown
 from services.wiring import parts
 
 AT_ONCE = 10_000
+POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def failed_tasks(wanted: ListFailedTasks, after: str | None) -> list[dict[str, Any]]:
@@ -59,7 +61,7 @@ def retry_failed(request: RetryFailedTasks, report: Report, until: datetime) -> 
         report(100 * index / len(failed), f"{index} of {len(failed)}")
         try:
             why = reason_to_skip(record, request.max_retries)
-            if why is None and not _retry(record, record.kwargs):
+            if why is None and not _retry(record, record.args, record.kwargs):
                 why = "it was retried by somebody else just now"
         except InvalidArgument as error:  # of this one alone: the others go on
             why = str(error)
@@ -75,8 +77,8 @@ def replay(task_id: str, arguments: Mapping[str, Any] | None) -> str:
 
     Args:
         task_id: the failed task, which may be quarantined, or a replay that was cancelled.
-        arguments: keyword arguments that replace its own of the same names; one that is given as it is shown, masked,
-            stays what it is.
+        arguments: by name, what replaces its own arguments, positional ones too; one that is given as it is shown,
+            masked, stays what it is.
 
     Returns:
         The id of the new task.
@@ -88,9 +90,9 @@ def replay(task_id: str, arguments: Mapping[str, Any] | None) -> str:
     record = _read(task_id)
     if why := reason_to_refuse(record):
         raise InvalidArgument(f"task_id: task {task_id} cannot be replayed: {why}.")
-    kwargs = _edited(record, arguments or {})
-    _retry(record, kwargs)
-    return _replayed_as(task_id, kwargs)
+    args, kwargs = _edited(record, arguments or {})
+    _retry(record, args, kwargs)
+    return _replayed_as(task_id, args, kwargs)
 
 
 def reason_to_skip(record: TaskRecord, max_retries: int) -> str | None:
@@ -124,21 +126,22 @@ def id_of_retry(task_id: str) -> str:
     return str(uuid5(NAMESPACE_OID, f"{task_id}:retry"))
 
 
-def _retry(record: TaskRecord, kwargs: Mapping[str, Any]) -> bool:
+def _retry(record: TaskRecord, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
     """Submit a failed task again; False where somebody else was first.
 
     Raises:
         InvalidArgument: it cannot be; nothing was written.
     """
+    looks = {"kwargsrepr": shown(kwargs)} | ({} if args == record.args else {"argsrepr": shown(args)})
     draft = Draft(
         id=id_of_retry(record.id),
         name=record.name,
         category=record.category,
         queue=record.queue,
         priority=record.priority,
-        args=record.args,
+        args=args,
         kwargs=kwargs,
-        message=record.message | {"kwargsrepr": shown(kwargs)},
+        message=record.message | looks,
         retry_of=record.id,
         retry_count=record.retry_count + 1,
         origin="retry",
@@ -168,34 +171,57 @@ def _doubt_of_another(record: TaskRecord) -> str | None:
     return key and f"it is in doubt whether the effect {key!r} of another task happened: see get_effects_in_doubt"
 
 
-def _edited(record: TaskRecord, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the task's keyword arguments with these instead of its own, checked as a submit checks them."""
+def _edited(record: TaskRecord, arguments: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Return the task's arguments with these instead of its own, by their names, checked as a submit checks them."""
     json_size(record.name, arguments)
-    edited = unmasked(storable(arguments), record.kwargs)
-    kwargs = record.kwargs | edited
-    _check_size(record, edited)
     celery_app.loader.import_default_modules()
     task = cast("Any", celery_app).tasks.get(record.name)
     takes: type[Request] | None = getattr(task, "takes", None)
+    places = _places(record, task) if arguments and task is not None and takes is None else {}
+    stored = record.kwargs | {name: record.args[place] for name, place in places.items()}
+    edited = _unmasked(storable(arguments), stored, places)
+    args = list(record.args)
+    for name in edited.keys() & places.keys():
+        args[places[name]] = edited[name]
+    kwargs = record.kwargs | {name: value for name, value in edited.items() if name not in places}
+    if json_size(record.name, _whole(record.args, record.kwargs)) > MAX_ARGUMENT_BYTES:
+        # It was stored larger than a submit takes: only what is new counts.
+        check_size(record.name, {name: value for name, value in edited.items() if value != stored.get(name)})
+    else:
+        check_size(record.name, _whole(args, kwargs))
     try:
         if takes is not None:
             takes.model_validate(kwargs, context=CONTEXT)
         elif task is not None and arguments:
-            check_signature(task, record.args, kwargs)
+            check_signature(task, args, kwargs)
     except ValidationError as error:
         raise InvalidArgument(sentence_of(error)) from error
-    return kwargs
+    return args, kwargs
 
 
-def _check_size(record: TaskRecord, edited: Mapping[str, Any]) -> None:
-    """Refuse what a submit refuses; of a task that was stored larger, only what is new counts."""
-    if json_size(record.name, record.kwargs) > MAX_ARGUMENT_BYTES:
-        check_size(record.name, {name: value for name, value in edited.items() if value != record.kwargs.get(name)})
-    else:
-        check_size(record.name, {**record.kwargs, **edited})
+def _places(record: TaskRecord, task: Any) -> dict[str, int]:
+    """Return where a record's positional arguments stand by the names that the task's function gives them.
+
+    What goes into its `*args` has no name. A name of a keyword argument means that one.
+    """
+    parameters = inspect.signature(task.run).parameters.values()
+    names = [one.name for one in parameters if one.kind in POSITIONAL][: len(record.args)]
+    return {name: place for place, name in enumerate(names) if name not in record.kwargs}
 
 
-def _replayed_as(task_id: str, kwargs: Mapping[str, Any]) -> str:
+def _unmasked(given: Mapping[str, Any], stored: Mapping[str, Any], places: Mapping[str, int]) -> dict[str, Any]:
+    """Return edited arguments with the secrets that came back masked; a positional one is shown without its name."""
+    nameless = {name: value for name, value in given.items() if name in places and value != MASK}
+    named = {name: value for name, value in given.items() if name not in nameless}
+    return unmasked(named, stored) | {name: unmasked(value, stored[name], 1, name) for name, value in nameless.items()}
+
+
+def _whole(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Return all arguments as what their size is taken of."""
+    return [args, kwargs] if args else kwargs
+
+
+def _replayed_as(task_id: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
     """Return the id under which a task was replayed, if it was with these arguments: whoever came first has decided.
 
     Raises:
@@ -203,7 +229,7 @@ def _replayed_as(task_id: str, kwargs: Mapping[str, Any]) -> str:
     """
     new_id = _read(task_id).retried_as or id_of_retry(task_id)
     stored = parts().tasks.read(new_id)
-    if stored is None or stored.kwargs != kwargs:
+    if stored is None or stored.args != args or stored.kwargs != kwargs:
         why = "whose record was removed since" if stored is None else "with other arguments: replay that one"
         raise InvalidArgument(f"task_id: task {task_id} was replayed already, as {new_id}, {why}.")
     return new_id

@@ -12,7 +12,7 @@ from celery.utils import uuid
 from installation import Installation
 from processors.errors import InvalidArgument
 from records.task_records import Draft
-from service_tasks import add, last_words, refuse, talk
+from service_tasks import add, choose, last_words, refuse, talk
 from services.celery_service import celery_service
 from services.submission import submit_many
 from services.wiring import parts
@@ -62,6 +62,15 @@ def test_failures_of_several_kinds_are_replayed_by_filter_and_by_hand_and_each_r
     assert {parts().tasks.read(one).run for one in [*retried, *edited]} == {1}
     left = celery_service.get_failed_tasks(search="it was 50", error_type="PermanentError")
     assert {one["task_id"] for one in left} == set(by_kind["PermanentError"])
+
+
+def test_a_task_that_was_given_its_arguments_by_position_runs_again_with_one_of_them_edited():
+    failed = final(choose.apply_async((9_000, "PermanentError")).id)
+    assert (failed.state, failed.args) == ("FAILURE", [9_000, "PermanentError"])
+
+    new_id = celery_service.replay_task(failed.id, {"kind": "none"})
+
+    assert celery_service.get_task_result(new_id, timeout=60) == 9_000
 
 
 def test_what_was_to_follow_a_failure_is_not_replayed_without_it():

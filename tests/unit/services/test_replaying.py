@@ -1,5 +1,6 @@
 """What has failed is found, edited and run again: once, however often and by however many it is asked for."""
 
+import json
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from services import submission
 from services.celery_app import celery_app
 from services.celery_service import celery_service
 from services.retrying import id_of_retry, retry_failed
+from services.task_messages import message_of
 from services.wiring import parts
 from waiting import until
 
@@ -303,11 +305,14 @@ def test_a_list_that_was_shortened_keeps_each_entry_its_secret(kind):
     ("stored", "edited", "words"),
     [
         ({"kwargs": {"account": 1}}, {"acount": 2}, "acount.*; it takes account, amount"),
-        ({"args": [1], "kwargs": {}}, {"account": 2}, "multiple values for argument 'account'"),
+        ({"args": [1, 2, 3], "kwargs": {}}, {"account": 2}, "too many positional arguments"),
+        ({"args": [1], "kwargs": {"account": 1}}, {"account": 2}, "multiple values for argument 'account'"),
+        ({"args": ["x" * 600_000], "kwargs": {}}, {"amount": "y" * 600_000}, "at most 1000000 "),
+        ({"args": ["x" * 2_000_000], "kwargs": {}}, {"account": "y" * 2_000_000}, "at most 1000000 "),
         ({"kwargs": {"account": "x" * 600_000}}, {"amount": "y" * 600_000}, "at most 1000000 "),
         ({"kwargs": {"account": "x" * 2_000_000}}, {"account": "y" * 2_000_000}, "at most 1000000 "),
     ],
-    ids=range(4),
+    ids=range(7),
 )
 def test_what_a_plain_function_does_not_take_is_refused_as_a_submit_refuses_it(stored, edited, words, published):
     task_id = failed("test.plainly", **stored)
@@ -315,6 +320,69 @@ def test_what_a_plain_function_does_not_take_is_refused_as_a_submit_refuses_it(s
     with pytest.raises(InvalidArgument, match=words):
         celery_service.replay_task(task_id, edited)
     assert (read(task_id).retried_as, published) == (None, [])
+
+
+@celery_app.task(name="test.positionally")
+def positionally(account, token, /, *more, amount=1, **others):
+    """Take arguments that have no name in a message."""
+
+
+@pytest.mark.parametrize(
+    ("name", "stored", "edited", "args", "kwargs"),
+    [
+        ("test.plainly", {"args": [1], "kwargs": {}}, {"account": 2}, [2], {}),
+        ("test.plainly", {"args": [1, 5], "kwargs": {}}, {"amount": 6}, [1, 6], {}),
+        ("test.plainly", {"args": [1], "kwargs": {"amount": 5}}, {"amount": 6, "account": 2}, [2], {"amount": 6}),
+        ("test.plainly", {"args": [1], "kwargs": {}}, {"amount": 6}, [1], {"amount": 6}),
+        ("test.positionally", {"args": [1, 2, 3, 4], "kwargs": {}}, {"account": 9}, [9, 2, 3, 4], {}),
+        ("test.positionally", {"args": [1, 2], "kwargs": {"token": 3}}, {"token": 4}, [1, 2], {"token": 4}),
+    ],
+    ids=range(6),
+)
+def test_a_positional_argument_of_a_plain_function_is_edited_by_its_name(name, stored, edited, args, kwargs):
+    task_id = failed(name, **stored)
+
+    new_id = celery_service.replay_task(task_id, edited)
+
+    new = read(new_id)
+    assert (new.args, new.kwargs) == (args, kwargs)
+    assert json.loads(message_of(new).payload["body"])[:2] == [args, kwargs]
+    assert new.message["kwargsrepr"] == submission.shown(kwargs)
+    assert new.message.get("argsrepr", repr(stored["args"])) == repr(args)
+    assert read(task_id).args == stored["args"]
+
+
+def test_a_second_replay_with_another_positional_argument_is_refused_and_with_the_same_one_is_the_same_task(published):
+    task_id = failed("test.plainly", args=[1], kwargs={})
+
+    ids = {celery_service.replay_task(task_id, {"account": 2}) for _ in range(3)}
+
+    assert len(ids) == len(published) == 1
+    for other in ({"account": 3}, None):
+        with pytest.raises(InvalidArgument, match="with other arguments"):
+            celery_service.replay_task(task_id, other)
+
+
+def test_a_secret_of_a_positional_argument_that_comes_back_masked_stays_what_it_is(kind):
+    stored = [{"host": "a", "pin": 7, "url": "x://u:hunter2@h"}, {"pin": 8, "b": 1}]
+    task_id = failed("test.positionally", Failure(kind, "ValueError"), args=stored, kwargs={})
+    [shown] = celery_service.get_failed_tasks(search=kind)
+    assert "hunter2" not in str(shown)
+    account, token = shown["args"]
+
+    with pytest.raises(InvalidArgument, match=r"^account\.password: "):
+        celery_service.replay_task(task_id, {"account": {"password": "***"}})
+    new_id = celery_service.replay_task(task_id, {"account": account | {"host": "b"}, "token": token | {"b": 2}})
+
+    assert read(new_id).args == [{"host": "b", "pin": 7, "url": "x://u:hunter2@h"}, {"pin": 8, "b": 2}]
+    assert "hunter2" not in str(read(new_id).message)
+    assert "'host': 'b'" in read(new_id).message["argsrepr"]
+
+
+def test_a_positional_argument_whose_name_is_a_secrets_stays_what_it_is_where_it_is_given_masked():
+    task_id = failed("test.positionally", args=[1, "hunter2"], kwargs={})
+
+    assert read(celery_service.replay_task(task_id, {"token": "***", "account": 2})).args == [2, "hunter2"]
 
 
 def test_an_argument_that_is_stored_larger_than_a_submit_takes_stays():
@@ -325,6 +393,9 @@ def test_an_argument_that_is_stored_larger_than_a_submit_takes_stays():
     assert read(celery_service.replay_task(task_id)).kwargs == {"amount": large}
     new_id = celery_service.replay_task(other, {"account": large, "amount": 2})
     assert read(new_id).kwargs == {"account": large, "amount": 2}
+    positional = failed("test.plainly", args=[large], kwargs={})
+    new_id = celery_service.replay_task(positional, {"account": large, "amount": 2})
+    assert (read(new_id).args, read(new_id).kwargs) == ([large], {"amount": 2})
 
 
 def test_a_task_that_failed_of_an_unknown_effect_of_another_is_skipped_until_that_is_settled(kind):

@@ -58,6 +58,11 @@ effects = Table(
 
 Index("ix_effects_task_id", effects.c.task_id)
 
+PRUNED_AT_ONCE = 10_000
+"""How many keys one pruning looks at."""
+
+SECONDS_PER_DAY = 86_400
+
 OPEN = effects.c.state != literal_column("'done'")
 
 
@@ -147,6 +152,7 @@ class EffectRecords:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self._pruned_to = ""  # the last key that a pruning has looked at
 
     def intend(self, key: str, run: Run, deadline: float) -> bool:
         """Keep durably that this run is about to begin an effect; False where another has the key, or the run is over.
@@ -265,7 +271,12 @@ class EffectRecords:
         """
         c = effects.c
         prefix, names = f"{from_task}:", [column.name for column in c]
-        new = {c.key: to_task + func.substr(c.key, len(prefix)), c.task_id: literal(to_task), c.run: literal(0)}
+        new = {
+            c.key: to_task + func.substr(c.key, len(prefix)),
+            c.task_id: literal(to_task),
+            c.run: literal(0),
+            c.closed_at: Now(),  # or a pruning might find a copy old whose task has no record yet
+        }
         own = and_(c.task_id == from_task, c.state == "done", func.substr(c.key, 1, len(prefix)) == prefix)
         done = select(*(new.get(column, column) for column in c)).where(own)
         copied = insert_into(effects, self.database.kind).from_select(names, done).on_conflict_do_nothing()
@@ -282,6 +293,27 @@ class EffectRecords:
             connection.execute(copied)
 
         self.database.write(work)
+
+    def prune(self, days: float) -> int:
+        """Remove what is known of effects whose keys begin with the id of a task that has no record any more.
+
+        They were closed after their task had ended, or its record was gone, and so did not go with it. Keys of the
+        business stay, and so does what is in doubt. Some keys are looked at, and those behind them the next time.
+
+        Args:
+            days: how long ago they must have been closed.
+        """
+        c = effects.c
+        page = select(c.key).where(c.key > self._pruned_to).order_by(c.key).limit(PRUNED_AT_ONCE)
+        keys = self.database.read(lambda r: r.execute(page).scalars().all())
+        after, self._pruned_to = self._pruned_to, keys[-1] if len(keys) == PRUNED_AT_ONCE else ""
+        if not keys:
+            return 0
+        own = func.substr(c.key, 1, func.length(c.task_id) + 1) == c.task_id + ":"
+        old = and_(c.state.in_(CLOSED), c.closed_at < Now(-days * SECONDS_PER_DAY))
+        gone = ~exists().where(columns.id == c.task_id)
+        pruning = delete(effects).where(c.key > after, c.key <= keys[-1], own, old, gone).returning(c.key)
+        return len(self.database.write(lambda w: w.execute(pruning).all(), durable=False))
 
     def _lost(self, key: str, deadline: float, lost: CommitUnknown) -> EffectInDoubt:
         return EffectInDoubt(f"It is not known whether the intent of {key!r} was kept: {lost}", doubt_seconds(deadline))

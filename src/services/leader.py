@@ -289,6 +289,7 @@ def _prune() -> None:
     parts().chords.prune()
     parts().submit_keys.prune()
     parts().limits.prune()
+    parts().effects.prune(settings.keep_records_days)
 
 
 def main() -> None:

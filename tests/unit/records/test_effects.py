@@ -4,12 +4,13 @@ import threading
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import Engine, event, update
+from sqlalchemy import Engine, event, select, update
 from sqlalchemy.exc import DataError, IntegrityError
 
 from processors.doubt import doubt_seconds
 from processors.errors import Cancelled, EffectInDoubt, InvalidArgument
 from processors.interfaces import Run
+from records import effects as module
 from records.columns import Now
 from records.effects import CLOSE, EffectRecords, _intention, effects
 from records.grouped_writes import CommitUnknown
@@ -245,6 +246,61 @@ def test_effects_go_with_their_record_but_not_what_is_in_doubt_or_newer(database
     assert [(one.key, one.name) for one in records.doubts(10)] == [("lost", None)]
 
 
+def close_long_ago(database, *keys) -> None:
+    old = update(effects).where(effects.c.key.in_(keys)).values(state="done", closed_at=Now(-31 * 86_400))
+    database.write(lambda c: c.execute(old))
+
+
+def keys_in(database) -> set[str]:
+    with database.engine().connect() as connection:
+        return set(connection.execute(select(effects.c.key)).scalars())
+
+
+def test_what_is_known_of_a_removed_tasks_own_effects_is_pruned_and_nothing_else(database, records, moves):
+    late, refused = "t:late", "t:refused"
+    kept = ["t:new", "t:unknown", "t:intended", "invoice:4711", "tt:late", "t", "u:theirs"]
+    for key in (late, refused, *kept):
+        assert records.intend(key, OTHER if key == "u:theirs" else FIRST, 5)
+    records.conclude(records.find("t:unknown", FIRST), "unknown", error="nobody knows")
+    records.refuse(refused, FIRST, "no")
+    moves.fail("t", 1, FAILURE)
+    moves.remove(["t"])
+    assert records.intend("u:other", OTHER, 5)
+    for key in ("t:new", late):
+        records.close(key, FIRST, 1)
+    close_long_ago(database, late, "invoice:4711", "tt:late", "t", "u:theirs")
+    whole = keys_in(database)
+
+    assert records.prune(32) == 0
+    assert records.prune(30) == 1
+
+    assert keys_in(database) == whole - {late}
+    assert {refused, *kept} & whole == {refused, *kept} & keys_in(database)
+    assert {one.key for one in records.doubts(10)} >= {"t:unknown", "t:intended"}
+
+
+def test_a_pruning_goes_on_behind_what_it_has_looked_at_and_begins_again(database, records, moves, monkeypatch):
+    monkeypatch.setattr(module, "PRUNED_AT_ONCE", 3)
+    for number in range(7):
+        records.intend(f"t:{number}", FIRST, 5)
+    moves.fail("t", 1, FAILURE)
+    moves.remove(["t"])
+    close_long_ago(database, *(f"t:{number}" for number in (1, 4, 5, 6)))
+
+    assert [records.prune(30) for _ in range(4)] == [1, 2, 1, 0]
+    assert keys_in(database) == {"t:0", "t:2", "t:3"}
+
+
+def test_what_a_retry_has_just_taken_over_is_not_pruned_before_it_is_recorded(database, tasks, records, moves):
+    records.intend("t:charge", FIRST, 5)
+    close_long_ago(database, "t:charge")
+
+    records.carry_over("t", "new")
+
+    assert records.prune(30) == 0
+    assert keys_in(database) == {"t:charge", "new:charge"}
+
+
 def test_a_retry_by_hand_knows_what_was_done_under_its_own_keys(tasks, records, moves):
     for key in ("t:charge", "t:%", "tt:charge", "invoice:4711", "t:open"):
         records.intend(key, FIRST, 5)
@@ -309,6 +365,7 @@ LOOKS = {
     "intend": (lambda records: records.intend("k", FIRST, 5), "sqlite_autoindex_task_records_1"),
     "close": (lambda records: records.close("k", FIRST, 5), "sqlite_autoindex_effects_1"),
     "settle": (lambda records: records.settle("k", "done"), "sqlite_autoindex_effects_1"),
+    "prune": (lambda records: records.intend("k", FIRST, 5) and records.prune(30), "sqlite_autoindex_effects_1"),
 }
 
 
@@ -340,7 +397,7 @@ def test_no_look_reads_all_effects(database, records, look):
         steps = [
             row[3]
             for statement, parameters in said
-            if statement.startswith(("SELECT", "UPDATE", "INSERT"))
+            if statement.startswith(("SELECT", "UPDATE", "INSERT", "DELETE"))
             for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
         ]
     assert any(index in step for step in steps), steps

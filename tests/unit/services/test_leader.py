@@ -4,10 +4,11 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, update
 
 from processors.errors import ConfigurationError, ServiceUnavailable
 from records.columns import Now
+from records.effects import effects
 from records.leadership import SURE_SECONDS
 from records.submit_keys import submit_keys
 from records.task_records import Draft
@@ -55,6 +56,18 @@ def test_the_leader_forgets_idempotency_keys_that_are_free_again(database, monke
     leader._prune()
 
     assert database.read(lambda c: c.execute(submit_keys.select()).mappings().one())["key"] == "young"
+
+
+def test_the_leader_forgets_what_is_known_of_the_own_effects_of_tasks_whose_records_are_gone(database, monkeypatch):
+    service, long_ago = Parts(database), Now(-31 * 86_400)
+    known = {"task_id": "gone", "run": 1, "state": "done", "deadline_seconds": 1, "intended_at": long_ago}
+    for key in ("gone:charge", "invoice:4711"):
+        database.write(lambda c, key=key: c.execute(insert(effects).values(key=key, closed_at=long_ago, **known)))
+    monkeypatch.setattr(leader, "parts", lambda: service)
+
+    leader._prune()
+
+    assert database.read(lambda c: c.execute(effects.select()).mappings().one())["key"] == "invoice:4711"
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from sqlalchemy import (
     Integer,
     String,
     and_,
-    exists,
     func,
     insert,
     literal,
@@ -105,8 +104,9 @@ def next_turn(connection: Connection, scope: str, priority: str, tenant: str | N
 def _ahead(value: Given) -> Any:
     """Return the scope where somebody of this priority is held: who comes now does not go first."""
     scope = value("scope", String())
-    held = exists().where(columns.held, columns.hold == scope, columns.priority == value("priority", String()))
-    return select(scope).where(held)
+    line = columns.held, columns.hold == scope, columns.priority == value("priority", String())
+    # The first of each line and not whether there is one: for that PostgreSQL may read all that is held.
+    return select(scope).where(select(columns.id).where(*line).limit(1).scalar_subquery().is_not(None))
 
 
 def _locked(value: Given) -> Any:
@@ -221,17 +221,18 @@ class LimitedStarts:
         """
         if subject.held:
             return Held(subject.hold or "")
-        if PAUSED(queue=subject.queue)(connection):
-            return self._hold(connection, subject, PAUSE + subject.queue, None)
         limits, starts = self._in_force(connection, subject), dict[str, int]()
-        while not limits.keys() <= starts.keys():
+        while True:
+            # Before the limiters are locked, so that a crowd that has to wait in any case does not keep them from those
+            # who may start; and after: whoever had them locked may have taken long.
+            if barrier := self._barrier(connection, subject, limits):
+                return self._hold(connection, subject, barrier, None)
+            if limits.keys() <= starts.keys():
+                break
             starts |= self._lock(connection, sorted(limits.keys() - starts.keys()))
-            # Whoever had them locked may have taken long: what was set or paused meanwhile binds this start already.
-            if PAUSED(queue=subject.queue)(connection):
-                return self._hold(connection, subject, PAUSE + subject.queue, None)
             limits = self._in_force(connection, subject)
         now = _now(connection)
-        waits = self._waits(connection, subject, limits, starts, now)
+        waits = self._waits(connection, limits, starts, now)
         if waits:
             scope = max(waits, key=lambda scope: (waits[scope] is None, waits[scope] or 0.0))
             seconds = waits[scope]
@@ -269,7 +270,6 @@ class LimitedStarts:
     def _waits(
         self,
         connection: Connection,
-        subject: Subject,
         limits: Mapping[str, Limit],
         starts: Mapping[str, int],
         now: datetime,
@@ -285,18 +285,17 @@ class LimitedStarts:
         for scope, limit in limits.items():
             if limit.concurrency is not None and running_in(connection, scope) >= limit.concurrency:
                 waits[scope] = None
-        for scope in self._overtaken(connection, subject, limits):
-            waits[scope] = None
         return waits
 
-    def _overtaken(self, connection: Connection, subject: Subject, limits: Mapping[str, Limit]) -> set[str]:
-        """Return the scopes where somebody is held who comes before a record that no limiter has let go."""
+    def _barrier(self, connection: Connection, subject: Subject, limits: Mapping[str, Limit]) -> str | None:
+        """Return what keeps a record whatever room there is: a pause, or a limiter where others come before it."""
+        if PAUSED(queue=subject.queue)(connection):
+            return PAUSE + subject.queue
         if _was_let_go(subject):
-            return set()
+            return None
         place = LEVELS.index(subject.priority) if subject.priority in LEVELS else len(LEVELS) - 1
-        # One by one: of several lines PostgreSQL may read all.
-        lines = [AHEAD(scope=scope, priority=level) for level in LEVELS[: place + 1] for scope in limits]
-        return {scope for line in lines for (scope,) in line(connection)}
+        lines = [{"scope": scope, "priority": level} for level in LEVELS[: place + 1] for scope in limits]
+        return min((scope for (scope,) in AHEAD.many(lines)(connection)), default=None)
 
     def _hold(self, connection: Connection, subject: Subject, scope: str, until: datetime | None) -> Held | None:
         hold = HOLD(

@@ -13,6 +13,9 @@ from records.engines import Engines
 from records.grouped_writes import CommitUnknown, Job, Work
 from records.prepared import Bound, Row, shared, statements
 
+POOL_SIZE = 4
+"""Connections of a process, its writer's among them: a server has a hundred for all, and each is had for moments."""
+
 CONNECT_TIMEOUT_SECONDS = 3
 STATEMENT_TIMEOUT_SECONDS = 60
 FROZEN_SECONDS = 5
@@ -57,8 +60,8 @@ def engines(url: Any) -> Engines:
     engine = create_engine(
         url,
         pool_pre_ping=True,
-        pool_size=5,
-        max_overflow=20,
+        pool_size=POOL_SIZE,
+        max_overflow=0,
         pool_timeout=CONNECT_TIMEOUT_SECONDS,
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,

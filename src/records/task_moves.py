@@ -1,7 +1,9 @@
 """How a record moves: each move is one guarded statement, so that no late or second writer can undo another's."""
 
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import starmap
@@ -344,6 +346,8 @@ class TaskMoves:
     def __init__(self, database: Database, defaults: DefaultLimits = NO_LIMITS) -> None:
         self.database = database
         self._limits = LimitedStarts(database.kind, defaults)
+        # On PostgreSQL each limited start waits for its limiters with a connection of its own: one of a process does.
+        self._deciding = nullcontext() if database.is_sqlite else threading.Lock()
 
     def start(
         self,
@@ -406,7 +410,8 @@ class TaskMoves:
             self._limits.count(connection, grant)
             return _started(started[0])
 
-        return self.database.write(work, durable=False)
+        with self._deciding:
+            return self.database.write(work, durable=False)
 
     def report(self, task_id: str, run: int, percent: float, text: str) -> None:
         """Note how far a run is; may be dropped under load."""

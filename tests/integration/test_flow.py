@@ -20,7 +20,7 @@ from waiting import until
 
 OTHER_WORKERS = int(lasting(1, 19))
 PER_SECOND = int(lasting(10, 50))
-ACCOUNTS = int(lasting(5, 25))
+ACCOUNTS = int(lasting(5, 50))
 LIMITED = int(lasting(80, 3_000))
 MANY = int(lasting(1_000, 100_000))
 WAITING = int(lasting(1_000, 100_000))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Integer, String, and_, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Integer, String, and_, case, func, or_, select, tuple_, update
 
 from processors.limits import DefaultLimits, Limit
 from records.columns import Now, instant
@@ -120,10 +120,13 @@ def _line(value: Given) -> object:
     )
 
 
-def _promised(_: Given) -> object:
-    """Return the query of what was let go and has not started."""
+def _promised(value: Given) -> object:
+    """Return the query of a page of what was let go and has not started."""
     lately = or_(columns.relay_at.is_not(None), columns.published_at > Now(-PROMISED_SECONDS))
-    return select(*SUBJECT_COLUMNS).where(columns.hold.is_not(None), ~columns.held, lately).limit(MOST_WAITING)
+    place = tuple_(columns.hold, columns.id)
+    beyond = place > tuple_(value("after_hold", String()), value("after_id", String()))
+    query = select(*SUBJECT_COLUMNS).where(columns.hold.is_not(None), ~columns.held, lately, beyond)
+    return query.order_by(columns.hold, columns.id).limit(MOST_WAITING)
 
 
 def _held_for(scope: str, ids: Sequence[str]) -> ColumnElement[bool]:
@@ -137,7 +140,7 @@ def _held_for(scope: str, ids: Sequence[str]) -> ColumnElement[bool]:
 PLACE = Prepared(_place, "queue")
 SCOPES = Prepared(_scopes, "after")
 LINE = Prepared(_line, "scope")
-PROMISED = Prepared(_promised)
+PROMISED = Prepared(_promised, "after_id")
 TENANTS_WAITING = Prepared(
     lambda value: (
         select(columns.tenant)
@@ -235,7 +238,7 @@ class _Planner:
         self._now: datetime = instant(CLOCK()(connection)[0][0])
         self._paused = {queue for (queue,) in ALL_PAUSED()(connection)}
         self._limits = LimitsInForce(ALL_GIVEN()(connection), defaults)
-        self._promised = Counter(scope for row in PROMISED()(connection) for scope in self._limits.of(subject_of(row)))
+        self._promised = Counter(scope for subject in self._let_go() for scope in self._limits.of(subject))
         self._slots: dict[str, list[float]] = {}
         self._plan = _Plan(soon=bool(self._promised))
 
@@ -249,6 +252,16 @@ class _Planner:
             else:
                 self._fill(scope)
         return self._plan
+
+    def _let_go(self) -> Iterator[Subject]:
+        """Return all that was let go and has not started: one that is left out would lose its room."""
+        hold, task_id = "", ""
+        while rows := PROMISED(after_hold=hold, after_id=task_id)(self._connection):
+            subjects = [subject_of(row) for row in rows]
+            yield from subjects
+            if len(rows) < MOST_WAITING:
+                return
+            hold, task_id = subjects[-1].hold or "", subjects[-1].id
 
     def _end_pause(self, scope: str) -> None:
         if scope.removeprefix(PAUSE) in self._paused:

@@ -623,16 +623,23 @@ class TaskMoves:
         return len(self.database.write(lambda c: c.execute(statement).scalars().all(), durable=False))
 
     def unstarted(self, older_than: float, page: int) -> Iterator[list[tuple[str, str]]]:
-        """Return (id, queue) of what was published over `older_than` seconds ago and still waits, so many at once."""
+        """Return (id, queue) of what was published over `older_than` seconds before now and still waits.
+
+        So many at once; however late a page is read, what is published after this call is in none.
+        """
+        moment = self.database.read(lambda c: c.execute(select(Now(-older_than))).scalar_one())
+        return self._unstarted_pages(moment, page)
+
+    def _unstarted_pages(self, moment: datetime, page: int) -> Iterator[list[tuple[str, str]]]:
         for state in WAITING_VALUES:
             beyond = true()
-            while rows := self._unstarted(state, older_than, beyond, page):
+            while rows := self._unstarted(state, moment, beyond, page):
                 yield [(row.id, row.queue) for row in rows]
                 last = literal(rows[-1].created_at, columns.created_at.type), literal(rows[-1].id)
                 beyond = tuple_(columns.created_at, columns.id) > tuple_(*last)
 
-    def _unstarted(self, state: str, older_than: float, beyond: ColumnElement[bool], page: int) -> Sequence[Any]:
-        overdue = columns.published_at <= Now(-older_than)
+    def _unstarted(self, state: str, moment: datetime, beyond: ColumnElement[bool], page: int) -> Sequence[Any]:
+        overdue = columns.published_at <= literal(moment, columns.published_at.type)
         query = (
             select(columns.id, columns.queue, columns.created_at)
             .where(columns.state == state, columns.relay_at.is_(None), ~columns.held, overdue, beyond)

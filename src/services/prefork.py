@@ -10,9 +10,12 @@ Time limits are kept in the processes (`services.run_watch`): what the parent se
 
 import os
 import signal
+import struct
+import time
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from inspect import GEN_SUSPENDED, getgeneratorstate
+from mmap import mmap
 from typing import Any, cast
 
 from billiard import pool
@@ -29,6 +32,11 @@ HELD_SECONDS = 600.0
 
 C code that holds the interpreter (a regular expression, a huge number) lets no other thread run.
 """
+
+ACTS_SECONDS = 60.0
+"""How long a process that said that it acts is believed; one that does keeps its runs' time limits itself."""
+
+MOMENT = struct.Struct("d")
 
 
 class ResultHandler(cast("Any", asynpool.ResultHandler)):
@@ -98,14 +106,32 @@ class ResultHandler(cast("Any", asynpool.ResultHandler)):
 
 
 class Worker(cast("Any", asynpool.Worker)):
-    """What runs in each process: it keeps its own time limits, and ends itself where a run overruns."""
+    """What runs in each process: it keeps its own time limits, and ends itself where a run overruns.
+
+    Attributes:
+        acts_until: memory that it shares with its parent: until when it is not to be ended from outside.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self.acts_until = mmap(-1, MOMENT.size)
+        super().__init__(*args, **options)  # pyright: ignore[reportUnknownMemberType] - untyped
+
+    def contribute_to_object(self, obj: Any) -> Any:
+        """Let the parent's view of the process have what it shares with it."""
+        obj.acts_until = self.acts_until
+        return super().contribute_to_object(obj)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - untyped
 
     def on_loop_start(self, pid: int) -> None:
         """Begin to work."""
         watch = working_process.watch
         watch.use_signals()
         watch.alone, watch.replace = True, working_process.end_process
+        working_process.on_beat = self.tell_that_it_acts
         super().on_loop_start(pid)  # pyright: ignore[reportUnknownMemberType] - untyped
+
+    def tell_that_it_acts(self, recorded: bool) -> None:  # noqa: FBT001 - a callback's only argument
+        """Tell the parent that this process acts; a run without a record has its hard time limit kept by the parent."""
+        MOMENT.pack_into(self.acts_until, 0, time.monotonic() + ACTS_SECONDS if recorded else 0.0)
 
 
 class TimeoutHandler(cast("Any", pool.TimeoutHandler)):
@@ -122,6 +148,16 @@ class AsynPool(cast("Any", asynpool.AsynPool)):
     ResultHandler = ResultHandler
     TimeoutHandler = TimeoutHandler
     Worker = Worker
+
+    def _on_hard_timeout(self, job: int) -> None:
+        """End a process that cannot act by itself; one that can may wait for the database to take what it has done."""
+        parent: Any = super()
+        result = self._cache.get(job)
+        process, _ = self._timeout_handler._process_by_pid(result._worker_pid) if result else (None, None)  # noqa: SLF001 - Celery's own way to it
+        if process is not None and MOMENT.unpack_from(process.acts_until)[0] > time.monotonic():
+            self.on_timeout_set(result, None, ACTS_SECONDS)
+        else:
+            parent._on_hard_timeout(job)  # noqa: SLF001 - Celery's method
 
     def destroy_queues(self, queues: Any, proc: Any) -> Any:
         """Close the pipes of a process that is gone."""

@@ -106,6 +106,8 @@ def reconcile(older_than: float, *, all_lost: bool = False) -> int:
     Returns:
         How many will be published again.
     """
+    # First of all: what is published once the broker was looked at, by another leader too, would be taken for lost.
+    pages = parts().moves.unstarted(older_than, PAGE)
     try:
         with celery_app.connection_for_write() as connection:
             present = message_ids(connection, QUEUES)
@@ -114,7 +116,6 @@ def reconcile(older_than: float, *, all_lost: bool = False) -> int:
     except AWAY_ERRORS as error:
         logger.warning("broker_away", error=str(error))
         return 0
-    pages = parts().moves.unstarted(older_than, PAGE)
     return sum(parts().moves.relay_again(_missing(page, present, empty)) for page in pages)
 
 

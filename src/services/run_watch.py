@@ -24,12 +24,20 @@ logger = get_logger()
 CANCEL_GRACE_SECONDS = 5.0
 """How long work goes on after its cancellation was noticed, before its process is replaced."""
 
+SIGNAL_SECONDS = 1.5
+"""Between two signals that tell of a soft time limit: the first may find another task of the body's loop."""
+
 FOREVER_SECONDS = 3600.0
 NAP_SECONDS = 60.0
 
 
 def _nothing() -> None:
     """Do nothing: a run without a record has none to end."""
+
+
+def _yes() -> bool:
+    """Tell that what is raised in a body's thread reaches it: a plain function runs there, and nothing else."""
+    return True
 
 
 @dataclass(slots=True, eq=False)
@@ -49,8 +57,9 @@ class RunInHand:
         inside: whether its body runs, so that it may be told of its soft time limit.
         over: whether its body has ended in time.
         overrun: whether it was given up; what its body does counts no more.
-        soft_sent: whether a signal is on its way.
-        soft_told: whether its body was told of its soft time limit.
+        soft_sent: how often a signal was sent to tell it.
+        soft_told: whether its body was told of its soft time limit, or has ended.
+        reaches: tells whether what is raised here and now reaches its body, or else has the body told otherwise.
         on_lost: what is called once it is lost or was given up.
     """
 
@@ -66,8 +75,9 @@ class RunInHand:
     inside: bool = False
     over: bool = False
     overrun: bool = False
-    soft_sent: bool = False
+    soft_sent: int = 0
     soft_told: bool = False
+    reaches: Callable[[], bool] = _yes
     on_lost: list[Callable[[], object]] = field(default_factory=list[Callable[[], object]])
 
     @property
@@ -101,12 +111,12 @@ class RunInHand:
             self.tell()
 
     def tell(self) -> None:
-        """Tell the body, once, that its soft time limit is over; only from the thread that runs it.
+        """Tell the body, once, that its soft time limit is over; only from a thread that works for it.
 
         Raises:
-            SoftTimeLimitExceeded: the body was not told before.
+            SoftTimeLimitExceeded: the body was not told before, and is reached by this.
         """
-        if not self.soft_told:
+        if not self.soft_told and self.reaches():
             self.soft_told = True
             raise SoftTimeLimitExceeded
 
@@ -195,13 +205,16 @@ class RunWatch:
         if hand.over or hand.overrun:
             return math.inf
         last = min(hand.hard_at, hand.lost_at + CANCEL_GRACE_SECONDS)
-        return min(last, hand.soft_at) if self._signals and not hand.soft_sent else last
+        if self._signals and not hand.soft_told:
+            return min(last, hand.soft_at + hand.soft_sent * SIGNAL_SECONDS)
+        return last
 
     def _act(self, hand: RunInHand) -> None:
         if time.monotonic() >= min(hand.hard_at, hand.lost_at + CANCEL_GRACE_SECONDS):
             self._give_up(hand)
         else:
-            hand.soft_sent, self._meant = True, hand
+            self._meant = hand
+            hand.soft_sent += 1
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
 
     def _hear(self, _signal: int, _frame: FrameType | None) -> None:

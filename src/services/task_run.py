@@ -274,7 +274,7 @@ class TaskRun:
         """Run the task's body; an exit that no signal asked for is an error of the body like any other."""
         try:
             working_process.watch.enter(hand)
-            return self.task.run_checked(self.args, self.kwargs)
+            return self.task.run_checked(self.args, self.kwargs, hand)
         except SystemExit as error:
             if type(error) is not SystemExit or cast("Any", pool_child).terminate_handler_fired():
                 raise
@@ -377,7 +377,7 @@ def run_unrecorded(task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     working_process.begin(hand)
     try:
         working_process.watch.enter(hand)
-        return task.run_checked(args, kwargs)
+        return task.run_checked(args, kwargs, hand)
     finally:
         working_process.end(hand)
         working_process.watch.leave(hand)

@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from itertools import count
 from uuid import uuid4
 
@@ -27,6 +28,7 @@ class WorkingProcess:
 
     Attributes:
         watch: looks after the runs in hand.
+        on_beat: called about once a second, while this process can act, with whether a recorded run is in hand.
     """
 
     def __init__(self) -> None:
@@ -103,6 +105,7 @@ class WorkingProcess:
         self.watch = RunWatch(self._runs)
         self._strays: dict[str, int] = {}
         self._stopping = threading.Event()
+        self.on_beat: Callable[[bool], object] = bool
 
     def _announce(self) -> None:
         fresh = str(uuid4())
@@ -114,6 +117,7 @@ class WorkingProcess:
         for second in count(1):
             if stopping.wait(LOOK_SECONDS):
                 return
+            self.on_beat(bool(self._recorded()))
             try:
                 if second % RENEW_SECONDS == 0:
                     self._renew()

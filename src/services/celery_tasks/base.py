@@ -17,6 +17,7 @@ from services.coroutines import run_to_result
 from services.own_tasks import CONTEXT
 from services.parent_tasks import parent_moved
 from services.priority_order import PriorityOrder
+from services.run_watch import RunInHand
 from services.task_run import TaskRun, run_unrecorded
 from services.wiring import Parts, parts
 
@@ -85,11 +86,11 @@ class RecordedTask(cast("Any", Task)):
         request.run = run
         return run.execute()
 
-    def run_checked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def run_checked(self, args: tuple[Any, ...], kwargs: dict[str, Any], hand: RunInHand) -> Any:
         """Call the body with its request, checked; or with the message's own arguments where it takes no request."""
         if self.takes is None:
-            return self._result(self._body(*args, **kwargs))
-        return self._result(self._body(self.takes.model_validate(kwargs, context=CONTEXT)))
+            return _result(self._body(*args, **kwargs), hand)
+        return _result(self._body(self.takes.model_validate(kwargs, context=CONTEXT)), hand)
 
     def _body(self, *args: Any, **kwargs: Any) -> Any:
         return (self.wrapping or cast("Any", self).run)(*args, **kwargs)
@@ -101,13 +102,6 @@ class RecordedTask(cast("Any", Task)):
             return self._body(*args, **kwargs)
         finally:
             self.pop_request()
-
-    def _result(self, returned: Any) -> Any:
-        """Return what the body returned, or what the coroutine that it returned comes to."""
-        if returned is None or not isawaitable(returned):
-            return returned
-        run: TaskRun | None = self.request.get("run")  # a task without a record has none
-        return run_to_result(returned, run and run.hand)
 
     def report(self, percent: float, text: str) -> None:
         """Tell how far the task is; raises `Cancelled` once it was cancelled. Without a record nobody is told."""
@@ -169,6 +163,11 @@ class RecordedTask(cast("Any", Task)):
     def parent_moved(self, parent_id: str) -> None:
         """Look whether a parent is done, after one of its tasks ended."""
         parent_moved(parent_id)
+
+
+def _result(returned: Any, hand: RunInHand) -> Any:
+    """Return what the body returned, or what the coroutine that it returned comes to."""
+    return run_to_result(returned, hand) if returned is not None and isawaitable(returned) else returned
 
 
 class ParentTask(RecordedTask):

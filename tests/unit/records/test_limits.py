@@ -114,6 +114,21 @@ def test_a_held_record_is_neither_relayed_nor_looked_for_in_the_broker(service):
     assert service.tasks.read("b").holds == 1
 
 
+def test_what_was_let_go_keeps_its_room_however_much_of_it_there_is(service):
+    room = holds_room.MOST_WAITING + 200
+    service.limits.change("queue:email", {"concurrency": room})
+    drafts = [
+        Draft(f"t{number:04}", "email.send_email", "email", "email", hold="queue:email", turn=number)
+        for number in range(room + 100)
+    ]
+    service.tasks.open_many(service.tasks.opening(drafts))
+
+    for _ in range(room // holds_room.BATCH + 1):
+        service.let_go()
+
+    assert len(service.let_go()) == room
+
+
 def test_a_start_that_is_old_enough_makes_room_and_the_oldest_goes_first(service):
     service.limits.change("category:email", {"rate": Rate(2, 60)})
     ids = numbered("t", 6)

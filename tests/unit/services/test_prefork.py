@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from billiard import Pipe
+from billiard import Pipe, get_context
 from billiard.pool import READY
 from celery.concurrency import asynpool
 from kombu.asynchronous import Hub
@@ -232,7 +232,7 @@ def test_what_gets_the_number_of_a_pipe_that_was_closed_half_read_keeps_its_byte
 BLOCKED_WRITER = """
 import os, signal, sys
 from types import SimpleNamespace
-from billiard import Pipe
+from billiard import Pipe, get_context
 from billiard.connection import Connection
 from billiard.pool import ACK, READY, soft_timeout_sighandler
 from celery.concurrency import asynpool
@@ -312,3 +312,42 @@ def test_a_pool_sends_no_signal_for_a_soft_time_limit_and_for_a_hard_one_only_wh
 
     assert (given["timeout"], given["soft_timeout"]) == (hard, None)
     assert (pool.options["timeout"], pool.options["soft_timeout"]) == (None, None)
+
+
+class TimedPool(prefork.AsynPool):
+    """A pool with one job that is over its hard time limit, and one process, which may be another one's child."""
+
+    def __init__(self) -> None:  # pyright: ignore[reportMissingSuperCall] - nothing is forked
+        self.worker = prefork.Worker(get_context().SimpleQueue(), get_context().SimpleQueue())
+        self.process = self.worker.contribute_to_object(SimpleNamespace(pid=1))
+        self._timeout_handler = prefork.TimeoutHandler([self.process], {}, None, None)
+        self._cache = {7: SimpleNamespace(_worker_pid=1)}
+        self.happened: list[Any] = []
+        self.on_hard_timeout = lambda _: self.happened.append("ended")
+        self.on_timeout_set = lambda _, __, seconds: self.happened.append(seconds)
+        self._discard_tref = lambda _: None
+
+
+@pytest.mark.parametrize(
+    ("tells", "happened"), [([True], [prefork.ACTS_SECONDS]), ([True, False], ["ended"]), ([], ["ended"])]
+)
+def test_a_process_that_acts_is_not_ended_from_outside_while_its_run_waits_for_the_database(tells, happened):
+    pool = TimedPool()
+    child = os.fork()
+    if not child:
+        for recorded in tells:
+            pool.worker.tell_that_it_acts(recorded)
+        os._exit(0)
+    os.waitpid(child, 0)
+
+    pool._on_hard_timeout(7)
+
+    assert pool.happened == happened
+
+
+def test_a_process_that_has_not_told_for_long_that_it_acts_is_ended_from_outside(monkeypatch):
+    monkeypatch.setattr(prefork, "ACTS_SECONDS", -1)
+    pool = TimedPool()
+    pool.worker.tell_that_it_acts(True)
+    pool._on_hard_timeout(7)
+    assert pool.happened == ["ended"]

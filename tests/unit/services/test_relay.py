@@ -1,17 +1,19 @@
 """What the relay publishes."""
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from records.columns import Now
 from records.database import Database
 from records.leadership import Lead, Leadership
-from records.task_moves import TaskMoves
+from records.task_moves import Mark, TaskMoves
 from records.task_records import Draft, TaskRecords, task_records
 from records.workers import Workers
 from services import relay
+from waiting import until
 
 LEVELS = ("high", "normal", "low")
 
@@ -98,3 +100,25 @@ def test_by_hand_it_ends_where_the_broker_takes_no_more(full: set[str], monkeypa
     monkeypatch.setattr(relay, "PAGE", 2)
 
     assert relay.relay_by_hand(6, None) == (2, 1)
+
+
+def test_what_is_published_after_the_broker_was_looked_at_is_not_taken_for_lost(database: Database, monkeypatch):
+    tasks, moves = TaskRecords(database), TaskMoves(database)
+    tasks.open_many(
+        tasks.opening([Draft(name, "test", "test", "email") for name in ("lost", "there", "published again")])
+    )
+    moves.published([Mark("lost", 0, 0), Mark("there", 0, 0), Mark("published again", 0, 0)], wait=True)
+
+    def look_and_freeze(*_) -> set[str]:
+        moves.relay_again(["published again"])
+        looked_at = database.read(lambda c: c.execute(select(Now())).scalar_one())
+        until(lambda: database.read(lambda c: c.execute(select(Now())).scalar_one()) > looked_at)
+        moves.published([Mark("published again", 0, 0)], wait=True)
+        return {"there"}
+
+    monkeypatch.setattr(relay, "parts", lambda: SimpleNamespace(moves=moves))
+    monkeypatch.setattr(relay, "celery_app", SimpleNamespace(connection_for_write=nullcontext))
+    monkeypatch.setattr(relay, "message_ids", look_and_freeze)
+
+    assert relay.reconcile(0) == 1
+    assert [record.id for record in moves.claim(10)] == ["lost"]

@@ -1,18 +1,21 @@
 """What is done about a run that takes too long reaches that run and no other."""
 
+import asyncio
 import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import suppress
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded
 
 from processors.errors import Cancelled
 from services import run_watch
+from services.coroutines import close_loop, run_to_result
 from services.run_watch import RunInHand, RunWatch
 from services.submit_options import MAX_DELAY_SECONDS
 from services.task_run import limits_of
@@ -101,6 +104,128 @@ def test_soft_limits_about_as_long_as_their_tasks_reach_their_own_task_or_none(f
         while time.monotonic() < hand.soft_at + 0.006:
             pass  # what comes late comes here, and would be raised
     assert forked.happened == []
+
+
+async def spin() -> None:
+    """Stand for work that never waits."""
+    while True:
+        pass
+
+
+async def spin_in_steps() -> None:
+    """Stand for a task of the body's that is nearly always what runs."""
+    while True:
+        end = time.monotonic() + 0.005
+        while time.monotonic() < end:
+            pass
+        await asyncio.sleep(0)
+
+
+async def ignore_cancellations() -> None:
+    while True:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+            continue
+        return
+
+
+async def wait() -> None:
+    await asyncio.sleep(60)
+
+
+async def gather(*others: Coroutine[Any, Any, None]) -> None:
+    await asyncio.gather(*others, wait())
+
+
+def run_coroutine(process: Process, hand: RunInHand, body: Coroutine[Any, Any, Any]) -> Any:
+    """Run it as a worker does."""
+    try:
+        process.watch.enter(hand)
+        return run_to_result(body, hand)
+    finally:
+        process.watch.leave(hand)
+        close_loop()
+
+
+@pytest.mark.parametrize(
+    ("beside", "waits_for"),
+    [
+        (spin_in_steps, wait),
+        (wait, wait),
+        (wait, spin),
+        (wait, lambda: gather(spin())),
+        (wait, lambda: gather(spin_in_steps())),
+        (wait, lambda: asyncio.create_task(ignore_cancellations())),
+    ],
+    ids=["other-runs", "none-runs", "it-runs", "part-never-waits", "part-runs", "part-goes-on"],
+)
+def test_a_soft_time_limit_is_raised_once_in_a_coroutine_whatever_else_runs_on_its_loop(forked, beside, waits_for):
+    hand = forked.begin(soft=0.2)
+    other = []
+
+    async def body() -> str:
+        other.append(asyncio.create_task(beside()))
+        try:
+            await waits_for()
+        except SoftTimeLimitExceeded:
+            assert asyncio.current_task().cancelling() == 0
+            await asyncio.sleep(0.05)
+            hand.check()
+            return f"cleaned up, and beside it {'nothing' if other[0].done() else 'all'} goes on"
+        return "not told"
+
+    assert run_coroutine(forked, hand, body()) == "cleaned up, and beside it all goes on"
+
+
+def test_a_soft_time_limit_that_a_coroutine_does_not_catch_is_no_other_error(forked):
+    async def in_a_group() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(wait())
+            await wait()
+
+    for body in (wait, in_a_group):
+        hand = forked.begin(soft=0.05)
+        with pytest.raises(SoftTimeLimitExceeded):
+            run_coroutine(forked, hand, body())
+
+
+def test_what_a_coroutine_leaves_running_is_told_of_no_soft_time_limit(forked):
+    hand = forked.begin(soft=0.1)
+    ended = []
+
+    async def leftover() -> None:
+        try:
+            await wait()
+        finally:
+            await asyncio.to_thread(until, lambda: time.monotonic() > hand.soft_at + 0.05, 10)
+            ended.append(True)
+
+    async def body() -> str:
+        body.left = asyncio.create_task(leftover())
+        await asyncio.sleep(0)
+        return "done"
+
+    assert run_coroutine(forked, hand, body()) == "done"
+    assert ended == [True]
+
+
+def test_what_looks_beside_a_coroutine_tells_that_of_its_soft_time_limit():
+    process = Process()
+    hand = process.begin(soft=0.02)
+
+    async def look() -> None:
+        while True:
+            hand.check()
+            await asyncio.sleep(0.001)
+
+    async def body() -> str:
+        looks = asyncio.create_task(look())
+        try:
+            await wait()
+        except SoftTimeLimitExceeded:
+            return "told" if not looks.done() else "the other one was told"
+
+    assert run_coroutine(process, hand, body()) == "told"
 
 
 def test_a_thread_hears_of_its_soft_time_limit_when_it_looks_and_once():

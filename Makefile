@@ -45,7 +45,7 @@ check: dev
 
 services: dev
 	@$(BIN)/python -m pytest -m services
-	@TEST_DATABASE=postgresql $(BIN)/python -m pytest tests/integration/test_life_of_a_task.py tests/integration/test_faults.py tests/integration/test_effects.py tests/integration/test_dead_letters.py tests/integration/test_schedules.py
+	@TEST_DATABASE=postgresql $(BIN)/python -m pytest tests/integration/test_life_of_a_task.py tests/integration/test_faults.py tests/integration/test_effects.py tests/integration/test_dead_letters.py tests/integration/test_schedules.py tests/integration/test_limits.py tests/integration/test_flow.py tests/integration/test_groups.py tests/integration/test_overruns.py
 	@TEST_BROKER=rabbitmq $(BIN)/python -m pytest tests/integration/test_rabbitmq.py tests/integration/test_life_of_a_task.py tests/integration/test_faults.py -m "not any_broker"
 
 bench: setup

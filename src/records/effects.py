@@ -58,6 +58,9 @@ effects = Table(
 
 Index("ix_effects_task_id", effects.c.task_id)
 
+OWN_KEY = func.substr(effects.c.key, 1, func.length(effects.c.task_id) + 1) == effects.c.task_id + ":"
+"""Whether a key begins with the id of the task that used it; one that does not is a name of the business, for ever."""
+
 PRUNED_AT_ONCE = 10_000
 """How many keys one pruning looks at."""
 
@@ -309,10 +312,9 @@ class EffectRecords:
         after, self._pruned_to = self._pruned_to, keys[-1] if len(keys) == PRUNED_AT_ONCE else ""
         if not keys:
             return 0
-        own = func.substr(c.key, 1, func.length(c.task_id) + 1) == c.task_id + ":"
         old = and_(c.state.in_(CLOSED), c.closed_at < Now(-days * SECONDS_PER_DAY))
         gone = ~exists().where(columns.id == c.task_id)
-        pruning = delete(effects).where(c.key > after, c.key <= keys[-1], own, old, gone).returning(c.key)
+        pruning = delete(effects).where(c.key > after, c.key <= keys[-1], OWN_KEY, old, gone).returning(c.key)
         return len(self.database.write(lambda w: w.execute(pruning).all(), durable=False))
 
     def _lost(self, key: str, deadline: float, lost: CommitUnknown) -> EffectInDoubt:

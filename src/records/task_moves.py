@@ -35,7 +35,7 @@ from processors.limits import DefaultLimits
 from records.columns import Now, instant, now_once
 from records.database import Database
 from records.deliveries import DOUBTFUL, deliveries
-from records.effects import CLOSED, effects
+from records.effects import CLOSED, OWN_KEY, effects
 from records.incidents import Death, incidents, note
 from records.leadership import Lead, fenced
 from records.limited_starts import Grant, Held, LimitedStarts, Soon
@@ -659,13 +659,16 @@ class TaskMoves:
         return list(self.database.read(lambda c: c.execute(query).scalars().all()))
 
     def remove(self, task_ids: Sequence[str]) -> int:
-        """Remove final records for good, with what belongs to them; what is in doubt stays, for a person to settle."""
+        """Remove final records for good, with what belongs to them.
+
+        Effects that are in doubt stay, for a person to settle, and so do those that the business has named.
+        """
         over = exists().where(
             columns.id == effects.c.task_id,
             columns.state.in_(FINAL_VALUES),
             columns.finished_at >= effects.c.closed_at,
         )
-        known = delete(effects).where(effects.c.task_id.in_(list(task_ids)), effects.c.state.in_(CLOSED), over)
+        known = delete(effects).where(effects.c.task_id.in_(list(task_ids)), effects.c.state.in_(CLOSED), OWN_KEY, over)
 
         def work(connection: Connection) -> int:
             connection.execute(known)

@@ -227,23 +227,26 @@ def test_a_person_settles_what_is_in_doubt_and_nothing_else(database, records, m
     assert records.intend("unknown", OTHER, 5), "a retry may do it"
 
 
-def test_effects_go_with_their_record_but_not_what_is_in_doubt_or_newer(database, records, moves):
-    for key in ("done", "refused", "lost", "later"):
+def test_a_tasks_own_effects_go_with_its_record_but_not_what_is_in_doubt_newer_or_the_business_named(
+    database, records, moves
+):
+    for key in ("t:done", "t:refused", "t:lost", "t:later", "invoice:4711"):
         records.intend(key, FIRST, 5)
-    records.intend("others", OTHER, 5)
-    records.close("others", OTHER, 1)
-    records.close("done", FIRST, 1)
-    records.refuse("refused", FIRST, "no")
+    records.intend("u:others", OTHER, 5)
+    records.close("u:others", OTHER, 1)
+    records.close("t:done", FIRST, 1)
+    records.close("invoice:4711", FIRST, 1)
+    records.refuse("t:refused", FIRST, "no")
     moves.fail("t", 1, FAILURE)
-    later = update(effects).where(effects.c.key == "later").values(state="done", closed_at=Now(60))
+    later = update(effects).where(effects.c.key == "t:later").values(state="done", closed_at=Now(60))
     database.write(lambda c: c.execute(later))
 
     assert moves.remove(["t", "u"]) == 1
 
     with database.engine().connect() as connection:
         left = {row.key for row in connection.execute(effects.select())}
-    assert left == {"lost", "later", "others"}
-    assert [(one.key, one.name) for one in records.doubts(10)] == [("lost", None)]
+    assert left == {"t:lost", "t:later", "u:others", "invoice:4711"}
+    assert [(one.key, one.name) for one in records.doubts(10)] == [("t:lost", None)]
 
 
 def close_long_ago(database, *keys) -> None:

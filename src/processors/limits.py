@@ -19,7 +19,7 @@ EVERY = "*"
 OWN_KINDS = ("queue", "category", "task", "tenant")
 """What a scope may be of that every task says of itself."""
 
-RESERVED = ("pause", "turn")
+RESERVED = ("pause", "turn", "unpaced")
 """What a hold may be beside a limit's scope."""
 
 _RATE = re.compile(r"([1-9][0-9]{0,9})/([smh])")

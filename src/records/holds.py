@@ -5,7 +5,7 @@ starts: it goes before what comes now, and the room that it will take is promise
 """
 
 import math
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,6 +26,7 @@ from records.limits import (
     PAUSE,
     SUBJECT_COLUMNS,
     TURN,
+    UNPACED,
     LimitsInForce,
     Subject,
     free_slots,
@@ -201,6 +202,7 @@ class Holds:
         self._defaults = defaults
         self._room = room
         self._after = ""
+        self._last: dict[str, str] = {}
 
     def places(self, queue: str, priority: str, tenant: str, count: int) -> list[Place]:
         """Return the places of so many fresh records of a tenant, in their order.
@@ -222,35 +224,72 @@ class Holds:
         self._after = scopes[-1] if len(scopes) == SCOPES_AT_ONCE else ""
         if not scopes:
             return LetGo(0, soon=False)
-        plan = self.database.read(lambda connection: _Planner(connection, self._defaults, self._room).plan(scopes))
+        plan = self.database.read(
+            lambda connection: _Planner(connection, self._defaults, self._room, self._last).plan(scopes)
+        )
         if not plan.let_go and not plan.moves:
             return LetGo(0, soon=plan.soon)
         count = self.database.write(lambda connection: plan.carry_out(connection, lead), durable=False)
         return LetGo(count, soon=plan.soon)
 
 
-class _Planner:
-    """Looks at some lines, as they are now, for what may go."""
+@dataclass
+class _Room:
+    """What a limiter has room for that nobody was promised.
 
-    def __init__(self, connection: Connection, defaults: DefaultLimits, room: int) -> None:
+    Attributes:
+        slots: in how many seconds each of the next starts under its rate may be.
+        left: so many more may run at once.
+    """
+
+    slots: list[float]
+    left: int
+
+    def has(self, limit: Limit) -> bool:
+        """Tell whether there is room for one whom this limit binds."""
+        return self.left > 0 and (limit.rate is None or bool(self.slots))
+
+    def take(self, limit: Limit) -> float:
+        """Give room to one whom this limit binds; returns in how many seconds it may start."""
+        self.left -= 1
+        return 0.0 if limit.rate is None else self.slots.pop(0)
+
+
+class _Planner:
+    """Looks at some lines, as they are now, for what may go.
+
+    Args:
+        connection: reads.
+        defaults: the settings' limits.
+        room: records of tenants that lie in a queue.
+        last: by the scope of two lines, the one of which the last was let go; noted here from look to look.
+    """
+
+    def __init__(self, connection: Connection, defaults: DefaultLimits, room: int, last: dict[str, str]) -> None:
         self._connection = connection
         self._room = room
+        self._last = last
         self._now: datetime = instant(CLOCK()(connection)[0][0])
         self._paused = {queue for (queue,) in ALL_PAUSED()(connection)}
         self._limits = LimitsInForce(ALL_GIVEN()(connection), defaults)
-        self._promised = Counter(scope for subject in self._let_go() for scope in self._limits.of(subject))
-        self._slots: dict[str, list[float]] = {}
+        self._promised, self._promised_starts = Counter[str](), Counter[str]()
+        for subject in self._let_go():
+            limits = self._limits.of(subject)
+            self._promised.update(limits.keys())
+            self._promised_starts.update(scope for scope, limit in limits.items() if limit.rate)
+        self._rooms: dict[str, _Room] = {}
         self._plan = _Plan(soon=bool(self._promised))
 
     def plan(self, scopes: Sequence[str]) -> _Plan:
         """Return what may be done for these scopes."""
-        for scope in scopes:
+        unpaced = {scope.removeprefix(UNPACED) for scope in scopes if scope.startswith(UNPACED)}
+        for scope in dict.fromkeys(scope.removeprefix(UNPACED) for scope in scopes):
             if scope.startswith(PAUSE):
                 self._end_pause(scope)
             elif scope.startswith(TURN):
                 self._give_turns(scope)
             else:
-                self._fill(scope)
+                self._fill(scope, unpaced=scope in unpaced)
         return self._plan
 
     def _let_go(self) -> Iterator[Subject]:
@@ -280,45 +319,86 @@ class _Planner:
         for subject in self._line(scope, self._room - len(there)):
             self._plan.release(subject, promised=subject.tenant not in there)
 
-    def _fill(self, scope: str) -> None:
-        """Let as many of a limiter's line go as it has room for; who waits for another one as well waits there on."""
-        if self._limits.limit(scope).concurrency is not None:
+    def _fill(self, scope: str, *, unpaced: bool) -> None:
+        """Let as many go as a limiter has room for.
+
+        Whom its rate binds and whom it does not have a line each; they share what may run at once, one by one.
+        """
+        limit = self._limits.limit(scope)
+        if limit.concurrency is not None:
             self._plan.soon = True
-        for subject in self._line(scope, len(self._room_of(scope, self._limits.limit(scope))) + MORE):
-            limits = self._limits.of(subject)
-            if subject.queue in self._paused:
-                self._move(subject, PAUSE + subject.queue)
-                continue
-            full = [one for one in sorted(limits) if not self._room_of(one, limits[one])]
-            if scope in full:
-                return
-            if full:
-                self._move(subject, full[0])
+        room = self._room_of(scope)
+        starts = room.left if limit.rate is None else min(room.left, len(room.slots))
+        lines = {scope: self._rightly_in(scope, scope, starts + MORE)}
+        if unpaced or (limit.rate is not None and limit.concurrency is not None):
+            lines[UNPACED + scope] = self._rightly_in(UNPACED + scope, scope, room.left + MORE)
+        while waiting := [line for line, held in lines.items() if held]:
+            line = min(waiting, key=lambda line: (LEVELS.index(lines[line][0].priority), line == self._last.get(scope)))
+            went = self._try(scope, lines[line].popleft())
+            if went is None:
+                del lines[line]
+            elif went and len(waiting) > 1:
+                self._last[scope] = line
+
+    def _rightly_in(self, line: str, scope: str, most: int) -> deque[Subject]:
+        """Return the first of a line; for whom the limit was changed meanwhile, waits in the other one from now on."""
+        found = deque[Subject]()
+        for subject in self._line(line, most):
+            limit = self._limits.of(subject).get(scope)
+            if limit is not None and (now := self._limits.line(scope, limit)) != line:
+                self._move(subject, now)
             else:
-                self._plan.soon = True
-                seconds = max((self._slots[one].pop(0) for one in limits), default=0.0)
-                self._plan.release(subject, promised=bool(limits), seconds=seconds - LEAD_SECONDS)
+                found.append(subject)
+        return found
+
+    def _try(self, scope: str, subject: Subject) -> bool | None:
+        """Let the first of a line go where all its limiters have room; who waits for another one, waits there on.
+
+        Returns:
+            Whether it was let go; None where its line's own limiter is full, for all who come after it.
+        """
+        limits = self._limits.of(subject)
+        if subject.queue in self._paused:
+            self._move(subject, PAUSE + subject.queue)
+            return False
+        full = [one for one in sorted(limits) if not self._room_of(one).has(limits[one])]
+        if scope in full:
+            return None
+        if full:
+            self._move(subject, self._limits.line(full[0], limits[full[0]]))
+            return False
+        self._plan.soon = True
+        seconds = max((self._room_of(one).take(limit) for one, limit in limits.items()), default=0.0)
+        self._plan.release(subject, promised=bool(limits), seconds=seconds - LEAD_SECONDS)
+        return True
 
     def _move(self, subject: Subject, other: str) -> None:
         turn, _ = next_turn(self._connection, other, subject.priority, subject.tenant)
         self._plan.move(subject, other, turn)
 
-    def _room_of(self, scope: str, limit: Limit) -> list[float]:
-        """Return in how many seconds each slot is free that nobody was promised."""
-        found = self._slots.get(scope)
+    def _room_of(self, scope: str) -> _Room:
+        found = self._rooms.get(scope)
         if found is None:
-            found = self._slots[scope] = self._free(scope, limit)
+            found = self._rooms[scope] = self._room_now(scope, self._limits.limit(scope))
         return found
 
-    def _free(self, scope: str, limit: Limit) -> list[float]:
-        promised, most = self._promised[scope], BATCH
+    def _room_now(self, scope: str, limit: Limit) -> _Room:
+        left = BATCH
         if limit.concurrency is not None:
-            most = min(most, max(0, limit.concurrency - running_in(self._connection, scope) - promised))
+            free = limit.concurrency - running_in(self._connection, scope) - self._promised[scope]
+            left = max(0, min(left, free))
         if limit.rate is None:
-            return [0.0] * most
-        return free_slots(
-            self._connection, scope, limit.rate, self._now, taken=promised, within=LOOK_AHEAD_SECONDS, most=most
+            return _Room([], left)
+        slots = free_slots(
+            self._connection,
+            scope,
+            limit.rate,
+            self._now,
+            taken=self._promised_starts[scope],
+            within=LOOK_AHEAD_SECONDS,
+            most=left,
         )
+        return _Room(slots, left)
 
     def _line(self, scope: str, most: int) -> Iterator[Subject]:
         """Return the first of a line: by priority, then tenants in turn, then the oldest."""

@@ -36,6 +36,7 @@ from records.limits import (
     PAUSE,
     PAUSED,
     TURN,
+    UNPACED,
     LimitsInForce,
     Subject,
     limit_starts,
@@ -62,7 +63,7 @@ class Held:
     """A record that may not start now, and waits for that: `scope` tells for what.
 
     Attributes:
-        scope: a limit's scope, `pause:<queue>` or `turn:<queue>`.
+        scope: a limit's scope, `unpaced:` and one whose concurrency alone binds it, `pause:<queue>` or `turn:<queue>`.
         until: when its limiter has room again, where that is known.
     """
 
@@ -221,24 +222,26 @@ class LimitedStarts:
         """
         if subject.held:
             return Held(subject.hold or "")
-        limits, starts = self._in_force(connection, subject), dict[str, int]()
+        in_force, starts = self._in_force(connection, subject), dict[str, int]()
         while True:
+            limits = in_force.of(subject)
             # Before the limiters are locked, so that a crowd that has to wait in any case does not keep them from those
             # who may start; and after: whoever had them locked may have taken long.
-            if barrier := self._barrier(connection, subject, limits):
+            if barrier := self._barrier(connection, subject, in_force):
                 return self._hold(connection, subject, barrier, None)
             if limits.keys() <= starts.keys():
                 break
             starts |= self._lock(connection, sorted(limits.keys() - starts.keys()))
-            limits = self._in_force(connection, subject)
+            in_force = self._in_force(connection, subject)
         now = _now(connection)
-        waits = self._waits(connection, limits, starts, now)
+        waits = self._waits(connection, subject, in_force, starts, now)
         if waits:
             scope = max(waits, key=lambda scope: (waits[scope] is None, waits[scope] or 0.0))
             seconds = waits[scope]
             if seconds is not None and seconds <= patience:
                 return Soon(seconds)
-            return self._hold(connection, subject, scope, None if seconds is None else now + timedelta(seconds=seconds))
+            until = None if seconds is None else now + timedelta(seconds=seconds)
+            return self._hold(connection, subject, in_force.line(scope, limits[scope]), until)
         numbers = {scope: (starts[scope] + 1, rate) for scope, limit in limits.items() if (rate := limit.rate)}
         return Grant(now, numbers)
 
@@ -252,11 +255,11 @@ class LimitedStarts:
         NOTE.many([row for row in rows if row["scope"] not in kept])(connection)
         COUNT.many(rows)(connection)
 
-    def _in_force(self, connection: Connection, subject: Subject) -> dict[str, Limit]:
+    def _in_force(self, connection: Connection, subject: Subject) -> LimitsInForce:
         scopes = scopes_of(subject)
         asked = dict.fromkeys([*scopes, *filter(None, map(every_of, scopes))])
         given = GIVEN.many({"scope": scope} for scope in asked)(connection)
-        return LimitsInForce(given, self.defaults).of(subject)
+        return LimitsInForce(given, self.defaults)
 
     def _lock(self, connection: Connection, scopes: Sequence[str]) -> dict[str, int]:
         """Lock the limiters of these scopes; returns the number of each one's last start."""
@@ -270,32 +273,36 @@ class LimitedStarts:
     def _waits(
         self,
         connection: Connection,
-        limits: Mapping[str, Limit],
+        subject: Subject,
+        in_force: LimitsInForce,
         starts: Mapping[str, int],
         now: datetime,
     ) -> dict[str, float | None]:
         """Return the limiters without room, and in how many seconds they have it, where that is known."""
-        waits: dict[str, float | None] = {}
-        rates = {scope: rate for scope, limit in limits.items() if (rate := limit.rate)}
+        limits, waits = in_force.of(subject), dict[str, float | None]()
+        rates = {scope: rate for scope in limits if (rate := in_force.limit(scope).rate)}
         rows = [{"scope": scope, "number": starts[scope] + 1 - rate.starts} for scope, rate in rates.items()]
+        full: dict[str, float] = {}
         for scope, at in LOG.many(rows)(connection):
             until = instant(at) + timedelta(seconds=rates[scope].seconds)
             if until > now:
-                waits[scope] = (until - now).total_seconds()
+                full[scope] = (until - now).total_seconds()
         for scope, limit in limits.items():
+            if limit.rate is not None and scope in full:
+                waits[scope] = full[scope]
             if limit.concurrency is not None and running_in(connection, scope) >= limit.concurrency:
                 waits[scope] = None
-        return waits
+        # Those whom a rate binds wait for a slot, as this record does, as soon as the rate has room.
+        lines = {scope: scope for scope in rates if limits[scope].rate is None and scope not in full}
+        return waits | dict.fromkeys(_ahead_of(connection, subject, lines))
 
-    def _barrier(self, connection: Connection, subject: Subject, limits: Mapping[str, Limit]) -> str | None:
-        """Return what keeps a record whatever room there is: a pause, or a limiter where others come before it."""
+    def _barrier(self, connection: Connection, subject: Subject, in_force: LimitsInForce) -> str | None:
+        """Return what keeps a record whatever room there is: a pause, or a line where others come before it."""
         if PAUSED(queue=subject.queue)(connection):
             return PAUSE + subject.queue
-        if _was_let_go(subject):
-            return None
-        place = LEVELS.index(subject.priority) if subject.priority in LEVELS else len(LEVELS) - 1
-        lines = [{"scope": scope, "priority": level} for level in LEVELS[: place + 1] for scope in limits]
-        return min((scope for (scope,) in AHEAD.many(lines)(connection)), default=None)
+        limits = in_force.of(subject)
+        scope = min(_ahead_of(connection, subject, _lines_before(in_force, limits)), default=None)
+        return None if scope is None else in_force.line(scope, limits[scope])
 
     def _hold(self, connection: Connection, subject: Subject, scope: str, until: datetime | None) -> Held | None:
         hold = HOLD(
@@ -314,6 +321,30 @@ class LimitedStarts:
             return subject.turn
         first, fair = next_turn(connection, scope, subject.priority, subject.tenant)
         return first if _was_let_go(subject) else fair
+
+
+def _lines_before(in_force: LimitsInForce, limits: Mapping[str, Limit]) -> dict[str, str]:
+    """Return the lines that a record may not overtake whatever has room, and their scopes.
+
+    Who is free of a rate waits for a slot of the concurrency only, which a record that the rate binds would take.
+    """
+    own = {in_force.line(scope, limit): scope for scope, limit in limits.items()}
+    return own | {UNPACED + scope: scope for scope, limit in limits.items() if limit.rate and limit.concurrency}
+
+
+def _ahead_of(connection: Connection, subject: Subject, lines: Mapping[str, str]) -> set[str]:
+    """Return the scopes where somebody is held who comes before a record that no limiter has let go.
+
+    Args:
+        connection: reads.
+        subject: the record.
+        lines: the scopes of the lines in which such a one may be held.
+    """
+    if _was_let_go(subject):
+        return set()
+    place = LEVELS.index(subject.priority) if subject.priority in LEVELS else len(LEVELS) - 1
+    before = [{"scope": line, "priority": level} for level in LEVELS[: place + 1] for line in lines]
+    return {lines[line] for (line,) in AHEAD.many(before)(connection)}
 
 
 def _was_let_go(subject: Subject) -> bool:

@@ -37,6 +37,8 @@ from records.task_records import RUNNING, TaskRecord, columns
 
 PAUSE = "pause:"
 TURN = "turn:"
+UNPACED = "unpaced:"
+"""Before a scope: the line of those whom its concurrency binds and its rate does not."""
 
 LEVELS = ("high", "normal", "low")
 """Priorities, the one that goes first first."""
@@ -141,6 +143,10 @@ def _scope(value: Given) -> ColumnElement[str]:
     return value("scope", String())
 
 
+def _lines(value: Given) -> list[ColumnElement[str]]:
+    return [_scope(value), literal(UNPACED) + _scope(value)]
+
+
 CLOCK = Prepared(lambda _: select(Now()))
 GIVEN_FIELDS = (limits.c.scope, limits.c.rate, limits.c.seconds, limits.c.concurrency)
 GIVEN = Prepared(lambda value: select(*GIVEN_FIELDS).where(limits.c.scope == _scope(value)), "scope")
@@ -171,7 +177,7 @@ RUNNING_IN = {
 RUNNING_KEYS = Prepared(lambda _: select(columns.limit_keys).where(running(), columns.limit_keys.is_not(None)))
 WAITING_IN = Prepared(
     lambda value: select(func.count()).select_from(
-        select(columns.id).where(columns.held, columns.hold == _scope(value)).limit(MOST_SHOWN).subquery()
+        select(columns.id).where(columns.held, columns.hold.in_(_lines(value))).limit(MOST_SHOWN).subquery()
     ),
     "scope",
 )
@@ -207,6 +213,16 @@ class LimitsInForce:
     def limit(self, scope: str) -> Limit:
         """Return what is in force for a scope."""
         return self._limit(scope, self._defaults.of(scope))
+
+    def line(self, scope: str, limit: Limit) -> str:
+        """Return the line in which a record waits for a scope: whom its rate does not bind, does not wait for the rate.
+
+        Args:
+            scope: whose limiter it waits for.
+            limit: what of it binds the record.
+        """
+        unpaced = limit.rate is None and self.limit(scope).rate is not None
+        return UNPACED + scope if unpaced else scope
 
     def _limit(self, scope: str, default: Rate | None) -> Limit:
         said = [given for name in (scope, every_of(scope)) if name and (given := self.given.get(name))]

@@ -293,6 +293,109 @@ def test_a_concurrency_leaves_the_rate_as_it_was(limited):
     assert limited.starts(*numbered("t", 3), limited=True) == ["t000", "t001"]
 
 
+def test_a_concurrency_does_not_put_those_whom_the_rate_is_not_for_into_the_line_of_those_whom_it_binds(limited):
+    limited.limits.change("category:email", {"concurrency": 3})
+    limited.open(*numbered("mail", 6))
+    limited.open("urgent", queue="high_priority")
+    limited.open(*numbered("chunk", 2), parent_id="p")
+    assert limited.starts(*numbered("mail", 6), limited=True) == ["mail000", "mail001"], "the rate"
+
+    assert limited.starts("urgent", limited=True) == ["urgent"], "there is room, and no rate for it"
+    assert limited.starts(*numbered("chunk", 2)) == [], "no more than three run"
+    assert limited.limits.used("category:email", Rate(2, 60)) == (2, 3, 6)
+    for ended in ("urgent", "mail000"):
+        limited.moves.succeed(ended, 1, None)
+    assert limited.let_go() == ["chunk000", "chunk001"]
+
+    limited.moves.succeed("mail001", 1, None)
+    limited.limits.change("category:email", {"concurrency": 9})
+    limited.age(61)
+    assert set(limited.let_go()) == {"chunk000", "chunk001", "mail002", "mail003"}, "who was let go takes no start"
+    assert limited.starts("mail002", "mail003", "chunk000", "chunk001") == numbered("mail", 4)[2:] + numbered(
+        "chunk", 2
+    )
+    assert limited.held() == ["mail004", "mail005"]
+    assert limited.let_go() == []
+
+
+@pytest.mark.parametrize("priority", ["normal", "low"])
+def test_those_whom_a_rate_binds_and_those_whom_it_does_not_share_a_concurrency_one_by_one(database, priority):
+    service = Service(database, DefaultLimits(usual=Rate(100, 60)))
+    service.limits.change("category:email", {"concurrency": 1})
+    mails, chunks = numbered("mail", 5), numbered("chunk", 5)
+    service.open("first")
+    service.open(*mails, priority=priority)
+    service.open(*chunks, parent_id="p", priority=priority)
+    service.starts("first", *mails, *chunks, limited=True)
+    went, running = [], "first"
+    for _ in range(8):
+        service.moves.succeed(running, 1, None)
+        [running] = service.let_go()
+        assert service.starts(running, limited=True) == [running]
+        went.append(running)
+
+    assert [one for one in went if one in mails] == mails[:4]
+    assert [one for one in went if one in chunks] == chunks[:4]
+    assert [one in mails for one in went] == [one in mails for one in went[:2]] * 4
+
+
+def test_who_comes_fresh_overtakes_neither_of_the_two_lines_that_share_a_concurrency(database):
+    service = Service(database, DefaultLimits(usual=Rate(100, 60)))
+    service.limits.change("category:email", {"concurrency": 1})
+    service.open("mail", "held", "late")
+    service.open("chunk", "chunk2", parent_id="p")
+    assert service.starts("mail", "held", limited=True) == ["mail"]
+    service.moves.succeed("mail", 1, None)
+
+    assert service.starts("chunk") == [], "it waits for the slot, not for the rate"
+    service.let_go()
+    assert service.starts("held", limited=True) == ["held"]
+    service.moves.succeed("held", 1, None)
+    assert service.starts("late", limited=True) == [], "a chunk is held"
+    assert {service.tasks.read(one).hold for one in ("chunk", "late")} == {"unpaced:category:email", "category:email"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "then"),
+    [
+        ({"concurrency": None}, ["chunk001", "chunk002", "chunk003"]),
+        ({"concurrency": None, "rate": None}, ["chunk001", "chunk002", "chunk003", "mail000"]),
+        ({"concurrency": 3, "rate": Rate(3, 60)}, ["chunk001", "mail000"]),
+        ({"concurrency": 3, "rate": Rate(1, 60)}, []),
+    ],
+    ids=str,
+)
+def test_a_changed_limit_is_true_for_those_who_were_held_by_its_concurrency_alone(database, changes, then):
+    service = Service(database, DefaultLimits(usual=Rate(1, 60)))
+    service.limits.change("category:email", {"concurrency": 1})
+    service.open("first", "mail000")
+    service.open(*numbered("chunk", 4), parent_id="p")
+    service.starts("first", *numbered("chunk", 4), "mail000", limited=True)
+    service.moves.succeed("first", 1, None)
+    assert service.let_go() == ["chunk000"]
+    assert service.starts("chunk000") == ["chunk000"]
+
+    service.limits.change("category:email", changes)
+
+    assert len(service.let_go()) <= len(then), "a look for the move of those whom the rate binds now"
+    assert sorted(service.let_go()) == then
+    assert service.starts(*then, limited=True) == then
+
+
+def test_who_was_held_by_a_rate_that_was_set_for_all_waits_for_it_no_more_once_it_is_cleared(limited):
+    limited.limits.change("category:email", {"rate": Rate(1, 60)})
+    limited.open(*numbered("mail", 4))
+    limited.open("chunk", parent_id="p")
+    assert limited.starts(*numbered("mail", 4), "chunk", limited=True) == ["mail000"]
+
+    limited.limits.clear("category:email")
+    limited.limits.change("category:email", {"concurrency": 9})
+
+    assert limited.let_go() == ["mail001"], "the rate is two"
+    assert set(limited.let_go()) == {"mail001", "chunk"}
+    assert limited.starts("chunk", "mail001", limited=True) == ["chunk", "mail001"]
+
+
 def test_who_comes_later_does_not_overtake_who_is_held_but_by_priority(service):
     service.limits.change("queue:email", {"rate": Rate(1, 60)})
     service.open("a", "b", "later")

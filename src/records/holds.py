@@ -5,13 +5,29 @@ starts: it goes before what comes now, and the room that it will take is promise
 """
 
 import math
+import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Integer, String, and_, case, func, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Float,
+    Integer,
+    String,
+    case,
+    false,
+    func,
+    or_,
+    select,
+    true,
+    tuple_,
+    update,
+)
 
 from processors.limits import DefaultLimits, Limit
 from records.columns import Now, instant
@@ -29,11 +45,12 @@ from records.limits import (
     UNPACED,
     LimitsInForce,
     Subject,
+    Wanted,
     free_slots,
     running_in,
     subject_of,
 )
-from records.prepared import Given, Prepared
+from records.prepared import Given, GivenRows, Prepared
 from records.task_records import WAITING, columns, task_records
 
 LOOK_AHEAD_SECONDS = 0.25
@@ -44,8 +61,16 @@ LEAD_SECONDS = 0.05
 
 BATCH = 500
 SCOPES_AT_ONCE = 200
-MORE = 100
-"""Records that are looked at beyond the room of a line: some of them wait for another limiter as well."""
+MOST_LET_GO = 1_000
+LOOK_SECONDS = 0.2
+"""A look ends after so long, or so many records, and the next one goes on there: the leader has other duties."""
+
+MORE, LEAST_MORE = 1_000, 5
+MOST_MORE = 100
+"""Records that are looked at beyond the room of the lines: some of them wait for another limiter as well."""
+
+SIZES = (16, 128, BATCH)
+"""So many of each line are read at once: a limit is a constant in a statement for many rows."""
 
 PROMISED_SECONDS = 5
 """How long a record that was published and has not started keeps its room: no worker may serve its queue."""
@@ -121,6 +146,29 @@ def _line(value: Given) -> object:
     )
 
 
+def _held_in(record: Any, value: Given) -> tuple[ColumnElement[bool], ...]:
+    return record.c.held, record.c.hold == value("scope", String()), record.c.priority == value("priority", String())
+
+
+@cache
+def _first_of(kind: str, most: int) -> Prepared:
+    """Return what reads so many of the first of a line, or of each of many."""
+
+    def first(table: Any, chosen: Sequence[Any], value: Given) -> Any:
+        order = table.c.turn, table.c.created_at, table.c.id
+        return select(*chosen).where(*_held_in(table, value)).order_by(*order).limit(most)
+
+    def many(rows: GivenRows) -> Any:
+        if kind == "postgresql":
+            line = first(task_records, SUBJECT_COLUMNS, rows).lateral("line")
+            return select(*line.c).select_from(rows.source.join(line, true()))
+        inner = task_records.alias("first")
+        ids = first(inner, [inner.c.id], rows).correlate(rows.source)
+        return select(*SUBJECT_COLUMNS).select_from(rows.source.join(task_records, columns.id.in_(ids)))
+
+    return Prepared(lambda value: first(task_records, SUBJECT_COLUMNS, value), "scope", many, kind)
+
+
 def _promised(value: Given) -> object:
     """Return the query of a page of what was let go and has not started."""
     lately = or_(columns.relay_at.is_not(None), columns.published_at > Now(-PROMISED_SECONDS))
@@ -130,17 +178,39 @@ def _promised(value: Given) -> object:
     return query.order_by(columns.hold, columns.id).limit(MOST_WAITING)
 
 
-def _held_for(scope: str, ids: Sequence[str]) -> ColumnElement[bool]:
-    """Tell in SQL whether a record is one of these and held for a scope.
+def _held_for(value: Given) -> list[ColumnElement[bool]]:
+    """Tell in SQL whether a record is this one and held for a scope, and whether this lead is held.
 
-    Expressions and not the columns, or PostgreSQL reads all that is held where it believes that nothing is.
+    Expressions and not the columns, or PostgreSQL reads all that is held where it believes that nothing is; a truth and
+    not a number, or it believes that one record in two hundred is held and compares each row with all of them.
     """
-    return and_(columns.id.in_(ids), case((columns.held, 1), else_=0) == 1, columns.hold + "" == scope)
+    return [
+        columns.id == value("task_id", String()),
+        case((columns.held, true()), else_=false()),
+        columns.hold + "" == value("scope", String()),
+        leads(value("holder", String()), value("term", Integer())),
+    ]
+
+
+def _release(value: Given) -> object:
+    values = {
+        "held": False,
+        "relay_at": Now(value("seconds", Float())),
+        "hold": case((value("promised", Integer()) == 1, columns.hold)),
+    }
+    return update(task_records).where(*_held_for(value)).values(values).returning(columns.id)
+
+
+def _move(value: Given) -> object:
+    values = {"hold": value("other", String()), "turn": value("turn", Integer())}
+    return update(task_records).where(*_held_for(value)).values(values)
 
 
 PLACE = Prepared(_place, "queue")
 SCOPES = Prepared(_scopes, "after")
 LINE = Prepared(_line, "scope")
+RELEASE = Prepared(_release)
+MOVE = Prepared(_move)
 PROMISED = Prepared(_promised, "after_id")
 TENANTS_WAITING = Prepared(
     lambda value: (
@@ -154,38 +224,33 @@ TENANTS_WAITING = Prepared(
 
 @dataclass
 class _Plan:
-    """What a look at the holds found to do, by what is the same for many records.
+    """What a look at the holds found to do.
 
     Attributes:
-        let_go: by the scope, whether its room stays promised, and in how many hundredths of a second it is published.
-        moves: by the scope, the one that it waits for from now on, and its turn there.
+        let_go: values of `RELEASE` for each record that goes.
+        moves: values of `MOVE` for each that waits for something else from now on.
         soon: see `LetGo`.
     """
 
-    let_go: dict[tuple[str, bool, int], list[str]] = field(default_factory=dict[tuple[str, bool, int], list[str]])
-    moves: dict[tuple[str, str, int], list[str]] = field(default_factory=dict[tuple[str, str, int], list[str]])
+    let_go: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    moves: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     soon: bool = False
 
     def release(self, subject: Subject, *, promised: bool, seconds: float = 0.0) -> None:
-        """Let a record go, to be published in so many seconds."""
-        key = subject.hold or "", promised, math.floor(seconds * HUNDREDTHS)
-        self.let_go.setdefault(key, []).append(subject.id)
+        """Let a record go, to be published in so many seconds, and say whether its room stays promised."""
+        seconds = math.floor(seconds * HUNDREDTHS) / HUNDREDTHS  # SQLite's clock takes no exponent
+        row = {"task_id": subject.id, "scope": subject.hold, "promised": int(promised), "seconds": seconds}
+        self.let_go.append(row)
 
     def move(self, subject: Subject, other: str, turn: int) -> None:
         """Let a record wait for another limiter."""
-        self.moves.setdefault((subject.hold or "", other, turn), []).append(subject.id)
+        self.moves.append({"task_id": subject.id, "scope": subject.hold, "other": other, "turn": turn})
 
     def carry_out(self, connection: Connection, lead: Lead) -> int:
         """Do it, if this lead is held; returns how many were let go."""
-        count = 0
-        for (scope, promised, hundredths), ids in self.let_go.items():
-            values = {"held": False, "relay_at": Now(hundredths / HUNDREDTHS)} | ({} if promised else {"hold": None})
-            statement = update(task_records).where(_held_for(scope, ids), leads(*lead)).values(values)
-            count += len(connection.execute(statement.returning(columns.id)).all())
-        for (scope, other, turn), ids in self.moves.items():
-            moved = update(task_records).where(_held_for(scope, ids), leads(*lead)).values(hold=other, turn=turn)
-            connection.execute(moved)
-        return count
+        fence = {"holder": lead.holder, "term": lead.term}
+        MOVE.many(row | fence for row in self.moves)(connection)
+        return len(RELEASE.many(row | fence for row in self.let_go)(connection))
 
 
 class Holds:
@@ -220,17 +285,28 @@ class Holds:
 
     def let_go(self, lead: Lead) -> LetGo:
         """Let go what has room now or in a moment, if this lead is held."""
-        scopes = [scope for (scope,) in self.database.read(SCOPES(after=self._after))]
-        self._after = scopes[-1] if len(scopes) == SCOPES_AT_ONCE else ""
-        if not scopes:
-            return LetGo(0, soon=False)
-        plan = self.database.read(
-            lambda connection: _Planner(connection, self._defaults, self._room, self._last).plan(scopes)
-        )
+        plan = self.database.read(self._look)
         if not plan.let_go and not plan.moves:
             return LetGo(0, soon=plan.soon)
         count = self.database.write(lambda connection: plan.carry_out(connection, lead), durable=False)
         return LetGo(count, soon=plan.soon)
+
+    def _look(self, connection: Connection) -> _Plan:
+        """Return what may be done, from the scope on where the last look ended."""
+        ends, plan, planner = time.monotonic() + LOOK_SECONDS, _Plan(), None
+        if self._after and not SCOPES(after=self._after)(connection):
+            self._after = ""
+        while scopes := [scope for (scope,) in SCOPES(after=self._after)(connection)]:
+            planner = planner or _Planner(connection, self.database.kind, self._defaults, self._room, self._last)
+            plan = planner.plan(scopes)
+            if len(scopes) < SCOPES_AT_ONCE:
+                break
+            self._after = scopes[-1]
+            if len(plan.let_go) >= MOST_LET_GO or time.monotonic() >= ends:
+                plan.soon = True
+                return plan
+        self._after = ""
+        return plan
 
 
 @dataclass
@@ -255,18 +331,29 @@ class _Room:
         return 0.0 if limit.rate is None else self.slots.pop(0)
 
 
+class _Waiting(NamedTuple):
+    """A held record, and what binds it."""
+
+    subject: Subject
+    limits: dict[str, Limit]
+
+
 class _Planner:
     """Looks at some lines, as they are now, for what may go.
 
     Args:
         connection: reads.
+        kind: the kind of database.
         defaults: the settings' limits.
         room: records of tenants that lie in a queue.
         last: by the scope of two lines, the one of which the last was let go; noted here from look to look.
     """
 
-    def __init__(self, connection: Connection, defaults: DefaultLimits, room: int, last: dict[str, str]) -> None:
+    def __init__(
+        self, connection: Connection, kind: str, defaults: DefaultLimits, room: int, last: dict[str, str]
+    ) -> None:
         self._connection = connection
+        self._kind = kind
         self._room = room
         self._last = last
         self._now: datetime = instant(CLOCK()(connection)[0][0])
@@ -278,18 +365,25 @@ class _Planner:
             self._promised.update(limits.keys())
             self._promised_starts.update(scope for scope, limit in limits.items() if limit.rate)
         self._rooms: dict[str, _Room] = {}
+        self._seen: set[str] = set()
+        self._heads: dict[tuple[str, str], int] = {}
         self._plan = _Plan(soon=bool(self._promised))
 
     def plan(self, scopes: Sequence[str]) -> _Plan:
-        """Return what may be done for these scopes."""
-        unpaced = {scope.removeprefix(UNPACED) for scope in scopes if scope.startswith(UNPACED)}
-        for scope in dict.fromkeys(scope.removeprefix(UNPACED) for scope in scopes):
+        """Return what may be done for these scopes and those before."""
+        limited: dict[str, None] = {}
+        for scope in scopes:
             if scope.startswith(PAUSE):
                 self._end_pause(scope)
             elif scope.startswith(TURN):
                 self._give_turns(scope)
             else:
-                self._fill(scope, unpaced=scope in unpaced)
+                limited[scope.removeprefix(UNPACED)] = None
+        self._open(limited)
+        held = self._read(self._sizes(limited, scopes))
+        for scope in limited:
+            lines = {line: held[line] for line in (scope, UNPACED + scope) if line in held}
+            self._fill(scope, {line: self._rightly_in(line, scope, waiting) for line, waiting in lines.items()})
         return self._plan
 
     def _let_go(self) -> Iterator[Subject]:
@@ -319,86 +413,105 @@ class _Planner:
         for subject in self._line(scope, self._room - len(there)):
             self._plan.release(subject, promised=subject.tenant not in there)
 
-    def _fill(self, scope: str, *, unpaced: bool) -> None:
-        """Let as many go as a limiter has room for.
+    def _sizes(self, scopes: Iterable[str], lines: Sequence[str]) -> dict[str, int]:
+        """Return the lines of these scopes of which somebody may go, and of how many at most."""
+        found: dict[str, int] = {}
+        for scope in scopes:
+            limit, room = self._limits.limit(scope), self._rooms[scope]
+            both = self._limits.splits(scope)
+            if room.left and (both or room.slots or limit.rate is None):
+                found[scope] = room.left if limit.rate is None else len(room.slots)
+            if room.left and (both or UNPACED + scope in lines):
+                found[UNPACED + scope] = room.left
+        more = min(MOST_MORE, max(LEAST_MORE, MORE // max(1, len(found))))
+        return {line: min(most + more, BATCH) for line, most in found.items() if line not in self._seen}
+
+    def _read(self, sizes: Mapping[str, int]) -> dict[str, list[_Waiting]]:
+        """Return the first of these lines; once in a look, and with a look at the room in all their limiters."""
+        self._seen |= sizes.keys()
+        found: dict[str, list[Subject]] = {line: [] for line in sizes}
+        by_size: dict[int, list[dict[str, str]]] = {}
+        for line, most in sizes.items():
+            rows = by_size.setdefault(next(size for size in SIZES if most <= size), [])
+            rows += [{"scope": line, "priority": priority} for priority in LEVELS]
+        for size, rows in by_size.items():
+            for subject in map(subject_of, _first_of(self._kind, size).many(rows)(self._connection)):
+                found[subject.hold or ""].append(subject)
+        lines: dict[str, list[_Waiting]] = {}
+        for line, held in found.items():
+            held.sort(key=lambda one: (LEVELS.index(one.priority), one.turn, one.created_at, one.id))
+            lines[line] = [_Waiting(one, self._limits.of(one)) for one in held[: sizes[line]]]
+        self._open({scope for held in lines.values() for one in held for scope in one.limits})
+        return lines
+
+    def _fill(self, scope: str, lines: dict[str, deque[_Waiting]]) -> None:
+        """Let as many of its lines go as a limiter has room for.
 
         Whom its rate binds and whom it does not have a line each; they share what may run at once, one by one.
         """
-        limit = self._limits.limit(scope)
-        if limit.concurrency is not None:
+        if self._limits.limit(scope).concurrency is not None:
             self._plan.soon = True
-        room = self._room_of(scope)
-        starts = room.left if limit.rate is None else min(room.left, len(room.slots))
-        lines = {scope: self._rightly_in(scope, scope, starts + MORE)}
-        if unpaced or (limit.rate is not None and limit.concurrency is not None):
-            lines[UNPACED + scope] = self._rightly_in(UNPACED + scope, scope, room.left + MORE)
         while waiting := [line for line, held in lines.items() if held]:
-            line = min(waiting, key=lambda line: (LEVELS.index(lines[line][0].priority), line == self._last.get(scope)))
-            went = self._try(scope, lines[line].popleft())
+            line = min(
+                waiting, key=lambda line: (LEVELS.index(lines[line][0].subject.priority), line == self._last.get(scope))
+            )
+            went = self._try(scope, *lines[line].popleft())
             if went is None:
                 del lines[line]
             elif went and len(waiting) > 1:
                 self._last[scope] = line
 
-    def _rightly_in(self, line: str, scope: str, most: int) -> deque[Subject]:
-        """Return the first of a line; for whom the limit was changed meanwhile, waits in the other one from now on."""
-        found = deque[Subject]()
-        for subject in self._line(line, most):
-            limit = self._limits.of(subject).get(scope)
+    def _rightly_in(self, line: str, scope: str, held: Sequence[_Waiting]) -> deque[_Waiting]:
+        """Return these of a line; for whom the limit was changed meanwhile, waits in the other one from now on."""
+        found = deque[_Waiting]()
+        for one in held:
+            limit = one.limits.get(scope)
             if limit is not None and (now := self._limits.line(scope, limit)) != line:
-                self._move(subject, now)
+                self._move(one.subject, now)
             else:
-                found.append(subject)
+                found.append(one)
         return found
 
-    def _try(self, scope: str, subject: Subject) -> bool | None:
+    def _try(self, scope: str, subject: Subject, limits: dict[str, Limit]) -> bool | None:
         """Let the first of a line go where all its limiters have room; who waits for another one, waits there on.
 
         Returns:
             Whether it was let go; None where its line's own limiter is full, for all who come after it.
         """
-        limits = self._limits.of(subject)
         if subject.queue in self._paused:
             self._move(subject, PAUSE + subject.queue)
             return False
-        full = [one for one in sorted(limits) if not self._room_of(one).has(limits[one])]
+        full = [one for one in sorted(limits) if not self._rooms[one].has(limits[one])]
         if scope in full:
             return None
         if full:
             self._move(subject, self._limits.line(full[0], limits[full[0]]))
             return False
         self._plan.soon = True
-        seconds = max((self._room_of(one).take(limit) for one, limit in limits.items()), default=0.0)
+        seconds = max((self._rooms[one].take(limit) for one, limit in limits.items()), default=0.0)
         self._plan.release(subject, promised=bool(limits), seconds=seconds - LEAD_SECONDS)
         return True
 
     def _move(self, subject: Subject, other: str) -> None:
-        turn, _ = next_turn(self._connection, other, subject.priority, subject.tenant)
-        self._plan.move(subject, other, turn)
+        line = other, subject.priority
+        if line not in self._heads:
+            self._heads[line], _ = next_turn(self._connection, other, subject.priority, subject.tenant)
+        self._plan.move(subject, other, self._heads[line])
 
-    def _room_of(self, scope: str) -> _Room:
-        found = self._rooms.get(scope)
-        if found is None:
-            found = self._rooms[scope] = self._room_now(scope, self._limits.limit(scope))
-        return found
-
-    def _room_now(self, scope: str, limit: Limit) -> _Room:
-        left = BATCH
-        if limit.concurrency is not None:
-            free = limit.concurrency - running_in(self._connection, scope) - self._promised[scope]
-            left = max(0, min(left, free))
-        if limit.rate is None:
-            return _Room([], left)
-        slots = free_slots(
-            self._connection,
-            scope,
-            limit.rate,
-            self._now,
-            taken=self._promised_starts[scope],
-            within=LOOK_AHEAD_SECONDS,
-            most=left,
-        )
-        return _Room(slots, left)
+    def _open(self, scopes: Iterable[str]) -> None:
+        """Look what room these scopes have that nobody was promised, where that is not known."""
+        limits = {scope: self._limits.limit(scope) for scope in scopes if scope not in self._rooms}
+        most = {scope: limit.concurrency for scope, limit in limits.items() if limit.concurrency is not None}
+        run = running_in(self._connection, most)
+        free = {scope: max(0, number - run[scope] - self._promised[scope]) for scope, number in most.items()}
+        left = {scope: min(BATCH, free.get(scope, BATCH)) for scope in limits}
+        wanted = {
+            scope: Wanted(limit.rate, self._promised_starts[scope], left[scope])
+            for scope, limit in limits.items()
+            if limit.rate is not None
+        }
+        slots = free_slots(self._connection, wanted, self._now, LOOK_AHEAD_SECONDS)
+        self._rooms |= {scope: _Room(slots.get(scope, []), left[scope]) for scope in limits}
 
     def _line(self, scope: str, most: int) -> Iterator[Subject]:
         """Return the first of a line: by priority, then tenants in turn, then the oldest."""

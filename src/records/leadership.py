@@ -61,7 +61,7 @@ class Lead(NamedTuple):
     term: int
 
 
-def leads(holder: str, term: int) -> ColumnElement[bool]:
+def leads(holder: str | ColumnElement[str], term: int | ColumnElement[int]) -> ColumnElement[bool]:
     """Tell in SQL whether this one leads, still in this term.
 
     A leader that was frozen or cut off finds out in the same statement; so does one that leads again since.

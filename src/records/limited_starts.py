@@ -287,10 +287,11 @@ class LimitedStarts:
             until = instant(at) + timedelta(seconds=rates[scope].seconds)
             if until > now:
                 full[scope] = (until - now).total_seconds()
+        run = running_in(connection, [scope for scope, limit in limits.items() if limit.concurrency is not None])
         for scope, limit in limits.items():
             if limit.rate is not None and scope in full:
                 waits[scope] = full[scope]
-            if limit.concurrency is not None and running_in(connection, scope) >= limit.concurrency:
+            if limit.concurrency is not None and run[scope] >= limit.concurrency:
                 waits[scope] = None
         # Those whom a rate binds wait for a slot, as this record does, as soon as the rate has room.
         lines = {scope: scope for scope in rates if limits[scope].rate is None and scope not in full}
@@ -329,7 +330,7 @@ def _lines_before(in_force: LimitsInForce, limits: Mapping[str, Limit]) -> dict[
     Who is free of a rate waits for a slot of the concurrency only, which a record that the rate binds would take.
     """
     own = {in_force.line(scope, limit): scope for scope, limit in limits.items()}
-    return own | {UNPACED + scope: scope for scope, limit in limits.items() if limit.rate and limit.concurrency}
+    return own | {UNPACED + scope: scope for scope in limits if in_force.splits(scope)}
 
 
 def _ahead_of(connection: Connection, subject: Subject, lines: Mapping[str, str]) -> set[str]:

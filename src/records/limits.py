@@ -5,9 +5,11 @@ another one may follow, so that no window of that time ever holds more; a change
 """
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Any, NamedTuple, TypedDict
 
 from sqlalchemy import (
@@ -147,13 +149,19 @@ def _lines(value: Given) -> list[ColumnElement[str]]:
     return [_scope(value), literal(UNPACED) + _scope(value)]
 
 
+def _running_in(name: ColumnElement[str], column: Column[Any]) -> Any:
+    return select(name, select(func.count()).where(running(), column == name).scalar_subquery())
+
+
 CLOCK = Prepared(lambda _: select(Now()))
 GIVEN_FIELDS = (limits.c.scope, limits.c.rate, limits.c.seconds, limits.c.concurrency)
 GIVEN = Prepared(lambda value: select(*GIVEN_FIELDS).where(limits.c.scope == _scope(value)), "scope")
 ALL_GIVEN = Prepared(lambda _: select(*GIVEN_FIELDS))
 PAUSED = Prepared(lambda value: select(pauses.c.queue).where(pauses.c.queue == value("queue", String())), "queue")
 ALL_PAUSED = Prepared(lambda _: select(pauses.c.queue))
-STARTS = Prepared(lambda value: select(limiters.c.starts).where(limiters.c.scope == _scope(value)), "scope")
+STARTS = Prepared(
+    lambda value: select(limiters.c.scope, limiters.c.starts).where(limiters.c.scope == _scope(value)), "scope"
+)
 LOG = Prepared(
     lambda value: select(limit_starts.c.scope, limit_starts.c.at).where(
         limit_starts.c.scope == _scope(value), limit_starts.c.number == value("number", BigInteger())
@@ -161,17 +169,14 @@ LOG = Prepared(
     "scope",
 )
 LOG_BETWEEN = Prepared(
-    lambda value: select(limit_starts.c.number, limit_starts.c.at).where(
+    lambda value: select(limit_starts.c.scope, limit_starts.c.number, limit_starts.c.at).where(
         limit_starts.c.scope == _scope(value),
         limit_starts.c.number.between(value("first", BigInteger()), value("last", BigInteger())),
     ),
     "scope",
 )
 RUNNING_IN = {
-    kind: Prepared(
-        lambda value, column=columns[name]: select(func.count()).where(running(), column == value("name", String())),
-        "name",
-    )
+    kind: Prepared(lambda value, column=columns[name]: _running_in(value("name", String()), column), "name")
     for kind, name in (("queue", "queue"), ("category", "category"), ("task", "name"), ("tenant", "tenant"))
 }
 RUNNING_KEYS = Prepared(lambda _: select(columns.limit_keys).where(running(), columns.limit_keys.is_not(None)))
@@ -203,6 +208,7 @@ class LimitsInForce:
     def __init__(self, rows: Sequence[Sequence[Any]], defaults: DefaultLimits) -> None:
         self.given = {row[0]: GivenLimit(*row[1:]) for row in rows}
         self._defaults = defaults
+        self._found: dict[tuple[str, Rate | None], Limit] = {}
 
     def of(self, subject: Subject) -> dict[str, Limit]:
         """Return what binds a record, by scope."""
@@ -213,6 +219,16 @@ class LimitsInForce:
     def limit(self, scope: str) -> Limit:
         """Return what is in force for a scope."""
         return self._limit(scope, self._defaults.of(scope))
+
+    def splits(self, scope: str) -> bool:
+        """Tell whether a scope has two lines: its concurrency binds all, and its rate, the settings', only some."""
+        given = [self.given.get(name or "") for name in (scope, every_of(scope))]
+        limit = self.limit(scope)
+        return (
+            limit.rate is not None
+            and limit.concurrency is not None
+            and all(not one or one.rate is None for one in given)
+        )
 
     def line(self, scope: str, limit: Limit) -> str:
         """Return the line in which a record waits for a scope: whom its rate does not bind, does not wait for the rate.
@@ -225,6 +241,12 @@ class LimitsInForce:
         return UNPACED + scope if unpaced else scope
 
     def _limit(self, scope: str, default: Rate | None) -> Limit:
+        found = self._found.get((scope, default))
+        if found is None:
+            found = self._found[scope, default] = self._limit_of(scope, default)
+        return found
+
+    def _limit_of(self, scope: str, default: Rate | None) -> Limit:
         said = [given for name in (scope, every_of(scope)) if name and (given := self.given.get(name))]
         rate = next((given for given in said if given.rate is not None), None)
         most = next((given.concurrency for given in said if given.concurrency is not None), None)
@@ -235,46 +257,59 @@ def _rate(given: GivenLimit) -> Rate | None:
     return Rate(given.rate, given.seconds) if given.rate and given.seconds else None
 
 
-def running_in(connection: Connection, scope: str) -> int:
-    """Return how many records of a scope run."""
-    kind, _, name = scope.partition(":")
-    if kind in RUNNING_IN:
-        return RUNNING_IN[kind](name=name)(connection)[0][0]
-    return sum(scope in json.loads(keys) for (keys,) in RUNNING_KEYS()(connection))
+def running_in(connection: Connection, scopes: Iterable[str]) -> dict[str, int]:
+    """Return how many records of each of these scopes run."""
+    by_kind: dict[str, list[str]] = {}
+    for scope in scopes:
+        kind, _, name = scope.partition(":")
+        by_kind.setdefault(kind if kind in RUNNING_IN else "", []).append(name if kind in RUNNING_IN else scope)
+    found: dict[str, int] = {}
+    if keys := by_kind.pop("", []):
+        counts = Counter(key for (given,) in RUNNING_KEYS()(connection) for key in json.loads(given))
+        found = {key: counts[key] for key in keys}
+    for kind, names in by_kind.items():
+        rows = RUNNING_IN[kind].many({"name": name} for name in names)(connection)
+        found |= {f"{kind}:{name}": count for name, count in rows}
+    return found
+
+
+class Wanted(NamedTuple):
+    """What is asked of a rate: its next starts after those that are promised already, at most so many."""
+
+    rate: Rate
+    taken: int
+    most: int
 
 
 def free_slots(
-    connection: Connection, scope: str, rate: Rate, now: datetime, *, taken: int, within: float, most: int
-) -> list[float]:
-    """Return in how many seconds each of the next starts under a rate may be.
+    connection: Connection, wanted: Mapping[str, Wanted], now: datetime, within: float
+) -> dict[str, list[float]]:
+    """Return in how many seconds each of the next starts under these scopes' rates may be.
 
     Args:
         connection: reads.
-        scope: whose starts.
-        rate: at most so many.
+        wanted: the rates, by their scopes.
         now: the database's clock.
-        taken: so many of the next starts are promised already.
         within: seconds from now; what is later is left out.
-        most: at most so many.
     """
-    starts = _starts(connection, scope)
-    first = starts + 1 + taken - rate.starts
-    last = min(starts, first + most - 1)
-    if last < first:
-        return []
-    known = dict(LOG_BETWEEN(scope=scope, first=first, last=last)(connection))
-    free: list[float] = []
-    for number in range(first, last + 1):
-        seconds = _until(known.get(number), rate, now)
-        if seconds > within:
-            break
-        free.append(seconds)
+    starts = dict(STARTS.many({"scope": scope} for scope in wanted)(connection))
+    numbers: dict[str, range] = {}
+    for scope, (rate, taken, most) in wanted.items():
+        last = starts.get(scope, 0)
+        first = last + 1 + taken - rate.starts
+        numbers[scope] = range(first, min(last, first + most - 1) + 1)
+    rows = [{"scope": scope, "first": some[0], "last": some[-1]} for scope, some in numbers.items() if some]
+    known = {(scope, number): at for scope, number, at in LOG_BETWEEN.many(rows)(connection)}
+    free: dict[str, list[float]] = {}
+    for scope, some in numbers.items():
+        seconds = (_until(known.get((scope, number)), wanted[scope].rate, now) for number in some)
+        free[scope] = list(takewhile(lambda one: one <= within, seconds))
     return free
 
 
 def _starts(connection: Connection, scope: str) -> int:
     rows = STARTS(scope=scope)(connection)
-    return rows[0][0] if rows else 0
+    return rows[0][1] if rows else 0
 
 
 def _until(at: Any, rate: Rate, now: datetime) -> float:
@@ -328,7 +363,7 @@ class Limits:
             if rate is not None:
                 recent = and_(limit_starts.c.scope == scope, limit_starts.c.at > Now(-rate.seconds))
                 started = connection.execute(select(func.count()).where(recent)).scalar_one()
-            return started, running_in(connection, scope), WAITING_IN(scope=scope)(connection)[0][0]
+            return started, running_in(connection, [scope])[scope], WAITING_IN(scope=scope)(connection)[0][0]
 
         return self.database.read(query)
 
@@ -349,7 +384,7 @@ class Limits:
 
     def running(self, scope: str) -> int:
         """Return how many tasks of a scope run."""
-        return self.database.read(lambda c: running_in(c, scope))
+        return self.database.read(lambda c: running_in(c, [scope])[scope])
 
     def expected(self, record: TaskRecord) -> datetime | None:
         """Return when a record that a rate holds may start if those before it do; None where nobody knows."""

@@ -18,6 +18,7 @@ from records.holds import Holds
 from records.leadership import Lead, Leadership
 from records.limited_starts import Held, LimitedStarts
 from records.limits import Limits, limit_starts, limiters
+from records.prepared import Prepared
 from records.task_moves import NO_LIMITS, Failure, Started, TaskMoves
 from records.task_records import Draft, TaskRecords, TaskState, columns
 from records.workers import Workers
@@ -750,6 +751,67 @@ def test_no_window_ever_holds_more_starts_than_its_limit_and_the_limit_is_used(s
         for first, last in zip(inside, inside[most:], strict=False):
             assert last - first >= timedelta(seconds=1), (most, first, last)
     assert len(ledger) > 20
+
+
+def said_by(work: Callable[[], object]) -> list[tuple[str, object]]:
+    """Do it; return what the database was told, with its parameters."""
+    said: list[tuple[str, object]] = []
+    event.listen(Engine, "before_cursor_execute", note := lambda *given: said.append((given[2], given[3])))
+    try:
+        work()
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    return said
+
+
+def scans(database: Database, said: list[tuple[str, object]]) -> list[str]:
+    """Return the steps in which SQLite would read all records for these statements."""
+    steps: list[str] = []
+    with database.engine().connect() as connection:
+        for statement, parameters in said:
+            if statement.startswith(("SELECT", "UPDATE", "WITH")):
+                plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+                steps += [row[3] for row in plan if row[3].startswith("SCAN") and "task_records" in row[3]]
+    return [step for step in steps if "USING" not in step]
+
+
+def test_a_look_asks_for_hundreds_of_limiters_as_often_as_for_three(service):
+    service.limits.change("account:*", {"rate": Rate(2, 60), "concurrency": 5})
+    service.limits.change("tenant:*", {"rate": Rate(4, 60), "concurrency": 5})
+
+    def look(name: str, count: int) -> list[tuple[str, object]]:
+        for one in numbered(name, count):
+            service.open(*(f"{one}-{number}" for number in range(4)), tenant=one, limit_keys=[f"account:{one}"])
+            assert len(service.starts(*(f"{one}-{number}" for number in range(4)))) == 2
+        service.age(61)
+        said = said_by(lambda: service.holds.let_go(service.lead))
+        assert len(let_go := service.let_go()) == 2 * count
+        assert len(service.starts(*let_go)) == 2 * count
+        return said
+
+    few, many = look("few", 3), look("many", 150)
+
+    assert len(many) <= len(few)
+    if service.database.is_sqlite:
+        assert scans(service.database, few + many) == []
+
+
+def test_a_look_that_ends_early_goes_on_where_it_ended_and_says_that_it_comes_soon(service, monkeypatch):
+    monkeypatch.setattr(holds_room, "SCOPES_AT_ONCE", 2)
+    monkeypatch.setattr(holds_room, "SCOPES", Prepared(holds_room._scopes, "after"))
+    monkeypatch.setattr(holds_room, "MOST_LET_GO", 2)
+    monkeypatch.setattr(holds_room, "BATCH", 1)
+    service.limits.change("account:*", {"rate": Rate(1, 60)})
+    for one in numbered("a", 4):
+        ids = numbered(one, 4)
+        service.open(*ids, limit_keys=[f"account:{one}"])
+        service.starts(*ids)
+    service.limits.change("account:*", {"rate": None})
+
+    looks = [service.holds.let_go(service.lead) for _ in range(4)]
+
+    assert [(look.count, look.soon) for look in looks] == [(2, True)] * 4
+    assert sorted(service.held()) == [f"a{number:03}003" for number in range(4)]
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

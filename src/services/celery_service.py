@@ -20,7 +20,7 @@ from services import effects, limiting, retrying, scheduling, steering
 from services.bulk import submit_bulk_emails
 from services.celery_app import QUEUES
 from services.groups import group_of
-from services.own_tasks import CONTEXT, checked_arguments, parameters_of, queue_of, registered_task
+from services.own_tasks import CONTEXT, check_limited, checked_arguments, parameters_of, queue_of, registered_task
 from services.scheduling import ScheduleChanges
 from services.status import active_task, line_of, status_of, unknown_status, unknown_task
 from services.submission import check_size, submit_by_name
@@ -369,7 +369,7 @@ class CeleryService:
             rate: starts per second, minute or hour, such as `50/m`, or `none`; None leaves it as it is.
             concurrency: how many may run at once, or `none`; None leaves it as it is.
         """
-        return limiting.set_limit(scope, rate, concurrency)
+        return limiting.set_limit(scope, rate, concurrency, check_limited)
 
     def get_limits(self) -> list[dict[str, Any]]:
         """List the limits in force, by settings or set at run time, with what started, runs and waits under each."""

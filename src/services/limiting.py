@@ -1,6 +1,6 @@
 """Limits, pauses and turns, as tasks are submitted and as callers set and see them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -58,9 +58,16 @@ def in_turn(drafts: Sequence[Draft]) -> list[Draft]:
     return placed
 
 
-def set_limit(scope: Any, rate: Any, concurrency: Any) -> dict[str, Any]:
-    """Set what is not None of a scope's limit; returns what is in force then."""
-    scope = _scope(scope)
+def set_limit(scope: Any, rate: Any, concurrency: Any, check: Callable[[str], None]) -> dict[str, Any]:
+    """Set what is not None of a scope's limit; returns what is in force then.
+
+    Args:
+        scope: what for.
+        rate: a text such as `50/m`, or `none`.
+        concurrency: a number, or `none`.
+        check: raises where nothing can be in a scope; what was set for one that is known no more may be lifted.
+    """
+    scope = checked_scope(scope)
     if rate is None and concurrency is None:
         raise InvalidArgument(
             f"rate, concurrency: one of them must be given for {scope!r}; clear_limit removes a limit."
@@ -70,13 +77,18 @@ def set_limit(scope: Any, rate: Any, concurrency: Any) -> dict[str, Any]:
         changes["rate"] = rate_of(rate)
     if concurrency is not None:
         changes["concurrency"] = concurrency_of(concurrency)
+    if any(changes.values()) or not _stands(scope):
+        _check_queue(scope)
+        check(scope)
     parts().limits.change(scope, changes)
     return _shown(parts().limits.in_force(), scope)
 
 
 def clear_limit(scope: Any) -> dict[str, Any]:
     """Forget what was set for a scope; returns what is in force then."""
-    scope = _scope(scope)
+    scope = checked_scope(scope)
+    if not _stands(scope):
+        _check_queue(scope)
     parts().limits.clear(scope)
     return _shown(parts().limits.in_force(), scope)
 
@@ -102,12 +114,14 @@ def drain(queue: str) -> int:
     return parts().limits.running(f"queue:{queue}")
 
 
-def _scope(value: Any) -> str:
-    scope = checked_scope(value)
+def _stands(scope: str) -> bool:
+    return scope in parts().limits.in_force().given
+
+
+def _check_queue(scope: str) -> None:
     kind, _, name = scope.partition(":")
     if kind == "queue" and name not in QUEUES:
         raise UnknownQueue(f"scope: no queue is named {name!r}; the queues are {', '.join(QUEUES)}.")
-    return scope
 
 
 def _by_settings() -> Iterator[str]:

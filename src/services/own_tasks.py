@@ -10,11 +10,15 @@ from pydantic import ValidationError
 from config.settings import settings
 from processors.errors import InvalidArgument, UnknownTaskName
 from processors.results import Request, sentence_of
+from processors.scheduling import CATEGORIES
 from services.celery_app import ROUTED, TASK_MODULES, celery_app
 from services.submission import category_of
 
 MOST_NEAR_NAMES = 3
 LEAST_LIKENESS = 0.5
+
+PLAIN = "default"
+"""The category of a task whose name has no dot."""
 
 
 def registered_task(name: Any) -> Any:
@@ -89,6 +93,29 @@ def categories() -> set[str]:
     """Return the categories of all registered tasks."""
     import_task_modules()
     return {category_of(name) for name in _tasks() if not name.startswith("celery.")}
+
+
+def check_limited(scope: str) -> None:
+    """Raise where a limit would bind nothing, because its scope's category or task is nobody's.
+
+    Raises:
+        InvalidArgument: no task has this category, or the task has no record.
+        UnknownTaskName: no task of this name is registered, in TASK_MODULES either.
+        ConfigurationError: a module of TASK_MODULES cannot be imported.
+    """
+    kind, _, name = scope.partition(":")
+    if kind == "category" and name not in CATEGORIES:
+        known = [*CATEGORIES, *sorted({PLAIN, *categories()} - set(CATEGORIES))]
+        if name not in known:
+            raise InvalidArgument(f"scope: no category is named {name!r:.100}; the categories are {', '.join(known)}.")
+    if kind == "task":
+        if name not in _tasks():
+            import_task_modules()
+        task = _tasks().get(name)
+        if task is None or name.startswith("celery."):
+            raise UnknownTaskName(f"scope: no task is named {name!r:.100}{_near(name)}")
+        if not task.record:
+            raise InvalidArgument(f"scope: {name} says record = False, so that no limit binds it.")
 
 
 CONTEXT = {"categories": categories}

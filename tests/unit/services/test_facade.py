@@ -141,6 +141,16 @@ def recorded():
         (lambda s: s.set_limit("queue:email", concurrency="2"), "concurrency: .* got '2'"),
         (lambda s: s.set_limit("queue:email"), "rate, concurrency: one of them must be given"),
         (lambda s: s.set_limit("queue:mail", "1/m"), "scope: no queue is named 'mail'"),
+        (
+            lambda s: s.set_limit("category:emial", "1/m"),
+            "scope: no category is named 'emial'; the categories are email, file_processing, .*default",
+        ),
+        (lambda s: s.set_limit("category:emial", "none"), "scope: no category is named 'emial'"),
+        (
+            lambda s: s.set_limit("task:email.send_emial", "1/m"),
+            "scope: no task is named 'email.send_emial'; did you mean email.send_email",
+        ),
+        (lambda s: s.set_limit("task:celery.ping", "1/m"), "scope: no task is named 'celery.ping'"),
         (lambda s: s.set_limit("email", "1/m"), "scope: must be queue:, category:, task:, tenant: or a kind"),
         (lambda s: s.set_limit("queue:*", "1/m"), "scope: must be .* got 'queue:\\*'"),
         (lambda s: s.set_limit("pause:email", "1/m"), "scope: must be"),
@@ -149,7 +159,7 @@ def recorded():
         (lambda s: s.set_limit(None, "1/m"), "scope: must be .* got None"),
         (lambda s: s.clear_limit("turn:email"), "scope: must be"),
     ],
-    ids=range(50),
+    ids=range(54),
 )
 def test_a_bad_argument_is_one_sentence_and_nothing_is_recorded(recorded, call, words):
     before = recorded()

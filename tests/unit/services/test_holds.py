@@ -8,6 +8,7 @@ import pytest
 
 from config.settings import settings
 from processors.errors import InvalidArgument
+from processors.limits import Rate
 from records.holds import LetGo
 from records.limited_starts import Held
 from records.task_records import Draft, TaskRecord
@@ -38,6 +39,11 @@ def by_account(self, account: str) -> None:
 @celery_app.task(name="test.badly_limited", limited_by=lambda kwargs: kwargs["keys"])
 def badly_limited(keys: list[str]) -> None:
     """Stands for one whose keys may be anything."""
+
+
+@celery_app.task(name="test.unrecorded", record=False)
+def unrecorded() -> None:
+    """Stands for a plain Celery task."""
 
 
 def opened(**values) -> str:
@@ -80,6 +86,28 @@ def test_a_limit_is_told_as_it_was_set_and_its_default_again_once_it_is_cleared(
         "running": 0,
         "waiting": 0,
     }
+
+
+def test_what_is_set_for_may_be_any_category_and_task_that_is_known_and_any_key():
+    for scope in ("category:test", "category:default", "category:cleanup", "task:test.by_account", "tenant:emial"):
+        assert celery_service.set_limit(scope, "5/m")["rate"] == "5/m"
+
+
+def test_a_limit_on_a_task_without_a_record_is_refused():
+    with pytest.raises(InvalidArgument, match=r"test\.unrecorded says record = False, so that no limit binds it\."):
+        celery_service.set_limit("task:test.unrecorded", "5/m")
+
+
+@pytest.mark.parametrize("scope", ["category:gone", "task:gone.task", "queue:gone"])
+def test_a_limit_that_stands_can_be_lifted_and_cleared_although_nobody_knows_its_name_any_more(scope):
+    parts().limits.change(scope, {"rate": Rate(5, 60), "concurrency": 2})
+
+    with pytest.raises(InvalidArgument, match="is named"):
+        celery_service.set_limit(scope, "6/m")
+    assert celery_service.set_limit(scope, "none")["concurrency"] == 2
+    assert celery_service.set_limit(scope, concurrency="none")["concurrency"] == "none"
+    assert celery_service.clear_limit(scope)["rate"] == "none"
+    assert scope not in {limit["scope"] for limit in celery_service.get_limits()}
 
 
 def test_the_documents_figures_are_the_settings_and_bind_nothing_of_the_services_own(monkeypatch):

@@ -137,17 +137,14 @@ def _scopes(value: Given) -> object:
     return select(found.c.hold).where(found.c.hold.is_not(None)).limit(SCOPES_AT_ONCE)
 
 
+def _in_line(table: Any, chosen: Sequence[Any], value: Given) -> Any:
+    """Return the query of a line, the first one first."""
+    held = table.c.held, table.c.hold == value("scope", String()), table.c.priority == value("priority", String())
+    return select(*chosen).where(*held).order_by(table.c.turn, table.c.created_at, table.c.id)
+
+
 def _line(value: Given) -> object:
-    return (
-        select(*SUBJECT_COLUMNS)
-        .where(columns.held, columns.hold == value("scope", String()), columns.priority == value("priority", String()))
-        .order_by(columns.turn, columns.created_at, columns.id)
-        .limit(value("most", Integer()))
-    )
-
-
-def _held_in(record: Any, value: Given) -> tuple[ColumnElement[bool], ...]:
-    return record.c.held, record.c.hold == value("scope", String()), record.c.priority == value("priority", String())
+    return _in_line(task_records, SUBJECT_COLUMNS, value).limit(value("most", Integer()))
 
 
 @cache
@@ -155,8 +152,7 @@ def _first_of(kind: str, most: int) -> Prepared:
     """Return what reads so many of the first of a line, or of each of many."""
 
     def first(table: Any, chosen: Sequence[Any], value: Given) -> Any:
-        order = table.c.turn, table.c.created_at, table.c.id
-        return select(*chosen).where(*_held_in(table, value)).order_by(*order).limit(most)
+        return _in_line(table, chosen, value).limit(most)
 
     def many(rows: GivenRows) -> Any:
         if kind == "postgresql":

@@ -20,6 +20,8 @@ READ_BYTES = 65_536
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0
 STEADY_SECONDS = 60.0
+MOST_LEAVING = 4
+"""Processes of a part that end beside the one that works: each needs a worker's memory."""
 
 SUPERVISED = "--supervised"
 """Tells a worker that its next process is started here as soon as it leaves a mark, while it ends its last tasks."""
@@ -100,8 +102,11 @@ class SupervisedPart:
         return self.alive() or any(process.poll() is None for process in self.leaving)
 
     def hand_over(self) -> bool:
-        """Make room for the next process where this one takes nothing more; False where it goes on."""
-        if self.process is None:
+        """Make room for the next process where this one takes nothing more; False where it goes on.
+
+        Where too many end already, the next process waits for one of them.
+        """
+        if self.process is None or len(self.leaving) >= MOST_LEAVING:
             return False
         mark = mark_of(self.process.pid)
         try:
@@ -134,6 +139,7 @@ class SupervisedPart:
     def bury(self, selector: selectors.BaseSelector) -> float:
         """Take leave of a process that ended; returns the seconds until it may start again."""
         if self.process is not None:
+            mark_of(self.process.pid).unlink(missing_ok=True)
             self._end(self.process, selector)
         steady = time.monotonic() - self._started_at >= STEADY_SECONDS
         self._failures = 1 if steady else self._failures + 1

@@ -10,8 +10,9 @@ import pytest
 
 from config.settings import settings
 from processors.errors import ConfigurationError
+from services import supervised_part
 from services import supervisor as supervisor_room
-from services.supervised_part import SupervisedPart
+from services.supervised_part import SupervisedPart, forget_marks, mark_of
 from services.supervisor import Supervisor
 
 
@@ -44,8 +45,9 @@ def watch_until(supervisor: Supervisor, happened: Callable[[], bool]) -> str:
         if happened() or time.monotonic() > deadline:
             supervisor._stops = 1
 
-    supervisor._read = read_and_look
+    supervisor._read, supervisor._stops = read_and_look, 0
     supervisor._watch()
+    supervisor._read = read
     return supervisor._out.getvalue()
 
 
@@ -82,3 +84,31 @@ def test_a_redis_that_does_not_come_up_is_tried_again_and_ends_nothing(superviso
 
     assert supervisor._redis.alive()
     assert "No space left on device" in said
+
+
+def test_processes_that_end_slowly_do_not_pile_up_beside_the_one_that_works(supervisor, monkeypatch):
+    monkeypatch.setattr(supervised_part, "MOST_LEAVING", 1)
+    drains = (
+        "import time; from config.settings import ensure_folders, settings; ensure_folders(settings);"
+        "from services.supervised_part import leave_mark; leave_mark(60); time.sleep(60)"
+    )
+    part = SupervisedPart("sleeper", (sys.executable, "-c", drains), lambda: True)
+    supervisor._redis, supervisor.parts = None, [part]
+    try:
+        part.start(supervisor._selector)
+        said = watch_until(supervisor, lambda: bool(part.leaving) and mark_of(part.process.pid).exists())
+        first, waits = next(iter(part.leaving)), part.process
+        watched: list[None] = []
+        watch_until(supervisor, lambda: watched.append(None) or len(watched) > 3)
+        assert (list(part.leaving), part.process) == ([first], waits), "the second one is not followed yet"
+
+        first.kill()
+        watch_until(supervisor, lambda: part.process is not waits and part.process is not None)
+        assert list(part.leaving) == [waits], "it is followed as soon as the first has ended"
+    finally:
+        part.kill()
+        for process in [*part.leaving, part.process]:
+            part.process = process
+            part.bury(supervisor._selector)
+        forget_marks()
+    assert said.count("another process takes its place") == 1

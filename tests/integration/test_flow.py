@@ -30,6 +30,8 @@ DUE_AT_ONCE = int(lasting(500, 10_000))
 AT_ONCE = 10_000
 SECOND = timedelta(seconds=1)
 
+pytestmark = pytest.mark.usefixtures("installation")
+
 
 @pytest.fixture
 def others(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:

@@ -18,6 +18,9 @@ CONNECT_BUSY_SECONDS = 10
 CONNECT_PAUSE_SECONDS = 0.02
 BUSY_SECONDS = 10.0
 BUSY_PAUSE_SECONDS = 0.0003
+LONGEST_BUSY_PAUSE_SECONDS = 0.004
+BUSY_PAUSE_GROWTH = 1.2
+"""Between two who write nothing is lost by asking often; twenty would do little else."""
 
 
 def engines(url: Any) -> Engines:
@@ -109,14 +112,15 @@ class SqliteCommits:
         if durable is not self._durable:
             raw.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
             self._durable = durable
-        deadline = time.monotonic() + BUSY_SECONDS
+        deadline, pause = time.monotonic() + BUSY_SECONDS, BUSY_PAUSE_SECONDS
         while True:
             try:
                 raw.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
-                time.sleep(BUSY_PAUSE_SECONDS)
+                time.sleep(pause)
+                pause = min(pause * BUSY_PAUSE_GROWTH, LONGEST_BUSY_PAUSE_SECONDS)
             else:
                 return
 

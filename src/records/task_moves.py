@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import starmap
@@ -346,8 +345,9 @@ class TaskMoves:
     def __init__(self, database: Database, defaults: DefaultLimits = NO_LIMITS) -> None:
         self.database = database
         self._limits = LimitedStarts(database.kind, defaults)
-        # On PostgreSQL each limited start waits for its limiters with a connection of its own: one of a process does.
-        self._deciding = nullcontext() if database.is_sqlite else threading.Lock()
+        # Each limited start keeps its limiters, and on PostgreSQL a connection, until its commit: one of a process
+        # does, and its body begins at once instead of after those that would be committed with it.
+        self._deciding = threading.Lock()
 
     def start(
         self,

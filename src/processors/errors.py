@@ -32,6 +32,11 @@ A message is one sentence: what was wrong, what was given, how to cure it.
 
 from typing import Any
 
+LONGEST_MESSAGE = 1_000
+"""Characters; a given value that is longer than a sentence can hold is shown by its beginning and its end."""
+
+LONGEST_END = 300
+
 
 class WorkError(Exception):
     """Root of all errors that this project raises on purpose."""
@@ -39,6 +44,9 @@ class WorkError(Exception):
 
 class InvalidArgument(WorkError, ValueError):
     """An argument is not acceptable; the message names it, what was given and what is accepted."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(_shortened(message))
 
 
 class UnknownQueue(InvalidArgument):
@@ -185,3 +193,9 @@ class TaskCancelled(ResultError):
 
 class UnknownTask(ResultError, LookupError):
     """No task with this id was ever submitted, or its record has been removed."""
+
+
+def _shortened(message: str) -> str:
+    if len(message) <= LONGEST_MESSAGE:
+        return message
+    return f"{message[: LONGEST_MESSAGE - LONGEST_END - 3]} … {message[-LONGEST_END:]}"

@@ -62,6 +62,8 @@ class Database:
         try:
             with self._reading() as connection:
                 return query(connection)
+        except DataError:
+            raise  # the value's fault: the database answers
         except AWAY as error:
             raise self._unavailable(error) from error
 

@@ -1,5 +1,6 @@
 """Redaction, clean-up, health and scheduling: the pure parts."""
 
+import pickle
 import threading
 import traceback
 from pathlib import Path
@@ -416,3 +417,12 @@ def test_errors_carry_what_a_caller_needs():
 def test_a_result_is_a_success_unless_it_says_otherwise():
     assert Result().failure() is None
     assert Request().model_dump() == {}
+
+
+def test_an_error_shows_of_a_huge_value_what_a_sentence_can_hold_and_keeps_the_cure():
+    error = InvalidArgument(f"queue: no queue is named {'x' * 100_000!r}; the queues are default and email.")
+
+    assert len(str(error)) <= 1_000
+    assert str(error).startswith("queue: no queue is named 'xxx")
+    assert str(error).endswith("xxx'; the queues are default and email.")
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)

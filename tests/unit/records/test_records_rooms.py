@@ -9,6 +9,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text, update
+from sqlalchemy.exc import DataError
 
 from processors.errors import ConfigurationError, ServiceUnavailable
 from records import schema, upgrading
@@ -136,6 +137,12 @@ def test_a_database_that_cannot_be_reached_is_unavailable_in_one_line(tmp_path):
         database.close()
         assert "\n" not in str(refused.value)
         assert "secret" not in str(refused.value)
+
+
+def test_a_value_that_a_query_cannot_reckon_with_is_no_database_that_is_away(database):
+    cannot = {"sqlite": "SELECT zeroblob(2000000000)", "postgresql": "SELECT 1 / 0"}[database.kind]
+    with pytest.raises(DataError):
+        database.read(lambda connection: connection.execute(text(cannot)).all())
 
 
 def test_a_write_that_fails_does_not_undo_its_neighbours(database):

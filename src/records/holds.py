@@ -51,7 +51,7 @@ from records.limits import (
     subject_of,
 )
 from records.prepared import Given, GivenRows, Prepared
-from records.task_records import WAITING, columns, task_records
+from records.task_records import WAITING, TaskRecord, columns, task_records
 
 LOOK_AHEAD_SECONDS = 0.25
 """Slots that become free within this are given away now."""
@@ -107,6 +107,8 @@ def _open_of_tenants(queue: ColumnElement[str]) -> list[ColumnElement[bool]]:
         columns.finished_at.is_(None),
         ~columns.held,
         columns.due_at <= Now(),
+        # What is due and was not given a place yet is not there.
+        or_(columns.relay_at.is_(None), columns.relay_at > Now(), columns.turn.is_not(None), columns.hold.is_not(None)),
     ]
 
 
@@ -202,7 +204,23 @@ def _move(value: Given) -> object:
     return update(task_records).where(*_held_for(value)).values(values)
 
 
+def _wait(value: Given) -> object:
+    """Return what lets a record that was claimed to be published wait for its turn instead."""
+    still = (
+        columns.id == value("task_id", String()),
+        columns.attempt == value("of_attempt", Integer()),
+        columns.run == value("of_run", Integer()),
+        columns.holds == value("of_holds", Integer()),
+        columns.relay_at.is_not(None),
+        (columns.state + "").in_(WAITING_VALUES),
+    )
+    scope, turn = value("scope", String()), value("turn", Integer())
+    values = {"hold": scope, "held": True, "holds": columns.holds + 1, "turn": turn, "relay_at": None}
+    return update(task_records).where(*still).values(values)
+
+
 PLACE = Prepared(_place, "queue")
+WAIT = Prepared(_wait)
 SCOPES = Prepared(_scopes, "after")
 LINE = Prepared(_line, "scope")
 RELEASE = Prepared(_release)
@@ -265,19 +283,35 @@ class Holds:
         self._after = ""
         self._last: dict[str, str] = {}
 
-    def places(self, queue: str, priority: str, tenant: str, count: int) -> list[Place]:
+    def places(self, queue: str, priority: str, tenant: str, count: int, *, counted: int = 0) -> list[Place]:
         """Return the places of so many fresh records of a tenant, in their order.
 
         A tenant's first goes to the front of its queue; what exceeds its room waits for turns, and as long as others do
-        whatever it has beside what runs.
+        whatever it has beside what runs. So many of them are `counted` among what the tenant has there already.
         """
         given = {"queue": queue, "scope": TURN + queue, "priority": priority, "tenant": tenant}
         contended, waiting, running, first, last = self.database.read(PLACE(**given))[0]
+        waiting = max(0, waiting - counted)
         idle = not waiting and not running and last is None
         free = int(idle) if contended else max(0, self._room - waiting)
         turn = max(first or 0, 0 if last is None else last + 1)
         published = [Place(None, first=idle and number == 0) for number in range(min(free, count))]
         return published + [Place(turn + number, first=False) for number in range(count - len(published))]
+
+    def wait(self, queue: str, turns: Iterable[tuple[TaskRecord, int]]) -> None:
+        """Let these, which were claimed to be published, wait for their turns in a queue."""
+        rows = [
+            {
+                "task_id": record.id,
+                "of_attempt": record.attempt,
+                "of_run": record.run,
+                "of_holds": record.holds,
+                "scope": TURN + queue,
+                "turn": turn,
+            }
+            for record, turn in turns
+        ]
+        self.database.write(WAIT.many(rows), durable=False)
 
     def let_go(self, lead: Lead) -> LetGo:
         """Let go what has room now or in a moment, if this lead is held."""

@@ -240,6 +240,7 @@ def _start(value: Given, guards: ColumnElement[bool], values: dict[str, Any]) ->
                 "started_at": Now(),
                 "deadline_at": Now(value("time_limit", Float())),
                 "relay_at": None,
+                "turn": None,
                 "progress": 0.0,
                 "progress_text": None,
             }

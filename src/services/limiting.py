@@ -17,8 +17,9 @@ from processors.limits import (
 )
 from processors.scheduling import CATEGORIES
 from records.limits import TURN, LimitChanges, LimitsInForce
-from records.task_records import Draft
+from records.task_records import Draft, TaskRecord
 from services.celery_app import QUEUES, ROUTED, celery_app
+from services.task_messages import Publishable
 from services.wiring import parts
 
 
@@ -44,18 +45,52 @@ def limit_keys_of(name: str, arguments: Mapping[str, Any]) -> list[str] | None:
 
 def in_turn(drafts: Sequence[Draft]) -> list[Draft]:
     """Return these, those of tenants with their places: held for a turn, or published, at the front or the end."""
-    lines: dict[tuple[str, str, str], list[int]] = {}
-    for number, draft in enumerate(drafts):
-        waits = draft.delay > 0 or draft.due_at is not None or draft.relay_now or draft.is_parent
-        if draft.tenant is not None and not waits:
-            lines.setdefault((draft.queue, draft.priority, draft.tenant), []).append(number)
     placed = list(drafts)
-    for (queue, priority, tenant), numbers in lines.items():
+    for (queue, priority, tenant), numbers in _lines(drafts, _is_placed_at_once).items():
         places = parts().holds.places(queue, priority, tenant, len(numbers))
         for number, (turn, first) in zip(numbers, places, strict=True):
             hold = None if turn is None else TURN + queue
             placed[number] = replace(drafts[number], hold=hold, turn=turn, first=first)
     return placed
+
+
+def due_in_turn(records: Sequence[TaskRecord]) -> list[TaskRecord]:
+    """Return what is published now of these, which are due; the others of tenants wait for their turns from now on.
+
+    Args:
+        records: claimed to be published. Who has a place already, keeps it.
+    """
+    published = dict(enumerate(records))
+    for (queue, priority, tenant), numbers in _lines(records, _has_no_place).items():
+        places = parts().holds.places(queue, priority, tenant, len(numbers), counted=len(numbers))
+        turns: list[tuple[TaskRecord, int]] = []
+        for number, (turn, first) in zip(numbers, places, strict=True):
+            if turn is not None:
+                turns.append((published.pop(number), turn))
+            elif first:
+                published[number] = replace(records[number], hold=TURN + queue)
+        if turns:
+            parts().holds.wait(queue, turns)
+    return list(published.values())
+
+
+def _lines(records: Sequence[Publishable], which: Callable[[Any], bool]) -> dict[tuple[str, str, str], list[int]]:
+    """Return the numbers of those of tenants that are meant, by queue, priority and tenant."""
+    lines: dict[tuple[str, str, str], list[int]] = {}
+    for number, record in enumerate(records):
+        if record.tenant is not None and which(record):
+            lines.setdefault((record.queue, record.priority, record.tenant), []).append(number)
+    return lines
+
+
+def _is_placed_at_once(draft: Draft) -> bool:
+    """Tell whether a draft gets its place when it is submitted; what is due later gets it then."""
+    return not (draft.delay > 0 or draft.due_at is not None or draft.relay_now or draft.is_parent)
+
+
+def _has_no_place(record: TaskRecord) -> bool:
+    """Tell whether a record waits for its first place; what a process gave back goes to the front anyway."""
+    return record.turn is None and not record.first
 
 
 def set_limit(scope: Any, rate: Any, concurrency: Any, check: Callable[[str], None]) -> dict[str, Any]:

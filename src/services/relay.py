@@ -12,6 +12,7 @@ from records.task_moves import Place
 from records.task_records import TaskRecord, TaskState, is_task_id
 from services.celery_app import PRIORITIES, QUEUES, celery_app
 from services.failures import follow_failure
+from services.limiting import due_in_turn
 from services.submission import publish
 from services.wiring import parts
 
@@ -21,7 +22,9 @@ PAGE = 500
 
 
 def relay(limit: int, lead: Lead, may_publish: Callable[[], bool]) -> int:
-    """Publish what is due and was not published yet, at most `limit`; returns how many the broker took.
+    """Publish what is due and was not published yet, at most `limit`; returns how many have their place now.
+
+    That is the broker, or the line of their tenants' turns.
 
     Args:
         limit: at most so many.
@@ -29,14 +32,15 @@ def relay(limit: int, lead: Lead, may_publish: Callable[[], bool]) -> int:
         may_publish: tells, last of all, whether the lead is still sure to be held.
     """
     due = claim_besides_full(limit, lead=lead)
-    if due and not may_publish():
+    now = due_in_turn(due)
+    if now and not may_publish():
         logger.warning("lead_unsure", claimed=len(due))
         return 0
-    return publish(due, wait=True) if due else 0
+    return len(due) - len(now) + (publish(now, wait=True) if now else 0)
 
 
 def relay_by_hand(limit: int, categories: Sequence[str] | None) -> tuple[int, int]:
-    """Publish as the leader does, beside it; returns how many were looked at, and how many of them the broker took.
+    """Publish as the leader does, beside it; returns how many were looked at, and how many have their place now.
 
     Args:
         limit: at most so many.
@@ -44,7 +48,8 @@ def relay_by_hand(limit: int, categories: Sequence[str] | None) -> tuple[int, in
     """
     examined = published = 0
     while due := claim_besides_full(min(PAGE, limit - examined), categories):
-        taken = publish(due, wait=True)
+        now = due_in_turn(due)
+        taken = len(due) - len(now) + publish(now, wait=True)
         examined, published = examined + len(due), published + taken
         if taken < len(due) or examined == limit:
             break

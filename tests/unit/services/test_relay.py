@@ -8,11 +8,12 @@ from sqlalchemy import select, update
 
 from records.columns import Now
 from records.database import Database
+from records.holds import Holds
 from records.leadership import Lead, Leadership
-from records.task_moves import Mark, TaskMoves
-from records.task_records import Draft, TaskRecords, task_records
+from records.task_moves import NO_LIMITS, Failure, Mark, TaskMoves
+from records.task_records import Draft, TaskRecord, TaskRecords, TaskState, task_records
 from records.workers import Workers
-from services import relay
+from services import limiting, relay
 from waiting import until
 
 LEVELS = ("high", "normal", "low")
@@ -122,3 +123,79 @@ def test_what_is_published_after_the_broker_was_looked_at_is_not_taken_for_lost(
 
     assert relay.reconcile(0) == 1
     assert [record.id for record in moves.claim(10)] == ["lost"]
+
+
+@pytest.fixture
+def tenants(database: Database, monkeypatch) -> SimpleNamespace:
+    """Two tasks of tenants may lie in a queue; what is published comes into `published`."""
+    published: list[TaskRecord] = []
+    publisher = SimpleNamespace(full_queues=set, is_away=lambda: False)
+    moves, holds = TaskMoves(database), Holds(database, NO_LIMITS, 2)
+    service = SimpleNamespace(tasks=TaskRecords(database), moves=moves, holds=holds, publisher=publisher)
+
+    def publish(records, **_) -> int:
+        published.extend(records)
+        moves.published([Mark(one.id, one.attempt, one.run, one.holds) for one in records], wait=True)
+        return len(records)
+
+    for room in (relay, limiting):
+        monkeypatch.setattr(room, "parts", lambda: service)
+    monkeypatch.setattr(relay, "publish", publish)
+    lead = Lead("leader", Leadership(database).take("leader", "host", 1))
+    Workers(database).start("w1", "io@host", "host", 1, 0)
+
+    def look() -> list[str]:
+        """Do one look of the leader; returns what was published, the front of the queue in brackets."""
+        published.clear()
+        holds.let_go(lead)
+        assert relay.relay(500, lead, lambda: True) < 500
+        return [f"({one.id})" if one.first else one.id for one in published]
+
+    def end(*ids: str) -> None:
+        for one in ids:
+            assert moves.succeed(one, moves.start(one, 0, "w1", "io@host", None).run, None)
+
+    return SimpleNamespace(look=look, end=end, **vars(service))
+
+
+def due_now(service: SimpleNamespace, tenant: str, count: int) -> None:
+    drafts = [Draft(f"{tenant}{n}", "test", "test", "email", tenant=tenant, relay_now=True) for n in range(count)]
+    service.tasks.open_many(service.tasks.opening(drafts))
+
+
+def test_what_is_due_of_tenants_takes_turns_as_what_they_submit_for_now_does(tenants: SimpleNamespace):
+    due_now(tenants, "large", 6)
+    assert sorted(tenants.look()) == ["(large0)", "large1"]
+    assert tenants.tasks.read("large2").hold == "turn:email"
+
+    due_now(tenants, "small", 2)
+    assert tenants.look() == ["(small0)"], "who has nothing there goes to the front, however many of another one wait"
+    assert tenants.look() == []
+    tenants.end("small0", "large0", "large1")
+    assert sorted(tenants.look()) == ["(large2)", "(small1)"]
+
+
+def test_what_is_tried_again_takes_a_turn_and_keeps_it(tenants: SimpleNamespace):
+    due_now(tenants, "large", 4)
+    assert sorted(tenants.look()) == ["(large0)", "large1"]
+    run = tenants.moves.start("large0", 0, "w1", "io@host", None).run
+    tenants.moves.try_again("large0", run, 0.0, Failure("Busy.", "TransientError"))
+
+    assert tenants.look() == ["large2"]
+    assert tenants.tasks.read("large0").hold == "turn:email"
+    tenants.end("large1", "large2")
+    assert sorted(tenants.look()) == ["(large0)", "(large3)"], "what was given a turn is not asked for one again"
+    assert tenants.moves.start("large0", 1, "w1", "io@host", None)
+
+
+def test_what_moved_on_since_it_was_claimed_does_not_wait_for_a_turn(tenants: SimpleNamespace):
+    due_now(tenants, "large", 3)
+    claimed = relay.claim_besides_full(10)
+    tenants.end("large0")
+    tenants.moves.relay_again(["large1"])
+    tenants.moves.published([Mark("large1", 0, 0)], wait=True)
+
+    tenants.holds.wait("email", [(one, 0) for one in claimed])
+
+    assert [tenants.tasks.read(one.id).held for one in claimed] == [False, False, True]
+    assert tenants.tasks.read("large0").state is TaskState.SUCCESS

@@ -63,6 +63,9 @@ class TaskRun:
         task: the `RecordedTask`, with Celery's request pushed.
         args: the message's positional arguments.
         kwargs: the message's keyword arguments.
+
+    Attributes:
+        max_retries: how often it may be tried again: what the task says, or asks for in `retry`; None: the setting.
     """
 
     def __init__(self, task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -72,6 +75,7 @@ class TaskRun:
         self.kwargs = kwargs
         self.id = str(self.request.id)
         self.hand: RunInHand | None = None
+        self.max_retries: int | None = task.max_retries
         self._reported = 0.0
         self._ends_later = False
         self._hard_limit, self._soft_limit = limits_of(task)
@@ -338,7 +342,7 @@ class TaskRun:
         return until_written(self.id, write)
 
     def _max_retries(self) -> int:
-        return settings.celery_task_max_retries if self.task.max_retries is None else self.task.max_retries
+        return settings.celery_task_max_retries if self.max_retries is None else self.max_retries
 
     def last_attempt(self) -> bool:
         """Tell whether a failure now would be the task's last."""

@@ -1,14 +1,15 @@
 """The base of every task: a doorway whose runs are recorded, retried, reported and fenced."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from inspect import isawaitable
 from typing import Any, NoReturn, cast
 
 from celery import Task
-from celery.exceptions import InvalidTaskError
+from celery.exceptions import InvalidTaskError, SoftTimeLimitExceeded
 from celery.worker.strategy import default as default_strategy
 
-from processors.errors import InvalidArgument, PermanentError, TransientError
+from processors.errors import Cancelled, EffectInDoubt, InvalidArgument, PermanentError, TransientError
 from processors.interfaces import Reconcile
 from processors.results import Request
 from records.task_records import is_task_id
@@ -18,8 +19,12 @@ from services.own_tasks import CONTEXT
 from services.parent_tasks import parent_moved
 from services.priority_order import PriorityOrder
 from services.run_watch import RunInHand
+from services.submission import moment
 from services.task_run import TaskRun, run_unrecorded
 from services.wiring import Parts, parts
+
+DECIDED = (Cancelled, EffectInDoubt, PermanentError, SoftTimeLimitExceeded)
+"""What says by itself what becomes of a task: to try it again would say something else."""
 
 
 class RecordedTask(cast("Any", Task)):
@@ -147,8 +152,37 @@ class RecordedTask(cast("Any", Task)):
         if run is not None:
             run.check_cancelled()
 
-    def retry(self, *_: Any, exc: Exception | None = None, countdown: float | None = None, **__: Any) -> Any:
-        """Try again by the record: a new due time, never a message that waits in a worker."""
+    def retry(
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        exc: Exception | None = None,
+        throw: bool = True,  # noqa: ARG002, FBT001, FBT002 - Celery's signature
+        eta: Any = None,
+        countdown: float | None = None,
+        max_retries: int | None = None,
+        **_: Any,
+    ) -> NoReturn:
+        """Try again by the record: a new due time, never a message that waits in a worker.
+
+        An error that says itself what becomes of the task goes on as it is, also where Celery's `autoretry_for` caught
+        it; at the last attempt every other one does.
+
+        Raises:
+            InvalidArgument: it asks for other arguments: a record keeps those that it was accepted for.
+            TransientError: the task is tried again.
+        """
+        request, run = self.request, cast("TaskRun | None", self.request.get("run"))
+        others = args is not None and list(args) != list(request.args or ())
+        if others or (kwargs is not None and dict(kwargs) != dict(request.kwargs or {})):
+            raise InvalidArgument(f"retry: {self.name} cannot be tried again with other arguments; submit a new task.")
+        if run is not None and max_retries is not None:
+            run.max_retries = max_retries
+        if eta is not None:
+            countdown = (cast("datetime", moment(eta)) - datetime.now(UTC)).total_seconds()
+        decided = isinstance(exc, DECIDED) or (isinstance(exc, TransientError) and countdown is None)
+        if exc is not None and (decided or (run is not None and run.last_attempt())):
+            raise exc
         raise TransientError(str(exc or "The task asked to be tried again."), retry_after=countdown) from exc
 
     def replace(self, *_: Any, **__: Any) -> NoReturn:

@@ -6,6 +6,8 @@ import logging
 import signal
 import sys
 import threading
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,10 +22,12 @@ from processors.errors import (
     InvalidArgument,
     PermanentError,
     TaskFailed,
+    TransientError,
     UnknownQueue,
     UnknownTaskName,
     WorkError,
 )
+from processors.interfaces import Happened
 from processors.results import Request
 from services.celery_app import celery_app
 from services.celery_service import celery_service
@@ -276,6 +280,71 @@ def test_failed_tasks_are_retried_by_an_adopters_category(inline_service):
     assert celery_service.get_task_status(failed)["retried_as"]
     with pytest.raises(InvalidArgument, match=r"task_types: must be of email, .*invoices.*; got 'nothing'"):
         celery_service.retry_failed_tasks(task_types=["nothing"])
+
+
+attempts: list[Any] = []
+
+
+@celery_app.task(
+    name="test.retried_by_celery", bind=True, autoretry_for=(Exception,), retry_kwargs={"max_retries": 1}, max_retries=3
+)
+def retried_by_celery(self: Any, how: str) -> Any:
+    attempts.append(how)
+    if how == "doubt":
+        return self.effect("test.retried", _charge, deadline=1, reconcile=lambda _: Happened("charged"))
+    raise {"soft": SoftTimeLimitExceeded(), "never": PermanentError("never"), "value": ValueError("odd")}[how]
+
+
+def _charge() -> None:
+    raise ConnectionError("no answer")
+
+
+@pytest.mark.parametrize(
+    ("how", "runs", "error_type"),
+    [("soft", 1, "TimeLimitExceeded"), ("never", 1, "PermanentError"), ("value", 2, "ValueError")],
+)
+def test_celerys_own_retries_leave_an_error_what_it_is_and_count_as_they_were_told(
+    inline_service, how, runs, error_type
+):
+    attempts.clear()
+    task_id = celery_service.submit("test.retried_by_celery", how=how)
+
+    assert celery_service.get_task_status(task_id)["info"]["error_type"] == error_type
+    assert len(attempts) == runs
+
+
+def test_celerys_own_retries_leave_a_doubt_to_be_waited_for(inline_service):
+    task_id = celery_service.submit("test.retried_by_celery", how="doubt")
+    assert celery_service.get_task_status(task_id)["info"]["error_type"] == "EffectInDoubt"
+    inline_service.advance(60)
+
+    assert celery_service.get_task_result(task_id, timeout=0) == "charged"
+
+
+@celery_app.task(name="test.asks_for_a_retry", bind=True)
+def asks_for_a_retry(self: Any, options: dict[str, Any]) -> Any:
+    if options.pop("eta", None):
+        options["eta"] = datetime.now(UTC) + timedelta(hours=5)
+    raise self.retry(**options)
+
+
+def test_other_arguments_for_a_retry_are_refused_and_the_same_ones_are_taken(inline_service):
+    other = celery_service.submit("test.asks_for_a_retry", options={"kwargs": {"options": {}}})
+    assert "with other arguments" in celery_service.get_task_status(other)["info"]["error"]
+
+    same = celery_service.submit("test.asks_for_a_retry", options={"args": [], "max_retries": 0})
+    assert celery_service.get_task_status(same)["info"]["error"] == "The task asked to be tried again."
+
+
+def test_a_retry_may_say_when_it_is_due():
+    run = SimpleNamespace(last_attempt=lambda: False)
+    asks_for_a_retry.push_request(args=[], kwargs={}, run=run)
+    try:
+        with pytest.raises(TransientError) as raised:
+            asks_for_a_retry.run({"eta": True})
+    finally:
+        asks_for_a_retry.pop_request()
+    assert raised.value.retry_after == pytest.approx(5 * 3600, abs=60)
 
 
 class Wrapping(Task):

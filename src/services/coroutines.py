@@ -85,10 +85,10 @@ async def _whole(told: "_Told", hand: RunInHand) -> Any:
         return await told
     finally:
         hand.soft_told = True  # there is no body any more
-        left = asyncio.all_tasks() - {task}
-        for one in left:
-            one.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        while left := asyncio.all_tasks() - {task}:  # again: what is cancelled may start something as it cleans up
+            for one in left:
+                one.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
 
 
 class _Told:

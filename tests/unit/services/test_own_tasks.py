@@ -443,6 +443,34 @@ def hand() -> RunInHand:
 
 
 @pytest.mark.usefixtures("_loop")
+def test_what_a_coroutine_starts_as_it_is_cancelled_does_not_outlive_it_either():
+    seen: list[str] = []
+
+    async def late() -> None:
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        seen.append("late")
+
+    async def left() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            started.append(asyncio.create_task(late()))
+
+    async def body() -> None:
+        started.append(asyncio.create_task(left()))
+        await asyncio.sleep(0)
+
+    started: list[Any] = []
+    run_to_result(body(), hand())
+    assert len(started) == 2
+    assert all(one.done() for one in started)
+
+    run_to_result(asyncio.sleep(0.01), hand())
+    assert seen == []
+
+
+@pytest.mark.usefixtures("_loop")
 def test_one_thread_runs_its_bodies_on_one_loop_and_each_in_a_context_of_its_own():
     told = contextvars.ContextVar("told", default="nobody")
 

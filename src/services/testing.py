@@ -41,6 +41,7 @@ from services.own_tasks import import_task_modules
 from services.parent_tasks import conclude
 from services.publisher import Publisher
 from services.relay import relay_by_hand
+from services.submit_options import MAX_DELAY_SECONDS
 from services.task_messages import Publishable, message_of, tell_published
 from services.wiring import Parts, parts, parts_replaced
 from services.working_process import WorkingProcess
@@ -80,10 +81,10 @@ class InlineService:
         """Let so many seconds pass, and run what becomes due meanwhile, in its order; returns how many that were.
 
         Raises:
-            InvalidArgument: time does not run backwards.
+            InvalidArgument: time does not run backwards, and no further than a delay may reach.
         """
-        if not 0 <= seconds < float("inf"):
-            raise InvalidArgument(f"seconds: must be 0 or more, and finite; got {seconds!r}.")
+        if not 0 <= seconds <= MAX_DELAY_SECONDS:
+            raise InvalidArgument(f"seconds: must be 0 to {MAX_DELAY_SECONDS}; got {seconds!r}.")
         begun, left = self.run_due(), float(seconds)
         while left > 0:
             due = self._time.until_due()

@@ -218,6 +218,8 @@ def test_time_passes_from_one_due_task_to_the_next(inline_service):
     assert inline_service.advance(1000) == 3
     with pytest.raises(InvalidArgument, match="seconds"):
         inline_service.advance(-1)
+    with pytest.raises(InvalidArgument, match="seconds"):
+        inline_service.advance(1e12)
 
 
 def test_what_expires_meanwhile_does_not_run(inline_service):

@@ -13,12 +13,14 @@ from sqlalchemy import (
     String,
     Table,
     and_,
+    delete,
     exists,
     func,
     literal,
     literal_column,
     or_,
     select,
+    tuple_,
     update,
 )
 
@@ -31,6 +33,11 @@ from records.insertion import insert_into
 from records.task_records import FINAL, TaskState, columns, is_run, task_records
 
 WAITING_STATES = ("queued", "deferred")
+
+PRUNED_AT_ONCE = 10_000
+"""How many rows one pruning looks at."""
+
+SECONDS_PER_DAY = 86_400
 
 ABANDONED_SECONDS = 300
 """Nobody hands a mail over for so long: where its task has ended by then, nobody will say what became of it."""
@@ -62,6 +69,7 @@ class DeliveryRecords:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self._pruned_to = ("", 0, "")  # the last row that a pruning has looked at
 
     def open(self, task_id: str, position: int, addresses: Mapping[str, str]) -> dict[str, Outcome]:
         """Create the rows that do not exist yet (address to role); return every row's outcome so far."""
@@ -95,7 +103,9 @@ class DeliveryRecords:
     def carry_over(self, from_task: str, to_task: str) -> None:
         """Let a task that retries another know whom that one has reached already."""
         c = deliveries.c
-        reached = select(*(literal(to_task) if column is c.task_id else column for column in c)).where(
+        # Closed now, or a pruning might find a copy old whose task has no record yet.
+        new = {c.task_id: literal(to_task), c.closed_at: Now()}
+        reached = select(*(new.get(column, column) for column in c)).where(
             c.task_id == from_task, c.state == "accepted"
         )
         insert = insert_into(deliveries, self.database.kind)
@@ -179,6 +189,26 @@ class DeliveryRecords:
             for address, outcome in outcomes.items()
         ]
         self.database.write(lambda c: [c.execute(statement) for statement in statements])
+
+    def prune(self, days: float) -> int:
+        """Remove what is known of the mails of tasks that have no record any more.
+
+        It was closed by a person after the record was gone, or copied for a retry that was never recorded. What is in
+        doubt stays. Some rows are looked at, and those behind them the next time.
+
+        Args:
+            days: how long ago they must have been closed.
+        """
+        c = deliveries.c
+        key = tuple_(c.task_id, c.position, c.address)
+        page = select(c.task_id, c.position, c.address).where(key > self._pruned_to)
+        page = page.order_by(c.task_id, c.position, c.address).limit(PRUNED_AT_ONCE)
+        rows = self.database.read(lambda r: r.execute(page).all())
+        after, last = self._pruned_to, tuple(rows[-1]) if rows else self._pruned_to
+        self._pruned_to = last if len(rows) == PRUNED_AT_ONCE else ("", 0, "")
+        old, gone = c.closed_at < Now(-days * SECONDS_PER_DAY), ~exists().where(columns.id == c.task_id)
+        pruning = delete(deliveries).where(key > after, key <= last, ~DOUBTFUL, old, gone).returning(c.address)
+        return len(self.database.write(lambda w: w.execute(pruning).all(), durable=False)) if rows else 0
 
 
 def _mail(task_id: str, position: int) -> ColumnElement[bool]:

@@ -290,6 +290,7 @@ def _prune() -> None:
     parts().submit_keys.prune()
     parts().limits.prune()
     parts().effects.prune(settings.keep_records_days)
+    parts().deliveries.prune(settings.keep_records_days)
 
 
 def main() -> None:

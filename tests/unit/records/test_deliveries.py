@@ -7,10 +7,11 @@ from sqlalchemy import Engine, event, update
 
 from processors.errors import TransientError
 from processors.interfaces import Outcome, Run
+from records import deliveries as module
 from records.columns import Now
 from records.deliveries import ABANDONED_SECONDS, DeliveryRecords
 from records.deliveries import deliveries as table
-from records.task_moves import TaskMoves
+from records.task_moves import Failure, TaskMoves
 from records.task_records import Draft, TaskRecords
 from records.workers import Workers
 
@@ -221,3 +222,41 @@ def test_what_a_server_says_is_kept_whatever_it_sends(deliveries):
     deliveries.close("t", 0, {"b@example.com": Outcome("accepted", 250, None, "ok\0 \ud800")}, FIRST)
 
     assert deliveries.outcomes("t", 0)["b@example.com"] == Outcome("accepted", 250, None, "ok\\x00 \\ud800")
+
+
+def test_what_was_settled_after_its_record_was_removed_is_pruned_and_nothing_else(database, deliveries, moves):
+    addresses = ["b@example.com", "c@example.com"]
+    deliveries.handing("t", 0, addresses, FIRST)
+    deliveries.close("t", 0, dict.fromkeys(addresses, Outcome("unknown")), FIRST)
+    assert moves.fail("t", FIRST.number, Failure("It is in doubt.", "WorkFailed"))
+    assert moves.remove(["t"]) == 1
+    assert deliveries.settle("t", 0, "b@example.com", Outcome("accepted"))
+    deliveries.carry_over("t", "new")
+    aged = update(table).where(table.c.task_id == "t").values(closed_at=Now(-31 * 86_400))
+    database.write(lambda c: c.execute(aged))
+
+    assert deliveries.prune(32) == 0
+    assert deliveries.prune(30) == 1
+
+    assert states(deliveries) == {"c@example.com": "unknown"}
+    assert deliveries.outcomes("new", 0)["b@example.com"].state == "accepted"  # a retry is about to be recorded
+
+
+def test_a_pruning_leaves_the_mails_of_a_task_that_has_its_record(database, deliveries):
+    deliveries.handing("t", 0, ["b@example.com"], FIRST)
+    deliveries.close("t", 0, {"b@example.com": Outcome("accepted")}, FIRST)
+    database.write(lambda c: c.execute(update(table).values(closed_at=Now(-31 * 86_400))))
+
+    assert deliveries.prune(30) == 0
+    assert states(deliveries)["b@example.com"] == "accepted"
+
+
+def test_a_pruning_goes_on_behind_the_rows_it_has_looked_at_and_begins_again(database, deliveries, monkeypatch):
+    monkeypatch.setattr(module, "PRUNED_AT_ONCE", 2)
+    for number in range(5):
+        deliveries.open(f"gone{number}", 0, {"b@example.com": "to"})
+    gone = update(table).where(table.c.task_id != "t").values(state="accepted", closed_at=Now(-31 * 86_400))
+    database.write(lambda c: c.execute(gone))
+
+    assert [deliveries.prune(30) for _ in range(5)] == [2, 2, 1, 0, 0]
+    assert states(deliveries) == {"b@example.com": "queued", "c@example.com": "queued"}

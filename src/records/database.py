@@ -34,6 +34,10 @@ DEADLOCK_PAUSE_SECONDS = 1.0
 """The other transaction needs a moment to end; by chance, so that two do not go on getting in each other's way."""
 
 
+class RowLocked(ServiceUnavailable):
+    """Another session kept a row for longer than a write that sets PostgreSQL's `lock_timeout` would wait for it."""
+
+
 class Database:
     """The record database of one installation.
 
@@ -219,6 +223,8 @@ class Database:
             if tries > 1 and isinstance(error, DBAPIError) and self._own.is_deadlock(error):
                 time.sleep(random.uniform(0, DEADLOCK_PAUSE_SECONDS))  # noqa: S311 - no secret
                 return self._write_pooled(work, tries - 1)
+            if isinstance(error, DBAPIError) and self._own.is_locked_out(error):
+                raise RowLocked(str(self._unavailable(error))) from error
             raise self._unavailable(error) from error
 
     def _unknown(self, error: Exception) -> CommitUnknown:

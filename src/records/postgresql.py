@@ -163,6 +163,11 @@ def is_deadlock(error: DBAPIError) -> bool:
     return isinstance(error.orig, psycopg.errors.DeadlockDetected)
 
 
+def is_locked_out(error: DBAPIError) -> bool:
+    """Tell whether a statement was ended because another session kept what it needs for longer than it would wait."""
+    return isinstance(error.orig, psycopg.errors.LockNotAvailable)
+
+
 def _waiting_briefly(work: Work, connection: Connection) -> Any:
     """Do this, and wait for nobody else's lock for long: whoever comes after it in the group waits as well."""
     connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")

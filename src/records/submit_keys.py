@@ -5,15 +5,17 @@ A key is written in one transaction with the records of its task, and outlives t
 
 import hashlib
 import json
+import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 from sqlalchemy import Column, Connection, Index, String, Table, delete, select, tuple_
 
-from processors.errors import IdempotencyConflict
+from processors.errors import IdempotencyConflict, ServiceUnavailable
 from records.columns import Instant, Now, metadata
-from records.database import Database
+from records.database import Database, RowLocked
 from records.identity import database_id
 from records.insertion import insert_into
 from records.parents import insert_parent
@@ -22,6 +24,11 @@ from records.task_records import Draft, insert_drafts, surely
 
 KEEP_SECONDS = 7 * 24 * 3600
 PRUNE_ROWS = 5_000
+PATIENCE_SECONDS = 60
+"""How long a submit waits for a transaction that holds its key."""
+
+LOOK_SECONDS = 0.1
+MOST_PAUSE_SECONDS = 0.5
 
 submit_keys = Table(
     "submit_keys",
@@ -104,7 +111,7 @@ class SubmitKeys:
             return holder
 
         if session is None:
-            task_id, held = surely(draft.id, lambda _: self.database.write(work))
+            task_id, held = surely(draft.id, lambda _: self._write(draft, work))
         else:
             task_id, held = work(connection_of(session, self.database, self._database_id))
         if held != digest:
@@ -114,6 +121,30 @@ class SubmitKeys:
                 task_id,
             )
         return task_id
+
+    def _write(self, draft: Draft, work: Callable[[Connection], tuple[str, str]]) -> tuple[str, str]:
+        """Write under a key; where a caller's transaction holds it, ask again without a connection between.
+
+        A process has few connections: those who wait for one key must not keep all from those who do not.
+        """
+        if self.database.is_sqlite or draft.idempotency_key is None:
+            return self.database.write(work)
+
+        def waiting_briefly(connection: Connection) -> tuple[str, str]:
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOOK_SECONDS}s'")
+            return work(connection)
+
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                return self.database.write(waiting_briefly)
+            except RowLocked as error:
+                if time.monotonic() > deadline:
+                    raise ServiceUnavailable(
+                        f"idempotency_key: {draft.idempotency_key!r} was given to a task in a transaction that has not "
+                        f"ended for {PATIENCE_SECONDS} s; commit it or roll it back, then submit again."
+                    ) from error
+            time.sleep(random.uniform(LOOK_SECONDS, MOST_PAUSE_SECONDS))  # noqa: S311 - no secret
 
 
 def digest_of(draft: Draft, members: Sequence[Mapping[str, Any]]) -> str:

@@ -6,6 +6,7 @@ import random
 import signal
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -365,6 +366,37 @@ def test_who_comes_while_a_callers_transaction_holds_the_key_waits_for_its_end(k
             end(session)
             waiting.join(20)
         assert found == [f"{key}-b" if end is Session.rollback else f"{key}-a"]
+
+
+def blocked(engine: Engine) -> int:
+    """Return how many sessions of this database wait for a lock."""
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with engine.connect() as connection:
+        return connection.execute(text(query)).scalar_one()
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_many_who_wait_for_a_callers_transaction_keep_nobody_else_of_their_process_from_the_database(
+    tasks, keys, engine
+):
+    with Session(engine) as session, ThreadPoolExecutor(8) as pool:
+        keys.open(draft("first", "k"), session)
+        waiting = [pool.submit(keys.open, draft(f"n{number}", "k")) for number in range(8)]
+        until(lambda: blocked(engine) >= 3)
+        for _ in range(20):
+            assert tasks.read("unknown") is None
+        assert not any(one.done() for one in waiting)
+        session.commit()
+        assert {one.result(20) for one in waiting} == {"first"}
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_transaction_that_holds_a_key_too_long_is_named_as_the_cause(keys, engine, monkeypatch):
+    monkeypatch.setattr(submit_keys, "PATIENCE_SECONDS", 0)
+    with Session(engine) as session:
+        keys.open(draft("first", "k"), session)
+        with pytest.raises(ServiceUnavailable, match="'k' was given to a task in a transaction that has not ended"):
+            keys.open(draft("second", "k"))
 
 
 def stranger(tmp_path, database_url: str, *, with_schema: bool) -> Engine:

@@ -33,7 +33,7 @@ class TaskLoader(cast("Any", AppLoader)):
             return loader.import_task_module(module)
         try:
             found = loader.import_task_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a program that is no module ends whoever imports it
             cause = " ".join(f"{type(error).__name__}: {error}".split())
             raise ConfigurationError(
                 f"TASK_MODULES names {module!r}, which cannot be imported ({cause}); correct the module or its name, "

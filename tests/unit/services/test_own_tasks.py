@@ -638,6 +638,15 @@ def test_a_module_that_cannot_be_imported_is_one_line_with_its_cause(monkeypatch
         celery_service.submit("adopters_module.task")
 
 
+def test_a_module_that_ends_its_program_as_it_is_imported_ends_no_one_else(monkeypatch, tmp_path):
+    (tmp_path / "adopters_program.py").write_text("import sys\nsys.exit('usage: …')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(settings, "task_modules", ["adopters_program"])
+
+    with pytest.raises(ConfigurationError, match=r"TASK_MODULES names 'adopters_program'.*SystemExit: usage"):
+        celery_service.submit("adopters_program.task")
+
+
 def test_another_application_of_the_process_gets_none_of_our_tasks():
     other = Celery("other", set_as_current=False)
 

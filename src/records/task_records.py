@@ -491,10 +491,18 @@ class TaskRecords:
         order = columns.finished_at.desc(), columns.id.desc()
         return self._select(and_(*conditions), limit, order)
 
-    def unretried(self, wanted: FailedTasks, limit: int, until: datetime) -> list[TaskRecord]:
+    def unretried(
+        self, wanted: FailedTasks, limit: int, until: datetime, after: TaskRecord | None = None
+    ) -> list[TaskRecord]:
         """Return the tasks that had failed by a moment and were not retried by hand yet, the oldest failure first.
 
         Members of a parent are left out.
+
+        Args:
+            wanted: which.
+            limit: at most so many.
+            until: the moment.
+            after: the last one of those that were returned before.
         """
         conditions = [
             *_failed(wanted),
@@ -502,6 +510,9 @@ class TaskRecords:
             columns.retried_as.is_(None),
             columns.parent_id.is_(None),
         ]
+        if after is not None:
+            last = literal(after.finished_at, columns.finished_at.type), literal(after.id)
+            conditions.append(tuple_(columns.finished_at, columns.id) > tuple_(*last))
         return self._select(and_(*conditions), limit, (columns.finished_at, columns.id))
 
     def queue_figures(self) -> dict[str, dict[str, Any]]:

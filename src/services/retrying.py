@@ -22,6 +22,9 @@ from services.submission import MAX_ARGUMENT_BYTES, check_size, json_size, shown
 from services.wiring import parts
 
 AT_ONCE = 10_000
+"""How many are retried, and told as skipped, at most: who asks again goes on behind those."""
+
+PAGE = 100
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -54,21 +57,23 @@ def retry_failed(request: RetryFailedTasks, report: Report, until: datetime) -> 
         report: is told how far it is.
         until: when it was to be done. What fails later is not meant, such as what another has retried since.
     """
-    failed = parts().tasks.unretried(request, AT_ONCE, until)
     retried: list[str] = []
     skipped: list[SkippedTask] = []
-    for index, record in enumerate(failed):
-        report(100 * index / len(failed), f"{index} of {len(failed)}")
-        try:
-            why = reason_to_skip(record, request.max_retries)
-            if why is None and not _retry(record, record.args, record.kwargs):
-                why = "it was retried by somebody else just now"
-        except InvalidArgument as error:  # of this one alone: the others go on
-            why = str(error)
-        if why is None:
-            retried.append(id_of_retry(record.id))
-        else:
-            skipped.append(SkippedTask(task_id=record.id, why=why))
+    last: TaskRecord | None = None
+    while len(retried) < AT_ONCE and (page := parts().tasks.unretried(request, PAGE, until, last)):
+        for record in page:
+            report(100 * len(retried) / AT_ONCE, f"{len(retried)} retried, {len(skipped)} skipped")
+            try:
+                why = reason_to_skip(record, request.max_retries)
+                if why is None and not _retry(record, record.args, record.kwargs):
+                    why = "it was retried by somebody else just now"
+            except InvalidArgument as error:  # of this one alone: the others go on
+                why = str(error)
+            if why is None:
+                retried.append(id_of_retry(record.id))
+            elif len(skipped) < AT_ONCE:  # the result goes into a record
+                skipped.append(SkippedTask(task_id=record.id, why=why))
+        last = page[-1]
     return FailedRetried(retried=retried, skipped=skipped)
 
 

@@ -21,7 +21,7 @@ from records.effects import effects
 from records.incidents import Death
 from records.task_moves import Failure
 from records.task_records import Draft, TaskRecord
-from services import submission
+from services import retrying, submission
 from services.celery_app import celery_app
 from services.celery_service import celery_service
 from services.retrying import id_of_retry, retry_failed
@@ -625,3 +625,16 @@ def test_logs_are_read_by_text_and_level_and_found_over_all_tasks(kind):
     found = celery_service.search_task_logs(kind)
     assert {one["task_id"] for one in found} == {task_id}
     assert set(found[0]) == {"task_id", "at", "level", "logger", "text", "run"}
+
+
+def test_those_that_are_skipped_keep_nobody_behind_them_from_being_retried(kind, monkeypatch):
+    monkeypatch.setattr(retrying, "AT_ONCE", 2)
+    monkeypatch.setattr(retrying, "PAGE", 2)
+    for _ in range(3):
+        failed(error=Failure(kind, "Quarantined"))
+    last = failed(error=Failure(kind, "ValueError"))
+
+    told = retry(search=kind)
+
+    assert told.retried == [id_of_retry(last)]
+    assert len(told.skipped) == 2

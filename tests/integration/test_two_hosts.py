@@ -87,7 +87,7 @@ def test_a_host_that_dies_leaves_its_work_to_the_other_one(two_hosts: TwoHosts):
     accepted |= set(life.by_number())
     begun = {line["number"] for line in life.seen("begin") if on(line, "a")}
     in_hand = {number for number, record in life.by_number().items() if number in begun and not record.final}
-    records = life.until_final(sorted(accepted))
+    records = life.until_final(sorted(accepted), 60 + TASKS)
 
     again = {number for number, record in records.items() if record.run > 1}
     taken = [line["at"] - died for line in life.seen("begin") if line["number"] in again and on(line, "b")]

@@ -1,6 +1,5 @@
 """Retrying by hand: a failed task is submitted again as a new one, linked both ways."""
 
-import inspect
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
@@ -17,6 +16,7 @@ from records.task_records import Draft, TaskRecord, TaskState
 from services.celery_app import celery_app
 from services.limiting import limit_keys_of
 from services.own_tasks import CONTEXT, check_signature
+from services.positional_arguments import masked, names_of
 from services.status import story_of, unknown_task
 from services.submission import MAX_ARGUMENT_BYTES, check_size, json_size, shown, storable, submit_retry
 from services.wiring import parts
@@ -25,7 +25,6 @@ AT_ONCE = 10_000
 """How many are retried, and told as skipped, at most: who asks again goes on behind those."""
 
 PAGE = 100
-POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def failed_tasks(wanted: ListFailedTasks, after: str | None) -> list[dict[str, Any]]:
@@ -137,7 +136,9 @@ def _retry(record: TaskRecord, args: Sequence[Any], kwargs: Mapping[str, Any]) -
     Raises:
         InvalidArgument: it cannot be; nothing was written.
     """
-    looks = {"kwargsrepr": shown(kwargs)} | ({} if args == record.args else {"argsrepr": shown(args)})
+    looks = {"kwargsrepr": shown(kwargs)}
+    if args != record.args:
+        looks["argsrepr"] = shown(masked(record.name, args))
     draft = Draft(
         id=id_of_retry(record.id),
         name=record.name,
@@ -209,8 +210,7 @@ def _places(record: TaskRecord, task: Any) -> dict[str, int]:
 
     What goes into its `*args` has no name. A name of a keyword argument means that one.
     """
-    parameters = inspect.signature(task.run).parameters.values()
-    names = [one.name for one in parameters if one.kind in POSITIONAL][: len(record.args)]
+    names = names_of(task)[: len(record.args)]
     return {name: place for place, name in enumerate(names) if name not in record.kwargs}
 
 

@@ -20,6 +20,7 @@ from services.celery_app import QUEUES, celery_app
 from services.celery_schedule import switch_of
 from services.limiting import limit_keys_of
 from services.own_tasks import checked_arguments, import_task_modules, queue_of, registered_task
+from services.positional_arguments import masked
 from services.submission import category_of, check_size, kept_message, submit
 from services.wiring import parts
 
@@ -110,7 +111,7 @@ def shown(schedule: Schedule) -> dict[str, Any]:
         "name": schedule.name,
         "task": schedule.task,
         "kwargs": redact(schedule.kwargs),
-        "args": redact(schedule.args),
+        "args": masked(schedule.task, schedule.args),
         "queue": schedule.queue,
         "priority": schedule.priority,
         "tenant": schedule.tenant,
@@ -207,7 +208,7 @@ def draft_of_schedule(schedule: Schedule, task_id: str, fire_at: datetime | None
         priority=schedule.priority,
         args=schedule.args,
         kwargs=schedule.kwargs,
-        message=kept_message({}, {}, schedule.args, schedule.kwargs, headers),
+        message=kept_message(schedule.task, {}, {}, schedule.args, schedule.kwargs, headers),
         due_at=fire_at,
         relay_now=fire_at is not None,
         root_id=task_id,

@@ -99,7 +99,7 @@ def _record_cancelled(queue: str, headers: dict[str, Any], body: Any) -> bool:
         queue=queue,
         args=args,
         kwargs=kwargs,
-        message=kept_message(headers, embed, args, kwargs),
+        message=kept_message(name, headers, embed, args, kwargs),
         due_at=due,
         expires_at=moment(headers.get("expires")),
         origin=headers.get("origin"),

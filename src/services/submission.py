@@ -28,6 +28,7 @@ from services.celery_app import PRIORITIES, celery_app, is_recorded
 from services.failures import failure_of
 from services.garbage import collector_paused
 from services.limiting import in_turn, limit_keys_of
+from services.positional_arguments import masked
 from services.publisher import ids
 from services.submit_options import NO_OPTIONS, Options
 from services.task_messages import Publishable
@@ -72,7 +73,7 @@ class RecordingAMQP(PromptAMQP):
         self, task_id: str, name: str, args: Any = None, kwargs: Any = None, *more: Any, **options: Any
     ) -> Any:
         """Make Celery's message; its arguments look as we show them, and Celery's own long way to a text is spared."""
-        looks: dict[str, Any] = {"argsrepr": args or (), "kwargsrepr": kwargs or {}}
+        looks: dict[str, Any] = {"argsrepr": masked(name, args or ()), "kwargsrepr": kwargs or {}}
         options |= {look: shown(given) for look, given in looks.items() if options.get(look) is None}
         return super().as_task_v2(task_id, name, args, kwargs, *more, **options)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - untyped
 
@@ -381,6 +382,7 @@ def storable(value: Any) -> Any:
 
 
 def kept_message(
+    name: str,
     headers: Mapping[str, Any],
     embed: Mapping[str, Any],
     args: Any,
@@ -388,7 +390,7 @@ def kept_message(
     custom: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return what a retry needs of a message beside its arguments."""
-    return _kept(headers, embed, shown(args), shown(kwargs), custom)
+    return _kept(headers, embed, shown(masked(name, args)), shown(kwargs), custom)
 
 
 def _kept(

@@ -184,7 +184,7 @@ class TaskRun:
             queue=_queue_of(request),
             args=args,
             kwargs=kwargs,
-            message=kept_message(headers, embed, self.args, self.kwargs),
+            message=kept_message(self.task.name, headers, embed, self.args, self.kwargs),
             due_at=due,
             expires_at=moment(request.expires),
             root_id=request.root_id,

@@ -24,7 +24,9 @@ from records.task_records import Draft, TaskRecord
 from services import retrying, submission
 from services.celery_app import celery_app
 from services.celery_service import celery_service
+from services.positional_arguments import masked
 from services.retrying import id_of_retry, retry_failed
+from services.status import active_task, story_of
 from services.task_messages import message_of
 from services.wiring import parts
 from waiting import until
@@ -327,6 +329,10 @@ def positionally(account, token, /, *more, amount=1, **others):
     """Take arguments that have no name in a message."""
 
 
+def shown_args(name, args):
+    return submission.shown(masked(name, args))
+
+
 @pytest.mark.parametrize(
     ("name", "stored", "edited", "args", "kwargs"),
     [
@@ -348,7 +354,7 @@ def test_a_positional_argument_of_a_plain_function_is_edited_by_its_name(name, s
     assert (new.args, new.kwargs) == (args, kwargs)
     assert json.loads(message_of(new).payload["body"])[:2] == [args, kwargs]
     assert new.message["kwargsrepr"] == submission.shown(kwargs)
-    assert new.message.get("argsrepr", repr(stored["args"])) == repr(args)
+    assert new.message.get("argsrepr", shown_args(name, stored["args"])) == shown_args(name, args)
     assert read(task_id).args == stored["args"]
 
 
@@ -369,20 +375,23 @@ def test_a_secret_of_a_positional_argument_that_comes_back_masked_stays_what_it_
     [shown] = celery_service.get_failed_tasks(search=kind)
     assert "hunter2" not in str(shown)
     account, token = shown["args"]
+    assert token == "***"
 
     with pytest.raises(InvalidArgument, match=r"^account\.password: "):
         celery_service.replay_task(task_id, {"account": {"password": "***"}})
-    new_id = celery_service.replay_task(task_id, {"account": account | {"host": "b"}, "token": token | {"b": 2}})
+    new_id = celery_service.replay_task(task_id, {"account": account | {"host": "b"}, "token": token})
 
-    assert read(new_id).args == [{"host": "b", "pin": 7, "url": "x://u:hunter2@h"}, {"pin": 8, "b": 2}]
+    assert read(new_id).args == [{"host": "b", "pin": 7, "url": "x://u:hunter2@h"}, {"pin": 8, "b": 1}]
     assert "hunter2" not in str(read(new_id).message)
     assert "'host': 'b'" in read(new_id).message["argsrepr"]
 
 
 def test_a_positional_argument_whose_name_is_a_secrets_stays_what_it_is_where_it_is_given_masked():
-    task_id = failed("test.positionally", args=[1, "hunter2"], kwargs={})
+    task_id = failed("test.positionally", args=[1, "hunter2", "more"], kwargs={})
+    assert story_of(read(task_id), [])["args"] == [1, "***", "more"]
+    assert active_task(read(task_id))["args"] == [1, "***", "more"]
 
-    assert read(celery_service.replay_task(task_id, {"token": "***", "account": 2})).args == [2, "hunter2"]
+    assert read(celery_service.replay_task(task_id, {"token": "***", "account": 2})).args == [2, "hunter2", "more"]
 
 
 def test_an_argument_that_is_stored_larger_than_a_submit_takes_stays():

@@ -28,6 +28,7 @@ from broker.claims import (
     ClaimKeys,
     Fenced,
     Owner,
+    Parcel,
     ReplyLost,
     give_back,
     park,
@@ -441,7 +442,10 @@ class ClaimChannel(cast("Any", redis.Channel)):
         try:
             with owner.delivering(claimed):
                 while not self._has_enough(began) and (parcel := take_left(claimed)) is not None:
-                    self._deliver_one(owner, *parcel)
+                    if self._is_consumed(parcel):
+                        self._deliver_one(owner, *parcel)
+                    else:
+                        self._give_back_unwanted(owner, parcel, claimed)
         finally:
             rest = list(take_all_right(claimed))
             if rest and not self.closed:
@@ -454,12 +458,23 @@ class ClaimChannel(cast("Any", redis.Channel)):
             return True
         return time.monotonic() - began > SLOW_SECONDS
 
+    def _is_consumed(self, parcel: Parcel) -> bool:
+        return self._queue_of(parcel[0]) in self.connection._callbacks  # noqa: SLF001 - the transport of this channel
+
+    def _give_back_unwanted(self, owner: Owner, first: Parcel, claimed: deque[Parcel]) -> None:
+        """Give back, in their order, this and all the others that nobody consumes any more."""
+        unwanted: list[Parcel] = []
+        for parcel in list(take_all_right(claimed)):
+            if self._is_consumed(parcel):
+                claimed.appendleft(parcel)
+            else:
+                unwanted.append(parcel)
+        unwanted.append(first)
+        with self._doubt():
+            give_back(self.server(), self.keys, owner.name, unwanted, self.sep, marked=False)
+
     def _deliver_one(self, owner: Owner, field: str, raw: bytes) -> None:
         queue = self._queue_of(field)
-        if queue not in self.connection._callbacks:  # noqa: SLF001 - the transport of this channel
-            with self._doubt():
-                give_back(self.server(), self.keys, owner.name, [(field, raw)], self.sep, marked=False)
-            return
         message = self._opened(owner, field, raw)
         if message is None:
             return

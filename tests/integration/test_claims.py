@@ -448,6 +448,25 @@ def test_a_cancelled_consumer_takes_nothing_that_arrives_later(server):
         assert taker.got == []
 
 
+def test_what_was_claimed_for_a_consumer_that_is_cancelled_meanwhile_goes_back_in_its_order(server):
+    with connected(server) as connection, server.client() as client:
+        publish(connection, "elsewhere", 1, 2, 3, priority=0)
+        publish(connection, "a", 0)
+        taker, other = Taker(connection, "a"), Taker(connection, "b")
+        taker.until(1)
+        begin_a_claim(taker)
+        with client.pipeline() as together:
+            for _ in range(3):
+                together.lmove(f"{PREFIX}elsewhere", f"{PREFIX}b", "RIGHT", "LEFT")
+            together.zadd(KEYS.marker("b"), {"x": 0}).execute()
+        until(lambda: len(claimed(client)) == 4, what="they are claimed")
+        other.consumer.cancel()
+        publish(connection, "a", 4)
+        assert taker.until(2) == [0, 4]
+        until(lambda: waiting(client, "b") == [1, 2, 3], 5, what="they are back")
+        assert other.got == []
+
+
 def test_what_there_is_no_room_for_any_more_goes_back_for_others(server):
     with connected(server) as connection, connected(server) as publisher:
         publish(publisher, "a", 1)

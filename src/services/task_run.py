@@ -54,6 +54,8 @@ logger = get_logger()
 
 PERMANENT = (PermanentError, InvalidArgument, ConfigurationError, ValidationError, SoftTimeLimitExceeded)
 REPORT_SECONDS = 0.5
+MOST_DOUBLINGS = 64
+"""Of the wait before a retry: no setting allows more, and a number of a thousand is none that a float holds."""
 
 
 class TaskRun:
@@ -421,7 +423,7 @@ def backoff(attempt: int) -> float:
     factor = settings.celery_task_retry_backoff
     if not factor:
         return 0.0
-    longest = min(settings.celery_task_retry_max_delay, float(factor) * 2**attempt)
+    longest = min(settings.celery_task_retry_max_delay, float(factor) * 2 ** min(attempt, MOST_DOUBLINGS))
     return random.uniform(0, longest) if settings.celery_task_retry_jitter else longest  # noqa: S311 - no secret
 
 

@@ -6,12 +6,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from config.settings import settings
 from processors.errors import Cancelled, InvalidArgument, ServiceUnavailable, TransientError
 from services import until_written
 from services.celery_app import celery_app
 from services.celery_service import celery_service
 from services.submission import moment
 from services.submit_options import MAX_DELAY_SECONDS
+from services.task_run import backoff
 from services.wiring import parts
 
 END = datetime.max.replace(tzinfo=UTC)
@@ -105,3 +107,8 @@ def test_a_start_waits_in_its_slot_while_the_database_is_away(inline_service, mo
 
     status = celery_service.get_task_status(give_up.delay().id)
     assert (status["status"], next(refusals, None)) == ("FAILURE", None), "it ran once the database was back"
+
+
+@pytest.mark.parametrize("attempt", [0, 63, 1_024, 1_000_000])
+def test_however_often_a_task_was_tried_its_next_attempt_has_a_time(attempt):
+    assert 0 <= backoff(attempt) <= settings.celery_task_retry_max_delay

@@ -105,6 +105,7 @@ def _open_of_tenants(queue: ColumnElement[str]) -> list[ColumnElement[bool]]:
         columns.queue == queue,
         columns.tenant.is_not(None),
         columns.finished_at.is_(None),
+        columns.is_parent.is_(False),
         ~columns.held,
         columns.due_at <= Now(),
         # What is due and was not given a place yet is not there.

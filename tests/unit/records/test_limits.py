@@ -899,3 +899,10 @@ def test_tenants_take_turns_in_a_limiters_line_although_one_of_them_came_through
         service.holds.let_go(service.lead)
         started += service.starts(*[one for one in everything if (task := service.tasks.read(one)) and not task.held])
     assert {"b0", "b1", "b2"} <= set(started), started
+
+
+def test_a_parent_lies_in_no_queue_and_takes_no_tenants_place(service):
+    service.open("bulk", tenant="beta", is_parent=True)
+    submit(service, "acme", 5)
+
+    assert submit(service, "beta", 1) == ["beta000"], "beta has nothing there but what no worker runs"

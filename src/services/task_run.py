@@ -305,8 +305,8 @@ class TaskRun:
         self._tell_parent(started)
 
     def _try_again(self, started: Started, error: Exception) -> None:
-        asked = error.retry_after if isinstance(error, TransientError) else None
-        delay = backoff(started.attempt) if asked is None or not math.isfinite(asked) else asked
+        asked = _asked_delay(error)
+        delay = backoff(started.attempt) if asked is None else asked
         delay = min(max(0.0, delay), MAX_DELAY_SECONDS)
         failure, counted = failure_of(error), not isinstance(error, EffectInDoubt)
         if not self._persist(lambda: parts().moves.try_again(self.id, started.run, delay, failure, counted=counted)):
@@ -416,6 +416,15 @@ def _queue_of(request: Any) -> str:
     """Return the queue that a message came from; the default one where it was published past our queues."""
     name = rabbitmq.logical_name((request.delivery_info or dict[str, Any]()).get("routing_key") or "")
     return name if name in QUEUES else "default"
+
+
+def _asked_delay(error: Exception) -> float | None:
+    """Return the seconds that an error asks to wait; None where it asks for none, or for what is no number."""
+    try:
+        seconds = float(cast("Any", error.retry_after)) if isinstance(error, TransientError) else math.nan
+    except (TypeError, ValueError, OverflowError):  # a header of HTTP may be a date
+        return None
+    return seconds if math.isfinite(seconds) else None
 
 
 def backoff(attempt: int) -> float:

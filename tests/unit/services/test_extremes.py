@@ -8,7 +8,7 @@ import pytest
 
 from config.settings import settings
 from processors.errors import Cancelled, InvalidArgument, ServiceUnavailable, TransientError
-from services import until_written
+from services import task_run, until_written
 from services.celery_app import celery_app
 from services.celery_service import celery_service
 from services.submission import moment
@@ -22,6 +22,11 @@ END = datetime.max.replace(tzinfo=UTC)
 @celery_app.task(name="test.ask_for_an_age", bind=True, max_retries=1)
 def ask_for_an_age(self: Any) -> None:
     raise TransientError("the provider counts in milliseconds", retry_after=1e12)
+
+
+@celery_app.task(name="test.ask_in_words", bind=True, max_retries=1)
+def ask_in_words(self: Any, asked: Any) -> None:
+    raise TransientError("the provider is busy", retry_after=asked)
 
 
 @celery_app.task(name="test.nest", bind=True, max_retries=1)
@@ -66,6 +71,26 @@ def test_a_provider_that_asks_for_an_age_is_asked_again_after_the_longest_delay_
     ask_for_an_age.delay()
 
     assert asked == [MAX_DELAY_SECONDS]
+
+
+@pytest.mark.parametrize(("asked", "delay"), [("30", 30), ("Wed, 21 Oct 2026 07:28:00 GMT", 7), ([30], 7), (-1, 0)])
+def test_what_a_provider_asked_in_words_is_understood_or_left_to_the_back_off(
+    inline_service, monkeypatch, asked, delay
+):
+    asked_for: list[float] = []
+    try_again = parts().moves.try_again
+
+    def note(task_id: str, run: int, delay: float, *more: Any, **options: Any) -> bool:
+        asked_for.append(delay)
+        return try_again(task_id, run, delay, *more, **options)
+
+    monkeypatch.setattr(task_run, "backoff", lambda _attempt: 7)
+    monkeypatch.setattr(parts().moves, "try_again", note)
+
+    task_id = ask_in_words.delay(asked).id
+
+    assert asked_for == [delay]
+    assert parts().tasks.read(task_id).attempt == 1
 
 
 def test_a_result_nested_too_deeply_fails_at_once(inline_service):

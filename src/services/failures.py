@@ -78,12 +78,20 @@ def fix_follower_ids(request: Any) -> None:
 def failure_of(error: BaseException) -> Failure:
     """Return how an error is stored: its sentence and its traceback with their secrets masked."""
     kind = "TimeLimitExceeded" if isinstance(error, SoftTimeLimitExceeded) else type(error).__name__
-    sentence = sentence_of(error) if isinstance(error, ValidationError) else str(error) or kind
+    sentence = sentence_of(error) if isinstance(error, ValidationError) else _said(error) or kind
     if isinstance(error, SoftTimeLimitExceeded):
         sentence = "The task ran longer than its soft time limit."
     sentence = redact_text(sentence)
     text = redact_text("".join(traceback.format_exception(error)))  # whole: a cut might leave a secret without its name
     return Failure(sentence, kind, text[-TRACEBACK_CHARACTERS:], fingerprint(kind, sentence, error))
+
+
+def _said(error: BaseException) -> str:
+    """Return what an error says of itself; nothing where it cannot, as the traceback tells."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - an adopter's class may do anything
+        return ""
 
 
 def fingerprint(kind: str, sentence: str, error: BaseException) -> str:

@@ -29,6 +29,15 @@ def ask_in_words(self: Any, asked: Any) -> None:
     raise TransientError("the provider is busy", retry_after=asked)
 
 
+@celery_app.task(name="test.say_nothing", bind=True, max_retries=0)
+def say_nothing(self: Any) -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            return self.missing
+
+    raise Mute
+
+
 @celery_app.task(name="test.nest", bind=True, max_retries=1)
 def nest(self: Any) -> Any:
     deep: list[Any] = []
@@ -91,6 +100,13 @@ def test_what_a_provider_asked_in_words_is_understood_or_left_to_the_back_off(
 
     assert asked_for == [delay]
     assert parts().tasks.read(task_id).attempt == 1
+
+
+def test_an_error_that_cannot_tell_what_it_is_fails_its_task(inline_service):
+    status = celery_service.get_task_status(say_nothing.delay().id)
+
+    assert (status["status"], status["info"]["error_type"]) == ("FAILURE", "Mute")
+    assert status["info"]["error"] == "Mute"
 
 
 def test_a_result_nested_too_deeply_fails_at_once(inline_service):

@@ -277,7 +277,7 @@ class TaskRun:
             self.task.success_recorded(self)
 
     def _body(self, hand: RunInHand) -> Any:
-        """Run the task's body; an exit that no signal asked for is an error of the body like any other."""
+        """Run the task's body; an exit or an end that no signal asked for is an error of the body like any other."""
         try:
             working_process.watch.enter(hand)
             return self.task.run_checked(self.args, self.kwargs, hand)
@@ -285,6 +285,11 @@ class TaskRun:
             if type(error) is not SystemExit or cast("Any", pool_child).terminate_handler_fired():
                 raise
             raise WorkError(f"The task called sys.exit({error.code!r}); let it raise an error instead.") from error
+        except BaseException as error:
+            ends = isinstance(error, KeyboardInterrupt) or cast("Any", pool_child).terminate_handler_fired()
+            if ends or isinstance(error, Exception):
+                raise
+            raise WorkError(f"The task raised {type(error).__name__}; let it raise an error instead.") from error
         finally:
             working_process.watch.leave(hand)
 

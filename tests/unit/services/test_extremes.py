@@ -1,5 +1,6 @@
 """What lies beyond what a database or JSON can hold ends its own task, or is as far as can be; nobody else notices."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -36,6 +37,11 @@ def say_nothing(self: Any) -> None:
             return self.missing
 
     raise Mute
+
+
+@celery_app.task(name="test.stop_itself", bind=True, max_retries=0)
+def stop_itself(self: Any) -> None:
+    raise asyncio.CancelledError
 
 
 @celery_app.task(name="test.nest", bind=True, max_retries=1)
@@ -107,6 +113,17 @@ def test_an_error_that_cannot_tell_what_it_is_fails_its_task(inline_service):
 
     assert (status["status"], status["info"]["error_type"]) == ("FAILURE", "Mute")
     assert status["info"]["error"] == "Mute"
+
+
+def test_what_is_no_error_but_ends_a_body_fails_its_task_like_one(inline_service, monkeypatch):
+    given_back: list[str] = []
+    monkeypatch.setattr(parts().moves, "give_back", lambda task_id, run: given_back.append(task_id) or True)
+
+    status = celery_service.get_task_status(stop_itself.delay().id)
+
+    assert not given_back, "it would begin again at once, without an end"
+    assert (status["status"], status["info"]["error_type"]) == ("FAILURE", "WorkError")
+    assert "raised CancelledError" in status["info"]["error"]
 
 
 def test_a_result_nested_too_deeply_fails_at_once(inline_service):

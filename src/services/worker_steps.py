@@ -31,6 +31,9 @@ from services.working_process import working_process
 logger = get_logger()
 
 LEADER_CHECK_SECONDS = 2.0
+LEADER_STOP_SECONDS = 10.0
+"""How long a leader may take to end the duty that it is at; it may be killed at any line."""
+
 node_name = ""
 worker_pid = 0
 REPORT_SECONDS = 60.0
@@ -118,7 +121,12 @@ class LeaderKeeper:
         """End the leader that was started here."""
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
-            self._process.wait(10)
+            try:
+                self._process.wait(LEADER_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                logger.warning("leader_killed", pid=self._process.pid)
+                self._process.kill()
+                self._process.wait()
 
     def _start(self, option: str) -> None:
         command = [sys.executable, "-m", "services.leader", f"{option}={os.getpid()}"]

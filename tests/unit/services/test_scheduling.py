@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -566,3 +567,18 @@ def test_a_supervised_beat_starts_no_leader_beside_the_supervisors(started):
     scheduler.close()
 
     assert started == []
+
+
+def test_a_leader_that_is_busy_or_frozen_does_not_outlive_who_started_it(monkeypatch):
+    monkeypatch.setattr(worker_steps, "LEADER_STOP_SECONDS", 0.1)
+    deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); signal.pause()"
+    keeper = worker_steps.LeaderKeeper()
+    keeper._process = subprocess.Popen([sys.executable, "-c", deaf], stdout=subprocess.PIPE)
+    assert keeper._process.stdout.readline() == b"deaf\n"
+
+    try:
+        keeper.stop()
+        assert keeper._process.poll() == -signal.SIGKILL
+    finally:
+        keeper._process.kill()
+        keeper._process.communicate()

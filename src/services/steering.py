@@ -10,7 +10,7 @@ from broker import rabbitmq
 from broker.away import AWAY_ERRORS
 from broker.waiting_messages import take_all
 from config.log_setup import get_logger
-from processors.errors import InvalidArgument
+from processors.errors import InvalidArgument, ServiceUnavailable
 from records.task_records import Draft, is_task_id
 from services.celery_app import QUEUES, celery_app, is_recorded
 from services.failures import follow_failure
@@ -76,11 +76,22 @@ def _take_strangers(queue: str) -> list[str]:
     try:
         with celery_app.connection_for_write() as connection:
             for headers, body in take_all(connection, queue):
-                if _record_cancelled(queue, headers, body):
+                if _cancelled(queue, headers, body):
                     strangers.append(headers["id"])
     except AWAY_ERRORS as error:
         logger.warning("broker_away", purging=queue, error=str(error))
     return strangers
+
+
+def _cancelled(queue: str, headers: dict[str, Any], body: Any) -> bool:
+    """Do what `_record_cancelled` does; a message of which no record can be made is dropped, as the log tells."""
+    try:
+        return _record_cancelled(queue, headers, body)
+    except ServiceUnavailable:
+        raise
+    except Exception as error:  # noqa: BLE001 - another program may send anything, which must stop nobody's purge
+        logger.warning("message_dropped", queue=queue, task_id=str(headers.get("id")), error=str(error))
+        return False
 
 
 def _record_cancelled(queue: str, headers: dict[str, Any], body: Any) -> bool:

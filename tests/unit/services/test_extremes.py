@@ -9,7 +9,7 @@ import pytest
 
 from config.settings import settings
 from processors.errors import Cancelled, InvalidArgument, ServiceUnavailable, TransientError
-from services import task_run, until_written
+from services import steering, task_run, until_written
 from services.celery_app import celery_app
 from services.celery_service import celery_service
 from services.submission import moment
@@ -170,3 +170,37 @@ def test_a_start_waits_in_its_slot_while_the_database_is_away(inline_service, mo
 @pytest.mark.parametrize("attempt", [0, 63, 1_024, 1_000_000])
 def test_however_often_a_task_was_tried_its_next_attempt_has_a_time(attempt):
     assert 0 <= backoff(attempt) <= settings.celery_task_retry_max_delay
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ({"expires": "soon"}, [[], {}, {}]),
+        ({"expires": [1]}, [[], {}, {}]),
+        ({"origin": 5}, [[], {}, {}]),
+        ({"origin": "\ud800"}, [[], {}, {}]),
+        ({}, [[], {}, None]),
+    ],
+    ids=range(5),
+)
+def test_a_message_of_which_no_record_can_be_made_stops_no_purge(inline_service, monkeypatch, caplog, headers, body):
+    odd = {"id": "odd", "task": "some.task"} | headers
+    good = {"id": "good", "task": "some.task"}
+    taken = [(odd, body), (good, [[], {}, {}])]
+    monkeypatch.setattr(steering, "take_all", lambda _connection, queue: taken if queue == "default" else [])
+
+    assert celery_service.purge_queue("default") == 1
+
+    assert "message_dropped" in caplog.text
+    assert celery_service.get_task_status("good")["status"] == "REVOKED"
+
+
+def test_no_message_is_dropped_because_the_database_is_away(inline_service, monkeypatch):
+    def away(*_: Any) -> None:
+        raise ServiceUnavailable("it is away")
+
+    monkeypatch.setattr(steering, "take_all", lambda *_: iter([({"id": "one", "task": "some.task"}, [[], {}, {}])]))
+    monkeypatch.setattr(parts().tasks, "open", away)
+
+    with pytest.raises(ServiceUnavailable):
+        celery_service.purge_queue("default")

@@ -54,6 +54,7 @@ logger = get_logger()
 
 PERMANENT = (PermanentError, InvalidArgument, ConfigurationError, ValidationError, SoftTimeLimitExceeded)
 REPORT_SECONDS = 0.5
+INTERRUPTED = "INTERRUPTED"
 MOST_DOUBLINGS = 64
 """Of the wait before a retry: no setting allows more, and a number of a thousand is none that a float holds."""
 
@@ -227,6 +228,10 @@ class TaskRun:
         self.due_at = started.due_at
         try:
             return self._outcome(started, hand)
+        except Exception as error:
+            if self.ended == INTERRUPTED:  # what came of it cannot be recorded: left alone it would run for ever
+                self._fail(started, error)
+            raise
         finally:
             if not self._ends_later:
                 working_process.end(hand)
@@ -234,7 +239,7 @@ class TaskRun:
             clear_task()
 
     def _outcome(self, started: Started, hand: RunInHand) -> Any:
-        self.ended = "INTERRUPTED"
+        self.ended = INTERRUPTED
         try:
             with TaskLines(self.id, started.run):
                 result = self._checked(self._body(hand))
@@ -256,13 +261,13 @@ class TaskRun:
         except BaseException:
             self._interrupted(started)
             raise
-        self.ended = "SUCCESS"
         if late_ends.possible and not started.parent_id and not has_followers(self.request):
             late_ends.succeed(self.id, started.run, result, lambda moved: self._ended_later(started, moved=moved))
-            self._ends_later = True
+            self._ends_later, self.ended = True, "SUCCESS"
             return result
         if not self._persist(lambda: parts().moves.succeed(self.id, started.run, result)):
             self._refused(started)
+        self.ended = "SUCCESS"
         self.task.success_recorded(self)
         self._tell_parent(started)
         return result

@@ -44,6 +44,11 @@ def stop_itself(self: Any) -> None:
     raise asyncio.CancelledError
 
 
+@celery_app.task(name="test.do_nothing", bind=True)
+def do_nothing(self: Any) -> None:
+    pass
+
+
 @celery_app.task(name="test.nest", bind=True, max_retries=1)
 def nest(self: Any) -> Any:
     deep: list[Any] = []
@@ -124,6 +129,18 @@ def test_what_is_no_error_but_ends_a_body_fails_its_task_like_one(inline_service
     assert not given_back, "it would begin again at once, without an end"
     assert (status["status"], status["info"]["error_type"]) == ("FAILURE", "WorkError")
     assert "raised CancelledError" in status["info"]["error"]
+
+
+@pytest.mark.parametrize(("move", "task"), [("succeed", "test.do_nothing"), ("try_again", "test.ask_for_an_age")])
+def test_an_outcome_that_cannot_be_recorded_fails_its_task(inline_service, monkeypatch, move, task):
+    def refuse(*_: Any, **__: Any) -> None:
+        raise ValueError("no database takes it")
+
+    monkeypatch.setattr(parts().moves, move, refuse)
+
+    status = celery_service.get_task_status(celery_service.submit(task))
+
+    assert (status["status"], status["info"]["error"]) == ("FAILURE", "no database takes it")
 
 
 def test_a_result_nested_too_deeply_fails_at_once(inline_service):

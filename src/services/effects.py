@@ -71,11 +71,15 @@ class OneEffect:
 
         Raises:
             Cancelled: the record is no longer this run's.
+            InvalidArgument: one of them is no function; nothing was kept.
             EffectInDoubt: a call may still be going on, or ended without saying what it did.
             EffectUnknown: nobody can tell whether it happened.
             SoftTimeLimitExceeded: the task's time was over, in the call or the look-up; what it did stays open.
             TransientError: it did not happen; another attempt may do it.
         """
+        _check_callable("call", call)
+        if reconcile is not None:
+            _check_callable("reconcile", reconcile)
         while (began := self._persist(self._intend)) is None:
             found = self._persist(lambda: self.records.find(self.key, self.run))
             if found is None or found.state == "refused":
@@ -170,6 +174,14 @@ class OneEffect:
 
     def _persist(self, write: Callable[[], Result]) -> Result:
         return until_written(self.run.task_id, write)
+
+
+def _check_callable(name: str, given: object) -> None:
+    if not callable(given):
+        raise InvalidArgument(
+            f"{name}: must be a function, which is called once the intent is kept; got {type(given).__name__}: pass "
+            "`lambda: charge(cents)`, not `charge(cents)`."
+        )
 
 
 def _ended(outcome: Any) -> Any:

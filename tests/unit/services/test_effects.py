@@ -147,6 +147,14 @@ def test_a_bad_deadline_is_refused_before_anything_happens(here, deadline):
     assert here.calls == 0
 
 
+@pytest.mark.parametrize(("name", "call", "reconcile"), [("call", 5, None), ("reconcile", None, 5)])
+def test_what_is_no_function_is_refused_before_anything_is_kept(here, name, call, reconcile):
+    with pytest.raises(InvalidArgument, match=f"^{name}: must be a function"):
+        here.take(call, reconcile)
+    assert here.calls == 0
+    assert here.found() is None
+
+
 @pytest.mark.parametrize("how", ["cancelled", "taken over"])
 def test_a_run_that_is_no_longer_the_records_begins_nothing(here, how):
     frozen = here.run

@@ -14,7 +14,7 @@ BIN := .venv/bin
 CHAOS ?= --broker redis --appendonly always --tasks 10000 --kills 30
 FAULTS ?= child,worker,publisher,broker,freeze
 
-LIVES_TESTS := $(addprefix tests/integration/test_,two_hosts.py wrong_clocks.py database_away.py deploys.py outages.py full_disks.py overload.py schedules.py flow.py)
+LIVES_TESTS := $(addprefix tests/integration/test_,two_hosts.py wrong_clocks.py database_away.py deploys.py outages.py full_disks.py overload.py schedules.py flow.py groups.py)
 
 .PHONY: run example setup dev test check services bench chaos lives lock
 

@@ -1,4 +1,7 @@
-"""Groups and chords with real workers: seen as a whole, and ended exactly once whatever happens to a member."""
+"""Groups and chords with real workers: seen as a whole, and ended exactly once whatever happens to a member.
+
+`LIVES=long` runs a chord of ten thousand.
+"""
 
 from pathlib import Path
 
@@ -6,6 +9,7 @@ import pytest
 from celery import chord, group
 from sqlalchemy import update
 
+from lives import figures, lasting
 from processors.errors import UnknownGroup
 from records.chords import chords
 from records.columns import Now
@@ -18,8 +22,8 @@ from waiting import until
 
 pytestmark = pytest.mark.usefixtures("installation")
 
-MEMBERS = 300
-PER_FATE = 3
+MEMBERS = int(lasting(300, 10_000))
+PER_FATE = MEMBERS // 100
 """One of a hundred."""
 
 
@@ -29,7 +33,9 @@ def lines(path: Path) -> int:
 
 def ended(task_id: str):
     return until(
-        lambda: (record := parts().tasks.read(task_id)) and record.final and record, 120, what=f"{task_id} is final"
+        lambda: (record := parts().tasks.read(task_id)) and record.final and record,
+        lasting(120, 1_800),
+        what=f"{task_id} is final",
     )
 
 
@@ -44,9 +50,15 @@ def test_a_chord_whose_members_crash_fail_once_and_come_twice_has_its_body_exact
 
     record = ended(result.id)
     assert (record.state, record.result) == ("SUCCESS", MEMBERS)
-    figures = celery_service.get_group(result.parent.id)
-    print({name: value for name, value in figures.items() if name != "members"})  # noqa: T201 - R18's figures
-    assert (figures["total"], figures["done"], figures["failed"], figures["progress"]) == (MEMBERS, MEMBERS, 0, 100.0)
+    told = celery_service.get_group(result.parent.id)
+    figures(
+        f"a chord of {MEMBERS}, {PER_FATE} each crash, fail once and come twice",
+        done=told["done"],
+        failed=told["failed"],
+        bodies=lines(body),
+        seconds=(record.finished_at - parts().tasks.read(twice[0]).created_at).total_seconds(),
+    )
+    assert (told["total"], told["done"], told["failed"], told["progress"]) == (MEMBERS, MEMBERS, 0, 100.0)
     assert [parts().tasks.read(task_id).run for task_id in twice] == [1] * PER_FATE, "a second message starts nothing"
     assert sweep(older_than=0) == 0
     assert lines(body) == 1

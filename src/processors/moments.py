@@ -1,5 +1,6 @@
 """Moments as callers give them: a datetime or a text, with an offset or in a zone."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -7,6 +8,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from processors.errors import InvalidArgument
 
 ACCEPTED = "a datetime, or an ISO 8601 text like 2030-01-31T09:00:00+01:00, of the years 1 to 9999"
+
+NO_ZONES = re.compile(r"localtime|Factory|posixrules|(posix|right)/.*")
+"""Files beside the zones: what a machine's own clock shows, and the zones with other seconds."""
 
 
 def moment(value: Any, zone: str = "UTC", *, name: str = "moment") -> datetime:
@@ -44,7 +48,7 @@ def zone_named(name: Any) -> ZoneInfo:
         InvalidArgument: there is none.
     """
     try:
-        if isinstance(name, str):
+        if isinstance(name, str) and not NO_ZONES.fullmatch(name):
             return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):  # no such name, one that leaves the folder, a folder's name
         pass

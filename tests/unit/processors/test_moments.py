@@ -117,7 +117,10 @@ def test_a_time_that_the_clocks_skip_is_an_error_that_names_the_zone_and_one_wit
 
 @pytest.mark.parametrize(
     "name",
-    ["Mars/Olympus", "", "Europe", "/etc/localtime", "../UTC", "UTC\0", "\ud800", "x" * 1_000, None, 5, b"UTC"],
+    [
+        *("Mars/Olympus", "", "Europe", "/etc/localtime", "../UTC", "UTC\0", "\ud800", "x" * 1_000, None, 5, b"UTC"),
+        *("localtime", "Factory", "posixrules", "right/UTC", "posix/Europe/Berlin"),
+    ],
     ids=str,
 )
 def test_an_unknown_zone_is_an_error_even_beside_an_offset(name):

@@ -537,6 +537,8 @@ def test_what_is_parked_runs_again_by_its_record_and_what_has_none_stays_and_is_
 ):
     installation.worker.stop()
     installation.leader.stop()  # it would do the same
+    with celery_app.connection_for_write() as connection:
+        parked_messages.drop(connection)  # what other tests have left
     ours = mark.delay(str(tmp_path / "ran"))
     theirs = Stranger().send_task("test.no_such_task", queue="default")
     with celery_app.connection_for_write() as connection:

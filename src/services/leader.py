@@ -17,10 +17,11 @@ from uuid import uuid4
 
 from kombu import Connection
 
-from broker import parked_messages
+from broker import parked_messages, rabbitmq
 from broker.allegiance import generation, remember
 from broker.away import AWAY_ERRORS
 from broker.envelopes import PARKED_QUEUE
+from broker.location import resolve
 from config.log_setup import configure, get_logger
 from config.settings import ensure_folders, settings
 from processors.errors import ConfigurationError, ServiceUnavailable, WorkError
@@ -263,7 +264,9 @@ class Leader:
             broker.collect()
 
     def _look_at_parked(self) -> None:
-        """Publish again what was parked although its record still waits; tell what stays parked."""
+        """Publish again what RabbitMQ parked although its record still waits; tell what stays parked."""
+        if not rabbitmq.serves(resolve(settings).url):
+            return
         try:
             found = parked_messages.count(self._connected())
             if found > self._parked:

@@ -125,7 +125,7 @@ def reconcile(older_than: float, *, all_lost: bool = False) -> int:
 
 
 def take_parked() -> int:
-    """Publish again what was parked and still waits in its record; returns how many messages stay parked.
+    """Publish again what RabbitMQ parked and still waits in its record; returns how many messages stay parked.
 
     What has no record stays: nothing else knows it.
     """

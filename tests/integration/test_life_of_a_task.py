@@ -10,13 +10,10 @@ from typing import Any
 import pytest
 from celery import chain, chord, group
 from celery.utils import uuid
-from kombu import Queue
 
-from broker import parked_messages
-from broker.waiting_messages import depths
 from config.settings import settings
 from installation import Installation, Part
-from processors.errors import InvalidArgument, ServiceUnavailable, TaskCancelled, TaskFailed, TaskTimeout, UnknownTask
+from processors.errors import InvalidArgument, TaskCancelled, TaskFailed, TaskTimeout, UnknownTask
 from records.task_records import Draft
 from service_tasks import (
     add,
@@ -32,10 +29,8 @@ from service_tasks import (
     unrecorded,
     work_until,
 )
-from services import monitoring
 from services.celery_app import QUEUES, celery_app
 from services.celery_service import celery_service
-from services.relay import take_parked
 from services.submission import submit_many
 from services.wiring import parts
 from strangers import Stranger
@@ -530,33 +525,3 @@ def test_removed_records_are_gone_with_their_artefacts_and_others_stay():
     with pytest.raises(Exception, match="removed with its task"):
         parts().storage.get(address)
     assert celery_service.cancel_task(kept.id)
-
-
-def test_what_is_parked_runs_again_by_its_record_and_what_has_none_stays_and_is_counted(
-    installation: Installation, tmp_path
-):
-    installation.worker.stop()
-    installation.leader.stop()  # it would do the same
-    with celery_app.connection_for_write() as connection:
-        parked_messages.drop(connection)  # what other tests have left
-    ours = mark.delay(str(tmp_path / "ran"))
-    theirs = Stranger().send_task("test.no_such_task", queue="default")
-    with celery_app.connection_for_write() as connection:
-        until(lambda: depths(connection, ["default"]) == {"default": 2}, what="both wait")
-        with connection.channel() as channel:
-            for _ in range(2):
-                Queue("default", channel=channel).get().reject()
-        until(lambda: parked_messages.count(connection) == 2, what="both are parked")
-
-    stay = take_parked()
-    installation.leader.start()
-    installation.start_worker()
-
-    assert final(ours.id).state == "SUCCESS"
-    assert stay == 1
-    with pytest.raises(ServiceUnavailable, match="1 messages that no worker can use are parked"):
-        monitoring.probes(parts())["parked"]()
-    with celery_app.connection_for_write() as connection:
-        for message in parked_messages.messages(connection):
-            assert message.headers["id"] == theirs.id
-            message.ack()

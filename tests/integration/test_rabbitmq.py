@@ -30,12 +30,14 @@ from broker.rabbitmq_transport import Transport
 from broker.waiting_messages import depths
 from config.settings import settings
 from installation import Installation
-from processors.errors import ConfigurationError
+from processors.errors import ConfigurationError, ServiceUnavailable
 from rabbitmq_server import RabbitmqServer, shared_server
 from service_tasks import add, mark, unrecorded, unrecorded_until, work_until
+from services import monitoring
 from services.celery_app import PRIORITIES, QUEUES, celery_app
 from services.celery_service import celery_service
 from services.publisher import Publisher
+from services.relay import take_parked
 from services.wiring import parts
 from strangers import Stranger
 from waiting import until
@@ -293,6 +295,32 @@ def test_nothing_is_parked_on_a_broker_that_no_worker_has_seen(server: RabbitmqS
         assert parked_messages.look(new, 10) == []
         assert parked_messages.retry(new) == 0
         assert parked_messages.drop(new) == 0
+
+
+def test_what_is_parked_runs_again_by_its_record_and_what_has_none_stays_and_is_counted(
+    installation: Installation, tmp_path
+):
+    installation.worker.stop()
+    ours = mark.delay(str(tmp_path / "ran"))
+    theirs = Stranger().send_task("test.no_such_task", queue="default")
+    with celery_app.connection_for_write() as connection:
+        until(lambda: depths(connection, ["default"]) == {"default": 2}, what="both wait")
+        with connection.channel() as channel:
+            for _ in range(2):
+                Queue("default", channel=channel).get().reject()
+        until(lambda: parked_messages.count(connection) == 2, what="both are parked")
+
+    stay = take_parked()
+    installation.start_worker()
+
+    assert final(ours.id).state == "SUCCESS"
+    assert stay == 1
+    with pytest.raises(ServiceUnavailable, match="1 messages that no worker can use are parked"):
+        monitoring.probes(parts())["parked"]()
+    with celery_app.connection_for_write() as connection:
+        for message in parked_messages.messages(connection):
+            assert message.headers["id"] == theirs.id
+            message.ack()
 
 
 @pytest.fixture

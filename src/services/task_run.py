@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Any, cast
 
-from billiard import common as pool_child
 from celery.exceptions import Ignore, SoftTimeLimitExceeded
 from celery.worker import state as worker_state
 from pydantic import BaseModel, ValidationError
@@ -287,12 +286,11 @@ class TaskRun:
             working_process.watch.enter(hand)
             return self.task.run_checked(self.args, self.kwargs, hand)
         except SystemExit as error:
-            if type(error) is not SystemExit or cast("Any", pool_child).terminate_handler_fired():
+            if type(error) is not SystemExit or working_process.ends_by(error):
                 raise
             raise WorkError(f"The task called sys.exit({error.code!r}); let it raise an error instead.") from error
         except BaseException as error:
-            ends = isinstance(error, KeyboardInterrupt) or cast("Any", pool_child).terminate_handler_fired()
-            if ends or isinstance(error, Exception):
+            if isinstance(error, Exception) or working_process.ends_by(error):
                 raise
             raise WorkError(f"The task raised {type(error).__name__}; let it raise an error instead.") from error
         finally:

@@ -48,6 +48,9 @@ from services.working_process import WorkingProcess
 
 WORKER = "inline@here"
 BATCH = 500
+OUTCOMES = (pytest.fail.Exception, pytest.skip.Exception, pytest.exit.Exception)
+"""What a task ends a test with, by a failed check in it perhaps."""
+
 MOMENT_SECONDS = 0.001
 """SQLite's clock counts milliseconds: what is due after that is due."""
 
@@ -257,6 +260,9 @@ class _InlineParts(Parts):
 
 class _InlineProcess(WorkingProcess):
     """A working process whose heart does not beat: no thread of a test outlives it."""
+
+    def ends_by(self, error: BaseException) -> bool:
+        return super().ends_by(error) or isinstance(error, OUTCOMES)
 
     def enter(self, name: str) -> str:
         if self._id is None:

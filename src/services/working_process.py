@@ -9,7 +9,10 @@ import threading
 import time
 from collections.abc import Callable
 from itertools import count
+from typing import Any, cast
 from uuid import uuid4
+
+from billiard import common as pool_child
 
 from config.log_setup import get_logger
 from processors.errors import ServiceUnavailable
@@ -61,6 +64,10 @@ class WorkingProcess:
     def end(self, hand: RunInHand) -> None:
         """Put a run down."""
         self._runs.pop((hand.task_id, hand.run), None)
+
+    def ends_by(self, error: BaseException) -> bool:
+        """Tell whether what ended a body is to end this process, and not an error of the body's own."""
+        return isinstance(error, KeyboardInterrupt) or cast("Any", pool_child).terminate_handler_fired()
 
     def in_hand(self) -> list[RunInHand]:
         """Return what is in hand now."""

@@ -41,7 +41,7 @@ def badly_limited(keys: list[str]) -> None:
     """Stands for one whose keys may be anything."""
 
 
-@celery_app.task(name="test.unrecorded", record=False)
+@celery_app.task(name="test.without_record", record=False)
 def unrecorded() -> None:
     """Stands for a plain Celery task."""
 
@@ -94,8 +94,8 @@ def test_what_is_set_for_may_be_any_category_and_task_that_is_known_and_any_key(
 
 
 def test_a_limit_on_a_task_without_a_record_is_refused():
-    with pytest.raises(InvalidArgument, match=r"test\.unrecorded says record = False, so that no limit binds it\."):
-        celery_service.set_limit("task:test.unrecorded", "5/m")
+    with pytest.raises(InvalidArgument, match=r"test\.without_record says record = False, so that no limit binds it\."):
+        celery_service.set_limit("task:test.without_record", "5/m")
 
 
 @pytest.mark.parametrize("scope", ["category:gone", "task:gone.task", "queue:gone"])

@@ -14,6 +14,7 @@ import struct
 import time
 from collections.abc import Callable, Generator
 from contextlib import suppress
+from heapq import heapify
 from inspect import GEN_SUSPENDED, getgeneratorstate
 from mmap import mmap
 from typing import Any, cast
@@ -35,6 +36,9 @@ C code that holds the interpreter (a regular expression, a huge number) lets no 
 
 ACTS_SECONDS = 60.0
 """How long a process that said that it acts is believed; one that does keeps its runs' time limits itself."""
+
+CANCELLED_KEPT = 500
+"""Limits of jobs that have ended, which the loop's timer keeps before it forgets them."""
 
 MOMENT = struct.Struct("d")
 
@@ -142,12 +146,34 @@ class TimeoutHandler(cast("Any", pool.TimeoutHandler)):
             os.kill(worker.pid, signal.SIGKILL)
 
 
+def forget_cancelled(timer: Any) -> None:
+    """Take what was cancelled out of a timer of Kombu's; only in the thread that it runs in."""
+    waiting: list[Any] = timer._queue  # noqa: SLF001 - no public way
+    waiting[:] = [one for one in waiting if not one.entry.canceled]  # in place: the timer's iterator holds this list
+    heapify(waiting)
+
+
 class AsynPool(cast("Any", asynpool.AsynPool)):
     """Celery's pool with our reader of results and our processes."""
 
     ResultHandler = ResultHandler
     TimeoutHandler = TimeoutHandler
     Worker = Worker
+    _cancelled = 0
+
+    def _create_timelimit_handlers(self, hub: Any) -> None:
+        """Forget the limits of jobs that have ended: Celery's loop keeps each until its time would have come."""
+        super()._create_timelimit_handlers(hub)  # pyright: ignore[reportUnknownMemberType] - untyped
+        cancel = self.on_timeout_cancel
+
+        def cancel_and_forget(result: Any) -> None:
+            cancel(result)
+            self._cancelled += 1
+            if self._cancelled >= CANCELLED_KEPT:
+                self._cancelled = 0
+                forget_cancelled(hub.timer)
+
+        self.on_timeout_cancel = cancel_and_forget
 
     def _on_hard_timeout(self, job: int) -> None:
         """End a process that cannot act by itself; one that can may wait for the database to take what it has done."""

@@ -351,3 +351,21 @@ def test_a_process_that_has_not_told_for_long_that_it_acts_is_ended_from_outside
     pool.worker.tell_that_it_acts(True)
     pool._on_hard_timeout(7)
     assert pool.happened == ["ended"]
+
+
+def test_the_limits_of_jobs_that_have_ended_are_not_kept_until_they_would_have_come(monkeypatch):
+    monkeypatch.setattr(prefork, "CANCELLED_KEPT", 10)
+    hub, pool = Hub(), prefork.AsynPool.__new__(prefork.AsynPool)
+    pool._create_timelimit_handlers(hub)
+    jobs = [Thing(_job=number) for number in range(100)]
+    for number, job in enumerate(jobs):
+        pool.on_timeout_set(job, None, 3_600 - number)
+    next(iter(hub.timer))
+
+    for job in jobs[:95]:
+        pool.on_timeout_cancel(job)
+
+    left = hub.timer._queue
+    assert len(left) < 5 + 10
+    assert sorted(one.entry.args[0] for one in left if not one.entry.canceled) == [95, 96, 97, 98, 99]
+    assert left[0] == min(left), "the first one due is still the first"

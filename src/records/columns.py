@@ -13,6 +13,8 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 metadata = MetaData()
 
+SECONDS_PER_DAY = 86_400
+
 _to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 

@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from processors.errors import TransientError
 from processors.interfaces import Outcome, Run
-from records.columns import Instant, Now, PlainText, metadata
+from records.columns import SECONDS_PER_DAY, Instant, Now, PlainText, metadata
 from records.database import Database
 from records.effects import Doubt
 from records.insertion import insert_into
@@ -36,8 +36,6 @@ WAITING_STATES = ("queued", "deferred")
 
 PRUNED_AT_ONCE = 10_000
 """How many rows one pruning looks at."""
-
-SECONDS_PER_DAY = 86_400
 
 ABANDONED_SECONDS = 300
 """Nobody hands a mail over for so long: where its task has ended by then, nobody will say what became of it."""

@@ -29,7 +29,7 @@ from sqlalchemy import (
 from processors.doubt import doubt_seconds
 from processors.errors import Cancelled, EffectInDoubt, InvalidArgument
 from processors.interfaces import Run
-from records.columns import Instant, Json, Now, PlainText, metadata
+from records.columns import SECONDS_PER_DAY, Instant, Json, Now, PlainText, metadata
 from records.database import Database
 from records.grouped_writes import CommitUnknown
 from records.insertion import insert_into
@@ -63,8 +63,6 @@ OWN_KEY = func.substr(effects.c.key, 1, func.length(effects.c.task_id) + 1) == e
 
 PRUNED_AT_ONCE = 10_000
 """How many keys one pruning looks at."""
-
-SECONDS_PER_DAY = 86_400
 
 OPEN = effects.c.state != literal_column("'done'")
 

@@ -51,6 +51,7 @@ from records.limits import (
     subject_of,
 )
 from records.prepared import Given, GivenRows, Prepared
+from records.task_moves import Mark, as_marked, mark_values
 from records.task_records import WAITING, TaskRecord, columns, task_records
 
 LOOK_AHEAD_SECONDS = 0.25
@@ -207,17 +208,9 @@ def _move(value: Given) -> object:
 
 def _wait(value: Given) -> object:
     """Return what lets a record that was claimed to be published wait for its turn instead."""
-    still = (
-        columns.id == value("task_id", String()),
-        columns.attempt == value("of_attempt", Integer()),
-        columns.run == value("of_run", Integer()),
-        columns.holds == value("of_holds", Integer()),
-        columns.relay_at.is_not(None),
-        (columns.state + "").in_(WAITING_VALUES),
-    )
     scope, turn = value("scope", String()), value("turn", Integer())
     values = {"hold": scope, "held": True, "holds": columns.holds + 1, "turn": turn, "relay_at": None}
-    return update(task_records).where(*still).values(values)
+    return update(task_records).where(as_marked(value), columns.relay_at.is_not(None)).values(values)
 
 
 PLACE = Prepared(_place, "queue")
@@ -302,14 +295,8 @@ class Holds:
     def wait(self, queue: str, turns: Iterable[tuple[TaskRecord, int]]) -> None:
         """Let these, which were claimed to be published, wait for their turns in a queue."""
         rows = [
-            {
-                "task_id": record.id,
-                "of_attempt": record.attempt,
-                "of_run": record.run,
-                "of_holds": record.holds,
-                "scope": TURN + queue,
-                "turn": turn,
-            }
+            mark_values(Mark(record.id, record.attempt, record.run, record.holds))
+            | {"scope": TURN + queue, "turn": turn}
             for record, turn in turns
         ]
         self.database.write(WAIT.many(rows), durable=False)

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import starmap
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -307,21 +306,26 @@ REPORT = _end_of_run(
 )
 
 
-def _published(value: Given) -> Any:
-    return (
-        update(task_records)
-        .where(
-            columns.id == value("task_id", String()),
-            columns.attempt == value("of_attempt", Integer()),
-            columns.run == value("of_run", Integer()),
-            columns.holds == value("of_holds", Integer()),
-            _state_in(WAITING_VALUES),
-        )
-        .values(published_at=Now(), relay_at=None)
+def as_marked(value: Given) -> ColumnElement[bool]:
+    """Tell in SQL whether a record still waits as it did when it was marked."""
+    return and_(
+        columns.id == value("task_id", String()),
+        columns.attempt == value("of_attempt", Integer()),
+        columns.run == value("of_run", Integer()),
+        columns.holds == value("of_holds", Integer()),
+        _state_in(WAITING_VALUES),
     )
 
 
-PUBLISHED = Prepared(_published)
+def mark_values(mark: Mark) -> dict[str, Any]:
+    """Return what `as_marked` compares with."""
+    task_id, attempt, run, holds = mark
+    return {"task_id": task_id, "of_attempt": attempt, "of_run": run, "of_holds": holds}
+
+
+PUBLISHED = Prepared(
+    lambda value: update(task_records).where(as_marked(value)).values(published_at=Now(), relay_at=None)
+)
 
 FOLLOWED = Prepared(
     lambda value: (
@@ -531,10 +535,7 @@ class TaskMoves:
             wait: return once it is noted, so that the next look for what is due finds none of them again.
         """
         if records:
-            marks = PUBLISHED.many(
-                {"task_id": task_id, "of_attempt": attempt, "of_run": run, "of_holds": holds}
-                for task_id, attempt, run, holds in starmap(Mark, records)
-            )
+            marks = PUBLISHED.many(mark_values(Mark(*one)) for one in records)
             if wait:
                 self.database.write(marks, durable=False)
             else:

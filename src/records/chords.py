@@ -97,6 +97,13 @@ def _part_returned() -> ColumnElement[bool]:
     return exists().where(chord_parts.c.group_id == columns.group_id, chord_parts.c.part_id == columns.id)
 
 
+def _older_than_chord(group_id: str) -> ColumnElement[bool]:
+    """Tell in SQL whether a chord was made before this one; of the same moment, whether its id comes before."""
+    last = chords.alias()
+    moment = select(last.c.created_at).where(last.c.group_id == group_id).scalar_subquery()
+    return or_(chords.c.created_at < moment, and_(chords.c.created_at == moment, chords.c.group_id < group_id))
+
+
 class Chords:
     """Counts the parts of chords and tells when one is complete."""
 
@@ -198,11 +205,15 @@ class Chords:
         message = self.database.read(lambda c: c.execute(query).scalar())
         return message["embed"]["chord"] if message else None
 
-    def stuck(self, older_than: float, limit: int) -> list[str]:
+    def stuck(self, older_than: float, limit: int, after: str | None = None) -> list[str]:
         """Return chords all of whose members have ended over `older_than` seconds ago and whose body was not published.
 
-        Those whose members' records are gone are left out: nothing else knows the body. The newest come first, so that
-        one that cannot be finished holds up none after it.
+        Those whose members' records are gone are left out: nothing else knows the body. The newest come first.
+
+        Args:
+            older_than: seconds since the last member's end.
+            limit: how many at most.
+            after: the last one of the page before.
         """
         of_chord = and_(columns.group_id == chords.c.group_id, _returns_part())
         goes_on = or_(columns.finished_at.is_(None), columns.finished_at > Now(-older_than))
@@ -218,9 +229,11 @@ class Chords:
                 ~exists().where(of_chord, goes_on),
                 returned + missing.correlate(chords).scalar_subquery() >= chords.c.size + chords.c.added,
             )
-            .order_by(chords.c.created_at.desc())
+            .order_by(chords.c.created_at.desc(), chords.c.group_id.desc())
             .limit(limit)
         )
+        if after is not None:
+            query = query.where(_older_than_chord(after))
         return list(self.database.read(lambda c: c.execute(query).scalars().all()))
 
     def unreturned(self, group_id: str, limit: int) -> list[TaskRecord]:

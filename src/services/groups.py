@@ -55,17 +55,24 @@ def sweep(older_than: float = STUCK_SECONDS) -> int:
     Returns:
         How many were stuck.
     """
-    stuck = parts().chords.stuck(older_than, SWEPT_AT_ONCE)
-    for group_id in stuck:
-        logger.warning("chord_stuck", group=group_id)
-        try:
-            for record in parts().chords.unreturned(group_id, RETURNED_AT_ONCE):
-                _return_part(record)
-        except ServiceUnavailable:
-            raise
-        except Exception as error:  # a body that cannot be published must not hold up the other chords
-            logger.exception("chord_not_finished", group=group_id, error=str(error))
-    return len(stuck)
+    found, last = 0, None
+    while stuck := parts().chords.stuck(older_than, SWEPT_AT_ONCE, after=last):
+        for group_id in stuck:
+            _finish(group_id)
+        found, last = found + len(stuck), stuck[-1]
+    return found
+
+
+def _finish(group_id: str) -> None:
+    """Return the parts of a stuck chord again; a body that cannot be published must not hold up the other chords."""
+    logger.warning("chord_stuck", group=group_id)
+    try:
+        for record in parts().chords.unreturned(group_id, RETURNED_AT_ONCE):
+            _return_part(record)
+    except ServiceUnavailable:
+        raise
+    except Exception as error:
+        logger.exception("chord_not_finished", group=group_id, error=str(error))
 
 
 def _return_part(record: TaskRecord) -> None:

@@ -100,7 +100,12 @@ class TaskRun:
         return self._work(started)
 
     def report(self, percent: float, text: str) -> None:
-        """Note progress, at most twice a second; raises what `check_cancelled` does."""
+        """Note progress, at most twice a second; raises what `check_cancelled` does.
+
+        Raises:
+            InvalidArgument: `percent` is no number, or `text` no text.
+        """
+        _check_progress(percent, text)
         self.check_cancelled()
         if self.hand is None:
             return
@@ -374,6 +379,13 @@ class TaskRun:
             run=started.run,
             memory_mb=peak_memory_mb(),
         )
+
+
+def _check_progress(percent: Any, text: Any) -> None:
+    if not isinstance(percent, int | float) or math.isnan(percent):
+        raise InvalidArgument(f"report: percent must be a number from 0 to 100, got {percent!r:.100}.")
+    if not isinstance(text, str):
+        raise InvalidArgument(f"report: text must be a text, got {text!r:.100}.")
 
 
 def run_unrecorded(task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -8,8 +8,16 @@ from typing import Any, NoReturn, cast
 from celery import Task
 from celery.exceptions import InvalidTaskError, SoftTimeLimitExceeded
 from celery.worker.strategy import default as default_strategy
+from pydantic import BaseModel
 
-from processors.errors import Cancelled, EffectInDoubt, InvalidArgument, PermanentError, TransientError
+from processors.errors import (
+    Cancelled,
+    ConfigurationError,
+    EffectInDoubt,
+    InvalidArgument,
+    PermanentError,
+    TransientError,
+)
 from processors.interfaces import Reconcile
 from processors.results import Request
 from records.task_records import is_task_id
@@ -56,7 +64,12 @@ class RecordedTask(cast("Any", Task)):
 
     @classmethod
     def bind(cls, app: Any) -> Any:
-        """Take the settings that the task does not set itself; the soft limit is never later than the hard one."""
+        """Take the settings that the task does not set itself; the soft limit is never later than the hard one.
+
+        Raises:
+            ConfigurationError: `takes` is no request model, or `category` no text.
+        """
+        _check_declared(cls)
         queue = cls.__dict__.get("queue")
         if queue is not None:
             del cls.queue  # Celery warns of such an attribute; here it is the task's route
@@ -109,7 +122,16 @@ class RecordedTask(cast("Any", Task)):
             self.pop_request()
 
     def report(self, percent: float, text: str) -> None:
-        """Tell how far the task is; raises `Cancelled` once it was cancelled. Without a record nobody is told."""
+        """Tell how far the task is. Without a record nobody is told.
+
+        Args:
+            percent: 0 to 100; what lies beyond is shown as the nearer of the two.
+            text: what is going on, for people.
+
+        Raises:
+            Cancelled: the task was cancelled.
+            InvalidArgument: `percent` is no number, or `text` no text.
+        """
         run: TaskRun | None = self.request.get("run")
         if run is not None:
             run.report(percent, text)
@@ -197,6 +219,15 @@ class RecordedTask(cast("Any", Task)):
     def parent_moved(self, parent_id: str) -> None:
         """Look whether a parent is done, after one of its tasks ended."""
         parent_moved(parent_id)
+
+
+def _check_declared(task: type[RecordedTask]) -> None:
+    """Raise where a task's declaration would only be found wrong when it is submitted."""
+    takes, category = cast("Any", task.takes), cast("Any", task.category)
+    if takes is not None and not (isinstance(takes, type) and issubclass(takes, BaseModel)):
+        raise ConfigurationError(f"{task.name}: takes must be a pydantic model's class, got {takes!r:.100}.")
+    if category is not None and not (isinstance(category, str) and category):
+        raise ConfigurationError(f"{task.name}: category must be a word such as 'invoices', got {category!r:.100}.")
 
 
 def _result(returned: Any, hand: RunInHand) -> Any:

@@ -122,7 +122,7 @@ def test_a_chord_whose_header_is_not_whole_is_not_stuck(members: Members):
     assert members.stuck() == [GROUP]
 
 
-def test_the_newest_stuck_chords_come_first_so_that_old_hopeless_ones_hold_up_none(members: Members):
+def test_stuck_chords_are_told_page_by_page_the_newest_first_so_that_hopeless_ones_hide_none(members: Members):
     members.succeed("a", "b", "c")
     for number in range(3):
         group_id, task_id = f"late-{number}", f"of-late-{number}"
@@ -134,6 +134,8 @@ def test_the_newest_stuck_chords_come_first_so_that_old_hopeless_ones_hold_up_no
         aged = update(chords).where(chords.c.group_id == group_id).values(created_at=Now(-seconds))
         members.database.write(lambda c, aged=aged: c.execute(aged))
     assert members.chords.stuck(30, 2) == ["late-2", "late-1"]
+    assert members.chords.stuck(30, 2, after="late-1") == ["late-0", GROUP]
+    assert members.chords.stuck(30, 2, after=GROUP) == []
     assert members.chords.stuck(30, 10) == ["late-2", "late-1", "late-0", GROUP]
 
 
@@ -154,6 +156,7 @@ def test_a_chord_of_which_no_record_is_left_is_left_alone(members: Members):
 
 LOOKS = {
     "stuck": (lambda found: found.stuck(30, 10), ["ix_chords_fired_at", "ix_task_records_group_id"]),
+    "more stuck": (lambda found: found.stuck(30, 10, after=GROUP), ["ix_chords_fired_at", "ix_task_records_group_id"]),
     "figures": (lambda found: found.figures(GROUP), ["ix_task_records_group_id"]),
     "body": (lambda found: found.body(GROUP), ["ix_task_records_group_id"]),
     "unreturned": (lambda found: found.unreturned(GROUP, 10), ["ix_task_records_group_id"]),

@@ -6,7 +6,8 @@ import pytest
 from celery import chain, chord, group
 
 from processors.errors import InvalidArgument, PermanentError, TaskFailed
-from services import submission
+from records.task_records import TaskRecord
+from services import groups, submission
 from services.celery_app import celery_app
 from services.celery_service import celery_service
 from services.groups import sweep
@@ -85,6 +86,23 @@ def test_the_leader_ends_a_body_that_cannot_be_submitted_and_looks_at_it_once(bo
     result = forgotten(BODIES[body]())
     assert (sweep(AT_ONCE), sweep(AT_ONCE)) == (1, 0)
     assert fails(result, NO_ACCOUNT) == "InvalidArgument"
+
+
+@pytest.mark.usefixtures("inline_service")
+def test_chords_that_cannot_be_finished_hide_none_however_many_they_are(monkeypatch: pytest.MonkeyPatch):
+    hidden, *hopeless = (forgotten(sizes.s()) for _ in range(4))
+    finish = groups._return_part
+
+    def fails_for_all_but_the_oldest(record: TaskRecord) -> None:
+        if record.message["embed"]["chord"]["options"]["task_id"] != hidden.id:
+            raise RuntimeError("a hopeless body")
+        finish(record)
+
+    monkeypatch.setattr(groups, "SWEPT_AT_ONCE", 2)
+    monkeypatch.setattr(groups, "_return_part", fails_for_all_but_the_oldest)
+    assert (sweep(AT_ONCE), sweep(AT_ONCE)) == (4, 3)
+    assert celery_service.get_task_result(hidden.id, timeout=0) == [600, 600]
+    assert {celery_service.get_task_status(one.id)["status"] for one in hopeless} == {"UNKNOWN"}
 
 
 @pytest.mark.usefixtures("inline_service")

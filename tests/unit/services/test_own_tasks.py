@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import logging
+import math
 import signal
 import sys
 import threading
@@ -101,6 +102,11 @@ async def waited_for(self: Any, x: int) -> int:
     self.report(10, "began")
     await asyncio.sleep(0)
     return x + 1
+
+
+@celery_app.task(name="test.reports", bind=True)
+def reports(self: Any, percent: Any, text: Any) -> None:
+    self.report(math.nan if percent == "not a number" else percent, text)  # no argument can be one
 
 
 @celery_app.task(name="test.takes_options")
@@ -636,6 +642,38 @@ def test_a_module_that_cannot_be_imported_is_one_line_with_its_cause(monkeypatch
     assert "\n" not in str(error.value)
     with pytest.raises(ConfigurationError):
         celery_service.submit("adopters_module.task")
+
+
+@pytest.mark.parametrize(
+    ("declared", "words"),
+    [
+        ({"takes": 5}, "test.ill: takes must be a pydantic model's class, got 5"),
+        ({"takes": Invoice(customer="Ada", cents=1)}, "test.ill: takes must be"),
+        ({"category": 5}, "test.ill: category must be a word such as 'invoices', got 5"),
+        ({"category": ""}, "test.ill: category must be"),
+    ],
+)
+def test_a_declaration_that_no_submit_could_serve_is_refused_where_it_stands(declared, words):
+    def ill() -> None: ...
+
+    app = Celery("another", task_cls=RecordedTask, set_as_current=False)
+    with pytest.raises(ConfigurationError, match=words):
+        app.task(name="test.ill", lazy=False, shared=False, **declared)(ill)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("half", "x"), "percent must be a number from 0 to 100, got 'half'"),
+        ((None, "x"), "percent must be"),
+        (("not a number", "x"), "got nan"),
+        ((50, 7), "text must be a text, got 7"),
+    ],
+)
+def test_progress_that_nobody_could_read_is_the_tasks_error_in_one_sentence(inline_service, arguments, words):
+    task_id = celery_service.submit("test.reports", percent=arguments[0], text=arguments[1])
+    with pytest.raises(TaskFailed, match=words):
+        celery_service.get_task_result(task_id, timeout=0)
 
 
 def test_a_module_that_ends_its_program_as_it_is_imported_ends_no_one_else(monkeypatch, tmp_path):

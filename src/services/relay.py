@@ -40,7 +40,9 @@ def relay(limit: int, lead: Lead, may_publish: Callable[[], bool]) -> int:
 
 
 def relay_by_hand(limit: int, categories: Sequence[str] | None) -> tuple[int, int]:
-    """Publish as the leader does, beside it; returns how many were looked at, and how many have their place now.
+    """Publish as the leader does, beside it; returns how many were looked at, and how many of them the broker took.
+
+    The others wait: for the broker, or in the line of their tenants' turns.
 
     Args:
         limit: at most so many.
@@ -49,9 +51,9 @@ def relay_by_hand(limit: int, categories: Sequence[str] | None) -> tuple[int, in
     examined = published = 0
     while due := claim_besides_full(min(PAGE, limit - examined), categories):
         now = due_in_turn(due)
-        taken = len(due) - len(now) + publish(now, wait=True)
+        taken = publish(now, wait=True) if now else 0
         examined, published = examined + len(due), published + taken
-        if taken < len(due) or examined == limit:
+        if taken < len(now) or examined == limit:
             break
     return examined, published
 

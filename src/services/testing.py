@@ -241,8 +241,8 @@ def _run_due() -> int:
     """Run what is due and what follows of it; returns how many tasks were begun by it."""
     begun = 0
     lead = Lead(WORKER, parts().leadership.take(WORKER, WORKER, os.getpid()) or 0)
-    while parts().holds.let_go(lead).count + (published := relay_by_hand(BATCH, None)[1]):
-        begun += published
+    while parts().holds.let_go(lead).count + sum(relayed := relay_by_hand(BATCH, None)):
+        begun += relayed[1]
     return begun
 
 

@@ -188,6 +188,11 @@ def test_what_is_tried_again_takes_a_turn_and_keeps_it(tenants: SimpleNamespace)
     assert tenants.moves.start("large0", 1, "w1", "io@host", None)
 
 
+def test_by_hand_what_waits_for_a_turn_is_none_that_the_broker_took(tenants: SimpleNamespace):
+    due_now(tenants, "large", 6)
+    assert relay.relay_by_hand(10, None) == (6, 2)
+
+
 def test_what_moved_on_since_it_was_claimed_does_not_wait_for_a_turn(tenants: SimpleNamespace):
     due_now(tenants, "large", 3)
     claimed = relay.claim_besides_full(10)

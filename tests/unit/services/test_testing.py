@@ -222,6 +222,14 @@ def test_time_passes_from_one_due_task_to_the_next(inline_service):
         inline_service.advance(1e12)
 
 
+def test_what_waits_for_its_tenants_turn_is_counted_once(inline_service):
+    for number in range(settings.tenant_room + 5):
+        celery_service.submit(note.name, text=f"{number:03}", tenant="large", delay_seconds=60)
+
+    assert inline_service.advance(61) == len(ran) == settings.tenant_room + 5
+    assert ran == sorted(ran)
+
+
 def test_what_expires_meanwhile_does_not_run(inline_service):
     stale = note.apply_async(("stale",), countdown=100, expires=50)
     inline_service.advance(200)

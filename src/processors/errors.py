@@ -45,8 +45,8 @@ class WorkError(Exception):
 class InvalidArgument(WorkError, ValueError):
     """An argument is not acceptable; the message names it, what was given and what is accepted."""
 
-    def __init__(self, message: str = "") -> None:
-        super().__init__(_shortened(message))
+    def __init__(self, message: object = "", *more: object) -> None:
+        super().__init__(_shortened(str(message)), *more)
 
 
 class UnknownQueue(InvalidArgument):

@@ -426,3 +426,8 @@ def test_an_error_shows_of_a_huge_value_what_a_sentence_can_hold_and_keeps_the_c
     assert str(error).startswith("queue: no queue is named 'xxx")
     assert str(error).endswith("xxx'; the queues are default and email.")
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def test_an_error_may_be_made_of_another_error():
+    assert str(InvalidArgument(KeyError("tenant"))) == "'tenant'"
+    assert InvalidArgument("tenant: unknown", 4).args == ("tenant: unknown", 4)

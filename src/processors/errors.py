@@ -30,6 +30,7 @@ WorkError
 A message is one sentence: what was wrong, what was given, how to cure it.
 """
 
+from importlib import import_module
 from typing import Any
 
 LONGEST_MESSAGE = 1_000
@@ -196,6 +197,10 @@ class UnknownTask(ResultError, LookupError):
 
 
 def _shortened(message: str) -> str:
+    if len(message) <= LONGEST_MESSAGE:
+        return message
+    redaction = import_module("processors.redaction")  # not above: that one raises these errors
+    message = str(redaction.redact_text(message))  # whole: a cut might leave a secret without its name
     if len(message) <= LONGEST_MESSAGE:
         return message
     return f"{message[: LONGEST_MESSAGE - LONGEST_END - 3]} … {message[-LONGEST_END:]}"

@@ -428,6 +428,14 @@ def test_an_error_shows_of_a_huge_value_what_a_sentence_can_hold_and_keeps_the_c
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
 
 
+def test_what_is_cut_from_an_error_leaves_no_secret_without_its_name():
+    account = {"private_key": "hunter2" * 300, "mail": "a@b.example"}
+    said = str(InvalidArgument(f"account: must be a text; got {account!r}."))
+
+    assert "hunter2" not in said
+    assert said.endswith("'mail': 'a@b.example'}.")
+
+
 def test_an_error_may_be_made_of_another_error():
     assert str(InvalidArgument(KeyError("tenant"))) == "'tenant'"
     assert InvalidArgument("tenant: unknown", 4).args == ("tenant: unknown", 4)

@@ -290,14 +290,11 @@ class TaskRun:
         try:
             working_process.watch.enter(hand)
             return self.task.run_checked(self.args, self.kwargs, hand)
-        except SystemExit as error:
-            if type(error) is not SystemExit or working_process.ends_by(error):
-                raise
-            raise WorkError(f"The task called sys.exit({error.code!r}); let it raise an error instead.") from error
         except BaseException as error:
             if isinstance(error, Exception) or working_process.ends_by(error):
                 raise
-            raise WorkError(f"The task raised {type(error).__name__}; let it raise an error instead.") from error
+            did = f"called sys.exit({error.code!r})" if type(error) is SystemExit else f"raised {type(error).__name__}"
+            raise WorkError(f"The task {did}; let it raise an error instead.") from error
         finally:
             working_process.watch.leave(hand)
 

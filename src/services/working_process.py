@@ -13,6 +13,7 @@ from typing import Any, cast
 from uuid import uuid4
 
 from billiard import common as pool_child
+from celery.exceptions import WorkerShutdown, WorkerTerminate
 
 from config.log_setup import get_logger
 from processors.errors import ServiceUnavailable
@@ -24,6 +25,9 @@ logger = get_logger()
 
 LOOK_SECONDS = 1
 """Between two comparisons with the records, while something is in hand that has run for as long."""
+
+ENDS = (KeyboardInterrupt, WorkerShutdown, WorkerTerminate)
+"""What a signal raises; every other `SystemExit` is a program's own, such as that of a parser of its arguments."""
 
 
 class WorkingProcess:
@@ -67,7 +71,7 @@ class WorkingProcess:
 
     def ends_by(self, error: BaseException) -> bool:
         """Tell whether what ended a body is to end this process, and not an error of the body's own."""
-        return isinstance(error, KeyboardInterrupt) or cast("Any", pool_child).terminate_handler_fired()
+        return isinstance(error, ENDS) or cast("Any", pool_child).terminate_handler_fired()
 
     def in_hand(self) -> list[RunInHand]:
         """Return what is in hand now."""

@@ -39,9 +39,16 @@ def say_nothing(self: Any) -> None:
     raise Mute
 
 
+class UsageExit(SystemExit):
+    """What a parser of a program's arguments ends the program with."""
+
+
+ENDS = {"cancelled": asyncio.CancelledError(), "usage": UsageExit(2), "exit": SystemExit(3)}
+
+
 @celery_app.task(name="test.stop_itself", bind=True, max_retries=0)
-def stop_itself(self: Any) -> None:
-    raise asyncio.CancelledError
+def stop_itself(self: Any, how: str) -> None:
+    raise ENDS[how]
 
 
 @celery_app.task(name="test.do_nothing", bind=True)
@@ -120,15 +127,19 @@ def test_an_error_that_cannot_tell_what_it_is_fails_its_task(inline_service):
     assert status["info"]["error"] == "Mute"
 
 
-def test_what_is_no_error_but_ends_a_body_fails_its_task_like_one(inline_service, monkeypatch):
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [("cancelled", "raised CancelledError"), ("usage", "raised UsageExit"), ("exit", "called sys.exit(3)")],
+)
+def test_what_is_no_error_but_ends_a_body_fails_its_task_like_one(inline_service, monkeypatch, how, said):
     given_back: list[str] = []
     monkeypatch.setattr(parts().moves, "give_back", lambda task_id, run: given_back.append(task_id) or True)
 
-    status = celery_service.get_task_status(stop_itself.delay().id)
+    status = celery_service.get_task_status(stop_itself.delay(how).id)
 
     assert not given_back, "it would begin again at once, without an end"
     assert (status["status"], status["info"]["error_type"]) == ("FAILURE", "WorkError")
-    assert "raised CancelledError" in status["info"]["error"]
+    assert said in status["info"]["error"]
 
 
 @pytest.mark.parametrize(("move", "task"), [("succeed", "test.do_nothing"), ("try_again", "test.ask_for_an_age")])

@@ -195,9 +195,14 @@ class RecordedTask(cast("Any", Task)):
             TransientError: the task is tried again.
         """
         request, run = self.request, cast("TaskRun | None", self.request.get("run"))
+        if exc is not None and exc is request.get("asked"):
+            raise exc  # this has raised it: `autoretry_for` caught it on its way
         others = args is not None and list(args) != list(request.args or ())
         if others or (kwargs is not None and dict(kwargs) != dict(request.kwargs or {})):
-            raise InvalidArgument(f"retry: {self.name} cannot be tried again with other arguments; submit a new task.")
+            request.asked = InvalidArgument(
+                f"retry: {self.name} cannot be tried again with other arguments; submit a new task."
+            )
+            raise request.asked
         if run is not None and max_retries is not None:
             run.max_retries = max_retries
         if eta is not None:
@@ -205,7 +210,8 @@ class RecordedTask(cast("Any", Task)):
         decided = isinstance(exc, DECIDED) or (isinstance(exc, TransientError) and countdown is None)
         if exc is not None and (decided or (run is not None and run.last_attempt())):
             raise exc
-        raise TransientError(str(exc or "The task asked to be tried again."), retry_after=countdown) from exc
+        request.asked = TransientError(str(exc or "The task asked to be tried again."), retry_after=countdown)
+        raise request.asked from exc
 
     def replace(self, *_: Any, **__: Any) -> NoReturn:
         """Refuse before anything was submitted: a record stays that of the task it was accepted for."""

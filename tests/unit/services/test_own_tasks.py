@@ -342,6 +342,27 @@ def test_other_arguments_for_a_retry_are_refused_and_the_same_ones_are_taken(inl
     assert celery_service.get_task_status(same)["info"]["error"] == "The task asked to be tried again."
 
 
+@celery_app.task(name="test.asks_twice", bind=True, autoretry_for=(Exception,), retry_backoff=True)
+def asks_twice(self: Any, options: dict[str, Any]) -> Any:
+    attempts.append(options)
+    raise self.retry(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "raised"),
+    [({"countdown": 3600}, TransientError), ({"kwargs": {"options": {}}}, InvalidArgument)],
+    ids=["due later", "other arguments"],
+)
+def test_what_a_body_asks_a_retry_for_is_not_replaced_by_celerys_own_back_off(options, raised):
+    asks_twice.push_request(args=[], kwargs={"options": options}, run=SimpleNamespace(last_attempt=lambda: False))
+    try:
+        with pytest.raises(raised) as asked:
+            asks_twice.run(options)
+    finally:
+        asks_twice.pop_request()
+    assert getattr(asked.value, "retry_after", None) == options.get("countdown")
+
+
 def test_a_retry_may_say_when_it_is_due():
     run = SimpleNamespace(last_attempt=lambda: False)
     asks_for_a_retry.push_request(args=[], kwargs={}, run=run)

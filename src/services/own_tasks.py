@@ -3,16 +3,21 @@
 import inspect
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from functools import cache
 from typing import Any, cast
 
 from pydantic import ValidationError
 
+from config.log_setup import get_logger
 from config.settings import settings
-from processors.errors import InvalidArgument, UnknownTaskName
+from processors.errors import ConfigurationError, InvalidArgument, UnknownTaskName
 from processors.results import Request, sentence_of
 from processors.scheduling import CATEGORIES
 from services.celery_app import ROUTED, TASK_MODULES, celery_app
+from services.positional_arguments import masked
 from services.submission import category_of
+
+logger = get_logger()
 
 MOST_NEAR_NAMES = 3
 LEAST_LIKENESS = 0.5
@@ -81,6 +86,25 @@ def check_signature(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -
 def parameters_of(task: Any) -> list[str]:
     """Return the names of what a task takes; a bound one's own first argument is none of them."""
     return list(task.takes.model_fields if task.takes is not None else inspect.signature(task.run).parameters)
+
+
+def shown_arguments(name: str, args: Any) -> Any:
+    """Return a record's positional arguments with their secrets masked; its task's module, which names them, is loaded.
+
+    Where it cannot be, those are masked that tell by themselves what they are.
+    """
+    if args and name not in _tasks():
+        _look_for_tasks(tuple(settings.task_modules))
+    return masked(name, args)
+
+
+@cache
+def _look_for_tasks(modules: tuple[str, ...]) -> None:
+    """Import all modules with tasks, once in a process; a program that only shows them may lack what one needs."""
+    try:
+        import_task_modules()
+    except ConfigurationError as error:
+        logger.warning("task_modules_missing", modules=modules, error=str(error))
 
 
 def queue_of(task: Any) -> str:

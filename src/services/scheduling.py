@@ -19,8 +19,7 @@ from records.task_records import Draft
 from services.celery_app import QUEUES, celery_app
 from services.celery_schedule import switch_of
 from services.limiting import limit_keys_of
-from services.own_tasks import checked_arguments, import_task_modules, queue_of, registered_task
-from services.positional_arguments import masked
+from services.own_tasks import checked_arguments, import_task_modules, queue_of, registered_task, shown_arguments
 from services.submission import category_of, check_size, kept_message, submit
 from services.wiring import parts
 
@@ -111,7 +110,7 @@ def shown(schedule: Schedule) -> dict[str, Any]:
         "name": schedule.name,
         "task": schedule.task,
         "kwargs": redact(schedule.kwargs),
-        "args": masked(schedule.task, schedule.args),
+        "args": shown_arguments(schedule.task, schedule.args),
         "queue": schedule.queue,
         "priority": schedule.priority,
         "tenant": schedule.tenant,

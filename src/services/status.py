@@ -9,7 +9,7 @@ from processors.redaction import redact
 from records.incidents import Incident
 from records.task_logs import LogLine
 from records.task_records import RUNNING, TaskRecord, TaskState
-from services.positional_arguments import masked
+from services.own_tasks import shown_arguments
 from services.wiring import parts
 
 HOLDS = {"pause": "pause", "turn": "queue"}
@@ -44,7 +44,7 @@ def story_of(record: TaskRecord, incidents: Sequence[Incident]) -> dict[str, Any
     """Return all that is known of a failed task: its status, its arguments, masked, and how its workers died."""
     return status_of(record) | {
         "category": record.category,
-        "args": masked(record.name, record.args),
+        "args": shown_arguments(record.name, record.args),
         "kwargs": redact(record.kwargs),
         "fingerprint": record.error_fingerprint,
         "runs": record.run,
@@ -104,7 +104,7 @@ def active_task(record: TaskRecord) -> dict[str, Any]:
         "status": record.state.value,
         "worker": record.worker if record.state in RUNNING else None,
         "queue": record.queue,
-        "args": masked(record.name, record.args),
+        "args": shown_arguments(record.name, record.args),
         "kwargs": redact(record.kwargs),
         "time_start": _iso(record.started_at) if record.state in RUNNING else None,
     }

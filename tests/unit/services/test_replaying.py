@@ -11,6 +11,7 @@ import pytest
 from celery.utils import uuid
 from sqlalchemy import insert
 
+from config.settings import settings
 from processors.errors import InvalidArgument, UnknownTask
 from processors.interfaces import Outcome, Run
 from processors.redaction import unmasked
@@ -392,6 +393,26 @@ def test_a_positional_argument_whose_name_is_a_secrets_stays_what_it_is_where_it
     assert active_task(read(task_id))["args"] == [1, "***", "more"]
 
     assert read(celery_service.replay_task(task_id, {"token": "***", "account": 2})).args == [2, "hunter2", "more"]
+
+
+LOGIN = """
+from services.celery_app import celery_app
+
+@celery_app.task(name="adopters.login")
+def login(user, password):
+    pass
+"""
+
+
+def test_a_secret_is_masked_also_where_its_tasks_module_was_not_loaded_yet(kind, monkeypatch, tmp_path):
+    (tmp_path / "adopters_logins.py").write_text(LOGIN)
+    monkeypatch.syspath_prepend(tmp_path)
+    failed("adopters.login", args=[kind, "hunter2"], kwargs={})
+
+    monkeypatch.setattr(settings, "task_modules", ["not_installed_here"])
+    assert [shown["args"][0] for shown in celery_service.get_failed_tasks(search=kind)] == [kind]
+    monkeypatch.setattr(settings, "task_modules", ["adopters_logins"])
+    assert [shown["args"] for shown in celery_service.get_failed_tasks(search=kind)] == [[kind, "***"]]
 
 
 def test_an_argument_that_is_stored_larger_than_a_submit_takes_stays():

@@ -207,7 +207,7 @@ class TaskRun:
 
     def _not_started(self) -> Any:
         """Do what a delivery does that may not start: repeat what follows the end, or walk away."""
-        record = parts().tasks.read(self.id)
+        record = until_written(self.id, lambda: parts().tasks.read(self.id))
         if record is not None and record.state is TaskState.SUCCESS and has_followers(self.request):
             return record.result
         if record is not None and record.state is TaskState.FAILURE and has_followers(self.request):
@@ -340,7 +340,7 @@ class TaskRun:
 
     def _refused(self, started: Started) -> None:
         """Walk away from a record that another run or a cancellation has taken."""
-        if self._own_end(started) is None:
+        if until_written(self.id, lambda: self._own_end(started)) is None:
             self.ended = "FENCED"
             raise Ignore
 

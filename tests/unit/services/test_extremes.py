@@ -9,6 +9,7 @@ import pytest
 
 from config.settings import settings
 from processors.errors import Cancelled, InvalidArgument, ServiceUnavailable, TransientError
+from records.grouped_writes import CommitUnknown
 from services import steering, task_run, until_written
 from services.celery_app import celery_app
 from services.celery_service import celery_service
@@ -193,6 +194,55 @@ def test_a_start_waits_in_its_slot_while_the_database_is_away(inline_service, mo
 
     status = celery_service.get_task_status(give_up.delay().id)
     assert (status["status"], next(refusals, None)) == ("FAILURE", None), "it ran once the database was back"
+
+
+followed: list[str] = []
+
+
+@celery_app.task(name="test.follow")
+def follow(*_: Any, how: str) -> None:
+    followed.append(how)
+
+
+def read_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the database be away at the next look at a record."""
+    read, refusals = parts().tasks.read, iter([ServiceUnavailable("it is away")])
+
+    def look(task_id: str) -> Any:
+        for refusal in refusals:
+            raise refusal
+        return read(task_id)
+
+    monkeypatch.setattr(parts().tasks, "read", look)
+
+
+def test_a_success_is_followed_as_one_where_the_database_goes_away_twice_at_its_end(inline_service, monkeypatch):
+    monkeypatch.setattr(until_written, "DATABASE_PAUSE_SECONDS", 0)
+    succeed = parts().moves.succeed
+
+    def succeed_unheard(*given: Any) -> bool:
+        assert succeed(*given)
+        monkeypatch.setattr(parts().moves, "succeed", succeed)
+        read_later(monkeypatch)
+        raise CommitUnknown("the answer was lost")
+
+    followed.clear()
+    monkeypatch.setattr(parts().moves, "succeed", succeed_unheard)
+    do_nothing.apply_async(link=follow.s(how="well"), link_error=follow.s(how="badly"))
+
+    assert followed == ["well"]
+
+
+def test_a_second_message_of_a_success_fails_nothing_where_the_database_goes_away(inline_service, monkeypatch):
+    monkeypatch.setattr(until_written, "DATABASE_PAUSE_SECONDS", 0)
+    sent = do_nothing.apply_async(link_error=follow.s(how="badly"))
+    record = parts().tasks.read(sent.id)
+    assert record is not None
+    followed.clear()
+    read_later(monkeypatch)
+    parts().publisher.publish([record])
+
+    assert followed == []
 
 
 @pytest.mark.parametrize("attempt", [0, 63, 1_024, 1_000_000])

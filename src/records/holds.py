@@ -17,6 +17,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Float,
+    FromClause,
     Integer,
     String,
     case,
@@ -88,6 +89,14 @@ class Place(NamedTuple):
     first: bool
 
 
+class Line(NamedTuple):
+    """What takes one turn after the other: a tenant's records of a priority in a queue."""
+
+    queue: str
+    priority: str
+    tenant: str
+
+
 @dataclass(frozen=True, slots=True)
 class LetGo:
     """What one look at the holds did.
@@ -114,21 +123,28 @@ def _open_of_tenants(queue: ColumnElement[str]) -> list[ColumnElement[bool]]:
     ]
 
 
-def _place(value: Given) -> object:
-    """Return the query of what decides over a tenant's place in a queue."""
+def _place(value: Given, rows: FromClause | None = None) -> Any:
+    """Return the query of what decides over a tenant's place in a queue, or over those of many, each with its line."""
     queue, tenant = value("queue", String()), value("tenant", String())
     scope = value("scope", String())
     contended = select(columns.id).where(columns.held, columns.hold == scope).limit(1)
-    own = select(columns.state).where(*_open_of_tenants(queue), columns.tenant == tenant).limit(MOST_WAITING).subquery()
+    there = select(columns.state).where(*_open_of_tenants(queue), columns.tenant == tenant).limit(MOST_WAITING)
+    own = (there if rows is None else there.correlate(rows)).subquery()
     waits = own.c.state.in_(WAITING_VALUES)
     first, last = turns(value, columns.tenant == tenant)
     return select(
+        value("line", String()),
         contended.scalar_subquery().is_not(None),
         select(func.count()).select_from(own).where(waits).scalar_subquery(),
         select(func.count()).select_from(own).where(~waits).scalar_subquery(),
         first,
         last,
     )
+
+
+def _line_values(line: Line, number: str = "") -> dict[str, str]:
+    """Return the values of `PLACE` for a line."""
+    return line._asdict() | {"line": number, "scope": TURN + line.queue}
 
 
 def _scopes(value: Given) -> object:
@@ -213,7 +229,7 @@ def _wait(value: Given) -> object:
     return update(task_records).where(as_marked(value), columns.relay_at.is_not(None)).values(values)
 
 
-PLACE = Prepared(_place, "queue")
+PLACE = Prepared(_place, "line", lambda rows: _place(rows, rows.source).select_from(rows.source))
 WAIT = Prepared(_wait)
 SCOPES = Prepared(_scopes, "after")
 LINE = Prepared(_line, "scope")
@@ -277,14 +293,35 @@ class Holds:
         self._after = ""
         self._last: dict[str, str] = {}
 
-    def places(self, queue: str, priority: str, tenant: str, count: int, *, counted: int = 0) -> list[Place]:
+    def places(self, queue: str, priority: str, tenant: str, count: int) -> list[Place]:
         """Return the places of so many fresh records of a tenant, in their order.
 
         A tenant's first goes to the front of its queue; what exceeds its room waits for turns, and as long as others do
-        whatever it has beside what runs. So many of them are `counted` among what the tenant has there already.
+        whatever it has beside what runs.
         """
-        given = {"queue": queue, "scope": TURN + queue, "priority": priority, "tenant": tenant}
-        contended, waiting, running, first, last = self.database.read(PLACE(**given))[0]
+        line = Line(queue, priority, tenant)
+        return self._places(self.database.read(PLACE(**_line_values(line)))[0][1:], count)
+
+    def places_of_due(self, counts: Mapping[Line, int]) -> dict[Line, list[Place]]:
+        """Return the places, as `places` does, of so many records of each line, which are due and were claimed.
+
+        In one look: a leader that asked for each of hundreds of tenants by itself would outlast its lease.
+        """
+        numbers = {str(number): line for number, line in enumerate(counts)}
+        rows = self.database.read(PLACE.many(_line_values(line, number) for number, line in numbers.items()))
+        decides = {number: figures for number, *figures in rows}
+        found: dict[Line, list[Place]] = {}
+        contended = set[str]()  # what comes later in this look sees that what came before it waits
+        for number, line in numbers.items():
+            decides[number][0] = decides[number][0] or line.queue in contended
+            found[line] = self._places(decides[number], counts[line], counted=counts[line])
+            if found[line][-1].turn is not None:
+                contended.add(line.queue)
+        return found
+
+    def _places(self, decides: Sequence[Any], count: int, counted: int = 0) -> list[Place]:
+        """Return the places that figures of `PLACE` give; so many are `counted` among what the tenant has there."""
+        contended, waiting, running, first, last = decides
         waiting = max(0, waiting - counted)
         idle = not waiting and not running and last is None
         free = int(idle) if contended else max(0, self._room - waiting)
@@ -292,11 +329,11 @@ class Holds:
         published = [Place(None, first=idle and number == 0) for number in range(min(free, count))]
         return published + [Place(turn + number, first=False) for number in range(count - len(published))]
 
-    def wait(self, queue: str, turns: Iterable[tuple[TaskRecord, int]]) -> None:
-        """Let these, which were claimed to be published, wait for their turns in a queue."""
+    def wait(self, turns: Iterable[tuple[TaskRecord, int]]) -> None:
+        """Let these, which were claimed to be published, wait for their turns in their queues."""
         rows = [
             mark_values(Mark(record.id, record.attempt, record.run, record.holds))
-            | {"scope": TURN + queue, "turn": turn}
+            | {"scope": TURN + record.queue, "turn": turn}
             for record, turn in turns
         ]
         self.database.write(WAIT.many(rows), durable=False)

@@ -16,6 +16,7 @@ from processors.limits import (
     rate_of,
 )
 from processors.scheduling import CATEGORIES
+from records.holds import Line
 from records.limits import TURN, LimitChanges, LimitsInForce
 from records.task_records import Draft, TaskRecord
 from services.celery_app import QUEUES, ROUTED, celery_app
@@ -61,25 +62,28 @@ def due_in_turn(records: Sequence[TaskRecord]) -> list[TaskRecord]:
         records: claimed to be published. Who has a place already, keeps it.
     """
     published = dict(enumerate(records))
-    for (queue, priority, tenant), numbers in _lines(records, _has_no_place).items():
-        places = parts().holds.places(queue, priority, tenant, len(numbers), counted=len(numbers))
-        turns: list[tuple[TaskRecord, int]] = []
-        for number, (turn, first) in zip(numbers, places, strict=True):
+    lines = _lines(records, _has_no_place)
+    if not lines:
+        return list(records)
+    places = parts().holds.places_of_due({line: len(numbers) for line, numbers in lines.items()})
+    turns: list[tuple[TaskRecord, int]] = []
+    for line, numbers in lines.items():
+        for number, (turn, first) in zip(numbers, places[line], strict=True):
             if turn is not None:
                 turns.append((published.pop(number), turn))
             elif first:
-                published[number] = replace(records[number], hold=TURN + queue)
-        if turns:
-            parts().holds.wait(queue, turns)
+                published[number] = replace(records[number], hold=TURN + line.queue)
+    if turns:
+        parts().holds.wait(turns)
     return list(published.values())
 
 
-def _lines(records: Sequence[Publishable], which: Callable[[Any], bool]) -> dict[tuple[str, str, str], list[int]]:
-    """Return the numbers of those of tenants that are meant, by queue, priority and tenant."""
-    lines: dict[tuple[str, str, str], list[int]] = {}
+def _lines(records: Sequence[Publishable], which: Callable[[Any], bool]) -> dict[Line, list[int]]:
+    """Return the numbers of those of tenants that are meant, by their lines."""
+    lines: dict[Line, list[int]] = {}
     for number, record in enumerate(records):
         if record.tenant is not None and which(record):
-            lines.setdefault((record.queue, record.priority, record.tenant), []).append(number)
+            lines.setdefault(Line(record.queue, record.priority, record.tenant), []).append(number)
     return lines
 
 

@@ -188,6 +188,23 @@ def test_what_is_tried_again_takes_a_turn_and_keeps_it(tenants: SimpleNamespace)
     assert tenants.moves.start("large0", 1, "w1", "io@host", None)
 
 
+def test_hundreds_of_tenants_are_given_their_places_in_one_look(tenants: SimpleNamespace, monkeypatch):
+    for number in range(40):
+        due_now(tenants, f"t{number:02}-", 1)
+    reads, read = [], tenants.holds.database.read
+    monkeypatch.setattr(tenants.holds.database, "read", lambda query: reads.append(query) or read(query))
+
+    assert len(tenants.look()) == 40
+    assert len(reads) < 10, "a leader that asks for each by itself outlasts its lease, and publishes nothing"
+
+
+def test_of_two_tenants_in_one_look_the_second_sees_that_the_first_waits(tenants: SimpleNamespace):
+    due_now(tenants, "one", 5)
+    due_now(tenants, "two", 5)
+
+    assert len(tenants.look()) == 2 + 1
+
+
 def test_by_hand_what_waits_for_a_turn_is_none_that_the_broker_took(tenants: SimpleNamespace):
     due_now(tenants, "large", 6)
     assert relay.relay_by_hand(10, None) == (6, 2)
@@ -200,7 +217,7 @@ def test_what_moved_on_since_it_was_claimed_does_not_wait_for_a_turn(tenants: Si
     tenants.moves.relay_again(["large1"])
     tenants.moves.published([Mark("large1", 0, 0)], wait=True)
 
-    tenants.holds.wait("email", [(one, 0) for one in claimed])
+    tenants.holds.wait([(one, 0) for one in claimed])
 
     assert [tenants.tasks.read(one.id).held for one in claimed] == [False, False, True]
     assert tenants.tasks.read("large0").state is TaskState.SUCCESS

@@ -59,7 +59,7 @@ def retry_failed(request: RetryFailedTasks, report: Report, until: datetime) -> 
     retried: list[str] = []
     skipped: list[SkippedTask] = []
     last: TaskRecord | None = None
-    while len(retried) < AT_ONCE and (page := parts().tasks.unretried(request, PAGE, until, last)):
+    while (left := AT_ONCE - len(retried)) and (page := parts().tasks.unretried(request, min(PAGE, left), until, last)):
         for record in page:
             report(100 * len(retried) / AT_ONCE, f"{len(retried)} retried, {len(skipped)} skipped")
             try:

@@ -668,3 +668,13 @@ def test_those_that_are_skipped_keep_nobody_behind_them_from_being_retried(kind,
 
     assert told.retried == [id_of_retry(last)]
     assert len(told.skipped) == 2
+
+
+def test_no_more_are_retried_at_once_than_a_result_can_tell(kind, monkeypatch):
+    monkeypatch.setattr(retrying, "AT_ONCE", 3)
+    monkeypatch.setattr(retrying, "PAGE", 2)
+    for _ in range(4):
+        failed(error=Failure(kind, "ValueError"))
+
+    assert len(retry(search=kind).retried) == 3
+    assert len(retry(search=kind).retried) == 1

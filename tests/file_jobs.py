@@ -18,6 +18,10 @@ def echo(file, options, report):
     return {"text": file.read().decode(), "options": dict(options)}
 
 
+def environment(file, options, report):
+    return dict(os.environ)
+
+
 def hang(file, options, report):
     while True:
         time.sleep(60)

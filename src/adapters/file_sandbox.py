@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from config.child_process import die_with_parent
@@ -28,15 +29,24 @@ ENDING_SECONDS = 2.0
 LOOK_SECONDS = 0.5
 READ_BYTES = 1024**2
 NEEDED = frozenset({"resource_limits", "no_new_privs", "seccomp"})
-ENVIRONMENT = {"LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+ENVIRONMENT = {
+    "LANG": "C.UTF-8",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "ORT_DISABLE_TELEMETRY": "1",  # else ONNX Runtime reports to its maker, from a thread that starts with its import
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
 MODULE = "services.file_child"
+GROUPS = {"document": "documents", "pictures": "pictures"}
+"""Which jobs share a child, with its formats and engines; any other job has a child of its own."""
+
 FIRST: tuple[float, str] = (0.0, "reading the file")
 """What is reported until the child reports."""
 
 
 @dataclass
 class _Child:
-    """A child that waits for files of one kind."""
+    """A child that waits for the files of one group of jobs."""
 
     process: subprocess.Popen[bytes]
     connection: socket.socket
@@ -47,7 +57,7 @@ class _Child:
 
 
 class ChildSandbox:
-    """Fulfils `processors.interfaces.FileSandbox`: a warm child per kind of job, replaced after 200 files or any fault.
+    """Fulfils `processors.interfaces.FileSandbox`: a warm child per group of jobs, replaced after 200 files or a fault.
 
     Each thread has children of its own, which end with it: that is how the kernel ties a child to its parent.
 
@@ -58,6 +68,7 @@ class ChildSandbox:
         output_mb: the largest answer.
         max_file_mb: the largest file.
         allow_unsandboxed: go on where the kernel's protections cannot be had.
+        loading: JSON values for what a child loads; `readable` are further folders that it may read from.
     """
 
     def __init__(
@@ -69,10 +80,12 @@ class ChildSandbox:
         output_mb: int,
         max_file_mb: int,
         allow_unsandboxed: bool = False,
+        loading: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self._memory_mb, self._cpu_seconds, self._wall_seconds = memory_mb, cpu_seconds, wall_seconds
         self._output_bytes, self._max_file_bytes = output_mb * MIB, max_file_mb * MIB
         self._allow_unsandboxed = allow_unsandboxed
+        self._loading = json.dumps(dict(loading))
         self._of_threads: dict[int, dict[str, _Child]] = {}
         self._pid = os.getpid()
 
@@ -85,49 +98,60 @@ class ChildSandbox:
             ConfigurationError: this machine cannot sandbox, and ALLOW_UNSANDBOXED is not set.
         """
         descriptor = _opened(path, self._max_file_bytes)
+        group = GROUPS.get(job, job)
+        request = {
+            "job": job,
+            "options": dict(options),
+            "memory_mb": self._memory_mb,
+            "cpu_seconds": self._cpu_seconds,
+        }
         try:
-            child = self._child(job, report)
-            request = {"options": dict(options), "memory_mb": self._memory_mb, "cpu_seconds": self._cpu_seconds}
+            child = self._child(group, report)
             try:
                 answer = self._ask(child, descriptor, request, report)
             except BaseException:
-                self._end(job)
+                self._end(group)
                 raise
         finally:
             os.close(descriptor)
         child.files += 1
         if child.files >= FILES_PER_CHILD or "error" in answer:
-            self._end(job)
+            self._end(group)
         if "error" in answer:
             raise FileError(answer["error"]["message"], answer["error"]["code"])
         return {**answer["result"], "sandbox": child.protections}
 
     def close(self) -> None:
         """End every child of this thread."""
-        for job in list(self._children):
-            self._end(job)
+        for group in list(self._children):
+            self._end(group)
 
     @property
     def _children(self) -> dict[str, _Child]:
-        """This thread's children, by their job."""
+        """This thread's children, by their group."""
         if self._pid != os.getpid():
             self._of_threads, self._pid = {}, os.getpid()  # a fork's children are its parent's
         return self._of_threads.setdefault(threading.get_ident(), {})
 
-    def _child(self, job: str, report: Report) -> _Child:
-        child = self._children.get(job)
+    def _child(self, group: str, report: Report) -> _Child:
+        child = self._children.get(group)
         if child is None or child.process.poll() is not None:
-            self._end(job)
-            child = self._children[job] = _start(job)
+            self._end(group)
+            child = self._children[group] = _start(group, self._loading)
             try:
                 child.protections = list(self._ready(child, report))
             except BaseException:
-                self._end(job)
+                self._end(group)
                 raise
         return child
 
     def _ready(self, child: _Child, report: Report) -> list[str]:
         message = self._message(child, time.monotonic() + LOADING_SECONDS, lambda: report(*FIRST))
+        if threads := message.get("threads"):
+            raise ConfigurationError(
+                f"Files cannot be opened safely: what opens them has started {threads} threads before it gave up its "
+                "rights, and these would keep theirs."
+            )
         held: list[str] = message.get("ready", [])
         if not set(held) >= NEEDED and not self._allow_unsandboxed:
             raise ConfigurationError(
@@ -201,8 +225,8 @@ class ChildSandbox:
         last = said.decode("utf-8", "replace").strip().splitlines()[-1:]
         return FileError(f"The file made its reader end ({code}): {' '.join(last) or unsaid}.", "crashed")
 
-    def _end(self, job: str) -> None:
-        child = self._children.pop(job, None)
+    def _end(self, group: str) -> None:
+        child = self._children.pop(group, None)
         if child is None:
             return
         child.connection.close()
@@ -221,7 +245,7 @@ def _understood(line: bytes) -> dict[str, Any]:
     try:
         message: Any = json.loads(line)
         if "ready" in message:
-            return {"ready": [str(name) for name in message["ready"]]}
+            return {"ready": [str(name) for name in message["ready"]], "threads": int(message.get("threads", 0))}
         if "progress" in message:
             percent, text = message["progress"]
             return {"progress": (float(percent), str(text))}
@@ -232,11 +256,11 @@ def _understood(line: bytes) -> dict[str, Any]:
         raise FileError("The file made its reader say what nobody understands.", "crashed") from error
 
 
-def _start(job: str) -> _Child:
+def _start(group: str, loading: str) -> _Child:
     ours, theirs = socket.socketpair()
     with theirs:
         process = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-I", "-m", MODULE, str(theirs.fileno()), job],
+            [sys.executable, "-I", "-m", MODULE, str(theirs.fileno()), loading, group],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

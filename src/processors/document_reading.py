@@ -1,21 +1,16 @@
 """What the sandboxed child does with a document: find out what it is, and read it."""
 
-import hashlib
-import io
-import re
 import zipfile
 import zlib
 from collections.abc import Mapping
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 from processors.document_formats import csv_table, docx, html_page, mail, markdown, pdf, pptx, text, xlsx
 from processors.document_formats.content import Content, Reader
 from processors.errors import FileError
-from processors.file_types import MIME, named_by_ending, sniff
+from processors.file_results import clean
+from processors.file_types import identity, refuse_other_than
 from processors.interfaces import Report, TextReader
-
-UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-"""NUL, which many programs stop at, and half characters, which no encoding has."""
 
 READERS: dict[str, Reader] = {
     "pdf": pdf.read,
@@ -62,10 +57,9 @@ def read_document(file: BinaryIO, options: Mapping[str, Any], report: Report) ->
     Raises:
         FileError: with one of the stable codes.
     """
-    kind = sniff(file, str(options["name"]))
-    digest = hashlib.file_digest(cast("Any", file), "sha256").hexdigest()
-    size = file.seek(0, io.SEEK_END)
-    file.seek(0)
+    found = identity(file, str(options["name"]))
+    kind: str = found["kind"]
+    refuse_other_than("document", kind)
     try:
         content = READERS[kind](file, options, report)
     except RecursionError as error:
@@ -75,14 +69,7 @@ def read_document(file: BinaryIO, options: Mapping[str, Any], report: Report) ->
         raise FileError(f"The {kind} document is damaged and cannot be read: {said}.", "corrupt") from error
     _bound(content)
     _explain(kind, content)
-    return {
-        "kind": kind,
-        "mime": MIME[kind],
-        "declared": MIME.get(named_by_ending(str(options["name"])) or ""),
-        "sha256": digest,
-        "bytes": size,
-        "content": clean(content.as_json()),
-    }
+    return found | {"content": clean(content.as_json())}
 
 
 def read_pictures(file: BinaryIO, options: Mapping[str, Any], report: Report, reader: TextReader) -> dict[str, Any]:
@@ -112,14 +99,3 @@ def _explain(kind: str, content: Content) -> None:
     """Say why a document has no text; pages of a PDF are read as pictures first."""
     if kind != "pdf" and not any(page.text.strip() for page in content.pages):
         content.warnings.append({"code": "no_text", "message": WHY_NO_TEXT.get(kind, BLANK)})
-
-
-def clean(value: Any) -> Any:
-    """Return JSON values whose texts can be stored and sent everywhere: what cannot becomes U+FFFD."""
-    if isinstance(value, str):
-        return UNSTORABLE.sub("\ufffd", value)
-    if isinstance(value, dict):
-        return {clean(key): clean(inner) for key, inner in cast("dict[str, Any]", value).items()}
-    if isinstance(value, list):
-        return [clean(inner) for inner in cast("list[Any]", value)]
-    return value

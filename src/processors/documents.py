@@ -4,65 +4,41 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from time import monotonic
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from processors.errors import FileError
-from processors.interfaces import FileSandbox, ObjectStorage, Report
-from processors.results import Request, Result
+from processors.file_results import (
+    Artefact,
+    FileRequest,
+    FileResult,
+    FileTools,
+    Limits,
+    Timing,
+    input_of,
+    mismatch,
+    part_of,
+    warning,
+)
+from processors.interfaces import Report
+from processors.results import Result
 
-FilePath = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
 EXCERPT_CHARACTERS = 4_000
 KIB = 1024
 PICTURES_AT_ONCE = 20
 """Pages that are read as pictures in one opening of the file: what goes wrong costs these and no more."""
 
 
-class ProcessDocument(Request):
+class ProcessDocument(FileRequest):
     """Read one document."""
 
-    file_path: FilePath
     extract_text: bool = True
     generate_summary: bool = True
     extract_metadata: bool = True
     ocr_enabled: bool = True
     password: str | None = Field(default=None, max_length=1_000, repr=False)
-
-
-class Input(Result):
-    """The file as it was found."""
-
-    sha256: str
-    bytes: int
-    name: str
-    declared_type: str | None
-    detected_type: str
-    type_mismatch: bool
-
-
-class Timing(Result):
-    """How long the work took, in seconds."""
-
-    run_s: float
-
-
-class Limits(Result):
-    """Which limits were hit, and how many pages were left out for them."""
-
-    hit: list[str] = []
-    pages_skipped: int = 0
-
-
-class Artefact(Result):
-    """A file that this task made."""
-
-    kind: str
-    uri: str
-    mime: str
-    bytes: int
 
 
 class DocumentPage(Result):
@@ -95,42 +71,25 @@ class Document(Result):
     summary: dict[str, Any] | None = None
 
 
-class DocumentProcessed(Result):
-    """The envelope of file results, around a document."""
+class DocumentProcessed(FileResult):
+    """The envelope around a document."""
 
     schema_name: str = Field(default="csai.document/1", serialization_alias="schema")
-    status: Literal["ok", "partial"]
-    input: Input
-    options: dict[str, Any]
-    provenance: list[dict[str, Any]]
-    warnings: list[dict[str, Any]] = []
-    errors: list[dict[str, Any]] = []
-    limits: Limits = Limits()
-    artefacts: list[Artefact] = []
-    timing: Timing
     result: Document
 
 
-@dataclass(frozen=True, slots=True)
-class DocumentTools:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentTools(FileTools):
     """What processing a document needs from outside, and its limits.
 
     Attributes:
-        sandbox: opens the file.
-        storage: keeps text that is too long for a result.
-        task_id: whose artefacts they are.
         max_pages: pages that are read.
         max_characters: characters that are kept.
-        inline_text_kb: text up to this size is part of the result.
         ocr_seconds: no further page is read as a picture after this time, so that what was read is kept.
     """
 
-    sandbox: FileSandbox
-    storage: ObjectStorage
-    task_id: str
     max_pages: int
     max_characters: int
-    inline_text_kb: int
     ocr_seconds: float = 1_200.0
 
 
@@ -141,22 +100,21 @@ def process_document(request: ProcessDocument, tools: DocumentTools, report: Rep
         FileError: the file cannot be read at all; `code` says why.
     """
     began = monotonic()
-    path = Path(request.file_path)
     options = {
-        "name": path.name,
+        "name": request.name,
         "max_pages": tools.max_pages,
         "max_characters": tools.max_characters,
         "extract_metadata": request.extract_metadata,
         "password": request.password,
     }
     report(1, "opening the file")
-    found = tools.sandbox.run("document", path, options, _part(report, 0, 50))
+    found = tools.sandbox.run("document", tools.path, options, part_of(report, 0, 50))
     content = found["content"]
     if content["errors"] and not content["pages"]:
         raise FileError(f"No page of the document can be read: {content['errors'][0]['message']}", "corrupt")
     provenance = [_provenance("read", found, content["pages"], monotonic() - began)]
     if missing := [page["n"] for page in content["pages"] if page["source"] == "none"]:
-        provenance += _fill_in(request, tools, missing, content, _part(report, 50, 90))
+        provenance += _fill_in(request, tools, missing, content, part_of(report, 50, 90))
     report(92, "describing the text")
     return _envelope(request, tools, found, provenance, began)
 
@@ -168,7 +126,7 @@ def _fill_in(
     if not (request.ocr_enabled and request.extract_text):
         why = "OCR is switched off" if request.extract_text else "no text was asked for"
         content["warnings"] += [
-            _warning("no_text_layer", f"The page has no usable text, and {why}.", n) for n in missing
+            warning("no_text_layer", f"The page has no usable text, and {why}.", page=n) for n in missing
         ]
         return []
     began = monotonic()
@@ -177,7 +135,7 @@ def _fill_in(
     by_number = {page["n"]: page for page in pages}
     content["pages"] = [by_number.get(page["n"], page) for page in content["pages"]]
     silent = [page["n"] for page in pages if page["source"] == "none"]
-    content["warnings"] += [_warning("no_text", "No text was found in the picture of the page.", n) for n in silent]
+    content["warnings"] += [warning("no_text", "No text was found in the picture of the page.", page=n) for n in silent]
     return [_provenance("ocr", reads[0], pages, monotonic() - began)] if reads else []
 
 
@@ -199,10 +157,10 @@ def _read_pictures(
             late = FileError(f"the pages before them took {tools.ocr_seconds:g} s.", "timeout")
             content["errors"].append(_unread(missing[at:], late))
             break
-        part = _part(report, 100 * at / len(missing), 100 * (at + len(pages)) / len(missing))
+        part = part_of(report, 100 * at / len(missing), 100 * (at + len(pages)) / len(missing))
         options = {"pages": pages, "password": request.password}
         try:
-            reads.append(tools.sandbox.run("pictures", Path(request.file_path), options, part))
+            reads.append(tools.sandbox.run("pictures", tools.path, options, part))
         except FileError as error:
             failures.append(error)
             content["errors"].append(_unread(pages, error))
@@ -230,20 +188,20 @@ def _envelope(
     inline = len(text.encode()) <= tools.inline_text_kb * KIB
     artefacts: list[Artefact] = []
     if request.extract_text and not inline:
-        artefacts.append(_keep(tools, "text", text.encode(), "text/plain; charset=utf-8"))
+        artefacts.append(tools.keep("text", text.encode(), "text/plain; charset=utf-8"))
     tables: list[dict[str, Any]] = content["tables"] if request.extract_text else []
     packed = json.dumps(tables, ensure_ascii=False).encode()
     if len(packed) > tools.inline_text_kb * KIB:
-        artefacts.append(_keep(tools, "table", packed, "application/json"))
+        artefacts.append(tools.keep("table", packed, "application/json"))
         tables = [{"page": one["page"], "title": one["title"], "row_count": len(one["rows"])} for one in tables]
     described = _described(request, text)
     shown = request.extract_text and inline
     return DocumentProcessed(
         status="partial" if content["errors"] or content["limits_hit"] else "ok",
-        input=_input(request, found),
-        options=request.model_dump(exclude={"password", "file_path"}),
+        input=input_of(request, found),
+        options=request.effective_options(),
         provenance=[*provenance, *described.pop("provenance")],
-        warnings=[*_mismatch(found), *content["warnings"], *described.pop("warnings")],
+        warnings=[*mismatch(found), *content["warnings"], *described.pop("warnings")],
         errors=content["errors"],
         limits=Limits(hit=content["limits_hit"], pages_skipped=content["pages_skipped"]),
         artefacts=artefacts,
@@ -263,24 +221,6 @@ def _envelope(
     )
 
 
-def _input(request: ProcessDocument, found: Mapping[str, Any]) -> Input:
-    return Input(
-        sha256=found["sha256"],
-        bytes=found["bytes"],
-        name=Path(request.file_path).name,
-        declared_type=found["declared"],
-        detected_type=found["mime"],
-        type_mismatch=bool(_mismatch(found)),
-    )
-
-
-def _mismatch(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    if found["declared"] in {None, found["mime"]}:
-        return []
-    message = f"The file's name says {found['declared']}, its content is {found['mime']} and was read as that."
-    return [_warning("type_mismatch", message)]
-
-
 def _described(request: ProcessDocument, text: str) -> dict[str, Any]:
     """Return language and summary, and a warning for each that could not be told."""
     warnings: list[dict[str, Any]] = []
@@ -288,10 +228,10 @@ def _described(request: ProcessDocument, text: str) -> dict[str, Any]:
     summary = import_module("processors.summaries").summarise(text) if request.generate_summary else None
     if language is None:
         warnings.append(
-            _warning("language_unavailable", "The language cannot be told from so little text, or so mixed.")
+            warning("language_unavailable", "The language cannot be told from so little text, or so mixed.")
         )
     if request.generate_summary and summary is None:
-        warnings.append(_warning("no_summary", "There is no whole sentence to make a summary of."))
+        warnings.append(warning("no_summary", "There is no whole sentence to make a summary of."))
     provenance = [{"step": "summary", "engine": summary["method"]}] if summary else []
     return {"language": language, "summary": summary, "warnings": warnings, "provenance": provenance}
 
@@ -312,11 +252,6 @@ def _page(page: Mapping[str, Any], place: tuple[int, int], *, shown: bool) -> Do
     return DocumentPage.model_validate({**page, **own})
 
 
-def _keep(tools: DocumentTools, kind: str, content: bytes, mime: str) -> Artefact:
-    uri = tools.storage.put(content, mime=mime, task_id=tools.task_id)
-    return Artefact(kind=kind, uri=uri, mime=mime, bytes=len(content))
-
-
 def _provenance(step: str, found: Mapping[str, Any], pages: list[Any], seconds: float) -> dict[str, Any]:
     engine, _, version = str(found["content"]["engine"]).rpartition(" ")
     return {
@@ -327,16 +262,3 @@ def _provenance(step: str, found: Mapping[str, Any], pages: list[Any], seconds: 
         "sandbox": found["sandbox"],
         "units": {"pages": len(pages)},
     }
-
-
-def _warning(code: str, message: str, page: int | None = None) -> dict[str, Any]:
-    return {"code": code, "message": message} | ({} if page is None else {"page": page})
-
-
-def _part(report: Report, start: float, end: float) -> Report:
-    """Return a report whose 0 to 100 per cent lie between two of the whole."""
-
-    def within(percent: float, text: str) -> None:
-        report(start + (end - start) * max(0.0, min(100.0, percent)) / 100, text)
-
-    return within

@@ -1,5 +1,7 @@
 """What a file is: told by its content; its name only decides between kinds of text."""
 
+import hashlib
+import io
 import re
 import zipfile
 from pathlib import PurePath
@@ -8,6 +10,7 @@ from typing import Any, BinaryIO, cast
 import puremagic
 
 from processors.errors import FileError
+from processors.media_types import media_kind
 
 HEAD_BYTES = 64 * 1024
 PDF_MARK_WITHIN = 1024
@@ -23,22 +26,8 @@ LEAST_NUL_SHARE, LEAST_PRINTABLE_SHARE = 0.3, 0.95
 HTML = re.compile(rb"<!doctype\s+html|<(?:html|head|body)[\s>]", re.IGNORECASE)
 MAIL_HEADER = re.compile(rb"(?mi)^(from|to|subject|date|received|message-id|mime-version|return-path):[ \t]")
 FEWEST_MAIL_HEADERS = 3
-BY_ENDING = {
-    "pdf": "pdf",
-    "docx": "docx",
-    "xlsx": "xlsx",
-    "pptx": "pptx",
-    "txt": "text",
-    "md": "markdown",
-    "markdown": "markdown",
-    "csv": "csv",
-    "tsv": "csv",
-    "html": "html",
-    "htm": "html",
-    "eml": "eml",
-}
 
-MIME = {
+DOCUMENTS = {
     "pdf": "application/pdf",
     "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
@@ -49,11 +38,110 @@ MIME = {
     "eml": "message/rfc822",
     "text": "text/plain",
 }
-KINDS = ", ".join(MIME)
+IMAGES = {
+    "jpeg": "image/jpeg",
+    "png": "image/png",
+    "webp": "image/webp",
+    "avif": "image/avif",
+    "heic": "image/heic",
+    "tiff": "image/tiff",
+    "gif": "image/gif",
+    "bmp": "image/bmp",
+}
+AUDIO = {
+    "wav": "audio/wav",
+    "mp3": "audio/mpeg",
+    "flac": "audio/flac",
+    "ogg": "audio/ogg",
+    "m4a": "audio/mp4",
+    "aac": "audio/aac",
+    "aiff": "audio/aiff",
+    "caf": "audio/x-caf",
+    "amr": "audio/amr",
+    "wma": "audio/x-ms-wma",
+}
+VIDEO = {
+    "mp4": "video/mp4",
+    "mov": "video/quicktime",
+    "3gp": "video/3gpp",
+    "mkv": "video/x-matroska",
+    "webm": "video/webm",
+    "avi": "video/x-msvideo",
+    "ogv": "video/ogg",
+    "ts": "video/mp2t",
+    "flv": "video/x-flv",
+    "wmv": "video/x-ms-wmv",
+}
+ARCHIVES = {
+    "zip": "application/zip",
+    "tar": "application/x-tar",
+    "gz": "application/gzip",
+    "bz2": "application/x-bzip2",
+    "xz": "application/x-xz",
+}
+ROUTES = {"document": DOCUMENTS, "image": IMAGES, "audio": AUDIO, "video": VIDEO, "archive": ARCHIVES}
+MIME = {kind: mime for kinds in ROUTES.values() for kind, mime in kinds.items()}
+OTHER_ENDINGS = {
+    "txt": "text",
+    "md": "markdown",
+    "tsv": "csv",
+    "htm": "html",
+    "jpg": "jpeg",
+    "jpe": "jpeg",
+    "tif": "tiff",
+    "heif": "heic",
+    "wave": "wav",
+    "oga": "ogg",
+    "opus": "ogg",
+    "aif": "aiff",
+    "m4v": "mp4",
+    "m2ts": "ts",
+    "mts": "ts",
+    "tgz": "gz",
+    "tbz2": "bz2",
+    "txz": "xz",
+}
+BY_ENDING = {kind: kind for kind in MIME} | OTHER_ENDINGS
+
+
+def identity(file: BinaryIO, name: str) -> dict[str, Any]:
+    """Return what a file is: `kind`, `mime`, `declared` (what its name claims), `sha256` and `bytes`.
+
+    Args:
+        file: open, seekable; left at its start.
+        name: its name.
+
+    Raises:
+        FileError: it is empty, encrypted as a whole, or of no kind that is known here.
+    """
+    kind = sniff(file, name)
+    digest = hashlib.file_digest(cast("Any", file), "sha256").hexdigest()
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    declared = MIME.get(named_by_ending(name) or "")
+    return {"kind": kind, "mime": MIME[kind], "declared": declared, "sha256": digest, "bytes": size}
+
+
+def route_of(kind: str) -> str:
+    """Return which method reads a kind: `document`, `image`, `audio`, `video` or `archive`."""
+    return next(route for route, kinds in ROUTES.items() if kind in kinds)
+
+
+def refuse_other_than(route: str, kind: str) -> None:
+    """Let a kind pass that this route's method reads.
+
+    Raises:
+        FileError: another method reads it.
+    """
+    if kind not in ROUTES[route]:
+        other = route_of(kind)
+        method = "process_file" if other == "archive" else f"process_{other}"
+        read = ", ".join(ROUTES[route])
+        raise FileError(f"The file is {MIME[kind]}; read are {read}, and {method} reads it.", "unsupported_type")
 
 
 def sniff(file: BinaryIO, name: str) -> str:
-    """Return which kind of document an open file is, one of `MIME`.
+    """Return which kind an open file is, one of `MIME`.
 
     Args:
         file: seekable; left at its start.
@@ -66,6 +154,8 @@ def sniff(file: BinaryIO, name: str) -> str:
     file.seek(0)
     if not head:
         raise FileError("The file is empty.", "empty_file")
+    if kind := media_kind(head):
+        return kind
     if PDF_MARK.search(head[:PDF_MARK_WITHIN]):
         return "pdf"
     if head.startswith(b"PK\x03\x04"):
@@ -73,9 +163,9 @@ def sniff(file: BinaryIO, name: str) -> str:
     if head.startswith(COMPOUND_FILE):
         raise _compound(file)
     if head.startswith(RICH_TEXT):
-        raise FileError(f"The file is rich text (RTF); read are {KINDS}.", "unsupported_type")
+        raise FileError("The file is rich text (RTF), which is not read.", "unsupported_type")
     if b"\0" in head and not head.startswith(WIDE_MARKS) and wide_encoding(head) is None:
-        raise FileError(f"The file is {_named(head)}; read are {KINDS}.", "unsupported_type")
+        raise FileError(f"The file is {_named(head)}; read are {', '.join(MIME)}.", "unsupported_type")
     return _text(head, name)
 
 
@@ -110,7 +200,7 @@ def _office(file: BinaryIO) -> str:
     for name in names:
         if part := OFFICE_PART.fullmatch(name):
             return OFFICE_KINDS[part[1]]
-    raise FileError(f"The file is an archive and no Office document; read are {KINDS}.", "unsupported_type")
+    return "zip"
 
 
 def _compound(file: BinaryIO) -> FileError:

@@ -4,18 +4,18 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from processors.documents import DocumentProcessed, DocumentTools, FilePath, ProcessDocument, process_document
+from processors.documents import DocumentProcessed, DocumentTools, ProcessDocument, process_document
+from processors.file_results import FileRequest
 from processors.interfaces import Report
-from processors.results import Request, Result
+from processors.results import Result
 
 OPTIONS = frozenset(ProcessDocument.model_fields) - {"file_path"}
 FILE_TYPES = ("document",)
 
 
-class ProcessFile(Request):
+class ProcessFile(FileRequest):
     """Process one file; `processing_options` are the flags of the method for its type."""
 
-    file_path: FilePath
     file_type: str | None = None
     processing_options: dict[str, Any] | None = Field(default=None, repr=False)
 

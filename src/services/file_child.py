@@ -1,4 +1,4 @@
-"""The child that opens untrusted files: `python -I -m services.file_child <socket> <kind>`; one file at a time.
+"""The child that opens untrusted files, one at a time: `python -I -m services.file_child <socket> <loading> <group>`.
 
 It loads what it needs, gives up everything else, and answers jobs. A job is one line of JSON with the file's descriptor
 beside it; the answers are lines of JSON: progress, then a result or an error.
@@ -9,61 +9,36 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO
 
 from processors.errors import FileError
-from processors.interfaces import Report
 from services import child_protections
+from services.file_jobs import LOADERS, Job
 
-Job = Callable[[BinaryIO, Mapping[str, Any], Report], dict[str, Any]]
 MIB = 1024**2
 LONGEST_LINE = MIB
-
-
-def load_document() -> Job:
-    """Load every format."""
-    return import_module("processors.document_reading").read_document
-
-
-def load_pictures() -> Job:
-    """Load the reader of pictures, its models and its runtime."""
-    if find_spec("onnxruntime") is None:
-        return read_no_pictures
-    reading = import_module("processors.document_reading")
-    reader = import_module("engines.rapidocr_reader").RapidOcrReader()
-    import_module("numpy")
-
-    def read(file: BinaryIO, options: Mapping[str, Any], report: Report) -> dict[str, Any]:
-        return reading.read_pictures(file, options, report, reader)
-
-    return read
-
-
-def read_no_pictures(_file: BinaryIO, _options: Mapping[str, Any], _report: Report) -> NoReturn:
-    """Say why pictures are not read on a machine for which a package is missing."""
-    raise FileError("text in pictures cannot be read on this machine: it has no onnxruntime.", "dependency_missing")
-
-
-LOADERS: dict[str, Callable[[], Job]] = {"document": load_document, "pictures": load_pictures}
 
 
 def main() -> None:
     """Serve the parent until it closes the socket."""
     os.set_blocking(sys.stderr.fileno(), False)  # nobody reads it until the child ends: what is too much is lost
     connection = socket.socket(fileno=int(sys.argv[1]))
-    kind = sys.argv[2]
-    job = LOADERS[kind]() if kind in LOADERS else _named(kind)
+    loading: dict[str, Any] = json.loads(sys.argv[2])
+    group = sys.argv[3]
+    jobs = LOADERS[group](loading) if group in LOADERS else {group: _named(group)}
     gc.collect()
     gc.freeze()
-    held = child_protections.protect(_readable())
-    serve(connection, job, held)
+    if threads := child_protections.other_threads():
+        _send(connection, {"ready": [], "threads": threads})
+        return
+    held = child_protections.protect(_readable(loading))
+    serve(connection, jobs, held)
 
 
-def serve(connection: socket.socket, job: Job, held: list[str]) -> None:
+def serve(connection: socket.socket, jobs: Mapping[str, Job], held: list[str]) -> None:
     """Say that it is ready, then answer one job after another."""
     _send(connection, {"ready": held})
     while True:
@@ -74,7 +49,7 @@ def serve(connection: socket.socket, job: Job, held: list[str]) -> None:
             line += connection.recv(LONGEST_LINE)
         request: dict[str, Any] = json.loads(line)
         with os.fdopen(descriptors[0], "rb") as file:
-            _send(connection, answer(connection, job, file, request))
+            _send(connection, answer(connection, jobs[request["job"]], file, request))
         gc.collect()
 
 
@@ -103,9 +78,10 @@ def _named(kind: str) -> Job:
     return getattr(import_module(module), function)
 
 
-def _readable() -> list[Path]:
-    """Return the folders that Python itself still reads from: itself, its packages, this project's code, fonts."""
+def _readable(loading: Mapping[str, Any]) -> list[Path]:
+    """Return the folders that Python and the engines still read from: Python, packages, this project, models."""
     folders = {Path(sys.prefix), Path(sys.base_prefix), Path(__file__).resolve().parents[1]}
+    folders |= {Path(folder) for folder in loading.get("readable", [])}
     return [folder for folder in folders if folder.is_dir()]
 
 

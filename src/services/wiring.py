@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from config.settings import PROJECT_ROOT, ensure_folders, settings
-from processors.documents import DocumentTools
 from processors.interfaces import FileCleaner, FileSandbox, Mailer, ObjectStorage
 from processors.limits import DefaultLimits, rate_of
 from records import schema
@@ -105,17 +104,7 @@ class Parts:
             output_mb=settings.file_output_limit_mb,
             max_file_mb=settings.max_file_mb,
             allow_unsandboxed=settings.allow_unsandboxed,
-        )
-
-    def document_tools(self, task_id: str) -> DocumentTools:
-        """What processing a document needs, for one task."""
-        return DocumentTools(
-            sandbox=self.sandbox,
-            storage=self.storage,
-            task_id=task_id,
-            max_pages=settings.max_pages,
-            max_characters=settings.max_characters,
-            inline_text_kb=settings.inline_text_kb,
+            loading={"readable": [str(settings.models_dir)], "models_dir": str(settings.models_dir)},
         )
 
     @cached_property

@@ -15,7 +15,7 @@ from adapters.file_sandbox import ChildSandbox
 from examples.celery_example import SAMPLES
 from processors.documents import DocumentTools, ProcessDocument, process_document
 from processors.errors import Cancelled, ConfigurationError, FileError, TransientError
-from services import child_protections, file_child
+from services import child_protections, file_jobs
 from waiting import until
 
 TESTS = str(Path(__file__).parents[1])
@@ -133,12 +133,16 @@ def test_a_pdf_that_overwhelms_its_parser_costs_one_task_and_names_the_limit(
     sandbox, tmp_path, shape, limits, code, words
 ):
     one = sandbox(**limits)
-    tools = DocumentTools(one, None, "t", 10, 100_000, 256)
     (tmp_path / "bad.pdf").write_bytes(pdf_of_pdfs(*shape))
+
+    def processed(path):
+        tools = DocumentTools(path=path, sandbox=one, storage=None, task_id="t", max_pages=10, max_characters=100_000)
+        return process_document(ProcessDocument(file_path=str(path)), tools, silent)
+
     with pytest.raises(FileError, match=words) as error:
-        process_document(ProcessDocument(file_path=str(tmp_path / "bad.pdf")), tools, silent)
+        processed(tmp_path / "bad.pdf")
     assert error.value.code == code
-    done = process_document(ProcessDocument(file_path=str(SAMPLES / "latin-1.txt")), tools, silent)
+    done = processed(SAMPLES / "latin-1.txt")
     assert done.status == "ok"
 
 
@@ -261,7 +265,7 @@ def test_no_child_outlives_its_parent(file):
         "s = ChildSandbox(memory_mb=2048, cpu_seconds=9, wall_seconds=60, output_mb=8, max_file_mb=1)\n"
         "o = {'name': 'x', 'max_pages': 1, 'max_characters': 9, 'extract_metadata': False, 'password': None}\n"
         f"s.run('document', Path({str(file)!r}), o, lambda p, t: None)\n"
-        "print(s._children['document'].process.pid, flush=True); sys.stdin.read()"
+        "print(s._children['documents'].process.pid, flush=True); sys.stdin.read()"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     child = psutil.Process(int(parent.stdout.readline()))
@@ -321,10 +325,19 @@ def test_a_machine_without_protections_refuses_unless_told(sandbox, file, monkey
 
 
 def test_a_machine_without_the_packages_for_pictures_says_so(monkeypatch):
-    monkeypatch.setattr(file_child, "find_spec", lambda name: None if name == "onnxruntime" else object())
+    monkeypatch.setattr(file_jobs, "find_spec", lambda name: None if name == "onnxruntime" else object())
     with pytest.raises(FileError, match="it has no onnxruntime") as error:
-        file_child.load_pictures()(None, {}, silent)
+        file_jobs.load_pictures({})["pictures"](None, {}, silent)
     assert error.value.code == "dependency_missing"
+
+
+def test_a_child_whose_threads_would_keep_their_rights_opens_nothing(sandbox, file):
+    with pytest.raises(ConfigurationError, match="has started 1 threads before it gave up its rights"):
+        sandbox().run("threaded_job:echo", file, {}, silent)
+
+
+def test_the_engines_tell_their_makers_nothing(sandbox, file):
+    assert sandbox().run("file_jobs:environment", file, {}, silent)["ORT_DISABLE_TELEMETRY"] == "1"
 
 
 def test_a_forks_children_are_its_parents(sandbox, file):
@@ -349,8 +362,11 @@ def test_the_filters_program_knows_both_machines():
 def test_a_scanned_page_is_read_in_the_sandbox(tmp_path):
     sandbox = ChildSandbox(memory_mb=2048, cpu_seconds=120, wall_seconds=200, output_mb=8, max_file_mb=1)
     try:
-        tools = DocumentTools(sandbox, None, "t", 10, 100_000, 256)
-        done = process_document(ProcessDocument(file_path=str(SAMPLES / "scan.pdf")), tools, silent)
+        path = SAMPLES / "scan.pdf"
+        tools = DocumentTools(
+            path=path, sandbox=sandbox, storage=None, task_id="t", max_pages=10, max_characters=100_000
+        )
+        done = process_document(ProcessDocument(file_path=str(path)), tools, silent)
     finally:
         sandbox.close()
     text = done.result.text.replace(" ", "").lower()

@@ -5,15 +5,17 @@ from processors.documents import process_document as read_document
 from processors.files import FileProcessed, ProcessFile
 from processors.files import process_file as route_file
 from services.celery_tasks.base import RecordedTask, recorded_task
+from services.file_tools import document_tools
+from services.file_work import with_file
 
 
 @recorded_task("file_processing.process_document", ProcessDocument)
 def process_document(task: RecordedTask, request: ProcessDocument) -> DocumentProcessed:
     """Read a document."""
-    return read_document(request, task.parts.document_tools(task.current.id), task.report)
+    return with_file(task, request, document_tools, read_document)
 
 
 @recorded_task("file_processing.process_file", ProcessFile)
 def process_file(task: RecordedTask, request: ProcessFile) -> FileProcessed:
     """Process a file as what it is."""
-    return route_file(request, task.parts.document_tools(task.current.id), task.report)
+    return with_file(task, request, document_tools, route_file)

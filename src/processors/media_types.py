@@ -1,0 +1,74 @@
+"""What kind of picture, sound, film or packed file the first bytes of a file tell."""
+
+MAGIC = (
+    (b"\xff\xd8\xff", "jpeg"),
+    (b"\x89PNG\r\n\x1a\n", "png"),
+    (b"GIF87a", "gif"),
+    (b"GIF89a", "gif"),
+    (b"II*\0", "tiff"),
+    (b"MM\0*", "tiff"),
+    (b"II+\0", "tiff"),
+    (b"MM\0+", "tiff"),
+    (b"fLaC", "flac"),
+    (b"ID3", "mp3"),
+    (b"caff", "caf"),
+    (b"#!AMR", "amr"),
+    (b"FLV\x01", "flv"),
+    (b"\x1f\x8b\x08", "gz"),
+    (b"BZh", "bz2"),
+    (b"\xfd7zXZ\0", "xz"),
+)
+FORMS = {b"WEBP": "webp", b"WAVE": "wav", b"AVI ": "avi", b"AIFF": "aiff", b"AIFC": "aiff"}
+BRANDS = {
+    **dict.fromkeys((b"avif", b"avis"), "avif"),
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), "heic"),
+    **dict.fromkeys((b"M4A ", b"M4B ", b"M4P "), "m4a"),
+    b"qt  ": "mov",
+}
+MATROSKA, ASF = b"\x1a\x45\xdf\xa3", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"
+ASF_VIDEO = bytes.fromhex("c0ef19bc4d5bcf11a8fd00805f5c442b")
+BITMAP_HEADERS = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
+TS_PACKET, TS_MARK = 188, 0x47
+TAR_MARK = b"ustar"
+FRAME_HEADER, SYNC, SYNC_REST = 4, 0xFF, 0xE0
+ADTS_MASK, ADTS = 0xF6, 0xF0
+LAYERS, LAYERS_2_AND_3 = 0x06, frozenset({0x02, 0x04})
+BIT_RATE, NO_BIT_RATES, SAMPLE_RATE = 0xF0, frozenset({0x00, 0xF0}), 0x0C
+
+
+def media_kind(head: bytes) -> str | None:
+    """Return the kind of picture, sound, film or packed file that the first bytes tell, or None."""
+    for mark, kind in MAGIC:
+        if head.startswith(mark):
+            return kind
+    if head[:4] in {b"RIFF", b"FORM"}:
+        return FORMS.get(head[8:12])
+    if head[4:8] == b"ftyp":
+        brand = head[8:12]
+        return BRANDS.get(brand) or ("3gp" if brand.startswith((b"3gp", b"3g2")) else "mp4")
+    if head.startswith(b"OggS"):
+        return "ogv" if b"\x80theora" in head else "ogg"
+    return _media_by_structure(head)
+
+
+def _media_by_structure(head: bytes) -> str | None:
+    if head.startswith(MATROSKA):
+        return "webm" if b"webm" in head[:64] else "mkv"
+    if head.startswith(ASF):
+        return "wmv" if ASF_VIDEO in head else "wma"
+    if head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in BITMAP_HEADERS:
+        return "bmp"
+    marks = head[: 3 * TS_PACKET : TS_PACKET]
+    if len(marks) > 1 and set(marks) == {TS_MARK}:
+        return "ts"
+    return "tar" if head[257:262] == TAR_MARK else _mpeg_audio(head)
+
+
+def _mpeg_audio(head: bytes) -> str | None:
+    """Tell a frame of ADTS or MPEG audio by its header (ISO 13818-7, 11172-3), or None."""
+    if len(head) < FRAME_HEADER or head[0] != SYNC or head[1] & SYNC_REST != SYNC_REST:
+        return None
+    if head[1] & ADTS_MASK == ADTS:
+        return "aac"
+    good = head[1] & LAYERS in LAYERS_2_AND_3 and head[2] & BIT_RATE not in NO_BIT_RATES
+    return "mp3" if good and head[2] & SAMPLE_RATE != SAMPLE_RATE else None

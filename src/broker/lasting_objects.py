@@ -3,12 +3,15 @@
 import gc
 from typing import Any, cast
 
-from billiard import util
-from celery import signals
+from celery import platforms, signals
+
+from config.child_process import send_when_parent_ends
 
 
 def register() -> None:
     """Let every worker of this process do so, whatever its application and its pool."""
+    # With cffi, which packages of ours bring along, billiard's own parses a C declaration in each child: 3 MiB.
+    cast("Any", platforms)._set_pdeathsig = send_when_parent_ends  # noqa: SLF001 - there is no other way to give one
     signals.worker_before_create_process.connect(share_memory, weak=False)
     signals.worker_ready.connect(freeze, weak=False)
 
@@ -17,7 +20,6 @@ def share_memory(**_: Any) -> None:
     """Do once, before the first fork, what each child would do, so that the children share it."""
     if gc.get_freeze_count():
         return
-    cast("Any", util).get_pdeathsig()  # where cffi is installed, billiard parses a C declaration with it in each child
     freeze()
 
 

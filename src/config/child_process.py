@@ -12,6 +12,12 @@ LIBC: ctypes.CDLL | None = ctypes.CDLL(None) if sys.platform == "linux" else Non
 STOPS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 
 
+def send_when_parent_ends(signal_number: int) -> None:
+    """Let the kernel send this process a signal when its parent ends (prctl(2)); only Linux does so."""
+    if LIBC is not None:
+        LIBC.prctl(PR_SET_PDEATHSIG, signal_number)
+
+
 def die_with_parent(parent: int, signal_number: int = signal.SIGTERM) -> None:
     """Ask the kernel to end this process with its parent (prctl(2)); elsewhere than on Linux nothing does.
 
@@ -19,10 +25,9 @@ def die_with_parent(parent: int, signal_number: int = signal.SIGTERM) -> None:
         parent: the parent's id; where that one is gone already this process ends at once.
         signal_number: what it gets when its parent ends.
     """
-    if LIBC is not None:
-        LIBC.prctl(PR_SET_PDEATHSIG, signal_number)
-        if os.getppid() != parent:
-            os._exit(1)
+    send_when_parent_ends(signal_number)
+    if LIBC is not None and os.getppid() != parent:
+        os._exit(1)
 
 
 @contextmanager

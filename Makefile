@@ -7,16 +7,20 @@
 # make bench    ours, stock Celery and five other task queues side by side; ARGUMENTS="--quick" tries it in minutes
 # make chaos    kills, freezes and restarts by three seeds, and stock Celery beside them; takes most of an hour
 # make lives    hosts that die, cut networks, wrong clocks, databases away, deploys, full disks and overload, as long as promised; over an hour
+# make fuzz     damaged files for every job that opens one, SECONDS=600 each, without a network; what breaks a promise is kept
 # make lock     write the lock files anew after a change in pyproject.toml
 
 PYTHON ?= python3
 BIN := .venv/bin
 CHAOS ?= --broker redis --appendonly always --tasks 10000 --kills 30
+JOBS ?= document
+SECONDS ?= 600
+SEED ?= 1
 FAULTS ?= child,worker,publisher,broker,freeze
 
 LIVES_TESTS := $(addprefix tests/integration/test_,two_hosts.py wrong_clocks.py database_away.py deploys.py outages.py full_disks.py overload.py schedules.py flow.py groups.py)
 
-.PHONY: run example setup dev test check services bench chaos lives lock
+.PHONY: run example setup dev test check services bench chaos lives fuzz lock
 
 run: setup
 	@exec $(BIN)/python scripts/start_celery.py all
@@ -57,6 +61,9 @@ chaos: setup
 
 lives: dev
 	@LIVES=long $(BIN)/python -m pytest -s --timeout=3600 $(LIVES_TESTS)
+
+fuzz: dev
+	@for job in $(JOBS); do unshare --map-root-user --net $(BIN)/python tests/fuzz_files.py $$job --cut-off --seconds $(SECONDS) --seed $(SEED) --keep var/fuzz || exit 1; done
 
 lock: dev
 	@sh scripts/lock.sh

@@ -25,7 +25,7 @@ class CutOff:
 
     def attempts(self) -> int:
         """Count the attempts to reach anything outside, names to be looked up among them, since it was made."""
-        return _of_version_4(self._read("snmp")) + _of_version_6(self._read("snmp6"))
+        return counted(self._read("snmp"), self._read("snmp6"))
 
     def _read(self, name: str) -> str:
         words = self.command(["cat", f"/proc/net/{name}"])
@@ -42,6 +42,11 @@ def cut_off(name: str) -> Iterator[CutOff]:
         yield CutOff(name)
     finally:
         subprocess.run([ip, "netns", "delete", name], check=True, timeout=20)
+
+
+def counted(snmp: str, snmp6: str) -> int:
+    """Sum what two tables of /proc/net count of attempts."""
+    return _of_version_4(snmp) + _of_version_6(snmp6)
 
 
 def _of_version_4(said: str) -> int:

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+from processors.errors import FileError
 from services import child_protections
 
 
@@ -52,6 +53,10 @@ def flood(file, options, report):
 
 def crash(file, options, report):
     ctypes.string_at(0)
+
+
+def refuse(file, options, report):
+    raise FileError("The file is encrypted.", "encrypted")
 
 
 def fail(file, options, report):

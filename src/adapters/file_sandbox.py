@@ -115,7 +115,7 @@ class ChildSandbox:
         finally:
             os.close(descriptor)
         child.files += 1
-        if child.files >= FILES_PER_CHILD or "error" in answer:
+        if child.files >= FILES_PER_CHILD or answer.get("fault"):
             self._end(group)
         if "error" in answer:
             raise FileError(answer["error"]["message"], answer["error"]["code"])
@@ -250,7 +250,8 @@ def _understood(line: bytes) -> dict[str, Any]:
             percent, text = message["progress"]
             return {"progress": (float(percent), str(text))}
         if "error" in message:
-            return {"error": {name: str(message["error"][name]) for name in ("code", "message")}}
+            said = {name: str(message["error"][name]) for name in ("code", "message")}
+            return {"error": said, "fault": bool(message.get("fault", True))}
         return {"result": dict(message["result"])}
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise FileError("The file made its reader say what nobody understands.", "crashed") from error

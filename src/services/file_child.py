@@ -63,13 +63,13 @@ def answer(connection: socket.socket, job: Job, file: BinaryIO, request: Mapping
     try:
         return {"result": job(file, request["options"], report)}
     except FileError as error:
-        return {"error": {"code": error.code, "message": str(error)}}
+        return {"error": {"code": error.code, "message": str(error)}, "fault": False}
     except MemoryError:
-        return {
-            "error": {"code": "memory_limit", "message": "The file needs more memory than FILE_MEMORY_LIMIT_MB allows."}
-        }
+        message = "The file needs more memory than FILE_MEMORY_LIMIT_MB allows."
+        return {"error": {"code": "memory_limit", "message": message}, "fault": True}
     except Exception as error:  # noqa: BLE001 - what a parser raises at a bad file is the file's fault, and its answer
-        return {"error": {"code": "corrupt", "message": f"The file cannot be read: {type(error).__name__}: {error}."}}
+        message = f"The file cannot be read: {type(error).__name__}: {error}."
+        return {"error": {"code": "corrupt", "message": message}, "fault": True}
 
 
 def _named(kind: str) -> Job:

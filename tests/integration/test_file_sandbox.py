@@ -259,6 +259,16 @@ def test_a_child_is_replaced_after_its_share_of_files(sandbox, file, monkeypatch
     assert pids[2] not in (None, pids[0])
 
 
+def test_a_child_goes_with_a_fault_and_stays_with_a_refusal(sandbox, file):
+    one = sandbox()
+    with pytest.raises(FileError) as refused:
+        one.run("file_jobs:refuse", file, {}, silent)
+    assert (refused.value.code, pid_of(one, "file_jobs:refuse") is not None) == ("encrypted", True)
+    with pytest.raises(FileError) as fault:
+        one.run("file_jobs:fail", file, {}, silent)
+    assert (fault.value.code, pid_of(one, "file_jobs:fail")) == ("corrupt", None)
+
+
 def test_no_child_outlives_its_parent(file):
     code = (
         "import sys; from pathlib import Path; from adapters.file_sandbox import ChildSandbox\n"

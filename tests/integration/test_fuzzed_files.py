@@ -24,8 +24,7 @@ def _environment(monkeypatch):
 def test_no_damaged_file_breaks_a_promise(job):
     seed = random.randrange(2**32)
     outcome = fuzz_files.fuzz(job, 60, seed, most=FILES)
-    print(outcome.line(1))
-    assert outcome.broken == []
+    assert outcome.broken == [], outcome.line(1)
     assert outcome.files > 0
 
 

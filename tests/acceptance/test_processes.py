@@ -122,7 +122,8 @@ def test_a_task_that_does_not_end_costs_no_slot_and_no_neighbour(service: Servic
         done = service.run(sys.executable, "-c", HOLD_BOTH_SLOTS)
 
         assert done.returncode == 0, done.stderr
-        assert "worker io has a task that does not end: another process takes its place." in service.said()
+        taken = "worker io has a task that does not end: another process takes its place."
+        until(lambda: taken in service.said(), what="the supervisor says so")
         service.note_processes()
     until(lambda: "worker io ended (75); its place was taken before." in service.said(), what="the old one's end")
     (second,) = started(service, "--hostname=io@%h")

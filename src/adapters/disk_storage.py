@@ -5,18 +5,16 @@ anybody else still refers to it: no list is kept that could disagree with the fi
 """
 
 import fcntl
-import hashlib
 import os
-import re
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from processors.errors import PermanentError
+from adapters import store_addresses
 
-ADDRESS = re.compile(r"store://sha256/([0-9a-f]{64})")
-TASK_ID = re.compile(r"[A-Za-z0-9_.:-]{1,255}")
+UNFINISHED = "unfinished"
+"""The file that is being written; the lock allows one, and what a kill has left of it the next one writes over."""
 
 
 class DiskStorage:
@@ -31,16 +29,25 @@ class DiskStorage:
 
     def put(self, content: bytes, *, mime: str, task_id: str) -> str:  # noqa: ARG002 - the interface's; disks keep no type
         """Store `content` for this task and return its address; the same bytes are kept once."""
-        digest = hashlib.sha256(content).hexdigest()
+        digest = store_addresses.digest_of(content)
         with self._locked():
             target = self._object(digest)
             if not target.exists():
                 self._write(target, content)
-            reference = self._references(task_id) / digest
-            reference.parent.mkdir(parents=True, exist_ok=True)
-            if not reference.exists():
-                reference.hardlink_to(target)
-        return f"store://sha256/{digest}"
+            self._link(digest, task_id)
+        return store_addresses.address_of(digest)
+
+    def refer(self, address: str, task_id: str) -> None:
+        """Keep what is at an address for this task too.
+
+        Raises:
+            PermanentError: there is nothing.
+        """
+        digest = store_addresses.digest_in(address)
+        with self._locked():
+            if not self._object(digest).exists():
+                raise store_addresses.gone(address)
+            self._link(digest, task_id)
 
     def get(self, address: str) -> bytes:
         """Return the bytes behind an address.
@@ -48,23 +55,21 @@ class DiskStorage:
         Raises:
             PermanentError: there are none, or they are not what they were.
         """
-        match = ADDRESS.fullmatch(address)
-        if match is None:
-            raise PermanentError(f"An artefact's address is store://sha256/ and 64 hex digits; got {address!r}.")
+        digest = store_addresses.digest_in(address)
         try:
-            content = self._object(match[1]).read_bytes()
+            content = self._object(digest).read_bytes()
         except FileNotFoundError as error:
-            raise PermanentError(f"There is no artefact at {address}: it was removed with its task.") from error
-        if hashlib.sha256(content).hexdigest() != match[1]:
-            raise PermanentError(f"The artefact at {address} is damaged: its digest is another one.")
-        return content
+            raise store_addresses.gone(address) from error
+        return store_addresses.whole(content, digest)
 
     def remove(self, task_id: str) -> int:
         """Remove this task's references, and the objects that nobody else refers to; returns the bytes freed."""
-        if not _names_a_folder(task_id) or not (references := self._references(task_id)).is_dir():
+        if not store_addresses.names_a_task(task_id) or not (references := self._references(task_id)).is_dir():
             return 0
         freed = 0
         with self._locked():
+            if not references.is_dir():
+                return 0  # another process has removed them just now
             for reference in references.iterdir():
                 target = self._object(reference.name)
                 reference.unlink()
@@ -78,13 +83,17 @@ class DiskStorage:
         return self._folder / "objects" / digest[:2] / digest
 
     def _references(self, task_id: str) -> Path:
-        if not _names_a_folder(task_id):
-            raise PermanentError(f"A task's id must be letters, digits and -_.: to name a folder; got {task_id!r}.")
-        return self._folder / "tasks" / task_id[:2] / task_id
+        return self._folder / "tasks" / task_id[:2] / store_addresses.checked_task(task_id)
+
+    def _link(self, digest: str, task_id: str) -> None:
+        reference = self._references(task_id) / digest
+        reference.parent.mkdir(parents=True, exist_ok=True)
+        if not reference.exists():
+            reference.hardlink_to(self._object(digest))
 
     def _write(self, target: Path, content: bytes) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_suffix(f".{os.getpid()}")
+        temporary = self._folder / UNFINISHED
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
@@ -99,7 +108,3 @@ class DiskStorage:
         with (self._folder / "lock").open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
-
-
-def _names_a_folder(task_id: str) -> bool:
-    return TASK_ID.fullmatch(task_id) is not None and task_id not in {".", ".."}

@@ -3,18 +3,25 @@
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from tempfile import NamedTemporaryFile
+from typing import Any, TypeVar, get_type_hints
 from urllib.parse import unquote, urlsplit
 
+from config.settings import settings
 from processors.errors import FileError
-from processors.file_results import FileRequest
+from processors.file_results import FileRequest, part_of
 from processors.interfaces import Report
+from processors.results import Result
+from services import file_cache
 from services.celery_tasks.base import RecordedTask
 from services.wiring import Parts
 
+FETCHED_PERCENT = 10
+"""How much of a task's progress it is to bring its file here."""
+
 AnyRequest = TypeVar("AnyRequest", bound=FileRequest)
 AnyTools = TypeVar("AnyTools")
-AnyResult = TypeVar("AnyResult")
+AnyResult = TypeVar("AnyResult", bound=Result)
 
 
 def with_file(
@@ -22,7 +29,7 @@ def with_file(
     request: AnyRequest,
     tools_of: Callable[[Parts, Path, str], AnyTools],
     work: Callable[[AnyRequest, AnyTools, Report], AnyResult],
-) -> AnyResult:
+) -> Any:
     """Do the work of a task on the file that its request names.
 
     Args:
@@ -30,25 +37,49 @@ def with_file(
         request: names the file.
         tools_of: makes what the work needs, for this file and task.
         work: the processor's function.
+
+    Returns:
+        What the work returned; or, as JSON values, what it returned for another task before (CACHE_RESULTS).
     """
-    with local(task.parts, request.file_path, task.report) as path:
-        return work(request, tools_of(task.parts, path, task.current.id), task.report)
+    scheme = _scheme_of(request.file_path)
+    here = scheme in {"", "file"}
+    report = task.report if here else part_of(task.report, FETCHED_PERCENT, 100)
+    with local(task.parts, request.file_path, part_of(task.report, 0, FETCHED_PERCENT)) as path:
+
+        def read() -> AnyResult:
+            return work(request, tools_of(task.parts, path, task.current.id), report)
+
+        if settings.cache_results and file_cache.may_be_shared(request):
+            schema = get_type_hints(work)["return"].model_fields["schema_name"].default
+            return file_cache.answered(task, request, path, schema, read, report)
+        return read()
 
 
 @contextmanager
-def local(_parts: Parts, file_path: str, _report: Report) -> Generator[Path]:
-    """Give the path of a file on this machine.
+def local(parts: Parts, file_path: str, report: Report) -> Generator[Path]:
+    """Give the path of a file on this machine; one from elsewhere is here for as long as this lasts.
 
     Raises:
         FileError: it cannot be had.
+        TransientError: it cannot be had now.
     """
-    scheme, mark, _ = file_path.partition("://")
-    if not mark or not scheme.isalnum():
+    scheme = _scheme_of(file_path)
+    if not scheme:
         yield Path(file_path)
-    elif scheme.lower() == "file":
+    elif scheme == "file":
         yield _path_of(file_path)
     else:
-        raise FileError(f"Files at {scheme}:// are not read by this worker.", "dependency_missing")
+        # Its rights are the owner's alone. Where this process is killed, a clean-up of old files removes it.
+        with NamedTemporaryFile(dir=settings.tmp_dir, prefix="fetched-") as file:
+            parts.file_source(scheme).fetch(file_path, file, report)
+            file.flush()
+            yield Path(file.name)
+
+
+def _scheme_of(file_path: str) -> str:
+    """Return the scheme of an address in small letters, or nothing for a path."""
+    scheme, mark, _ = file_path.partition("://")
+    return scheme.lower() if mark and scheme.isalnum() else ""
 
 
 def _path_of(address: str) -> Path:

@@ -1,4 +1,4 @@
-"""Disks: artefacts stay while a task refers to them; a clean-up takes nothing but old files below its roots."""
+"""Disks: a clean-up takes nothing but old files below its roots."""
 
 import os
 import random
@@ -14,71 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.disk_cleaner import DiskCleaner
-from adapters.disk_storage import DiskStorage
 from adapters.host import Host
 from processors.errors import PermanentError
 
 HOUR = 3600.0
-
-
-# --- Storage ---------------------------------------------------------------------------------------------------
-
-
-def files(folder: Path) -> int:
-    return sum(1 for path in (folder / "objects").rglob("*") if path.is_file())
-
-
-def test_the_same_bytes_are_kept_once_and_go_with_their_last_task(tmp_path):
-    storage = DiskStorage(tmp_path)
-    first = storage.put(b"content", mime="text/plain", task_id="a")
-    second = storage.put(b"content", mime="text/plain", task_id="b")
-
-    assert first == second
-    assert files(tmp_path) == 1
-    assert storage.remove("a") == 0
-    assert storage.get(first) == b"content"
-    assert storage.remove("b") == len(b"content")
-    with pytest.raises(PermanentError, match="was removed with its task"):
-        storage.get(first)
-    assert storage.remove("b") == 0
-
-
-@pytest.mark.parametrize("address", ["store://sha256/../../etc/passwd", "file:///etc/passwd", ""])
-def test_an_address_that_is_none_reads_nothing(tmp_path, address):
-    with pytest.raises(PermanentError, match="64 hex digits"):
-        DiskStorage(tmp_path).get(address)
-
-
-def test_a_task_id_that_is_a_path_names_no_folder(tmp_path):
-    for task_id in ("../x", "..", ".", "a/b", ""):
-        with pytest.raises(PermanentError, match="to name a folder"):
-            DiskStorage(tmp_path / "storage").put(b"x", mime="text/plain", task_id=task_id)
-        assert DiskStorage(tmp_path / "storage").remove(task_id) == 0
-
-
-def test_a_damaged_artefact_is_told_and_never_returned(tmp_path):
-    storage = DiskStorage(tmp_path)
-    address = storage.put(b"content", mime="text/plain", task_id="a")
-    next(path for path in (tmp_path / "objects").rglob("*") if path.is_file()).write_bytes(b"other")
-    with pytest.raises(PermanentError, match="damaged"):
-        storage.get(address)
-
-
-def test_putting_and_removing_at_once_loses_nothing_that_is_referred_to(tmp_path):
-    storage = DiskStorage(tmp_path)
-    address = storage.put(b"content", mime="text/plain", task_id="keeper")
-
-    def churn(name: str) -> None:
-        for _ in range(40):
-            storage.put(b"content", mime="text/plain", task_id=name)
-            storage.remove(name)
-
-    threads = [threading.Thread(target=churn, args=(name,)) for name in "abcd"]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert storage.get(address) == b"content"
 
 
 # --- Clean-up --------------------------------------------------------------------------------------------------

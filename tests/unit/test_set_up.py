@@ -75,7 +75,30 @@ def test_a_failed_step_is_one_line_and_the_exit_code_tells(set_up, capsys, monke
         set_up.call([sys.executable, "-c", "raise SystemExit(3)"], "no luck")
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements.lock", "requirements-dev.txt"])
+def test_without_the_weights_the_set_up_goes_on_and_says_how_to_have_them_later(set_up, venv, capsys, monkeypatch):
+    def fail_for_weights(command, failed):
+        if str(set_up.WEIGHTS) in command:
+            raise set_up.SetUpError(f"{failed}.")
+
+    monkeypatch.setattr(set_up, "call", fail_for_weights)
+    folder = venv(sys.version_info[:2])
+    set_up.set_up(folder, dev=False)
+    said = capsys.readouterr().err
+    assert "The set-up goes on: the weights for faces and voices cannot be installed. Later: " in said
+    assert f"--no-deps --require-hashes -r {set_up.WEIGHTS}" in said
+    assert (folder / ".set-up-run").read_text() == set_up.fingerprint(ROOT / "requirements.lock")
+
+
+def test_other_weights_make_the_environment_anew(set_up, tmp_path, monkeypatch):
+    before = set_up.fingerprint(ROOT / "requirements.lock")
+    monkeypatch.setattr(set_up, "WEIGHTS", tmp_path / "other.txt")
+    set_up.WEIGHTS.write_text("other==1\n")
+    assert set_up.fingerprint(ROOT / "requirements.lock") != before
+
+
+@pytest.mark.parametrize(
+    "name", ["requirements.txt", "requirements.lock", "requirements-dev.txt", "requirements-weights.txt"]
+)
 def test_the_lock_files_pin_exactly_and_name_no_index(name):
     text = (ROOT / name).read_text()
     assert not re.search(r"https?://|--index|--find-links|--extra", text)

@@ -3,6 +3,7 @@
 from alembic import context
 from sqlalchemy import Connection
 
+from records.cached_results import cached_results
 from records.chords import chords
 from records.columns import metadata
 from records.deliveries import deliveries
@@ -12,6 +13,7 @@ from records.incidents import incidents
 from records.leadership import leadership
 from records.limits import limit_starts, limiters, limits, pauses
 from records.members import members
+from records.people import people
 from records.schedules import schedules
 from records.submit_keys import submit_keys
 from records.task_indexes import INDEXES
@@ -20,6 +22,7 @@ from records.task_records import task_records
 from records.workers import workers
 
 TABLES = (
+    cached_results,
     chords,
     deliveries,
     effects,
@@ -31,6 +34,7 @@ TABLES = (
     limits,
     members,
     pauses,
+    people,
     schedules,
     submit_keys,
     task_logs,

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from time import monotonic
 from typing import Any, Literal
 
 from pydantic import Field
 
+from processors.document_pictures import OneByOne, Pictures, failure, fill_in, leave_out
 from processors.errors import FileError
 from processors.file_results import (
     Artefact,
@@ -22,13 +23,14 @@ from processors.file_results import (
     part_of,
     warning,
 )
-from processors.interfaces import Report
+from processors.interfaces import OfficeConverter, Report, SideBySide
+from processors.old_office import read_converted
 from processors.results import Result
 
 EXCERPT_CHARACTERS = 4_000
 KIB = 1024
-PICTURES_AT_ONCE = 20
-"""Pages that are read as pictures in one opening of the file: what goes wrong costs these and no more."""
+BESIDE = ("links", "forms", "annotations")
+TABLES_AT_ONCE = 50
 
 
 class ProcessDocument(FileRequest):
@@ -45,7 +47,7 @@ class DocumentPage(Result):
     """One page; `char_range` is its place in the whole text, `text` is left out where the whole is an artefact."""
 
     n: int
-    source: Literal["text_layer", "ocr", "none"]
+    source: Literal["text_layer", "ocr", "mixed", "none"]
     char_range: tuple[int, int]
     text: str | None = None
     width: float | None = None
@@ -53,19 +55,27 @@ class DocumentPage(Result):
     unit: Literal["pt"] | None = None
     title: str | None = None
     confidence: float | None = None
+    header: str | None = None
+    footer: str | None = None
+    rotation: int = 0
 
 
 class Document(Result):
-    """What was read."""
+    """What was read; `text` and `markdown` are beginnings where the whole is an artefact."""
 
     kind: str
     text: str | None = None
     text_truncated: bool = False
+    markdown: str | None = None
+    markdown_truncated: bool = False
     characters: int = 0
     pages: list[DocumentPage] = []
     tables: list[dict[str, Any]] = []
     metadata: dict[str, Any] | None = None
     outline: list[dict[str, Any]] = []
+    links: list[dict[str, Any]] = []
+    forms: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     attachments: list[dict[str, Any]] = []
     language: dict[str, Any] | None = None
     summary: dict[str, Any] | None = None
@@ -85,12 +95,18 @@ class DocumentTools(FileTools):
     Attributes:
         max_pages: pages that are read.
         max_characters: characters that are kept.
+        converter: converts documents of the Office before 2007; None where there is none.
+        side_by_side: reads groups of pages as pictures.
         ocr_seconds: no further page is read as a picture after this time, so that what was read is kept.
+        table_seconds: no further page is searched for tables after this time.
     """
 
     max_pages: int
     max_characters: int
+    converter: OfficeConverter | None = None
+    side_by_side: SideBySide = field(default_factory=OneByOne)
     ocr_seconds: float = 1_200.0
+    table_seconds: float = 60.0
 
 
 def process_document(request: ProcessDocument, tools: DocumentTools, report: Report) -> DocumentProcessed:
@@ -104,19 +120,80 @@ def process_document(request: ProcessDocument, tools: DocumentTools, report: Rep
         "name": request.name,
         "max_pages": tools.max_pages,
         "max_characters": tools.max_characters,
+        "extract_text": request.extract_text,
         "extract_metadata": request.extract_metadata,
         "password": request.password,
     }
     report(1, "opening the file")
     found = tools.sandbox.run("document", tools.path, options, part_of(report, 0, 50))
+    provenance: list[dict[str, Any]] = []
+    if found["content"] is None:
+        reporting = part_of(report, 5, 50)
+        found, conversion = read_converted(tools.sandbox, tools.converter, tools.path, found, options, reporting)
+        provenance.append(conversion)
     content = found["content"]
     if content["errors"] and not content["pages"]:
         raise FileError(f"No page of the document can be read: {content['errors'][0]['message']}", "corrupt")
-    provenance = [_provenance("read", found, content["pages"], monotonic() - began)]
-    if missing := [page["n"] for page in content["pages"] if page["source"] == "none"]:
-        provenance += _fill_in(request, tools, missing, content, part_of(report, 50, 90))
+    provenance.append(_provenance("read", found, content["pages"], monotonic() - began))
+    if request.extract_text and content["table_pages"]:
+        provenance += _find_tables(request, tools, content, part_of(report, 50, 60))
+    if missing := [page["n"] for page in content["pages"] if page["source"] == "none"] + content["picture_pages"]:
+        provenance += _fill_in(request, tools, missing, content, part_of(report, 60, 90))
+    if found["kind"] == "pdf":
+        provenance += _draw_page(request, tools, content, part_of(report, 90, 92))
     report(92, "describing the text")
     return _envelope(request, tools, found, provenance, began)
+
+
+def _draw_page(
+    request: ProcessDocument, tools: DocumentTools, content: dict[str, Any], report: Report
+) -> list[dict[str, Any]]:
+    """Have a picture made of the first page; returns provenance."""
+    began = monotonic()
+    try:
+        drawn = tools.sandbox.run("page_image", tools.path, {"password": request.password}, report)
+    except FileError as error:
+        message = f"There is no picture of the first page: {error}"
+        content["warnings"].append(warning("no_page_image", message, page=1, cause=error.code))
+        return []
+    content["made"] += drawn["content"]["made"]
+    return [_provenance("page_image", drawn, [1], monotonic() - began)]
+
+
+def _find_tables(
+    request: ProcessDocument, tools: DocumentTools, content: dict[str, Any], report: Report
+) -> list[dict[str, Any]]:
+    """Look for tables on the pages that have lines for them, some at a time; returns provenance."""
+    began = monotonic()
+    numbers: list[int] = content["table_pages"]
+    reads: list[dict[str, Any]] = []
+    for at in range(0, len(numbers), TABLES_AT_ONCE):
+        seconds = tools.table_seconds - (monotonic() - began)
+        if seconds <= 0 or "table_seconds" in content["limits_hit"]:
+            break
+        pages = numbers[at : at + TABLES_AT_ONCE]
+        options = {"pages": pages, "layout": content["layout"], "seconds": seconds, "password": request.password}
+        part = part_of(report, 100 * at / len(numbers), 100 * (at + len(pages)) / len(numbers))
+        try:
+            read = tools.sandbox.run("tables", tools.path, options, part)
+        except FileError as error:
+            if error.code == "dependency_missing":
+                content["warnings"].append(_unsearched(numbers, error))
+                break
+            content["errors"].append(_unsearched(pages, error))
+        else:
+            reads.append(read)
+            _add_tables(content, read["content"])
+    return [_provenance("tables", reads[0], numbers, monotonic() - began)] if reads else []
+
+
+def _add_tables(content: dict[str, Any], found: dict[str, Any]) -> None:
+    markdown = {page["n"]: page["markdown"] for page in found["pages"]}
+    for page in content["pages"]:
+        page["markdown"] = markdown.get(page["n"], page["markdown"])
+    content["tables"] += found["tables"]
+    content["errors"] += found["errors"]
+    content["limits_hit"] += found["limits_hit"]
 
 
 def _fill_in(
@@ -124,56 +201,17 @@ def _fill_in(
 ) -> list[dict[str, Any]]:
     """Read the pages that have no text of their own as pictures, or say why they stay without; returns provenance."""
     if not (request.ocr_enabled and request.extract_text):
-        why = "OCR is switched off" if request.extract_text else "no text was asked for"
-        content["warnings"] += [
-            warning("no_text_layer", f"The page has no usable text, and {why}.", page=n) for n in missing
-        ]
+        leave_out(missing, content, "OCR is switched off" if request.extract_text else "no text was asked for")
         return []
     began = monotonic()
-    reads = _read_pictures(request, tools, missing, content, report)
+    pictures = Pictures(tools.sandbox, tools.path, request.password, tools.side_by_side, tools.ocr_seconds)
+    reads = fill_in(pictures, missing, content, report)
     pages = [page for read in reads for page in read["content"]["pages"]]
-    by_number = {page["n"]: page for page in pages}
-    content["pages"] = [by_number.get(page["n"], page) for page in content["pages"]]
-    silent = [page["n"] for page in pages if page["source"] == "none"]
-    content["warnings"] += [warning("no_text", "No text was found in the picture of the page.", page=n) for n in silent]
     return [_provenance("ocr", reads[0], pages, monotonic() - began)] if reads else []
 
 
-def _read_pictures(
-    request: ProcessDocument, tools: DocumentTools, missing: list[int], content: dict[str, Any], report: Report
-) -> list[dict[str, Any]]:
-    """Read pages as pictures, some at a time; what cannot be read is an error beside the rest.
-
-    Raises:
-        FileError: nothing could be read, and the document has no other text.
-    """
-    reads: list[dict[str, Any]] = []
-    failures: list[FileError] = []
-    until = monotonic() + tools.ocr_seconds
-    for at in range(0, len(missing), PICTURES_AT_ONCE):
-        pages = missing[at : at + PICTURES_AT_ONCE]
-        if monotonic() >= until:
-            content["limits_hit"].append("ocr_seconds")
-            late = FileError(f"the pages before them took {tools.ocr_seconds:g} s.", "timeout")
-            content["errors"].append(_unread(missing[at:], late))
-            break
-        part = part_of(report, 100 * at / len(missing), 100 * (at + len(pages)) / len(missing))
-        options = {"pages": pages, "password": request.password}
-        try:
-            reads.append(tools.sandbox.run("pictures", tools.path, options, part))
-        except FileError as error:
-            failures.append(error)
-            content["errors"].append(_unread(pages, error))
-    content["errors"] += [error for read in reads for error in read["content"]["errors"]]
-    if failures and not reads and not any(page["text"] for page in content["pages"]):
-        raise failures[0]
-    return reads
-
-
-def _unread(pages: list[int], error: FileError) -> dict[str, Any]:
-    numbers = f"Page {pages[0]} was" if len(pages) == 1 else f"Pages {pages[0]} to {pages[-1]} were"
-    message = f"{numbers} not read as pictures: {error}"
-    return {"code": error.code, "step": "ocr", "page": pages[0], "pages": pages, "message": message}
+def _unsearched(pages: list[int], error: FileError) -> dict[str, Any]:
+    return failure("tables", pages, "searched for tables", error)
 
 
 def _envelope(
@@ -185,10 +223,9 @@ def _envelope(
 ) -> DocumentProcessed:
     content = found["content"]
     text, ranges = _joined(content["pages"])
-    inline = len(text.encode()) <= tools.inline_text_kb * KIB
-    artefacts: list[Artefact] = []
-    if request.extract_text and not inline:
-        artefacts.append(tools.keep("text", text.encode(), "text/plain; charset=utf-8"))
+    artefacts = tools.keep_all(content["made"])
+    text_shown, inline = _shown(request, tools, "text", text, artefacts)
+    markdown, markdown_inline = _shown(request, tools, "markdown", _markdown(content["pages"]), artefacts)
     tables: list[dict[str, Any]] = content["tables"] if request.extract_text else []
     packed = json.dumps(tables, ensure_ascii=False).encode()
     if len(packed) > tools.inline_text_kb * KIB:
@@ -196,6 +233,7 @@ def _envelope(
         tables = [{"page": one["page"], "title": one["title"], "row_count": len(one["rows"])} for one in tables]
     described = _described(request, text)
     shown = request.extract_text and inline
+    wanted: dict[str, list[dict[str, Any]]] = {name: content[name] for name in BESIDE if request.extract_text}
     return DocumentProcessed(
         status="partial" if content["errors"] or content["limits_hit"] else "ok",
         input=input_of(request, found),
@@ -208,17 +246,45 @@ def _envelope(
         timing=Timing(run_s=round(monotonic() - began, 3)),
         result=Document(
             kind=found["kind"],
-            text=(text if inline else text[:EXCERPT_CHARACTERS]) if request.extract_text else None,
-            text_truncated=request.extract_text and not inline,
+            text=text_shown,
+            text_truncated=not inline,
+            markdown=markdown,
+            markdown_truncated=not markdown_inline,
             characters=len(text),
             pages=[_page(page, place, shown=shown) for page, place in zip(content["pages"], ranges, strict=True)],
             tables=tables,
             metadata=content["metadata"] if request.extract_metadata else None,
             outline=content["outline"],
-            attachments=content["attachments"],
+            attachments=_kept(content["attachments"], artefacts),
+            **wanted,
             **described,
         ),
     )
+
+
+def _shown(
+    request: ProcessDocument, tools: DocumentTools, kind: Literal["text", "markdown"], text: str, made: list[Artefact]
+) -> tuple[str | None, bool]:
+    """Return what the result shows of a text, and whether that is all; of a long one, the whole is an artefact."""
+    if not request.extract_text:
+        return None, True
+    raw = text.encode()
+    if len(raw) <= tools.inline_text_kb * KIB:
+        return text, True
+    made.append(tools.keep(kind, raw, f"text/{'plain' if kind == 'text' else kind}; charset=utf-8"))
+    return text[:EXCERPT_CHARACTERS], False
+
+
+def _markdown(pages: list[dict[str, Any]]) -> str:
+    """Return the whole as Markdown; a page that has none of its own is its text."""
+    parts = [page["text"] if page["markdown"] is None else page["markdown"] for page in pages]
+    return "\n\n".join(part.strip("\n") for part in parts if part.strip())
+
+
+def _kept(attachments: list[dict[str, Any]], artefacts: list[Artefact]) -> list[dict[str, Any]]:
+    """Return descriptions of the files inside, each with the address where its bytes are kept, if they are."""
+    kept = {str(one.model_dump()["sha256"]): one.uri for one in artefacts if one.kind == "attachment"}
+    return [one | ({"artefact": kept[one["sha256"]]} if one["sha256"] in kept else {}) for one in attachments]
 
 
 def _described(request: ProcessDocument, text: str) -> dict[str, Any]:
@@ -248,8 +314,9 @@ def _joined(pages: list[dict[str, Any]]) -> tuple[str, list[tuple[int, int]]]:
 
 def _page(page: Mapping[str, Any], place: tuple[int, int], *, shown: bool) -> DocumentPage:
     unit = "pt" if page["width"] is not None else None
+    known = {name: value for name, value in page.items() if name in DocumentPage.model_fields}
     own = {"text": page["text"] if shown else None, "char_range": place, "unit": unit}
-    return DocumentPage.model_validate({**page, **own})
+    return DocumentPage.model_validate({**known, **own})
 
 
 def _provenance(step: str, found: Mapping[str, Any], pages: list[Any], seconds: float) -> dict[str, Any]:

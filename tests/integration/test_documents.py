@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from config.settings import settings
-from examples.celery_example import SAMPLES
+from examples.celery_example import DOCUMENTS, SAMPLES
 from installation import Installation
 from processors.errors import InvalidArgument, TaskFailed
 from services.celery_service import celery_service
@@ -16,7 +16,7 @@ from services.wiring import parts
 from waiting import until
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in SAMPLES.iterdir()))
+@pytest.mark.parametrize("name", [path.name for path in DOCUMENTS])
 def test_every_sample_is_read_by_a_worker(installation: Installation, name):
     task_id = celery_service.process_document(str(SAMPLES / name))
     done = celery_service.get_task_result(task_id, timeout=120)
@@ -30,6 +30,16 @@ def test_a_file_is_sent_to_the_method_for_what_it_is(installation: Installation)
     task_id = celery_service.process_file(str(SAMPLES / "mail.eml"), processing_options={"generate_summary": False})
     done = celery_service.get_task_result(task_id, timeout=60)
     assert (done["route"], done["detail"]["result"]["kind"]) == ("document", "eml")
+
+
+def test_the_members_of_an_archive_are_processed_by_a_worker_that_leaves_no_file(installation: Installation):
+    task_id = celery_service.process_file(str(SAMPLES / "delivery.zip"))
+    done = celery_service.get_task_result(task_id, timeout=120)
+    members = {one["name"]: one for one in done["detail"]["result"]["members"]}
+    assert (done["route"], members["note.txt"]["status"]) == ("archive", "ok")
+    (older,) = members["older.zip"]["detail"]["result"]["members"]
+    assert "The old seal lies in the workshop." in older["detail"]["result"]["text"]
+    assert not list(settings.tmp_dir.glob("archive-*"))
 
 
 def test_a_file_that_cannot_be_read_fails_once_and_says_why(installation: Installation, tmp_path):
@@ -54,7 +64,7 @@ def test_forty_documents_are_forty_results_though_worker_and_children_are_killed
     seed = random.randrange(10**6)
     print("seed", seed)  # noqa: T201 - a failing run shows it
     chance = random.Random(seed)
-    names = [path.name for path in SAMPLES.iterdir() if path.name != "scan.pdf"]
+    names = [path.name for path in DOCUMENTS if path.name != "scan.pdf"]
     tasks = [celery_service.process_document(str(SAMPLES / chance.choice(names))) for _ in range(40)]
 
     def ended() -> int:

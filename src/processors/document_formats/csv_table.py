@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any, BinaryIO
 
 from processors.document_formats import text
+from processors.document_formats.blocks import markdown_of, table_of
 from processors.document_formats.content import Content, Table
 from processors.interfaces import Report
 
@@ -31,6 +32,7 @@ def read(file: BinaryIO, options: Mapping[str, Any], report: Report) -> Content:
         content.warnings.append({"code": "table_unreadable", "message": message})
         return content
     content.tables.append(Table(1, rows))
+    content.pages[0].markdown = markdown_of([table_of(rows)])
     content.metadata |= {"rows": len(rows), "delimiter": delimiter} if options["extract_metadata"] else {}
     return content
 

@@ -1,15 +1,17 @@
 """DOCX: paragraphs, headings and tables in their order, then notes, heads, feet and comments (ISO/IEC 29500-1, 17)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 import docx
 from docx.oxml import parse_xml
 from docx.oxml.ns import qn
 
+from processors.document_formats import docx_beside
 from processors.document_formats.archives import check_archive
-from processors.document_formats.content import Allowance, Content, Page, Table
-from processors.document_formats.office import engine, loaded, properties
+from processors.document_formats.blocks import Block, page_of, table_of
+from processors.document_formats.content import Allowance, Content, Table
+from processors.document_formats.office import engine, inside, loaded, properties
 from processors.interfaces import Report
 
 PARAGRAPH, TABLE, ROW, CELL = qn("w:p"), qn("w:tbl"), qn("w:tr"), qn("w:tc")
@@ -21,8 +23,9 @@ LEFT_OUT = {
     *(qn("w:pPr"), qn("w:rPr"), qn("w:tcPr"), qn("w:del"), qn("w:moveFrom")),
     "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback",
 }
+VALUE = qn("w:val")
 WIDEST_SPAN = 64
-BESIDE = ("/footnotes", "/endnotes", "/header", "/footer", "/comments")
+NOTES, HEADER, FOOTER, COMMENTS = ("/footnotes", "/endnotes"), "/header", "/footer", "/comments"
 """Kinds of parts with text of their own, in the order in which it follows the document's."""
 
 
@@ -34,15 +37,28 @@ def read(file: BinaryIO, options: Mapping[str, Any], report: Report) -> Content:
     document: Any = loaded(docx.Document, file)
     styles = {style.style_id: str(style.name) for style in document.styles}
     report(20, "reading paragraphs")
-    blocks: list[str] = []
-    for block in _blocks(document.element.body):
-        if allowance.over():
-            break
-        blocks.append(allowance.take(_block(block, styles, content)))
-    blocks += [allowance.take(note) for note in _beside(document)]
-    content.pages.append(Page(1, "\n".join(blocks)))
+    body = document.element.body
+    blocks = [_block(block, styles, content) for block in _blocks(body)]
+    notes = [Block("paragraph", note) for note in _beside(document, NOTES)]
+    page = page_of(1, [*blocks, *notes], allowance)
+    heads = {kind: list(_beside(document, (kind,))) for kind in (HEADER, FOOTER, COMMENTS)}
+    page.text += "".join(allowance.take(f"\n{text}") for texts in heads.values() for text in texts)
+    page.header, page.footer = ("\n".join(heads[kind]) or None for kind in (HEADER, FOOTER))
+    content.pages.append(page)
+    report(80, "reading what stands beside the text")
+    _read_beside(document, body, content)
     content.metadata = properties(document.core_properties, options)
     return content
+
+
+def _read_beside(document: Any, body: Any, content: Content) -> None:
+    content.links = list(docx_beside.links(body, document.part.rels, _text))
+    content.forms = list(docx_beside.forms(body, _text))
+    for root in _roots(document, COMMENTS):
+        content.annotations += docx_beside.comments(root, _text)
+    if changes := docx_beside.changes(body):
+        content.warnings.append(changes)
+    content.attached = inside(document.part.package, "/word/")
 
 
 def _blocks(parent: Any) -> Iterator[Any]:
@@ -54,16 +70,31 @@ def _blocks(parent: Any) -> Iterator[Any]:
             yield from _blocks(child)
 
 
-def _block(block: Any, styles: Mapping[str, str], content: Content) -> str:
+def _block(block: Any, styles: Mapping[str, str], content: Content) -> Block:
     if block.tag == TABLE:
         rows = [_cells(row) for row in _inside(block, ROW)]
         content.tables.append(Table(1, rows))
-        return "\n".join("\t".join(row) for row in rows)
+        return table_of(rows)
     text = _text(block)
     style = styles.get(str(block.style or ""), "")
     if text and style.startswith("Heading ") and style[8:].isdecimal():
-        content.outline.append({"title": text, "level": int(style[8:]), "page": 1})
-    return text
+        level = int(style[8:])
+        content.outline.append({"title": text, "level": level, "page": 1})
+        return Block("heading", text, level)
+    level = _item_level(block, style)
+    return Block("item" if level else "paragraph", text, level)
+
+
+def _item_level(paragraph: Any, style: str) -> int:
+    """Return how deep an item lies in lists, from 1; 0 where it is none."""
+    numbering = paragraph.find(f"{qn('w:pPr')}/{qn('w:numPr')}")
+    if numbering is None:
+        return int(style.startswith("List "))
+    number, level = numbering.find(qn("w:numId")), numbering.find(qn("w:ilvl"))
+    if number is None or number.get(VALUE) == "0":
+        return 0
+    depth = "0" if level is None else level.get(VALUE, "0")
+    return 1 + (int(depth) if depth.isdecimal() else 0)
 
 
 def _inside(parent: Any, tag: str) -> Iterator[Any]:
@@ -103,11 +134,15 @@ def _pieces(element: Any) -> Iterator[str]:
                 yield "\n"
 
 
-def _beside(document: Any) -> Iterator[str]:
-    """Yield notes, what stands at the pages' heads and feet, and comments; the same text once."""
-    parts = [relation for relation in document.part.rels.values() if not relation.is_external]
-    roots: list[Any] = [
-        parse_xml(part.target_part.blob) for kind in BESIDE for part in parts if part.reltype.endswith(kind)
-    ]
+def _beside(document: Any, kinds: Iterable[str]) -> Iterator[str]:
+    """Yield the texts of parts of some kinds: of notes and comments one by one; the same text once."""
+    roots = [root for kind in kinds for root in _roots(document, kind)]
     texts = [_text(one) for root in roots for one in [note for note in root if note.tag in NOTE] or [root]]
     yield from dict.fromkeys(filter(str.strip, texts))
+
+
+def _roots(document: Any, kind: str) -> Iterator[Any]:
+    """Yield the roots of the parts of one kind that the document refers to."""
+    for relation in document.part.rels.values():
+        if not relation.is_external and relation.reltype.endswith(kind):
+            yield parse_xml(relation.target_part.blob)

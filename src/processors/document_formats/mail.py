@@ -1,12 +1,12 @@
 """Mail (RFC 5322): its headers, its text, and what is attached to it."""
 
-import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from email import policy
 from email.parser import BytesParser
 from typing import Any, BinaryIO, cast
 
-from processors.document_formats.content import Allowance, Content, Page
+from processors.document_formats.content import Allowance, Attached, Content, Page
 from processors.document_formats.html_page import parsed, shown
 from processors.document_formats.text import decode
 from processors.interfaces import Report
@@ -14,19 +14,29 @@ from processors.interfaces import Report
 HEADERS = ("from", "to", "cc", "subject", "date", "message-id", "in-reply-to")
 AS_WRITTEN = policy.default.clone(refold_source="none")
 SHOWN = {"text/plain", "text/html"}
-HEADER_FAULTS = (ValueError, TypeError, LookupError, AttributeError)
+ESCAPED = re.compile("[\udc80-\udcff]")
+"""Bytes beyond ASCII, as the parser keeps them."""
+
+HEADER_FAULTS = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
+LONGEST_PARSED = 20_000
+"""Characters of a header that is parsed: the time that takes grows with the square of its length."""
 
 
 def read(file: BinaryIO, options: Mapping[str, Any], report: Report) -> Content:
     """Read a mail."""
     report(10, "reading the mail")
+    return read_message(BytesParser(policy=AS_WRITTEN).parse(file), options)
+
+
+def read_message(mail: Any, options: Mapping[str, Any]) -> Content:
+    """Read a mail that was parsed; its attachments are handed on as files inside."""
     content = Content(engine="python email")
-    mail: Any = BytesParser(policy=AS_WRITTEN).parse(file)
-    content.pages.append(Page(1, Allowance(options, content).take(_text(mail))))
+    page = Page(1, Allowance(options, content).take(_text(mail)), title=_header(mail, "subject"))
+    content.pages.append(page)
     if options["extract_metadata"]:
         found = {name: _header(mail, name) for name in HEADERS}
         content.metadata = {name: value for name, value in found.items() if value}
-    content.attachments = [_attachment(part) for part in _attached(mail)]
+    content.attached = [_attachment(part) for part in _attached(mail)]
     return content
 
 
@@ -35,10 +45,10 @@ def _header(mail: Any, name: str) -> str | None:
     raw = next((str(value) for key, value in mail.raw_items() if key.lower() == name), None)
     if raw is None:
         return None
-    if not raw.isascii():
+    if ESCAPED.search(raw):
         return decode(raw.encode("ascii", "surrogateescape"))[0].strip()
     try:
-        return str(mail[name])
+        return str(mail[name]) if len(raw) <= LONGEST_PARSED else " ".join(raw.split())
     except HEADER_FAULTS:
         return " ".join(raw.split())
 
@@ -81,13 +91,9 @@ def _attached(part: Any) -> Iterator[Any]:
         yield part
 
 
-def _attachment(part: Any) -> dict[str, Any]:
+def _attachment(part: Any) -> Attached:
     inner: Any = part.get_payload(0) if part.get_content_type() == "message/rfc822" and part.is_multipart() else None
     whole = inner if inner is not None else part
     raw: bytes = whole.as_bytes() if whole.is_multipart() or inner is not None else part.get_payload(decode=True) or b""
-    return {
-        "name": part.get_filename() or (_header(inner, "subject") if inner is not None else None),
-        "type": part.get_content_type(),
-        "bytes": len(raw),
-        "sha256": hashlib.sha256(raw).hexdigest(),
-    }
+    name = part.get_filename() or (_header(inner, "subject") if inner is not None else None)
+    return Attached(name, raw, part.get_content_type())

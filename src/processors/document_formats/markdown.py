@@ -15,6 +15,7 @@ FENCE = re.compile(r"^ {0,3}(```+|~~~+)")
 def read(file: BinaryIO, options: Mapping[str, Any], report: Report) -> Content:
     """Read Markdown; what stands between fences (CommonMark 4.5) is code, where `#` makes no heading."""
     content = text.read(file, options, report)
+    content.pages[0].markdown = content.pages[0].text
     fence = ""
     for line in content.pages[0].text.splitlines():
         mark = FENCE.match(line)

@@ -1,10 +1,13 @@
 """What DOCX, XLSX and PPTX have in common: opening them, and their properties."""
 
 import importlib.metadata
+import posixpath
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, BinaryIO
 
+from processors.document_formats.content import Attached
+from processors.document_formats.xml_parts import MOST_ATTACHED_BYTES
 from processors.errors import FileError
 
 PROPERTIES = (
@@ -46,6 +49,24 @@ def properties(found: Any, options: Mapping[str, Any]) -> dict[str, Any]:
         name: getattr(found, name, None) or getattr(found, OTHER_NAMES.get(name, name), None) for name in PROPERTIES
     }
     return {name: _value(value) for name, value in values.items() if value}
+
+
+def inside(package: Any, folder: str) -> list[Attached]:
+    """Return the pictures and embedded files of a document, beyond 64 MB in all without their bytes.
+
+    Args:
+        package: of python-docx or python-pptx.
+        folder: where the document's own parts lie, such as `/word/`.
+    """
+    found: list[Attached] = []
+    total = 0
+    for part in package.iter_parts():
+        name = str(part.partname)
+        if name.startswith((f"{folder}media/", f"{folder}embeddings/")):
+            total += len(part.blob)
+            raw = part.blob if total <= MOST_ATTACHED_BYTES else None
+            found.append(Attached(posixpath.basename(name), raw, str(part.content_type)))
+    return found
 
 
 def engine(package: str) -> str:

@@ -1,43 +1,50 @@
-"""PDF: the text layer, page by page, and pictures of pages for OCR."""
+"""PDF: the text layer, page by page, with its layout, and what stands beside it."""
 
-import hashlib
 import importlib.metadata
 import re
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
-from itertools import islice
+from ctypes import c_float
 from typing import Any, BinaryIO, cast
 
+import pypdfium2.raw as pdfium  # pyright: ignore[reportMissingTypeStubs] - it has none
 from pypdfium2 import PdfDocument, PdfiumError  # pyright: ignore[reportMissingTypeStubs] - it has none
 
 from processors.document_formats.content import Allowance, Content, Page
+from processors.document_formats.layout import Layout, Lines, layout_of, markdown, running
+from processors.document_formats.pdf_marks import open_forms, read_attached, read_marks, read_outline
+from processors.document_formats.pdf_text import lines_of, plain, usable
 from processors.errors import FileError
-from processors.interfaces import Report, TextReader
+from processors.interfaces import Report
 
-OCR_DPI = 200
-LEAST_DPI = 72
-MOST_PIXELS = 25_000_000
-POINTS_PER_INCH = 72
-UNUSABLE = re.compile("[\ufffd\ue000-\uf8ff\x00-\x08\x0e-\x1f]")
-MOST_UNUSABLE_SHARE = 0.3
 REPORT_EVERY = 25
-SOFT_HYPHEN = "\ufffe"
-"""How PDFium marks a word that is divided at a line's end, whose parts it joins."""
+MOST_OBJECTS = 20_000
+STEPS = 8
+"""How many of a page's objects are looked at before all are: a table has many lines one after another."""
 
-MOST_BOOKMARKS = 1_000
-MOST_ATTACHMENTS = 100
+LONGEST_STEP = 6
+FEWEST_SEGMENTS = 12
+MOST_SEGMENTS = 5_000
+"""Of the lines of a table, in which a rectangle has five; a drawing has more."""
+
+PICTURE_SHARE, TEXT_SHARE = 0.5, 0.25
+"""A picture over this share of a page, beside lines that are no more than that share of its height, is read too."""
+
 ENGINE = f"pypdfium2 {importlib.metadata.version('pypdfium2')}"
 
 
 def read(file: BinaryIO, options: Mapping[str, Any], report: Report) -> Content:
-    """Read the text layer and the metadata; a page without usable text has the source `none`."""
+    """Read the text layer and what stands beside it; a page without usable text has the source `none`."""
     content = Content(engine=ENGINE)
     allowance = Allowance(options, content)
-    with _opened(file, options.get("password")) as pdf:
+    wanted = bool(options.get("extract_text", True))
+    read_lines: dict[int, Lines] = {}
+    with opened(file, options.get("password")) as pdf:
         if options["extract_metadata"]:
             content.metadata = _metadata(pdf)
-        content.outline = _outline(pdf)
-        content.attachments = _attachments(pdf)
+        content.outline = read_outline(pdf)
+        read_attached(pdf, content)
+        open_forms(pdf, content)
         count = len(pdf)
         for index in range(count):
             if allowance.over() or not allowance.page():
@@ -45,41 +52,25 @@ def read(file: BinaryIO, options: Mapping[str, Any], report: Report) -> Content:
                 break
             if index % REPORT_EVERY == 0:
                 report(90 * index / count, f"page {index + 1} of {count}")
-            _read_page(pdf, index, allowance, content)
-    return content
-
-
-def read_pictures(
-    file: BinaryIO, pages: Sequence[int], options: Mapping[str, Any], reader: TextReader, report: Report
-) -> Content:
-    """Read pages as pictures.
-
-    Args:
-        file: the PDF.
-        pages: numbers, from 1.
-        options: `password`.
-        reader: reads text in pictures.
-        report: told how far it is.
-    """
-    content = Content(engine=f"{reader.name} {reader.version}")
-    with _opened(file, options.get("password")) as pdf:
-        for done, number in enumerate(pages):
-            report(100 * done / len(pages), f"reading page {number} as a picture")
             try:
-                content.pages.append(_recognise(pdf, number, reader))
+                lines = _read_page(pdf, index, allowance, content)
             except PdfiumError as error:
-                content.errors.append({"code": "page_failed", "step": "ocr", "page": number, "message": str(error)})
+                failure = {"code": "page_failed", "step": "text", "page": index + 1, "message": str(error)}
+                content.errors.append(failure)
+            else:
+                if wanted and lines is not None:
+                    read_lines[index + 1] = lines
+    _lay_out(content, read_lines)
     return content
-
-
-def usable(text: str) -> bool:
-    """Tell whether a text layer says anything: scans and broken fonts have none, or characters that mean nothing."""
-    dense = "".join(text.split())
-    return bool(dense) and len(UNUSABLE.findall(dense)) <= MOST_UNUSABLE_SHARE * len(dense)
 
 
 @contextmanager
-def _opened(file: BinaryIO, password: str | None) -> Generator[PdfDocument]:
+def opened(file: BinaryIO, password: str | None) -> Generator[PdfDocument]:
+    """Open a PDF.
+
+    Raises:
+        FileError: it is damaged, encrypted or empty.
+    """
     try:
         pdf = PdfDocument(file.read(), password=password)
     except PdfiumError as error:
@@ -90,6 +81,12 @@ def _opened(file: BinaryIO, password: str | None) -> Generator[PdfDocument]:
         yield pdf
 
 
+def page_lines(pdf: PdfDocument, number: int) -> Lines:
+    """Return the lines of one page's text layer."""
+    with closing(pdf[number - 1]) as page, closing(page.get_textpage()) as layer:
+        return lines_of(layer.get_text_range(), layer.raw, page.raw)
+
+
 def _unreadable(message: str, password: str | None) -> FileError:
     if "password" not in message.lower():
         return FileError(f"The file begins like a PDF and cannot be read as one: {message}", "corrupt")
@@ -98,65 +95,81 @@ def _unreadable(message: str, password: str | None) -> FileError:
     return FileError("The PDF is encrypted and the password is not the right one.", "password_wrong")
 
 
-def _read_page(pdf: PdfDocument, index: int, allowance: Allowance, content: Content) -> None:
-    try:
-        with closing(pdf[index]) as page:
-            width, height = page.get_size()
-            with closing(page.get_textpage()) as layer:
-                text = layer.get_text_range().replace("\r\n", "\n").replace(SOFT_HYPHEN, "")
-    except PdfiumError as error:
-        content.errors.append({"code": "page_failed", "step": "text", "page": index + 1, "message": str(error)})
-        return
-    good = usable(text)
-    kept = allowance.take(text) if good else ""
-    content.pages.append(Page(index + 1, kept, "text_layer" if good else "none", round(width, 2), round(height, 2)))
-
-
-def _recognise(pdf: PdfDocument, number: int, reader: TextReader) -> Page:
-    with closing(pdf[number - 1]) as page:
+def _read_page(pdf: PdfDocument, index: int, allowance: Allowance, content: Content) -> Lines | None:
+    """Add a page to the content; returns the lines of its text layer where that is usable."""
+    number = index + 1
+    with closing(pdf[index]) as page, closing(page.get_textpage()) as layer:
         width, height = page.get_size()
-        inches = (width / POINTS_PER_INCH) * (height / POINTS_PER_INCH)
-        dpi = min(OCR_DPI, (MOST_PIXELS / max(inches, 0.01)) ** 0.5)
-        if dpi < LEAST_DPI:
-            raise PdfiumError(f"The page is {width:.0f} by {height:.0f} points, too large to be read as a picture.")
-        picture: Any = cast("Any", page).render(scale=dpi / POINTS_PER_INCH)
-        with closing(picture) as bitmap:
-            lines = reader.read(bitmap.to_numpy().copy())
-    text = "\n".join(line.text for line in lines)
-    sure = sum(line.confidence for line in lines) / len(lines) if lines else None
-    return Page(number, text, "ocr" if text else "none", round(width, 2), round(height, 2), None, sure)
+        text = layer.get_text_range()
+        rotation = 90 * cast("int", pdfium.FPDFPage_GetRotation(page.raw))
+        read_marks(pdf, page.raw, layer.raw, number, content)
+        good = usable(text)
+        kept = allowance.take(plain(text)) if good else ""
+        source = "text_layer" if good else "none"
+        content.pages.append(Page(number, kept, source, round(width, 2), round(height, 2), rotation=rotation))
+        if not good:
+            if text.strip():
+                content.unusable.append(number)
+            return None
+        lines = None if allowance.over() else lines_of(text, layer.raw, page.raw)
+        segments, covered = _drawn(page.raw)
+    if lines is None:
+        return None
+    if FEWEST_SEGMENTS <= segments <= MOST_SEGMENTS:
+        content.table_pages.append(number)
+    if covered >= PICTURE_SHARE * width * height and sum(lines.sizes) / 2 <= TEXT_SHARE * height:
+        content.picture_pages.append(number)
+    return lines
 
 
-def _outline(pdf: PdfDocument) -> list[dict[str, Any]]:
-    """Return the bookmarks: title, level from 1, and the page where they lead to one."""
-    found: list[dict[str, Any]] = []
-    for bookmark in islice(cast("Any", pdf).get_toc(), MOST_BOOKMARKS):
-        target = bookmark.get_dest()
-        index = target.get_index() if target else None
-        page = None if index is None else index + 1
-        found.append({"title": bookmark.get_title(), "level": bookmark.level + 1, "page": page})
-    return found
+def _drawn(page: Any) -> tuple[int, float]:
+    """Return how many segments the page's paths have, and the area of its largest picture, in square points."""
+    count = min(MOST_OBJECTS, pdfium.FPDFPage_CountObjects(page))
+    step = max(1, min(LONGEST_STEP, count // STEPS))
+    get, kind = pdfium.FPDFPage_GetObject, pdfium.FPDFPageObj_GetType
+    if all(kind(get(page, at)) == pdfium.FPDF_PAGEOBJ_TEXT for at in range(0, count, step)):
+        return 0, 0.0
+    segments, area = 0, 0.0
+    for one in _objects(page, get, count):
+        if kind(one) == pdfium.FPDF_PAGEOBJ_PATH:
+            segments += max(0, pdfium.FPDFPath_CountSegments(one))
+        elif kind(one) == pdfium.FPDF_PAGEOBJ_IMAGE:
+            area = max(area, _area(one))
+    return segments, area
 
 
-def _attachments(pdf: PdfDocument) -> list[dict[str, Any]]:
-    return [_attachment(pdf, number) for number in range(min(MOST_ATTACHMENTS, pdf.count_attachments()))]
+def _objects(holder: Any, get: Any, count: int) -> Iterator[Any]:
+    """Yield objects, and those inside of forms (ISO 32000-1 8.10), which some programs make of whole pages."""
+    for at in range(min(MOST_OBJECTS, count)):
+        one = get(holder, at)
+        yield one
+        if pdfium.FPDFPageObj_GetType(one) == pdfium.FPDF_PAGEOBJ_FORM and get is not pdfium.FPDFFormObj_GetObject:
+            yield from _objects(one, pdfium.FPDFFormObj_GetObject, pdfium.FPDFFormObj_CountObjects(one))
 
 
-def _attachment(pdf: PdfDocument, number: int) -> dict[str, Any]:
-    """Describe a file inside the PDF; one without readable data has no digest."""
-    name = None
-    try:
-        attached: Any = cast("Any", pdf).get_attachment(number)
-        name = attached.get_name()
-        raw = bytes(attached.get_data())
-    except PdfiumError:
-        return {"name": name, "type": None, "bytes": 0, "sha256": None}
-    return {
-        "name": name,
-        "type": None,
-        "bytes": len(raw),
-        "sha256": hashlib.sha256(raw).hexdigest(),
-    }
+def _area(one: Any) -> float:
+    edges = [c_float() for _ in range(4)]
+    if not pdfium.FPDFPageObj_GetBounds(one, *edges):
+        return 0.0
+    left, bottom, right, top = (edge.value for edge in edges)
+    return max(0.0, right - left) * max(0.0, top - bottom)
+
+
+def _lay_out(content: Content, read_lines: Mapping[int, Lines]) -> None:
+    """Mark what runs along the pages, and write each page as Markdown."""
+    layout = layout_of(list(read_lines.values()))
+    content.layout = layout.as_json()
+    for page in content.pages:
+        lines = read_lines.get(page.n)
+        if lines is not None:
+            _lay_out_page(page, lines, layout)
+
+
+def _lay_out_page(page: Page, lines: Lines, layout: Layout) -> None:
+    head, foot = running(lines, layout)
+    page.header = "\n".join(lines.texts[at] for at in head) or None
+    page.footer = "\n".join(lines.texts[at] for at in foot) or None
+    page.markdown = markdown(lines, layout, {*head, *foot})
 
 
 def _metadata(pdf: PdfDocument) -> dict[str, Any]:

@@ -4,18 +4,21 @@ import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from datetime import date
+from datetime import date, datetime, time
 from itertools import islice
 from typing import Any, BinaryIO
 
 import openpyxl
 
 from processors.document_formats.archives import check_archive
+from processors.document_formats.blocks import markdown_of, table_of
 from processors.document_formats.content import Allowance, Content, Page, Table
 from processors.document_formats.office import engine, loaded, properties
+from processors.document_formats.xlsx_beside import Beside, beside, inside
 from processors.interfaces import Report
 
 MOST_ROWS = 1_048_576
+MIDNIGHT = time()
 REPORT_EVERY_ROWS = 5_000
 NOT_CALCULATED = re.compile(rb"</f>\s*(?:<v\s*/>|<v></v>|</c>)")
 CHUNK, OVERLAP = 1024**2, 32
@@ -32,13 +35,28 @@ def read(file: BinaryIO, options: Mapping[str, Any], report: Report) -> Content:
                 content.pages_skipped = len(book.worksheets) - number + 1
                 break
             rows = list(_rows(sheet, allowance, report))
+            table = table_of(rows)
             content.tables.append(Table(number, rows, sheet.title))
-            content.pages.append(Page(number, "\n".join("\t".join(row) for row in rows), title=sheet.title))
+            content.pages.append(Page(number, table.text, title=sheet.title, markdown=markdown_of([table])))
+            if sheet.sheet_state != "visible":
+                message = f"The sheet {sheet.title} is hidden; its values are read."
+                content.warnings.append({"code": "hidden_sheet", "message": message, "page": number})
         content.metadata = properties(book.properties, options)
+    _add_beside(file, content)
     if _has_uncalculated(file):
         message = "The workbook has formulas without a stored value, shown as empty: open and save it in a spreadsheet."
         content.warnings.append({"code": "formulas_not_calculated", "message": message})
     return content
+
+
+def _add_beside(file: BinaryIO, content: Content) -> None:
+    sheets = beside(file)
+    for table in content.tables:
+        found = sheets.get(table.title or "", Beside())
+        table.merged = found.merged
+        content.links += [one | {"page": table.page} for one in found.links]
+        content.annotations += [one | {"page": table.page} for one in found.annotations]
+    content.attached = inside(file)
 
 
 def _open(file: BinaryIO) -> Any:
@@ -72,9 +90,12 @@ def _cells(values: tuple[Any, ...]) -> list[str]:
 
 
 def _cell(value: Any) -> str:
+    """Return a cell's text; dates and times as ISO 8601, a day without a time where the time is midnight."""
     if value is None:
         return ""
-    return value.isoformat() if isinstance(value, date) else str(value)
+    if isinstance(value, datetime) and value.time() == MIDNIGHT:
+        return value.date().isoformat()
+    return value.isoformat() if isinstance(value, date | time) else str(value)
 
 
 def _has_uncalculated(file: BinaryIO) -> bool:

@@ -1,6 +1,8 @@
 """Formats: what people really have in their files is read, and what is left out is said."""
 
 import io
+import lzma
+import struct
 from email.message import EmailMessage
 
 import openpyxl
@@ -13,6 +15,8 @@ from reportlab.lib.pdfencrypt import StandardEncryption
 from reportlab.pdfgen.canvas import Canvas
 
 from examples.celery_example import SAMPLES
+from processors import document_reading
+from processors.document_formats import mail as mail_reading
 from processors.errors import FileError
 from processors.file_types import sniff
 from reading import archive, part, pdf, read, repacked, text_of, warned
@@ -56,14 +60,9 @@ def test_a_word_of_another_format_does_not_make_a_file_that_format(raw, kind):
     assert sniff(io.BytesIO(raw), "file") == kind
 
 
-@pytest.mark.parametrize(
-    ("raw", "words"),
-    [(rb"{\rtf1\ansi Hello}", "rich text"), (archive({"xl/workbook.bin": b"x"}), "application/zip; read are")],
-    ids=["rtf", "xlsb"],
-)
-def test_what_only_looks_like_a_document_is_not_read_as_one(raw, words):
-    with pytest.raises(FileError, match=words) as error:
-        read(raw)
+def test_what_only_looks_like_a_document_is_not_read_as_one():
+    with pytest.raises(FileError, match="application/zip; read are") as error:
+        read(archive({"xl/workbook.bin": b"x"}))
     assert error.value.code == "unsupported_type"
 
 
@@ -145,7 +144,32 @@ def test_a_csv_with_a_very_long_field_is_a_table():
     assert [len(row) for row in content["tables"][0]["rows"]] == [2, 2]
 
 
+def test_one_long_row_among_short_ones_makes_no_page_of_empty_cells():
+    raw = ",".join(["a"] * 1_000).encode() + b"\n" + b"b,c\n" * 1_000
+    content = read(raw, "x.csv")["content"]
+    assert len(content["pages"][0]["markdown"]) < 10 * len(raw)
+    assert (content["limits_hit"], len(content["tables"][0]["rows"])) == ([], 1_001)
+
+
 # --- HTML ------------------------------------------------------------------------------------------------------
+
+
+def test_of_tables_in_tables_the_innermost_are_tables_however_deep_they_lie():
+    deep = b"<table><tr><td>" * 2_000 + b"deep" + b"</table>" * 2_000
+    content = read(b"<html><body>" + deep + b"<table><tr><td>plain</td></tr></table>", "x.html")["content"]
+    assert [table["rows"] for table in content["tables"]] == [[["deep"]], [["plain"]]]
+    assert content["pages"][0]["markdown"] == "| deep |\n| --- |\n\n| plain |\n| --- |"
+
+
+@pytest.mark.parametrize(("span", "columns"), [("3", 3), ("0", 1), ("three", 1), ("9" * 5_000, 64)])
+def test_a_cell_stands_over_as_many_columns_as_can_be_believed(span, columns):
+    raw = f'<html><table><tr><td colspan="{span}">a</td></tr></table>'.encode()
+    assert read(raw, "x.html")["content"]["tables"][0]["rows"] == [["a"] + [""] * (columns - 1)]
+
+
+def test_more_headings_than_are_shown_are_told_of():
+    content = read(b"<html>" + b"<h1>a</h1>" * 1_500, "x.html")["content"]
+    assert (len(content["outline"]), content["limits_hit"]) == (1_000, ["max_outline"])
 
 
 def test_a_page_is_a_line_per_block_and_cells_stand_between_tabs():
@@ -212,7 +236,7 @@ def test_a_mail_that_is_one_file_lists_it_and_says_that_it_has_no_text():
     head = b"From: a@example.com\nTo: b@example.com\nSubject: x\n"
     found = read(head + b"Content-Type: application/pdf\nContent-Transfer-Encoding: base64\n\nJVBERi0=\n")
     assert [(one["type"], one["bytes"]) for one in found["content"]["attachments"]] == [("application/pdf", 5)]
-    assert warned(found) == ["no_text"]
+    assert warned(found) == ["attachment_unread", "no_text"]
 
 
 HEAD = b"From: a@example.com\nTo: b@example.com\nSubject: x\nMIME-Version: 1.0\n"
@@ -469,3 +493,39 @@ def test_a_damaged_attachment_costs_only_itself():
     content = read(raw)["content"]
     assert content["pages"][0]["text"] == "Page one"
     assert [one["sha256"] for one in content["attachments"]] == [None]
+
+
+# --- What costs itself alone -----------------------------------------------------------------------------------
+
+
+def mail_with(raw: bytes, name: str) -> bytes:
+    mail = EmailMessage()
+    mail["Subject"], mail["From"] = "two files", "a@example.com"
+    mail.set_content("hello there")
+    mail.add_attachment(raw, "application", "octet-stream", filename=name)
+    return mail.as_bytes()
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(MemoryError(), "memory_limit"), (lzma.LZMAError("bad"), "corrupt"), (struct.error(), "corrupt")],
+)
+def test_a_file_inside_that_cannot_be_read_costs_the_mail_nothing(monkeypatch, error, code):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setitem(document_reading.READERS, "csv", fail)
+    content = read(mail_with(b"a,b\n1,2\n", "x.csv"), "x.eml")["content"]
+    assert content["pages"][0]["text"] == "hello there\n"
+    assert [(one["code"], one["cause"]) for one in content["warnings"]] == [("attachment_unread", code)]
+    assert content["attachments"][0]["bytes"] == len(b"a,b\n1,2\n")
+
+
+@pytest.mark.parametrize("value", ["(" * 5_000, '"a" <a@example.com>, ' * 2_000], ids=["brackets", "many"])
+def test_a_header_that_is_too_much_for_its_parser_is_shown_as_it_was_written(value, monkeypatch):
+    monkeypatch.setattr(mail_reading, "LONGEST_PARSED", 10_000)
+    content = read(f"From: a@example.com\nTo: b@example.com\nSubject: a\nCc: {value}\n\nhello\n".encode(), "x.eml")[
+        "content"
+    ]
+    assert content["metadata"]["cc"] == value.strip()[:2_000]
+    assert content["pages"][0]["text"] == "hello\n"

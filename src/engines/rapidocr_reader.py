@@ -4,9 +4,14 @@ import importlib.metadata
 import logging
 from typing import Any
 
+import numpy as np
+
 from processors.interfaces import TextLine
 
 THREADS = 1
+UPSIDE_DOWN, SURE_OF_TURN = "180", 0.9
+LEAST_SIDE = 32
+"""A picture with a shorter side is blown up by the engine to 30 pixels, its longer side too, without a limit."""
 
 
 class RapidOcrReader:
@@ -22,21 +27,40 @@ class RapidOcrReader:
         threads = {f"EngineConfig.onnxruntime.{one}_op_num_threads": THREADS for one in ("intra", "inter")}
         self._engine: Any = RapidOCR(params={"Global.log_level": "error", **threads})
 
-    def read(self, pixels: Any) -> list[TextLine]:
+    def read(self, pixels: Any, *, turn_lines: bool = True) -> list[TextLine]:
         """Return the lines of text in reading order: from top to bottom, from left to right.
 
         Args:
             pixels: height x width x 3 bytes (BGR).
+            turn_lines: whether each line that seems to be upside down is turned before it is read.
         """
         height, width = pixels.shape[:2]
-        found = self._engine(pixels)
+        missing = max(0, LEAST_SIDE - height), max(0, LEAST_SIDE - width)
+        pixels = np.pad(pixels, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
+        self._engine.update_params(use_cls=turn_lines)
+        # its steps one by one, since its last one drops which lines it has turned
+        prepared, changes = self._engine.preprocess_img(pixels)
+        steps = self._engine.run_ocr_steps(prepared, changes)
+        found = self._engine.build_final_output(pixels, *steps, changes)
         if found.txts is None:
             return []
-        lines = [
-            TextLine(str(text), round(float(score), 3), _box(corners, width, height))
-            for text, score, corners in zip(found.txts, found.scores, found.boxes, strict=True)
+        kept = zip(found.txts, found.scores, found.boxes, self._turned(*steps[1:3]), strict=True)
+        return in_reading_order(
+            [
+                TextLine(str(text), round(float(score), 3), _box(corners, width, height), upside_down=turned)
+                for text, score, corners, turned in kept
+            ]
+        )
+
+    def _turned(self, turns: Any, texts: Any) -> list[bool]:
+        """Tell of each line that is kept, which is one with text and a good score, whether it stood upside down."""
+        least = self._engine.text_score
+        known = turns.cls_res or [("", 0.0)] * len(texts.txts)
+        return [
+            turn == UPSIDE_DOWN and sure >= SURE_OF_TURN
+            for (turn, sure), text, score in zip(known, texts.txts, texts.scores, strict=True)
+            if text.strip() and score >= least
         ]
-        return in_reading_order(lines)
 
 
 def in_reading_order(lines: list[TextLine]) -> list[TextLine]:
@@ -53,4 +77,4 @@ def in_reading_order(lines: list[TextLine]) -> list[TextLine]:
 
 def _box(corners: Any, width: int, height: int) -> tuple[float, float, float, float]:
     across, down = [float(x) / width for x, _ in corners], [float(y) / height for _, y in corners]
-    return min(across), min(down), max(across), max(down)
+    return min(across), min(down), min(1.0, max(across)), min(1.0, max(down))

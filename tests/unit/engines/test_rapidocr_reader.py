@@ -22,6 +22,25 @@ def test_lines_beside_each_other_are_read_from_left_to_right_though_one_is_a_lit
     assert [one.text for one in in_reading_order(lines)] == ["left", "right", "below"]
 
 
+@pytest.mark.parametrize("shape", [(1, 2000, 3), (6, 2000, 3), (2000, 1, 3), (1, 1, 3)])
+def test_a_picture_that_is_too_narrow_for_text_has_none_and_is_not_blown_up(reader, monkeypatch, shape):
+    seen = []
+    steps = reader._engine.run_ocr_steps
+    monkeypatch.setattr(
+        reader._engine, "run_ocr_steps", lambda picture, *more: seen.append(picture.shape) or steps(picture, *more)
+    )
+    assert reader.read(np.full(shape, 200, np.uint8)) == []
+    assert max(seen[0]) <= 2_100
+
+
+def test_a_narrow_line_of_text_lies_within_the_picture(reader):
+    picture = Image.new("RGB", (400, 20), "white")
+    ImageDraw.Draw(picture).text((10, 0), "DELIVERY NOTE 4711", fill="black", font=ImageFont.load_default(size=16))
+    (found,) = reader.read(np.asarray(picture))
+    assert found.text == "DELIVERY NOTE 4711"
+    assert 0 <= found.box[1] < found.box[3] <= 1
+
+
 def test_a_picture_of_text_is_read_with_places_and_confidence(reader):
     picture = Image.new("RGB", (900, 300), "white")
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(size=40)

@@ -1,0 +1,257 @@
+"""Speech to text at an endpoint that speaks OpenAI's protocol.
+
+Source: OpenAI's API reference, Create transcription: POST /audio/transcriptions with a form of file, model, language,
+response_format; at most 25 MB. An answer of `verbose_json` has segments and words; some models answer with text alone.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as StillWaiting
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, NoReturn, cast
+
+import urllib3
+from urllib3.util import parse_url
+
+from processors.errors import FileError, TransientError
+from processors.interfaces import Heard, Spoken, SpokenWord
+
+DEFAULT_URL = "https://api.openai.com/v1"
+PLACE = "/audio/transcriptions"
+MIB = 1024**2
+LARGEST_SOUND, LARGEST_ANSWER = 25 * MIB, 16 * MIB
+CONNECT_SECONDS, READ_SECONDS = 5.0, 300.0
+LOOK_SECONDS = 0.5
+BAD_KEY = frozenset({401, 403})
+OVERLOADED, TIMED_OUT, SERVER_FAULT = 429, frozenset({408, 409}), 500
+DONE = 200
+NO_CREDIT = "insufficient_quota"
+LONGEST_REASON = 300
+LONGEST_CODE = 3
+LANGUAGES = {
+    "afrikaans": "af",
+    "arabic": "ar",
+    "chinese": "zh",
+    "czech": "cs",
+    "danish": "da",
+    "dutch": "nl",
+    "english": "en",
+    "finnish": "fi",
+    "french": "fr",
+    "german": "de",
+    "greek": "el",
+    "hebrew": "he",
+    "hindi": "hi",
+    "hungarian": "hu",
+    "indonesian": "id",
+    "italian": "it",
+    "japanese": "ja",
+    "korean": "ko",
+    "norwegian": "no",
+    "polish": "pl",
+    "portuguese": "pt",
+    "romanian": "ro",
+    "russian": "ru",
+    "spanish": "es",
+    "swedish": "sv",
+    "thai": "th",
+    "turkish": "tr",
+    "ukrainian": "uk",
+    "vietnamese": "vi",
+}
+"""OpenAI names the language it detects in English words."""
+
+
+class OpenAiSpeech:
+    """Fulfils `processors.interfaces.SpeechEndpoint`.
+
+    Args:
+        url: where the API begins, such as https://api.openai.com/v1.
+        key: the bearer's token; None sends none.
+        model: what the endpoint calls it.
+    """
+
+    name = "openai-compatible"
+
+    def __init__(self, url: str | None, key: str | None, model: str | None) -> None:
+        self._url = (url or DEFAULT_URL).rstrip("/") + PLACE
+        self._key = key
+        self.model = model or ""
+        self._pool = urllib3.PoolManager(
+            timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS), retries=False
+        )
+
+    def read(self, sound: bytes, language: str | None, look: Callable[[], None]) -> Heard:
+        """Return what is said in a FLAC file.
+
+        Raises:
+            FileError: the endpoint refuses (`provider_auth`, `budget_exceeded`, `provider_bad_response`), or its answer
+                cannot be understood.
+            TransientError: it cannot be reached, is overloaded or at fault.
+        """
+        if not self.model:
+            raise FileError("No model is named for the endpoint of speech: set SPEECH_MODEL to one.", "model_missing")
+        if len(sound) > LARGEST_SOUND:
+            raise FileError(
+                f"A piece of the sound has {len(sound) // MIB} MB, and the endpoint takes {LARGEST_SOUND // MIB} MB.",
+                "too_large",
+            )
+        status, headers, body = self._asked(sound, language, look)
+        if status != DONE:
+            self._refused(status, headers, body)
+        return _heard(body, language)
+
+    def _asked(
+        self, sound: bytes, language: str | None, look: Callable[[], None]
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Send one request from another thread, so that `look` is called while it takes its time."""
+        executor = ThreadPoolExecutor(max_workers=1)
+        try:
+            asked = executor.submit(self._ask, sound, language)
+            return _watched(asked, look)
+        except urllib3.exceptions.HTTPError as error:
+            raise TransientError(
+                f"The endpoint of speech at {self._place} cannot be reached: {type(error).__name__}."
+            ) from error
+        finally:
+            executor.shutdown(wait=False)  # a request that nobody waits for any more ends by its own time-outs
+
+    def _ask(self, sound: bytes, language: str | None) -> tuple[int, Mapping[str, str], bytes]:
+        fields: list[tuple[str, Any]] = [
+            ("file", ("sound.flac", sound, "audio/flac")),
+            ("model", self.model),
+            ("response_format", "verbose_json"),
+            ("timestamp_granularities[]", "segment"),
+            ("timestamp_granularities[]", "word"),
+        ]
+        if language is not None:
+            fields.append(("language", language))
+        authority = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        answer = self._pool.request(
+            "POST", self._url, fields=fields, headers=authority, redirect=False, preload_content=False
+        )
+        try:
+            return answer.status, answer.headers, answer.read(LARGEST_ANSWER)
+        finally:
+            answer.close()
+
+    def _refused(self, status: int, headers: Mapping[str, str], body: bytes) -> NoReturn:
+        """Say why the endpoint refuses; what it says of the key is not repeated."""
+        if status in BAD_KEY:
+            raise FileError(
+                f"The endpoint of speech at {self._place} refuses the key ({status}): see OPENAI_API_KEY.",
+                "provider_auth",
+            )
+        code, reason = _reason(body)
+        if status == OVERLOADED and code == NO_CREDIT:
+            raise FileError(
+                f"The endpoint of speech at {self._place} has no credit left for the key.", "budget_exceeded"
+            )
+        said = f"The endpoint of speech at {self._place} answers {status}: {self._hidden(reason)}"
+        if status == OVERLOADED or status in TIMED_OUT or status >= SERVER_FAULT:
+            raise TransientError(said, retry_after=_wait(headers))
+        raise FileError(said, "provider_bad_response")
+
+    @property
+    def _place(self) -> str:
+        """The endpoint's host, without what a URL may hold of secrets."""
+        return parse_url(self._url).netloc or self._url
+
+    def _hidden(self, reason: str) -> str:
+        return reason.replace(self._key, "***") if self._key else reason
+
+
+def _watched(asked: Future[Any], look: Callable[[], None]) -> Any:
+    while True:
+        try:
+            return asked.result(LOOK_SECONDS)
+        except StillWaiting:
+            if asked.done():
+                raise
+            look()
+
+
+def _heard(body: bytes, language: str | None) -> Heard:
+    """Read an answer.
+
+    Raises:
+        FileError: it is none.
+    """
+    try:
+        answer: dict[str, Any] = json.loads(body, parse_constant=_refuse)
+        words = [_word(one) for one in _listed(answer, "words")]
+        segments = [_spoken(one, words) for one in _listed(answer, "segments")]
+        if not segments and str(answer["text"]).strip():
+            segments = [Spoken(str(answer["text"]).strip(), 0.0, float(answer.get("duration") or "inf"), words)]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise FileError(
+            f"The endpoint of speech answers what is no transcription: {type(error).__name__}.", "provider_bad_response"
+        ) from error
+    if language is not None:
+        return Heard(segments, language, "given")
+    return Heard(segments, _code(answer.get("language")), "detected")
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _listed(answer: Mapping[str, Any], name: str) -> list[Any]:
+    return answer.get(name) or []
+
+
+def _word(one: Mapping[str, Any]) -> SpokenWord:
+    return SpokenWord(str(one["word"]).strip(), float(one["start"]), float(one["end"]))
+
+
+def _spoken(one: Mapping[str, Any], words: list[SpokenWord]) -> Spoken:
+    start, end = float(one["start"]), float(one["end"])
+    return Spoken(
+        text=str(one["text"]).strip(),
+        start=start,
+        end=end,
+        words=[word for word in words if start <= (word.start + word.end) / 2 < end],
+        avg_logprob=_number(one.get("avg_logprob")),
+        no_speech_prob=_number(one.get("no_speech_prob")),
+        compression_ratio=_number(one.get("compression_ratio")),
+    )
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _code(language: Any) -> str | None:
+    name = str(language or "").lower()
+    return LANGUAGES.get(name, name if 1 < len(name) <= LONGEST_CODE else None)
+
+
+def _reason(body: bytes) -> tuple[str | None, str]:
+    """Return the code and the message of an error in OpenAI's form, or the beginning of what was answered."""
+    try:
+        error = json.loads(body)["error"]
+        return error.get("code"), str(error["message"])[:LONGEST_REASON]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return None, " ".join(body[:LONGEST_REASON].decode("utf-8", "replace").split())
+
+
+def _wait(headers: Mapping[str, str]) -> float | None:
+    """Return how many seconds the endpoint asks to wait (RFC 9110, 10.2.3; `retry-after-ms` is OpenAI's own)."""
+    if milliseconds := _seconds(headers.get("retry-after-ms")):
+        return milliseconds / 1000
+    given = headers.get("retry-after")
+    if (seconds := _seconds(given)) is not None or given is None:
+        return seconds
+    try:
+        return max(0.0, (parsedate_to_datetime(given) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return None
+
+
+def _seconds(value: str | None) -> float | None:
+    try:
+        return max(0.0, float(cast("str", value)))
+    except (ValueError, TypeError):
+        return None

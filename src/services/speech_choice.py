@@ -1,0 +1,33 @@
+"""Which engine turns speech into text here, by the settings and by what is installed."""
+
+from importlib import import_module
+
+from config.settings import Settings
+from processors.audio import SpeechChoice
+from processors.interfaces import SpeechEndpoint
+
+
+def speech_choice(settings: Settings) -> SpeechChoice:
+    """Return the engine that SPEECH_ENGINE names.
+
+    `auto` is Whisper where a model's folder is there, else the endpoint where one is set, else pocketsphinx.
+    """
+    folder = settings.whisper_folder
+    engine = settings.speech_engine
+    if engine == "auto":
+        engine = "whisper" if folder.is_dir() else "endpoint" if _has_endpoint(settings) else "pocketsphinx"
+    if engine == "endpoint":
+        return SpeechChoice(engine=engine, endpoint=_endpoint(settings))
+    return SpeechChoice(engine=engine, folder=str(folder))
+
+
+def _has_endpoint(settings: Settings) -> bool:
+    """An endpoint without the name of a model, such as one that is there for chats, is none for speech."""
+    named = settings.speech_url or settings.openai_base_url or settings.openai_api_key
+    return bool(named and settings.speech_model)
+
+
+def _endpoint(settings: Settings) -> SpeechEndpoint:
+    return import_module("adapters.openai_speech").OpenAiSpeech(
+        settings.speech_url or settings.openai_base_url, settings.openai_api_key, settings.speech_model
+    )

@@ -1,11 +1,11 @@
 """Opens untrusted files in a warm child process without network, environment and rights, and with hard limits."""
 
+import base64
 import json
 import os
 import select
 import signal
 import socket
-import stat
 import subprocess
 import sys
 import threading
@@ -18,9 +18,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from adapters.local_files import opened
 from config.child_process import die_with_parent
 from processors.errors import ConfigurationError, FileError, TransientError
-from processors.interfaces import Report
+from processors.interfaces import Report, Room
 
 MIB = 1024**2
 FILES_PER_CHILD = 200
@@ -37,7 +38,19 @@ ENVIRONMENT = {
     "PYTHONDONTWRITEBYTECODE": "1",
 }
 MODULE = "services.file_child"
-GROUPS = {"document": "documents", "pictures": "pictures"}
+GROUPS = {
+    "document": "documents",
+    "tables": "documents",
+    "page_image": "documents",
+    "identify": "documents",
+    "archive": "documents",
+    "pictures": "pictures",
+    "image": "pictures",
+    "video": "video",
+    "video_scenes": "video",
+    "video_frames": "video",
+    **dict.fromkeys(("audio_sound", "audio_speech", "audio_transcript", "audio_piece", "audio_voices"), "sound"),
+}
 """Which jobs share a child, with its formats and engines; any other job has a child of its own."""
 
 FIRST: tuple[float, str] = (0.0, "reading the file")
@@ -54,6 +67,26 @@ class _Child:
     files: int = 0
     received: bytearray = field(default_factory=bytearray)
     lines: deque[bytes] = field(default_factory=deque[bytes])
+
+
+class _Made:
+    """The files that one job makes; what it may make is checked here, because a file may have taken the child over."""
+
+    def __init__(self, room: Room | None) -> None:
+        self._room, self._bytes = room, 0
+
+    def add(self, number: int, content: bytes) -> None:
+        """Write the next bytes of one of them.
+
+        Raises:
+            FileError: it is more than there is room for.
+        """
+        room = self._room
+        self._bytes += len(content)
+        if room is None or not 0 <= number < room.max_files or self._bytes > room.max_bytes:
+            raise FileError("The file made its reader hand over more than was asked for.", "too_large")
+        with (room.folder / str(number)).open("ab") as file:
+            file.write(content)
 
 
 class ChildSandbox:
@@ -89,15 +122,21 @@ class ChildSandbox:
         self._of_threads: dict[int, dict[str, _Child]] = {}
         self._pid = os.getpid()
 
-    def run(self, job: str, path: Path, options: Mapping[str, Any], report: Report) -> dict[str, Any]:
+    def run(
+        self, job: str, path: Path, options: Mapping[str, Any], report: Report, room: Room | None = None
+    ) -> dict[str, Any]:
         """Open `path` here, once, and let a child do the job on it.
+
+        The files that the job makes come in pieces, as lines beside its progress, and are written here. The child
+        itself can write nothing: its file size limit of 0 holds for a memfd too (memfd_create(2) has no exception),
+        and memory that both map could change after it was looked at.
 
         Raises:
             FileError: the file cannot be opened, or the child said so, ended, or took too much of anything.
             TransientError: the child was killed from outside; another attempt may succeed.
             ConfigurationError: this machine cannot sandbox, and ALLOW_UNSANDBOXED is not set.
         """
-        descriptor = _opened(path, self._max_file_bytes)
+        descriptor = opened(path, self._max_file_bytes)
         group = GROUPS.get(job, job)
         request = {
             "job": job,
@@ -108,7 +147,7 @@ class ChildSandbox:
         try:
             child = self._child(group, report)
             try:
-                answer = self._ask(child, descriptor, request, report)
+                answer = self._ask(child, descriptor, request, report, room)
             except BaseException:
                 self._end(group)
                 raise
@@ -160,8 +199,11 @@ class ChildSandbox:
             )
         return held
 
-    def _ask(self, child: _Child, descriptor: int, request: dict[str, Any], report: Report) -> dict[str, Any]:
+    def _ask(
+        self, child: _Child, descriptor: int, request: dict[str, Any], report: Report, room: Room | None
+    ) -> dict[str, Any]:
         deadline = time.monotonic() + self._wall_seconds
+        made = _Made(room)
         try:
             socket.send_fds(child.connection, [json.dumps(request).encode() + b"\n"], [descriptor])
         except BrokenPipeError as error:
@@ -173,10 +215,13 @@ class ChildSandbox:
 
         while True:
             message = self._message(child, deadline, look)
-            if "progress" not in message:
+            if "piece" in message:
+                made.add(*message["piece"])
+            elif "progress" in message:
+                last = message["progress"]
+                report(*last)
+            else:
                 return message
-            last = message["progress"]
-            report(*last)
 
     def _message(self, child: _Child, deadline: float, look: Callable[[], None]) -> dict[str, Any]:
         """Return the child's next message; `look` is called while there is none, so that a cancellation is noticed."""
@@ -249,6 +294,9 @@ def _understood(line: bytes) -> dict[str, Any]:
         if "progress" in message:
             percent, text = message["progress"]
             return {"progress": (float(percent), str(text))}
+        if "piece" in message:
+            number, content = message["piece"]
+            return {"piece": (int(number), base64.b64decode(content, validate=True))}
         if "error" in message:
             said = {name: str(message["error"][name]) for name in ("code", "message")}
             return {"error": said, "fault": bool(message.get("fault", True))}
@@ -272,36 +320,3 @@ def _start(group: str, loading: str) -> _Child:
             preexec_fn=partial(die_with_parent, os.getpid(), signal.SIGKILL),  # noqa: PLW1509 - one prctl, nothing that another thread could hold
         )
     return _Child(process, ours)
-
-
-def _opened(path: Path, max_bytes: int) -> int:
-    """Open a regular file once, without waiting for a pipe's writer."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-    except FileNotFoundError as error:
-        raise FileError(f"The file {path} does not exist on the worker's machine.", "not_found") from error
-    except (OSError, ValueError) as error:
-        raise FileError(
-            f"The file {path} cannot be opened: {getattr(error, 'strerror', None) or error}.", "not_found"
-        ) from error
-    try:
-        _check(path, os.fstat(descriptor), max_bytes)
-        os.set_blocking(descriptor, True)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _check(path: Path, status: os.stat_result, max_bytes: int) -> None:
-    if stat.S_ISDIR(status.st_mode):
-        raise FileError(f"{path} is a directory: name a file.", "unsupported_type")
-    if not stat.S_ISREG(status.st_mode):
-        raise FileError(f"{path} is a device, pipe or socket: name a file.", "unsupported_type")
-    if status.st_size == 0:
-        raise FileError(f"The file {path} is empty.", "empty_file")
-    if status.st_size > max_bytes:
-        raise FileError(
-            f"The file {path} has {status.st_size // MIB} MB, at most {max_bytes // MIB} MB are read: see MAX_FILE_MB.",
-            "too_large",
-        )

@@ -33,6 +33,12 @@ def _place(value: str) -> str:
         raise ValueError("must be a path, or an address that begins with file://, s3:// or https://")
     if not rest.strip("/"):
         raise ValueError(f"must name a file after {scheme}://")
+    if "@" in rest.partition("/")[0]:
+        raise ValueError("must hold no user's name or password: arguments are kept")
+    try:
+        urlsplit(value)
+    except ValueError:
+        raise ValueError("must be an address; in its host, brackets stand around an IPv6 address alone") from None
     return value
 
 
@@ -47,7 +53,9 @@ class FileRequest(Request):
     @property
     def name(self) -> str:
         """The file's own name, without its folders."""
-        scheme, mark, _ = self.file_path.partition("://")
+        scheme, mark, rest = self.file_path.partition("://")
+        if mark and scheme.lower() == "s3":
+            return PurePosixPath(rest).name  # a key has no query and no escapes
         if mark and scheme.lower() in SCHEMES:
             return PurePosixPath(unquote(urlsplit(self.file_path).path)).name
         return Path(self.file_path).name
@@ -183,7 +191,7 @@ def part_of(report: Report, start: float, end: float) -> Report:
 def clean(value: Any) -> Any:
     """Return JSON values whose texts can be stored and sent everywhere: what cannot becomes U+FFFD, no number null."""
     if isinstance(value, str):
-        return UNSTORABLE.sub("\ufffd", value)
+        return UNSTORABLE.sub("\ufffd", value) if "\0" in value or not value.isascii() else value
     if isinstance(value, dict):
         return {clean(key): clean(inner) for key, inner in cast("dict[str, Any]", value).items()}
     if isinstance(value, float) and not math.isfinite(value):

@@ -4,11 +4,13 @@ import hashlib
 import io
 import re
 import zipfile
+import zlib
 from pathlib import PurePath
 from typing import Any, BinaryIO, cast
 
 import puremagic
 
+from processors.compound_files import compound_kind
 from processors.errors import FileError
 from processors.media_types import media_kind
 
@@ -17,8 +19,8 @@ PDF_MARK_WITHIN = 1024
 PDF_MARK = re.compile(rb"(?:\A|[\r\n])[^\r\nA-Za-z]*%PDF-")
 OFFICE_PART = re.compile(r"(word/document|xl/workbook|ppt/presentation)\d*\.xml")
 OFFICE_KINDS = {"word/document": "docx", "xl/workbook": "xlsx", "ppt/presentation": "pptx"}
+MIME_MEMBER, LONGEST_MIME, EPUB_PART = "mimetype", 128, "META-INF/container.xml"
 COMPOUND_FILE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-ENCRYPTED_STREAM = "EncryptedPackage".encode("utf-16-le")
 RICH_TEXT = b"{\\rtf"
 WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
 WIDE_SAMPLE = 4096
@@ -37,7 +39,17 @@ DOCUMENTS = {
     "csv": "text/csv",
     "eml": "message/rfc822",
     "text": "text/plain",
+    "rtf": "application/rtf",
+    "odt": "application/vnd.oasis.opendocument.text",
+    "ods": "application/vnd.oasis.opendocument.spreadsheet",
+    "odp": "application/vnd.oasis.opendocument.presentation",
+    "epub": "application/epub+zip",
+    "msg": "application/vnd.ms-outlook",
+    "doc": "application/msword",
+    "xls": "application/vnd.ms-excel",
+    "ppt": "application/vnd.ms-powerpoint",
 }
+SAID_KINDS = {DOCUMENTS[kind]: kind for kind in ("odt", "ods", "odp", "epub")}
 IMAGES = {
     "jpeg": "image/jpeg",
     "png": "image/png",
@@ -59,6 +71,11 @@ AUDIO = {
     "caf": "audio/x-caf",
     "amr": "audio/amr",
     "wma": "audio/x-ms-wma",
+    "au": "audio/basic",
+    "ac3": "audio/ac3",
+    "wv": "audio/x-wavpack",
+    "tta": "audio/x-tta",
+    "w64": "audio/x-w64",
 }
 VIDEO = {
     "mp4": "video/mp4",
@@ -71,6 +88,7 @@ VIDEO = {
     "ts": "video/mp2t",
     "flv": "video/x-flv",
     "wmv": "video/x-ms-wmv",
+    "mpg": "video/mpeg",
 }
 ARCHIVES = {
     "zip": "application/zip",
@@ -92,6 +110,9 @@ OTHER_ENDINGS = {
     "heif": "heic",
     "wave": "wav",
     "oga": "ogg",
+    "snd": "au",
+    "mpeg": "mpg",
+    "vob": "mpg",
     "opus": "ogg",
     "aif": "aiff",
     "m4v": "mp4",
@@ -161,9 +182,9 @@ def sniff(file: BinaryIO, name: str) -> str:
     if head.startswith(b"PK\x03\x04"):
         return _office(file)
     if head.startswith(COMPOUND_FILE):
-        raise _compound(file)
+        return compound_kind(file)
     if head.startswith(RICH_TEXT):
-        raise FileError("The file is rich text (RTF), which is not read.", "unsupported_type")
+        return "rtf"
     if b"\0" in head and not head.startswith(WIDE_MARKS) and wide_encoding(head) is None:
         raise FileError(f"The file is {_named(head)}; read are {', '.join(MIME)}.", "unsupported_type")
     return _text(head, name)
@@ -193,22 +214,25 @@ def _office(file: BinaryIO) -> str:
     try:
         with zipfile.ZipFile(file) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, ValueError, OSError) as error:
+            said = _said_kind(archive) if MIME_MEMBER in names else None
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, RuntimeError, EOFError, zlib.error) as error:
         raise FileError(f"The file begins like an archive and is damaged: {error}.", "corrupt") from error
     finally:
         file.seek(0)
+    if said in SAID_KINDS:
+        return SAID_KINDS[said]
+    if EPUB_PART in names:
+        return "epub"
     for name in names:
         if part := OFFICE_PART.fullmatch(name):
             return OFFICE_KINDS[part[1]]
     return "zip"
 
 
-def _compound(file: BinaryIO) -> FileError:
-    whole = file.read()
-    file.seek(0)
-    if ENCRYPTED_STREAM in whole:
-        return FileError("The Office document is encrypted as a whole: save it without a password.", "encrypted")
-    return FileError("The file is of an Office before 2007: save it as DOCX, XLSX or PPTX.", "unsupported_type")
+def _said_kind(archive: zipfile.ZipFile) -> str:
+    """Return the type that OpenDocument (1.3, part 2, 3.3) and EPUB (3.3, 4.3) say in a member of their own."""
+    with archive.open(MIME_MEMBER) as stream:
+        return stream.read(LONGEST_MIME).decode("ascii", "replace").strip()
 
 
 def _text(head: bytes, name: str) -> str:

@@ -1,9 +1,12 @@
 """What the work needs from outside, as small protocols; adapters, engines and records fulfil them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import IO, Any, Literal, Protocol, TypeVar
+
+Answer = TypeVar("Answer")
 
 
 class Report(Protocol):
@@ -59,15 +62,87 @@ class ObjectStorage(Protocol):
         """Return the bytes behind an address; raises `PermanentError` when there are none."""
         ...
 
+    def refer(self, address: str, task_id: str) -> None:
+        """Keep what is at an address for this task too; raises `PermanentError` when there is nothing."""
+        ...
+
     def remove(self, task_id: str) -> int:
         """Remove what only this task refers to; returns the bytes freed."""
+        ...
+
+
+class SideBySide(Protocol):
+    """Does pieces of work side by side."""
+
+    @property
+    def at_once(self) -> int:
+        """How many are done at a time."""
+        ...
+
+    def run(self, works: Sequence[Callable[[Report], Answer]], report: Report) -> list[Answer]:
+        """Do every piece of work.
+
+        Args:
+            works: each is given a report of its own; what that raises it lets pass.
+            report: called in the calling thread alone, with the mean of what all report, and while none does.
+
+        Returns:
+            What each returned, in their order.
+
+        Raises:
+            Exception: what `report` or the first of them that failed raised; by then all have ended.
+        """
+        ...
+
+
+class JobReport(Report, Protocol):
+    """What a job in a child tells its parent: how far it is, and the files that it makes."""
+
+    def piece(self, number: int, content: bytes) -> None:
+        """Hand over the next bytes of a file that the job makes, which is known by its number from 0 on."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """A folder for the files that a job makes, each named by its number, and how much may lie there.
+
+    Attributes:
+        folder: exists, and only its owner can read it.
+        max_files: their numbers are below it.
+        max_bytes: of all of them.
+    """
+
+    folder: Path
+    max_files: int
+    max_bytes: int
+
+
+class FileSource(Protocol):
+    """Brings files from elsewhere to this machine."""
+
+    def fetch(self, address: str, into: IO[bytes], report: Report) -> None:
+        """Write the bytes of the file at `address` into `into`, without holding them all in memory.
+
+        Args:
+            address: begins with the scheme that this source is for.
+            into: an empty file, open for writing.
+            report: told how far it is, often; its `Cancelled` ends the fetch.
+
+        Raises:
+            FileError: it cannot be had: `not_found`, `network_forbidden`, `too_large`.
+            TransientError: it cannot be had now, with `retry_after` where the other side said when.
+            Cancelled: as raised by `report`.
+        """
         ...
 
 
 class FileSandbox(Protocol):
     """Opens untrusted files in a child process that has no network, no environment and hard limits."""
 
-    def run(self, job: str, path: Path, options: Mapping[str, Any], report: Report) -> dict[str, Any]:
+    def run(
+        self, job: str, path: Path, options: Mapping[str, Any], report: Report, room: Room | None = None
+    ) -> dict[str, Any]:
         """Open `path` and let the child do `job` on it.
 
         Args:
@@ -75,6 +150,7 @@ class FileSandbox(Protocol):
             path: the file; opened here once, read-only, and handed over as a descriptor.
             options: JSON values for the job.
             report: called with the child's progress; its `Cancelled` ends the child.
+            room: where the files that the job makes are put; without one it may make none.
 
         Returns:
             The JSON object that the job returned, with `sandbox` telling which protections held.
@@ -88,12 +164,50 @@ class FileSandbox(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Converted:
+    """What a converter made: a file that is there until its context ends, its ending, and which protections held."""
+
+    path: Path
+    ending: str
+    protections: tuple[str, ...]
+
+
+class OfficeConverter(Protocol):
+    """Converts documents of the Office before 2007 into those of today, in a process with few rights."""
+
+    name: str
+
+    @property
+    def version(self) -> str | None:
+        """The version of what converts, or None where it cannot be told."""
+        ...
+
+    def converted(self, path: Path, kind: str, sha256: str, report: Report) -> AbstractContextManager[Converted]:
+        """Convert a file.
+
+        Args:
+            path: the file.
+            kind: `doc`, `xls` or `ppt`.
+            sha256: of the file that was looked at; another one is refused.
+            report: called while it works; its `Cancelled` ends it.
+
+        Raises:
+            FileError: it cannot be converted; `code` says why.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class TextLine:
-    """One line that a reader of pictures found: its text, confidence 0..1 and box (x0, y0, x1, y1) 0..1."""
+    """One line that a reader of pictures found: its text, confidence 0..1 and box (x0, y0, x1, y1) 0..1.
+
+    `upside_down` tells that the reader had to turn it by 180 degrees.
+    """
 
     text: str
     confidence: float
     box: tuple[float, float, float, float]
+    upside_down: bool = False
 
 
 class TextReader(Protocol):
@@ -102,8 +216,184 @@ class TextReader(Protocol):
     name: str
     version: str
 
-    def read(self, pixels: Any) -> Sequence[TextLine]:
-        """Return the lines of text in reading order."""
+    def read(self, pixels: Any, *, turn_lines: bool = True) -> Sequence[TextLine]:
+        """Return the lines of text in reading order.
+
+        Args:
+            pixels: height x width x 3 bytes (BGR).
+            turn_lines: whether each line that seems to be upside down is turned before it is read.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FoundObject:
+    """One thing in a picture: its label, confidence 0..1, box (x0, y0, x1, y1) 0..1 and the engine that found it."""
+
+    label: str
+    confidence: float
+    box: tuple[float, float, float, float]
+    engine: str
+
+
+class ObjectFinder(Protocol):
+    """Finds things in a picture.
+
+    Attributes:
+        quality: `rough` where much is missed and more is taken for something, else `model`.
+    """
+
+    name: str
+    version: str
+    quality: Literal["rough", "model"]
+
+    def find(self, pixels: Any) -> Sequence[FoundObject]:
+        """Return what is in a picture of height x width x 3 bytes (RGB), the surest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFace:
+    """One face: confidence 0..1, box (x0, y0, x1, y1) 0..1, and 128 numbers that stand for it, or None."""
+
+    confidence: float
+    box: tuple[float, float, float, float]
+    encoding: Sequence[float] | None
+
+
+class FaceFinder(Protocol):
+    """Finds faces in a picture.
+
+    Attributes:
+        missing: why no encodings can be had, in a sentence; None where every face has one.
+    """
+
+    name: str
+    version: str
+    missing: str | None
+
+    def find(self, pixels: Any) -> Sequence[FoundFace]:
+        """Return the faces in a picture of height x width x 3 bytes (RGB), the surest first."""
+        ...
+
+
+class People(Protocol):
+    """The people who were enrolled to be known again."""
+
+    def encodings(self) -> Mapping[str, Sequence[Sequence[float]]]:
+        """Return each person's face encodings, by name."""
+        ...
+
+
+class Enrolment(People, Protocol):
+    """Enrolls people."""
+
+    def enroll(self, name: str, consent: str, encoding: Sequence[float]) -> int:
+        """Add an encoding of 128 numbers to a person, with the consent; returns how many the person has now.
+
+        Raises:
+            PermanentError: the person has the most that are kept.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenWord:
+    """One word that was heard: its text, times in seconds, and confidence 0..1 where the engine says one."""
+
+    text: str
+    start: float
+    end: float
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """What was said in one breath; the last three are Whisper's own figures."""
+
+    text: str
+    start: float
+    end: float
+    words: Sequence[SpokenWord] = ()
+    avg_logprob: float | None = None
+    no_speech_prob: float | None = None
+    compression_ratio: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A piece of sound as text, its language and how that is known; `assumed` is an engine that knows only one."""
+
+    segments: Sequence[Spoken]
+    language: str | None
+    language_source: Literal["given", "detected", "assumed"]
+    language_confidence: float | None = None
+
+
+class SpeechReader(Protocol):
+    """Turns speech into text; `quality` is a word of warning, such as `rough`, or None."""
+
+    name: str
+    version: str
+    model: str
+    quality: str | None
+
+    def read(self, samples: Any, spans: Sequence[tuple[float, float]], language: str | None) -> Heard:
+        """Return what is said, in times from the first sample.
+
+        Args:
+            samples: float32, mono, 16 kHz.
+            spans: where somebody speaks, in seconds from the first sample.
+            language: its primary code (ISO 639); None to detect it.
+
+        Raises:
+            FileError: the language is not known to the engine (`language_unavailable`).
+        """
+        ...
+
+
+class SpeechEndpoint(Protocol):
+    """Turns speech into text on another machine."""
+
+    name: str
+    model: str
+
+    def read(self, sound: bytes, language: str | None, look: Callable[[], None]) -> Heard:
+        """Return what is said in a FLAC file, in times from its beginning.
+
+        Args:
+            sound: at most 25 MB.
+            language: its primary code (ISO 639); None to detect it.
+            look: called while the answer is waited for; what it raises ends the wait.
+
+        Raises:
+            FileError: the endpoint refuses, or its answer is none; `code` says why.
+            TransientError: another attempt may succeed, after `retry_after` seconds.
+        """
+        ...
+
+
+class VoiceActivity(Protocol):
+    """Tells where somebody speaks."""
+
+    name: str
+    version: str
+    step_seconds: float
+
+    def listen(self, blocks: Iterable[Any]) -> Iterator[Any]:
+        """Yield arrays of how likely speech is, 0 to 1, one figure a step; blocks are float32, mono, 16 kHz."""
+        ...
+
+
+class VoiceEncoder(Protocol):
+    """Turns parts of a voice into vectors of length 1, which are the more alike the more the voices are."""
+
+    name: str
+    version: str
+    model_sha256: str
+
+    def encode(self, parts: Any) -> Any:
+        """Return parts x dimensions for parts x samples: float32, mono, 16 kHz, all of one length."""
         ...
 
 

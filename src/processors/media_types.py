@@ -14,6 +14,12 @@ MAGIC = (
     (b"caff", "caf"),
     (b"#!AMR", "amr"),
     (b"FLV\x01", "flv"),
+    (b".snd", "au"),
+    (b"\x0b\x77", "ac3"),
+    (b"wvpk", "wv"),
+    (b"TTA1", "tta"),
+    (bytes.fromhex("726966662e91cf11a5d628db04c10000"), "w64"),
+    (b"\0\0\x01\xba", "mpg"),
     (b"\x1f\x8b\x08", "gz"),
     (b"BZh", "bz2"),
     (b"\xfd7zXZ\0", "xz"),
@@ -28,7 +34,9 @@ BRANDS = {
 MATROSKA, ASF = b"\x1a\x45\xdf\xa3", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"
 ASF_VIDEO = bytes.fromhex("c0ef19bc4d5bcf11a8fd00805f5c442b")
 BITMAP_HEADERS = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
-TS_PACKET, TS_MARK = 188, 0x47
+TS_PACKET, TS_MARK, TS_STAMP = 188, 0x47, 4
+"""Packets of a transport stream; cameras and discs write a time stamp before each (M2TS)."""
+
 TAR_MARK = b"ustar"
 FRAME_HEADER, SYNC, SYNC_REST = 4, 0xFF, 0xE0
 ADTS_MASK, ADTS = 0xF6, 0xF0
@@ -41,7 +49,7 @@ def media_kind(head: bytes) -> str | None:
     for mark, kind in MAGIC:
         if head.startswith(mark):
             return kind
-    if head[:4] in {b"RIFF", b"FORM"}:
+    if head[:4] in {b"RIFF", b"RF64", b"FORM"}:
         return FORMS.get(head[8:12])
     if head[4:8] == b"ftyp":
         brand = head[8:12]
@@ -58,9 +66,10 @@ def _media_by_structure(head: bytes) -> str | None:
         return "wmv" if ASF_VIDEO in head else "wma"
     if head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in BITMAP_HEADERS:
         return "bmp"
-    marks = head[: 3 * TS_PACKET : TS_PACKET]
-    if len(marks) > 1 and set(marks) == {TS_MARK}:
-        return "ts"
+    for stamp in (0, TS_STAMP):
+        marks = head[stamp :: TS_PACKET + stamp][:3]
+        if len(marks) > 1 and set(marks) == {TS_MARK}:
+            return "ts"
     return "tar" if head[257:262] == TAR_MARK else _mpeg_audio(head)
 
 

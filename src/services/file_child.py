@@ -1,9 +1,10 @@
 """The child that opens untrusted files, one at a time: `python -I -m services.file_child <socket> <loading> <group>`.
 
 It loads what it needs, gives up everything else, and answers jobs. A job is one line of JSON with the file's descriptor
-beside it; the answers are lines of JSON: progress, then a result or an error.
+beside it; the answers are lines of JSON: progress and pieces of files that the job makes, then a result or an error.
 """
 
+import base64
 import gc
 import json
 import os
@@ -53,12 +54,24 @@ def serve(connection: socket.socket, jobs: Mapping[str, Job], held: list[str]) -
         gc.collect()
 
 
+class ParentReport:
+    """Fulfils `processors.interfaces.JobReport`: each call is a line to the parent."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    def __call__(self, percent: float, text: str) -> None:
+        """Tell how far the job is."""
+        _send(self._connection, {"progress": [percent, text]})
+
+    def piece(self, number: int, content: bytes) -> None:
+        """Hand over the next bytes of a file that the job makes."""
+        _send(self._connection, {"piece": [number, base64.b64encode(content).decode()]})
+
+
 def answer(connection: socket.socket, job: Job, file: BinaryIO, request: Mapping[str, Any]) -> dict[str, Any]:
     """Do one job; whatever goes wrong is an answer too."""
-
-    def report(percent: float, text: str) -> None:
-        _send(connection, {"progress": [percent, text]})
-
+    report = ParentReport(connection)
     child_protections.limit(int(request["memory_mb"]) * MIB, int(request["cpu_seconds"]))
     try:
         return {"result": job(file, request["options"], report)}

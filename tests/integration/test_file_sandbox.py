@@ -9,12 +9,16 @@ from pathlib import Path
 
 import psutil
 import pytest
+from reportlab.pdfgen.canvas import Canvas
 
 from adapters import file_sandbox
+from adapters.disk_storage import DiskStorage
 from adapters.file_sandbox import ChildSandbox
+from adapters.side_by_side import SideBySideThreads
 from examples.celery_example import SAMPLES
 from processors.documents import DocumentTools, ProcessDocument, process_document
 from processors.errors import Cancelled, ConfigurationError, FileError, TransientError
+from reading import options
 from services import child_protections, file_jobs
 from waiting import until
 
@@ -136,7 +140,9 @@ def test_a_pdf_that_overwhelms_its_parser_costs_one_task_and_names_the_limit(
     (tmp_path / "bad.pdf").write_bytes(pdf_of_pdfs(*shape))
 
     def processed(path):
-        tools = DocumentTools(path=path, sandbox=one, storage=None, task_id="t", max_pages=10, max_characters=100_000)
+        tools = DocumentTools(
+            path=path, sandbox=one, storage=DiskStorage(tmp_path), task_id="t", max_pages=10, max_characters=100_000
+        )
         return process_document(ProcessDocument(file_path=str(path)), tools, silent)
 
     with pytest.raises(FileError, match=words) as error:
@@ -245,6 +251,82 @@ def test_threads_open_files_side_by_side_each_in_a_child_of_its_own(sandbox, fil
         thread.join()
     assert [done["text"] for done, _ in told] == ["content"] * 2
     assert len({pid for _, pid in told} - {None}) == 2
+
+
+@pytest.fixture
+def side_by_side():
+    """Two threads, whose children end with them."""
+    made = SideBySideThreads(2)
+    yield made
+    made.close()
+
+
+def children_of(sandbox: ChildSandbox) -> list[psutil.Process]:
+    """The children of all threads."""
+    return [psutil.Process(child.process.pid) for of in list(sandbox._of_threads.values()) for child in of.values()]
+
+
+def forget(sandbox: ChildSandbox, children: list[psutil.Process]) -> None:
+    """See that children have ended with their threads, and let go of them."""
+    assert psutil.wait_procs(children, 20)[1] == []
+    for of in sandbox._of_threads.values():
+        for child in of.values():
+            child.process.communicate()
+            child.connection.close()
+
+
+def test_children_that_work_side_by_side_stay_warm_and_end_with_their_threads(sandbox, file, side_by_side):
+    one, both = sandbox(), threading.Barrier(2, timeout=60)
+
+    def work(report):
+        text = one.run("file_jobs:echo", file, {}, report)["text"]
+        both.wait()
+        return text
+
+    assert side_by_side.run([work, work], silent) == ["content"] * 2
+    children = children_of(one)
+    assert side_by_side.run([work, work], silent) == ["content"] * 2
+    assert (len(children), children_of(one)) == (2, children)
+    side_by_side.close()
+    forget(one, children)
+
+
+def test_a_cancelled_task_ends_all_children_that_work_for_it(sandbox, file, side_by_side):
+    one, children = sandbox(), []
+
+    def work(report):
+        one.run("file_jobs:hang", file, {}, report)
+
+    def cancel(percent, text):
+        children[:] = children_of(one)
+        if len(children) == 2:
+            raise Cancelled("cancelled")
+
+    with pytest.raises(Cancelled):
+        side_by_side.run([work] * 5, cancel)
+    assert not any(child.is_running() for child in children)
+    assert children_of(one) == []
+
+
+@pytest.mark.filterwarnings(
+    "ignore:.*multi-threaded.*fork:DeprecationWarning"
+)  # from Python 3.12 on: it is the case here
+def test_a_forks_children_that_work_side_by_side_are_its_own(sandbox, file, side_by_side):
+    one = sandbox()
+
+    def work(report):
+        return one.run("file_jobs:echo", file, {}, report)["text"]
+
+    assert side_by_side.run([work], silent) == ["content"]
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if side_by_side.run([work], silent) == ["content"] else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    children = children_of(one)
+    assert side_by_side.run([work], silent) == ["content"]
+    assert children_of(one) == children
+    side_by_side.close()
+    forget(one, children)
 
 
 def test_a_child_is_replaced_after_its_share_of_files(sandbox, file, monkeypatch):
@@ -369,12 +451,33 @@ def test_the_filters_program_knows_both_machines():
         assert len(code) // 8 < 4096
 
 
+def test_tables_and_the_picture_of_a_page_are_made_in_the_sandbox(sandbox, tmp_path):
+    path = tmp_path / "x.pdf"
+    canvas = Canvas(str(path))
+    canvas.grid([72, 172, 272], [600, 620, 640])
+    for x, y, cell in ((76, 626, "Pump"), (176, 626, "Hours"), (76, 606, "North"), (176, 606, "812")):
+        canvas.drawString(x, y, cell)
+    canvas.save()
+    box = sandbox()
+    found = box.run("document", path, options("x.pdf"), silent)["content"]
+    asked = {"pages": found["table_pages"], "layout": found["layout"], "seconds": 60.0, "password": None}
+    tables = box.run("tables", path, asked, silent)["content"]
+    drawn = box.run("page_image", path, {"password": None}, silent)["content"]
+    assert tables["tables"][0]["rows"] == [["Pump", "Hours"], ["North", "812"]]
+    assert [one["kind"] for one in drawn["made"]] == ["page_image"]
+
+
 def test_a_scanned_page_is_read_in_the_sandbox(tmp_path):
     sandbox = ChildSandbox(memory_mb=2048, cpu_seconds=120, wall_seconds=200, output_mb=8, max_file_mb=1)
     try:
         path = SAMPLES / "scan.pdf"
         tools = DocumentTools(
-            path=path, sandbox=sandbox, storage=None, task_id="t", max_pages=10, max_characters=100_000
+            path=path,
+            sandbox=sandbox,
+            storage=DiskStorage(tmp_path),
+            task_id="t",
+            max_pages=10,
+            max_characters=100_000,
         )
         done = process_document(ProcessDocument(file_path=str(path)), tools, silent)
     finally:

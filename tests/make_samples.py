@@ -1,16 +1,22 @@
 """Make the sample files of the example anew: `.venv/bin/python tests/make_samples.py`; all in them is made up."""
 
+import zipfile
 from email.message import EmailMessage
+from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
 
+import av
 import docx
+import numpy as np
 import openpyxl
 from PIL import Image, ImageDraw, ImageFont
 from pptx import Presentation
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
+
+import drawn
 
 FOLDER = Path(__file__).resolve().parents[1] / "src" / "examples" / "samples"
 
@@ -28,6 +34,10 @@ REPORT = (
 )
 SCAN = ("DELIVERY NOTE 4711", "Two bearings, one seal, forty metres of hose.", "Received at the harbour on 3 March.")
 LATIN_1 = "Größe der Schläuche: vierzig Meter. Die Pumpe läuft wieder, und der Hafenmeister ist zufrieden.\n"
+SIGN = ("HARBOUR OFFICE", "Open from 8 to 16", "Ring twice")
+TONES = (440, 550, 660)
+SAMPLE_RATE, FRAME_RATE = 24_000, 10
+SCENES = ((200, 40, 40), (40, 160, 60), (40, 60, 200))
 
 
 def main() -> None:
@@ -39,7 +49,12 @@ def main() -> None:
     hours_xlsx(FOLDER / "hours.xlsx")
     slides_pptx(FOLDER / "slides.pptx")
     mail_eml(FOLDER / "mail.eml")
+    drawn.face().save(FOLDER / "face.png", optimize=True)
     (FOLDER / "latin-1.txt").write_bytes(LATIN_1.encode("latin-1"))
+    sign_png(FOLDER / "sign.png")
+    tones_mp3(FOLDER / "tones.mp3")
+    film_mp4(FOLDER / "film.mp4")
+    delivery_zip(FOLDER / "delivery.zip")
 
 
 def report_pdf(path: Path) -> None:
@@ -54,6 +69,24 @@ def report_pdf(path: Path) -> None:
         canvas.drawString(72, 720, text)
         canvas.showPage()
     canvas.save()
+
+
+def _harbour(boat: int, sky: str) -> Image.Image:
+    picture = Image.new("RGB", (320, 180), sky)
+    draw = ImageDraw.Draw(picture)
+    draw.rectangle((0, 110, 320, 180), fill="steelblue")
+    draw.polygon([(boat, 100), (boat + 90, 100), (boat + 75, 125), (boat + 15, 125)], fill="firebrick")
+    draw.rectangle((boat + 30, 75, boat + 60, 100), fill="ivory")
+    return picture
+
+
+def _pump_house() -> Image.Image:
+    picture = Image.new("RGB", (320, 180), "darkseagreen")
+    draw = ImageDraw.Draw(picture)
+    draw.rectangle((90, 60, 230, 170), fill="sienna")
+    draw.polygon([(80, 60), (160, 15), (240, 60)], fill="maroon")
+    draw.rectangle((140, 110, 180, 170), fill="black")
+    return picture
 
 
 def scan_pdf(path: Path) -> None:
@@ -114,6 +147,62 @@ def mail_eml(path: Path) -> None:
     mail.set_content("The south pump runs again. The invoice is attached, and the old seal lies in the workshop.\n")
     mail.add_attachment("Seal;120\nHours;9\n", filename="invoice.csv", subtype="csv")
     path.write_bytes(mail.as_bytes())
+
+
+def sign_png(path: Path) -> None:
+    """A picture of a sign with three lines of text."""
+    picture = Image.new("RGB", (800, 480), (24, 60, 110))
+    draw = ImageDraw.Draw(picture)
+    draw.rectangle((30, 30, 770, 450), outline=(240, 240, 240), width=6)
+    for number, line in enumerate(SIGN):
+        draw.text((90, 80 + 115 * number), line, fill=(250, 250, 250), font=ImageFont.load_default(size=64))
+    picture.quantize(32).save(path, optimize=True)
+
+
+def tones_mp3(path: Path) -> None:
+    """Three tones, of a second each."""
+    with av.open(str(path), "w", format="mp3") as made:
+        stream = made.add_stream("mp3", rate=SAMPLE_RATE, layout="mono")
+        stream.bit_rate = 32_000
+        made.metadata["title"] = "Three tones"
+        add_tones(made, stream)
+
+
+def film_mp4(path: Path) -> None:
+    """Three scenes of a second each: a bar that moves over another colour, and a tone."""
+    with av.open(str(path), "w", format="mp4") as made:
+        pictures = made.add_stream("h264", rate=FRAME_RATE, width=320, height=180, pix_fmt="yuv420p")
+        sound = made.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
+        sound.bit_rate = 32_000
+        for number in range(FRAME_RATE * len(SCENES)):
+            frame = np.full((180, 320, 3), SCENES[number // FRAME_RATE], np.uint8)
+            frame[60:120, 8 * number : 8 * number + 40] = 240
+            made.mux(pictures.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
+        made.mux(pictures.encode(None))
+        add_tones(made, sound)
+
+
+def add_tones(made: av.container.OutputContainer, stream: av.AudioStream) -> None:
+    """Encode a tone after another."""
+    seconds = np.arange(SAMPLE_RATE) / SAMPLE_RATE
+    for number, tone in enumerate(TONES):
+        wave = (0.3 * np.sin(2 * np.pi * tone * seconds)).astype(np.float32)[np.newaxis]
+        frame = av.AudioFrame.from_ndarray(wave, "fltp", "mono")
+        frame.sample_rate, frame.time_base, frame.pts = SAMPLE_RATE, Fraction(1, SAMPLE_RATE), number * SAMPLE_RATE
+        made.mux(stream.encode(frame))
+    made.mux(stream.encode(None))
+
+
+def delivery_zip(path: Path) -> None:
+    """A note, a table, a picture, and an archive with one more note."""
+    inner = BytesIO()
+    with zipfile.ZipFile(inner, "w", zipfile.ZIP_DEFLATED) as made:
+        made.writestr("older/note.txt", "The old seal lies in the workshop. It may be thrown away.\n")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
+        made.writestr("note.txt", "Two bearings and one seal were delivered. The hose comes on Friday.\n")
+        made.writestr("parts.csv", "part,count\nbearing,2\nseal,1\n")
+        made.write(FOLDER / "sign.png", "pictures/sign.png")
+        made.writestr("older.zip", inner.getvalue())
 
 
 if __name__ == "__main__":

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote, unquote, urlsplit
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, NoDecode, SettingsConfigDict
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 ENV_FILE = PROJECT_ROOT / ".env"
 
-SECRET_FIELDS = ("twilio_auth_token", "openai_api_key")
+SECRET_FIELDS = ("twilio_auth_token", "openai_api_key", "s3_secret_access_key")
 BROKER_SCHEMES = ("redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps", "pyamqp")
 DATABASE_SCHEMES = ("sqlite", "postgres", "postgresql", "postgresql+psycopg")
 EMAIL_SCHEMES = ("outbox", "smtp", "smtps")
@@ -27,6 +27,8 @@ LIMIT_PATTERN = re.compile(r"none|([1-9]\d{0,5}|1000000)/[smh]")
 TLS_PATTERN = re.compile(r"tls=(required|opportunistic|none)")
 SENDER_PATTERN = re.compile(r"([^<>\x00-\x1f]*<)?[!-;=?A-~]+@[^@\s<>.,]+(\.[^@\s<>.,]+)+(?(1)>)")
 HOST_PATTERN = re.compile(r"[A-Za-z0-9.:_%-]+")
+NAME_PATTERN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*")
+STORAGE_PATTERN = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()-]+)*/?|file:///[^?#]+")
 IN_PASSWORDS = "in a password / @ : ; # ? are written as %2F %40 %3A %3B %23 %3F"
 MASK = "***"
 
@@ -40,10 +42,12 @@ def _port(value: int) -> int:
 Port = Annotated[int, AfterValidator(_port)]
 Positive = Annotated[int, Field(gt=0)]
 Room = Annotated[int, Field(gt=0, le=500)]
+Threads = Annotated[int, Field(gt=0, le=64)]
 Days = Annotated[int, Field(gt=0, le=36_600)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Folders = Annotated[list[Path], NoDecode]
 Modules = Annotated[list[str], NoDecode]
+Names = Annotated[list[str], NoDecode]
 
 
 class SettingsError(ValueError):
@@ -115,7 +119,9 @@ class Settings(BaseSettings):
         default=None, repr=False, description="The record database; unset: SQLite in DATA_DIR."
     )
     storage_url: str | None = Field(
-        default=None, repr=False, description="Where artefacts are kept; unset: DATA_DIR/storage."
+        default=None,
+        repr=False,
+        description="Where artefacts are kept: s3://bucket/prefix, or file:///folder; unset: DATA_DIR/storage.",
     )
     file_roots: Folders = Field(
         default=[], description="Folders, comma-separated, that paths given over HTTP must lie under."
@@ -140,14 +146,55 @@ class Settings(BaseSettings):
     max_file_mb: Positive = Field(default=500, description="The largest file that is processed.")
     max_pages: Positive = Field(default=2000, description="Pages of a document that are read.")
     max_characters: Positive = Field(default=10_000_000, description="Characters of a document that are kept.")
+    max_pixels: Positive = Field(default=80_000_000, description="Pixels of a picture that is decoded.")
+    object_model: str | None = Field(
+        default=None,
+        description="What finds objects: a model's name such as yolox-s, or an ONNX file; unset: OpenCV, roughly.",
+    )
     inline_text_kb: Positive = Field(
         default=256, description="Text up to this size is part of the result, longer is an artefact."
     )
+    max_archive_members: Positive = Field(
+        default=1000, description="Members of an archive that are listed and processed, with those of archives inside."
+    )
+    max_archive_mb: Positive = Field(default=512, description="What an archive may unpack to, with archives inside.")
     file_memory_limit_mb: Positive = Field(default=2048, description="Memory of the child that opens files.")
     file_cpu_limit_seconds: Positive = Field(default=300, description="Processor time for one file.")
     file_time_limit_seconds: Positive = Field(default=600, description="Wall time for one file.")
     file_output_limit_mb: Positive = Field(default=64, description="The largest result for one file.")
+    file_engine_threads: Threads = Field(default=1, description="Threads of one engine in the child that opens files.")
+    ocr_processes: Threads | None = Field(
+        default=None,
+        description="Children in which one task reads pages as pictures; unset: CPUs / CELERY_WORKER_CONCURRENCY, 1-4.",
+    )
+    max_media_seconds: Positive = Field(default=14_400, description="Seconds of sound or film that are read.")
+    speech_engine: Literal["auto", "whisper", "endpoint", "pocketsphinx"] = Field(
+        default="auto",
+        description="Speech to text: auto is whisper where its folder is, else a set endpoint, else pocketsphinx.",
+    )
+    speech_model: str | None = Field(
+        default=None, description="Whisper's folder (unset: models/whisper in DATA_DIR), or the endpoint's model."
+    )
+    speech_url: str | None = Field(
+        default=None, repr=False, description="An endpoint like OpenAI's for speech alone; unset: OPENAI_BASE_URL."
+    )
     allow_unsandboxed: bool = Field(default=False, description="Open files without a sandbox where there is none.")
+    file_hosts: Names = Field(
+        default=[], description="The only hosts, comma-separated, that https:// files are read from; unset: any."
+    )
+    s3_endpoint_url: str | None = Field(default=None, repr=False, description="An S3 service that is not Amazon's.")
+    s3_access_key_id: str | None = Field(default=None, description="The key for S3; unset: boto3 looks for one.")
+    s3_secret_access_key: str | None = Field(default=None, repr=False, description="Its secret.")
+    s3_region: str | None = Field(default=None, description="The region of the buckets; unset: boto3 looks for one.")
+    cache_results: bool = Field(
+        default=False, description="Answer a file that was read before, in the same way, by what was found then."
+    )
+    models_dir: Path = Field(default=Path("models"), description="Model files; relative to DATA_DIR.")
+    allow_model_downloads: bool = Field(default=False, description="Let `csai models fetch` download model files.")
+
+    libreoffice: Path | None = Field(
+        default=None, description="soffice, which reads DOC, XLS and PPT; unset: the one on PATH, if any."
+    )
 
     # Mail
     email_url: str = Field(
@@ -198,10 +245,23 @@ class Settings(BaseSettings):
             raise ValueError("must be names of modules, comma-separated, such as shop.tasks,invoices")
         return names
 
-    @field_validator("data_dir", "log_dir")
+    @field_validator("file_hosts", mode="before")
+    @classmethod
+    def _hosts(cls, value: Any) -> Any:
+        names = [part.strip().lower() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        if not all(NAME_PATTERN.fullmatch(name) for name in names):
+            raise ValueError("must be names of hosts, comma-separated, such as files.example.com,media.example.com")
+        return names
+
+    @field_validator("data_dir", "log_dir", "libreoffice")
     @classmethod
     def _resolve(cls, value: Path | None) -> Path | None:
         return None if value is None else _from_root(value)
+
+    @field_validator("models_dir")
+    @classmethod
+    def _models(cls, value: Path, info: ValidationInfo) -> Path:
+        return _from(info.data.get("data_dir", PROJECT_ROOT), value)  # without it where DATA_DIR is no folder's name
 
     @field_validator("log_level", "task_log_level", mode="before")
     @classmethod
@@ -248,7 +308,7 @@ class Settings(BaseSettings):
             raise ValueError("must be an address or a name of this machine such as 127.0.0.1, ::1 or localhost")
         return value
 
-    @field_validator("webhook_base_url", "openai_base_url")
+    @field_validator("webhook_base_url", "openai_base_url", "s3_endpoint_url", "speech_url")
     @classmethod
     def _web(cls, value: str | None) -> str | None:
         if value is not None and not urlsplit(_with_scheme(value, WEB_SCHEMES)).hostname:
@@ -258,8 +318,8 @@ class Settings(BaseSettings):
     @field_validator("storage_url")
     @classmethod
     def _storage(cls, value: str | None) -> str | None:
-        if value is not None:
-            raise ValueError("must be unset: only DATA_DIR/storage can keep artefacts in this version")
+        if value is not None and not STORAGE_PATTERN.fullmatch(value):
+            raise ValueError("must be s3://bucket, s3://bucket/prefix or file:///folder")
         return value
 
     @field_validator("limit_default", "limit_high_priority", "limit_ai_processing", "limit_file_processing")
@@ -311,7 +371,9 @@ class Settings(BaseSettings):
 
     @property
     def storage_dir(self) -> Path:
-        """Artefacts."""
+        """Artefacts, where a disk keeps them."""
+        if self.storage_url and self.storage_url.startswith("file:"):
+            return Path(unquote(urlsplit(self.storage_url).path))
         return self.data_dir / "storage"
 
     @property
@@ -325,9 +387,13 @@ class Settings(BaseSettings):
         return self.data_dir / "tmp"
 
     @property
-    def models_dir(self) -> Path:
-        """Model files that were put here."""
-        return self.data_dir / "models"
+    def whisper_folder(self) -> Path:
+        """Where Whisper's model lies: what SPEECH_MODEL names, in the project's root or below `models`."""
+        if self.speech_model is None:
+            return self.models_dir / "whisper"
+        named = _from_root(Path(self.speech_model))
+        below = self.models_dir / self.speech_model
+        return below if below.is_dir() and not named.is_dir() else named
 
 
 def load_settings() -> Settings:
@@ -369,7 +435,7 @@ def ensure_folders(settings: Settings) -> None:
             writable = os.access(folder, os.W_OK | os.X_OK)
         except OSError as error:
             raise SettingsError(_unwritable(settings, folder, error.strerror or str(error))) from error
-        if not writable:
+        if not writable and folder != settings.models_dir:  # which may be mounted for reading alone
             raise SettingsError(_unwritable(settings, folder, "permission denied"))
 
 
@@ -403,8 +469,12 @@ def shown(name: str, value: object) -> str:
 
 
 def _from_root(path: Path) -> Path:
+    return _from(PROJECT_ROOT, path)
+
+
+def _from(folder: Path, path: Path) -> Path:
     try:
-        return PROJECT_ROOT / path.expanduser()
+        return folder / path.expanduser()
     except RuntimeError:
         raise ValueError("must not begin with the ~ of a user that does not exist") from None
 
@@ -436,7 +506,12 @@ def _line(problem: dict[str, Any]) -> str:
 
 
 def _unwritable(settings: Settings, folder: Path, cause: str) -> str:
-    variable = "LOG_DIR" if folder == settings.log_dir else "DATA_DIR"
+    named = {
+        settings.log_dir: "LOG_DIR",
+        settings.storage_dir if settings.storage_url else None: "STORAGE_URL",
+        settings.models_dir: "MODELS_DIR",
+    }
+    variable = named.get(folder, "DATA_DIR")
     return f"The folder {folder} cannot be written: {cause}; set {variable} to a folder that this user may write."
 
 

@@ -26,6 +26,8 @@ FINAL = {"SUCCESS", "FAILURE", "REVOKED"}
 POLL_SECONDS = 0.1
 LONGEST_SECONDS = 120
 SAMPLES = Path(__file__).parent / "samples"
+MEDIA = ("sign.png", "tones.mp3", "talk.mp3", "face.png", "film.mp4", "delivery.zip")
+DOCUMENTS = sorted(path for path in SAMPLES.iterdir() if path.name not in MEDIA)
 
 console = Console()
 
@@ -42,7 +44,7 @@ class Row:
 
 def main() -> int:
     """Run everything; exit code 0 when every row is good."""
-    parts = (mail, files, figures, by_name, scheduling, schedules, failures, cleaning, limiting, steering)
+    parts = (mail, files, people, figures, by_name, scheduling, schedules, failures, cleaning, limiting, steering)
     rows = [row for part in parts for row in part()]
     table = Table("method", "", "outcome", "seconds", title="celery_service", expand=False)
     for row in rows:
@@ -87,8 +89,8 @@ def mail() -> Iterator[Row]:
 
 
 def files() -> Iterator[Row]:
-    """Read every kind of document that lies beside this file."""
-    for path in sorted(SAMPLES.iterdir()):
+    """Read every kind of document that lies beside this file, a picture, sound, a film and an archive."""
+    for path in DOCUMENTS:
         yield task(
             f"process_document {path.name}", partial(celery_service.process_document, str(path)), describe_document
         )
@@ -99,6 +101,48 @@ def files() -> Iterator[Row]:
         ),
         lambda result: f"went to {result['route']}, because {result['why']}",
     )
+    yield task(
+        "process_file delivery.zip",
+        lambda: celery_service.process_file(
+            str(SAMPLES / "delivery.zip"), processing_options={"generate_summary": False}
+        ),
+        describe_archive,
+    )
+    yield task(
+        "process_image sign.png",
+        lambda: celery_service.process_image(str(SAMPLES / "sign.png"), detect_objects=False),
+        lambda result: f"{result['result']['width']} by {result['result']['height']}: {words_of(result)}",
+    )
+    yield task(
+        "process_audio tones.mp3",
+        lambda: celery_service.process_audio(str(SAMPLES / "tones.mp3"), language="en"),
+        describe_sound,
+    )
+    yield task(
+        "process_audio talk.mp3", lambda: celery_service.process_audio(str(SAMPLES / "talk.mp3")), describe_sound
+    )
+    yield task(
+        "process_video film.mp4",
+        lambda: celery_service.process_video(str(SAMPLES / "film.mp4")),
+        describe_film,
+    )
+
+
+def describe_film(result: dict[str, Any]) -> str:
+    """Say how long a film is and where its scenes begin."""
+    found = result["result"]
+    starts = ", ".join(f"{scene['start']:g} s ({scene['detector']})" for scene in found["scenes"])
+    return f"{found['video']['codec']}, {found['duration_s']:g} s, {len(found['frames'])} frames, scenes at {starts}"
+
+
+def describe_sound(result: dict[str, Any]) -> str:
+    """Say what was heard, and by what."""
+    found = result["result"]
+    engine = next((one["engine"] for one in result["provenance"] if one["step"] == "transcribe"), "nothing")
+    words = len(found["transcript"]["text"].split()) if found["transcript"] else 0
+    speakers = "?" if found["speakers"] is None else len(found["speakers"])
+    loudness = found["features"]["summary"]["integrated_lufs"]
+    return f"{found['duration_s']:.0f} s, {loudness:.0f} LUFS, {speakers} speakers, {words} words, by {engine}"
 
 
 def describe_document(result: dict[str, Any]) -> str:
@@ -107,6 +151,33 @@ def describe_document(result: dict[str, Any]) -> str:
     language = (found["language"] or {"language": "?"})["language"]
     engines = ", ".join(one["engine"] for one in result["provenance"] if one["step"] != "summary")
     return f"{found['kind']}, {len(found['pages'])} pages, {found['characters']} characters, {language}, by {engines}"
+
+
+def describe_archive(result: dict[str, Any]) -> str:
+    """Say what became of each member."""
+    members = result["detail"]["result"]["members"]
+    return ", ".join(f"{one['name']}: {one['route'] or one['why']}" for one in members)
+
+
+def words_of(result: dict[str, Any]) -> str:
+    """Return the text in a picture, in one line."""
+    return " ".join(result["result"]["ocr"]["text"].split())
+
+
+def people() -> Iterator[Row]:
+    """Enroll somebody who was drawn, see who is enrolled, and forget that one again."""
+    name = "Somebody drawn"
+    yield task(
+        "enroll_person",
+        lambda: celery_service.enroll_person(name, str(SAMPLES / "face.png"), consent="Nobody's: it is a drawing."),
+        lambda result: f"{result['name']} is known by {result['encodings']} encoding",
+    )
+    yield call("list_people", celery_service.list_people, lambda found: ", ".join(one["name"] for one in found))
+    yield call(
+        "forget_person",
+        lambda: celery_service.forget_person(name),
+        lambda gone: "forgotten" if gone else "nobody has this name",
+    )
 
 
 def figures() -> Iterator[Row]:

@@ -30,6 +30,7 @@ from sqlalchemy import (
 )
 
 from processors.limits import DefaultLimits
+from records.cached_results import cached_results
 from records.columns import Now, instant, now_once
 from records.database import Database
 from records.deliveries import DOUBTFUL, deliveries
@@ -677,7 +678,7 @@ class TaskMoves:
             gone = delete(task_records).where(columns.id.in_(list(task_ids)), columns.state.in_(FINAL_VALUES))
             ids = list(connection.execute(gone.returning(columns.id)).scalars().all())
             connection.execute(delete(deliveries).where(deliveries.c.task_id.in_(ids), ~DOUBTFUL))
-            for table in (incidents, members, task_logs):
+            for table in (cached_results, incidents, members, task_logs):
                 connection.execute(delete(table).where(table.c.task_id.in_(ids)))
             return len(ids)
 

@@ -6,15 +6,19 @@ from typing import Any, TypeVar, Unpack, cast
 
 from pydantic import ValidationError
 
+from processors.audio import ProcessAudio
 from processors.bulk_emails import SendBulkEmails
 from processors.cleanup import CleanupOldFiles, CleanupOldLogs, CleanupOldTasks
 from processors.documents import ProcessDocument
 from processors.emails import SendEmail
 from processors.errors import InvalidArgument, TaskCancelled, TaskFailed, TaskTimeout, UnknownQueue
 from processors.files import ProcessFile
+from processors.images import ProcessImage
 from processors.logs import ReadLogs, SearchLogs
+from processors.people import EnrollPerson, ForgetPerson
 from processors.results import Request, sentence_of
 from processors.scheduling import ListFailedTasks, ProcessPendingTasks, RetryFailedTasks
+from processors.video import ProcessVideo
 from records.task_records import TaskRecord, TaskState, is_task_id
 from services import effects, limiting, retrying, scheduling, steering
 from services.bulk import submit_bulk_emails
@@ -98,7 +102,17 @@ class CeleryService:
         queue: str = "file_processing",
         **options: Unpack[SubmitOptions],
     ) -> str:
-        """Process a file as what it is; `processing_options` are the flags of the method for that type."""
+        """Process a file as what it is; of an archive, every member.
+
+        Args:
+            file_path: a path on the worker's machine, or an address.
+            file_type: `document`, `image`, `audio`, `video` or `archive`; left out, the content tells it.
+            processing_options: the options of the method for that type. Where `file_type` is left out or `archive`,
+                they may be options of any method, and each is given its own. An archive has `process_members` (false:
+                its members are listed and checked, no more) and `password`, which its members get too.
+            queue: overrides the route.
+            options: as every submit takes them.
+        """
         return _submit(
             "file_processing.process_file",
             ProcessFile,
@@ -133,6 +147,114 @@ class CeleryService:
             extract_metadata=extract_metadata,
             ocr_enabled=ocr_enabled,
             password=password,
+        )
+
+    def process_video(
+        self,
+        file_path: str,
+        extract_frames: bool = True,
+        process_audio: bool = True,
+        detect_scenes: bool = True,
+        generate_thumbnail: bool = True,
+        queue: str = "file_processing",
+        **options: Unpack[SubmitOptions],
+    ) -> str:
+        """Process a film: streams, scenes, frames, a thumbnail with a preview, and the sound."""
+        return _submit(
+            "file_processing.process_video",
+            ProcessVideo,
+            queue,
+            options,
+            file_path=file_path,
+            extract_frames=extract_frames,
+            process_audio=process_audio,
+            detect_scenes=detect_scenes,
+            generate_thumbnail=generate_thumbnail,
+        )
+
+    def process_image(
+        self,
+        file_path: str,
+        extract_text: bool = True,
+        detect_objects: bool = True,
+        face_recognition: bool = False,
+        generate_tags: bool = True,
+        queue: str = "file_processing",
+        **options: Unpack[SubmitOptions],
+    ) -> str:
+        """Read a picture: EXIF, hashes, colours, thumbnails, text, objects and tags; faces only where asked for."""
+        return _submit(
+            "file_processing.process_image",
+            ProcessImage,
+            queue,
+            options,
+            file_path=file_path,
+            extract_text=extract_text,
+            detect_objects=detect_objects,
+            face_recognition=face_recognition,
+            generate_tags=generate_tags,
+        )
+
+    def enroll_person(
+        self,
+        name: str,
+        file_path: str,
+        consent: str,
+        queue: str = "file_processing",
+        **options: Unpack[SubmitOptions],
+    ) -> str:
+        """Know a person again in pictures: from one with exactly one face, whose encoding is stored and nothing else.
+
+        The same name again adds an encoding, up to 20. `consent` says who agreed, when and how; the newest is kept.
+        """
+        return _submit(
+            "file_processing.enroll_person",
+            EnrollPerson,
+            queue,
+            options,
+            name=name,
+            file_path=file_path,
+            consent=consent,
+        )
+
+    def forget_person(self, name: str) -> bool:
+        """Remove a person's encodings and consent, at once; False where nobody has this name."""
+        return parts().people.forget(_checked(ForgetPerson, name=name).name)
+
+    def list_people(self) -> list[dict[str, Any]]:
+        """List who is enrolled, by name: `name`, `consent`, `consent_at`, `encodings` (how many), `created_at`."""
+        return [
+            {
+                "name": one.name,
+                "consent": one.consent,
+                "consent_at": one.consent_at.isoformat(),
+                "encodings": one.encodings,
+                "created_at": one.created_at.isoformat(),
+            }
+            for one in parts().people.listed()
+        ]
+
+    def process_audio(
+        self,
+        file_path: str,
+        transcribe: bool = True,
+        detect_speakers: bool = True,
+        extract_features: bool = True,
+        language: str | None = None,
+        queue: str = "file_processing",
+        **options: Unpack[SubmitOptions],
+    ) -> str:
+        """Read a sound: what is said and by whom, loudness, silence, tempo, spectrum; no `language`: detected."""
+        return _submit(
+            "file_processing.process_audio",
+            ProcessAudio,
+            queue,
+            options,
+            file_path=file_path,
+            transcribe=transcribe,
+            detect_speakers=detect_speakers,
+            extract_features=extract_features,
+            language=language,
         )
 
     # --- Monitoring ---------------------------------------------------------------------------------------------

@@ -1,12 +1,30 @@
 """What each method for files needs from outside, made of the settings and parts."""
 
+import tempfile
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import TypedDict
 
 from config.settings import settings
+from processors.audio import AudioProcessed, AudioTools, ProcessAudio, process_audio
 from processors.documents import DocumentTools
-from processors.interfaces import FileSandbox, ObjectStorage
+from processors.file_results import FileTools
+from processors.files import RouteTools
+from processors.images import ImageTools
+from processors.interfaces import FileSandbox, ObjectStorage, Report
+from processors.people import EnrollTools
+from processors.video import VideoTools
+from services.speech_choice import speech_choice
 from services.wiring import Parts
+
+MIB = 1024**2
+FILM_SHARE, SPEECH_SHARE = 0.4, 0.7
+"""Of a task's time until its soft limit: when no further part of a film is looked at, and when no further piece of
+speech is turned into text. What was begun by then, and the rest, still ends before the limit takes all of it."""
 
 
 class _Common(TypedDict):
@@ -20,8 +38,77 @@ class _Common(TypedDict):
 def document_tools(parts: Parts, path: Path, task_id: str) -> DocumentTools:
     """Return what processing a document needs, for one task."""
     return DocumentTools(
-        **_common(parts, path, task_id), max_pages=settings.max_pages, max_characters=settings.max_characters
+        **_common(parts, path, task_id),
+        max_pages=settings.max_pages,
+        max_characters=settings.max_characters,
+        converter=parts.converter,
+        side_by_side=parts.side_by_side,
     )
+
+
+def audio_tools(parts: Parts, path: Path, task_id: str) -> AudioTools:
+    """Return what processing a sound needs, for one task."""
+    return AudioTools(
+        **_common(parts, path, task_id),
+        speech=speech_choice(settings),
+        max_media_seconds=settings.max_media_seconds,
+        speech_seconds=SPEECH_SHARE * settings.celery_task_soft_time_limit,
+    )
+
+
+def image_tools(parts: Parts, path: Path, task_id: str) -> ImageTools:
+    """Return what processing a picture needs, for one task."""
+    return ImageTools(**_common(parts, path, task_id), max_pixels=settings.max_pixels, people=parts.people)
+
+
+def video_tools(parts: Parts, path: Path, task_id: str) -> VideoTools:
+    """Return what processing a film needs, for one task."""
+    return VideoTools(
+        **_common(parts, path, task_id),
+        listen=partial(_listen, audio_tools(parts, path, task_id), monotonic()),
+        threads=settings.file_engine_threads,
+        run_seconds=min(settings.file_cpu_limit_seconds, settings.file_time_limit_seconds) / 3,
+        max_media_seconds=settings.max_media_seconds,
+        video_seconds=FILM_SHARE * settings.celery_task_soft_time_limit,
+    )
+
+
+def _listen(tools: AudioTools, began: float, file_path: str, report: Report) -> AudioProcessed:
+    """Process the sound of a film, in the time that its pictures have left of it."""
+    left = max(0.0, tools.speech_seconds - (monotonic() - began))
+    return process_audio(ProcessAudio(file_path=file_path), replace(tools, speech_seconds=left), report)
+
+
+TOOLS: dict[str, Callable[[Parts, Path, str], FileTools]] = {
+    "document": document_tools,
+    "image": image_tools,
+    "audio": audio_tools,
+    "video": video_tools,
+}
+"""What makes the tools of each of `processors.files.METHODS`."""
+
+
+def route_tools(parts: Parts, path: Path, task_id: str) -> RouteTools:
+    """Return what sending a file to its method needs, for one task."""
+    return RouteTools(
+        **_common(parts, path, task_id),
+        tools_of=lambda route, place: TOOLS[route](parts, place, task_id),
+        folder=_folder,
+        max_members=settings.max_archive_members,
+        max_bytes=settings.max_archive_mb * MIB,
+    )
+
+
+@contextmanager
+def _folder() -> Generator[Path]:
+    """Make a folder for the members of an archive, and remove it."""
+    with tempfile.TemporaryDirectory(prefix="archive-", dir=settings.tmp_dir) as folder:
+        yield Path(folder)
+
+
+def enroll_tools(parts: Parts, path: Path) -> EnrollTools:
+    """Return what enrolling a person needs, for one task."""
+    return EnrollTools(path=path, sandbox=parts.sandbox, people=parts.people, max_pixels=settings.max_pixels)
 
 
 def _common(parts: Parts, path: Path, task_id: str) -> _Common:

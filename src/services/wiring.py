@@ -1,6 +1,7 @@
 """Settings in; records, adapters and engines out. Made on first use in each process, never at import."""
 
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Generator
@@ -11,9 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from config.settings import PROJECT_ROOT, ensure_folders, settings
-from processors.interfaces import FileCleaner, FileSandbox, Mailer, ObjectStorage
+from processors.document_pictures import OneByOne
+from processors.interfaces import (
+    FileCleaner,
+    FileSandbox,
+    FileSource,
+    Mailer,
+    ObjectStorage,
+    OfficeConverter,
+    SideBySide,
+)
 from processors.limits import DefaultLimits, rate_of
 from records import schema
+from records.cached_results import CachedResults
 from records.chords import Chords
 from records.database import Database
 from records.deliveries import DeliveryRecords
@@ -25,6 +36,7 @@ from records.leadership import Leadership
 from records.limits import Limits
 from records.members import MemberRecords
 from records.parents import Parents
+from records.people import PeopleRecords
 from records.schedules import Schedules
 from records.submit_keys import SubmitKeys
 from records.task_logs import TaskLogs
@@ -34,6 +46,7 @@ from records.workers import Workers
 from services.publisher import Publisher
 
 CODE = ("src", "scripts", ".env", "alembic.ini", "flowerconfig.py", "pyproject.toml")
+MOST_OCR_PROCESSES = 4
 LOGGING_PARTS = ("worker", "beat", "leader", "web")
 
 
@@ -61,6 +74,8 @@ class Parts:
         self.chords = Chords(database)
         self.leadership = Leadership(database)
         self.schedules = Schedules(database)
+        self.cached_results = CachedResults(database)
+        self.people = PeopleRecords(database)
 
     @cached_property
     def database_id(self) -> str:
@@ -86,8 +101,18 @@ class Parts:
 
     @cached_property
     def storage(self) -> ObjectStorage:
-        """Where artefacts are kept."""
+        """Where artefacts are kept: what STORAGE_URL names."""
+        if settings.storage_url and settings.storage_url.startswith("s3:"):
+            bucket, _, prefix = settings.storage_url.removeprefix("s3://").partition("/")
+            return _adapter("s3_storage", "S3Storage")(_s3_client(), bucket, prefix.rstrip("/"))
         return _adapter("disk_storage", "DiskStorage")(settings.storage_dir)
+
+    def file_source(self, scheme: str) -> FileSource:
+        """Return what brings files from the addresses of one scheme: `https` or `s3`."""
+        bounds = _adapter("pouring", "Bounds")(settings.max_file_mb, settings.file_time_limit_seconds)
+        if scheme == "s3":
+            return _adapter("s3_files", "S3Files")(_s3_client(), bounds)
+        return _adapter("web_files", "WebFiles")(bounds, settings.file_hosts)
 
     @cached_property
     def cleaner(self) -> FileCleaner:
@@ -104,13 +129,48 @@ class Parts:
             output_mb=settings.file_output_limit_mb,
             max_file_mb=settings.max_file_mb,
             allow_unsandboxed=settings.allow_unsandboxed,
-            loading={"readable": [str(settings.models_dir)], "models_dir": str(settings.models_dir)},
+            loading=_loading(),
+        )
+
+    @cached_property
+    def side_by_side(self) -> SideBySide:
+        """What reads groups of pages as pictures: OCR_PROCESSES, else this worker process's share of the processors."""
+        share = (os.cpu_count() or 1) // settings.celery_worker_concurrency
+        at_once = settings.ocr_processes or max(1, min(share, MOST_OCR_PROCESSES))
+        return OneByOne() if at_once == 1 else _adapter("side_by_side", "SideBySideThreads")(at_once)
+
+    @cached_property
+    def converter(self) -> OfficeConverter | None:
+        """Converts documents of the Office before 2007; None where LIBREOFFICE is not set and none is on PATH."""
+        program = settings.libreoffice or shutil.which("soffice") or shutil.which("libreoffice")
+        if program is None:
+            return None
+        return _adapter("libreoffice_converter", "LibreOfficeConverter")(
+            Path(program),
+            settings.tmp_dir,
+            memory_mb=settings.file_memory_limit_mb,
+            cpu_seconds=settings.file_cpu_limit_seconds,
+            wall_seconds=settings.file_time_limit_seconds,
+            max_file_mb=settings.max_file_mb,
         )
 
     @cached_property
     def host(self) -> Any:
         """The figures of this machine."""
         return _adapter("host", "Host")(settings.data_dir)
+
+
+def _loading() -> dict[str, Any]:
+    """Return what the children that open files are told: the models, and the folders that they are read from."""
+    folders = [settings.models_dir, settings.whisper_folder]
+    if settings.object_model and (folder := (settings.models_dir / settings.object_model).parent).is_dir():
+        folders.append(folder)
+    return {
+        "readable": list(map(str, folders)),
+        "threads": settings.file_engine_threads,
+        "models_dir": str(settings.models_dir),
+        "object_model": settings.object_model,
+    }
 
 
 def parts() -> Parts:
@@ -179,14 +239,26 @@ def protected_paths() -> list[Path]:
     ]
 
 
+def _s3_client() -> Any:
+    """Return the client for the S3 service of the settings."""
+    access = _adapter("s3_bucket", "S3Access")(
+        endpoint_url=settings.s3_endpoint_url,
+        access_key_id=settings.s3_access_key_id,
+        secret_access_key=settings.s3_secret_access_key,
+        region=settings.s3_region,
+    )
+    return _adapter("s3_bucket", "client_of")(access)
+
+
 def _adapter(module: str, name: str) -> Any:
     return getattr(import_module(f"adapters.{module}"), name)
 
 
 def _fresh_after_fork() -> None:
-    """Let a forked child make its own mailer; the database looks after itself."""
+    """Let a forked child make its own mailer and storage; the database looks after itself."""
     if _own_parts.cache_info().currsize:
-        _own_parts().__dict__.pop("mailer", None)
+        for name in ("mailer", "storage"):
+            _own_parts().__dict__.pop(name, None)
 
 
 os.register_at_fork(after_in_child=_fresh_after_fork)

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from adapters.model_store import ModelStore
 from cli import main
-from cli.commands import doctor
+from cli.commands import doctor, models
 from cli.commands.submit import follow, parse, submitting_methods
 from config.settings import settings
+from model_host import ModelHost, sending
 from processors.errors import InvalidArgument
 from records import incidents, schema
 from records.database import Database
@@ -54,7 +56,11 @@ def test_every_submitting_method_is_a_command():
         "process_pending_tasks",
         "retry_failed_tasks",
         "process_document",
+        "process_video",
+        "process_audio",
         "process_file",
+        "process_image",
+        "enroll_person",
         "submit",
     }
 
@@ -270,3 +276,43 @@ def test_schedules_are_listed_with_when_and_what(csai, monkeypatch):
     finally:
         for name in ("nightly [x]", "often"):
             celery_service.remove_schedule(name)
+
+
+@pytest.fixture
+def model_host(monkeypatch, tmp_path):
+    """A host of models, and a store whose own manifest has one of them."""
+    with ModelHost() as host:
+        (tmp_path / "models.toml").write_text(host.own_manifest("tiny", b"weights", "tiny.onnx"))
+        host.answers = {"/tiny.onnx": sending(b"weights")}
+        store = ModelStore(tmp_path, allow_downloads=True, context=host.context)
+        monkeypatch.setattr(models, "model_store", lambda: store)
+        yield host
+
+
+@pytest.mark.usefixtures("model_host")
+def test_a_model_is_listed_fetched_and_verified(csai, monkeypatch, tmp_path):
+    monkeypatch.setenv("COLUMNS", "200")
+    _, out, _ = csai("models", "list")
+    for words in ("yolox-s", "35.9", "Apache-2.0", "missing", "tiny.onnx"):
+        assert words in out
+    assert csai("models", "verify")[0] == 0, "what is not there is not damaged"
+    assert csai("models", "verify", "tiny")[0] == 1, "what was named must be there"
+    code, out, _ = csai("models", "fetch", "tiny")
+    assert (code, out) == (0, f"tiny is at {tmp_path / 'tiny.onnx'}.\n")
+    assert csai("models", "verify", "tiny")[0] == 0
+    listed = {one["name"]: one for one in json.loads(csai("models", "list", "--json")[1])}
+    assert (listed["tiny"]["state"], listed["tiny"]["bytes"]) == ("present", 7)
+
+
+@pytest.mark.usefixtures("model_host")
+def test_a_damaged_model_is_exit_code_1(csai, tmp_path):
+    (tmp_path / "tiny.onnx").write_bytes(b"WEIGHTS")
+    code, out, _ = csai("models", "verify")
+    assert code == 1
+    assert "damaged" in out
+
+
+def test_nothing_is_fetched_by_default_and_the_setting_is_named(csai):
+    code, _, errors = csai("models", "fetch", "yolox-s")
+    assert code == 1
+    assert "set ALLOW_MODEL_DOWNLOADS=true" in errors

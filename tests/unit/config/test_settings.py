@@ -55,7 +55,13 @@ def _no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
         ("HOST", "a b", "must be an address or a name"),
         ("FLOWER_HOST", "http://localhost", "must be an address or a name"),
         ("WEBHOOK_BASE_URL", "http://", "must name a host"),
-        ("STORAGE_URL", "s3://bucket", "must be unset"),
+        ("STORAGE_URL", "s3://", "must be s3://bucket, s3://bucket/prefix or file:///folder"),
+        ("STORAGE_URL", "s3://key:planted@bucket", "must be s3://bucket"),
+        ("STORAGE_URL", "s3://bucket?endpoint=x", "must be s3://bucket"),
+        ("STORAGE_URL", "file://relative/folder", "must be s3://bucket"),
+        ("STORAGE_URL", "/folder", "must be s3://bucket"),
+        ("FILE_HOSTS", "https://files.example.com", "must be names of hosts"),
+        ("S3_ENDPOINT_URL", "minio:9000", "must begin with one of http://"),
         ("WEBHOOK_BASE_URL", "ftp://x", "must begin with one of http://"),
         ("DATA_DIR", "~nobody-of-this-name/x", "must not begin with the ~ of a user"),
     ],
@@ -80,6 +86,8 @@ def test_a_bad_value_is_one_line_that_names_variable_value_and_what_is_accepted(
         ("HOST", "::1"),
         ("FLOWER_HOST", "0.0.0.0"),
         ("WEBHOOK_BASE_URL", "https://example.com/base"),
+        ("STORAGE_URL", "s3://bucket.of-ours/some/prefix"),
+        ("S3_ENDPOINT_URL", "http://127.0.0.1:9000"),
     ],
 )
 def test_a_good_value_is_taken_as_it_is(monkeypatch, variable, value):
@@ -108,6 +116,7 @@ def test_a_soft_limit_that_is_no_softer_than_the_hard_one_is_refused(monkeypatch
         ("DATABASE_URL", "mysql://user:planted@host/db"),
         ("EMAIL_URL", "http://user:pla@planted@host"),
         ("TWILIO_AUTH_TOKEN", "planted"),
+        ("S3_SECRET_ACCESS_KEY", "planted"),
     ],
 )
 def test_a_secret_is_shown_neither_in_an_error_nor_in_the_explanation(monkeypatch, variable, value):
@@ -142,6 +151,14 @@ def test_a_file_that_is_no_text_is_one_line(tmp_path):
         load_settings()
 
 
+def test_hosts_are_split_and_artefacts_lie_where_a_file_url_says(monkeypatch):
+    monkeypatch.setenv("FILE_HOSTS", "Files.example.com, media.example.com,")
+    monkeypatch.setenv("STORAGE_URL", "file:///srv/some%20where")
+    loaded = load_settings()
+    assert loaded.file_hosts == ["files.example.com", "media.example.com"]
+    assert loaded.storage_dir == Path("/srv/some where")
+
+
 def test_folders_are_relative_to_the_project_and_lists_are_split(monkeypatch, tmp_path):
     monkeypatch.setenv("DATA_DIR", "elsewhere")
     monkeypatch.setenv("CLEANUP_ROOTS", f"{tmp_path}, more ,")
@@ -150,6 +167,13 @@ def test_folders_are_relative_to_the_project_and_lists_are_split(monkeypatch, tm
     assert loaded.logs == PROJECT_ROOT / "elsewhere" / "logs"
     assert loaded.cleanup_roots == [tmp_path, PROJECT_ROOT / "more"]
     assert loaded.sqlalchemy_url == f"sqlite:///{PROJECT_ROOT}/elsewhere/records.db"
+
+
+def test_models_lie_in_the_data_dir_unless_another_folder_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("DATA_DIR", "elsewhere")
+    assert load_settings().models_dir == PROJECT_ROOT / "elsewhere" / "models"
+    monkeypatch.setenv("MODELS_DIR", str(tmp_path))
+    assert load_settings().models_dir == tmp_path
 
 
 @pytest.mark.parametrize(
@@ -187,6 +211,14 @@ def test_a_data_dir_that_cannot_be_made_is_one_line_with_the_cure(monkeypatch, t
         ensure_folders(load_settings())
 
 
+def test_a_folder_for_artefacts_that_cannot_be_made_is_one_line_with_the_cure(monkeypatch, tmp_path):
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("STORAGE_URL", f"file://{tmp_path}/file/storage")
+    with pytest.raises(SettingsError, match="set STORAGE_URL to a folder that this user may write"):
+        ensure_folders(load_settings())
+
+
 def test_a_data_dir_that_cannot_be_written_is_one_line_with_the_cure(monkeypatch, tmp_path):
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
@@ -194,10 +226,17 @@ def test_a_data_dir_that_cannot_be_written_is_one_line_with_the_cure(monkeypatch
         ensure_folders(load_settings())
 
 
+def test_a_models_dir_may_be_mounted_for_reading_alone(monkeypatch, tmp_path):
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("MODELS_DIR", str(tmp_path))
+    monkeypatch.setattr(os, "access", lambda path, _: path != tmp_path)
+    ensure_folders(load_settings())
+
+
 def test_the_example_lists_every_setting_once_commented_out_with_its_default():
     text = EXAMPLE.read_text()
     assert all(not line or line.startswith("#") for line in text.splitlines())
-    listed = re.findall(r"^# ([A-Z_]+)=(.*)$", text, re.MULTILINE)
+    listed = re.findall(r"^# ([A-Z0-9_]+)=(.*)$", text, re.MULTILINE)
     assert [name for name, _ in listed] == [name.upper() for name in Settings.model_fields]
     for name, value in listed:
         default = Settings.model_fields[name.lower()].default

@@ -1,0 +1,24 @@
+"""The engines of a child: by the names of models, and a missing one says how to get it, until it is there."""
+
+import hashlib
+
+import pytest
+
+import onnx_models
+from processors.errors import FileError
+from services.file_engines import Engines
+
+
+def test_a_detector_is_found_by_its_models_name_once_it_is_there(tmp_path):
+    engines = Engines({"models_dir": str(tmp_path), "object_model": "tiny"})
+    content = onnx_models.echo(tmp_path / "made.onnx", (1, 3, 64, 64)).read_bytes()
+    (tmp_path / "models.toml").write_text(
+        f'[tiny]\npurpose = "tests"\nlicence = "MIT"\n[[tiny.files]]\nname = "tiny.onnx"\n'
+        f'url = "https://models.example/tiny.onnx"\nbytes = {len(content)}\n'
+        f'sha256 = "{hashlib.sha256(content).hexdigest()}"\n'
+    )
+    with pytest.raises(FileError, match=r"The model tiny .* run `csai models fetch tiny`") as caught:
+        _ = engines.objects
+    assert caught.value.code == "model_missing"
+    (tmp_path / "tiny.onnx").write_bytes(content)
+    assert engines.objects.name == "onnx:tiny.onnx"

@@ -19,10 +19,14 @@ def postgresql() -> Iterator[PostgresqlServer]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'records.db'}"
-    return request.getfixturevalue("postgresql").fresh_database()
+        yield f"sqlite:///{tmp_path / 'records.db'}"
+        return
+    server: PostgresqlServer = request.getfixturevalue("postgresql")
+    url = server.fresh_database()
+    yield url
+    server.drop(url)
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@
 # make check    format, lint, types, contracts, and whether the lock resolves on every platform
 # make services the tests that need system packages (see .ci/run)
 # make bench    ours, stock Celery and five other task queues side by side; ARGUMENTS="--quick" tries it in minutes
+# make bench-files  the methods for files against what they are made of: speed, memory; writes docs/file-benchmarks.md
+# make quality  how good the engines are on files with known truth; writes docs/quality.md; needs espeak-ng
 # make chaos    kills, freezes and restarts by three seeds, and stock Celery beside them; takes most of an hour
 # make lives    hosts that die, cut networks, wrong clocks, databases away, deploys, full disks and overload, as long as promised; over an hour
 # make fuzz     damaged files for every job that opens one, SECONDS=600 each, without a network; what breaks a promise is kept
@@ -13,14 +15,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CHAOS ?= --broker redis --appendonly always --tasks 10000 --kills 30
-JOBS ?= document
+JOBS ?= document archive image audio video
 SECONDS ?= 600
 SEED ?= 1
 FAULTS ?= child,worker,publisher,broker,freeze
 
 LIVES_TESTS := $(addprefix tests/integration/test_,two_hosts.py wrong_clocks.py database_away.py deploys.py outages.py full_disks.py overload.py schedules.py flow.py groups.py)
 
-.PHONY: run example setup dev test check services bench chaos lives fuzz lock
+.PHONY: run example setup dev test check services bench bench-files quality chaos lives fuzz lock
 
 run: setup
 	@exec $(BIN)/python scripts/start_celery.py all
@@ -36,9 +38,9 @@ dev:
 
 test: dev
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -m "not services"
-	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage run -m pytest tests/unit tests/contract -m "not services"
 	@$(BIN)/coverage report
+	@$(BIN)/python -m pytest tests/integration tests/acceptance -m "not services"
 
 check: dev
 	@$(BIN)/ruff format --check
@@ -54,6 +56,12 @@ services: dev
 
 bench: setup
 	@$(BIN)/python benchmarks/run.py $(ARGUMENTS)
+
+bench-files: dev
+	@$(BIN)/python benchmarks/files.py $(ARGUMENTS)
+
+quality: dev
+	@PYTHONPATH=tests $(BIN)/python benchmarks/quality.py
 
 chaos: setup
 	@$(BIN)/csai chaos --seed 1 --seed 2 --seed 3 --faults $(FAULTS),beat $(CHAOS) --records; recorded=$$?; \

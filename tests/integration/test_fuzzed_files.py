@@ -11,7 +11,7 @@ from fuzz_corpus import CORPORA
 from mutations import mutated, png_sums_mended
 from processors.errors import TransientError
 
-FILES = 150
+FILES = 60
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +48,7 @@ class Sandbox:
         self.act = act
 
     def run(self, *_):
-        return self.act() or {}
+        return self.act()
 
     def close(self):
         """Nothing is open."""
@@ -66,6 +66,7 @@ def leaves_a_file():
 @pytest.mark.parametrize(("act", "words"), [(killed, "TransientError"), (leaves_a_file, "made or changed")])
 def test_the_fuzzer_tells_a_broken_promise_and_keeps_the_file(monkeypatch, tmp_path, act, words):
     monkeypatch.setattr(fuzz_files, "ChildSandbox", lambda **_: Sandbox(act))
+    monkeypatch.setattr(fuzz_files, "answered", lambda sandbox, *_: sandbox.run() or "ok")
     outcome = fuzz_files.fuzz("document", 60, 1, tmp_path / "kept", most=1)
     assert words in outcome.broken[0]
     assert len(list((tmp_path / "kept").iterdir())) == 1

@@ -8,6 +8,7 @@ import av
 import numpy as np
 
 from processors.sound_reading import read_sound
+from requirements_check import needs
 
 RATE = 16_000
 FORMATS = {
@@ -113,7 +114,7 @@ def summary_of(sound: np.ndarray, kind: str = "wav", rate: int = RATE) -> dict:
 
 def spoken(text: str, voice: str = "en-us", pitch: int = 50) -> np.ndarray:
     """Synthetic speech, mono, 16 kHz."""
-    command = ["espeak-ng", "-v", voice, "-s", "140", "-p", str(pitch), "--stdout", text]
+    command = [needs("espeak-ng"), "-v", voice, "-s", "140", "-p", str(pitch), "--stdout", text]
     raw = subprocess.run(command, capture_output=True, check=True).stdout
     resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
     with av.open(io.BytesIO(raw), format="wav") as container:

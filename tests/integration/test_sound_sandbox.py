@@ -2,7 +2,6 @@
 
 import importlib
 import re
-import shutil
 from importlib.util import find_spec
 
 import numpy as np
@@ -21,7 +20,6 @@ SENTENCES = (
     "My brother has bought a small house with a garden, and he is very happy about it.",
 )
 ROUGH = SpeechChoice(engine="pocketsphinx")
-needs_voice = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
 needs_weights = pytest.mark.skipif(find_spec("resemblyzer") is None, reason="the weights of resemblyzer are not there")
 
 
@@ -110,7 +108,6 @@ def test_a_talk_is_read_by_a_worker(installation: Installation):
         assert [turn["speaker"] for turn in result["turns"]] == ["speaker_1", "speaker_2", "speaker_1"]
 
 
-@needs_voice
 @pytest.mark.services
 def test_spoken_words_become_a_rough_transcript_with_times(processed):
     done = processed(written(pauses_between(*map(spoken, SENTENCES))), detect_speakers=False)
@@ -126,9 +123,8 @@ def test_spoken_words_become_a_rough_transcript_with_times(processed):
     assert transcript["language_source"] == "assumed"
 
 
-@needs_voice
-@needs_weights
 @pytest.mark.services
+@needs_weights
 def test_two_voices_are_two_speakers_and_one_voice_is_one(processed):
     man = [spoken(text, "en-gb", 30) for text in SENTENCES]
     woman = [spoken(text, "en-us+f3", 60) for text in SENTENCES]

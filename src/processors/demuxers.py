@@ -28,3 +28,6 @@ DEMUXERS = {
     "wmv": "asf",
     "mpg": "mpeg",
 }
+
+ONLY_THIS_FILE = {"protocol_whitelist": "file"}
+"""FFmpeg's options for opening one: whatever the file names, no address is followed."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, BinaryIO
 
-from processors.demuxers import DEMUXERS
+from processors.demuxers import DEMUXERS, ONLY_THIS_FILE
 from processors.errors import FileError
 from processors.file_types import MIME, VIDEO, sniff
 from processors.interfaces import Report
@@ -12,8 +12,6 @@ from processors.interfaces import Report
 AV: Any = import_module("av")
 """PyAV, which has no types for what is used here; loaded with this module, because the child cannot read the system's
 libraries that it needs once it has given up its rights."""
-
-NO_ADDRESSES = {"protocol_whitelist": "file"}
 
 
 def identify(file: BinaryIO, options: Mapping[str, Any], _report: Report) -> dict[str, Any]:
@@ -42,7 +40,7 @@ def _streams(file: BinaryIO, reader: str | None) -> list[str] | None:
         return None
     cover = AV.stream.Disposition.attached_pic
     try:
-        with AV.open(file, format=reader, options=NO_ADDRESSES, metadata_errors="replace") as container:
+        with AV.open(file, format=reader, options=ONLY_THIS_FILE, metadata_errors="replace") as container:
             return sorted({stream.type for stream in container.streams if not stream.disposition & cover})
     except AV.FFmpegError:
         return None

@@ -7,11 +7,10 @@ from fractions import Fraction
 from importlib import import_module
 from typing import Any, BinaryIO, cast
 
-from processors.demuxers import DEMUXERS
+from processors.demuxers import DEMUXERS, ONLY_THIS_FILE
 from processors.errors import FileError
 
 READ_BYTES = 1024**2
-ONLY_THIS_FILE = {"protocol_whitelist": "file"}
 MOST_ENTRIES = 1_000
 LONGEST_ENTRY = 2_000
 STRANGEST_PIXEL = 20

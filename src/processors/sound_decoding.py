@@ -9,12 +9,11 @@ import av
 import av.error
 import numpy as np
 
-from processors.demuxers import DEMUXERS
+from processors.demuxers import DEMUXERS, ONLY_THIS_FILE
 from processors.errors import FileError
 from processors.file_types import MIME, refuse_other_than, route_of
 
 FFmpegError: type[Exception] = cast("Any", av.error).FFmpegError
-OPENING = {"protocol_whitelist": "file"}
 SPEECH_RATE = 16_000
 BLOCK_SECONDS = 10.0
 WARM_UP_SECONDS = 1.0
@@ -194,7 +193,7 @@ def opened(file: BinaryIO, kind: str) -> Generator[Sound]:
     if route_of(kind) != "video":
         refuse_other_than("audio", kind)
     try:
-        container = cast("Any", av).open(file, format=DEMUXERS[kind], options=OPENING, metadata_errors="replace")
+        container = cast("Any", av).open(file, format=DEMUXERS[kind], options=ONLY_THIS_FILE, metadata_errors="replace")
     except FFmpegError as error:
         raise FileError(f"The file is {MIME[kind]} and damaged: {_said(error)}.", "corrupt") from error
     with container:

@@ -22,8 +22,6 @@ AHEAD_S = 5.0
 DARK, BRIGHT, BLANK = 32.0, 235.0, 12.0
 """Mean of the brightness, and its standard deviation, of frames that show nothing; 0 to 255."""
 
-HASH_EDGE, HASH_SIDE = 32, 8
-
 
 @dataclass(frozen=True, slots=True)
 class Look:
@@ -123,7 +121,10 @@ class _Taken:
         picture = _image(self._large.picture(frame))
         content = encoded(picture, "JPEG", JPEG_QUALITY)
         own = {"t": self._time(frame), "pts": frame.pts, "width": picture.width, "height": picture.height}
-        marks = {"phash64": _phash64(picture), "sha256": hashlib.sha256(content).hexdigest()}
+        marks = {
+            "phash64": import_module("processors.image_hashes").phash64(numpy_module().asarray(picture)),
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
         self._frames.append(packed("frame", content, "image/jpeg", **own, **marks))
 
     def add_tile(self, frame: Any, wanted: int) -> None:
@@ -194,20 +195,6 @@ def _thumbnail(look: Look, pixels: Any, time: float) -> dict[str, Any]:
     own = {"t": time, "width": picture.width, "height": picture.height}
     content = encoded(picture, "WEBP", WEBP_QUALITY)
     return {"look": asdict(look), "packed": packed("thumbnail", content, "image/webp", **own)}
-
-
-def _phash64(picture: Any) -> str:
-    """Return a perceptual hash: which of the 64 lowest frequencies of the brightness lie above their median.
-
-    Sixteen hexadecimal digits, the highest bit first, row by row, as the library ImageHash writes its `phash`.
-    """
-    numpy = numpy_module()
-    small = picture.convert("L").resize((HASH_EDGE, HASH_EDGE), import_module("PIL.Image").Resampling.LANCZOS)
-    places = numpy.arange(HASH_EDGE)
-    waves = numpy.cos(numpy.pi * (2 * places + 1) * places[:HASH_SIDE, None] / (2 * HASH_EDGE))
-    low = waves @ numpy.asarray(small, dtype=float) @ waves.T
-    bits = (low > numpy.median(low)).flatten()
-    return f"{int(''.join('01'[bit] for bit in bits.astype(int)), 2):016x}"
 
 
 def _image(pixels: Any) -> Any:

@@ -13,6 +13,7 @@ from processors.errors import FileError
 from processors.file_results import clean, packed, part_of, warning
 from processors.file_types import identity, sniff
 from processors.interfaces import Report, SpeechReader, VoiceActivity, VoiceEncoder
+from processors.media_ends import missing_end
 from processors.sound_decoding import SPEECH_RATE, Sound, opened
 from processors.sound_features import HOP_SECONDS, WINDOW_SECONDS, Features
 from processors.speech_spans import Span, spans_of
@@ -45,6 +46,7 @@ def read_sound(file: BinaryIO, options: Mapping[str, Any], report: Report) -> di
         FileError: with one of the stable codes.
     """
     found = identity(file, str(options["name"]))
+    missing = missing_end(file, found["kind"])
     with opened(file, found["kind"]) as sound:
         rate = min(max(sound.rate, LOWEST_MEASURED_RATE), HIGHEST_MEASURED_RATE)
         channels = sound.channels
@@ -65,7 +67,7 @@ def read_sound(file: BinaryIO, options: Mapping[str, Any], report: Report) -> di
             "claimed_seconds": sound.claimed_seconds,
             "cut": sound.cut,
             "features": None if features is None else clean(_measured(features, rate)),
-            "warnings": _damage(sound) + _cut_off(sound, found["kind"], samples / rate),
+            "warnings": _damage(sound) + _cut_off(sound, found["kind"], samples / rate, missing),
         }
 
 
@@ -154,8 +156,10 @@ def _damage(sound: Sound) -> list[dict[str, Any]]:
     return [warning("damaged_sound", message, packets=sound.damaged)]
 
 
-def _cut_off(sound: Sound, kind: str, seconds: float) -> list[dict[str, Any]]:
+def _cut_off(sound: Sound, kind: str, seconds: float, missing: str | None) -> list[dict[str, Any]]:
     """Warn of a sound that ends long before the file says; what was left out by a limit is no such one."""
+    if missing is not None:
+        return [warning("truncated", f"The file is cut off: {missing}.")]
     claimed = sound.claimed_end or 0.0
     if sound.cut or kind in GUESSED or claimed - seconds <= max(CUT_OFF_SECONDS, CUT_OFF_SHARE * claimed):
         return []

@@ -12,6 +12,7 @@ from processors.file_results import clean, warning
 from processors.file_types import identity, refuse_other_than
 from processors.film_decoding import Faults, display_size, film_stream, frames, numpy_module, packets, turned
 from processors.interfaces import Report
+from processors.media_ends import missing_end
 
 LONGEST_GAP_S = 3_600.0
 """Two frames that lie further apart than this do so by a wrong time, not by a slow film."""
@@ -50,6 +51,7 @@ def read_video(file: BinaryIO, options: Mapping[str, Any], report: Report) -> di
     found = identity(file, str(options["name"]))
     refuse_other_than("video", found["kind"])
     report(10, "looking at the first frame")
+    missing = missing_end(file, found["kind"])
     faults = Faults()
     with media_streams.opened(file, found["kind"]) as container:
         stream = film_stream(container, int(options["threads"]))
@@ -65,7 +67,10 @@ def read_video(file: BinaryIO, options: Mapping[str, Any], report: Report) -> di
     report(30, "reading the times of the film")
     with media_streams.opened(file, found["kind"]) as container:
         stream = film_stream(container, int(options["threads"]))
-        return found | {"content": clean(_content(container, stream, picture, found["kind"], faults))}
+        content = _content(container, stream, picture, found["kind"], faults)
+    if missing is not None and all(one["code"] != "truncated" for one in content["warnings"]):
+        content["warnings"].append(warning("truncated", f"The file is cut off: {missing}."))
+    return found | {"content": clean(content)}
 
 
 def _content(container: Any, stream: Any, picture: dict[str, Any], kind: str, faults: Faults) -> dict[str, Any]:

@@ -158,7 +158,9 @@ def test_what_lies_beyond_the_limit_is_left_out_and_said():
     assert not read(written(tone(2)), max_seconds=2)["cut"]
 
 
-@pytest.mark.parametrize("kind", ["mp3", "flac", "aiff", "mkv", "webm", "flv"])
+@pytest.mark.parametrize(
+    "kind", ["mp3", "flac", "aiff", "mkv", "webm", "flv", "wav", "caf", "au", "w64", "ogg", "avi", "wv", "tta", "wma"]
+)
 def test_a_sound_that_ends_before_the_file_says_is_told_to_be_cut_off(kind):
     raw = written(tone(10), kind)
     assert "truncated" in [one["code"] for one in read(raw[: len(raw) * 6 // 10])["warnings"]]

@@ -11,6 +11,7 @@ from processors.results import Request, Result
 
 LISTED = 1_000
 BATCH = 500
+MOST_KEPT = 500
 HOUR = 3_600.0
 LONGEST_HOURS = 100 * 366 * 24
 
@@ -62,17 +63,24 @@ def clean_logs(request: CleanupOldLogs, cleaner: FileCleaner, report: Report) ->
 def clean_tasks(request: CleanupOldTasks, records: OldRecords, storage: ObjectStorage, report: Report) -> CleanedUp:
     """Remove final records that finished long ago, with their results and artefacts; never others.
 
-    Artefacts go first: where this ends midway, the records that are left still lead to the rest.
+    Artefacts go first: where this ends midway, the records that are left still lead to the rest. So does the record of
+    a task whose artefacts cannot be removed; after many of these nothing more is tried.
     """
     result = CleanedUp()
-    while ids := records.final_before(request.max_age_hours, BATCH):
+    kept: set[str] = set()
+    while len(kept) < MOST_KEPT and (old := records.final_before(request.max_age_hours, BATCH + len(kept))):
+        ids = [task_id for task_id in old if task_id not in kept]
+        if not ids:
+            break
         for task_id in ids:
             try:
                 result.bytes += storage.remove(task_id)
             except OSError as error:
+                kept.add(task_id)
                 result.errors.append(f"artefacts of {task_id}: {error.strerror}")
-        result.deleted_count += records.remove(ids)
-        result.items += ids[: LISTED - len(result.items)]
+        gone = [task_id for task_id in ids if task_id not in kept]
+        result.deleted_count += records.remove(gone)
+        result.items += gone[: LISTED - len(result.items)]
         report(50, f"{result.deleted_count} removed")
     return result
 

@@ -303,10 +303,10 @@ class FewRecords:
         self.left = ["a", "b", "c"]
 
     def final_before(self, hours, limit):
-        return self.left
+        return self.left[:limit]
 
     def remove(self, ids):
-        self.left = []
+        self.left = [one for one in self.left if one not in ids]
         return len(ids)
 
 
@@ -323,15 +323,28 @@ def test_a_clean_up_that_ends_midway_leaves_no_artefact_without_its_record():
     assert records.left == ["a", "b", "c"]
 
 
-def test_an_artefact_that_cannot_be_removed_is_told_and_the_rest_goes():
+def test_a_record_whose_artefacts_cannot_be_removed_is_told_and_stays_and_the_rest_goes():
     class Storage:
         def remove(self, task_id):
             if task_id == "b":
                 raise PermissionError(13, "Permission denied")
             return 3
 
-    done = clean_tasks(CleanupOldTasks(), FewRecords(), Storage(), silent)
-    assert (done.deleted_count, done.bytes, done.errors) == (3, 6, ["artefacts of b: Permission denied"])
+    records = FewRecords()
+    done = clean_tasks(CleanupOldTasks(), records, Storage(), silent)
+    assert (done.deleted_count, done.bytes, done.errors) == (2, 6, ["artefacts of b: Permission denied"])
+    assert (done.items, records.left) == (["a", "c"], ["b"])
+
+
+def test_a_clean_up_whose_storage_removes_nothing_ends_and_keeps_all_records():
+    class Storage:
+        def remove(self, task_id):
+            raise OSError(30, "Read-only file system")
+
+    records = FewRecords()
+    records.left = [f"t{number}" for number in range(1_200)]
+    done = clean_tasks(CleanupOldTasks(), records, Storage(), silent)
+    assert (done.deleted_count, len(done.errors), len(records.left)) == (0, 500, 1_200)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """Artefacts on this machine's disk: the same bytes are kept once, for as long as a task refers to them.
 
 An object is a file named by its digest. A task's reference is a hard link to it, so the number of links tells whether
-anybody else still refers to it: no list is kept that could disagree with the files.
+anybody else still refers to it: no list is kept that could disagree with the files. What more tasks share than a file
+may have links is kept in as many copies as that needs.
 """
 
 import fcntl
@@ -9,6 +10,7 @@ import os
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
+from itertools import count, takewhile
 from pathlib import Path
 
 from adapters import store_addresses
@@ -16,25 +18,26 @@ from adapters import store_addresses
 UNFINISHED = "unfinished"
 """The file that is being written; the lock allows one, and what a kill has left of it the next one writes over."""
 
+MOST_LINKS = 30_000
+"""Every file system of Linux allows more: ext4 65 000, ext3 32 000."""
+
 
 class DiskStorage:
     """Fulfils `processors.interfaces.ObjectStorage`.
 
     Args:
         folder: where everything lies; made when the first object comes.
+        most_links: links that one file may have.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, most_links: int = MOST_LINKS) -> None:
+        self._folder, self._most_links = folder, most_links
 
     def put(self, content: bytes, *, mime: str, task_id: str) -> str:  # noqa: ARG002 - the interface's; disks keep no type
         """Store `content` for this task and return its address; the same bytes are kept once."""
         digest = store_addresses.digest_of(content)
         with self._locked():
-            target = self._object(digest)
-            if not target.exists():
-                self._write(target, content)
-            self._link(digest, task_id)
+            self._link(digest, task_id, content)
         return store_addresses.address_of(digest)
 
     def refer(self, address: str, task_id: str) -> None:
@@ -71,25 +74,41 @@ class DiskStorage:
             if not references.is_dir():
                 return 0  # another process has removed them just now
             for reference in references.iterdir():
-                target = self._object(reference.name)
                 reference.unlink()
-                if target.exists() and target.stat().st_nlink == 1:
-                    freed += target.stat().st_size
-                    target.unlink()
+                freed += self._freed(reference.name)
             shutil.rmtree(references)
         return freed
 
-    def _object(self, digest: str) -> Path:
-        return self._folder / "objects" / digest[:2] / digest
+    def _freed(self, digest: str) -> int:
+        """Remove the copies that nobody refers to, the last ones first: no gap may hide one. Returns their bytes."""
+        freed = 0
+        for copy in reversed(list(takewhile(Path.exists, (self._object(digest, number) for number in count())))):
+            status = copy.stat()
+            if status.st_nlink > 1:
+                break
+            copy.unlink()
+            freed += status.st_size
+        return freed
+
+    def _object(self, digest: str, copy: int = 0) -> Path:
+        return self._folder / "objects" / digest[:2] / (f"{digest}.{copy}" if copy else digest)
 
     def _references(self, task_id: str) -> Path:
         return self._folder / "tasks" / task_id[:2] / store_addresses.checked_task(task_id)
 
-    def _link(self, digest: str, task_id: str) -> None:
+    def _link(self, digest: str, task_id: str, content: bytes | None = None) -> None:
+        """Let a task refer to an object; a copy is written where there is none, or none that may have more links."""
         reference = self._references(task_id) / digest
         reference.parent.mkdir(parents=True, exist_ok=True)
-        if not reference.exists():
-            reference.hardlink_to(self._object(digest))
+        if reference.exists():
+            return
+        for number in count():
+            target = self._object(digest, number)
+            if not target.exists():
+                self._write(target, self._object(digest).read_bytes() if content is None else content)
+            if target.stat().st_nlink < self._most_links:
+                reference.hardlink_to(target)
+                return
 
     def _write(self, target: Path, content: bytes) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)

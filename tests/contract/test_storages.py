@@ -25,8 +25,8 @@ def put(storage, task_id: str, content: bytes = b"content") -> str:
 class OnDisk:
     """A disk storage, and how to look at what it keeps."""
 
-    def __init__(self, folder: Path) -> None:
-        self.storage, self.folder = DiskStorage(folder), folder
+    def __init__(self, folder: Path, **limits: int) -> None:
+        self.storage, self.folder = DiskStorage(folder, **limits), folder
 
     def objects(self) -> int:
         return sum(path.is_file() for path in (self.folder / "objects").rglob("*"))
@@ -161,6 +161,28 @@ def test_two_who_remove_the_same_task_at_once_disturb_nobody(tmp_path):
 
     one._locked = late
     assert one.remove("a") == 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_more_tasks_share_an_artefact_than_a_file_may_have_links_until_the_last_one_goes(tmp_path, seed):
+    kept, chance = OnDisk(tmp_path, most_links=3), random.Random(seed)
+    sharing: set[str] = set()
+    for number in range(200):
+        task_id = f"t{chance.randrange(12)}"
+        if task_id in sharing:
+            kept.storage.remove(task_id)
+            sharing.remove(task_id)
+        elif sharing and number % 2:
+            kept.storage.refer(ADDRESS, task_id)
+            sharing.add(task_id)
+        else:
+            put(kept.storage, task_id)
+            sharing.add(task_id)
+        assert kept.objects() >= len(sharing) / 2, f"seed {seed}, step {number}"
+        assert not sharing or kept.storage.get(ADDRESS) == b"content", f"seed {seed}, step {number}"
+    for task_id in sharing:
+        kept.storage.remove(task_id)
+    assert kept.leftovers() == []
 
 
 def test_what_a_kill_left_half_written_is_written_over(tmp_path, monkeypatch):

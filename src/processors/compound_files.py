@@ -2,9 +2,8 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any, BinaryIO, cast
-
-import olefile
+from importlib import import_module
+from typing import Any, BinaryIO
 
 from processors.errors import FileError
 
@@ -30,7 +29,7 @@ def opened(file: BinaryIO) -> Generator[Any]:
         FileError: it is damaged.
     """
     try:
-        library = cast("Any", olefile)
+        library: Any = import_module("olefile")  # on first use: workers know the kinds of files and open none
         with library.OleFileIO(file, raise_defects=library.DEFECT_INCORRECT) as compound:
             yield compound
     except FAULTS as error:

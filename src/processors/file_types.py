@@ -5,10 +5,9 @@ import io
 import re
 import zipfile
 import zlib
+from importlib import import_module
 from pathlib import PurePath
 from typing import Any, BinaryIO, cast
-
-import puremagic
 
 from processors.compound_files import compound_kind
 from processors.errors import FileError
@@ -246,7 +245,8 @@ def _text(head: bytes, name: str) -> str:
 
 
 def _named(head: bytes) -> str:
+    puremagic: Any = import_module("puremagic")  # on first use: workers know the kinds of files and open none
     try:
-        return str(cast("Any", puremagic).from_string(head, mime=True)) or "of an unknown type"
+        return str(puremagic.from_string(head, mime=True)) or "of an unknown type"
     except puremagic.PureError:
         return "of an unknown type"

@@ -50,10 +50,12 @@ NOT_LOADED = {
     "faster_whisper",
     "lxml",
     "numpy",
+    "olefile",
     "onnxruntime",
     "openpyxl",
     "PIL",
     "pptx",
+    "puremagic",
     "pypdfium2",
     "rapidocr",
 }

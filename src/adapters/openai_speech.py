@@ -6,10 +6,10 @@ response_format; at most 25 MB. An answer of `verbose_json` has segments and wor
 
 import json
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as StillWaiting
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from time import monotonic
 from typing import Any, NoReturn, cast
 
 import urllib3
@@ -23,6 +23,9 @@ PLACE = "/audio/transcriptions"
 MIB = 1024**2
 LARGEST_SOUND, LARGEST_ANSWER = 25 * MIB, 16 * MIB
 CONNECT_SECONDS, READ_SECONDS = 5.0, 300.0
+ANSWER_SECONDS = 330.0
+"""An answer that is not whole by then is given up: a limit for each read does not stop a slow drip."""
+
 LOOK_SECONDS = 0.5
 BAD_KEY = frozenset({401, 403})
 OVERLOADED, TIMED_OUT, SERVER_FAULT = 429, frozenset({408, 409}), 500
@@ -107,10 +110,13 @@ class OpenAiSpeech:
         self, sound: bytes, language: str | None, look: Callable[[], None]
     ) -> tuple[int, Mapping[str, str], bytes]:
         """Send one request from another thread, so that `look` is called while it takes its time."""
-        executor = ThreadPoolExecutor(max_workers=1)
+        executor, until = ThreadPoolExecutor(max_workers=1), monotonic() + ANSWER_SECONDS
         try:
-            asked = executor.submit(self._ask, sound, language)
-            return _watched(asked, look)
+            asked = executor.submit(self._ask, sound, language, until)
+            while not wait([asked], LOOK_SECONDS).done:
+                look()
+                _check_time(until)
+            return asked.result()
         except urllib3.exceptions.HTTPError as error:
             raise TransientError(
                 f"The endpoint of speech at {self._place} cannot be reached: {type(error).__name__}."
@@ -118,7 +124,7 @@ class OpenAiSpeech:
         finally:
             executor.shutdown(wait=False)  # a request that nobody waits for any more ends by its own time-outs
 
-    def _ask(self, sound: bytes, language: str | None) -> tuple[int, Mapping[str, str], bytes]:
+    def _ask(self, sound: bytes, language: str | None, until: float) -> tuple[int, Mapping[str, str], bytes]:
         fields: list[tuple[str, Any]] = [
             ("file", ("sound.flac", sound, "audio/flac")),
             ("model", self.model),
@@ -132,8 +138,12 @@ class OpenAiSpeech:
         answer = self._pool.request(
             "POST", self._url, fields=fields, headers=authority, redirect=False, preload_content=False
         )
+        body = bytearray()
         try:
-            return answer.status, answer.headers, answer.read(LARGEST_ANSWER)
+            while len(body) < LARGEST_ANSWER and (chunk := answer.read1(LARGEST_ANSWER)):
+                body += chunk
+                _check_time(until)
+            return answer.status, answer.headers, bytes(body)
         finally:
             answer.close()
 
@@ -163,14 +173,14 @@ class OpenAiSpeech:
         return reason.replace(self._key, "***") if self._key else reason
 
 
-def _watched(asked: Future[Any], look: Callable[[], None]) -> Any:
-    while True:
-        try:
-            return asked.result(LOOK_SECONDS)
-        except StillWaiting:
-            if asked.done():
-                raise
-            look()
+def _check_time(until: float) -> None:
+    """Let an answer go on until a moment of the monotonic clock.
+
+    Raises:
+        TimeoutError: urllib3's own, as for a read that takes too long.
+    """
+    if monotonic() > until:
+        raise urllib3.exceptions.TimeoutError
 
 
 def _heard(body: bytes, language: str | None) -> Heard:

@@ -41,6 +41,8 @@ class Endpoint:
         self.status, self.headers, self.body = 200, {}, json.dumps(VERBOSE).encode()
         self.asked: list[tuple[str, Message, dict[str, str | bytes]]] = []
         self.hold: threading.Event | None = None
+        self.drips = False
+        self.left = threading.Event()
 
     def answers(self, status: int, body: object, **headers: str) -> None:
         self.status, self.headers = status, {name.replace("_", "-"): value for name, value in headers.items()}
@@ -60,9 +62,15 @@ def endpoint():
             self.send_response(told.status)
             for name, value in told.headers.items():
                 self.send_header(name, value)
-            self.send_header("content-length", str(len(told.body)))
+            self.send_header("content-length", str(10**9 if told.drips else len(told.body)))
             self.end_headers()
             self.wfile.write(told.body)
+            while told.drips:
+                try:
+                    self.wfile.write(b" ")
+                except OSError:
+                    told.drips = False
+                    told.left.set()
 
         def log_message(self, *_) -> None:
             """Say nothing."""
@@ -202,6 +210,20 @@ def test_an_endpoint_that_is_silent_for_too_long_is_tried_again(endpoint, monkey
     with pytest.raises(TransientError, match="cannot be reached: ReadTimeoutError"):
         read(endpoint)
     endpoint.hold.set()
+
+
+@pytest.mark.parametrize("place", ["head", "body"])
+def test_an_endpoint_that_never_comes_to_an_end_is_tried_again(endpoint, monkeypatch, place):
+    monkeypatch.setattr(openai_speech, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(openai_speech, "ANSWER_SECONDS", 0.1)
+    endpoint.hold = threading.Event()
+    if place == "body":
+        endpoint.hold.set()
+        endpoint.drips = True
+    with pytest.raises(TransientError, match="cannot be reached: TimeoutError"):
+        read(endpoint)
+    endpoint.hold.set()
+    assert place == "head" or endpoint.left.wait(ENOUGH), "the connection is closed, and its thread has ended"
 
 
 def test_a_cancelled_task_does_not_wait_for_the_answer(endpoint, monkeypatch):

@@ -300,6 +300,21 @@ def test_of_too_many_scenes_some_have_a_frame_and_all_are_in_an_artefact(process
     assert [scene["n"] for scene in json.loads(processed.kept[found["scenes_ref"]])] == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize(("apart", "most"), [(12, 3), (9_999, 2)])
+def test_a_film_is_decoded_no_more_often_for_its_key_frames_being_rare(monkeypatch, apart, most):
+    shots = timed([picture(at // 30, width=32, height=32) for at in range(600)], 5)
+    raw = film(shots, preset="ultrafast", g=str(apart), **{"x264-params": f"keyint={apart}:scenecut=0"})
+    decoded, real = [], film_decoding._decoded
+    monkeypatch.setattr(film_decoding, "_decoded", lambda *given: decoded.append(real(*given)) or decoded[-1])
+    at = described(raw)["film"]["time_base"]
+    wanted = [(round(6 * n * at[1] / at[0]), ["tile"]) for n in range(20)]
+    options = {"kind": "mp4", "threads": 1, "start_s": 0.0, "seconds": 60, "wanted": wanted}
+    decoded.clear()
+    taken = load_video({})["video_frames"](io.BytesIO(raw), options, silent)
+    assert [tile["t"] for tile in taken["tiles"]] == [6.0 * n for n in range(20)]
+    assert sum(map(len, decoded)) < most * len(shots)
+
+
 def test_the_hash_of_a_frame_tells_the_same_picture_from_another(processed):
     hashes = []
     for seed, quality in ((1, "18"), (1, "36"), (2, "18")):

@@ -303,9 +303,10 @@ def _transcript(
             if error.code == "timeout" and piece.end - piece.start > SHORT_PIECE_SECONDS:
                 pieces = _shorter([piece, *pieces])
                 continue
-            work.failed("transcribe", piece, error)
             if error.code in HOPELESS:
+                work.failed("transcribe", Piece(piece.start, last, []), error)
                 break
+            work.failed("transcribe", piece, error)
             continue
         first = first or heard
         language = language or heard.language

@@ -254,6 +254,12 @@ def test_what_fails_of_every_piece_is_tried_once(processed):
     assert done["result"]["turns"]
 
 
+def test_all_that_is_left_out_once_nothing_further_can_be_read_is_told(processed):
+    done = processed(sandbox=DirectSandbox(audio_transcript=fails("budget_exceeded", after=9)))
+    assert [one["start"] for one in done["result"]["transcript"]["segments"]] == [0.9]
+    assert [(one["start"], one["end"]) for one in done["errors"]] == [(9.9, 27.1)]
+
+
 def test_speakers_that_cannot_be_told_apart_are_a_warning_and_null(processed):
     done = processed(sandbox=DirectSandbox(audio_voices=fails("model_missing")))
     assert (done["status"], done["result"]["speakers"], done["result"]["turns"]) == ("ok", None, None)

@@ -30,6 +30,7 @@ def opened(file: BinaryIO, kind: str) -> Generator[Any]:
 
     Raises:
         FileError: it is damaged.
+        MemoryError: it needs too much; FFmpeg's own is an `FFmpegError` as well.
     """
     av = pyav()
     file.seek(0)
@@ -42,6 +43,8 @@ def opened(file: BinaryIO, kind: str) -> Generator[Any]:
             metadata_errors="replace",
             buffer_size=READ_BYTES,
         )
+    except MemoryError:
+        raise
     except av.FFmpegError as error:
         raise FileError(f"The {kind} file is damaged or cut off, and cannot be opened: {said(error)}.") from error
     with container:

@@ -189,16 +189,21 @@ def opened(file: BinaryIO, kind: str) -> Generator[Sound]:
 
     Raises:
         FileError: it is no sound or film, has no sound, or is damaged from its beginning on.
+        MemoryError: it needs too much; FFmpeg's own is an `FFmpegError` as well.
     """
     if route_of(kind) != "video":
         refuse_other_than("audio", kind)
     try:
         container = cast("Any", av).open(file, format=DEMUXERS[kind], options=ONLY_THIS_FILE, metadata_errors="replace")
+    except MemoryError:
+        raise
     except FFmpegError as error:
         raise FileError(f"The file is {MIME[kind]} and damaged: {_said(error)}.", "corrupt") from error
     with container:
         try:
             yield Sound(container)
+        except MemoryError:
+            raise
         except FFmpegError as error:
             raise FileError(f"The file's sound cannot be decoded: {_said(error)}.", "corrupt") from error
 

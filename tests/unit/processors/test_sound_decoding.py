@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import films
+from processors import media_streams
 from processors.demuxers import DEMUXERS
 from processors.errors import FileError
 from processors.file_types import AUDIO, VIDEO, sniff
@@ -201,6 +202,20 @@ def test_a_stream_that_appears_on_the_way_and_a_lack_of_memory_are_no_damage():
     fault = av.error.MemoryError(12, "no memory")
     with pytest.raises(MemoryError):
         list(sound._frames(0.0))
+
+
+def test_a_lack_of_memory_is_not_told_to_be_damage(monkeypatch):
+    raw = written(tone(1))
+
+    def short_of_memory(*_given, **_named):
+        raise av.error.MemoryError(12, "Cannot allocate memory")
+
+    with pytest.raises(MemoryError), opened(io.BytesIO(raw), "wav"):
+        short_of_memory()
+    monkeypatch.setattr(av, "open", short_of_memory)
+    for open_ in (opened, media_streams.opened):
+        with pytest.raises(MemoryError), open_(io.BytesIO(raw), "wav"):
+            pass
 
 
 def _streams() -> SimpleNamespace:

@@ -170,10 +170,10 @@ class Settings(BaseSettings):
     max_media_seconds: Positive = Field(default=14_400, description="Seconds of sound or film that are read.")
     speech_engine: Literal["auto", "whisper", "endpoint", "pocketsphinx"] = Field(
         default="auto",
-        description="Speech to text: auto is whisper where its folder is, else a set endpoint, else pocketsphinx.",
+        description="Speech to text: auto is Whisper's folder, a set endpoint, or, without SPEECH_MODEL, pocketsphinx.",
     )
     speech_model: str | None = Field(
-        default=None, description="Whisper's folder (unset: models/whisper in DATA_DIR), or the endpoint's model."
+        default=None, description="Whisper's folder (unset: whisper in MODELS_DIR), or the endpoint's model."
     )
     speech_url: str | None = Field(
         default=None, repr=False, description="An endpoint like OpenAI's for speech alone; unset: OPENAI_BASE_URL."
@@ -388,12 +388,11 @@ class Settings(BaseSettings):
 
     @property
     def whisper_folder(self) -> Path:
-        """Where Whisper's model lies: what SPEECH_MODEL names, in the project's root or below `models`."""
+        """Where Whisper's model lies, or is to lie: what SPEECH_MODEL names, in the project's root or in MODELS_DIR."""
         if self.speech_model is None:
             return self.models_dir / "whisper"
         named = _from_root(Path(self.speech_model))
-        below = self.models_dir / self.speech_model
-        return below if below.is_dir() and not named.is_dir() else named
+        return named if named.is_dir() else self.models_dir / self.speech_model
 
 
 def load_settings() -> Settings:

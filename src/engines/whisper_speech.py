@@ -8,6 +8,8 @@ from typing import Any, cast
 
 from processors.errors import FileError
 from processors.interfaces import Heard, Spoken, SpokenWord
+from processors.model_files import read_manifest
+from processors.model_manifest import model_missing
 
 FILES = ("model.bin", "config.json", "tokenizer.json")
 """Without the last one the library would ask the network for it."""
@@ -31,6 +33,8 @@ class WhisperSpeech:
         if find_spec("faster_whisper") is None:
             raise FileError("Speech cannot be read by Whisper: faster-whisper is not installed.", "dependency_missing")
         if missing := [name for name in FILES if not (folder / name).is_file()]:
+            if known := read_manifest(folder.parent).get(folder.name):
+                raise model_missing(folder.name, str(folder), known)
             raise FileError(
                 f"Speech cannot be read by Whisper: the folder {folder} has no {', '.join(missing)}; put a model "
                 "converted for CTranslate2 there, or name its folder in SPEECH_MODEL.",

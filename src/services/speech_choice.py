@@ -1,6 +1,7 @@
 """Which engine turns speech into text here, by the settings and by what is installed."""
 
 from importlib import import_module
+from typing import Literal
 
 from config.settings import Settings
 from processors.audio import SpeechChoice
@@ -10,15 +11,23 @@ from processors.interfaces import SpeechEndpoint
 def speech_choice(settings: Settings) -> SpeechChoice:
     """Return the engine that SPEECH_ENGINE names.
 
-    `auto` is Whisper where a model's folder is there, else the endpoint where one is set, else pocketsphinx.
+    `auto` is Whisper where a model's folder is there, else the endpoint where one is set, else pocketsphinx. A model
+    that is named and not there is missed by Whisper, and not replaced by a rough engine.
     """
-    folder = settings.whisper_folder
     engine = settings.speech_engine
     if engine == "auto":
-        engine = "whisper" if folder.is_dir() else "endpoint" if _has_endpoint(settings) else "pocketsphinx"
+        engine = _found(settings)
     if engine == "endpoint":
         return SpeechChoice(engine=engine, endpoint=_endpoint(settings))
-    return SpeechChoice(engine=engine, folder=str(folder))
+    return SpeechChoice(engine=engine, folder=str(settings.whisper_folder))
+
+
+def _found(settings: Settings) -> Literal["whisper", "endpoint", "pocketsphinx"]:
+    if settings.whisper_folder.is_dir():
+        return "whisper"
+    if _has_endpoint(settings):
+        return "endpoint"
+    return "whisper" if settings.speech_model else "pocketsphinx"
 
 
 def _has_endpoint(settings: Settings) -> bool:

@@ -62,6 +62,18 @@ def test_a_folder_without_a_model_is_named_with_what_it_lacks(tmp_path):
     assert error.value.code == "model_missing"
 
 
+def test_a_model_of_the_manifest_that_is_not_there_is_named_with_its_size_and_what_brings_it(tmp_path):
+    table = '[whisper-small]\npurpose = "speech"\nlicence = "MIT"\n'
+    for name in whisper_speech.FILES:
+        said = {"name": name, "url": "https://host.example/m", "sha256": "0" * 64}
+        own = "".join(f'{key} = "{value}"\n' for key, value in said.items())
+        table += f"[[whisper-small.files]]\n{own}bytes = 150000000\n"
+    (tmp_path / "models.toml").write_text(table)
+    with pytest.raises(FileError, match=r"whisper-small \(450.0 MB\) .* `csai models fetch whisper-small`") as error:
+        Engines().speech("whisper", str(tmp_path / "whisper-small"))
+    assert error.value.code == "model_missing"
+
+
 def test_without_its_package_whisper_says_so(monkeypatch, tmp_path):
     missing(monkeypatch, whisper_speech, "faster_whisper")
     with pytest.raises(FileError, match="faster-whisper is not installed") as error:

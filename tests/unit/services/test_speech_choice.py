@@ -2,7 +2,7 @@
 
 import pytest
 
-from config.settings import PROJECT_ROOT, Settings
+from config.settings import Settings
 from services.speech_choice import speech_choice
 
 
@@ -42,7 +42,12 @@ def test_speech_has_an_endpoint_of_its_own_where_one_is_named(chosen):
     assert choice.endpoint._url == "http://speech/v1/audio/transcriptions"
 
 
-def test_an_engine_that_is_named_is_taken_though_its_model_is_missing(chosen):
+def test_an_engine_that_is_named_is_taken_though_its_model_is_missing(chosen, tmp_path):
     choice = chosen(speech_engine="whisper", speech_model="nowhere/whisper")
-    assert (choice.engine, choice.folder) == ("whisper", str(PROJECT_ROOT / "nowhere/whisper"))
+    assert (choice.engine, choice.folder) == ("whisper", str(tmp_path / "models/nowhere/whisper"))
     assert chosen(speech_engine="pocketsphinx", speech_model="x", speech_url="http://h").engine == "pocketsphinx"
+
+
+def test_a_model_that_is_named_and_not_there_is_missed_and_not_replaced_by_a_rough_engine(chosen, tmp_path):
+    choice = chosen(speech_model="whisper-small")
+    assert (choice.engine, choice.folder) == ("whisper", str(tmp_path / "models/whisper-small"))

@@ -70,6 +70,8 @@ class WhisperSpeech:
         spoken = [_spoken(segment) for segment in cast("Iterable[Any]", segments)]
         if language is not None:
             return Heard(spoken, language, "given")
+        if len(known) == 1:
+            return Heard(spoken, str(known[0]), "assumed")
         return Heard(spoken, str(found.language), "detected", round(float(found.language_probability), 3))
 
 

@@ -139,6 +139,12 @@ def test_a_language_is_given_to_whisper_or_refused_by_name(whisper):
     assert error.value.code == "language_unavailable"
 
 
+def test_a_model_of_one_language_detects_none(whisper, monkeypatch):
+    monkeypatch.setattr(KnownModel, "supported_languages", ["en"])
+    heard = whisper.read(nothing(1), [], None)
+    assert (heard.language, heard.language_source, heard.language_confidence) == ("en", "assumed", None)
+
+
 # --- Pocketsphinx --------------------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,6 @@ MAGIC = (
     (b"II+\0", "tiff"),
     (b"MM\0+", "tiff"),
     (b"fLaC", "flac"),
-    (b"ID3", "mp3"),
     (b"caff", "caf"),
     (b"#!AMR", "amr"),
     (b"FLV\x01", "flv"),
@@ -33,6 +32,16 @@ BRANDS = {
 }
 MATROSKA, ASF = b"\x1a\x45\xdf\xa3", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"
 ASF_VIDEO = bytes.fromhex("c0ef19bc4d5bcf11a8fd00805f5c442b")
+QUICKTIME_PARTS = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})
+"""What a QuickTime film may begin with; older ones do not say their brand (QuickTime File Format)."""
+
+FIRST_OF_TEXT = 9
+"""The least byte that a text begins with. A part of a film begins with its length, 150 MB below this."""
+
+ID3, ID3_HEADER, ID3_SIZE = b"ID3", 10, slice(6, 10)
+TAGGED = frozenset({"aac", "flac", "tta"})
+"""What has tags of MP3 before it, beside MP3."""
+
 BITMAP_HEADERS = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
 TS_PACKET, TS_MARK, TS_STAMP = 188, 0x47, 4
 """Packets of a transport stream; cameras and discs write a time stamp before each (M2TS)."""
@@ -54,6 +63,10 @@ def media_kind(head: bytes) -> str | None:
     if head[4:8] == b"ftyp":
         brand = head[8:12]
         return BRANDS.get(brand) or ("3gp" if brand.startswith((b"3gp", b"3g2")) else "mp4")
+    if head[4:8] in QUICKTIME_PARTS and head[0] < FIRST_OF_TEXT:
+        return "mov"
+    if head.startswith(ID3):
+        return _tagged(head)
     if head.startswith(b"OggS"):
         return "ogv" if b"\x80theora" in head else "ogg"
     return _media_by_structure(head)
@@ -71,6 +84,15 @@ def _media_by_structure(head: bytes) -> str | None:
         if len(marks) > 1 and set(marks) == {TS_MARK}:
             return "ts"
     return "tar" if head[257:262] == TAR_MARK else _mpeg_audio(head)
+
+
+def _tagged(head: bytes) -> str:
+    """Return the kind of sound behind a tag, whose size has 7 bits a byte (ID3v2.4, 3.1); MP3 where it is not seen."""
+    size = 0
+    for byte in head[ID3_SIZE]:
+        size = size << 7 | byte & 0x7F
+    kind = media_kind(head[ID3_HEADER + size :])
+    return kind if kind in TAGGED else "mp3"
 
 
 def _mpeg_audio(head: bytes) -> str | None:

@@ -67,6 +67,14 @@ def test_large_waves_and_the_streams_of_cameras_are_read_too(form, codec, more):
     assert found["kind"] == {"wav": "wav", "mpegts": "ts"}[form]
 
 
+@pytest.mark.parametrize("kind", ["aac", "flac", "tta", "mp3"])
+def test_sound_behind_a_tag_of_mp3_is_what_it_is(kind):
+    tag = b"ID3\x04\0\0\0\0\x01\x10" + bytes(128 + 16)
+    found = read(tag + written(tone(2), kind))
+    assert (found["kind"], found["seconds"]) == (kind, pytest.approx(2, abs=0.2))
+    assert sniff(io.BytesIO(tag), "x") == "mp3", "what lies further behind is not seen"
+
+
 def test_every_kind_of_sound_and_film_has_its_demuxer():
     assert set(DEMUXERS) == {*AUDIO, *VIDEO}
 

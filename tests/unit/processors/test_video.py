@@ -14,6 +14,7 @@ from films import BLACK, BLUE, FPS, GREEN, HEIGHT, RED, WHITE, WIDTH, film, pict
 from processors import film_decoding, video
 from processors.errors import FileError, TransientError
 from processors.file_results import FileResult, Timing
+from processors.file_types import sniff
 from processors.video import ProcessVideo, VideoTools, process_video
 from processors.video_frames import look_of
 from processors.video_reading import read_video
@@ -112,6 +113,19 @@ def test_every_kind_of_film_is_read_and_cut_at_the_same_place(processed, form, c
     assert found["duration_s"] == pytest.approx(2.0, abs=0.1)
     assert found["video"]["avg_fps"] == pytest.approx(FPS)
     assert [start - starts(done)[0] for start in starts(done)] == pytest.approx([0.0, 1.0], abs=0.002)
+
+
+@pytest.mark.parametrize("part", [b"wide", b"free", b"skip"])
+def test_a_quicktime_film_that_does_not_say_its_brand_is_read(part):
+    raw = film(steady(picture(1)), "mov")
+    found = described(raw[:4] + part + raw[8:])
+    assert (found["container"], found["video"]["frames"]) == ("mov", 25)
+    assert sniff(io.BytesIO(raw[raw.index(b"moov") - 4 :]), "film") == "mov"
+
+
+@pytest.mark.parametrize("text", [b"The free man", b"The wide sea", b"\n\n\n\nskip"])
+def test_a_text_in_which_the_name_of_a_films_part_stands_is_a_text(text):
+    assert sniff(io.BytesIO(text), "x.txt") == "text"
 
 
 def test_streams_tags_and_the_sound_are_told():

@@ -5,6 +5,7 @@ response_format; at most 25 MB. An answer of `verbose_json` has segments and wor
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime
@@ -193,8 +194,8 @@ def _heard(body: bytes, language: str | None) -> Heard:
         answer: dict[str, Any] = json.loads(body, parse_constant=_refuse)
         words = [_word(one) for one in _listed(answer, "words")]
         segments = [_spoken(one, words) for one in _listed(answer, "segments")]
-        if not segments and str(answer["text"]).strip():
-            segments = [Spoken(str(answer["text"]).strip(), 0.0, float(answer.get("duration") or "inf"), words)]
+        if not segments and (text := _text(answer, "text")):
+            segments = [Spoken(text, 0.0, float(answer.get("duration") or "inf"), words)]
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise FileError(
             f"The endpoint of speech answers what is no transcription: {type(error).__name__}.", "provider_bad_response"
@@ -213,13 +214,13 @@ def _listed(answer: Mapping[str, Any], name: str) -> list[Any]:
 
 
 def _word(one: Mapping[str, Any]) -> SpokenWord:
-    return SpokenWord(str(one["word"]).strip(), float(one["start"]), float(one["end"]))
+    return SpokenWord(_text(one, "word"), _moment(one, "start"), _moment(one, "end"))
 
 
 def _spoken(one: Mapping[str, Any], words: list[SpokenWord]) -> Spoken:
-    start, end = float(one["start"]), float(one["end"])
+    start, end = _moment(one, "start"), _moment(one, "end")
     return Spoken(
-        text=str(one["text"]).strip(),
+        text=_text(one, "text"),
         start=start,
         end=end,
         words=[word for word in words if start <= (word.start + word.end) / 2 < end],
@@ -227,6 +228,20 @@ def _spoken(one: Mapping[str, Any], words: list[SpokenWord]) -> Spoken:
         no_speech_prob=_number(one.get("no_speech_prob")),
         compression_ratio=_number(one.get("compression_ratio")),
     )
+
+
+def _text(one: Mapping[str, Any], name: str) -> str:
+    value = one[name]
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is no text")
+    return value.strip()
+
+
+def _moment(one: Mapping[str, Any], name: str) -> float:
+    value = float(one[name])
+    if math.isnan(value):
+        raise ValueError(f"{name} is no number")
+    return value
 
 
 def _number(value: Any) -> float | None:

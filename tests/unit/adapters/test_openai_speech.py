@@ -187,6 +187,10 @@ def test_a_key_without_credit_is_final(endpoint):
         (200, b"[]", "what is no transcription: AttributeError"),
         (200, {"segments": []}, "what is no transcription: KeyError"),
         (200, {"text": "x", "segments": [{"text": "x"}]}, "what is no transcription: KeyError"),
+        (200, {"text": None}, "what is no transcription: TypeError"),
+        (200, {"text": "x", "segments": [{"text": None, "start": 0, "end": 1}]}, "what is no transcription: TypeError"),
+        (200, {"text": "x", "words": [{"word": None, "start": 0, "end": 1}]}, "what is no transcription: TypeError"),
+        (200, {"text": "x", "segments": [{"text": "x", "start": "nan", "end": 1}]}, "what is no transcription: Value"),
         (200, b'{"text": "x", "segments": [{"text": "x", "start": NaN, "end": 1}]}', "what is no transcription"),
     ],
 )

@@ -124,10 +124,10 @@ def frames(container: Any, stream: Any, faults: Faults, start_pts: int | None = 
         faults: counts what is left out.
         start_pts: begin at or before this time, in the stream's unit; None goes on where the container stands.
     """
-    if start_pts is not None:
-        margin = round(SEEK_MARGIN_S / stream.time_base)
+    entry = None if start_pts is None else start_pts - round(SEEK_MARGIN_S / stream.time_base)
+    if entry is not None and entry > (stream.start_time or 0):  # to before the beginning an AVI loses its first frame
         with suppress(pyav().FFmpegError):  # a film that cannot be entered in the middle is read from where it stands
-            container.seek(start_pts - margin, stream=stream, backward=True)
+            container.seek(entry, stream=stream, backward=True)
     last: int | None = None
     step = max(1, round(1 / (stream.guessed_rate or 25) / stream.time_base))
     for packet in packets(container, [stream], faults):

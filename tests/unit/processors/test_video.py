@@ -296,6 +296,15 @@ def test_each_scene_has_a_frame_of_its_own(processed):
         assert abs(shown - picture(seed)).mean() < 12
 
 
+@pytest.mark.parametrize("codec", ["mpeg4", "libx264"])
+def test_the_first_seconds_of_an_avi_are_shown_as_they_are(processed, codec):
+    found = processed(film(steady(*map(picture, range(4))), "avi", codec, bf="0"), "film.avi")["result"]
+    assert [frame["t"] for frame in found["frames"]] == pytest.approx([0.5, 1.5, 2.5, 3.5], abs=0.1)
+    for seed, frame in enumerate(found["frames"]):
+        shown = np.asarray(opened(processed.kept, frame["ref"]), dtype=int)
+        assert abs(shown - picture(seed)).mean() < 30
+
+
 def test_without_scenes_there_is_a_frame_every_second_and_more_seldom_in_a_long_film(processed, monkeypatch):
     flags = {"detect_scenes": False, "generate_thumbnail": False}
     assert [one["t"] for one in processed(FOUR_SCENES, **flags)["result"]["frames"]] == pytest.approx([0, 1, 2, 3, 4])

@@ -1,5 +1,6 @@
 """Frames of a film in the order of their times, upright; what is damaged is left out and counted."""
 
+import math
 import time
 from collections.abc import Generator
 from contextlib import suppress
@@ -130,8 +131,10 @@ def frames(container: Any, stream: Any, faults: Faults, start_pts: int | None = 
             container.seek(entry, stream=stream, backward=True)
     last: int | None = None
     step = max(1, round(1 / (stream.guessed_rate or 25) / stream.time_base))
+    order = _Order()
     for packet in packets(container, [stream], faults):
         for frame in _decoded(stream, packet, faults):
+            frame.pts = order.time_of(frame)
             if frame.pts is None:
                 frame.pts = 0 if last is None else last + step
             if last is not None and frame.pts <= last:
@@ -139,6 +142,28 @@ def frames(container: Any, stream: Any, faults: Faults, start_pts: int | None = 
                 continue
             last = frame.pts
             yield frame
+
+
+class _Order:
+    """Tells when frames are shown, where the file's own times may be wrong, as FFmpeg's libavcodec guesses it.
+
+    A film in an AVI has no times for its frames but their order in the file (DTS). Where frames were reordered, what is
+    made of that for the time they are shown at (PTS) goes back and forth, and the DTS is right.
+    """
+
+    def __init__(self) -> None:
+        self._last_pts = self._last_dts = -math.inf
+        self._wrong_pts = self._wrong_dts = 0
+
+    def time_of(self, frame: Any) -> int | None:
+        """Return the time of the next frame, in its stream's unit; None where the file has none."""
+        pts, dts = frame.pts, frame.dts
+        if pts is None or dts is None:
+            return dts if pts is None else pts
+        self._wrong_pts += pts <= self._last_pts
+        self._wrong_dts += dts <= self._last_dts
+        self._last_pts, self._last_dts = pts, dts
+        return pts if self._wrong_pts <= self._wrong_dts else dts
 
 
 def display_size(stream: Any) -> tuple[int, int]:

@@ -598,7 +598,7 @@ def test_frames_without_a_time_get_one_and_those_that_go_back_are_left_out():
     container = SimpleNamespace(demux=lambda streams: iter(packets))
 
     def decode(packet):
-        return [SimpleNamespace(pts=next(times), is_corrupt=False)]
+        return [SimpleNamespace(pts=next(times), dts=None, is_corrupt=False)]
 
     stream = SimpleNamespace(time_base=Fraction(1, 25), guessed_rate=Fraction(25), decode=decode)
     faults = film_decoding.Faults()
@@ -606,12 +606,27 @@ def test_frames_without_a_time_get_one_and_those_that_go_back_are_left_out():
     assert (faults.backwards, faults.damaged) == (2, 0)
 
 
+def test_frames_that_an_avi_has_in_another_order_than_they_are_shown_in_all_count(processed):
+    raw = film(steady(*map(picture, range(4))), "avi", "libx264", bf="2", **{"x264-params": "b-adapt=0"})
+    done = processed(raw, "film.avi")
+    assert [scene["start_frame"] for scene in done["result"]["scenes"]] == pytest.approx([0, 25, 50, 75], abs=2)
+    assert starts(done) == pytest.approx([0.0, 1.0, 2.0, 3.0], abs=0.09)
+
+
+def test_a_frame_whose_time_is_not_told_has_that_of_its_place_in_the_file():
+    shown = [SimpleNamespace(pts=None, dts=at, is_corrupt=False) for at in (1_000, 1_001)]
+    container = SimpleNamespace(demux=lambda streams: iter([SimpleNamespace(is_corrupt=False)]))
+    stream = SimpleNamespace(time_base=Fraction(1, 25), guessed_rate=None, decode=lambda packet: shown)
+    found = film_decoding.frames(container, stream, film_decoding.Faults())
+    assert [frame.pts for frame in found] == [1_000, 1_001]
+
+
 def test_a_stream_that_appears_on_the_way_does_no_harm():
     def demux(streams):
         yield SimpleNamespace(is_corrupt=False)
         raise IndexError  # what PyAV raises at the end of such a file
 
-    shown = [SimpleNamespace(pts=0, is_corrupt=False)]
+    shown = [SimpleNamespace(pts=0, dts=0, is_corrupt=False)]
     stream = SimpleNamespace(time_base=Fraction(1, 25), guessed_rate=None, decode=lambda packet: shown)
     faults = film_decoding.Faults()
     assert [frame.pts for frame in film_decoding.frames(SimpleNamespace(demux=demux), stream, faults)] == [0]
@@ -620,7 +635,7 @@ def test_a_stream_that_appears_on_the_way_does_no_harm():
 
 def test_times_before_zero_are_kept():
     container = SimpleNamespace(demux=lambda streams: iter([SimpleNamespace(is_corrupt=False)]))
-    shown = [SimpleNamespace(pts=at, is_corrupt=False) for at in (-2, -1, 0)]
+    shown = [SimpleNamespace(pts=at, dts=at, is_corrupt=False) for at in (-2, -1, 0)]
     stream = SimpleNamespace(time_base=Fraction(1, 25), guessed_rate=None, decode=lambda packet: shown)
     assert [frame.pts for frame in film_decoding.frames(container, stream, film_decoding.Faults())] == [-2, -1, 0]
 

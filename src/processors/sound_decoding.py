@@ -80,8 +80,7 @@ class Sound:
         """Return codec, rates and tags as JSON values."""
         tags = {**self._container.metadata, **self._stream.metadata}
         return {
-            "container": str(self._container.format.name),
-            "codec": str(self._stream.codec_context.name),
+            "codec": str(self._stream.codec_context.codec.canonical_name),
             "sample_rate": self.rate,
             "channels": int(self._stream.layout.nb_channels),
             "channel_layout": str(self._stream.layout.name),
@@ -218,7 +217,7 @@ def _stream(container: Any) -> Any:
         raise FileError("The file has no sound: no stream of audio is in it.", "unsupported_type")
     stream = container.streams.best("audio") or container.streams.audio[0]
     if stream.codec_context is None:
-        raise FileError("The file's sound is coded in a way that is not read.", "unsupported_type")
+        raise FileError("The sound is in a codec that is not known here: convert it to FLAC.", "unsupported_type")
     rate, channels = int(stream.sample_rate or 0), int(stream.layout.nb_channels)
     if not (LOWEST_RATE <= rate <= HIGHEST_RATE and 1 <= channels <= MOST_CHANNELS):
         raise FileError(

@@ -39,8 +39,8 @@ def read_sound(file: BinaryIO, options: Mapping[str, Any], report: Report) -> di
         report: told how many seconds have been read.
 
     Returns:
-        JSON values: `kind`, `mime`, `declared`, `sha256`, `bytes`, `sound` (codec, rates, tags), `seconds` read,
-        `claimed_seconds`, `cut` (more lies beyond `max_seconds`), `features` and `warnings`.
+        JSON values: `kind`, `mime`, `declared`, `sha256`, `bytes`, `sound` (container, codec, rates, tags), `seconds`
+        read, `claimed_seconds`, `cut` (more lies beyond `max_seconds`), `features` and `warnings`.
 
     Raises:
         FileError: with one of the stable codes.
@@ -61,7 +61,7 @@ def read_sound(file: BinaryIO, options: Mapping[str, Any], report: Report) -> di
         if not samples:
             raise FileError("No sound can be decoded from the file: it is cut off or damaged.", "corrupt")
         return found | {
-            "sound": clean(sound.described()),
+            "sound": clean({"container": found["kind"]} | sound.described()),
             "engine": ENGINE,
             "seconds": round(samples / rate, 3),
             "claimed_seconds": sound.claimed_seconds,

@@ -98,7 +98,7 @@ def test_a_talk_is_read_by_a_worker(installation: Installation):
     task_id = celery_service.process_audio(str(SAMPLES / "talk.mp3"), language="en")
     done = celery_service.get_task_result(task_id, timeout=120)
     result = done["result"]
-    assert (done["errors"], result["codec"], result["tags"]["title"]) == ([], "mp3float", "At the harbour")
+    assert (done["errors"], result["codec"], result["tags"]["title"]) == ([], "mp3", "At the harbour")
     assert len(result["transcript"]["text"].split()) > 10
     mimes = [one["mime"] for one in done["artefacts"]]
     assert mimes == ["application/x-npz", "application/x-subrip", "text/vtt"]

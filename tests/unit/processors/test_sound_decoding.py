@@ -43,7 +43,7 @@ def test_every_container_is_read_whole(kind):
     found = read(raw)
     assert found["kind"] == kind
     assert found["seconds"] == pytest.approx(3, abs=0.1)
-    assert (found["sound"]["sample_rate"], found["sound"]["channels"]) == (rate, 1)
+    assert (found["sound"]["container"], found["sound"]["sample_rate"], found["sound"]["channels"]) == (kind, rate, 1)
     assert found["features"]["summary"]["centroid_hz"] == pytest.approx(440, rel=0.2)
     assert found["warnings"] == []
 
@@ -83,7 +83,7 @@ def test_codec_rates_and_tags_are_told():
     raw = written(np.stack([tone(1), tone(1)]), "mp3", title="Harbour pumps", artist="Ann")
     sound = read(raw)["sound"]
     assert (sound["codec"], sound["container"], sound["channels"], sound["channel_layout"]) == (
-        "mp3float",
+        "mp3",
         "mp3",
         2,
         "stereo",

@@ -124,7 +124,7 @@ class Sound:
             if first:
                 at, first = min(due, 0), False
             if due - at > GAP_SECONDS * rate:
-                yield from _silences(piece.shape[0], min(due, last) - at, rate)
+                yield from _silences(piece.shape[0], min(due, last) - max(at, 0), rate)
                 at = due
             begin, after = max(0, -at), min(piece.shape[1], last - at)
             if begin < after:

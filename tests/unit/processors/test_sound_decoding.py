@@ -119,6 +119,14 @@ def test_time_stamps_that_leap_leave_silence_up_to_the_limit():
     assert mono(_leaping(tone(2), 1.0, 1.2), "mkv").shape == (32_000,), "a small leap is a packet that was lost"
 
 
+def test_a_piece_that_begins_in_a_leap_has_the_silence_behind_its_beginning_alone():
+    raw = _leaping(tone(20), 10.0, 10.7)
+    piece = mono(raw, "mkv", start=10.6, end=12.0)
+    assert len(piece) == round(1.4 * 16_000)
+    assert np.abs(piece[:1_500]).max() == 0
+    assert np.abs(piece[1_700:3_000]).max() > 0.4
+
+
 def _leaping(sound: np.ndarray, after: float, to: float) -> bytes:
     """A file whose time stamps go on at `to` seconds after so many seconds."""
     stored = io.BytesIO()

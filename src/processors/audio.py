@@ -292,7 +292,8 @@ def _transcript(
         piece = pieces.pop(0)
         if monotonic() >= work.until:
             work.limits_hit.append("speech_seconds")
-            late = FileError(f"what came before took {work.tools.speech_seconds:g} s.", "timeout")
+            took = f"what came before took {work.tools.speech_seconds:g} s, see CELERY_TASK_SOFT_TIME_LIMIT."
+            late = FileError(took, "timeout")
             work.failed("transcribe", Piece(piece.start, last, []), late)
             break
         part = part_of(report, 100 * piece.start / last, 100 * piece.end / last)

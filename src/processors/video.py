@@ -134,11 +134,13 @@ class _Work:
         usual = {"kind": self.found["kind"], "threads": self.tools.threads, "seconds": self.tools.run_seconds}
         return self.tools.sandbox.run(job, self.tools.path, usual | options, report)
 
-    def late(self) -> bool:
-        """Tell whether no further part may be looked at, and note that this limit was hit."""
+    def late(self, step: str, start_pts: int, end_pts: int) -> bool:
+        """Tell whether no further part may be looked at, and note that this limit was hit, and what is lost by it."""
         if monotonic() < self.until:
             return False
         self.content["limits_hit"].append("video_seconds")
+        took = f"what came before took {self.tools.video_seconds:g} s, see CELERY_TASK_SOFT_TIME_LIMIT."
+        self.failed(step, FileError(took, "timeout"), start_pts, end_pts)
         return True
 
     def failed(self, step: str, error: FileError, start_pts: int, end_pts: int) -> None:
@@ -190,7 +192,7 @@ def _scenes(work: _Work, report: Report) -> list[dict[str, Any]]:
     began, film = monotonic(), work.film
     at, end, number = film["first_pts"], film["end_pts"], 0
     parts: list[dict[str, Any]] = []
-    while at < end and not work.late():
+    while at < end and not work.late("scenes", at, end):
         stop = min(end, at + round(PART_S / work.unit))
         options = {"start_pts": at, "stop_pts": stop, "from_start": at == film["first_pts"]}
         try:
@@ -250,7 +252,7 @@ def _take(work: _Work, wanted: list[tuple[int, list[str]]], report: Report) -> l
     """Take frames, some at a time; those that cannot be had are an error beside the rest."""
     began, at = monotonic(), 0
     answers: list[dict[str, Any]] = []
-    while at < len(wanted) and not work.late():
+    while at < len(wanted) and not work.late("frames", wanted[at][0], wanted[-1][0]):
         some = wanted[at : at + FRAMES_AT_ONCE]
         part = part_of(report, 100 * at / len(wanted), 100 * (at + len(some)) / len(wanted))
         try:

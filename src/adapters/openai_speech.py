@@ -1,7 +1,8 @@
 """Speech to text at an endpoint that speaks OpenAI's protocol.
 
 Source: OpenAI's API reference, Create transcription: POST /audio/transcriptions with a form of file, model, language,
-response_format; at most 25 MB. An answer of `verbose_json` has segments and words; some models answer with text alone.
+response_format; at most 25 MB. An answer of `verbose_json` has segments and words; models that came after whisper-1
+refuse it (400, param `response_format`), and answer `json` with text alone.
 """
 
 import json
@@ -30,7 +31,10 @@ ANSWER_SECONDS = 330.0
 LOOK_SECONDS = 0.5
 BAD_KEY = frozenset({401, 403})
 OVERLOADED, TIMED_OUT, SERVER_FAULT = 429, frozenset({408, 409}), 500
-DONE = 200
+DONE, BAD_REQUEST = 200, frozenset({400, 422})
+DETAILS = (b"response_format", b"verbose_json", b"timestamp_granularities")
+"""An endpoint that refuses a request and speaks of one of these cannot answer with times."""
+
 NO_CREDIT = "insufficient_quota"
 LONGEST_REASON = 300
 LONGEST_CODE = 3
@@ -83,6 +87,7 @@ class OpenAiSpeech:
         self._url = (url or DEFAULT_URL).rstrip("/") + PLACE
         self._key = key
         self.model = model or ""
+        self._detailed = True
         self._pool = urllib3.PoolManager(
             timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS), retries=False
         )
@@ -103,6 +108,9 @@ class OpenAiSpeech:
                 "too_large",
             )
         status, headers, body = self._asked(sound, language, look)
+        if status in BAD_REQUEST and self._detailed and any(name in body for name in DETAILS):
+            self._detailed = False
+            status, headers, body = self._asked(sound, language, look)
         if status != DONE:
             self._refused(status, headers, body)
         return _heard(body, language)
@@ -129,10 +137,10 @@ class OpenAiSpeech:
         fields: list[tuple[str, Any]] = [
             ("file", ("sound.flac", sound, "audio/flac")),
             ("model", self.model),
-            ("response_format", "verbose_json"),
-            ("timestamp_granularities[]", "segment"),
-            ("timestamp_granularities[]", "word"),
+            ("response_format", "verbose_json" if self._detailed else "json"),
         ]
+        if self._detailed:
+            fields += [("timestamp_granularities[]", "segment"), ("timestamp_granularities[]", "word")]
         if language is not None:
             fields.append(("language", language))
         authority = {"Authorization": f"Bearer {self._key}"} if self._key else {}

@@ -31,6 +31,17 @@ VERBOSE = {
         {"id": 1, "start": 2.0, "end": 3.2, "text": " It rains.", "avg_logprob": -0.3, "no_speech_prob": 0.02},
     ],
 }
+NO_DETAILS = (
+    400,
+    {
+        "error": {
+            "message": "response_format 'verbose_json' is not compatible with model 'm'. Use 'json' or 'text' instead.",
+            "type": "invalid_request_error",
+            "param": "response_format",
+            "code": "unsupported_value",
+        }
+    },
+)
 ENOUGH = 60
 
 
@@ -42,6 +53,7 @@ class Endpoint:
         self.asked: list[tuple[str, Message, dict[str, str | bytes]]] = []
         self.hold: threading.Event | None = None
         self.drips = False
+        self.takes_json_alone = False
         self.left = threading.Event()
 
     def answers(self, status: int, body: object, **headers: str) -> None:
@@ -57,6 +69,9 @@ def endpoint():
         def do_POST(self) -> None:
             raw = self.rfile.read(int(self.headers["content-length"]))
             told.asked.append((self.path, self.headers, _form(self.headers["content-type"], raw)))
+            if told.takes_json_alone:
+                refused = told.asked[-1][2]["response_format"] != "json"
+                told.answers(*(NO_DETAILS if refused else (200, {"text": "Hello."})))
             if told.hold:
                 told.hold.wait(ENOUGH)
             self.send_response(told.status)
@@ -139,6 +154,16 @@ def test_a_model_that_answers_with_text_alone_is_one_segment(endpoint):
     assert (segment.text, segment.start, segment.words) == ("Hello.", 0.0, [])
     endpoint.answers(200, {"text": "  ", "segments": None})
     assert read(endpoint).segments == []
+
+
+def test_a_model_that_tells_no_times_is_asked_for_text_from_then_on(endpoint):
+    endpoint.takes_json_alone = True
+    speech = OpenAiSpeech(endpoint.url, KEY, "some-model")
+    for _ in range(2):
+        assert [one.text for one in speech.read(b"fLaC sound", None, lambda: None).segments] == ["Hello."]
+    forms = [form for _, _, form in endpoint.asked]
+    assert [form["response_format"] for form in forms] == ["verbose_json", "json", "json"]
+    assert ["timestamp_granularities[]" in form for form in forms] == [True, False, False]
 
 
 @pytest.mark.parametrize("status", [401, 403])

@@ -11,7 +11,7 @@ from examples.celery_example import SAMPLES
 from reading import archive
 from unpacking import PACKERS, tar
 
-CONTAINERS = ("wav", "flac", "mp3", "m4a", "ogg", "aiff")
+CONTAINERS = ("wav", "flac", "mp3", "m4a", "ogg", "aiff", "voc")
 PICTURES = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "GIF", "BMP", "HEIF")
 
 
@@ -55,6 +55,7 @@ def video() -> Corpus:
     """Short films in several containers."""
     shots = films.timed([films.picture(seed) for seed in (1, 1, 1, 2, 2, 2)])
     files = [(f"x.{kind}", films.film(shots, kind)) for kind in ("mp4", "matroska", "avi", "mpegts")]
+    files += [(f"x.{kind}", films.film(shots, kind, "mpeg2video")) for kind in ("mxf", "mpeg2video")]
     return Corpus("video", files, {"process_audio": False})
 
 

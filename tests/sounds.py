@@ -34,6 +34,7 @@ FORMATS = {
     "tta": ("tta", "tta"),
     "w64": ("w64", "pcm_s16le"),
     "mpg": ("vob", "mp2"),
+    "voc": ("voc", "pcm_s16le"),
 }
 SIXTEEN_BITS = {"wv": "s16p", "tta": "s16"}
 """Formats of samples for coders that would take 8 bits by themselves."""

@@ -16,6 +16,7 @@ DEMUXERS = {
     "wv": "wv",
     "tta": "tta",
     "w64": "w64",
+    "voc": "voc",
     "mp4": "mov",
     "mov": "mov",
     "3gp": "mov",
@@ -27,6 +28,9 @@ DEMUXERS = {
     "flv": "flv",
     "wmv": "asf",
     "mpg": "mpeg",
+    "m2v": "mpegvideo",
+    "mxf": "mxf",
+    "ivf": "ivf",
 }
 
 ONLY_THIS_FILE = {"protocol_whitelist": "file"}

@@ -75,6 +75,7 @@ AUDIO = {
     "wv": "audio/x-wavpack",
     "tta": "audio/x-tta",
     "w64": "audio/x-w64",
+    "voc": "audio/x-voc",
 }
 VIDEO = {
     "mp4": "video/mp4",
@@ -88,6 +89,9 @@ VIDEO = {
     "flv": "video/x-flv",
     "wmv": "video/x-ms-wmv",
     "mpg": "video/mpeg",
+    "m2v": "video/mpeg",
+    "mxf": "application/mxf",
+    "ivf": "video/x-ivf",
 }
 ARCHIVES = {
     "zip": "application/zip",
@@ -112,6 +116,7 @@ OTHER_ENDINGS = {
     "snd": "au",
     "mpeg": "mpg",
     "vob": "mpg",
+    "m1v": "m2v",
     "opus": "ogg",
     "aif": "aiff",
     "m4v": "mp4",

@@ -1,5 +1,9 @@
 """What kind of picture, sound, film or packed file the first bytes of a file tell."""
 
+ID3, ID3_HEADER, ID3_SIZE = b"ID3", 10, slice(6, 10)
+TAGGED = frozenset({"aac", "flac", "tta"})
+"""What has tags of MP3 before it, beside MP3."""
+
 MAGIC = (
     (b"\xff\xd8\xff", "jpeg"),
     (b"\x89PNG\r\n\x1a\n", "png"),
@@ -10,6 +14,7 @@ MAGIC = (
     (b"II+\0", "tiff"),
     (b"MM\0+", "tiff"),
     (b"fLaC", "flac"),
+    (ID3, "mp3"),
     (b"caff", "caf"),
     (b"#!AMR", "amr"),
     (b"FLV\x01", "flv"),
@@ -19,6 +24,10 @@ MAGIC = (
     (b"TTA1", "tta"),
     (bytes.fromhex("726966662e91cf11a5d628db04c10000"), "w64"),
     (b"\0\0\x01\xba", "mpg"),
+    (b"\0\0\x01\xb3", "m2v"),
+    (bytes.fromhex("060e2b34020501010d01020101"), "mxf"),
+    (b"DKIF", "ivf"),
+    (b"Creative Voice File\x1a", "voc"),
     (b"\x1f\x8b\x08", "gz"),
     (b"BZh", "bz2"),
     (b"\xfd7zXZ\0", "xz"),
@@ -38,10 +47,6 @@ QUICKTIME_PARTS = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot
 FIRST_OF_TEXT = 9
 """The least byte that a text begins with. A part of a film begins with its length, 150 MB below this."""
 
-ID3, ID3_HEADER, ID3_SIZE = b"ID3", 10, slice(6, 10)
-TAGGED = frozenset({"aac", "flac", "tta"})
-"""What has tags of MP3 before it, beside MP3."""
-
 BITMAP_HEADERS = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
 TS_PACKET, TS_MARK, TS_STAMP = 188, 0x47, 4
 """Packets of a transport stream; cameras and discs write a time stamp before each (M2TS)."""
@@ -57,7 +62,7 @@ def media_kind(head: bytes) -> str | None:
     """Return the kind of picture, sound, film or packed file that the first bytes tell, or None."""
     for mark, kind in MAGIC:
         if head.startswith(mark):
-            return kind
+            return _tagged(head) if mark == ID3 else kind
     if head[:4] in {b"RIFF", b"RF64", b"FORM"}:
         return FORMS.get(head[8:12])
     if head[4:8] == b"ftyp":
@@ -65,8 +70,6 @@ def media_kind(head: bytes) -> str | None:
         return BRANDS.get(brand) or ("3gp" if brand.startswith((b"3gp", b"3g2")) else "mp4")
     if head[4:8] in QUICKTIME_PARTS and head[0] < FIRST_OF_TEXT:
         return "mov"
-    if head.startswith(ID3):
-        return _tagged(head)
     if head.startswith(b"OggS"):
         return "ogv" if b"\x80theora" in head else "ogg"
     return _media_by_structure(head)

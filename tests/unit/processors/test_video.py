@@ -104,6 +104,9 @@ FOUR_SCENES = film(steady(*(picture(seed) for seed in range(4)), frames=30))
         ("flv", "libx264", "flv", "h264"),
         ("asf", "mpeg4", "wmv", "mpeg4"),
         ("vob", "mpeg2video", "mpg", "mpeg2video"),
+        ("mpeg2video", "mpeg2video", "m2v", "mpeg2video"),
+        ("mxf", "mpeg2video", "mxf", "mpeg2video"),
+        ("ivf", "libvpx", "ivf", "vp8"),
     ],
 )
 def test_every_kind_of_film_is_read_and_cut_at_the_same_place(processed, form, codec, kind, name):

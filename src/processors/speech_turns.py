@@ -107,20 +107,19 @@ def grouped(vectors: np.ndarray[Any, Any], alike: float = ALIKE) -> np.ndarray[A
     sizes, labels = np.ones(count), np.arange(count)
     nearest = likeness.argmax(axis=1)
     best = likeness[np.arange(count), nearest]
-    while (at := int(best.argmax())) >= 0 and best[at] >= alike:
+    while best[at := int(best.argmax())] >= alike:
         other = int(nearest[at])
+        if likeness[at, other] < best[at]:  # that one was joined meanwhile, which brings it no nearer to any
+            nearest[at] = likeness[at].argmax()
+            best[at] = likeness[at, nearest[at]]
+            continue
         row = (sizes[at] * likeness[at] + sizes[other] * likeness[other]) / (sizes[at] + sizes[other])
         row[[at, other]] = -np.inf
         likeness[at] = likeness[:, at] = row
         likeness[other] = likeness[:, other] = -np.inf
         sizes[at] += sizes[other]
         labels[labels == other] = at
-        stale = np.flatnonzero((nearest == at) | (nearest == other))
-        nearest[stale] = likeness[stale].argmax(axis=1)
-        best[stale] = likeness[stale, nearest[stale]]
-        nearer = row > best
-        nearest[nearer], best[nearer] = at, row[nearer]
-        nearest[at] = int(row.argmax())
+        nearest[at] = row.argmax()
         best[at], best[other] = row[nearest[at]], -np.inf
     return np.unique(labels, return_inverse=True)[1]
 

@@ -115,6 +115,19 @@ def test_parts_cover_a_span_and_a_short_one_is_one_part():
     assert np.array(parts_of([(0.0, 4.0), (10.0, 10.5)])) == pytest.approx(np.array(parts))
 
 
+def test_grouping_looks_at_each_pair_of_voices_a_few_times_however_alike_they_are():
+    class Counted(np.ndarray):
+        looked_at = 0
+
+        def argmax(self, *given, **named):
+            Counted.looked_at += self.size
+            return super().argmax(*given, **named)
+
+    alike = np.full((300, 16), 0.25, np.float32).view(Counted)
+    assert set(grouped(alike).tolist()) == {0}
+    assert Counted.looked_at < 10 * len(alike) ** 2
+
+
 def test_like_voices_are_one_group_and_others_are_not():
     labels = [0, 1, 0, 2, 1, 0, 2, 2, 1]
     groups = grouped(voices(*labels))

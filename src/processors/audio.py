@@ -132,7 +132,8 @@ class AudioTools(FileTools):
         speech: what turns speech into text.
         max_media_seconds: what lies beyond is not read.
         speech_seconds: no further piece is turned into text after this time from the beginning of all work on the
-            sound, so that what was read is kept.
+            sound, and no further voice is told from others after half of what is left of it, so that what was read is
+            kept.
     """
 
     speech: SpeechChoice
@@ -163,6 +164,13 @@ class _Work:
         where = f" from {piece.start:.1f} to {piece.end:.1f} s" if piece else ""
         more = {"start": piece.start, "end": piece.end} if piece else {}
         self.errors.append(warning(error.code, f"The sound{where} was not read: {error}", step=step, **more))
+
+    def late(self, step: str, piece: Piece) -> None:
+        """Note that a limit of time was hit, and what is left out for it."""
+        if "speech_seconds" not in self.limits_hit:
+            self.limits_hit.append("speech_seconds")
+        took = f"what came before took too much of {self.tools.speech_seconds:g} s, see CELERY_TASK_SOFT_TIME_LIMIT."
+        self.failed(step, piece, FileError(took, "timeout"))
 
     def did(self, step: str, engine: dict[str, Any], began: float, **more: Any) -> None:
         """Say what did a step, and how long it took."""
@@ -259,9 +267,13 @@ def _turns(work: _Work, spans: Sequence[Span], report: Report) -> list[dict[str,
     if not spans:
         return []
     began = monotonic()
+    until = (began + work.until) / 2  # the other half of what is left is for the words
     reads: list[dict[str, Any]] = []
     pieces = pieces_of(spans)
     for n, piece in enumerate(pieces):
+        if monotonic() >= until:
+            work.late("speakers", Piece(piece.start, spans[-1][1], []))
+            break
         part = part_of(report, 100 * n / len(pieces), 100 * (n + 1) / len(pieces))
         try:
             reads.append(work.run("audio_voices", piece._asdict(), part))
@@ -291,10 +303,7 @@ def _transcript(
     while pieces:
         piece = pieces.pop(0)
         if monotonic() >= work.until:
-            work.limits_hit.append("speech_seconds")
-            took = f"what came before took {work.tools.speech_seconds:g} s, see CELERY_TASK_SOFT_TIME_LIMIT."
-            late = FileError(took, "timeout")
-            work.failed("transcribe", Piece(piece.start, last, []), late)
+            work.late("transcribe", Piece(piece.start, last, []))
             break
         part = part_of(report, 100 * piece.start / last, 100 * piece.end / last)
         part(0, f"transcribing from {piece.start:.0f} s of {last:.0f} s")

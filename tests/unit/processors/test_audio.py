@@ -302,7 +302,7 @@ def test_slow_speech_ends_after_its_time_and_keeps_what_was_read(processed, monk
     assert [one["start"] for one in done["result"]["transcript"]["segments"]] == [0.9, 9.9]
     assert done["limits"]["hit"] == ["speech_seconds"]
     assert [(one["code"], one["start"]) for one in done["errors"]] == [("timeout", 18.9)]
-    assert "took 100 s, see CELERY_TASK_SOFT_TIME_LIMIT" in done["errors"][0]["message"]
+    assert "took too much of 100 s, see CELERY_TASK_SOFT_TIME_LIMIT" in done["errors"][0]["message"]
 
 
 def test_what_comes_before_speech_counts_too_so_that_the_task_ends_in_its_time(processed, monkeypatch):
@@ -315,9 +315,29 @@ def test_what_comes_before_speech_counts_too_so_that_the_task_ends_in_its_time(p
             return super().run(job, path, options, report)
 
     done = processed(sandbox=Slow(), limits={"speech_seconds": 100})
-    assert (done["status"], done["result"]["transcript"]) == ("partial", None)
+    assert (done["status"], done["result"]["transcript"], done["result"]["turns"]) == ("partial", None, None)
     assert done["limits"]["hit"] == ["speech_seconds"]
-    assert done["result"]["turns"]
+    assert [one["step"] for one in done["errors"]] == ["speakers", "transcribe"]
+    assert done["result"]["features"]
+
+
+def test_voices_take_half_of_the_time_that_is_left_and_words_the_rest(processed, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("processors.audio.monotonic", lambda: now[0])
+
+    class Slow(DirectSandbox):
+        def run(self, job, path, options, report):
+            now[0] += 30 if job == "audio_voices" else 0
+            return super().run(job, path, options, report)
+
+    done = processed(sandbox=Slow(), limits={"speech_seconds": 100})
+    assert [(turn["start"], turn["speaker"]) for turn in done["result"]["turns"]] == [
+        (0.9, "speaker_1"),
+        (9.9, "speaker_2"),
+    ]
+    assert done["limits"]["hit"] == ["speech_seconds"]
+    assert [(one["step"], one["start"], one["end"]) for one in done["errors"]] == [("speakers", 18.9, 27.1)]
+    assert done["result"]["transcript"]["segment_count"] == 3
 
 
 def test_what_lies_beyond_the_longest_media_is_a_limit(processed):

@@ -23,7 +23,7 @@ class WhisperSpeech:
         threads: of the runtime.
 
     Raises:
-        FileError: the folder does not hold a model, or the package is not installed.
+        FileError: the folder does not hold a model, or a damaged one, or the package is not installed.
     """
 
     name = "faster-whisper"
@@ -44,9 +44,17 @@ class WhisperSpeech:
 
         self.version = importlib.metadata.version("faster-whisper")
         self.model = folder.name
-        self._model: Any = cast("Any", WhisperModel)(
-            str(folder), device="cpu", compute_type="int8", cpu_threads=threads, local_files_only=True
-        )
+        try:
+            self._model: Any = cast("Any", WhisperModel)(
+                str(folder), device="cpu", compute_type="int8", cpu_threads=threads, local_files_only=True
+            )
+        except MemoryError:
+            raise
+        except Exception as error:  # the library of tokenizers raises nothing narrower
+            raise FileError(
+                f"The Whisper model in {folder} cannot be loaded, put a whole one there: {str(error).rstrip('.')}.",
+                "model_missing",
+            ) from error
 
     def read(self, samples: Any, _spans: Sequence[tuple[float, float]], language: str | None) -> Heard:
         """Return what is said in mono sound of 16 kHz; Whisper's own voice detection leaves the rest out.

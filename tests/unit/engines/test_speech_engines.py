@@ -131,6 +131,17 @@ def test_whisper_listens_to_speech_alone_and_never_asks_the_network(whisper, tmp
     assert (heard.segments[0].text, heard.segments[0].avg_logprob) == ("Hello", -0.25)
 
 
+@pytest.mark.parametrize("error", [RuntimeError("File model.bin is incomplete"), Exception("key must be a string")])
+def test_a_damaged_model_is_told_to_be_that_and_not_the_sounds_fault(whisper, tmp_path, monkeypatch, error):
+    def broken(*_given, **_named):
+        raise error
+
+    monkeypatch.setattr(sys.modules["faster_whisper"], "WhisperModel", broken)
+    with pytest.raises(FileError, match=f"model in {tmp_path} cannot be loaded, .*: {error}") as told:
+        WhisperSpeech(tmp_path, 1)
+    assert told.value.code == "model_missing"
+
+
 def test_a_language_is_given_to_whisper_or_refused_by_name(whisper):
     heard = whisper.read(nothing(1), [], "de")
     assert (whisper._model.asked["language"], heard.language, heard.language_source) == ("de", "de", "given")

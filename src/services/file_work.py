@@ -1,14 +1,14 @@
 """Work on a file, wherever it lies: the file is brought to this machine for as long as the work takes."""
 
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, TypeVar, get_type_hints
 from urllib.parse import unquote, urlsplit
 
 from config.settings import settings
-from processors.errors import FileError
+from processors.errors import FileError, TransientError
 from processors.file_results import FileRequest, part_of
 from processors.interfaces import Report
 from processors.results import Result
@@ -40,6 +40,9 @@ def with_file(
 
     Returns:
         What the work returned; or, as JSON values, what it returned for another task before (CACHE_RESULTS).
+
+    Raises:
+        TransientError: the file was changed meanwhile; it is opened several times, and each may have seen another one.
     """
     scheme = _scheme_of(request.file_path)
     here = scheme in {"", "file"}
@@ -47,7 +50,14 @@ def with_file(
     with local(task.parts, request.file_path, part_of(task.report, 0, FETCHED_PERCENT)) as path:
 
         def read() -> AnyResult:
-            return work(request, tools_of(task.parts, path, task.current.id), report)
+            before = _state_of(path)
+            result = work(request, tools_of(task.parts, path, task.current.id), report)
+            if _state_of(path) not in {before, None}:
+                raise TransientError(
+                    f"The file {path} was changed while it was read: write it under another name, and give it its own "
+                    "when it is whole."
+                )
+            return result
 
         if settings.cache_results and file_cache.may_be_shared(request):
             schema = get_type_hints(work)["return"].model_fields["schema_name"].default
@@ -74,6 +84,14 @@ def local(parts: Parts, file_path: str, report: Report) -> Generator[Path]:
             parts.file_source(scheme).fetch(file_path, file, report)
             file.flush()
             yield Path(file.name)
+
+
+def _state_of(path: Path) -> tuple[int, ...] | None:
+    """Return what changes with a file; None where there is none, of which whoever opens it says more."""
+    with suppress(OSError, ValueError):
+        status = path.stat()
+        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+    return None
 
 
 def _scheme_of(file_path: str) -> str:

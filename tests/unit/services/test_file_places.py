@@ -15,7 +15,7 @@ from adapters.disk_storage import DiskStorage
 from adapters.s3_storage import S3Storage
 from config.settings import settings
 from processors.documents import ProcessDocument, process_document
-from processors.errors import Cancelled, FileError
+from processors.errors import Cancelled, FileError, TransientError
 from processors.file_results import FileRequest, FileResult, Input, Timing
 from processors.files import ProcessFile
 from reading import silent
@@ -348,9 +348,12 @@ def test_a_partial_result_is_for_its_own_task_alone(reader, request_of):
     assert reader.reads == 2
 
 
-def test_a_file_that_changed_while_it_was_read_is_not_kept_under_what_it_was(reader, request_of):
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_file_that_changes_while_it_is_read_is_read_again(reader, request_of, monkeypatch, cached):
+    monkeypatch.setattr(settings, "cache_results", cached)
     reader.change = b"changed"
-    reader.run(request_of())
+    with pytest.raises(TransientError, match="was changed while it was read"):
+        reader.run(request_of())
     reader.change = None
     assert reader.run(request_of())["input"]["sha256"] == hashlib.sha256(b"content").hexdigest()
     assert reader.reads == 2

@@ -99,7 +99,7 @@ def read_archive(file: BinaryIO, options: Mapping[str, Any], report: JobReport) 
         `errors` and `limits_hit` of the whole.
 
     Raises:
-        FileError: it is no archive, or is damaged before its first member.
+        FileError: it is no archive, has no members, or is damaged before its first one.
     """
     found = identity(file, str(options["name"]))
     kind: str = found["kind"]
@@ -140,6 +140,8 @@ class _Unpacking:
             if not self._members:
                 raise fault from error
             self._errors.append({"code": fault.code, "step": "unpack", "message": str(fault)})
+        if not self._members:
+            raise FileError("The archive has no members.", "empty_file")
 
     def as_json(self) -> dict[str, Any]:
         """Return the members, and what was wrong with the whole."""

@@ -21,9 +21,18 @@ OFFICE_KINDS = {"word/document": "docx", "xl/workbook": "xlsx", "ppt/presentatio
 MIME_MEMBER, LONGEST_MIME, EPUB_PART = "mimetype", 128, "META-INF/container.xml"
 COMPOUND_FILE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 RICH_TEXT = b"{\\rtf"
+ZIP_MARKS = (b"PK\x03\x04", b"PK\x05\x06")
+"""The first member, or the end of an archive that has none (APPNOTE.TXT 4.3)."""
+
+CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+"""What no text has, and the head of every packed format."""
+
 WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
 WIDE_SAMPLE = 4096
 LEAST_NUL_SHARE, LEAST_PRINTABLE_SHARE = 0.3, 0.95
+BEFORE_TAGS = b"\xef\xbb\xbf \t\r\n\f"
+"""A byte order mark and white space; what begins with other text is about pages, or a table or program with some."""
+
 HTML = re.compile(rb"<!doctype\s+html|<(?:html|head|body)[\s>]", re.IGNORECASE)
 MAIL_HEADER = re.compile(rb"(?mi)^(from|to|subject|date|received|message-id|mime-version|return-path):[ \t]")
 FEWEST_MAIL_HEADERS = 3
@@ -170,7 +179,7 @@ def sniff(file: BinaryIO, name: str) -> str:
 
     Args:
         file: seekable; left at its start.
-        name: its name; decides only between kinds of text.
+        name: its name; decides only between kinds of text, and whether a text is what it begins like.
 
     Raises:
         FileError: it is empty, encrypted as a whole, or of a kind that is not read.
@@ -179,11 +188,11 @@ def sniff(file: BinaryIO, name: str) -> str:
     file.seek(0)
     if not head:
         raise FileError("The file is empty.", "empty_file")
-    if kind := media_kind(head):
+    if (kind := media_kind(head)) and (named_by_ending(name) == kind or not _may_be_text(head)):
         return kind
     if PDF_MARK.search(head[:PDF_MARK_WITHIN]):
         return "pdf"
-    if head.startswith(b"PK\x03\x04"):
+    if head.startswith(ZIP_MARKS):
         return _office(file)
     if head.startswith(COMPOUND_FILE):
         return compound_kind(file)
@@ -212,6 +221,11 @@ def wide_encoding(raw: bytes) -> str | None:
     text = sample.decode(encoding, "ignore")
     printable = sum(character.isprintable() or character in "\t\r\n\f" for character in text)
     return encoding if text and printable >= LEAST_PRINTABLE_SHARE * len(text) else None
+
+
+def _may_be_text(head: bytes) -> bool:
+    """Tell whether what begins like a packed format may be words: `caffeine`, `GIF89a is`, `ID3 trees`."""
+    return head[:1].isascii() and not CONTROL.search(head)
 
 
 def _office(file: BinaryIO) -> str:
@@ -244,7 +258,7 @@ def _text(head: bytes, name: str) -> str:
     block = head.replace(b"\r\n", b"\n").split(b"\n\n")[0]
     if len({match.lower() for match in MAIL_HEADER.findall(block)}) >= FEWEST_MAIL_HEADERS:
         return "eml"
-    if HTML.search(head[:4096]):
+    if HTML.search(head[:4096]) and (kind == "html" or head.lstrip(BEFORE_TAGS).startswith(b"<")):
         return "markdown" if kind == "markdown" else "html"
     return kind if kind in {"markdown", "csv"} else "text"
 

@@ -250,6 +250,12 @@ def test_a_damaged_member_is_the_only_one_that_fails():
     assert fates(found) == {"a": "corrupt", "b": None}
 
 
+def test_an_archive_without_members_says_so():
+    with pytest.raises(FileError, match="has no members") as error:
+        listed(zip_of(), "x.zip")
+    assert error.value.code == "empty_file"
+
+
 @pytest.mark.parametrize("raw", [b"PK\x03\x04 broken", gzip.compress(TEXT)[:-9], bz2.compress(TEXT)[:20]])
 def test_an_archive_that_cannot_be_read_at_all_is_one_sentence(raw):
     try:

@@ -145,6 +145,35 @@ def test_the_type_is_told_by_the_content_whatever_the_name_says(name):
 
 
 @pytest.mark.parametrize(
+    "begins",
+    ["caffeine is", "ID3 trees", "GIF89a is", "BZhang", "TTA1", "wvpk", ".snd files", "the ftyp", "OggS", "fLaC"],
+)
+def test_a_text_that_begins_like_a_packed_format_is_a_text(begins):
+    raw = f"{begins} what this text is about.\n".encode()
+    assert sniff(io.BytesIO(raw), "notes.txt") == "text"
+    assert read(raw, "notes.txt")["content"]["pages"][0]["text"].startswith(begins)
+
+
+def test_letters_at_the_places_of_a_films_packets_make_no_film():
+    assert sniff(io.BytesIO((b"G" + b"ATTACA" * 31 + b"T") * 9), "sequence.txt") == "text"
+
+
+@pytest.mark.parametrize(
+    ("raw", "name", "kind"),
+    [
+        (b'page,source\nhome,"<html><body>x</body></html>"\n', "pages.csv", "csv"),
+        (b"The <body> of a page stands in its <html>.\n", "notes.txt", "text"),
+        (b'{"source": "<html>x</html>"}', "page.json", "text"),
+        (b"\xef\xbb\xbf\n <!-- --><HTML><p>x", "page", "html"),
+        (b"left over <html><p>x", "page.html", "html"),
+    ],
+    ids=range(5),
+)
+def test_tags_in_the_middle_make_no_page(raw, name, kind):
+    assert sniff(io.BytesIO(raw), name) == kind
+
+
+@pytest.mark.parametrize(
     ("raw", "code", "words"),
     [
         (b"", "empty_file", "is empty"),

@@ -268,7 +268,7 @@ def test_rare_rates_and_many_channels_are_read(channels, rate):
         (pcm(1, 8_000, 0), "corrupt", "No sound can be decoded"),
         (pcm(1, 8_000)[:20], "corrupt", "damaged"),
         (b"ID3\x04\0\0\0\0\0\0", "corrupt", "audio/mpeg and damaged"),
-        (b"fLaC", "corrupt", "audio/flac and damaged"),
+        (b"fLaC\0\0\0\x22", "corrupt", "audio/flac and damaged"),
         (b"OggS" + bytes(100), "corrupt", "audio/ogg and damaged"),
         (film(), "unsupported_type", "has no sound"),
         (b"", "empty_file", "empty"),

@@ -5,12 +5,15 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from typing import Any, BinaryIO, Literal, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple, cast
 
 from bs4 import BeautifulSoup, MarkupResemblesLocatorWarning, NavigableString, Tag, XMLParsedAsHTMLWarning
+from bs4.dammit import EncodingDetector
 
 from processors.document_formats.blocks import Block, markdown_of, table_of
 from processors.document_formats.content import Allowance, Content, Page, Table
+from processors.document_formats.text import decode
+from processors.errors import FileError
 from processors.interfaces import Report
 
 HIDDEN_TAGS = ["script", "style", "noscript", "template"]
@@ -70,7 +73,17 @@ def parsed(raw: bytes, encoding: str | None = None) -> BeautifulSoup:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", XMLParsedAsHTMLWarning)
         warnings.simplefilter("ignore", MarkupResemblesLocatorWarning)
-        return BeautifulSoup(raw, "lxml", from_encoding=encoding)
+        return BeautifulSoup(raw, "lxml", from_encoding=encoding or _unsaid_encoding(raw))
+
+
+def _unsaid_encoding(raw: bytes) -> str | None:
+    """Return the encoding of a page that says none, found as that of any text; else None."""
+    if cast("Any", EncodingDetector).find_declared_encoding(raw, is_html=True):
+        return None
+    try:
+        return decode(raw)[1]
+    except FileError:  # no text in any encoding: the parser makes of it what it can
+        return None
 
 
 def shown(soup: BeautifulSoup) -> str:

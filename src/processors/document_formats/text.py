@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 from charset_normalizer import from_bytes
 
 from processors.document_formats.content import Allowance, Content, Page
+from processors.document_formats.latin_pages import is_latin, latin_page
 from processors.errors import FileError
 from processors.file_types import wide_encoding
 from processors.interfaces import Report
@@ -20,10 +21,10 @@ MARKS = (
 )
 ESCAPES = (b"\x1b$B", b"\x1b$@")
 ENCODINGS = [
-    *("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257"),
-    *("koi8_r", "shift_jis", "euc_jp", "gb18030", "big5", "euc_kr"),
+    *("cp1251", "cp1253", "cp1255", "cp1256", "koi8_r"),
+    *("shift_jis", "euc_jp", "gb18030", "big5", "euc_kr"),
 ]
-"""What files without a mark are in; among all that Python knows, a short text looks like several."""
+"""What files are in that have no mark and no Latin letters; of all that Python knows, a text looks like several."""
 
 SAMPLE_BYTES = 256 * 1024
 LONGEST_CHARACTER = 4
@@ -73,6 +74,8 @@ def _nearly_utf_8(raw: bytes) -> bool:
 
 
 def _looks_like(raw: bytes) -> str:
+    if is_latin(raw[:SAMPLE_BYTES]):
+        return latin_page(raw[:SAMPLE_BYTES])
     for short in range(LONGEST_CHARACTER):  # the sample's end must not cut a character
         best = from_bytes(raw[: SAMPLE_BYTES - short], cp_isolation=ENCODINGS).best()
         if best is not None:

@@ -111,6 +111,43 @@ def test_text_in_any_encoding_is_read(encoding):
     assert read(raw, "note.txt")["content"]["pages"][0]["text"].strip() == text.strip()
 
 
+WESTERN, CENTRAL = "cp1252", "cp1250"
+LATIN = [
+    (WESTERN, "Die Straße ist schön und die Bäume sind grün: „Größe“ der Schläuche, 30 m³."),
+    (WESTERN, "Le café à côté de l’hôtel est fermé à midi, déjà."),
+    (WESTERN, "A reunião não começará às três horas; o relatório será enviado amanhã à direção."),
+    (WESTERN, "La città è più bella di sera, perché le luci si riflettono sull’acqua."),
+    (WESTERN, "¿Cuándo llegará el próximo camión? El niño comió una manzana más."),
+    (WESTERN, "Flygplatsen är öppen på söndagar, även för små båtar på sjön."),
+    (WESTERN, "Båten går på lørdag, og pumpene må være klare før det."),
+    (WESTERN, "It’s £5 – “yes”."),
+    (WESTERN, "1½ hours"),
+    (CENTRAL, "Proszę o odpowiedź do końca miesiąca."),
+    (CENTRAL, "Děkujeme za vaši objednávku."),
+    (CENTRAL, "Köszönjük a megrendelést, az áru hétfőn érkezik."),
+    ("cp1254", "Suyun basıncı doğru; siparişiniz için teşekkür ederiz."),
+    ("cp1257", "Dėkojame už jūsų užsakymą, šį mėnesį."),
+]
+
+
+@pytest.mark.parametrize(("encoding", "text"), LATIN, ids=range(len(LATIN)))
+def test_latin_letters_are_those_of_the_texts_language(encoding, text):
+    assert decode(text.encode(encoding))[0] == text
+    page = f"<html><title>x</title><p>{text}</p></html>".encode(encoding)
+    assert read(page, "x.html")["content"]["pages"][0]["text"] == text
+
+
+@pytest.mark.parametrize("encoding", [WESTERN, CENTRAL])
+def test_a_text_in_several_languages_of_one_code_page_is_read(encoding):
+    text = "\n".join(text for page, text in LATIN if page == encoding)
+    assert decode(text.encode(encoding))[0] == text
+
+
+def test_words_in_other_letters_are_no_latin_ones():
+    text = "Адрес: office@harbour.example, телефон 555 01 02, понедельник."
+    assert decode(text.encode("cp1251"))[0] == text
+
+
 def test_html_shows_what_a_reader_sees():
     page = (
         b"<!doctype html><title>Pumps</title><meta name=author content=Ann><script>no()</script>"

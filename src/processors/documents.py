@@ -284,7 +284,18 @@ def _markdown(pages: list[dict[str, Any]]) -> str:
 def _kept(attachments: list[dict[str, Any]], artefacts: list[Artefact]) -> list[dict[str, Any]]:
     """Return descriptions of the files inside, each with the address where its bytes are kept, if they are."""
     kept = {str(one.model_dump()["sha256"]): one.uri for one in artefacts if one.kind == "attachment"}
-    return [one | ({"artefact": kept[one["sha256"]]} if one["sha256"] in kept else {}) for one in attachments]
+    return [_placed(one, kept) for one in attachments]
+
+
+def _placed(attachment: dict[str, Any], kept: Mapping[str, str]) -> dict[str, Any]:
+    """Return the description of a file inside with its address, and with those of the files inside of it."""
+    known = dict(attachment)
+    if attachment["sha256"] in kept:
+        known["artefact"] = kept[attachment["sha256"]]
+    if "result" in attachment:
+        inside = [_placed(one, kept) for one in attachment["result"]["attachments"]]
+        known["result"] = attachment["result"] | {"attachments": inside}
+    return known
 
 
 def _described(request: ProcessDocument, text: str) -> dict[str, Any]:

@@ -614,6 +614,21 @@ def test_a_file_inside_names_the_place_where_it_is_kept(tmp_path):
     assert attachment["artefact"] == next(one["uri"] for one in done["artefacts"] if one["kind"] == "attachment")
 
 
+def test_a_file_inside_a_file_inside_names_the_place_where_it_is_kept(tmp_path):
+    inner, outer = EmailMessage(), EmailMessage()
+    for mail in (inner, outer):
+        mail["From"], mail["To"], mail["Subject"] = "a@example.com", "b@example.com", "s"
+        mail.set_content("text")
+    inner.add_attachment(b"x,y\n1,2\n", "text", "csv", filename="deep.csv")
+    outer.add_attachment(inner)
+    path = tmp_path / "outer.eml"
+    path.write_bytes(outer.as_bytes())
+    done = read_with(DirectSandbox(), path)
+    (message,) = done["result"]["attachments"]
+    (deep,) = message["result"]["attachments"]
+    assert deep["artefact"] == next(one["uri"] for one in done["artefacts"] if one.get("name") == "deep.csv")
+
+
 def test_a_pdf_none_of_whose_pages_can_be_opened_fails(tmp_path):
     class NoPages(DirectSandbox):
         def run(self, job, path, options, report):

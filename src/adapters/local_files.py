@@ -40,7 +40,7 @@ def opened(path: Path, max_bytes: int) -> int:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except FileNotFoundError as error:
-        raise FileError(f"The file {path} does not exist on the worker's machine.", "not_found") from error
+        raise FileError(f"The file {path.absolute()} does not exist on the worker's machine.", "not_found") from error
     except (OSError, ValueError) as error:
         raise FileError(
             f"The file {path} cannot be opened: {getattr(error, 'strerror', None) or error}.", "not_found"

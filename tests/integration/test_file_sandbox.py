@@ -400,6 +400,12 @@ def test_what_is_no_readable_file_says_why(sandbox, tmp_path, make, code, words)
     assert error.value.code == code
 
 
+def test_a_relative_path_is_told_as_where_it_was_looked_for(sandbox, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileError, match=f"The file {tmp_path}/report.pdf does not exist"):
+        sandbox().run("document", Path("report.pdf"), {}, silent)
+
+
 def test_a_file_that_may_not_be_read_says_so(sandbox, file, monkeypatch):
     def refuse(*_):
         raise PermissionError(13, "Permission denied")

@@ -266,6 +266,7 @@ def test_a_retry_may_be_asked_for_by_a_date():
     assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
     assert retry_after("Wed, 21 Oct 2099 07:28:00 GMT") > 10**9
     assert retry_after("soon") is None
+    assert retry_after("Fri, 31 Dec 9999 23:59:59 -2359") is None, "a date behind the last that Python knows"
     assert retry_after(None) is None
 
 

@@ -111,7 +111,7 @@ def files() -> Iterator[Row]:
     yield task(
         "process_image sign.png",
         lambda: celery_service.process_image(str(SAMPLES / "sign.png"), detect_objects=False),
-        lambda result: f"{result['result']['width']} by {result['result']['height']}: {words_of(result)}",
+        describe_picture,
     )
     yield task(
         "process_audio tones.mp3",
@@ -159,9 +159,12 @@ def describe_archive(result: dict[str, Any]) -> str:
     return ", ".join(f"{one['name']}: {one['route'] or one['why']}" for one in members)
 
 
-def words_of(result: dict[str, Any]) -> str:
-    """Return the text in a picture, in one line."""
-    return " ".join(result["result"]["ocr"]["text"].split())
+def describe_picture(result: dict[str, Any]) -> str:
+    """Say how large a picture is and what is written in it, and fetch its first thumbnail."""
+    found = result["result"]
+    words = " ".join(found["ocr"]["text"].split())
+    thumbnail = celery_service.get_artefact(result["artefacts"][0]["uri"])
+    return f"{found['width']} by {found['height']}: {words}; a thumbnail of {len(thumbnail)} bytes"
 
 
 def people() -> Iterator[Row]:

@@ -100,6 +100,12 @@ class Artefact(Result):
     bytes: int
 
 
+class ReadArtefact(Request):
+    """Read the bytes of an artefact, by the `uri` that a result names."""
+
+    uri: str = Field(pattern=r"^store://sha256/[0-9a-f]{64}$")
+
+
 class FileResult(Result):
     """The envelope of file results; each method adds its `schema` and its `result`."""
 

@@ -12,6 +12,7 @@ from processors.cleanup import CleanupOldFiles, CleanupOldLogs, CleanupOldTasks
 from processors.documents import ProcessDocument
 from processors.emails import SendEmail
 from processors.errors import InvalidArgument, TaskCancelled, TaskFailed, TaskTimeout, UnknownQueue
+from processors.file_results import ReadArtefact
 from processors.files import ProcessFile
 from processors.images import ProcessImage
 from processors.logs import ReadLogs, SearchLogs
@@ -256,6 +257,15 @@ class CeleryService:
             extract_features=extract_features,
             language=language,
         )
+
+    def get_artefact(self, uri: str) -> bytes:
+        """Return the bytes of a file that a task made, by the `uri` that the task's result names.
+
+        Raises:
+            PermanentError: there are none: they were removed with their task, or are damaged.
+            TransientError: the bucket that keeps them does not answer now.
+        """
+        return parts().storage.get(_checked(ReadArtefact, uri=uri).uri)
 
     # --- Monitoring ---------------------------------------------------------------------------------------------
 

@@ -95,6 +95,15 @@ def test_show_tells_how_workers_died_of_a_task_and_what_it_logged(csai):
     celery_service.cancel_task(task_id)
 
 
+def test_an_artefact_is_written_to_the_standard_output_as_it_is(csai):
+    uri = parts().storage.put(b"WEBVTT\n\nno line end", mime="text/vtt", task_id="of-a-test")
+    assert csai("artefact", uri) == (0, "WEBVTT\n\nno line end", "")
+    parts().storage.remove("of-a-test")
+    code, _, said = csai("artefact", uri)
+    assert (code, said) == (1, f"There is no artefact at {uri}: it was removed with its task.\n")
+    assert csai("artefact", "thumbnail.webp")[0] == 2
+
+
 def test_numbers_switches_and_lists_are_read_as_what_they_are(csai, monkeypatch):
     seen = {}
     monkeypatch.setattr(

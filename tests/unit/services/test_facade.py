@@ -9,7 +9,15 @@ from datetime import UTC, datetime
 import pytest
 
 from config.settings import PROJECT_ROOT, Settings, settings
-from processors.errors import InvalidArgument, TaskCancelled, TaskFailed, TaskTimeout, UnknownQueue, UnknownTask
+from processors.errors import (
+    InvalidArgument,
+    PermanentError,
+    TaskCancelled,
+    TaskFailed,
+    TaskTimeout,
+    UnknownQueue,
+    UnknownTask,
+)
 from records.task_moves import Failure
 from records.task_records import Draft
 from services.celery_app import QUEUES, celery_app
@@ -53,6 +61,7 @@ PROMISED_NOW = [
     "forget_person",
     "list_people",
     "process_audio",
+    "get_artefact",
     "health_check",
     "get_system_stats",
     "get_queue_stats",
@@ -247,6 +256,16 @@ def test_a_failed_task_raises_with_what_is_known_of_it(record):
     assert failed.value.result == {"error": "It broke.", "error_type": "PermanentError"}
     assert (failed.value.error_type, failed.value.traceback) == ("PermanentError", "Traceback …")
     assert celery_service.get_task_status(record)["traceback"] == "Traceback …"
+
+
+def test_an_artefact_is_read_by_the_address_that_results_name():
+    uri = parts().storage.put(b"\x00bytes", mime="image/webp", task_id="of-a-test")
+    assert celery_service.get_artefact(uri) == b"\x00bytes"
+    parts().storage.remove("of-a-test")
+    with pytest.raises(PermanentError, match="removed with its task"):
+        celery_service.get_artefact(uri)
+    with pytest.raises(InvalidArgument, match=r"uri: .*store://sha256/.*; got '/etc/passwd'"):
+        celery_service.get_artefact("/etc/passwd")
 
 
 def test_the_facade_has_what_this_version_promises_and_no_stub():

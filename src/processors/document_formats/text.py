@@ -32,14 +32,16 @@ GOOD_FOR_ONE_BAD = 10
 
 
 def read(file: BinaryIO, options: Mapping[str, Any], report: Report) -> Content:
-    """Read plain text."""
+    """Read plain text, and of a long one no more than what may be kept."""
     report(10, "finding the encoding")
     content = Content(engine="python")
-    text, encoding = decode(file.read())
+    allowance = Allowance(options, content)
+    whole, encoding = decode(file.read(LONGEST_CHARACTER * (allowance.left + 2)))  # a mark, and one that is not kept
+    text = allowance.take(whole)
     if unknown := text.count("\ufffd"):
         message = f"{unknown} characters are not of the encoding {encoding} and are shown as U+FFFD."
         content.warnings.append({"code": "encoding_uncertain", "message": message})
-    content.pages.append(Page(1, Allowance(options, content).take(text)))
+    content.pages.append(Page(1, text))
     content.metadata = {"encoding": encoding, "lines": text.count("\n") + 1} if options["extract_metadata"] else {}
     return content
 

@@ -19,6 +19,7 @@ from compound_files import compound
 from examples.celery_example import SAMPLES
 from processors import document_pictures, documents, summaries
 from processors.document_formats import archives
+from processors.document_formats import text as plain_text
 from processors.document_formats.pdf_text import usable
 from processors.document_formats.text import decode
 from processors.document_reading import draw_page, read_document, read_pictures, read_tables
@@ -30,7 +31,7 @@ from processors.files import ProcessFile
 from processors.interfaces import TextLine
 from processors.languages import language_of
 from processors.results import sentence_of
-from reading import archive, pdf, read, silent
+from reading import archive, options, pdf, read, silent
 
 
 def sample(name: str, **more) -> dict:
@@ -280,6 +281,18 @@ def test_pages_and_characters_beyond_the_limits_are_left_out_and_told():
     content = read(raw, max_characters=30)["content"]
     assert sum(len(page["text"]) for page in content["pages"]) == 30
     assert content["limits_hit"] == ["max_characters"]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8-sig", "utf-16", "utf-32", "gb18030"])
+def test_of_a_long_text_no_more_is_read_than_may_be_kept(encoding):
+    raw = ("\U0001f6a2" * 50 if encoding == "utf-8-sig" else "x" * 50).encode(encoding)
+    content = read(raw, "x.txt", max_characters=49)["content"]
+    assert (len(content["pages"][0]["text"]), content["limits_hit"]) == (49, ["max_characters"])
+    assert content["warnings"] == []
+    huge = io.BytesIO(raw + b"x\0\0\0" * 10_000)
+    plain_text.read(huge, options(max_characters=49), silent)
+    assert huge.tell() < 300
+    assert read(raw, "x.txt", max_characters=50)["content"]["limits_hit"] == []
 
 
 @settings(max_examples=50, deadline=None)

@@ -2,6 +2,8 @@
 
 import hashlib
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -100,6 +102,24 @@ def test_one_that_hangs_is_ended_with_all_that_it_started(tmp_path, old):
     assert refused(one, old).code == "timeout"
     until(lambda: not alive(int(started.read_text())), 10, "what it started to end")
     assert left(tmp_path) == []
+
+
+def test_nothing_that_it_started_outlives_a_worker_that_is_killed(tmp_path, old):
+    started = tmp_path / "started"
+    converter(tmp_path, f"sleep 600 & echo $! > {started}; wait")
+    code = (
+        "import sys; from pathlib import Path; from adapters.libreoffice_converter import LibreOfficeConverter\n"
+        "limits = dict(memory_mb=1024, cpu_seconds=20, wall_seconds=60.0, max_file_mb=1)\n"
+        "one = LibreOfficeConverter(Path(sys.argv[1], 'soffice'), Path(sys.argv[1], 'work'), **limits)\n"
+        "with one.converted(Path(sys.argv[1], 'old.doc'), 'doc', sys.argv[2], lambda *_: None): pass\n"
+    )
+    worker = subprocess.Popen([sys.executable, "-c", code, str(tmp_path), hashlib.sha256(OLD).hexdigest()])
+    try:
+        until(lambda: started.exists() and started.read_text().strip(), 30, "it to start")
+    finally:
+        worker.kill()
+        worker.wait()
+    until(lambda: not alive(int(started.read_text())), 10, "what it started to end")
 
 
 def test_a_cancelled_task_ends_it(tmp_path, old):

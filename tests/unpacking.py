@@ -14,14 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from processors.archives_reading import read_archive
-from processors.document_reading import draw_page, read_document
+from processors.document_reading import draw_pages, read_document
 from processors.documents import DocumentTools
 from processors.files import FileProcessed, ProcessFile, RouteTools, process_file
 from processors.identifying import identify
 from processors.interfaces import Room
 from reading import silent
 
-JOBS = {"document": read_document, "page_image": draw_page, "identify": identify, "archive": read_archive}
+JOBS = {"document": read_document, "page_images": draw_pages, "identify": identify, "archive": read_archive}
 PACKERS = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
 
 

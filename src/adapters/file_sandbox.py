@@ -41,7 +41,7 @@ MODULE = "services.file_child"
 GROUPS = {
     "document": "documents",
     "tables": "documents",
-    "page_image": "documents",
+    "page_images": "documents",
     "identify": "documents",
     "archive": "documents",
     "pictures": "pictures",

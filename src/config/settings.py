@@ -146,6 +146,9 @@ class Settings(BaseSettings):
     max_file_mb: Positive = Field(default=500, description="The largest file that is processed.")
     max_pages: Positive = Field(default=2000, description="Pages of a document that are read.")
     max_characters: Positive = Field(default=10_000_000, description="Characters of a document that are kept.")
+    max_page_images: Positive = Field(
+        default=10, description="Pages of a PDF, from the first one on, of which pictures are kept."
+    )
     max_pixels: Positive = Field(default=80_000_000, description="Pixels of a picture that is decoded.")
     object_model: str | None = Field(
         default=None,

@@ -153,9 +153,9 @@ def read_tables(file: BinaryIO, options: Mapping[str, Any], report: Report) -> d
     return {"content": clean(tables.read_tables(file, options, report).as_json())}
 
 
-def draw_page(file: BinaryIO, options: Mapping[str, Any], report: Report) -> dict[str, Any]:
-    """Make a picture of the first page of a PDF."""
-    return {"content": pdf_pictures.draw_page(file, options, report).as_json()}
+def draw_pages(file: BinaryIO, options: Mapping[str, Any], report: Report) -> dict[str, Any]:
+    """Make pictures of pages of a PDF: `options["pages"]` are their numbers."""
+    return {"content": clean(pdf_pictures.draw_pages(file, options["pages"], options, report).as_json())}
 
 
 def _bound(content: Content) -> None:

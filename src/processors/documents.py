@@ -30,7 +30,7 @@ from processors.results import Result
 EXCERPT_CHARACTERS = 4_000
 KIB = 1024
 BESIDE = ("links", "forms", "annotations")
-TABLES_AT_ONCE = 50
+TABLES_AT_ONCE, DRAWN_AT_ONCE = 50, 20
 
 
 class ProcessDocument(FileRequest):
@@ -99,6 +99,8 @@ class DocumentTools(FileTools):
         side_by_side: reads groups of pages as pictures.
         ocr_seconds: no further page is read as a picture after this time, so that what was read is kept.
         table_seconds: no further page is searched for tables after this time.
+        max_page_images: pages, from the first one on, of which pictures are made.
+        drawing_seconds: no further pages are drawn after this time.
     """
 
     max_pages: int
@@ -107,6 +109,8 @@ class DocumentTools(FileTools):
     side_by_side: SideBySide = field(default_factory=OneByOne)
     ocr_seconds: float = 1_200.0
     table_seconds: float = 60.0
+    max_page_images: int = 1
+    drawing_seconds: float = 60.0
 
 
 def process_document(request: ProcessDocument, tools: DocumentTools, report: Report) -> DocumentProcessed:
@@ -140,24 +144,35 @@ def process_document(request: ProcessDocument, tools: DocumentTools, report: Rep
     if missing := [page["n"] for page in content["pages"] if page["source"] == "none"] + content["picture_pages"]:
         provenance += _fill_in(request, tools, missing, content, part_of(report, 60, 90))
     if found["kind"] == "pdf":
-        provenance += _draw_page(request, tools, content, part_of(report, 90, 92))
+        provenance += _draw_pages(request, tools, content, part_of(report, 90, 92))
     report(92, "describing the text")
     return _envelope(request, tools, found, provenance, began)
 
 
-def _draw_page(
+def _draw_pages(
     request: ProcessDocument, tools: DocumentTools, content: dict[str, Any], report: Report
 ) -> list[dict[str, Any]]:
-    """Have a picture made of the first page; returns provenance."""
+    """Have pictures made of the first pages, some at a time, as long as that goes well; returns provenance."""
     began = monotonic()
-    try:
-        drawn = tools.sandbox.run("page_image", tools.path, {"password": request.password}, report)
-    except FileError as error:
-        message = f"There is no picture of the first page: {error}"
-        content["warnings"].append(warning("no_page_image", message, page=1, cause=error.code))
-        return []
-    content["made"] += drawn["content"]["made"]
-    return [_provenance("page_image", drawn, [1], monotonic() - began)]
+    numbers = [page["n"] for page in content["pages"]][: tools.max_page_images]
+    drawn: list[dict[str, Any]] = []
+    for at in range(0, len(numbers), DRAWN_AT_ONCE):
+        if monotonic() - began >= tools.drawing_seconds:
+            content["limits_hit"].append("drawing_seconds")
+            break
+        pages = numbers[at : at + DRAWN_AT_ONCE]
+        part = part_of(report, 100 * at / len(numbers), 100 * (at + len(pages)) / len(numbers))
+        options = {"pages": pages, "password": request.password}
+        try:
+            drawn.append(tools.sandbox.run("page_images", tools.path, options, part))
+        except FileError as error:
+            message = f"There are no pictures of page {pages[0]} and the pages behind it: {error}"
+            content["warnings"].append(warning("no_page_image", message, page=pages[0], cause=error.code))
+            break
+        content["made"] += drawn[-1]["content"]["made"]
+        content["warnings"] += drawn[-1]["content"]["warnings"]
+    made = [one for each in drawn for one in each["content"]["made"]]
+    return [_provenance("page_image", drawn[0], made, monotonic() - began)] if drawn else []
 
 
 def _find_tables(

@@ -22,7 +22,7 @@ def load_documents(_loading: Mapping[str, Any]) -> dict[str, Job]:
     return {
         "document": reading.read_document,
         "tables": reading.read_tables,
-        "page_image": reading.draw_page,
+        "page_images": reading.draw_pages,
         "identify": import_module("processors.identifying").identify,
         "archive": import_module("processors.archives_reading").read_archive,
     }

@@ -41,6 +41,7 @@ def document_tools(parts: Parts, path: Path, task_id: str) -> DocumentTools:
         **_common(parts, path, task_id),
         max_pages=settings.max_pages,
         max_characters=settings.max_characters,
+        max_page_images=settings.max_page_images,
         converter=parts.converter,
         side_by_side=parts.side_by_side,
     )

@@ -468,7 +468,7 @@ def test_tables_and_the_picture_of_a_page_are_made_in_the_sandbox(sandbox, tmp_p
     found = box.run("document", path, options("x.pdf"), silent)["content"]
     asked = {"pages": found["table_pages"], "layout": found["layout"], "seconds": 60.0, "password": None}
     tables = box.run("tables", path, asked, silent)["content"]
-    drawn = box.run("page_image", path, {"password": None}, silent)["content"]
+    drawn = box.run("page_images", path, {"pages": [1], "password": None}, silent)["content"]
     assert tables["tables"][0]["rows"] == [["Pump", "Hours"], ["North", "812"]]
     assert [one["kind"] for one in drawn["made"]] == ["page_image"]
 

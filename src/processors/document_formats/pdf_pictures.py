@@ -1,4 +1,4 @@
-"""Pages of a PDF as pictures: read by OCR, turned where a scan lies on its side, and the first page's to be shown."""
+"""Pages of a PDF as pictures: read by OCR, turned where a scan lies on its side, and drawn to be shown."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from pypdfium2 import PdfDocument, PdfiumError  # pyright: ignore[reportMissingT
 from processors.document_formats.content import Content, Page
 from processors.document_formats.layout import paragraphs
 from processors.document_formats.pdf import ENGINE, opened
-from processors.file_results import packed
+from processors.file_results import packed, warning
 from processors.interfaces import Report, TextLine, TextReader
 
 OCR_DPI = 200
@@ -56,19 +56,35 @@ def read_pictures(
     return content
 
 
-def draw_page(file: BinaryIO, options: Mapping[str, Any], _report: Report) -> Content:
-    """Make an artefact `page_image` of the first page: WebP, its longer side of 1000 pixels."""
+def draw_pages(file: BinaryIO, pages: Sequence[int], options: Mapping[str, Any], report: Report) -> Content:
+    """Make an artefact `page_image` of each page: WebP, its longer side of 1000 pixels.
+
+    Args:
+        file: the PDF.
+        pages: numbers, from 1.
+        options: `password`.
+        report: told how far it is.
+    """
     content = Content(engine=ENGINE)
-    with opened(file, options.get("password")) as pdf, closing(pdf[0]) as page:
-        scale = IMAGE_PIXELS / max(1.0, *page.get_size())
-        picture: Any = cast("Any", page).render(scale=scale)
+    with opened(file, options.get("password")) as pdf:
+        for done, number in enumerate(pages):
+            report(100 * done / len(pages), f"drawing page {number}")
+            try:
+                content.made.append(_drawn(pdf, number))
+            except PdfiumError as error:
+                content.warnings.append(warning("no_page_image", f"The page cannot be drawn: {error}", page=number))
+    return content
+
+
+def _drawn(pdf: PdfDocument, number: int) -> dict[str, Any]:
+    with closing(pdf[number - 1]) as page:
+        picture: Any = cast("Any", page).render(scale=IMAGE_PIXELS / max(1.0, *page.get_size()))
         with closing(picture) as bitmap:
             image = bitmap.to_pil()
             stored = io.BytesIO()
             image.save(stored, "WEBP", quality=IMAGE_QUALITY, method=2)
-    size = {"width": image.width, "height": image.height, "page": 1}
-    content.made.append(packed("page_image", stored.getvalue(), "image/webp", **size))
-    return content
+    size = {"width": image.width, "height": image.height, "page": number}
+    return packed("page_image", stored.getvalue(), "image/webp", **size)
 
 
 def _recognise(pdf: PdfDocument, number: int, reader: TextReader) -> Page:

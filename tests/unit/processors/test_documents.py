@@ -22,7 +22,7 @@ from processors.document_formats import archives
 from processors.document_formats import text as plain_text
 from processors.document_formats.pdf_text import usable
 from processors.document_formats.text import decode
-from processors.document_reading import draw_page, read_document, read_pictures, read_tables
+from processors.document_reading import draw_pages, read_document, read_pictures, read_tables
 from processors.documents import DocumentTools, ProcessDocument, process_document
 from processors.errors import FileError
 from processors.file_results import packed
@@ -381,7 +381,7 @@ def test_a_summary_weighs_at_most_two_thousand_sentences():
 # --- The whole -------------------------------------------------------------------------------------------------
 
 
-JOBS = {"document": read_document, "tables": read_tables, "page_image": draw_page}
+JOBS = {"document": read_document, "tables": read_tables, "page_images": draw_pages}
 
 
 class DirectSandbox:
@@ -589,11 +589,34 @@ def test_a_search_for_tables_that_fails_costs_no_text(tmp_path, code, status):
     assert (said["code"], said["message"]) == (code, "Page 1 was not searched for tables: it went wrong.")
 
 
+def test_the_first_pages_are_shown_by_pictures_in_groups_as_long_as_that_goes_well(tmp_path, monkeypatch):
+    monkeypatch.setattr(documents, "DRAWN_AT_ONCE", 2)
+    path = tmp_path / "x.pdf"
+    path.write_bytes(pdf(*(f"This is page number {n}" for n in range(1, 7))))
+    done = read_with(DirectSandbox(), path, max_page_images=5)
+    assert [one["page"] for one in done["artefacts"]] == [1, 2, 3, 4, 5]
+    assert next(one for one in done["provenance"] if one["step"] == "page_image")["units"] == {"pages": 5}
+
+    class Slow(DirectSandbox):
+        def run(self, job, path, options, report):
+            if job == "page_images" and 3 in options["pages"]:
+                raise FileError("too slow.", "timeout")
+            return super().run(job, path, options, report)
+
+    done = read_with(Slow(), path, max_page_images=5)
+    assert [one["page"] for one in done["artefacts"]] == [1, 2]
+    assert next(one for one in done["provenance"] if one["step"] == "page_image")["units"] == {"pages": 2}
+    (told,) = [one for one in done["warnings"] if one["code"] == "no_page_image"]
+    assert (told["page"], told["cause"]) == (3, "timeout")
+    done = read_with(DirectSandbox(), path, max_page_images=5, drawing_seconds=0.0)
+    assert (done["artefacts"], done["limits"]["hit"]) == ([], ["drawing_seconds"])
+
+
 def test_the_first_page_is_shown_by_a_picture_and_its_failure_is_only_told(tmp_path):
     path = written(tmp_path, table)
     (image,) = read_with(DirectSandbox(), path)["artefacts"]
     assert (image["kind"], image["mime"], image["page"]) == ("page_image", "image/webp", 1)
-    done = read_with(Faulty("timeout", "page_image"), path)
+    done = read_with(Faulty("timeout", "page_images"), path)
     assert (done["status"], done["artefacts"]) == ("ok", [])
     assert ("no_page_image", "timeout") in [(one["code"], one.get("cause")) for one in done["warnings"]]
 

@@ -117,7 +117,7 @@ def test_a_file_whose_type_is_given_is_not_looked_at_first():
     path, sandbox = SAMPLES / "report.pdf", InProcess()
     request = ProcessFile(file_path=str(path), file_type="document")
     done = process_file(request, route_tools(path, sandbox=sandbox), silent)
-    assert (done.why, done.confidence, sandbox.jobs) == ("file_type says so", 1.0, ["document", "page_image"])
+    assert (done.why, done.confidence, sandbox.jobs) == ("file_type says so", 1.0, ["document", "page_images"])
 
 
 @pytest.mark.parametrize(("given", "other"), [("document", "process_file"), ("archive", "process_document")])

@@ -14,7 +14,7 @@ from processors.document_formats import attachments, pdf_tables
 from processors.document_formats.content import Content
 from processors.document_formats.pdf_pictures import in_columns, read_upright
 from processors.document_formats.pdf_text import usable
-from processors.document_reading import draw_page, read_pictures, read_tables
+from processors.document_reading import draw_pages, read_pictures, read_tables
 from processors.interfaces import TextLine
 from reading import pdf, read, silent
 
@@ -440,6 +440,6 @@ def test_the_picture_of_a_page_is_small_whatever_its_size(size):
     canvas = Canvas(stored, pagesize=size)
     canvas.drawString(1, 1, "x")
     canvas.save()
-    (image,) = draw_page(io.BytesIO(stored.getvalue()), {"password": None}, silent)["content"]["made"]
+    (image,) = draw_pages(io.BytesIO(stored.getvalue()), {"pages": [1], "password": None}, silent)["content"]["made"]
     assert (image["kind"], image["mime"]) == ("page_image", "image/webp")
     assert max(image["width"], image["height"]) in range(990, 1011)

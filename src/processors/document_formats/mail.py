@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, cast
 from processors.document_formats.content import Allowance, Attached, Content, Page
 from processors.document_formats.html_page import parsed, shown
 from processors.document_formats.text import decode
+from processors.errors import FileError
 from processors.interfaces import Report
 
 HEADERS = ("from", "to", "cc", "subject", "date", "message-id", "in-reply-to")
@@ -46,7 +47,7 @@ def _header(mail: Any, name: str) -> str | None:
     if raw is None:
         return None
     if ESCAPED.search(raw):
-        return decode(raw.encode("ascii", "surrogateescape"))[0].strip()
+        return _decoded(raw.encode("ascii", "surrogateescape")).strip()
     try:
         return str(mail[name]) if len(raw) <= LONGEST_PARSED else " ".join(raw.split())
     except HEADER_FAULTS:
@@ -77,9 +78,17 @@ def _part_text(part: Any) -> str:
     if part.get_content_type() == "text/html":
         return shown(parsed(raw, charset))
     try:
-        return raw.decode(charset) if charset else decode(raw)[0]
+        return raw.decode(charset) if charset else _decoded(raw)
     except (LookupError, UnicodeError):
+        return _decoded(raw)
+
+
+def _decoded(raw: bytes) -> str:
+    """Return a header or a part that names no encoding as text; one that is none costs itself, and not the mail."""
+    try:
         return decode(raw)[0]
+    except FileError:
+        return raw.decode("ascii", "replace")
 
 
 def _attached(part: Any) -> Iterator[Any]:

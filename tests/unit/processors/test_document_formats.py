@@ -252,6 +252,18 @@ PLAIN, HTML_PART = b"Content-Type: text/plain\n\n", b"Content-Type: text/html\n\
 FILE = b"Content-Type: application/pdf; name=x.pdf\nContent-Disposition: attachment\n\nx"
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        HEAD + b"Cc: \x01\xff\xfe\x02\n\nthe text\n",
+        HEAD + compound("mixed", PLAIN + b"the text", PLAIN + b"\x01\xff\xfe\x02\x90"),
+    ],
+    ids=["header", "part"],
+)
+def test_what_is_no_text_in_a_mail_costs_only_itself(raw):
+    assert text_of(raw, "x.eml").startswith("the text")
+
+
 def test_a_mails_html_is_in_the_encoding_that_its_header_names():
     kind = b"Content-Type: text/html; charset=koi8-r\nContent-Transfer-Encoding: 8bit\n\n"
     assert text_of(HEAD + kind + "<p>Привет</p>".encode("koi8-r")) == "Привет"

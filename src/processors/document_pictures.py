@@ -41,13 +41,15 @@ class Pictures:
         path: where the file lies on this machine.
         password: of the document.
         side_by_side: reads groups of pages.
-        seconds: no further group is begun after this time, so that what was read is kept.
+        began: the monotonic second at which the work on the document began.
+        seconds: no further group is begun this long after that, so that what was read is kept.
     """
 
     sandbox: FileSandbox
     path: Path
     password: str | None
     side_by_side: SideBySide
+    began: float
     seconds: float
 
 
@@ -80,7 +82,7 @@ def failure(step: str, pages: list[int], what: str, error: FileError) -> dict[st
 def _read(pictures: Pictures, missing: list[int], content: dict[str, Any], report: Report) -> list[dict[str, Any]]:
     """Read groups of pages; what cannot be read is an error beside the rest."""
     groups = _groups(missing, pictures.side_by_side.at_once)
-    until = monotonic() + pictures.seconds
+    until = pictures.began + pictures.seconds
     works = [partial(_read_group, pictures, pages, until) for pages in groups]
     outcomes = pictures.side_by_side.run(works, report)
     each = list(zip(groups, outcomes, strict=True))
@@ -90,7 +92,7 @@ def _read(pictures: Pictures, missing: list[int], content: dict[str, Any], repor
     content["errors"] += [_unread(pages, error) for pages, error in failed]
     if late:
         content["limits_hit"].append("ocr_seconds")
-        error = FileError(f"the pages before them took {pictures.seconds:g} s.", "timeout")
+        error = FileError(f"the document had taken {pictures.seconds:g} s by then.", "timeout")
         content["errors"].append(_unread(late, error))
     content["errors"] += [error for read in reads for error in read["content"]["errors"]]
     if failed and not reads and not any(page["text"] for page in content["pages"]):

@@ -97,7 +97,7 @@ class DocumentTools(FileTools):
         max_characters: characters that are kept.
         converter: converts documents of the Office before 2007; None where there is none.
         side_by_side: reads groups of pages as pictures.
-        ocr_seconds: no further page is read as a picture after this time, so that what was read is kept.
+        ocr_seconds: no further page is read as a picture this long after the beginning, so that what was read is kept.
         table_seconds: no further page is searched for tables after this time.
         max_page_images: pages, from the first one on, of which pictures are made.
         drawing_seconds: no further pages are drawn after this time.
@@ -142,7 +142,7 @@ def process_document(request: ProcessDocument, tools: DocumentTools, report: Rep
     if request.extract_text and content["table_pages"]:
         provenance += _find_tables(request, tools, content, part_of(report, 50, 60))
     if missing := [page["n"] for page in content["pages"] if page["source"] == "none"] + content["picture_pages"]:
-        provenance += _fill_in(request, tools, missing, content, part_of(report, 60, 90))
+        provenance += _fill_in(request, tools, missing, content, began, part_of(report, 60, 90))
     if found["kind"] == "pdf":
         provenance += _draw_pages(request, tools, content, part_of(report, 90, 92))
     report(92, "describing the text")
@@ -212,14 +212,21 @@ def _add_tables(content: dict[str, Any], found: dict[str, Any]) -> None:
 
 
 def _fill_in(
-    request: ProcessDocument, tools: DocumentTools, missing: list[int], content: dict[str, Any], report: Report
+    request: ProcessDocument,
+    tools: DocumentTools,
+    missing: list[int],
+    content: dict[str, Any],
+    document_began: float,
+    report: Report,
 ) -> list[dict[str, Any]]:
     """Read the pages that have no text of their own as pictures, or say why they stay without; returns provenance."""
     if not (request.ocr_enabled and request.extract_text):
         leave_out(missing, content, "OCR is switched off" if request.extract_text else "no text was asked for")
         return []
     began = monotonic()
-    pictures = Pictures(tools.sandbox, tools.path, request.password, tools.side_by_side, tools.ocr_seconds)
+    pictures = Pictures(
+        tools.sandbox, tools.path, request.password, tools.side_by_side, document_began, tools.ocr_seconds
+    )
     reads = fill_in(pictures, missing, content, report)
     pages = [page for read in reads for page in read["content"]["pages"]]
     return [_provenance("ocr", reads[0], pages, monotonic() - began)] if reads else []

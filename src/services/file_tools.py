@@ -22,9 +22,10 @@ from services.speech_choice import speech_choice
 from services.wiring import Parts
 
 MIB = 1024**2
-FILM_SHARE, SPEECH_SHARE = 0.4, 0.7
-"""Of a task's time until its soft limit: when no further part of a film is looked at, and when no further piece of
-speech is turned into text. What was begun by then, and the rest, still ends before the limit takes all of it."""
+FILM_SHARE, SPEECH_SHARE, OCR_SHARE, MEMBERS_SHARE = 0.4, 0.7, 0.7, 0.8
+"""Of a task's time until its soft limit: when no further part of a film is looked at, no further piece of speech is
+turned into text, no further page is read as a picture, and no member of an archive is processed any more. What was
+begun by then, and the rest, still ends before the limit takes all of it."""
 
 
 class _Common(TypedDict):
@@ -44,6 +45,7 @@ def document_tools(parts: Parts, path: Path, task_id: str) -> DocumentTools:
         max_page_images=settings.max_page_images,
         converter=parts.converter,
         side_by_side=parts.side_by_side,
+        ocr_seconds=OCR_SHARE * settings.celery_task_soft_time_limit,
     )
 
 
@@ -97,6 +99,7 @@ def route_tools(parts: Parts, path: Path, task_id: str) -> RouteTools:
         folder=_folder,
         max_members=settings.max_archive_members,
         max_bytes=settings.max_archive_mb * MIB,
+        members_seconds=MEMBERS_SHARE * settings.celery_task_soft_time_limit,
     )
 
 

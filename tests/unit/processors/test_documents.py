@@ -505,6 +505,22 @@ def test_reading_pictures_ends_in_time_and_keeps_what_it_has(tmp_path, monkeypat
     assert done["timing"]["run_s"] == 120
 
 
+def test_the_time_for_reading_pictures_counts_from_the_documents_beginning(tmp_path, monkeypatch):
+    class SlowText(FaultyPictures):
+        def run(self, job, path, options, report):
+            clock.now += 60 if job == "document" else 0
+            return super().run(job, path, options, report)
+
+    path, clock = tmp_path / "x.pdf", FalseClock()
+    path.write_bytes(pdf(*[""] * 50))
+    monkeypatch.setattr(documents, "monotonic", clock)
+    monkeypatch.setattr(document_pictures, "monotonic", clock)
+    sandbox = SlowText(seconds=60.0, clock=clock)
+    done = read_with(sandbox, path, ocr_seconds=100)
+    assert (len(sandbox.asked), done["limits"]["hit"]) == (1, ["ocr_seconds"])
+    assert "the document had taken 100 s by then" in done["errors"][0]["message"]
+
+
 class Backwards:
     """Does the last piece of work first, as threads may."""
 
@@ -540,6 +556,7 @@ def test_a_group_that_fails_beside_others_costs_only_its_pages(tmp_path):
 def test_groups_side_by_side_end_in_time_too(tmp_path, monkeypatch):
     path, clock = tmp_path / "x.pdf", FalseClock()
     path.write_bytes(pdf(*[""] * 20))
+    monkeypatch.setattr(documents, "monotonic", clock)
     monkeypatch.setattr(document_pictures, "monotonic", clock)
     done = read_with(FaultyPictures(seconds=60.0, clock=clock), path, side_by_side=Backwards(), ocr_seconds=100)
     assert done["limits"]["hit"] == ["ocr_seconds"]

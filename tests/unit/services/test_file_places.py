@@ -22,7 +22,7 @@ from reading import silent
 from records.cached_results import CachedResults
 from s3_server import S3Server
 from services import file_cache, file_work
-from services.file_tools import audio_tools, document_tools, video_tools
+from services.file_tools import audio_tools, document_tools, route_tools, video_tools
 from services.file_work import local, with_file
 from services.wiring import Parts
 
@@ -386,6 +386,14 @@ def test_a_fetched_file_is_the_first_tenth_of_a_tasks_progress(reader, monkeypat
 
     with_file(task, ProcessDocument(file_path="s3://bucket/a"), lambda *_: None, work)
     assert task.told == [file_work.FETCHED_PERCENT / 2, file_work.FETCHED_PERCENT, 100]
+
+
+def test_scans_and_archives_end_before_the_soft_limit_takes_all_that_was_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(settings, "celery_task_soft_time_limit", 100)
+    parts = SimpleNamespace(sandbox=None, storage=None, converter=None, side_by_side=None)
+    pages = document_tools(parts, tmp_path, "t").ocr_seconds
+    members = route_tools(parts, tmp_path, "t").members_seconds
+    assert pages < members < 100, "a scan in an archive ends first, so that its pages are kept"
 
 
 def test_a_film_and_its_sound_end_before_the_soft_limit_takes_all_that_was_found(tmp_path, monkeypatch):

@@ -82,7 +82,7 @@ class WebFiles:
                 if response.status not in REDIRECTS or location is None:
                     self._take(url, response, into, began, report)
                     return
-            address = urljoin(url.url, location)
+            address = urljoin(url.url, _as_meant(location))
         raise FileError(f"The file's address still leads on after {MOST_REDIRECTS} redirects.", "not_found")
 
     def _allowed(self, address: str) -> Url:
@@ -214,6 +214,14 @@ def _cut(connection: HTTPSConnection) -> None:
             socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)  # TLS's own takes its state away from who reads
         except OSError:
             return  # closed by the other side in the same moment
+
+
+def _as_meant(location: str) -> str:
+    """Return the value of a Location header; letters beyond ASCII in it are UTF-8 if they can be."""
+    try:
+        return location.encode("latin-1").decode()  # http.client reads all headers as Latin-1
+    except UnicodeError:
+        return location
 
 
 def _name(url: Url) -> str:

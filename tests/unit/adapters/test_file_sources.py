@@ -227,6 +227,13 @@ def test_a_redirect_is_checked_like_the_first_address(web, authority, location):
     assert web.dialled == [GLOBAL]
 
 
+@pytest.mark.parametrize("letters", ["größe".encode(), "größe".encode("latin-1")], ids=["utf-8", "latin-1"])
+def test_a_redirect_to_letters_beyond_ascii_leads_where_it_is_meant(web, authority, letters):
+    web.answers["/f"] = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: /%s\r\n\r\n" % letters
+    web.answers["/gr%C3%B6%C3%9Fe"] = said(200, body=b"x")
+    assert fetched(authority, "https://files.example/f") == b"x"
+
+
 def test_five_redirects_are_followed_and_no_more(web, authority):
     for number in range(6):
         web.answers[f"/{number}"] = said(307, "Moved", body=b"moved", Location=f"{number + 1}")

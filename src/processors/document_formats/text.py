@@ -26,6 +26,7 @@ ENCODINGS = [
 ]
 """What files are in that have no mark and no Latin letters; of all that Python knows, a text looks like several."""
 
+ASCII = bytes(range(0x80))
 SAMPLE_BYTES = 256 * 1024
 LONGEST_CHARACTER = 4
 GOOD_FOR_ONE_BAD = 10
@@ -76,10 +77,13 @@ def _nearly_utf_8(raw: bytes) -> bool:
 
 
 def _looks_like(raw: bytes) -> str:
-    if is_latin(raw[:SAMPLE_BYTES]):
-        return latin_page(raw[:SAMPLE_BYTES])
+    """Return the encoding of a text that is no UTF-8 by its bytes from the first one beyond ASCII on."""
+    start = len(raw) - len(raw.lstrip(ASCII))
+    sample = raw[start : start + SAMPLE_BYTES]
+    if is_latin(sample):
+        return latin_page(sample)
     for short in range(LONGEST_CHARACTER):  # the sample's end must not cut a character
-        best = from_bytes(raw[: SAMPLE_BYTES - short], cp_isolation=ENCODINGS).best()
+        best = from_bytes(sample[: len(sample) - short], cp_isolation=ENCODINGS).best()
         if best is not None:
             return best.encoding
     raise FileError("The file is no text in any known encoding.", "unsupported_type")

@@ -149,6 +149,11 @@ def test_words_in_other_letters_are_no_latin_ones():
     assert decode(text.encode("cp1251"))[0] == text
 
 
+def test_letters_far_from_the_beginning_are_read():
+    text = "x" * 300_000 + "Насос снова работает."
+    assert decode(text.encode("cp1251"))[0] == text
+
+
 def test_html_shows_what_a_reader_sees():
     page = (
         b"<!doctype html><title>Pumps</title><meta name=author content=Ann><script>no()</script>"

@@ -32,7 +32,7 @@ from processors.document_formats import (
 from processors.document_formats.attachments import Attachments
 from processors.document_formats.content import Content, Reader
 from processors.errors import FileError
-from processors.file_results import clean
+from processors.file_results import clean, warning
 from processors.file_types import identity, refuse_other_than, sniff
 from processors.interfaces import Report, TextReader
 
@@ -70,6 +70,15 @@ WHY_NO_TEXT = {
     "rtf": "The rich text shows no text; pictures in it are not read.",
     "epub": "No chapter of the book has text; pictures in them are not read.",
 }
+WHY_NO_TEXT_THERE = {
+    "xlsx": "No cell of the sheet has a value.",
+    "pptx": "The slide has no text; pictures in it are not read.",
+    "ods": "No cell of the sheet has a value.",
+    "odp": "The slide has no text; pictures in it are not read.",
+    "epub": "The chapter has no text; pictures in it are not read.",
+}
+"""The same of one page among others; the other kinds have one page."""
+
 BLANK = "There is nothing but white space in the file."
 
 MOST_ENTRIES = 1_000
@@ -203,6 +212,11 @@ def _short(value: Any) -> Any:
 
 
 def _explain(kind: str, content: Content) -> None:
-    """Say why a document has no text; pages of a PDF are read as pictures first."""
-    if kind != "pdf" and not any(page.text.strip() for page in content.pages):
-        content.warnings.append({"code": "no_text", "message": WHY_NO_TEXT.get(kind, BLANK)})
+    """Say why a document or a page of it has no text; those of a PDF are read as pictures first."""
+    silent = [page.n for page in content.pages if not page.text.strip()]
+    if kind == "pdf":
+        return
+    if len(silent) == len(content.pages):
+        content.warnings.append(warning("no_text", WHY_NO_TEXT.get(kind, BLANK)))
+    elif "max_characters" not in content.limits_hit:
+        content.warnings += [warning("no_text", WHY_NO_TEXT_THERE[kind], page=n) for n in silent]

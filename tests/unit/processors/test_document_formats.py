@@ -507,6 +507,19 @@ def test_a_damaged_attachment_costs_only_itself():
     assert [one["sha256"] for one in content["attachments"]] == [None]
 
 
+def test_a_page_without_text_among_others_says_why():
+    deck, book = Presentation(), openpyxl.Workbook()
+    for title in ("Pumps", ""):
+        deck.slides.add_slide(deck.slide_layouts[5]).shapes.title.text = title
+    book.active["A1"] = "value"
+    book.create_sheet("Empty")
+    for made in (deck, book):
+        stored = io.BytesIO()
+        made.save(stored)
+        (told,) = read(stored.getvalue())["content"]["warnings"]
+        assert (told["code"], told["page"]) == ("no_text", 2)
+
+
 # --- What costs itself alone -----------------------------------------------------------------------------------
 
 

@@ -31,7 +31,7 @@ def _place(value: str) -> str:
         return value
     if scheme.lower() not in SCHEMES:
         raise ValueError("must be a path, or an address that begins with file://, s3:// or https://")
-    if not rest.strip("/"):
+    if not rest.strip("/") or (scheme.lower() == "s3" and not all(rest.partition("/"))):
         raise ValueError(f"must name a file after {scheme}://")
     if "@" in rest.partition("/")[0]:
         raise ValueError("must hold no user's name or password: arguments are kept")

@@ -164,6 +164,12 @@ def test_an_address_whose_host_cannot_be_read_is_refused_at_once(address):
         ProcessDocument(file_path=address)
 
 
+@pytest.mark.parametrize("address", ["s3://bucket", "S3://bucket/", "s3:///key", "https://"])
+def test_an_address_that_names_no_file_is_refused_at_once(address):
+    with pytest.raises(ValidationError, match="must name a file after"):
+        ProcessDocument(file_path=address)
+
+
 @pytest.mark.parametrize("address", ["https://user:planted@files.example/a", "s3://key:planted@bucket/a"])
 def test_an_address_with_a_password_is_refused_before_it_is_kept(address):
     with pytest.raises(ValidationError, match="no user's name or password"):

@@ -131,7 +131,12 @@ class LibreOfficeConverter:
         """
         ours, theirs = os.pipe()
         switches = ["--headless", "--invisible", "--norestore", "--nologo", "--nolockcheck", "--nodefault"]
-        program = [str(self._program), f"-env:UserInstallation=file://{folder}/profile", *switches, *arguments]
+        program = [
+            str(self._program),
+            f"-env:UserInstallation={(folder / 'profile').absolute().as_uri()}",
+            *switches,
+            *arguments,
+        ]
         launch = [sys.executable, "-I", "-m", LAUNCHER, str(os.getpid()), str(theirs), json.dumps(self._limits)]
         try:
             try:

@@ -86,6 +86,13 @@ def test_it_gets_an_own_profile_a_clean_environment_and_a_copy(tmp_path, old, mo
     assert "\n700\n" in said
 
 
+def test_its_profile_is_named_by_an_address_whatever_its_folder_is_called(tmp_path, old):
+    seen, place = tmp_path / "seen", tmp_path / "our files, 100%"
+    place.mkdir()
+    convert(converter(place, f'echo "$@" > {seen}; {OUT}; cp "$last" "$out/input.docx"'), old)
+    assert f"-env:UserInstallation={place.as_uri()}/work/convert-" in seen.read_text()
+
+
 def test_the_network_is_cut_off_where_that_is_said(tmp_path, old):
     seen = tmp_path / "seen"
     one = converter(tmp_path, f"cat /proc/self/net/dev > {seen}; {OUT}; cp $last $out/input.docx")

@@ -14,6 +14,7 @@ from processors.interfaces import Report
 from processors.results import Result
 from services import file_cache
 from services.celery_tasks.base import RecordedTask
+from services.fetching import fetch
 from services.wiring import Parts
 
 FETCHED_PERCENT = 10
@@ -81,7 +82,7 @@ def local(parts: Parts, file_path: str, report: Report) -> Generator[Path]:
     else:
         # Its rights are the owner's alone. Where this process is killed, a clean-up of old files removes it.
         with NamedTemporaryFile(dir=settings.tmp_dir, prefix="fetched-") as file:
-            parts.file_source(scheme).fetch(file_path, file, report)
+            fetch(parts.file_source(scheme), file_path, file, settings.file_time_limit_seconds, report)
             file.flush()
             yield Path(file.name)
 

@@ -4,6 +4,7 @@ import hashlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,7 +22,7 @@ from processors.files import ProcessFile
 from reading import silent
 from records.cached_results import CachedResults
 from s3_server import S3Server
-from services import file_cache, file_work
+from services import fetching, file_cache, file_work
 from services.file_tools import audio_tools, document_tools, route_tools, video_tools
 from services.file_work import local, with_file
 from services.wiring import Parts
@@ -108,6 +109,49 @@ def test_nothing_is_left_of_a_fetch_that_failed(error):
     with pytest.raises(type(error)), local(parts_with(Source(error=error)), "https://files.example/a", silent):
         pass
     assert list(settings.tmp_dir.iterdir()) == []
+
+
+class Silent:
+    """A source whose server says nothing, until the test ends."""
+
+    def __init__(self) -> None:
+        self.ended = Event()
+
+    def fetch(self, _address, _into, report) -> None:
+        report(10, "asking")
+        self.ended.wait(60)
+
+
+@pytest.fixture
+def silent_source(monkeypatch):
+    monkeypatch.setattr(fetching, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(fetching, "GRACE_SECONDS", 0.0)
+    source = Silent()
+    yield source
+    source.ended.set()
+
+
+def test_a_cancellation_is_noticed_while_a_server_says_nothing(silent_source):
+    told: list[float] = []
+
+    def report(percent: float, _text: str) -> None:
+        told.append(percent)
+        if told.count(10) > 1:
+            raise Cancelled("enough")
+
+    with pytest.raises(Cancelled), local(parts_with(silent_source), "s3://bucket/a", report):
+        pass
+    assert not silent_source.ended.is_set()
+    assert list(settings.tmp_dir.iterdir()) == []
+
+
+def test_the_time_for_a_fetch_ends_while_a_server_says_nothing(silent_source, monkeypatch):
+    monkeypatch.setattr(settings, "file_time_limit_seconds", 0)
+    with (
+        pytest.raises(TransientError, match="FILE_TIME_LIMIT_SECONDS"),
+        local(parts_with(silent_source), "s3://bucket/a", silent),
+    ):
+        pass
 
 
 def test_what_a_killed_worker_left_is_an_old_file_that_the_clean_up_removes():

@@ -23,6 +23,8 @@ PROPERTIES = (
 )
 OTHER_NAMES = {"author": "creator", "last_modified_by": "lastModifiedBy"}
 OTHER_KIND = "content type is"
+DIAGRAM = "/diagramData"
+DRAWING = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
 
 
 def loaded(load: Callable[[BinaryIO], Any], file: BinaryIO) -> Any:
@@ -67,6 +69,12 @@ def inside(package: Any, folder: str) -> list[Attached]:
             raw = part.blob if total <= MOST_ATTACHED_BYTES else None
             found.append(Attached(posixpath.basename(name), raw, str(part.content_type)))
     return found
+
+
+def diagram_texts(root: Any) -> list[str]:
+    """Return the texts in the data of a diagram that draws itself (SmartArt; ISO/IEC 29500-1, 21.4)."""
+    texts = ("".join(run.text or "" for run in paragraph.iter(f"{DRAWING}t")) for paragraph in root.iter(f"{DRAWING}p"))
+    return [text for text in texts if text.strip()]
 
 
 def engine(package: str) -> str:

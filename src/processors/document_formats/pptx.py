@@ -1,4 +1,4 @@
-"""PPTX: every slide with its shapes, tables, notes, links and comments (ISO/IEC 29500-1, 19)."""
+"""PPTX: every slide with its shapes, tables, diagrams, notes, links and comments (ISO/IEC 29500-1, 19)."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
@@ -9,7 +9,7 @@ from pptx.oxml.ns import qn
 from processors.document_formats.archives import check_archive
 from processors.document_formats.blocks import Block, page_of, table_of
 from processors.document_formats.content import Allowance, Content, Table
-from processors.document_formats.office import engine, inside, loaded, properties
+from processors.document_formats.office import DIAGRAM, diagram_texts, engine, inside, loaded, properties
 from processors.document_formats.xml_parts import parsed
 from processors.interfaces import Report
 
@@ -37,6 +37,7 @@ def read(file: BinaryIO, options: Mapping[str, Any], report: Report) -> Content:
 def _read_slide(slide: Any, number: int, authors: Mapping[str, str], allowance: Allowance, content: Content) -> None:
     title = slide.shapes.title
     blocks = [block for shape in slide.shapes for block in _shape(shape, number, title, content)]
+    blocks += [Block("item", text, 1) for root in _roots(slide.part, DIAGRAM) for text in diagram_texts(root)]
     blocks += [Block("paragraph", _lines(note)) for note in _notes(slide)]
     shown = title.text if title is not None else None
     content.pages.append(page_of(number, [block for block in blocks if block.text], allowance, shown))

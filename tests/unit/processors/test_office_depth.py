@@ -8,6 +8,8 @@ import openpyxl
 import pytest
 from docx import Document
 from docx.opc.constants import RELATIONSHIP_TYPE
+from docx.opc.packuri import PackURI as DocxURI
+from docx.opc.part import Part as DocxPart
 from docx.oxml.ns import qn
 from openpyxl.comments import Comment
 from PIL import Image
@@ -259,6 +261,24 @@ def test_a_hidden_slide_is_read_and_said():
     found = read(saved(made))
     assert warned(found) == ["hidden_slide"]
     assert found["content"]["pages"][0]["title"] == "Pumps"
+
+
+@pytest.mark.parametrize("kind", ["docx", "pptx"])
+def test_what_a_diagram_says_is_text(kind):
+    points = "".join(f"<a:p><a:r><a:t>{text}</a:t></a:r></a:p>" for text in ("Fill the tank", "Open the valve", ""))
+    name = "http://schemas.openxmlformats.org/drawingml/2006/"
+    data = f"<dgm:dataModel xmlns:dgm='{name}diagram' xmlns:a='{name}main'>{points}</dgm:dataModel>".encode()
+    if kind == "pptx":
+        made = Presentation()
+        slide = made.slides.add_slide(made.slide_layouts[5])
+        slide.shapes.title.text = "Steps"
+        whole, new = slide.part, Part(PackURI("/ppt/diagrams/data1.xml"), "application/xml", slide.part.package, data)
+    else:
+        made = Document()
+        made.add_paragraph("Steps")
+        whole, new = made.part, DocxPart(DocxURI("/word/diagrams/data1.xml"), "application/xml", data)
+    whole.relate_to(new, RELATIONSHIP_TYPE.DIAGRAM_DATA)
+    assert text_of(saved(made)).splitlines() == ["Steps", "Fill the tank", "Open the valve"]
 
 
 def test_comments_on_a_slide_are_annotations():

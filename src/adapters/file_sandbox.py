@@ -18,6 +18,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from pydantic_core import from_json
+
 from adapters.local_files import opened
 from config.child_process import die_with_parent
 from processors.errors import ConfigurationError, FileError, TransientError
@@ -288,7 +290,7 @@ def _understood(line: bytes) -> dict[str, Any]:
         FileError: it is none.
     """
     try:
-        message: Any = json.loads(line)
+        message: Any = from_json(line)
         if "ready" in message:
             return {"ready": [str(name) for name in message["ready"]], "threads": int(message.get("threads", 0))}
         if "progress" in message:

@@ -15,7 +15,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from pydantic_core import to_json
+
 from processors.errors import FileError
+from processors.file_results import clean
 from services import child_protections
 from services.file_jobs import LOADERS, Job
 
@@ -62,7 +65,7 @@ class ParentReport:
 
     def __call__(self, percent: float, text: str) -> None:
         """Tell how far the job is."""
-        _send(self._connection, {"progress": [percent, text]})
+        _send(self._connection, {"progress": [percent, clean(text)]})
 
     def piece(self, number: int, content: bytes) -> None:
         """Hand over the next bytes of a file that the job makes."""
@@ -76,12 +79,12 @@ def answer(connection: socket.socket, job: Job, file: BinaryIO, request: Mapping
     try:
         return {"result": job(file, request["options"], report)}
     except FileError as error:
-        return {"error": {"code": error.code, "message": str(error)}, "fault": False}
+        return {"error": {"code": error.code, "message": clean(str(error))}, "fault": False}
     except MemoryError:
         message = "The file needs more memory than FILE_MEMORY_LIMIT_MB allows."
         return {"error": {"code": "memory_limit", "message": message}, "fault": True}
     except Exception as error:  # noqa: BLE001 - what a parser raises at a bad file is the file's fault, and its answer
-        message = f"The file cannot be read: {type(error).__name__}: {error}."
+        message = clean(f"The file cannot be read: {type(error).__name__}: {error}.")
         return {"error": {"code": "corrupt", "message": message}, "fault": True}
 
 
@@ -99,7 +102,7 @@ def _readable(loading: Mapping[str, Any]) -> list[Path]:
 
 
 def _send(connection: socket.socket, message: dict[str, Any]) -> None:
-    line = memoryview(json.dumps(message, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n")
+    line = memoryview(to_json(message) + b"\n")  # several times as fast as json, which counts for a long text
     while line:
         line = line[os.write(connection.fileno(), line) :]
 

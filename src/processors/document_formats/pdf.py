@@ -13,7 +13,7 @@ from pypdfium2 import PdfDocument, PdfiumError  # pyright: ignore[reportMissingT
 from processors.document_formats.content import Allowance, Content, Page
 from processors.document_formats.layout import Layout, Lines, layout_of, markdown, running
 from processors.document_formats.pdf_marks import open_forms, read_attached, read_marks, read_outline
-from processors.document_formats.pdf_text import lines_of, plain, usable
+from processors.document_formats.pdf_text import FoundLines, find_lines, plain, usable
 from processors.errors import FileError
 from processors.interfaces import Report
 
@@ -38,7 +38,7 @@ def read(file: BinaryIO, options: Mapping[str, Any], report: Report) -> Content:
     content = Content(engine=ENGINE)
     allowance = Allowance(options, content)
     wanted = bool(options.get("extract_text", True))
-    read_lines: dict[int, Lines] = {}
+    found: dict[int, FoundLines] = {}
     with opened(file, options.get("password")) as pdf:
         if options["extract_metadata"]:
             content.metadata = _metadata(pdf)
@@ -59,8 +59,8 @@ def read(file: BinaryIO, options: Mapping[str, Any], report: Report) -> Content:
                 content.errors.append(failure)
             else:
                 if wanted and lines is not None:
-                    read_lines[index + 1] = lines
-    _lay_out(content, read_lines)
+                    found[index + 1] = lines
+    _lay_out(content, {number: lines.placed() for number, lines in found.items()})
     return content
 
 
@@ -84,7 +84,7 @@ def opened(file: BinaryIO, password: str | None) -> Generator[PdfDocument]:
 def page_lines(pdf: PdfDocument, number: int) -> Lines:
     """Return the lines of one page's text layer."""
     with closing(pdf[number - 1]) as page, closing(page.get_textpage()) as layer:
-        return lines_of(layer.get_text_range(), layer.raw, page.raw)
+        return find_lines(layer.get_text_range(), layer.raw, page.raw).placed()
 
 
 def _unreadable(message: str, password: str | None) -> FileError:
@@ -95,7 +95,7 @@ def _unreadable(message: str, password: str | None) -> FileError:
     return FileError("The PDF is encrypted and the password is not the right one.", "password_wrong")
 
 
-def _read_page(pdf: PdfDocument, index: int, allowance: Allowance, content: Content) -> Lines | None:
+def _read_page(pdf: PdfDocument, index: int, allowance: Allowance, content: Content) -> FoundLines | None:
     """Add a page to the content; returns the lines of its text layer where that is usable."""
     number = index + 1
     with closing(pdf[index]) as page, closing(page.get_textpage()) as layer:
@@ -111,13 +111,13 @@ def _read_page(pdf: PdfDocument, index: int, allowance: Allowance, content: Cont
             if text.strip():
                 content.unusable.append(number)
             return None
-        lines = None if allowance.over() else lines_of(text, layer.raw, page.raw)
+        lines = None if allowance.over() else find_lines(text, layer.raw, page.raw)
         segments, covered = _drawn(page.raw)
     if lines is None:
         return None
     if FEWEST_SEGMENTS <= segments <= MOST_SEGMENTS:
         content.table_pages.append(number)
-    if covered >= PICTURE_SHARE * width * height and sum(lines.sizes) / 2 <= TEXT_SHARE * height:
+    if covered >= PICTURE_SHARE * width * height and sum(lines.placed().sizes) / 2 <= TEXT_SHARE * height:
         content.picture_pages.append(number)
     return lines
 

@@ -3,8 +3,9 @@
 import re
 from collections import deque
 from collections.abc import Iterable, Sequence
-from ctypes import CFUNCTYPE, addressof, c_int, c_void_p
+from ctypes import PYFUNCTYPE, addressof, c_int, c_void_p
 from ctypes import cast as cast_pointer
+from dataclasses import dataclass
 from itertools import accumulate, repeat
 from operator import add
 from typing import Any, cast
@@ -20,10 +21,11 @@ LEFT, TOP, RIGHT, BOTTOM = range(4)
 EDGES = ((TOP, BOTTOM, LEFT), (LEFT, RIGHT, BOTTOM), (BOTTOM, TOP, RIGHT), (RIGHT, LEFT, TOP))
 """Which edges of a letter's box are its top, bottom and left, on a page turned by 0, 90, 180 and 270 degrees."""
 
-LETTER_BOX = CFUNCTYPE(c_int, c_void_p, c_int, c_void_p)(
+LETTER_BOX = PYFUNCTYPE(c_int, c_void_p, c_int, c_void_p)(
     cast("int", cast_pointer(pdfium.FPDFText_GetLooseCharBox, c_void_p).value)
 )
-"""FPDFText_GetLooseCharBox by addresses alone: to check typed arguments takes longer than the call itself."""
+"""FPDFText_GetLooseCharBox by addresses alone, with the interpreter's lock: to check typed arguments, or to let the lock
+go and take it again, takes longer than the call itself."""
 
 SAMPLE, SAMPLES = 150, 3
 MEANINGLESS = re.compile("[\ufffd\ue000-\uf8ff\x00-\x08\x0e-\x1f\x7f-\x9f]")
@@ -78,32 +80,54 @@ def plain(text: str) -> str:
     return text.replace(LINE_END, "\n").replace(DIVIDED, "")
 
 
-def lines_of(text: str, layer: Any, page: Any) -> Lines:
-    """Return the lines of a page; the place of a line is that of its first letter.
+@dataclass(frozen=True, slots=True)
+class FoundLines:
+    """What PDFium tells of a page's lines; their places are worked out of it apart.
+
+    Whoever reads many pages works them out behind the last one: PDFium is a tenth slower where other code runs between
+    its pages.
+
+    Attributes:
+        pieces: the lines, as PDFium returned them.
+        edges: of each line's first letter, a row of left, top, right and bottom.
+        rotation: quarter turns of the page.
+        bounds: left, top, right and bottom of the page.
+    """
+
+    pieces: list[str]
+    edges: Any
+    rotation: int
+    bounds: tuple[float, float, float, float]
+
+    def placed(self) -> Lines:
+        """Return the lines; the place of a line is that of its first letter."""
+        top, bottom, left = EDGES[self.rotation]
+        edges = self.edges.astype("float64")
+        return Lines(
+            height=max(1.0, abs(self.bounds[top] - self.bounds[bottom])),
+            texts=list(map(str.strip, self.pieces)),
+            tops=abs(edges[:, top] - self.bounds[top]).tolist(),
+            lefts=abs(edges[:, left] - self.bounds[left]).tolist(),
+            sizes=np.rint(2 * abs(edges[:, top] - edges[:, bottom])).astype(int).tolist(),
+        )
+
+
+def find_lines(text: str, layer: Any, page: Any) -> FoundLines:
+    """Find the lines of a page.
 
     Args:
         text: as PDFium returned it.
         layer: the handle of the text page.
         page: the handle of the page.
     """
-    top, bottom, left = EDGES[int(pdfium.FPDFPage_GetRotation(page))]
     divided = DIVIDED in text
     pieces = (text.replace(DIVIDED, DIVIDED + LINE_END) if divided else text).split(LINE_END)
     ends = [0 if divided and piece.endswith(DIVIDED) else len(LINE_END) for piece in pieces]
     whole = pdfium.FS_RECTF()
     pdfium.FPDF_GetPageBoundingBox(page, whole)
     edges = _edges(layer, accumulate(map(add, map(len, pieces), ends), initial=0), len(pieces))
-    edge_of_page = whole.left, whole.top, whole.right, whole.bottom
-    tops = abs(edges[:, top] - edge_of_page[top])
-    lefts = abs(edges[:, left] - edge_of_page[left])
-    sizes = np.rint(2 * abs(edges[:, top] - edges[:, bottom])).astype(int)
-    return Lines(
-        height=max(1.0, abs(edge_of_page[top] - edge_of_page[bottom])),
-        texts=list(map(str.strip, pieces)),
-        tops=tops.tolist(),
-        lefts=lefts.tolist(),
-        sizes=sizes.tolist(),
-    )
+    bounds = whole.left, whole.top, whole.right, whole.bottom
+    return FoundLines(pieces, edges, int(pdfium.FPDFPage_GetRotation(page)), bounds)
 
 
 def _edges(layer: Any, places: Iterable[int], count: int) -> Any:
@@ -112,7 +136,7 @@ def _edges(layer: Any, places: Iterable[int], count: int) -> Any:
     first = int(boxes.ctypes.data)
     addresses = range(first, first + boxes.nbytes, boxes.strides[0])
     deque(map(LETTER_BOX, repeat(addressof(layer.contents)), places, addresses), maxlen=0)
-    return boxes.astype("float64")
+    return boxes
 
 
 def _sample(text: str) -> str:

@@ -398,7 +398,7 @@ def test_a_positional_argument_whose_name_is_a_secrets_stays_what_it_is_where_it
 LOGIN = """
 from services.celery_app import celery_app
 
-@celery_app.task(name="adopters.login")
+@celery_app.task(name="test.login")
 def login(user, password):
     pass
 """
@@ -407,7 +407,7 @@ def login(user, password):
 def test_a_secret_is_masked_also_where_its_tasks_module_was_not_loaded_yet(kind, monkeypatch, tmp_path):
     (tmp_path / "adopters_logins.py").write_text(LOGIN)
     monkeypatch.syspath_prepend(tmp_path)
-    failed("adopters.login", args=[kind, "hunter2"], kwargs={})
+    failed("test.login", args=[kind, "hunter2"], kwargs={})
 
     monkeypatch.setattr(settings, "task_modules", ["not_installed_here"])
     assert [shown["args"][0] for shown in celery_service.get_failed_tasks(search=kind)] == [kind]

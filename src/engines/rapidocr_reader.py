@@ -13,6 +13,9 @@ UPSIDE_DOWN, SURE_OF_TURN = "180", 0.9
 LEAST_SIDE = 32
 """A picture with a shorter side is blown up by the engine to 30 pixels, its longer side too, without a limit."""
 
+TALLEST = 8
+"""A picture that is more times as high as wide is blown up for the same reason; the engine sees to wide ones itself."""
+
 
 class RapidOcrReader:
     """Fulfils `processors.interfaces.TextReader`; the models are loaded when it is made."""
@@ -35,7 +38,7 @@ class RapidOcrReader:
             turn_lines: whether each line that seems to be upside down is turned before it is read.
         """
         height, width = pixels.shape[:2]
-        missing = max(0, LEAST_SIDE - height), max(0, LEAST_SIDE - width)
+        missing = max(0, LEAST_SIDE - height), max(0, LEAST_SIDE - width, height // TALLEST - width)
         pixels = np.pad(pixels, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
         self._engine.update_params(use_cls=turn_lines)
         # its steps one by one, since its last one drops which lines it has turned

@@ -24,8 +24,8 @@ EDGES = ((TOP, BOTTOM, LEFT), (LEFT, RIGHT, BOTTOM), (BOTTOM, TOP, RIGHT), (RIGH
 LETTER_BOX = PYFUNCTYPE(c_int, c_void_p, c_int, c_void_p)(
     cast("int", cast_pointer(pdfium.FPDFText_GetLooseCharBox, c_void_p).value)
 )
-"""FPDFText_GetLooseCharBox by addresses alone, with the interpreter's lock: to check typed arguments, or to let the lock
-go and take it again, takes longer than the call itself."""
+"""FPDFText_GetLooseCharBox by addresses alone, and with the interpreter's lock held: to check typed arguments takes
+longer than the call itself, and to let the lock go and take it again nearly as long."""
 
 SAMPLE, SAMPLES = 150, 3
 MEANINGLESS = re.compile("[\ufffd\ue000-\uf8ff\x00-\x08\x0e-\x1f\x7f-\x9f]")

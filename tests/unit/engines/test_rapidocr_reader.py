@@ -57,3 +57,13 @@ def test_a_picture_of_text_is_read_with_places_and_confidence(reader):
 
 def test_a_blank_picture_has_no_lines(reader):
     assert reader.read(np.full((200, 300, 3), 255, np.uint8)) == []
+
+
+def test_what_is_looked_at_of_a_tall_picture_is_no_larger_than_of_a_wide_one(reader, monkeypatch):
+    seen = []
+    find = reader._engine.text_det.session
+    monkeypatch.setattr(reader._engine.text_det, "session", lambda pixels: seen.append(pixels.shape) or find(pixels))
+    for shape in [(2000, 1, 3), (1, 2000, 3)]:
+        assert reader.read(np.full(shape, 200, np.uint8)) == []
+    tall, wide = (height * width for *_, height, width in seen)
+    assert tall <= 2 * wide

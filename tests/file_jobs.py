@@ -1,10 +1,12 @@
 """Jobs for the sandboxed child that misbehave, each in its own way."""
 
 import ctypes
+import fcntl
 import os
 import platform
 import resource
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -12,6 +14,8 @@ from pathlib import Path
 
 from processors.errors import FileError
 from services import child_protections
+
+F_SETOWN_EX, FIOSETOWN, PR_SET_PDEATHSIG = 15, 0x8901, 1
 
 
 def echo(file, options, report):
@@ -94,6 +98,14 @@ def reach_out(file, options, report):
         "signal a parent's thread": lambda: _call("tgkill", os.getppid(), os.getppid(), 0),
         "signal a thread": lambda: _call("tkill", os.getppid(), 0),
         "hold a parent": lambda: os.pidfd_open(os.getppid()),
+        "have the kernel signal a parent": lambda: fcntl.fcntl(int(sys.argv[1]), fcntl.F_SETOWN, os.getppid()),
+        "the same by F_SETOWN_EX": lambda: fcntl.fcntl(
+            int(sys.argv[1]), F_SETOWN_EX, struct.pack("ii", 1, os.getppid())
+        ),
+        "the same by ioctl": lambda: fcntl.ioctl(int(sys.argv[1]), FIOSETOWN, struct.pack("i", os.getppid())),
+        "outlive a parent": lambda: _call("prctl", PR_SET_PDEATHSIG, 0),
+        "take more memory": lambda: resource.setrlimit(resource.RLIMIT_AS, (2**40, 2**40)),
+        "move a parent": lambda: os.sched_setaffinity(os.getppid(), {0}),
         "limit a parent": lambda: resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE),
         "slow a parent": lambda: os.setpriority(os.PRIO_PROCESS, os.getppid(), 1),
         "change a time": lambda: os.utime(options["victim"]),
@@ -106,7 +118,7 @@ def reach_out(file, options, report):
 
 
 def _call(name, *arguments):
-    numbers = {"tkill": (200, 130), "tgkill": (234, 131), "shmget": (29, 194)}[name]
+    numbers = {"tkill": (200, 130), "tgkill": (234, 131), "shmget": (29, 194), "prctl": (157, 167)}[name]
     column, _ = child_protections.ARCHITECTURES[platform.machine()]
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.syscall(numbers[column], *arguments) < 0:
@@ -116,6 +128,6 @@ def _call(name, *arguments):
 def _works(attempt):
     try:
         attempt()
-    except (OSError, subprocess.SubprocessError):
+    except (OSError, ValueError, subprocess.SubprocessError):
         return False
     return True

@@ -10,6 +10,7 @@ import resource
 import struct
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, PR_SET_DUMPABLE = 1, 22, 38, 4
@@ -31,6 +32,9 @@ X32_BIT = 0x40000000
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 CAPABILITY_VERSION_3 = 0x20080522
 OPEN_FILES = 64
+OOM_SCORE, FIRST_TO_GO = Path("/proc/self/oom_score_adj"), "1000"
+"""Where memory runs out on the machine, the kernel ends the child, and not the worker that asked it (proc(5))."""
+
 
 # name: (x86-64, arm64); None where a machine has no such call
 FORBIDDEN: dict[str, tuple[int | None, int | None]] = {
@@ -57,6 +61,7 @@ FORBIDDEN: dict[str, tuple[int | None, int | None]] = {
     "sched_setparam": (142, 118),
     "sched_setscheduler": (144, 119),
     "sched_setattr": (314, 274),
+    "sched_setaffinity": (203, 122),
     "ioprio_set": (251, 30),
     "process_madvise": (440, 440),
     "process_vm_readv": (310, 270),
@@ -123,6 +128,10 @@ FORBIDDEN: dict[str, tuple[int | None, int | None]] = {
 CLONE, CLONE3 = (56, 220), (435, 435)
 OPEN, OPENAT, OPENAT2 = (2, None), (257, 56), (437, 437)
 TGKILL, PRLIMIT = (234, 131), (302, 261)
+FCNTL, IOCTL, PRCTL = (72, 25), (16, 29), (157, 167)
+F_SETOWN, F_SETOWN_EX, FIOSETOWN, SIOCSPGRP = 8, 15, 0x8901, 0x8902
+"""Who gets a signal when a descriptor is ready, any signal and any process of this user: kill(2) by another name."""
+
 ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 
 
@@ -149,6 +158,8 @@ def protect(readable: Sequence[Path]) -> list[str]:
         return []
     libc = ctypes.CDLL(None, use_errno=True)
     held: list[str] = []
+    with suppress(OSError):  # where /proc cannot be written the kernel chooses by size alone
+        OOM_SCORE.write_text(FIRST_TO_GO)
     libc.prctl(PR_SET_PDEATHSIG, SIGKILL)
     libc.prctl(PR_SET_DUMPABLE, 0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -178,15 +189,14 @@ def limit(memory_bytes: int, cpu_seconds: int) -> None:
     """Arm the limits for one file.
 
     Args:
-        memory_bytes: address space in all.
+        memory_bytes: address space in all; never more than it was for the files before.
         cpu_seconds: processor time from now on.
     """
     used = resource.getrusage(resource.RUSAGE_SELF)
     until = int(used.ru_utime + used.ru_stime) + cpu_seconds + 1
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (until, hard))
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, hard))
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
 
 
 def _landlock(libc: ctypes.CDLL, readable: Sequence[Path]) -> bool:
@@ -242,6 +252,9 @@ def program(column: int, architecture: int, pid: int) -> bytes:
     lines += _allowed_if(OPENAT[column], 2, _line(JUMP_SET, WRITING, 0, 1))
     lines += _allowed_if(TGKILL[column], 0, _line(JUMP_EQUAL, pid, 1, 0))
     lines += _allowed_if(PRLIMIT[column], 0, _line(JUMP_EQUAL, 0, 1, 0))
+    lines += _refused_if(FCNTL[column], 1, F_SETOWN, F_SETOWN_EX)
+    lines += _refused_if(IOCTL[column], 1, FIOSETOWN, SIOCSPGRP)
+    lines += _refused_if(PRCTL[column], 0, PR_SET_PDEATHSIG)
     return b"".join([*lines, _line(RETURN, RET_ALLOW)])
 
 
@@ -256,6 +269,13 @@ def _allowed_if(number: int | None, argument: int, test: bytes) -> list[bytes]:
     load = _line(LOAD, OFFSET_ARGUMENTS + argument * ARGUMENT_BYTES)
     refuse, allow = _line(RETURN, RET_ERRNO | EPERM), _line(RETURN, RET_ALLOW)
     return [_line(JUMP_EQUAL, number, 0, 4), load, test, refuse, allow]
+
+
+def _refused_if(number: int, argument: int, *values: int) -> list[bytes]:
+    """Return the lines that refuse a call where one of its arguments is one of these."""
+    load = _line(LOAD, OFFSET_ARGUMENTS + argument * ARGUMENT_BYTES)
+    tests = [line for value in values for line in _refused(value, EPERM)]
+    return [_line(JUMP_EQUAL, number, 0, len(tests) + 2), load, *tests, _line(RETURN, RET_ALLOW)]
 
 
 def _line(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:

@@ -88,6 +88,13 @@ def test_a_taken_over_child_can_reach_nothing(sandbox, file, tmp_path):
     assert set(done["environment"]) <= {*file_sandbox.ENVIRONMENT, "LC_CTYPE"}
 
 
+def test_where_memory_runs_out_the_child_goes_before_the_worker(sandbox, file):
+    one = sandbox()
+    one.run("file_jobs:echo", file, {}, silent)
+    pid = pid_of(one, "file_jobs:echo")
+    assert Path(f"/proc/{pid}/oom_score_adj").read_text().strip() == "1000"
+
+
 @pytest.mark.parametrize(
     ("job", "limits", "code", "words"),
     [

@@ -55,8 +55,20 @@ GROUPS = {
 }
 """Which jobs share a child, with its formats and engines; any other job has a child of its own."""
 
+KILLED = "The child that opens files was killed, by the system or by somebody."
+LONGEST_TOLD = 1_000
+"""Characters of a message: what a parser says may quote the file, and what a taken-over child says may be anything."""
+
 FIRST: tuple[float, str] = (0.0, "reading the file")
 """What is reported until the child reports."""
+
+
+class _TooLate(Exception):
+    """A child has said nothing by its deadline."""
+
+
+class _Ended(Exception):
+    """A child has ended."""
 
 
 @dataclass
@@ -135,8 +147,8 @@ class ChildSandbox:
 
         Raises:
             FileError: the file cannot be opened, or the child said so, ended, or took too much of anything.
-            TransientError: the child was killed from outside; another attempt may succeed.
-            ConfigurationError: this machine cannot sandbox, and ALLOW_UNSANDBOXED is not set.
+            TransientError: the child was killed from outside, or was not ready in time; another attempt may succeed.
+            ConfigurationError: this machine cannot sandbox, and ALLOW_UNSANDBOXED is not set, or lacks a package.
         """
         descriptor = opened(path, self._max_file_bytes)
         group = GROUPS.get(job, job)
@@ -187,13 +199,22 @@ class ChildSandbox:
         return child
 
     def _ready(self, child: _Child, report: Report) -> list[str]:
-        message = self._message(child, time.monotonic() + LOADING_SECONDS, lambda: report(*FIRST))
+        """Return which protections hold; until they do no file is looked at, so that none is to blame for an end."""
+        try:
+            line = self._line(child, time.monotonic() + LOADING_SECONDS, lambda: report(*FIRST))
+        except _TooLate as error:
+            raise TransientError(
+                f"The child that opens files was not ready within {LOADING_SECONDS:g} s: the machine is too busy."
+            ) from error
+        except _Ended as error:
+            raise self._unready(child) from error
+        message: dict[str, Any] = json.loads(line)
         if threads := message.get("threads"):
             raise ConfigurationError(
                 f"Files cannot be opened safely: what opens them has started {threads} threads before it gave up its "
                 "rights, and these would keep theirs."
             )
-        held: list[str] = message.get("ready", [])
+        held: list[str] = message["ready"]
         if not set(held) >= NEEDED and not self._allow_unsandboxed:
             raise ConfigurationError(
                 f"This machine cannot open files safely: of {', '.join(sorted(NEEDED))} it has "
@@ -215,24 +236,35 @@ class ChildSandbox:
         def look() -> None:
             report(*last)
 
-        while True:
-            message = self._message(child, deadline, look)
-            if "piece" in message:
-                made.add(*message["piece"])
-            elif "progress" in message:
-                last = message["progress"]
-                report(*last)
-            else:
-                return message
+        try:
+            while True:
+                message = _understood(self._line(child, deadline, look))
+                if "piece" in message:
+                    made.add(*message["piece"])
+                elif "progress" in message:
+                    last = message["progress"]
+                    report(*last)
+                else:
+                    return message
+        except _TooLate as error:
+            raise FileError(
+                f"The file took longer than {self._wall_seconds:g} s: see FILE_TIME_LIMIT_SECONDS.", "timeout"
+            ) from error
+        except _Ended as error:
+            raise self._ended(child) from error
 
-    def _message(self, child: _Child, deadline: float, look: Callable[[], None]) -> dict[str, Any]:
-        """Return the child's next message; `look` is called while there is none, so that a cancellation is noticed."""
+    def _line(self, child: _Child, deadline: float, look: Callable[[], None]) -> bytes:
+        """Return the child's next line; `look` is called while there is none, so that a cancellation is noticed.
+
+        Raises:
+            FileError: it is longer than FILE_OUTPUT_LIMIT_MB.
+            _TooLate: there is none by the deadline.
+            _Ended: there will be none.
+        """
         while not child.lines:
             left = deadline - time.monotonic()
             if left <= 0:
-                raise FileError(
-                    f"The file took longer than {self._wall_seconds:g} s: see FILE_TIME_LIMIT_SECONDS.", "timeout"
-                )
+                raise _TooLate
             if not select.select([child.connection], [], [], min(LOOK_SECONDS, left))[0]:
                 look()
                 continue
@@ -241,7 +273,7 @@ class ChildSandbox:
             except ConnectionResetError:  # it ended before it had read its job
                 chunk = b""
             if not chunk:
-                raise self._ended(child)
+                raise _Ended
             child.received += chunk
             if len(child.received) > self._output_bytes:
                 raise FileError(
@@ -252,7 +284,17 @@ class ChildSandbox:
                 *whole, rest = child.received.split(b"\n")
                 child.lines.extend(map(bytes, whole))
                 child.received = rest
-        return _understood(child.lines.popleft())
+        return child.lines.popleft()
+
+    def _unready(self, child: _Child) -> ConfigurationError | TransientError:
+        """Say why a child ended before it was ready."""
+        code = child.process.wait()
+        if code == -signal.SIGKILL:
+            return TransientError(KILLED)
+        return ConfigurationError(
+            f"The child that opens files ended while it started ({code}): {_last_words(child) or 'it said nothing'}; "
+            "where a package is missing, run `make setup`."
+        )
 
     def _ended(self, child: _Child) -> FileError | TransientError:
         """Say why a child ended in the middle of a file."""
@@ -266,11 +308,9 @@ class ChildSandbox:
                 "timeout",
             )
         if code == -signal.SIGKILL:
-            return TransientError("The child that read the file was killed, by the system or by somebody.")
-        said = child.process.stderr.read() if child.process.stderr else b""
+            return TransientError(KILLED)
         unsaid = f"it is damaged, or needs more than {self._memory_mb} MB, see FILE_MEMORY_LIMIT_MB"
-        last = said.decode("utf-8", "replace").strip().splitlines()[-1:]
-        return FileError(f"The file made its reader end ({code}): {' '.join(last) or unsaid}.", "crashed")
+        return FileError(f"The file made its reader end ({code}): {_last_words(child) or unsaid}.", "crashed")
 
     def _end(self, group: str) -> None:
         child = self._children.pop(group, None)
@@ -283,27 +323,31 @@ class ChildSandbox:
             child.process.stderr.close()
 
 
+def _last_words(child: _Child) -> str:
+    """Return the last line that a child has written to its standard error."""
+    said = child.process.stderr.read() if child.process.stderr else b""
+    return " ".join(said.decode("utf-8", "replace").strip().splitlines()[-1:])[:LONGEST_TOLD]
+
+
 def _understood(line: bytes) -> dict[str, Any]:
-    """Return a message; a child that a file has taken over may say anything.
+    """Return what a child says of its job; a child that a file has taken over may say anything.
 
     Raises:
         FileError: it is none.
     """
     try:
         message: Any = from_json(line)
-        if "ready" in message:
-            return {"ready": [str(name) for name in message["ready"]], "threads": int(message.get("threads", 0))}
         if "progress" in message:
             percent, text = message["progress"]
-            return {"progress": (float(percent), str(text))}
+            return {"progress": (max(0.0, min(100.0, float(percent))), str(text)[:LONGEST_TOLD])}
         if "piece" in message:
             number, content = message["piece"]
             return {"piece": (int(number), base64.b64decode(content, validate=True))}
         if "error" in message:
-            said = {name: str(message["error"][name]) for name in ("code", "message")}
+            said = {name: str(message["error"][name])[:LONGEST_TOLD] for name in ("code", "message")}
             return {"error": said, "fault": bool(message.get("fault", True))}
         return {"result": dict(message["result"])}
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise FileError("The file made its reader say what nobody understands.", "crashed") from error
 
 

@@ -176,7 +176,11 @@ def test_a_child_killed_from_outside_asks_for_another_attempt(sandbox, file):
 
 
 @pytest.mark.parametrize(
-    "said", ["no JSON", "[1]", '{"a": 1}', '{"progress": 1}', '{"error": 1}', "[" * 10**5, '"\xff"']
+    "said",
+    [
+        *("no JSON", "[1]", '{"a": 1}', '{"progress": 1}', '{"error": 1}', "[" * 10**5, '"\xff"'),
+        *('{"ready": []}', f'{{"progress": [1{"0" * 400}, ""]}}'),
+    ],
 )
 def test_a_child_that_says_what_nobody_understands_is_a_typed_error(sandbox, file, said):
     one = sandbox()
@@ -184,6 +188,20 @@ def test_a_child_that_says_what_nobody_understands_is_a_typed_error(sandbox, fil
         one.run("file_jobs:babble", file, {"said": said}, silent)
     assert error.value.code == "crashed"
     assert pid_of(one, "file_jobs:babble") is None, "the child was replaced"
+
+
+def test_progress_that_is_none_hinders_no_task(sandbox, file):
+    told = []
+
+    def report(percent, text):
+        told.append((percent, len(text)))
+        if len(text) > 100:
+            raise Cancelled("enough")
+
+    said = f'{{"progress": [NaN, "{"x" * 10**6}"]}}'
+    with pytest.raises(Cancelled):
+        sandbox().run("file_jobs:babble", file, {"said": said}, report)
+    assert told[-1] == (100.0, file_sandbox.LONGEST_TOLD)
 
 
 def test_a_child_that_hangs_up_and_stays_is_ended(sandbox, file, monkeypatch):
@@ -239,6 +257,19 @@ def test_a_cancelled_task_ends_its_child_even_while_that_loads(sandbox, file):
     with pytest.raises(Cancelled):
         one.run("loads_for_ever:job", file, {}, report)
     assert not psutil.pid_exists(looks[0])
+
+
+def test_a_child_that_is_not_ready_in_time_is_tried_again_and_blames_no_file(sandbox, file, monkeypatch):
+    monkeypatch.setattr(file_sandbox, "LOADING_SECONDS", 0.1)
+    one = sandbox()
+    with pytest.raises(TransientError, match=r"not ready within 0\.1 s"):
+        one.run("loads_for_ever:job", file, {}, silent)
+    assert pid_of(one, "loads_for_ever:job") is None
+
+
+def test_a_child_that_cannot_load_says_what_is_missing_and_blames_no_file(sandbox, file):
+    with pytest.raises(ConfigurationError, match=r"ended while it started \(1\): ModuleNotFoundError.*'of_tomorrow'"):
+        sandbox().run("of_tomorrow:job", file, {}, silent)
 
 
 def test_threads_open_files_side_by_side_each_in_a_child_of_its_own(sandbox, file):

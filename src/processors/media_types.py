@@ -39,6 +39,8 @@ BRANDS = {
     **dict.fromkeys((b"M4A ", b"M4B ", b"M4P "), "m4a"),
     b"qt  ": "mov",
 }
+ANY_PICTURE, AV1_PICTURE = frozenset({b"mif1", b"msf1"}), frozenset({b"avif", b"avis"})
+BRANDS_AT, LONGEST_BRANDS = 16, 256
 MATROSKA, ASF = b"\x1a\x45\xdf\xa3", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"
 ASF_VIDEO = bytes.fromhex("c0ef19bc4d5bcf11a8fd00805f5c442b")
 QUICKTIME_PARTS = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})
@@ -66,13 +68,22 @@ def media_kind(head: bytes) -> str | None:
     if head[:4] in {b"RIFF", b"RF64", b"FORM"}:
         return FORMS.get(head[8:12])
     if head[4:8] == b"ftyp":
-        brand = head[8:12]
-        return BRANDS.get(brand) or ("3gp" if brand.startswith((b"3gp", b"3g2")) else "mp4")
+        return _by_brand(head)
     if head[4:8] in QUICKTIME_PARTS and head[0] < FIRST_OF_TEXT:
         return "mov"
     if head.startswith(b"OggS"):
         return "ogv" if b"\x80theora" in head else "ogg"
     return _media_by_structure(head)
+
+
+def _by_brand(head: bytes) -> str:
+    """Tell by the brands of the first box (ISO 14496-12, 4.3); an AVIF may name its own behind that of any picture."""
+    brand = head[8:12]
+    end = min(int.from_bytes(head[:4], "big"), LONGEST_BRANDS)
+    others = {head[at : at + 4] for at in range(BRANDS_AT, end, 4)}
+    if brand in ANY_PICTURE and others & AV1_PICTURE:
+        return "avif"
+    return BRANDS.get(brand) or ("3gp" if brand.startswith((b"3gp", b"3g2")) else "mp4")
 
 
 def _media_by_structure(head: bytes) -> str | None:

@@ -28,6 +28,11 @@ KINDS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "TIFF", "GIF", "BMP")
 # --- Formats and kinds of pixels -------------------------------------------------------------------------------
 
 
+def test_an_avif_whose_first_brand_is_that_of_any_picture_is_read_as_what_it_is():
+    raw = saved(quarters(), "AVIF").replace(b"ftypavif", b"ftypmif1", 1)
+    assert (content_of(raw)["format"], content_of(raw)["width"]) == ("avif", 400)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_format_is_read_with_its_size_and_its_colours(kind):
     found = read_picture(saved(quarters(), kind), "quarters")

@@ -139,7 +139,8 @@ def _decoded(file: BinaryIO, kind: str, max_pixels: int, page: int) -> Decoded:
     file.seek(0)
     with Image.open(file, formats=(FORMATS[kind],)) as picture:
         frames, pages = _count(picture, file, kind) if page == 1 else (1, 1)
-        picture.seek(page - 1)
+        if kind == "tiff":  # an HEIC opens at its primary picture, which need not be its first
+            picture.seek(page - 1)
         width, height = picture.size
         _refuse_large(width, height, max_pixels)
         mode, icc = picture.mode, picture.info.get("icc_profile")

@@ -139,6 +139,14 @@ def test_the_pages_of_a_tiff_are_counted():
     assert (content["frames"], content["pages"]) == (1, 3)
 
 
+def test_of_an_heic_with_several_pictures_the_primary_one_is_read():
+    first, primary = Image.new("RGB", (64, 48), "#ff0000"), Image.new("RGB", (100, 80), "#0000ff")
+    raw = saved(first, "HEIF", save_all=True, append_images=[primary], primary_index=1)
+    content = content_of(raw)
+    assert (content["width"], content["height"], content["pages"]) == (100, 80, 2)
+    assert int(content["colours"][0]["hex"][5:], 16) > 200, "it is blue"
+
+
 def test_more_frames_than_anybody_looks_at_are_not_counted_on(monkeypatch):
     monkeypatch.setattr(image_formats, "MOST_FRAMES", 5)
     frames = [Image.new("L", (8, 8), number) for number in range(20)]

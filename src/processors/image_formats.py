@@ -55,6 +55,7 @@ PNG_MARK, PNG_TEXTS = 8, frozenset({b"tEXt", b"zTXt", b"iTXt", b"iCCP"})
 GIF_IMAGE, GIF_EXTENSION = 0x2C, 0x21
 GIF_HEADER, GIF_IMAGE_HEADER = 13, 9
 TABLE, TABLE_BITS = 0x80, 0x07
+WEBP_HEADER, WEBP_SIDE, WEBP_SIDE_BITS = 30, 0x3FFF, 14
 DAMAGE = (
     *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, NotImplementedError, OSError),
     *(RuntimeError, SyntaxError, TypeError, ValueError, zlib.error),
@@ -137,6 +138,8 @@ def on_white(picture: Image.Image) -> Image.Image:
 
 def _decoded(file: BinaryIO, kind: str, max_pixels: int, page: int) -> Decoded:
     file.seek(0)
+    if kind == "webp":
+        _refuse_large(*_webp_size(file), max_pixels)
     with Image.open(file, formats=(FORMATS[kind],)) as picture:
         frames, pages = _count(picture, file, kind) if page == 1 else (1, 1)
         if kind == "tiff":  # an HEIC opens at its primary picture, which need not be its first
@@ -160,6 +163,22 @@ def _refuse_large(width: int, height: int, max_pixels: int) -> None:
             f"The picture has {width} x {height} pixels, at most {max_pixels} are decoded: see MAX_PIXELS.",
             "pixel_limit",
         )
+
+
+def _webp_size(file: BinaryIO) -> tuple[int, int]:
+    """Return the size of a WebP by its header; Pillow asks for the memory of two such pictures when it opens one.
+
+    Source: RFC 9649, sections 2.5 to 2.7.
+    """
+    head = file.read(WEBP_HEADER).ljust(WEBP_HEADER, b"\0")
+    file.seek(0)
+    if head[12:16] == b"VP8X":
+        return int.from_bytes(head[24:27], "little") + 1, int.from_bytes(head[27:30], "little") + 1
+    if head[12:16] == b"VP8L":
+        bits = int.from_bytes(head[21:25], "little")
+        return (bits & WEBP_SIDE) + 1, (bits >> WEBP_SIDE_BITS & WEBP_SIDE) + 1
+    width, height = struct.unpack_from("<HH", head, 26)
+    return width & WEBP_SIDE, height & WEBP_SIDE
 
 
 def _exif(picture: Image.Image) -> tuple[Image.Exif, list[dict[str, Any]]]:

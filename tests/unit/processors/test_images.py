@@ -316,6 +316,32 @@ def test_a_picture_with_too_many_pixels_is_refused_before_it_is_decoded():
     assert error.value.code == "pixel_limit"
 
 
+def webp_heads() -> dict[str, bytes]:
+    """The first bytes of a WebP of 16 383 x 16 383 pixels in each of its three forms."""
+    side = 16_382 + (16_382 << 14)
+    return {
+        "lossy": b"VP8 " + bytes(10) + struct.pack("<HH", 16_383, 16_383),
+        "lossless": b"VP8L" + bytes(4) + b"/" + struct.pack("<I", side) + bytes(8),
+        "extended": b"VP8X" + bytes(8) + (16_382).to_bytes(3, "little") * 2,
+    }
+
+
+@pytest.mark.parametrize("form", webp_heads())
+def test_a_webp_with_too_many_pixels_is_refused_before_its_decoder_takes_memory(form, monkeypatch):
+    monkeypatch.setattr(image_formats.Image, "open", None)
+    with pytest.raises(FileError, match="16383 x 16383 pixels") as error:
+        read_picture(b"RIFF\0\0\0\0WEBP" + webp_heads()[form])
+    assert error.value.code == "pixel_limit"
+
+
+@pytest.mark.parametrize("flags", [{"lossless": True}, {"quality": 80}, {"exif": b"Exif\0\0"}])
+def test_a_webp_with_as_many_pixels_as_are_allowed_is_read(flags):
+    raw = saved(quarters(30, 20), "WEBP", **flags)
+    assert content_of(raw, max_pixels=600)["width"] == 30
+    with pytest.raises(FileError, match="30 x 20 pixels, at most 599"):
+        content_of(raw, max_pixels=599)
+
+
 def test_a_large_page_behind_a_small_one_costs_that_page():
     large = Image.new("1", (3000, 3000))
     raw = saved(quarters(), "TIFF", save_all=True, append_images=[large])

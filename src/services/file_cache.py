@@ -122,7 +122,8 @@ def _artefacts(value: Any) -> Iterator[dict[str, Any]]:
             yield from _artefacts(inner)
     elif isinstance(value, dict):
         fields = cast("dict[str, Any]", value)
-        yield from fields.get("artefacts", [])
+        if isinstance(made := fields.get("artefacts"), list):  # a tag of a sound may have any name
+            yield from cast("list[dict[str, Any]]", made)
         for inner in fields.values():
             yield from _artefacts(inner)
 

@@ -235,6 +235,7 @@ class Read(FileResult):
     """What the tests' work returns."""
 
     schema_name: str = "test/1"
+    result: dict[str, Any] = {}
 
 
 @dataclass
@@ -246,6 +247,7 @@ class Reader:
     status: str = "ok"
     change: bytes | None = None
     kind: str = "text"
+    found: dict[str, Any] = field(default_factory=dict)
     tenant: str | None = None
     reads: int = 0
 
@@ -280,6 +282,7 @@ class Reader:
             provenance=[{"step": "read"}],
             artefacts=[{"kind": self.kind, "uri": uri, "mime": "text/plain", "bytes": 1}],
             timing=Timing(run_s=1),
+            result=self.found,
         )
 
 
@@ -382,6 +385,13 @@ def test_a_result_with_a_result_among_its_artefacts_is_not_shared_because_that_n
     reader.run(request_of())
     reader.run(request_of())
     assert reader.reads == 2
+
+
+def test_a_tag_that_a_file_calls_artefacts_is_a_tag(reader, request_of):
+    reader.found = {"tags": {"artefacts": "clay pots"}}
+    reader.run(request_of(), "a")
+    assert reader.run(request_of(), "b")["result"] == reader.found
+    assert reader.reads == 1
 
 
 def test_the_cache_is_off_unless_it_is_asked_for(reader, request_of, monkeypatch):

@@ -1,7 +1,10 @@
-"""The engines of one sandboxed child: each is loaded by the first file that needs it, and serves all that follow."""
+"""The engines of one sandboxed child: each is loaded by the first file that needs it, and serves all that follow.
 
-from collections.abc import Mapping
-from functools import cache, cached_property
+One whose model's files have changed is loaded anew: the cache of results takes these for the ones that were used.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
@@ -9,6 +12,8 @@ from typing import Any
 
 from processors.interfaces import FaceFinder, ObjectFinder, SpeechReader, TextReader, VoiceActivity, VoiceEncoder
 from processors.model_files import resolved
+
+Stamps = tuple[tuple[str, int, int], ...]
 
 
 class Engines:
@@ -22,14 +27,14 @@ class Engines:
     def __init__(self, loading: Mapping[str, Any] = MappingProxyType({})) -> None:
         self._loading = loading
         self._threads = int(loading.get("threads", 1))
-        self.speech = cache(self._speech)
+        self._of_models: dict[str, tuple[Stamps, Any]] = {}
 
     @cached_property
     def reader(self) -> TextReader:
         """Reads text in pictures."""
         return import_module("engines.rapidocr_reader").RapidOcrReader()
 
-    @cached_property
+    @property
     def objects(self) -> ObjectFinder:
         """Finds objects: by the model that OBJECT_MODEL names, else by OpenCV's rough detectors.
 
@@ -37,8 +42,9 @@ class Engines:
             FileError: the model is missing, or is none.
         """
         if model := self._loading.get("object_model"):
-            return import_module("engines.onnx_objects").OnnxObjects(resolved(Path(self._loading["models_dir"]), model))
-        return import_module("engines.opencv_objects").OpenCvObjects()
+            path = resolved(Path(self._loading["models_dir"]), model)
+            return self._of_model("objects", path, lambda: import_module("engines.onnx_objects").OnnxObjects(path))
+        return self._rough_objects
 
     @cached_property
     def faces(self) -> FaceFinder:
@@ -55,8 +61,33 @@ class Engines:
         """Tells voices apart."""
         return import_module("engines.resemblyzer_voices").ResemblyzerVoices()
 
-    def _speech(self, name: str, folder: str | None) -> SpeechReader:
+    def speech(self, name: str, folder: str | None) -> SpeechReader:
         """Return what turns speech into text: `whisper` with its model's folder, or `pocketsphinx`."""
         if name == "whisper":
-            return import_module("engines.whisper_speech").WhisperSpeech(Path(folder or ""), self._threads)
+            path = Path(folder or "")
+            return self._of_model("speech", path, lambda: self._whisper(path))
+        return self._sphinx
+
+    @cached_property
+    def _rough_objects(self) -> ObjectFinder:
+        return import_module("engines.opencv_objects").OpenCvObjects()
+
+    @cached_property
+    def _sphinx(self) -> SpeechReader:
         return import_module("engines.pocketsphinx_speech").PocketsphinxSpeech()
+
+    def _whisper(self, folder: Path) -> SpeechReader:
+        return import_module("engines.whisper_speech").WhisperSpeech(folder, self._threads)
+
+    def _of_model(self, name: str, path: Path, load: Callable[[], Any]) -> Any:
+        stamps = _stamps(path)
+        if name not in self._of_models or self._of_models[name][0] != stamps:
+            self._of_models.pop(name, None)  # first, so that the memory never holds both
+            self._of_models[name] = stamps, load()
+        return self._of_models[name][1]
+
+
+def _stamps(path: Path) -> Stamps:
+    """Return name, size and time of a model's files: another model of the same shape has the same size."""
+    files = [(str(one), one.stat()) for one in sorted((path, *path.glob("*"))) if one.is_file()]
+    return tuple((name, status.st_size, status.st_mtime_ns) for name, status in files)

@@ -1,6 +1,7 @@
 """The engines of a child: by the names of models, and a missing one says how to get it, until it is there."""
 
 import hashlib
+import os
 
 import pytest
 
@@ -22,3 +23,22 @@ def test_a_detector_is_found_by_its_models_name_once_it_is_there(tmp_path):
     assert caught.value.code == "model_missing"
     (tmp_path / "tiny.onnx").write_bytes(content)
     assert engines.objects.name == "onnx:tiny.onnx"
+
+
+def test_a_detector_serves_all_files_until_its_model_is_another_one(tmp_path):
+    onnx_models.echo(tmp_path / "own.onnx", (1, 3, 64, 64))
+    engines = Engines({"models_dir": str(tmp_path), "object_model": "own.onnx"})
+    first = engines.objects
+    assert engines.objects is first
+    os.utime(tmp_path / "own.onnx", ns=(1, 1))
+    assert engines.objects is not first
+
+
+def test_an_engine_for_speech_serves_all_files_until_its_model_is_another_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("engines.whisper_speech.WhisperSpeech", lambda *_: object())
+    engines = Engines()
+    (tmp_path / "model.bin").write_bytes(b"weights")
+    first = engines.speech("whisper", str(tmp_path))
+    assert engines.speech("whisper", str(tmp_path)) is first
+    os.utime(tmp_path / "model.bin", ns=(1, 1))
+    assert engines.speech("whisper", str(tmp_path)) is not first

@@ -144,7 +144,7 @@ class Settings(BaseSettings):
 
     # Files
     max_file_mb: Positive = Field(default=500, description="The largest file that is processed.")
-    max_pages: Positive = Field(default=2000, description="Pages of a document that are read.")
+    max_pages: Positive = Field(default=2000, description="Pages of a document or a TIFF that are read.")
     max_characters: Positive = Field(default=10_000_000, description="Characters of a document that are kept.")
     max_page_images: Positive = Field(
         default=10, description="Pages of a PDF, from the first one on, of which pictures are kept."

@@ -61,7 +61,12 @@ def audio_tools(parts: Parts, path: Path, task_id: str) -> AudioTools:
 
 def image_tools(parts: Parts, path: Path, task_id: str) -> ImageTools:
     """Return what processing a picture needs, for one task."""
-    return ImageTools(**_common(parts, path, task_id), max_pixels=settings.max_pixels, people=parts.people)
+    return ImageTools(
+        **_common(parts, path, task_id),
+        max_pixels=settings.max_pixels,
+        max_pages=settings.max_pages,
+        people=parts.people,
+    )
 
 
 def video_tools(parts: Parts, path: Path, task_id: str) -> VideoTools:

@@ -23,7 +23,7 @@ from reading import silent
 from records.cached_results import CachedResults
 from s3_server import S3Server
 from services import fetching, file_cache, file_work
-from services.file_tools import audio_tools, document_tools, route_tools, video_tools
+from services.file_tools import audio_tools, document_tools, image_tools, route_tools, video_tools
 from services.file_work import local, with_file
 from services.wiring import Parts
 
@@ -454,6 +454,12 @@ def test_scans_and_archives_end_before_the_soft_limit_takes_all_that_was_read(tm
     pages = document_tools(parts, tmp_path, "t").ocr_seconds
     members = route_tools(parts, tmp_path, "t").members_seconds
     assert pages < members < 100, "a scan in an archive ends first, so that its pages are kept"
+
+
+def test_as_many_pages_of_a_picture_are_read_as_max_pages_says(tmp_path, monkeypatch):
+    monkeypatch.setattr(settings, "max_pages", 37)
+    parts = SimpleNamespace(sandbox=None, storage=None, people=None)
+    assert image_tools(parts, tmp_path / "fax.tiff", "t").max_pages == 37
 
 
 def test_a_film_and_its_sound_end_before_the_soft_limit_takes_all_that_was_found(tmp_path, monkeypatch):

@@ -19,13 +19,19 @@ MOST_ENCODINGS = 20
 """Of one person: pictures beyond these cost time at every face that is looked at, and tell it no better."""
 
 
+LONGEST_NAME = 200
+
+
 def _composed(value: str) -> str:
-    return unicodedata.normalize("NFC", value)  # or one name would be two people, by how its accents were typed
+    composed = unicodedata.normalize("NFC", value)  # or one name would be two people, by how its accents were typed
+    if len(composed) > LONGEST_NAME:  # some characters are composed of more than they were typed as
+        raise ValueError(f"must have at most {LONGEST_NAME} characters once its accents are composed")
+    return composed
 
 
 PersonName = Annotated[
     str,
-    Field(min_length=1, max_length=200, pattern=r"^[^\s\p{Cc}]([^\p{Cc}]*[^\s\p{Cc}])?$"),
+    Field(min_length=1, max_length=LONGEST_NAME, pattern=r"^[^\s\p{Cc}]([^\p{Cc}]*[^\s\p{Cc}])?$"),
     AfterValidator(_composed),
 ]
 Consent = Annotated[str, Field(min_length=1, max_length=10_000, pattern=r"\S")]

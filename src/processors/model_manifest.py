@@ -146,7 +146,14 @@ def manifest_with(own: str) -> dict[str, Model]:
         tables = tomllib.loads(own)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{OWN_MANIFEST} in MODELS_DIR is no TOML: {error}.") from error
-    return KNOWN | {name: _own(name, table) for name, table in tables.items()}
+    found = KNOWN | {name: _own(name, table) for name, table in tables.items()}
+    owners: dict[str, str] = {}
+    for name, model in found.items():
+        if (owner := owners.setdefault(model.place, name)) != name:
+            raise ConfigurationError(
+                f"{OWN_MANIFEST} in MODELS_DIR: {name}: {model.place} is where {owner} lies; give it another name."
+            )
+    return found
 
 
 def model_missing(wanted: str, place: str, model: Model | None, *, damaged: bool = False) -> FileError:

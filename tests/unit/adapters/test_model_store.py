@@ -242,6 +242,7 @@ def test_the_users_own_manifest_adds_and_replaces(store, host, folder):
         ("hash is short", "files.0.sha256"),
         ("own manifest", "none is models.toml"),
         ("twice", "must have a name of its own"),
+        ("place taken", r"tiny: face_detection_yunet_2023mar.onnx is where yunet lies; give it another name"),
     ],
 )
 def test_an_own_manifest_that_cannot_be_used_is_one_sentence(store, host, folder, given, words):
@@ -253,6 +254,7 @@ def test_an_own_manifest_that_cannot_be_used_is_one_sentence(store, host, folder
         "size is none": good.replace(f"bytes = {len(CONTENT)}", "bytes = 0"),
         "hash is short": good.replace('sha256 = "', 'sha256 = "z'),
         "own manifest": good.replace('"x"', '"models.toml"'),
+        "place taken": good.replace('"x"', '"face_detection_yunet_2023mar.onnx"'),
         "twice": host.own_manifest("tiny", CONTENT, "x", "x"),
     }
     (folder / "models.toml").write_text(broken.get(given, given))

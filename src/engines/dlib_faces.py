@@ -43,7 +43,7 @@ class DlibFaces:
             self._encoder = self._dlib.face_recognition_model_v1(str(folder / ENCODER))
 
     def find(self, pixels: Any) -> Sequence[FoundFace]:
-        """Return the faces from a score of 0.5 on, the surest first; without the models they have no encodings.
+        """Return the faces from a score of 0.5 on, the surest first; without the models they are boxes alone.
 
         Args:
             pixels: height x width x 3 bytes (RGB).
@@ -59,13 +59,12 @@ class DlibFaces:
         left, top = max(0, box.left()), max(0, box.top())
         right, bottom = min(width, box.right() + 1), min(height, box.bottom() + 1)
         place = (left / width, top / height, right / width, bottom / height)
-        return FoundFace(round(1 / (1 + exp(-score)), 3), place, self._encoding(picture, box))
-
-    def _encoding(self, picture: Any, box: Any) -> list[float] | None:
+        confidence = round(1 / (1 + exp(-score)), 3)
         if self._encoder is None:
-            return None
+            return FoundFace(confidence, place, None)
         points = self._predictor(picture, box)
-        return [float(number) for number in self._encoder.compute_face_descriptor(picture, points)]
+        encoding = [float(number) for number in self._encoder.compute_face_descriptor(picture, points)]
+        return FoundFace(confidence, place, encoding, [(one.x / width, one.y / height) for one in points.parts()])
 
     def _smaller(self, pixels: Any) -> Any:
         longest = max(pixels.shape[:2])

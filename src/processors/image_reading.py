@@ -2,7 +2,7 @@
 
 import struct
 import warnings
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from time import monotonic
@@ -208,7 +208,10 @@ class _Work:
     def find_faces(self, finder: FaceFinder) -> dict[str, Any]:
         """Look for faces, and pack their encodings as one artefact, in the same order: all have one, or none has."""
         faces = finder.find(self._pixels)[:MOST_THINGS]
-        self.content["faces"] = [{"bbox": _box(face.box), "confidence": face.confidence} for face in faces]
+        self.content["faces"] = [
+            {"bbox": _box(face.box), "confidence": face.confidence, "landmarks": _points(face.landmarks)}
+            for face in faces
+        ]
         encodings = [face.encoding for face in faces if face.encoding is not None]
         if encodings:
             raw = b"".join(struct.pack(f"<{ENCODING_NUMBERS}f", *one) for one in encodings)
@@ -292,5 +295,9 @@ def _last_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or ["it says nothing more"])[-1].strip().rstrip(".")
 
 
-def _box(box: tuple[float, float, float, float]) -> list[float]:
+def _box(box: Iterable[float]) -> list[float]:
     return [round(min(1.0, max(0.0, side)), BOX_DIGITS) for side in box]
+
+
+def _points(points: Sequence[tuple[float, float]] | None) -> list[list[float]] | None:
+    return None if points is None else [_box(point) for point in points]

@@ -77,8 +77,10 @@ class PictureOfText(Result):
 class Picture(Result):
     """What was found; `ocr`, `objects`, `faces` and `tags` are null where they were not asked for or not possible.
 
-    Boxes are [x0, y0, x1, y1], 0 to 1, from the upper left, of the picture with its orientation applied; so are `width`
-    and `height`. `orientation_applied` is the EXIF orientation, 1 to 8, of which 1 changes nothing.
+    Each face has `bbox`, `confidence`, `landmarks` (five points [x, y] or null, in the order of
+    `processors.interfaces.FoundFace`), `encoding` and `match`. Boxes are [x0, y0, x1, y1], 0 to 1, from the upper left,
+    of the picture with its orientation applied; so are `width` and `height`. `orientation_applied` is the EXIF
+    orientation, 1 to 8, of which 1 changes nothing.
     """
 
     format: str

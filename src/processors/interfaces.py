@@ -254,11 +254,20 @@ class ObjectFinder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FoundFace:
-    """One face: confidence 0..1, box (x0, y0, x1, y1) 0..1, and 128 numbers that stand for it, or None."""
+    """One face.
+
+    Attributes:
+        confidence: 0..1.
+        box: (x0, y0, x1, y1) 0..1.
+        encoding: 128 numbers that stand for it, or None.
+        landmarks: five points (x, y) 0..1, or None: the outer and the inner corner of the eye on the picture's right,
+            those of the eye on its left, and the lower end of the nose.
+    """
 
     confidence: float
     box: tuple[float, float, float, float]
     encoding: Sequence[float] | None
+    landmarks: Sequence[tuple[float, float]] | None = None
 
 
 class FaceFinder(Protocol):

@@ -29,6 +29,7 @@ def test_faces_are_found_where_they_are_the_surest_first(without_models):
     assert first.box[2] < 0.5 < second.box[0]
     assert 0.6 < second.confidence <= first.confidence < 1
     assert (first.encoding, second.encoding) == (None, None)
+    assert (first.landmarks, second.landmarks) == (None, None)
 
 
 def test_no_face_is_found_in_noise_or_in_nothing(without_models):
@@ -56,3 +57,14 @@ def test_the_encodings_of_a_face_in_another_light_are_nearer_than_those_of_anoth
     one, same, other = (finder.find(np.asarray(picture))[0].encoding for picture in faces)
     assert len(one) == 128
     assert math.dist(one, same) < 0.15 < math.dist(one, other)
+
+
+@models
+def test_landmarks_are_the_corners_of_the_eyes_and_the_nose():
+    (face,) = DlibFaces().find(np.asarray(drawn.face()))
+    right_outer, right_inner, left_outer, left_inner, nose = face.landmarks
+    across = [left_outer[0], left_inner[0], nose[0], right_inner[0], right_outer[0]]
+    assert across == sorted(across)
+    for x, y in (right_outer, right_inner, left_outer, left_inner):
+        assert face.box[0] < x < face.box[2]
+        assert face.box[1] < y < nose[1] < face.box[3]

@@ -605,7 +605,8 @@ def test_a_picture_that_cannot_be_read_is_not_read_twice(tmp_path):
 
 def test_faces_are_matched_to_the_nearest_person_and_their_encodings_are_one_artefact(tmp_path):
     ann, bob = [0.1] * 128, [-0.1] * 128
-    finder = Finder(FoundFace(0.9, (0, 0, 0.5, 0.5), ann), FoundFace(0.8, (0.5, 0.5, 1, 1), [1.0] * 128))
+    points = [(0.4, 0.1), (0.3, 0.1), (0.1, 0.1), (0.2, 0.1), (0.25, 1.2)]
+    finder = Finder(FoundFace(0.9, (0, 0, 0.5, 0.5), ann, points), FoundFace(0.8, (0.5, 0.5, 1, 1), [1.0] * 128))
     people = Known(Ann=[bob, [0.12] * 128], Bob=[bob])
     done, storage = processed(
         tmp_path / "x.png",
@@ -616,7 +617,8 @@ def test_faces_are_matched_to_the_nearest_person_and_their_encodings_are_one_art
     )
     first, second = done["result"]["faces"]
     assert first["match"] == {"name": "Ann", "distance": pytest.approx(0.2263, abs=1e-3)}
-    assert second["match"] is None
+    assert (second["match"], second["landmarks"]) == (None, None)
+    assert first["landmarks"] == [[0.4, 0.1], [0.3, 0.1], [0.1, 0.1], [0.2, 0.1], [0.25, 1.0]], "within the picture"
     artefact = done["artefacts"][-1]
     assert (artefact["kind"], artefact["count"], artefact["dimensions"]) == ("encodings", 2, 128)
     assert (first["encoding"], second["encoding"]["index"]) == ({"uri": artefact["uri"], "index": 0}, 1)
@@ -636,7 +638,9 @@ def test_faces_without_a_model_have_boxes_and_a_warning_that_says_how_to_get_it(
     done, _ = processed(
         tmp_path / "x.png", saved(quarters(), "PNG"), SimpleNamespace(faces=finder), flags={"face_recognition": True}
     )
-    assert done["result"]["faces"] == [{"bbox": [0, 0, 0.5, 0.5], "confidence": 0.9, "encoding": None, "match": None}]
+    assert done["result"]["faces"] == [
+        {"bbox": [0, 0, 0.5, 0.5], "confidence": 0.9, "landmarks": None, "encoding": None, "match": None}
+    ]
     assert [(one["code"], one["message"]) for one in done["warnings"]] == [("model_missing", "Get it by `make setup`.")]
     assert "encodings" not in [one["kind"] for one in done["artefacts"]]
 

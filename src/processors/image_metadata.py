@@ -11,6 +11,8 @@ from typing import Any, cast
 
 from PIL import ExifTags, Image, ImageCms
 
+from processors.file_types import wide_encoding
+
 MOST_TAGS = 500
 MOST_VALUES = 32
 LONGEST_TEXT = 500
@@ -18,6 +20,12 @@ UNSHOWN = frozenset(
     {"MakerNote", "PrintImageMatching", "StripOffsets", "StripByteCounts", "TileOffsets", "TileByteCounts"}
 )
 """Tags whose values say nothing to a reader."""
+
+WIDE_TEXTS = frozenset({"XPTitle", "XPComment", "XPAuthor", "XPKeywords", "XPSubject"})
+"""Texts that Windows writes, in UTF-16."""
+
+COMMENT_CODE, ASCII, UNICODE = 8, b"ASCII\0\0\0", b"UNICODE\0"
+"""A comment begins with its encoding (EXIF 2.32, section 4.6.5)."""
 
 IFD = ExifTags.IFD
 MOMENT = re.compile(r"(\d{4})[:-](\d\d)[:-](\d\d)[ T](\d\d):(\d\d):(\d\d)")
@@ -92,7 +100,17 @@ def _named(tags: Mapping[int, Any], names: Mapping[int, str]) -> Iterable[tuple[
     for number, value in islice(tags.items(), MOST_TAGS):
         name = names.get(number, f"0x{number:04x}")
         if name not in UNSHOWN:
-            yield name, _json(value)
+            yield name, _json(_spelled(name, value) if isinstance(value, bytes) else value)
+
+
+def _spelled(name: str, value: bytes) -> str | bytes:
+    """Return the text of a tag whose bytes are one by its own rules, or the bytes."""
+    if name in WIDE_TEXTS:
+        return value.decode("utf-16-le", "replace")
+    code, text = value[:COMMENT_CODE], value[COMMENT_CODE:]
+    if name == "UserComment" and code in (ASCII, UNICODE):
+        return text.decode("ascii" if code == ASCII else wide_encoding(text) or "utf-16", "replace").rstrip()
+    return value
 
 
 def _json(value: Any) -> Any:

@@ -248,6 +248,22 @@ def test_exif_is_told_as_it_stands_and_in_plain_words():
 
 
 @pytest.mark.parametrize(
+    ("tag", "value", "told"),
+    [
+        (0x9C9B, "Der Hafen von Zürich\0".encode("utf-16-le"), "Der Hafen von Zürich"),
+        (0x9286, b"ASCII\0\0\0two boats  ", "two boats"),
+        (0x9286, b"UNICODE\0" + "two boats".encode("utf-16-be"), "two boats"),
+        (0x9286, b"UNICODE\0" + "港の船".encode("utf-16"), "港の船"),
+        (0x9286, b"\xff" * 9, "ff" * 9),
+    ],
+)
+def test_texts_that_exif_holds_as_bytes_are_told_as_texts(tag, value, told):
+    exif = Image.Exif()
+    (exif if tag == 0x9C9B else exif.get_ifd(0x8769))[tag] = value
+    assert told in content_of(saved(quarters(), "JPEG", exif=exif))["exif"].values()
+
+
+@pytest.mark.parametrize(
     ("gps", "place"),
     [
         ({"GPSLatitude": [53.5, 0, 0], "GPSLongitude": [9.5]}, {"lat": 53.5, "lon": 9.5, "alt_m": None}),

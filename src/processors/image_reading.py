@@ -155,7 +155,7 @@ class _Work:
         except FileError as error:
             code, message = error.code, str(error)
         except ImportError as error:
-            code, message = "dependency_missing", f"This machine lacks a package: {error}."
+            code, message = "dependency_missing", f"This machine lacks a package: {error}; run `make setup`."
         except MemoryError:
             code, message = "memory_limit", "It needs more memory than FILE_MEMORY_LIMIT_MB allows."
         except Exception as error:  # noqa: BLE001 - whatever an engine raises, the rest of the picture was read

@@ -84,7 +84,7 @@ KNOWN = {
     for model in (
         _zoo(
             "yunet",
-            "faces (OpenCV FaceDetectorYN)",
+            "your own tasks: faces (OpenCV FaceDetectorYN)",
             "MIT",
             commit="82b38c8f98e7b52aa171400f3e4c722352d0669f",
             path="face_detection_yunet/face_detection_yunet_2023mar.onnx",
@@ -93,7 +93,7 @@ KNOWN = {
         ),
         _zoo(
             "sface",
-            "face recognition (OpenCV FaceRecognizerSF)",
+            "your own tasks: face recognition (OpenCV FaceRecognizerSF)",
             "Apache-2.0",
             commit="aeee99703db82d838f6c66b90429b0468bcedeb3",
             path="face_recognition_sface/face_recognition_sface_2021dec.onnx",
@@ -102,7 +102,7 @@ KNOWN = {
         ),
         _zoo(
             "yolox-s",
-            "objects (YOLOX, the 80 classes of COCO)",
+            "OBJECT_MODEL: objects (YOLOX, the 80 classes of COCO)",
             "Apache-2.0",
             commit="c79d9191ff792df933d348bd1c4de05edf77ddf9",
             path="object_detection_yolox/object_detection_yolox_2022nov.onnx",
@@ -111,7 +111,7 @@ KNOWN = {
         ),
         _zoo(
             "mobilenet-v2",
-            "tags (MobileNetV2, the 1 000 classes of ImageNet)",
+            "your own tasks: tags (MobileNetV2, the 1 000 classes of ImageNet)",
             "Apache-2.0",
             commit="09a63b88b6acc32a80d39859998d79056491d772",
             path="image_classification_mobilenet/image_classification_mobilenetv2_2022apr.onnx",
@@ -120,7 +120,7 @@ KNOWN = {
         ),
         _zoo(
             "lpd-yunet",
-            "number plates (LPD-YuNet)",
+            "your own tasks: number plates (LPD-YuNet)",
             "Apache-2.0",
             commit="aeee99703db82d838f6c66b90429b0468bcedeb3",
             path="license_plate_detection_yunet/license_plate_detection_lpd_yunet_2023mar.onnx",

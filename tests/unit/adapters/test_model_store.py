@@ -268,3 +268,7 @@ def test_what_is_known_is_pinned_by_commit_and_free_to_use():
     for model in KNOWN.values():
         assert model.files[0].url.split("/")[6].isalnum()
         assert len(model.files[0].url.split("/")[6]) == 40
+
+
+def test_a_model_that_no_engine_here_reads_is_listed_as_one_for_tasks_of_ones_own():
+    assert {name for name, model in KNOWN.items() if not model.purpose.startswith("your own tasks: ")} == {"yolox-s"}

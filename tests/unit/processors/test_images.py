@@ -541,6 +541,7 @@ def test_an_engine_that_fails_costs_its_step_and_no_more(error, code):
     content = content_of(saved(page("x"), "PNG"), detect_objects=True, extract_text=True, engines=engines)
     assert [(one["code"], one["step"]) for one in content["errors"]] == [(code, "objects")]
     assert "/opt/" not in content["errors"][0]["message"], "where an engine lies is nobody's business"
+    assert code != "dependency_missing" or "run `make setup`" in content["errors"][0]["message"]
     assert content["objects"] is None
     assert content["ocr"]["text"] == "pump"
 

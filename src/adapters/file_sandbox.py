@@ -36,6 +36,7 @@ ENVIRONMENT = {
     "LANG": "C.UTF-8",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
+    "OPENCV_FOR_THREADS_NUM": "1",
     "ORT_DISABLE_TELEMETRY": "1",  # else ONNX Runtime reports to its maker, from a thread that starts with its import
     "PYTHONDONTWRITEBYTECODE": "1",
 }

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 import pillow_heif
-from PIL import Image, ImageFile
+from PIL import AvifImagePlugin, Image, ImageFile
 
 from processors.errors import FileError
 from processors.file_results import warning
@@ -64,7 +64,7 @@ DAMAGE = (
 
 Image.MAX_IMAGE_PIXELS = None  # pixels are counted here, by the limit of the settings
 cast("Any", pillow_heif).register_heif_opener(thumbnails=False)
-pillow_heif.options.DECODE_THREADS = 1
+pillow_heif.options.DECODE_THREADS = AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the other processors have other work
 
 
 @dataclass(slots=True)

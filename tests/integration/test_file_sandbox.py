@@ -476,6 +476,12 @@ def test_the_engines_tell_their_makers_nothing(sandbox, file):
     assert sandbox().run("file_jobs:environment", file, {}, silent)["ORT_DISABLE_TELEMETRY"] == "1"
 
 
+@pytest.mark.parametrize("library", ["OMP", "OPENBLAS", "OPENCV"])
+def test_a_child_keeps_to_one_processor(sandbox, file, library):
+    environment = sandbox().run("file_jobs:environment", file, {}, silent)
+    assert [value for name, value in environment.items() if name.startswith(f"{library}_")] == ["1"]
+
+
 def test_a_forks_children_are_its_parents(sandbox, file):
     one = sandbox()
     one.run("file_jobs:echo", file, {}, silent)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms, TiffImagePlugin
+from PIL import AvifImagePlugin, Image, ImageCms, TiffImagePlugin
 
 from drawn import content_of, noise, page, quarters, read_picture, saved
 from processors import image_formats, images
@@ -42,6 +42,13 @@ def test_every_format_is_read_with_its_size_and_its_colours(kind):
     top = sorted(round(colour["share"], 1) for colour in content["colours"])[-4:]
     assert top == pytest.approx([0.2, 0.2, 0.2, 0.2], abs=0.11)
     assert content["warnings"] == []
+
+
+def test_an_avif_is_decoded_by_one_thread(monkeypatch):
+    decoders, real = [], AvifImagePlugin._avif.AvifDecoder
+    monkeypatch.setattr(AvifImagePlugin._avif, "AvifDecoder", lambda *given: decoders.append(given[-1]) or real(*given))
+    content_of(saved(quarters(), "AVIF"))
+    assert decoders == [1]
 
 
 def test_flat_colours_are_told_exactly_and_their_shares_add_up():

@@ -22,7 +22,7 @@ def saved(picture: Image.Image, kind: str, **more) -> bytes:
 
 def read_picture(raw: bytes, name: str = "file", engines=None, **more) -> dict:
     """Read a picture as the child does; the answer must be JSON."""
-    usual = {"max_pixels": 80_000_000, "max_pages": 20}
+    usual = {"max_pixels": 80_000_000, "max_pages": 20, "text_seconds": 60}
     flags = dict.fromkeys(("extract_text", "detect_objects", "face_recognition"), False)
     options = {"name": name} | usual | flags | more
     found = read_image(io.BytesIO(raw), options, silent, engines or SimpleNamespace())

@@ -25,9 +25,6 @@ MEASURED_SIDE = 1024
 WEBP_QUALITY, WEBP_METHOD = 80, 0
 MOST_COMPLAINTS = 5
 MOST_LINES = 5_000
-TEXT_SECONDS = 120.0
-"""No further page is read after this time: else FILE_CPU_LIMIT_SECONDS would take what was read of the others."""
-
 MOST_THINGS = 200
 ENCODING_NUMBERS = 128
 BOX_DIGITS = 5
@@ -59,8 +56,8 @@ def read_image(file: BinaryIO, options: Mapping[str, Any], report: Report, engin
 
     Args:
         file: open, seekable, read-only.
-        options: `name`, `max_pixels`, `max_pages` (of which text is read), `extract_text`, `detect_objects`,
-            `face_recognition`.
+        options: `name`, `max_pixels`, `extract_text`, `detect_objects`, `face_recognition`; and for text `max_pages`
+            (of which it is read) and `text_seconds` (after which no further page is begun).
         report: told how far it is.
         engines: for text, objects and faces.
 
@@ -174,7 +171,7 @@ class _Work:
             self.content["pages_skipped"] = pages - read
         lines: list[dict[str, Any]] = []
         described: list[dict[str, Any]] = []
-        until = monotonic() + TEXT_SECONDS
+        until = monotonic() + float(self._options["text_seconds"])
         for number in range(1, read + 1):
             if number > 1 and monotonic() >= until:
                 self.content["limits_hit"].append("text_seconds")

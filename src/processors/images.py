@@ -130,11 +130,13 @@ class ImageTools(FileTools):
     Attributes:
         max_pixels: larger pictures are refused before they are decoded.
         max_pages: pages of a picture of which text is read.
+        text_seconds: no further page is read after this time, which is well below what a child may take for a file.
         people: who may be known again.
     """
 
     max_pixels: int
     max_pages: int = 20
+    text_seconds: float = 120
     people: People = field(default_factory=Nobody)
 
 
@@ -171,7 +173,8 @@ def process_image(request: ProcessImage, tools: ImageTools, report: Report) -> I
 def _read(request: ProcessImage, tools: ImageTools, report: Report) -> dict[str, Any]:
     """Read a picture with all that was asked for; where that ends the child, without engines, and say so."""
     flags = {name: getattr(request, name) for name in ENGINE_FLAGS}
-    options = {"name": request.name, "max_pixels": tools.max_pixels, "max_pages": tools.max_pages}
+    limits = {name: getattr(tools, name) for name in ("max_pixels", "max_pages", "text_seconds")}
+    options = {"name": request.name} | limits
     try:
         return tools.sandbox.run("image", tools.path, options | flags, report)
     except FileError as error:

@@ -22,6 +22,10 @@ from services.speech_choice import speech_choice
 from services.wiring import Parts
 
 MIB = 1024**2
+CHILD_SHARE = 0.4
+"""Of the time that a child may take for a file: when no further page of a picture is read, so that none of those that
+were read is lost with the child."""
+
 FILM_SHARE, SPEECH_SHARE, OCR_SHARE, MEMBERS_SHARE = 0.4, 0.7, 0.7, 0.8
 """Of a task's time until its soft limit: when no further part of a film is looked at, no further piece of speech is
 turned into text, no further page is read as a picture, and no member of an archive is processed any more. What was
@@ -65,6 +69,7 @@ def image_tools(parts: Parts, path: Path, task_id: str) -> ImageTools:
         **_common(parts, path, task_id),
         max_pixels=settings.max_pixels,
         max_pages=settings.max_pages,
+        text_seconds=CHILD_SHARE * min(settings.file_cpu_limit_seconds, settings.file_time_limit_seconds),
         people=parts.people,
     )
 

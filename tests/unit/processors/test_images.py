@@ -492,10 +492,9 @@ def test_text_is_told_line_by_line_with_its_place_and_confidence():
     assert (ocr["text"], ocr["rotated"], ocr["confidence"]) == ("pump", 0, 0.95)
 
 
-def test_slow_pages_end_after_their_time_and_those_that_were_read_are_kept(monkeypatch):
-    monkeypatch.setattr("processors.image_reading.TEXT_SECONDS", 0.0)
+def test_slow_pages_end_after_their_time_and_those_that_were_read_are_kept():
     raw = saved(page("x"), "TIFF", save_all=True, append_images=[page("x")] * 2)
-    content = content_of(raw, extract_text=True, engines=SimpleNamespace(reader=Lines()))
+    content = content_of(raw, extract_text=True, text_seconds=0, engines=SimpleNamespace(reader=Lines()))
     assert (content["limits_hit"], content["pages_skipped"]) == (["text_seconds"], 2)
     assert content["ocr"]["text"] == "pump"
     assert content["steps"][-1]["units"] == {"pages": 1}

@@ -456,10 +456,11 @@ def test_scans_and_archives_end_before_the_soft_limit_takes_all_that_was_read(tm
     assert pages < members < 100, "a scan in an archive ends first, so that its pages are kept"
 
 
-def test_as_many_pages_of_a_picture_are_read_as_max_pages_says(tmp_path, monkeypatch):
+def test_as_many_pages_of_a_picture_are_read_as_the_settings_allow_before_its_child_is_ended(tmp_path, monkeypatch):
     monkeypatch.setattr(settings, "max_pages", 37)
-    parts = SimpleNamespace(sandbox=None, storage=None, people=None)
-    assert image_tools(parts, tmp_path / "fax.tiff", "t").max_pages == 37
+    monkeypatch.setattr(settings, "file_cpu_limit_seconds", 50)
+    tools = image_tools(SimpleNamespace(sandbox=None, storage=None, people=None), tmp_path / "fax.tiff", "t")
+    assert (tools.max_pages, tools.text_seconds) == (37, 20)
 
 
 def test_a_film_and_its_sound_end_before_the_soft_limit_takes_all_that_was_found(tmp_path, monkeypatch):

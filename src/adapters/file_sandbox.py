@@ -56,7 +56,10 @@ GROUPS = {
 }
 """Which jobs share a child, with its formats and engines; any other job has a child of its own."""
 
-KILLED = "The child that opens files was killed, by the system or by somebody."
+KILLED = (
+    "The child that opens files was killed: by somebody, or by the system, whose memory ran out: see "
+    "FILE_MEMORY_LIMIT_MB and CELERY_WORKER_CONCURRENCY."
+)
 LONGEST_TOLD = 1_000
 """Characters of a message: what a parser says may quote the file, and what a taken-over child says may be anything."""
 

@@ -105,7 +105,8 @@ def _tagged(head: bytes) -> str:
     size = 0
     for byte in head[ID3_SIZE]:
         size = size << 7 | byte & 0x7F
-    kind = media_kind(head[ID3_HEADER + size :])
+    sound = head[ID3_HEADER + size :]
+    kind = None if sound.startswith(ID3) else media_kind(sound)  # of tags in a row no more than one is looked behind
     return kind if kind in TAGGED else "mp3"
 
 

@@ -150,7 +150,9 @@ def _decoded(file: BinaryIO, kind: str, max_pixels: int, page: int) -> Decoded:
         exif, odd = _exif(picture)
         orientation = _orientation(picture, exif, odd)
         copy = _copy(picture)
-    if kind not in TURNED_BY_PILLOW and orientation != UPRIGHT:
+    if orientation != UPRIGHT and kind in TURNED_BY_PILLOW:
+        exif[ORIENTATION] = orientation  # what turned the picture has written 1 there, or nothing
+    elif orientation != UPRIGHT:
         copy = copy.transpose(TURNS[orientation])
         if orientation >= ON_ITS_SIDE:
             width, height = height, width

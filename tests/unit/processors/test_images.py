@@ -119,6 +119,7 @@ def test_each_orientation_is_undone(orientation, kind):
     found = read_picture(saved(stored, kind, exif=exif.tobytes(), quality=95))
     content = found["content"]
     assert (content["width"], content["height"], content["orientation_applied"]) == (400, 200, orientation)
+    assert content["exif"].get("Orientation", 1) == orientation
     corners = [
         opened(found["artefacts"][0]).convert("RGB").getpixel(place) for place in ((20, 20), (230, 20), (20, 100))
     ]

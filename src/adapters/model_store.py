@@ -86,7 +86,8 @@ class ModelStore:
         if not self._allow_downloads:
             raise PermanentError(
                 f"The model {name} was not fetched: downloads are off; set ALLOW_MODEL_DOWNLOADS=true, "
-                f"or put its files into {self._folder}."
+                f"or put {', '.join(str(self._folder / model.place_of(file)) for file in model.files)} there, from the "
+                "addresses that `csai models list --json` tells."
             )
         try:
             with self._locked():

@@ -96,10 +96,11 @@ def test_a_file_that_was_cut_off_is_damaged_in_a_list_too_and_no_work_is_given_i
     assert caught.value.code == "model_missing"
 
 
-def test_downloads_are_off_unless_the_setting_allows_them(host, folder):
+def test_downloads_are_off_unless_the_setting_allows_them_and_the_files_places_are_named(host, folder):
     store = ModelStore(folder, allow_downloads=False, context=host.context)
-    with pytest.raises(PermanentError, match="set ALLOW_MODEL_DOWNLOADS=true"):
-        store.fetch("tiny", ignore)
+    with pytest.raises(PermanentError, match="set ALLOW_MODEL_DOWNLOADS=true") as caught:
+        store.fetch("pair", ignore)
+    assert all(str(folder / "pair" / name) in str(caught.value) for name in ("a.bin", "b.json"))
     assert host.asked == []
     assert left_in(folder) == []
 

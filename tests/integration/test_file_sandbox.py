@@ -169,7 +169,7 @@ def test_a_child_killed_from_outside_asks_for_another_attempt(sandbox, file):
 
     killer = threading.Thread(target=kill)
     killer.start()
-    with pytest.raises(TransientError, match="killed.*see FILE_MEMORY_LIMIT_MB"):
+    with pytest.raises(TransientError, match=r"killed.*see FILE_MEMORY_LIMIT_MB"):
         one.run(job, file, {}, silent)
     killer.join()
     assert one.run("file_jobs:echo", file, {}, silent)["text"] == "content"
@@ -230,7 +230,7 @@ def test_a_child_killed_before_it_read_its_job_asks_for_another_attempt(sandbox,
     one.run("file_jobs:echo", file, {}, silent)
     pid = pid_of(one, "file_jobs:echo")
     os.kill(pid, signal.SIGSTOP)
-    with pytest.raises(TransientError, match="killed.*see FILE_MEMORY_LIMIT_MB"):
+    with pytest.raises(TransientError, match=r"killed.*see FILE_MEMORY_LIMIT_MB"):
         one.run("file_jobs:echo", file, {}, lambda _percent, _text: os.kill(pid, signal.SIGKILL))
 
 

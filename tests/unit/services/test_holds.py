@@ -252,8 +252,8 @@ def test_an_adopters_test_sees_a_limit_hold_its_task_and_time_let_it_go(inline_s
 
     assert celery_service.get_task_status(first)["status"] == "SUCCESS"
     assert waits_for(second) == ("limit", True)
-    assert inline_service.advance(59) == 0
-    assert inline_service.advance(2) == 1
+    assert inline_service.advance(30) == 0
+    assert inline_service.advance(31) == 1
     assert celery_service.get_task_status(second)["status"] == "SUCCESS"
 
 

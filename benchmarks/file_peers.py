@@ -76,8 +76,13 @@ class SceneDetect(Peer):
         return self.ask(json.dumps(str(path)))
 
 
-def plain_picture(path: Path) -> dict[str, Any]:
-    """Do to a picture what a plain task does: open it, load the detectors, look, and make hashes and thumbnails."""
+def plain_picture(path: Path, *, look: bool) -> dict[str, Any]:
+    """Do to a picture what a plain task does: open it, load the detectors, look, and make hashes and thumbnails.
+
+    Args:
+        path: of the picture.
+        look: whether the detectors are used, too.
+    """
     import cv2  # noqa: PLC0415 - as in a task's own body
     import numpy as np  # noqa: PLC0415
     from PIL import Image  # noqa: PLC0415
@@ -85,20 +90,23 @@ def plain_picture(path: Path) -> dict[str, Any]:
 
     cv2.setNumThreads(1)
     image = Image.open(path).convert("RGB")
-    pixels = np.asarray(image)[:, :, ::-1]
-    grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
     threads = {f"EngineConfig.onnxruntime.{one}_op_num_threads": 1 for one in ("intra", "inter")}
-    found = RapidOCR(params={"Global.log_level": "error", **threads})(pixels)
+    reader = RapidOCR(params={"Global.log_level": "error", **threads})
     names = ("haarcascade_frontalface_default", "haarcascade_eye", "haarcascade_russian_plate_number")
     cascades = [cv2.CascadeClassifier(f"{cv2.data.haarcascades}{name}.xml") for name in names]
     people = cv2.HOGDescriptor()
     people.setSVMDetector(cv2.HOGDescriptor.getDefaultPeopleDetector())
-    boxes = [cascade.detectMultiScale(grey) for cascade in cascades]
-    boxes.append(people.detectMultiScale(grey)[0])
+    found: dict[str, Any] = {}
+    if look:
+        pixels = np.asarray(image)[:, :, ::-1]
+        grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
+        boxes = [cascade.detectMultiScale(grey) for cascade in cascades]
+        boxes.append(people.detectMultiScale(grey)[0])
+        found = {"text": reader(pixels).txts, "boxes": sum(len(one) for one in boxes)}
     tiny = np.asarray(image.convert("L").resize((32, 32)), dtype=np.float32)
     low = cv2.dct(tiny)[:8, :8]
     for size in (256, 1024):
         copy = image.copy()
         copy.thumbnail((size, size))
         copy.save(path.with_suffix(f".{size}.webp"), "WEBP")
-    return {"text": found.txts, "boxes": sum(len(one) for one in boxes), "phash": int((low > np.median(low)).sum())}
+    return found | {"phash": int((low > np.median(low)).sum())}

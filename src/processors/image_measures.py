@@ -1,6 +1,6 @@
 """What can be measured on a small copy of a picture: its colours, its sharpness, its brightness, its flatness."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -17,14 +17,23 @@ SAME = 2
 """Steps of 255 between neighbours that still count as one flat area: what JPEG makes of one colour."""
 
 
-def colours(picture: Image.Image) -> list[dict[str, Any]]:
-    """Return up to six dominant colours of an RGB picture, the most frequent first: `hex` and `share` (0 to 1).
+class Cut(NamedTuple):
+    """64 x 64 points of an RGB picture, and the same in its six dominant colours, by median cut."""
 
-    The picture is sampled at 64 x 64 points and cut by median cut; shares add up to 1.
-    """
-    _, cut = _cut(picture)
-    palette = cut.getpalette() or []
-    counts: Any = np.bincount(np.asarray(cut).ravel(), minlength=COLOURS)
+    points: Image.Image
+    dominant: Image.Image
+
+    @classmethod
+    def of(cls, picture: Image.Image) -> "Cut":
+        """Sample and cut a picture."""
+        points = picture.resize((COLOUR_SIDE, COLOUR_SIDE), Image.Resampling.NEAREST)
+        return cls(points, points.quantize(COLOURS, Image.Quantize.MEDIANCUT))
+
+
+def colours(cut: Cut) -> list[dict[str, Any]]:
+    """Return up to six dominant colours, the most frequent first: `hex` and `share` (0 to 1); shares add up to 1."""
+    palette = cut.dominant.getpalette() or []
+    counts: Any = np.bincount(np.asarray(cut.dominant).ravel(), minlength=COLOURS)
     shares: dict[str, float] = {}
     for number in np.argsort(-counts, kind="stable"):
         code = "#" + bytes(palette[3 * number : 3 * number + 3]).hex()
@@ -54,7 +63,7 @@ def quality(picture: Image.Image) -> dict[str, float]:
     }
 
 
-def drawn_share(picture: Image.Image) -> float:
+def drawn_share(picture: Image.Image, cut: Cut) -> float:
     """Return how much of an RGB picture is as drawn pictures are, 0 to 1: in flat areas, and of few colours.
 
     The lesser of two shares: of pixels whose right neighbour has nearly the same colour, which is high for blurs
@@ -63,12 +72,5 @@ def drawn_share(picture: Image.Image) -> float:
     rows = np.asarray(picture)[::EVERY_ROW].astype(np.int16)
     steps = np.abs(np.diff(rows, axis=1)).max(axis=2)
     flat = float((steps <= SAME).mean()) if steps.size else 1.0
-    points, cut = _cut(picture)
-    away = np.abs(np.asarray(points).astype(np.int16) - np.asarray(cut.convert("RGB"))).max(axis=2)
+    away = np.abs(np.asarray(cut.points).astype(np.int16) - np.asarray(cut.dominant.convert("RGB"))).max(axis=2)
     return round(min(flat, float((away <= NEAR).mean())), 4)
-
-
-def _cut(picture: Image.Image) -> tuple[Image.Image, Image.Image]:
-    """Return 64 x 64 points of a picture, and the same in its six dominant colours."""
-    points = picture.resize((COLOUR_SIDE, COLOUR_SIDE), Image.Resampling.NEAREST)
-    return points, points.quantize(COLOURS, Image.Quantize.MEDIANCUT)

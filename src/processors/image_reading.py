@@ -278,12 +278,13 @@ def _measured(flat: Image.Image) -> dict[str, Any]:
     small = flat.copy()
     small.thumbnail((MEASURED_SIDE, MEASURED_SIDE), Image.Resampling.BILINEAR)
     pixels, grey = np.asarray(small), np.asarray(small.convert("L"))
+    cut = image_measures.Cut.of(small)
     return {
         "hashes": {"phash64": image_hashes.phash64(grey), "dhash64": image_hashes.dhash64(grey)},
         "blurhash": image_hashes.blurhash(pixels),
-        "colours": image_measures.colours(small),
+        "colours": image_measures.colours(cut),
         "quality": image_measures.quality(small),
-        "drawn_share": image_measures.drawn_share(small),
+        "drawn_share": image_measures.drawn_share(small, cut),
     }
 
 

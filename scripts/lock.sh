@@ -7,4 +7,5 @@ compile() {
 compile --generate-hashes --output-file requirements.lock
 compile --output-file requirements.txt
 echo "-e ." >> requirements.txt
-compile --generate-hashes --group dev --constraint requirements.lock --output-file requirements-dev.txt
+# pip wants the extras that a package asks for in the line with its hashes
+compile --generate-hashes --no-strip-extras --group dev --constraint requirements.lock --output-file requirements-dev.txt

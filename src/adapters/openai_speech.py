@@ -9,14 +9,13 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from time import monotonic
 from typing import Any, NoReturn, cast
 
 import urllib3
 from urllib3.util import parse_url
 
+from adapters.web_files import retry_after
 from processors.errors import FileError, TransientError
 from processors.interfaces import Heard, Spoken, SpokenWord
 
@@ -275,12 +274,8 @@ def _wait(headers: Mapping[str, str]) -> float | None:
     if milliseconds := _seconds(headers.get("retry-after-ms")):
         return milliseconds / 1000
     given = headers.get("retry-after")
-    if (seconds := _seconds(given)) is not None or given is None:
-        return seconds
-    try:
-        return max(0.0, (parsedate_to_datetime(given) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return None
+    seconds = _seconds(given)
+    return retry_after(given) if seconds is None else seconds
 
 
 def _seconds(value: str | None) -> float | None:

@@ -1,6 +1,6 @@
 """Bringing a file here while somebody looks: a server that says nothing delays neither a cancellation nor a limit."""
 
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from threading import Event, Thread
 from time import monotonic
 from typing import IO
@@ -47,21 +47,11 @@ def fetch(source: FileSource, address: str, into: IO[bytes], seconds: float, rep
 
     Thread(target=work, name="fetch", daemon=True).start()
     try:
-        while not _ended(outcome):
+        while not wait([outcome], LOOK_SECONDS).done:
             report(*last[0])
             if monotonic() >= until:
                 raise TransientError(f"The file was not here after {seconds:g} s: see FILE_TIME_LIMIT_SECONDS.")
+        outcome.result()
     finally:
         ended.set()
     report(*last[0])
-
-
-def _ended(outcome: Future[None]) -> bool:
-    """Wait a moment for the end; raises what ended it."""
-    try:
-        outcome.result(LOOK_SECONDS)
-    except TimeoutError:
-        if outcome.done():
-            raise
-        return False
-    return True

@@ -32,7 +32,7 @@ def old(tmp_path: Path) -> Path:
 
 def converter(tmp_path: Path, script: str, **limits) -> LibreOfficeConverter:
     """A converter whose LibreOffice is a script."""
-    program, folder = tmp_path / "soffice", tmp_path / "work"
+    program, folder = tmp_path / "soffice", tmp_path / "conversions"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
     folder.mkdir(exist_ok=True)
@@ -64,7 +64,7 @@ def alive(pid: int) -> bool:
 
 def left(tmp_path: Path) -> list[str]:
     """What is left of the folders of conversions."""
-    return [one.name for one in (tmp_path / "work").iterdir()]
+    return [one.name for one in (tmp_path / "conversions").iterdir()]
 
 
 def test_a_document_is_converted_and_nothing_is_left(tmp_path, old):
@@ -90,7 +90,7 @@ def test_its_profile_is_named_by_an_address_whatever_its_folder_is_called(tmp_pa
     seen, place = tmp_path / "seen", tmp_path / "our files, 100%"
     place.mkdir()
     convert(converter(place, f'echo "$@" > {seen}; {OUT}; cp "$last" "$out/input.docx"'), old)
-    assert f"-env:UserInstallation={place.as_uri()}/work/convert-" in seen.read_text()
+    assert f"-env:UserInstallation={place.as_uri()}/conversions/convert-" in seen.read_text()
 
 
 def test_the_network_is_cut_off_where_that_is_said(tmp_path, old):
@@ -117,7 +117,7 @@ def test_nothing_that_it_started_outlives_a_worker_that_is_killed(tmp_path, old)
     code = (
         "import sys; from pathlib import Path; from adapters.libreoffice_converter import LibreOfficeConverter\n"
         "limits = dict(memory_mb=1024, cpu_seconds=20, wall_seconds=60.0, max_file_mb=1)\n"
-        "one = LibreOfficeConverter(Path(sys.argv[1], 'soffice'), Path(sys.argv[1], 'work'), **limits)\n"
+        "one = LibreOfficeConverter(Path(sys.argv[1], 'soffice'), Path(sys.argv[1], 'conversions'), **limits)\n"
         "with one.converted(Path(sys.argv[1], 'old.doc'), 'doc', sys.argv[2], lambda *_: None): pass\n"
     )
     worker = subprocess.Popen([sys.executable, "-c", code, str(tmp_path), hashlib.sha256(OLD).hexdigest()])

@@ -43,7 +43,7 @@ class Look:
 
 
 class Walk:
-    """Walks through a film forwards, decoding what lies near and jumping to what lies far, if that leads forwards.
+    """Walks through a film forwards, decoding what lies near and jumping to what lies far.
 
     Args:
         container: open.
@@ -56,22 +56,26 @@ class Walk:
         self._decoded: Iterator[Any] = iter(())
         self._shown: Any = None
         self._following: Any = None
-        self._jumps = True
+        self._near_s = AHEAD_S
 
     def to(self, pts: int) -> Any:
         """Return the frame that is shown at a time: the last that begins at or before it, else the first; or None."""
-        if self._shown is None or (self._jumps and (pts - self._shown.pts) * self._stream.time_base > AHEAD_S):
+        if self._shown is None or self._ahead_s(pts) > self._near_s:
             self._jump(pts)
         while self._following is not None and self._following.pts <= pts:
             self._shown, self._following = self._following, next(self._decoded, None)
         return self._shown
 
     def _jump(self, pts: int) -> None:
-        """Go on at a key frame before a time; where they are so rare that it leads back, this jump was the last."""
+        """Go on at a key frame before a time; where that leads back, all that is no farther is decoded from then on."""
         before = self._shown
         self._decoded = frames(self._container, self._stream, self._faults, pts)
         self._shown, self._following = next(self._decoded, None), next(self._decoded, None)
-        self._jumps = before is None or self._shown is None or self._shown.pts > before.pts
+        if before is not None and self._shown is not None and self._shown.pts <= before.pts:
+            self._near_s = self._ahead_s(pts)
+
+    def _ahead_s(self, pts: int) -> float:
+        return float((pts - self._shown.pts) * self._stream.time_base)
 
 
 def take_frames(file: BinaryIO, options: Mapping[str, Any], report: Report) -> dict[str, Any]:

@@ -341,6 +341,21 @@ def test_a_film_is_decoded_no_more_often_for_its_key_frames_being_rare(monkeypat
     assert sum(map(len, decoded)) < most * len(shots)
 
 
+def test_a_jump_that_led_back_is_not_the_last_one(monkeypatch):
+    shots = timed([picture(at // 30, width=32, height=32) for at in range(600)], 5)
+    raw = film(shots, preset="ultrafast", g="50", **{"x264-params": "keyint=50:scenecut=0"})
+    decoded, real = [], film_decoding._decoded
+    monkeypatch.setattr(film_decoding, "_decoded", lambda *given: decoded.append(real(*given)) or decoded[-1])
+    at = described(raw)["film"]["time_base"]
+    times = [11.0, 16.6, 50.0, 90.0, 110.0]
+    options = {"kind": "mp4", "threads": 1, "start_s": 0.0, "seconds": 60}
+    decoded.clear()
+    wanted = {"wanted": [(round(time * at[1] / at[0]), ["tile"]) for time in times]}
+    taken = load_video({})["video_frames"](io.BytesIO(raw), options | wanted, silent)
+    assert [tile["t"] for tile in taken["tiles"]] == times
+    assert sum(map(len, decoded)) < 350, "not all of the 550 frames from the first to the last one"
+
+
 def test_the_hash_of_a_frame_tells_the_same_picture_from_another(processed):
     hashes = []
     for seed, quality in ((1, "18"), (1, "36"), (2, "18")):

@@ -12,8 +12,9 @@ from typing import BinaryIO
 LEAST_UNKNOWN = 0x7FFFF000
 """Programs that write as they go put the greatest number there is, or nearly that, where they do not know a length."""
 
-PAD_BYTE = 1
-"""Makes a length even, and is often counted and not written."""
+HEADER, PAD_BYTE = 8, 1
+"""Name and length of a chunk, which some programs count with what follows them; and what makes a length even, which is
+often counted and not written."""
 
 MOST_CHUNKS = 1_000
 LONGEST_OGG_PAGE = 65_307
@@ -43,7 +44,7 @@ def _counted(lengths: Callable[[BinaryIO, int], int]) -> Callable[[BinaryIO, int
 
     def shown(file: BinaryIO, size: int) -> str | None:
         said = lengths(file, size)
-        return f"its headers speak of {said} bytes, and it has {size}" if said > size + PAD_BYTE else None
+        return f"its headers speak of {said} bytes, and it has {size}" if said > size + HEADER + PAD_BYTE else None
 
     return shown
 
@@ -51,7 +52,9 @@ def _counted(lengths: Callable[[BinaryIO, int], int]) -> Callable[[BinaryIO, int
 def _riff(file: BinaryIO, size: int) -> int:
     """Add up the outermost chunks: a long AVI has several."""
     end = 0
-    while end + 8 <= size:
+    for _ in range(MOST_CHUNKS):
+        if end + 8 > size:
+            break
         name, length = struct.unpack("<4sI", _read(file, end, 8))
         if name != b"RIFF" or length >= LEAST_UNKNOWN:
             break

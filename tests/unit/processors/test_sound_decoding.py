@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import films
-from processors import media_streams
+from processors import media_ends, media_streams
 from processors.demuxers import DEMUXERS
 from processors.errors import FileError
 from processors.file_types import AUDIO, VIDEO, sniff
@@ -182,6 +182,18 @@ def test_a_sound_that_ends_before_the_file_says_is_told_to_be_cut_off(kind):
     raw = written(tone(10), kind)
     assert "truncated" in [one["code"] for one in read(raw[: len(raw) * 6 // 10])["warnings"]]
     assert read(raw)["warnings"] == []
+
+
+def test_a_wave_that_counts_its_header_too_is_not_cut_off():
+    raw = written(tone(2))
+    assert read(raw[:4] + struct.pack("<I", len(raw)) + raw[8:])["warnings"] == []
+
+
+def test_of_chunks_without_content_a_thousand_are_looked_at_and_not_a_whole_file_of_them(monkeypatch):
+    looks, real = [], media_ends._read
+    monkeypatch.setattr(media_ends, "_read", lambda *given: looks.append(given) or real(*given))
+    media_ends.missing_end(io.BytesIO(b"RIFF\0\0\0\0" * 5_000), "avi")
+    assert len(looks) < 2_000
 
 
 def test_sound_that_begins_late_or_ends_before_its_film_is_not_cut_off():

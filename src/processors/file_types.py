@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, cast
 
 from processors.compound_files import compound_kind
 from processors.errors import FileError
-from processors.media_types import media_kind
+from processors.media_types import media_kind, tag_bytes
 
 HEAD_BYTES = 64 * 1024
 PDF_MARK_WITHIN = 1024
@@ -27,6 +27,7 @@ ZIP_MARKS = (b"PK\x03\x04", b"PK\x05\x06")
 CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 """What no text has, and the head of every packed format."""
 
+EMPTY_TAG = b"ID3\x04" + bytes(6)
 WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
 WIDE_SAMPLE = 4096
 LEAST_NUL_SHARE, LEAST_PRINTABLE_SHARE = 0.3, 0.95
@@ -184,8 +185,7 @@ def sniff(file: BinaryIO, name: str) -> str:
     Raises:
         FileError: it is empty, encrypted as a whole, or of a kind that is not read.
     """
-    head = file.read(HEAD_BYTES)
-    file.seek(0)
+    head = _head(file)
     if not head:
         raise FileError("The file is empty.", "empty_file")
     if (kind := media_kind(head)) and (named_by_ending(name) == kind or not _may_be_text(head)):
@@ -201,6 +201,16 @@ def sniff(file: BinaryIO, name: str) -> str:
     if b"\0" in head and not head.startswith(WIDE_MARKS) and wide_encoding(head) is None:
         raise FileError(f"The file is {_named(head)}; read are {', '.join(MIME)}.", "unsupported_type")
     return _text(head, name)
+
+
+def _head(file: BinaryIO) -> bytes:
+    """Return the first bytes of a file; of a sound with a long tag, such as a cover picture, those behind it."""
+    head = file.read(HEAD_BYTES)
+    if (behind := tag_bytes(head)) > HEAD_BYTES // 2 and not _may_be_text(head):
+        file.seek(behind)
+        head = EMPTY_TAG + file.read(HEAD_BYTES)
+    file.seek(0)
+    return head
 
 
 def named_by_ending(name: str) -> str | None:

@@ -100,12 +100,17 @@ def _media_by_structure(head: bytes) -> str | None:
     return "tar" if head[257:262] == TAR_MARK else _mpeg_audio(head)
 
 
-def _tagged(head: bytes) -> str:
-    """Return the kind of sound behind a tag, whose size has 7 bits a byte (ID3v2.4, 3.1); MP3 where it is not seen."""
+def tag_bytes(head: bytes) -> int:
+    """Return how long the tag is that a sound begins with; its size has 7 bits a byte (ID3v2.4, 3.1). 0 without one."""
     size = 0
     for byte in head[ID3_SIZE]:
         size = size << 7 | byte & 0x7F
-    sound = head[ID3_HEADER + size :]
+    return ID3_HEADER + size if head.startswith(ID3) else 0
+
+
+def _tagged(head: bytes) -> str:
+    """Return the kind of sound behind a tag; MP3 where it is not seen."""
+    sound = head[tag_bytes(head) :]
     kind = None if sound.startswith(ID3) else media_kind(sound)  # of tags in a row no more than one is looked behind
     return kind if kind in TAGGED else "mp3"
 

@@ -68,11 +68,12 @@ def test_large_waves_and_the_streams_of_cameras_are_read_too(form, codec, more):
 
 
 @pytest.mark.parametrize("kind", ["aac", "flac", "tta", "mp3"])
-def test_sound_behind_a_tag_of_mp3_is_what_it_is(kind):
-    tag = b"ID3\x04\0\0\0\0\x01\x10" + bytes(128 + 16)
+@pytest.mark.parametrize("size", [128 + 16, 64 * 1024 - 12, 300 * 1024])
+def test_sound_behind_a_tag_of_mp3_is_what_it_is(kind, size):
+    tag = b"ID3\x04\0\0" + bytes(size >> at & 0x7F for at in (21, 14, 7, 0)) + bytes(size)
     found = read(tag + written(tone(2), kind))
     assert (found["kind"], found["seconds"]) == (kind, pytest.approx(2, abs=0.2))
-    assert sniff(io.BytesIO(tag), "x") == "mp3", "what lies further behind is not seen"
+    assert sniff(io.BytesIO(tag), "x") == "mp3", "nothing lies behind it"
 
 
 def test_every_kind_of_sound_and_film_has_its_demuxer():

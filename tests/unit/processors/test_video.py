@@ -126,6 +126,10 @@ def test_a_quicktime_film_that_does_not_say_its_brand_is_read(part):
     assert sniff(io.BytesIO(raw[raw.index(b"moov") - 4 :]), "film") == "mov"
 
 
+def test_a_quicktime_film_whose_first_part_is_long_is_one_too():
+    assert sniff(io.BytesIO((400 * 1024**2).to_bytes(4, "big") + b"mdat" + bytes(64)), "film") == "mov"
+
+
 @pytest.mark.parametrize("text", [b"The free man", b"The wide sea", b"\n\n\n\nskip"])
 def test_a_text_in_which_the_name_of_a_films_part_stands_is_a_text(text):
     assert sniff(io.BytesIO(text), "x.txt") == "text"

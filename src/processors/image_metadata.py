@@ -1,5 +1,6 @@
 """What a picture says about itself: EXIF as it stands and in plain words, its place, its colour profile."""
 
+import codecs
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -24,8 +25,11 @@ UNSHOWN = frozenset(
 WIDE_TEXTS = frozenset({"XPTitle", "XPComment", "XPAuthor", "XPKeywords", "XPSubject"})
 """Texts that Windows writes, in UTF-16."""
 
-COMMENT_CODE, ASCII, UNICODE = 8, b"ASCII\0\0\0", b"UNICODE\0"
-"""A comment begins with its encoding (EXIF 2.32, section 4.6.5)."""
+CODED_TEXTS = frozenset({"UserComment", "GPSProcessingMethod", "GPSAreaInformation"})
+CODE_BYTES, ASCII, UNICODE, UNDEFINED = 8, b"ASCII\0\0\0", b"UNICODE\0", bytes(8)
+"""Texts that begin with their encoding (EXIF 2.32, sections 4.6.5 and 4.6.6); many a camera says none."""
+
+BYTE_ORDER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 IFD = ExifTags.IFD
 MOMENT = re.compile(r"(\d{4})[:-](\d\d)[:-](\d\d)[ T](\d\d):(\d\d):(\d\d)")
@@ -44,11 +48,12 @@ BELOW_SEA = 1
 
 def raw_exif(exif: Image.Exif) -> dict[str, Any]:
     """Return every tag by its name, as JSON: up to 500 tags a directory, of 32 values each, or of 500 characters."""
-    tags = dict(_named(exif, ExifTags.TAGS))
+    wide = "utf-16-be" if exif.endian == ">" else "utf-16-le"
+    tags = dict(_named(exif, ExifTags.TAGS, wide))
     tags.pop("ExifOffset", None)
     tags.pop("GPSInfo", None)
-    tags |= dict(_named(exif.get_ifd(IFD.Exif), ExifTags.TAGS))
-    place = dict(_named(exif.get_ifd(IFD.GPSInfo), ExifTags.GPSTAGS))
+    tags |= dict(_named(exif.get_ifd(IFD.Exif), ExifTags.TAGS, wide))
+    place = dict(_named(exif.get_ifd(IFD.GPSInfo), ExifTags.GPSTAGS, wide))
     return tags | ({"GPS": place} if place else {})
 
 
@@ -96,21 +101,30 @@ def profile_name(profile: bytes | None) -> str | None:
     return _text(name)
 
 
-def _named(tags: Mapping[int, Any], names: Mapping[int, str]) -> Iterable[tuple[str, Any]]:
+def _named(tags: Mapping[int, Any], names: Mapping[int, str], wide: str) -> Iterable[tuple[str, Any]]:
     for number, value in islice(tags.items(), MOST_TAGS):
         name = names.get(number, f"0x{number:04x}")
         if name not in UNSHOWN:
-            yield name, _json(_spelled(name, value) if isinstance(value, bytes) else value)
+            yield name, _json(_spelled(name, value, wide) if isinstance(value, bytes) else value)
 
 
-def _spelled(name: str, value: bytes) -> str | bytes:
-    """Return the text of a tag whose bytes are one by its own rules, or the bytes."""
+def _spelled(name: str, value: bytes, wide: str) -> str | bytes:
+    """Return the text of a tag whose bytes are one by its own rules, or the bytes.
+
+    Args:
+        name: of the tag.
+        value: its bytes.
+        wide: the UTF-16 of the file's own order of bytes.
+    """
     if name in WIDE_TEXTS:
         return value.decode("utf-16-le", "replace")
-    code, text = value[:COMMENT_CODE], value[COMMENT_CODE:]
-    if name == "UserComment" and code in (ASCII, UNICODE):
-        return text.decode("ascii" if code == ASCII else wide_encoding(text) or "utf-16", "replace").rstrip()
-    return value
+    code, text = value[:CODE_BYTES], value[CODE_BYTES:]
+    if name not in CODED_TEXTS or code not in (ASCII, UNICODE, UNDEFINED):
+        return value
+    if code == UNDEFINED:
+        return text
+    encoding = "utf-16" if text.startswith(BYTE_ORDER_MARKS) else wide_encoding(text) or wide
+    return text.decode("ascii" if code == ASCII else encoding, "replace").rstrip()
 
 
 def _json(value: Any) -> Any:

@@ -262,6 +262,7 @@ def test_exif_is_told_as_it_stands_and_in_plain_words():
         (0x9286, b"ASCII\0\0\0two boats  ", "two boats"),
         (0x9286, b"UNICODE\0" + "two boats".encode("utf-16-be"), "two boats"),
         (0x9286, b"UNICODE\0" + "港の船".encode("utf-16"), "港の船"),
+        (0x9286, bytes(8) + b"two boats", "two boats"),
         (0x9286, b"\xff" * 9, "ff" * 9),
     ],
 )
@@ -269,6 +270,21 @@ def test_texts_that_exif_holds_as_bytes_are_told_as_texts(tag, value, told):
     exif = Image.Exif()
     (exif if tag == 0x9C9B else exif.get_ifd(0x8769))[tag] = value
     assert told in content_of(saved(quarters(), "JPEG", exif=exif))["exif"].values()
+
+
+def test_how_a_place_was_found_is_told_as_a_text():
+    exif = Image.Exif()
+    exif.get_ifd(0x8825)[27] = b"ASCII\0\0\0GPS"
+    content = content_of(saved(quarters(), "JPEG", exif=exif))
+    assert content["exif"]["GPS"] == {"GPSProcessingMethod": "GPS"}
+
+
+@pytest.mark.parametrize(("order", "encoding"), [("<", "utf-16-le"), (">", "utf-16-be")])
+def test_a_comment_that_does_not_mark_its_order_of_bytes_has_the_files(order, encoding):
+    exif = Image.Exif()
+    exif.endian = order
+    exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + "港の船".encode(encoding)
+    assert content_of(saved(quarters(), "JPEG", exif=exif))["exif"]["UserComment"] == "港の船"
 
 
 @pytest.mark.parametrize(

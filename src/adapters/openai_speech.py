@@ -202,7 +202,7 @@ def _heard(body: bytes, language: str | None) -> Heard:
         words = [_word(one) for one in _listed(answer, "words")]
         segments = [_spoken(one, words) for one in _listed(answer, "segments")]
         if not segments and (text := _text(answer, "text")):
-            segments = [Spoken(text, 0.0, float(answer.get("duration") or "inf"), words)]
+            segments = [Spoken(text, 0.0, _moment(answer, "duration") if answer.get("duration") else math.inf, words)]
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise FileError(
             f"The endpoint of speech answers what is no transcription: {type(error).__name__}.", "provider_bad_response"

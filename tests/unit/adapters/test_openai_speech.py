@@ -217,6 +217,7 @@ def test_a_key_without_credit_is_final(endpoint):
         (200, {"text": "x", "words": [{"word": None, "start": 0, "end": 1}]}, "what is no transcription: TypeError"),
         (200, {"text": "x", "segments": [{"text": "x", "start": "nan", "end": 1}]}, "what is no transcription: Value"),
         (200, b'{"text": "x", "segments": [{"text": "x", "start": NaN, "end": 1}]}', "what is no transcription"),
+        (200, {"text": "x", "duration": "nan"}, "what is no transcription: ValueError"),
     ],
 )
 def test_an_answer_that_is_none_is_final_and_says_what_it_was(endpoint, status, body, words):

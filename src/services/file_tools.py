@@ -69,7 +69,10 @@ def image_tools(parts: Parts, path: Path, task_id: str) -> ImageTools:
         **_common(parts, path, task_id),
         max_pixels=settings.max_pixels,
         max_pages=settings.max_pages,
-        text_seconds=CHILD_SHARE * min(settings.file_cpu_limit_seconds, settings.file_time_limit_seconds),
+        text_seconds=min(
+            CHILD_SHARE * min(settings.file_cpu_limit_seconds, settings.file_time_limit_seconds),
+            OCR_SHARE * settings.celery_task_soft_time_limit,
+        ),
         people=parts.people,
     )
 

@@ -461,6 +461,9 @@ def test_as_many_pages_of_a_picture_are_read_as_the_settings_allow_before_its_ch
     monkeypatch.setattr(settings, "file_cpu_limit_seconds", 50)
     tools = image_tools(SimpleNamespace(sandbox=None, storage=None, people=None), tmp_path / "fax.tiff", "t")
     assert (tools.max_pages, tools.text_seconds) == (37, 20)
+    monkeypatch.setattr(settings, "celery_task_soft_time_limit", 10)
+    tools = image_tools(SimpleNamespace(sandbox=None, storage=None, people=None), tmp_path / "fax.tiff", "t")
+    assert tools.text_seconds == 7, "before the task is ended"
 
 
 def test_a_film_and_its_sound_end_before_the_soft_limit_takes_all_that_was_found(tmp_path, monkeypatch):

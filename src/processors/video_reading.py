@@ -18,6 +18,9 @@ LONGEST_GAP_S = 3_600.0
 """Two frames that lie further apart than this do so by a wrong time, not by a slow film."""
 
 MOST_PACKETS = 4_000_000
+MOST_TIMED = 0.9
+"""Where fewer packets of a film than this share have a time, their order counts."""
+
 CUT_OFF_S = 1.0
 UNEVEN_SHARE, UNEVEN_STEP, LEAST_UNEVEN = 0.01, 0.05, 2
 ROUNDED_S = 0.002
@@ -134,20 +137,34 @@ def _video(stream: Any, picture: dict[str, Any]) -> dict[str, Any]:
 def _timeline(container: Any, stream: Any, faults: Faults) -> Timeline:
     """Read the times of all packets; of a film whose times jump, only what lies before the jump counts.
 
+    In an MPEG program stream not every packet has a time: there the order of the packets is what counts, each one that
+    has none a step behind the one before it.
+
     Raises:
         FileError: the film has no packet with a time.
     """
     numpy = numpy_module()
-    times, last_s = array("q"), 0.0
+    times, order, last_s = array("q"), array("q"), 0.0
+    step = round(1 / (stream.guessed_rate or Fraction(25)) / stream.time_base)
     for packet in packets(container, [stream, *container.streams.audio], faults):
+        if packet.is_discard:
+            continue
         at = packet.dts if packet.pts is None else packet.pts
-        if at is None or packet.is_discard:
+        if packet.stream_index == stream.index and packet.size and len(order) < MOST_PACKETS:
+            place = at if packet.dts is None else packet.dts
+            if place is None and order:
+                place = order[-1] + step
+            if place is not None:
+                order.append(place)
+        if at is None:
             continue
         last_s = max(last_s, float((at + (packet.duration or 0)) * packet.time_base))
         if packet.stream_index == stream.index and len(times) < MOST_PACKETS:
             times.append(at)
     if not times:
         raise FileError("The film has no frames.", "corrupt")
+    if len(times) < MOST_TIMED * len(order):
+        times = order
     pts = numpy.unique(numpy.frombuffer(times, dtype=numpy.int64))
     gaps = numpy.flatnonzero(numpy.diff(pts) * float(stream.time_base) > LONGEST_GAP_S)
     return Timeline(pts[: gaps[0] + 1] if len(gaps) else pts, last_s, broken=bool(len(gaps)))

@@ -135,6 +135,13 @@ def test_a_text_in_which_the_name_of_a_films_part_stands_is_a_text(text):
     assert sniff(io.BytesIO(text), "x.txt") == "text"
 
 
+@pytest.mark.parametrize("options", [{"bf": "0"}, {"bf": "2", "x264-params": "b-adapt=0"}])
+def test_the_frames_of_a_program_stream_that_tells_few_times_all_count(options):
+    found = described(film(steady(*map(picture, range(4))), "vob", "libx264", **options))
+    assert (found["video"]["frames"], found["video"]["avg_fps"], found["video"]["vfr"]) == (100, 25.0, False)
+    assert found["duration_s"] == pytest.approx(4.0, abs=0.1)
+
+
 def test_streams_tags_and_the_sound_are_told():
     found = described(film(steady(picture(1)), sound_s=1.0, tags={"title": "Harbour"}))
     assert found["tags"]["title"] == "Harbour"

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
-from processors.errors import FileError
+from processors.errors import ConfigurationError, FileError
 from processors.interfaces import Heard, Spoken, SpokenWord
 from processors.model_files import read_manifest
 from processors.model_manifest import model_missing
@@ -33,7 +33,11 @@ class WhisperSpeech:
         if find_spec("faster_whisper") is None:
             raise FileError("Speech cannot be read by Whisper: faster-whisper is not installed.", "dependency_missing")
         if missing := [name for name in FILES if not (folder / name).is_file()]:
-            if known := read_manifest(folder.parent).get(folder.name):
+            try:
+                known = read_manifest(folder.parent).get(folder.name)
+            except ConfigurationError as error:
+                raise FileError(f"The Whisper model is not at {folder}, and {error}", "model_missing") from error
+            if known:
                 raise model_missing(folder.name, str(folder), known)
             raise FileError(
                 f"Speech cannot be read by Whisper: the folder {folder} has no {', '.join(missing)}; put a model "

@@ -74,6 +74,13 @@ def test_a_model_of_the_manifest_that_is_not_there_is_named_with_its_size_and_wh
     assert error.value.code == "model_missing"
 
 
+def test_a_manifest_that_cannot_be_read_is_not_the_sounds_fault(tmp_path):
+    (tmp_path / "models.toml").write_text("[whisper-small")
+    with pytest.raises(FileError, match=r"not at .*/whisper-small, and models.toml in MODELS_DIR is no TOML") as error:
+        Engines().speech("whisper", str(tmp_path / "whisper-small"))
+    assert error.value.code == "model_missing"
+
+
 def test_without_its_package_whisper_says_so(monkeypatch, tmp_path):
     missing(monkeypatch, whisper_speech, "faster_whisper")
     with pytest.raises(FileError, match="faster-whisper is not installed") as error:

@@ -4,9 +4,11 @@ One whose model's files have changed is loaded anew: the cache of results takes 
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
+from stat import S_ISREG
 from types import MappingProxyType
 from typing import Any
 
@@ -88,6 +90,14 @@ class Engines:
 
 
 def _stamps(path: Path) -> Stamps:
-    """Return name, size and time of a model's files: another model of the same shape has the same size."""
-    files = [(str(one), one.stat()) for one in sorted((path, *path.glob("*"))) if one.is_file()]
-    return tuple((name, status.st_size, status.st_mtime_ns) for name, status in files)
+    """Return name, size and time of a model's files: another model of the same shape has the same size.
+
+    What a fetch writes beside them until it is whole has a name that begins with a dot, and may go at any moment.
+    """
+    stamps: list[tuple[str, int, int]] = []
+    for one in sorted((path, *path.glob("[!.]*"))):
+        with suppress(FileNotFoundError):
+            status = one.stat()
+            if S_ISREG(status.st_mode):
+                stamps.append((str(one), status.st_size, status.st_mtime_ns))
+    return tuple(stamps)

@@ -42,3 +42,20 @@ def test_an_engine_for_speech_serves_all_files_until_its_model_is_another_one(tm
     assert engines.speech("whisper", str(tmp_path)) is first
     os.utime(tmp_path / "model.bin", ns=(1, 1))
     assert engines.speech("whisper", str(tmp_path)) is not first
+
+
+def test_an_engine_serves_on_while_a_fetch_writes_beside_its_model(tmp_path, monkeypatch):
+    monkeypatch.setattr("engines.whisper_speech.WhisperSpeech", lambda *_: object())
+    engines = Engines()
+    (tmp_path / "model.bin").write_bytes(b"weights")
+    first = engines.speech("whisper", str(tmp_path))
+    (tmp_path / ".model.bin.part").write_bytes(b"wei")
+    assert engines.speech("whisper", str(tmp_path)) is first
+
+
+def test_a_file_that_goes_while_a_model_is_looked_at_is_no_part_of_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("engines.whisper_speech.WhisperSpeech", lambda *_: object())
+    (tmp_path / "model.bin").write_bytes(b"weights")
+    monkeypatch.setattr("pathlib.Path.glob", lambda path, _: [path / "gone", path / "model.bin"])
+    monkeypatch.setattr("pathlib.Path.is_file", lambda _: True)
+    assert Engines().speech("whisper", str(tmp_path))

@@ -8,7 +8,8 @@ refuse it (400, param `response_format`), and answer `json` with text alone.
 import json
 import math
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
+from threading import Thread
 from time import monotonic
 from typing import Any, NoReturn, cast
 
@@ -117,10 +118,21 @@ class OpenAiSpeech:
     def _asked(
         self, sound: bytes, language: str | None, look: Callable[[], None]
     ) -> tuple[int, Mapping[str, str], bytes]:
-        """Send one request from another thread, so that `look` is called while it takes its time."""
-        executor, until = ThreadPoolExecutor(max_workers=1), monotonic() + ANSWER_SECONDS
+        """Send one request from another thread, so that `look` is called while it takes its time.
+
+        A thread that nobody waits for any more ends by its own time-outs; where the endpoint drips its first lines, it
+        does not, and no process waits for it.
+        """
+        asked, until = Future[tuple[int, Mapping[str, str], bytes]](), monotonic() + ANSWER_SECONDS
+
+        def work() -> None:
+            try:
+                asked.set_result(self._ask(sound, language, until))
+            except Exception as error:  # noqa: BLE001 - who waits raises it
+                asked.set_exception(error)
+
+        Thread(target=work, name="speech", daemon=True).start()
         try:
-            asked = executor.submit(self._ask, sound, language, until)
             while not wait([asked], LOOK_SECONDS).done:
                 look()
                 _check_time(until)
@@ -129,8 +141,6 @@ class OpenAiSpeech:
             raise TransientError(
                 f"The endpoint of speech at {self._place} cannot be reached: {type(error).__name__}."
             ) from error
-        finally:
-            executor.shutdown(wait=False)  # a request that nobody waits for any more ends by its own time-outs
 
     def _ask(self, sound: bytes, language: str | None, until: float) -> tuple[int, Mapping[str, str], bytes]:
         fields: list[tuple[str, Any]] = [

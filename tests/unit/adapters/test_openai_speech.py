@@ -256,6 +256,17 @@ def test_an_endpoint_that_never_comes_to_an_end_is_tried_again(endpoint, monkeyp
     assert place == "head" or endpoint.left.wait(ENOUGH), "the connection is closed, and its thread has ended"
 
 
+def test_no_process_waits_for_an_answer_that_was_given_up(endpoint, monkeypatch):
+    monkeypatch.setattr(openai_speech, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(openai_speech, "ANSWER_SECONDS", 0.1)
+    endpoint.hold = threading.Event()
+    before = threading.enumerate()
+    with pytest.raises(TransientError):
+        read(endpoint)
+    assert all(one.daemon for one in threading.enumerate() if one not in before)
+    endpoint.hold.set()
+
+
 def test_a_cancelled_task_does_not_wait_for_the_answer(endpoint, monkeypatch):
     monkeypatch.setattr(openai_speech, "LOOK_SECONDS", 0.02)
     endpoint.hold = threading.Event()

@@ -30,6 +30,7 @@ ANSWER_SECONDS = 330.0
 
 LOOK_SECONDS = 0.5
 BAD_KEY = frozenset({401, 403})
+MISSING = 404
 OVERLOADED, TIMED_OUT, SERVER_FAULT = 429, frozenset({408, 409}), 500
 DONE, BAD_REQUEST = 200, frozenset({400, 422})
 DETAILS = (b"response_format", b"verbose_json", b"timestamp_granularities")
@@ -96,8 +97,8 @@ class OpenAiSpeech:
         """Return what is said in a FLAC file.
 
         Raises:
-            FileError: the endpoint refuses (`provider_auth`, `budget_exceeded`, `provider_bad_response`), or its answer
-                cannot be understood.
+            FileError: the endpoint refuses (`provider_auth`, `model_missing`, `budget_exceeded`,
+                `provider_bad_response`), or its answer cannot be understood.
             TransientError: it cannot be reached, is overloaded or at fault.
         """
         if not self.model:
@@ -173,6 +174,12 @@ class OpenAiSpeech:
                 "provider_auth",
             )
         code, reason = _reason(body)
+        if status == MISSING:
+            raise FileError(
+                f"The endpoint of speech at {self._place} has no such place or no model {self.model}: see SPEECH_URL, "
+                f"OPENAI_BASE_URL and SPEECH_MODEL; it says: {self._hidden(reason)}",
+                "model_missing",
+            )
         if status == OVERLOADED and code == NO_CREDIT:
             raise FileError(
                 f"The endpoint of speech at {self._place} has no credit left for the key.", "budget_exceeded"

@@ -12,6 +12,7 @@ import pytest
 
 from adapters import openai_speech
 from adapters.openai_speech import OpenAiSpeech
+from processors.audio import HOPELESS
 from processors.errors import Cancelled, FileError, TransientError
 
 KEY = "sk-planted-secret"
@@ -175,6 +176,13 @@ def test_a_refused_key_is_final_and_not_repeated(endpoint, status):
     assert "planted" not in str(error.value)
 
 
+def test_a_model_that_the_endpoint_does_not_have_is_missing_for_every_piece(endpoint):
+    endpoint.answers(404, {"error": {"message": "The model 'm' does not exist.", "code": "model_not_found"}})
+    with pytest.raises(FileError, match=r"SPEECH_MODEL.*does not exist") as error:
+        read(endpoint)
+    assert error.value.code in HOPELESS
+
+
 @pytest.mark.parametrize(
     ("status", "headers", "wait"),
     [
@@ -205,7 +213,7 @@ def test_a_key_without_credit_is_final(endpoint):
     ("status", "body", "words"),
     [
         (400, {"error": {"message": "model does not exist", "code": None}}, "answers 400: model does not exist"),
-        (404, b"<html>not here</html>", "answers 404: <html>not here"),
+        (405, b"<html>not here</html>", "answers 405: <html>not here"),
         (422, {"detail": []}, "answers 422"),
         (302, b"", "answers 302"),
         (200, b"no JSON", "what is no transcription: JSONDecodeError"),

@@ -5,6 +5,7 @@ language has `ŕ` and `ę`, so that the pages are compared by how many letters t
 """
 
 import re
+from operator import itemgetter
 
 from processors.file_types import CONTROL
 
@@ -40,7 +41,13 @@ LETTERS = {
 """The letters beyond ASCII of the languages of each page, the most common page first."""
 
 BEYOND_ASCII, RUN = re.compile(rb"[\x80-\xff]"), re.compile(rb"[\x80-\xff]{3,}")
-MOST_IN_RUNS = 0.5
+PAIRS = re.compile(
+    rb"(?:\x83[\x40-\x7e\x80-\x96]|\x81[\x40-\x5b])+"  # katakana and their marks in Shift JIS
+    rb"|(?:[\xa4-\xc6][\x40-\x7e\xa1-\xfe]){2,}"  # words of the frequent characters of Big5
+)
+"""Characters of East Asia of which the second byte is often one of ASCII, so that the first one stands alone."""
+
+MOST_IN_RUNS, LEAST_KNOWN = 0.5, 0.5
 LETTERS_AT_ONCE = 8
 
 
@@ -53,8 +60,12 @@ def is_latin(raw: bytes) -> bool:
     Args:
         raw: the text, or a sample of it.
     """
+    beyond = BEYOND_ASCII.findall(raw)
     in_runs = sum(map(len, RUN.findall(raw)))
-    return not CONTROL.search(raw) and in_runs <= MOST_IN_RUNS * len(BEYOND_ASCII.findall(raw))
+    if CONTROL.search(raw) or in_runs > MOST_IN_RUNS * len(beyond):
+        return False
+    in_pairs = len(BEYOND_ASCII.findall(b"".join(PAIRS.findall(raw))))
+    return in_pairs <= MOST_IN_RUNS * len(beyond) or _best(beyond)[0] > LEAST_KNOWN * len(beyond)
 
 
 def latin_page(raw: bytes) -> str:
@@ -63,8 +74,14 @@ def latin_page(raw: bytes) -> str:
     Args:
         raw: the text, or a sample of it; one without letters beyond ASCII is of the first page.
     """
-    beyond = b"".join(BEYOND_ASCII.findall(raw))
-    return max(LETTERS, key=lambda page: _known(beyond.decode(page, "replace").lower(), LETTERS[page]))
+    return _best(BEYOND_ASCII.findall(raw))[1]
+
+
+def _best(beyond: list[bytes]) -> tuple[int, str]:
+    """Return how many of these letters the best page for them knows, and that page; of equal ones the first."""
+    raw = b"".join(beyond)
+    known = [(_known(raw.decode(page, "replace").lower(), LETTERS[page]), page) for page in LETTERS]
+    return max(known, key=itemgetter(0))
 
 
 def _known(text: str, languages: tuple[str, ...]) -> int:

@@ -149,6 +149,21 @@ def test_words_in_other_letters_are_no_latin_ones():
     assert decode(text.encode("cp1251"))[0] == text
 
 
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("shift_jis", "データベース"),
+        ("shift_jis", "ヤマダ タロウ,トウキョウ\nスズキ ハナコ,オオサカ\n"),
+        ("big5", "名字"),
+        ("big5", "客戶名稱,地址,電話"),
+        (WESTERN, "Änderung: 25 °C, ±5 °C, §5, £7 ©"),
+        (WESTERN, "ÄRÄR"),
+    ],
+)
+def test_characters_whose_second_byte_is_one_of_ascii_are_told_from_letters_that_stand_alone(encoding, text):
+    assert decode(text.encode(encoding)) == (text, encoding)
+
+
 def test_letters_far_from_the_beginning_are_read():
     text = "x" * 300_000 + "Насос снова работает."
     assert decode(text.encode("cp1251"))[0] == text

@@ -1,6 +1,7 @@
 """Plain text, whatever its encoding."""
 
 import codecs
+import re
 from collections.abc import Mapping
 from typing import Any, BinaryIO
 
@@ -30,6 +31,8 @@ ASCII = bytes(range(0x80))
 SAMPLE_BYTES = 256 * 1024
 LONGEST_CHARACTER = 4
 GOOD_FOR_ONE_BAD = 10
+CUT = re.compile(rb"[\xc0-\xff][\x80-\xbf]{0,2}\Z")
+"""The beginning of a character of UTF-8, perhaps all of it."""
 
 
 def read(file: BinaryIO, options: Mapping[str, Any], report: Report) -> Content:
@@ -37,7 +40,7 @@ def read(file: BinaryIO, options: Mapping[str, Any], report: Report) -> Content:
     report(10, "finding the encoding")
     content = Content(engine="python")
     allowance = Allowance(options, content)
-    whole, encoding = decode(file.read(LONGEST_CHARACTER * (allowance.left + 2)))  # a mark, and one that is not kept
+    whole, encoding = decode(_beginning(file, allowance.left))
     text = allowance.take(whole)
     if unknown := text.count("\ufffd"):
         message = f"{unknown} characters are not of the encoding {encoding} and are shown as U+FFFD."
@@ -45,6 +48,15 @@ def read(file: BinaryIO, options: Mapping[str, Any], report: Report) -> Content:
     content.pages.append(Page(1, text))
     content.metadata = {"encoding": encoding, "lines": text.count("\n") + 1} if options["extract_metadata"] else {}
     return content
+
+
+def _beginning(file: BinaryIO, characters: int) -> bytes:
+    """Return the bytes of so many characters of a text and one more, whatever their encoding, and half of none."""
+    raw = file.read(LONGEST_CHARACTER * (characters + 3))  # a mark, one that is not kept, and one that is cut
+    if any(escape in raw for escape in ESCAPES):
+        raw += file.read(len(raw))  # with the escapes around it a character has 8 bytes
+    last = CUT.search(raw[-LONGEST_CHARACTER:]) if file.read(1) else None
+    return raw if last is None else raw[: last.start() - LONGEST_CHARACTER]
 
 
 def decode(raw: bytes) -> tuple[str, str]:

@@ -315,6 +315,18 @@ def test_of_a_long_text_no_more_is_read_than_may_be_kept(encoding):
     assert read(raw, "x.txt", max_characters=50)["content"]["limits_hit"] == []
 
 
+def test_a_long_text_is_in_its_encoding_wherever_it_is_cut():
+    for between in range(195, 215):
+        text = "é" + "x" * between + "é" + "x" * 100
+        assert read(text.encode(), "x.txt", max_characters=49)["content"]["pages"][0]["text"] == text[:49]
+
+
+def test_a_long_text_with_escapes_around_each_character_is_cut_where_it_is_said_to_be():
+    text = "\n".join("あ" * 40)
+    content = read(text.encode("iso2022_jp"), "x.txt", max_characters=60)["content"]
+    assert (content["pages"][0]["text"], content["limits_hit"]) == (text[:60], ["max_characters"])
+
+
 @settings(max_examples=50, deadline=None)
 @given(raw=st.binary(min_size=1, max_size=3000))
 def test_any_bytes_are_read_or_refused_in_one_sentence(raw):

@@ -28,6 +28,9 @@ CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 """What no text has, and the head of every packed format."""
 
 EMPTY_TAG = b"ID3\x04" + bytes(6)
+FRAMES = frozenset({"aac", "mp3"})
+"""What begins with a frame, as words do that begin with the letter of byte 255: in Cyrillic a small `я`."""
+
 WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
 WIDE_SAMPLE = 4096
 LEAST_NUL_SHARE, LEAST_PRINTABLE_SHARE = 0.3, 0.95
@@ -188,7 +191,7 @@ def sniff(file: BinaryIO, name: str) -> str:
     head = _head(file)
     if not head:
         raise FileError("The file is empty.", "empty_file")
-    if (kind := media_kind(head)) and (named_by_ending(name) == kind or not _may_be_text(head)):
+    if (kind := media_kind(head)) and (named_by_ending(name) == kind or not _may_be_text(head, kind)):
         return kind
     if PDF_MARK.search(head[:PDF_MARK_WITHIN]):
         return "pdf"
@@ -206,7 +209,7 @@ def sniff(file: BinaryIO, name: str) -> str:
 def _head(file: BinaryIO) -> bytes:
     """Return the first bytes of a file; of a sound with a long tag, such as a cover picture, those behind it."""
     head = file.read(HEAD_BYTES)
-    if (behind := tag_bytes(head)) > HEAD_BYTES // 2 and not _may_be_text(head):
+    if (behind := tag_bytes(head)) > HEAD_BYTES // 2 and not _may_be_text(head, "mp3"):
         file.seek(behind)
         head = EMPTY_TAG + file.read(HEAD_BYTES)
     file.seek(0)
@@ -233,9 +236,9 @@ def wide_encoding(raw: bytes) -> str | None:
     return encoding if text and printable >= LEAST_PRINTABLE_SHARE * len(text) else None
 
 
-def _may_be_text(head: bytes) -> bool:
-    """Tell whether what begins like a packed format may be words: `caffeine`, `GIF89a is`, `ID3 trees`."""
-    return head[:1].isascii() and not CONTROL.search(head)
+def _may_be_text(head: bytes, kind: str) -> bool:
+    """Tell whether what begins like a packed format may be words: `caffeine`, `GIF89a is`, `ID3 trees`, `ясно`."""
+    return (head[:1].isascii() or kind in FRAMES) and not CONTROL.search(head)
 
 
 def _office(file: BinaryIO) -> str:

@@ -212,6 +212,13 @@ def test_a_text_that_begins_like_a_packed_format_is_a_text(begins):
     assert read(raw, "notes.txt")["content"]["pages"][0]["text"].startswith(begins)
 
 
+@pytest.mark.parametrize("begins", ["ясно", "яма"])
+def test_a_text_that_begins_like_a_frame_of_sound_is_a_text(begins):
+    raw = f"{begins}, что насос снова работает.\n".encode("cp1251")
+    assert sniff(io.BytesIO(raw), "notes.txt") == "text"
+    assert read(raw, "notes.txt")["content"]["pages"][0]["text"].startswith(begins)
+
+
 def test_letters_at_the_places_of_a_films_packets_make_no_film():
     assert sniff(io.BytesIO((b"G" + b"ATTACA" * 31 + b"T") * 9), "sequence.txt") == "text"
 

@@ -5,6 +5,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from typing import Any, BinaryIO, Literal, NamedTuple, cast
 
 from bs4 import BeautifulSoup, MarkupResemblesLocatorWarning, NavigableString, Tag, XMLParsedAsHTMLWarning
@@ -68,22 +69,34 @@ def parsed(raw: bytes, encoding: str | None = None) -> BeautifulSoup:
 
     Args:
         raw: the page.
-        encoding: what was said of it outside; wins over what the page says.
+        encoding: what was said of it outside; wins over what the page says, unless the page is not in it.
     """
+    known = _known_text(raw, encoding)
+    text, encoding = known or ("", None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", XMLParsedAsHTMLWarning)
         warnings.simplefilter("ignore", MarkupResemblesLocatorWarning)
-        return BeautifulSoup(raw, "lxml", from_encoding=encoding or _unsaid_encoding(raw))
+        if known is None:
+            return BeautifulSoup(raw, "lxml")
+        soup: Any = BeautifulSoup(text.encode("utf-8", "replace"), "lxml", from_encoding="utf-8")
+    soup.original_encoding = encoding
+    return soup
 
 
-def _unsaid_encoding(raw: bytes) -> str | None:
-    """Return the encoding of a page that says none, found as that of any text; else None."""
+def _known_text(raw: bytes, encoding: str | None) -> tuple[str, str] | None:
+    """Return a page's text and its encoding: as was said, or found where the page says none; None: the parser knows.
+
+    The parser has other names for encodings, and drops a page that is not in the one it is given.
+    """
+    if encoding is not None:
+        with suppress(LookupError, UnicodeError):
+            return raw.decode(encoding), encoding
     if cast("Any", EncodingDetector).find_declared_encoding(raw, is_html=True):
         return None
-    try:
-        return decode(raw)[1]
-    except FileError:  # no text in any encoding: the parser makes of it what it can
-        return None
+    with suppress(FileError):  # no text in any encoding: the parser makes of it what it can
+        text, found = decode(raw)
+        return text, found.removesuffix("-sig")
+    return None
 
 
 def shown(soup: BeautifulSoup) -> str:

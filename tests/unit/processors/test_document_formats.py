@@ -264,6 +264,21 @@ def test_what_is_no_text_in_a_mail_costs_only_itself(raw):
     assert text_of(raw, "x.eml").startswith("the text")
 
 
+@pytest.mark.parametrize(
+    ("named", "encoding", "text"),
+    [
+        ("us-ascii", "utf-8", "Größe"),
+        ("us-ascii", "cp1252", "Größe „schön“"),
+        ("utf-8", "cp1252", "Größe „schön“"),
+        ("unknown-8bit", "cp1252", "Größe „schön“"),
+        ("euc-jp", "euc_jp", "ポンプの点検記録です。"),
+    ],
+)
+def test_a_mails_html_is_read_whatever_its_header_calls_its_encoding(named, encoding, text):
+    kind = f"Content-Type: text/html; charset={named}\nContent-Transfer-Encoding: 8bit\n\n".encode()
+    assert text_of(HEAD + kind + f"<p>{text}</p>".encode(encoding)) == text
+
+
 def test_a_mails_html_is_in_the_encoding_that_its_header_names():
     kind = b"Content-Type: text/html; charset=koi8-r\nContent-Transfer-Encoding: 8bit\n\n"
     assert text_of(HEAD + kind + "<p>Привет</p>".encode("koi8-r")) == "Привет"

@@ -138,6 +138,12 @@ def test_latin_letters_are_those_of_the_texts_language(encoding, text):
     assert read(page, "x.html")["content"]["pages"][0]["text"] == text
 
 
+def test_a_page_that_says_no_encoding_is_read_in_one_that_its_parser_calls_otherwise():
+    text = "ポンプの点検記録です。今日は晴れです。"
+    found = read(f"<html><title>x</title><p>{text}</p></html>".encode("euc_jp"), "x.html")["content"]
+    assert (found["pages"][0]["text"], found["metadata"]["encoding"]) == (text, "euc_jp")
+
+
 @pytest.mark.parametrize("encoding", [WESTERN, CENTRAL])
 def test_a_text_in_several_languages_of_one_code_page_is_read(encoding):
     text = "\n".join(text for page, text in LATIN if page == encoding)

@@ -11,7 +11,7 @@ from processors.document_formats import docx_beside
 from processors.document_formats.archives import check_archive
 from processors.document_formats.blocks import Block, page_of, table_of
 from processors.document_formats.content import Allowance, Content, Table
-from processors.document_formats.office import DIAGRAM, diagram_texts, engine, inside, loaded, properties
+from processors.document_formats.office import diagrams, engine, inside, loaded, properties
 from processors.interfaces import Report
 
 PARAGRAPH, TABLE, ROW, CELL = qn("w:p"), qn("w:tbl"), qn("w:tr"), qn("w:tc")
@@ -40,8 +40,7 @@ def read(file: BinaryIO, options: Mapping[str, Any], report: Report) -> Content:
     body = document.element.body
     blocks = [_block(block, styles, content) for block in _blocks(body)]
     notes = [Block("paragraph", note) for note in _beside(document, NOTES)]
-    diagrams = [Block("item", text, 1) for root in _roots(document, DIAGRAM) for text in diagram_texts(root)]
-    page = page_of(1, [*blocks, *diagrams, *notes], allowance)
+    page = page_of(1, [*blocks, *diagrams(document.part, 1, content), *notes], allowance)
     heads = {kind: list(_beside(document, (kind,))) for kind in (HEADER, FOOTER, COMMENTS)}
     page.text += "".join(allowance.take(f"\n{text}") for texts in heads.values() for text in texts)
     page.header, page.footer = ("\n".join(heads[kind]) or None for kind in (HEADER, FOOTER))

@@ -2,13 +2,15 @@
 
 import importlib.metadata
 import posixpath
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, BinaryIO
 
-from processors.document_formats.content import Attached
-from processors.document_formats.xml_parts import MOST_ATTACHED_BYTES
+from processors.document_formats.blocks import Block
+from processors.document_formats.content import Attached, Content
+from processors.document_formats.xml_parts import MOST_ATTACHED_BYTES, parsed
 from processors.errors import FileError
+from processors.file_results import warning
 
 PROPERTIES = (
     "title",
@@ -71,10 +73,28 @@ def inside(package: Any, folder: str) -> list[Attached]:
     return found
 
 
-def diagram_texts(root: Any) -> list[str]:
-    """Return the texts in the data of a diagram that draws itself (SmartArt; ISO/IEC 29500-1, 21.4)."""
-    texts = ("".join(run.text or "" for run in paragraph.iter(f"{DRAWING}t")) for paragraph in root.iter(f"{DRAWING}p"))
-    return [text for text in texts if text.strip()]
+def diagrams(part: Any, number: int, content: Content) -> Iterator[Block]:
+    """Yield what a part's diagrams say that draw themselves (SmartArt; ISO/IEC 29500-1, 21.4).
+
+    A damaged one costs itself alone.
+
+    Args:
+        part: of python-docx or python-pptx.
+        number: the page's.
+        content: is told of what is left out.
+    """
+    for relation in part.rels.values():
+        if relation.is_external or not relation.reltype.endswith(DIAGRAM):
+            continue
+        try:
+            root = parsed(relation.target_part.blob)
+        except SyntaxError as error:  # lxml's are
+            message = f"The data of a diagram are damaged and left out: {error}."
+            content.warnings.append(warning("part_unreadable", message, page=number))
+            continue
+        for paragraph in root.iter(f"{DRAWING}p"):
+            if (text := "".join(run.text or "" for run in paragraph.iter(f"{DRAWING}t"))).strip():
+                yield Block("item", text, 1)
 
 
 def engine(package: str) -> str:

@@ -9,7 +9,7 @@ from pptx.oxml.ns import qn
 from processors.document_formats.archives import check_archive
 from processors.document_formats.blocks import Block, page_of, table_of
 from processors.document_formats.content import Allowance, Content, Table
-from processors.document_formats.office import DIAGRAM, diagram_texts, engine, inside, loaded, properties
+from processors.document_formats.office import diagrams, engine, inside, loaded, properties
 from processors.document_formats.xml_parts import parsed
 from processors.interfaces import Report
 
@@ -37,7 +37,7 @@ def read(file: BinaryIO, options: Mapping[str, Any], report: Report) -> Content:
 def _read_slide(slide: Any, number: int, authors: Mapping[str, str], allowance: Allowance, content: Content) -> None:
     title = slide.shapes.title
     blocks = [block for shape in slide.shapes for block in _shape(shape, number, title, content)]
-    blocks += [Block("item", text, 1) for root in _roots(slide.part, DIAGRAM) for text in diagram_texts(root)]
+    blocks += diagrams(slide.part, number, content)
     blocks += [Block("paragraph", _lines(note)) for note in _notes(slide)]
     shown = title.text if title is not None else None
     content.pages.append(page_of(number, [block for block in blocks if block.text], allowance, shown))

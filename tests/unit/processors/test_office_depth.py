@@ -263,11 +263,8 @@ def test_a_hidden_slide_is_read_and_said():
     assert found["content"]["pages"][0]["title"] == "Pumps"
 
 
-@pytest.mark.parametrize("kind", ["docx", "pptx"])
-def test_what_a_diagram_says_is_text(kind):
-    points = "".join(f"<a:p><a:r><a:t>{text}</a:t></a:r></a:p>" for text in ("Fill the tank", "Open the valve", ""))
-    name = "http://schemas.openxmlformats.org/drawingml/2006/"
-    data = f"<dgm:dataModel xmlns:dgm='{name}diagram' xmlns:a='{name}main'>{points}</dgm:dataModel>".encode()
+def with_diagram(kind: str, data: bytes) -> bytes:
+    """A document that says "Steps" and has a diagram of these data."""
     if kind == "pptx":
         made = Presentation()
         slide = made.slides.add_slide(made.slide_layouts[5])
@@ -278,7 +275,23 @@ def test_what_a_diagram_says_is_text(kind):
         made.add_paragraph("Steps")
         whole, new = made.part, DocxPart(DocxURI("/word/diagrams/data1.xml"), "application/xml", data)
     whole.relate_to(new, RELATIONSHIP_TYPE.DIAGRAM_DATA)
-    assert text_of(saved(made)).splitlines() == ["Steps", "Fill the tank", "Open the valve"]
+    return saved(made)
+
+
+@pytest.mark.parametrize("kind", ["docx", "pptx"])
+def test_what_a_diagram_says_is_text(kind):
+    points = "".join(f"<a:p><a:r><a:t>{text}</a:t></a:r></a:p>" for text in ("Fill the tank", "Open the valve", ""))
+    name = "http://schemas.openxmlformats.org/drawingml/2006/"
+    data = f"<dgm:dataModel xmlns:dgm='{name}diagram' xmlns:a='{name}main'>{points}</dgm:dataModel>".encode()
+    assert text_of(with_diagram(kind, data)).splitlines() == ["Steps", "Fill the tank", "Open the valve"]
+
+
+@pytest.mark.parametrize("data", [b"", b"<broken"])
+@pytest.mark.parametrize("kind", ["docx", "pptx"])
+def test_a_damaged_diagram_costs_only_itself(kind, data):
+    found = read(with_diagram(kind, data))
+    assert found["content"]["pages"][0]["text"] == "Steps"
+    assert [(one["code"], one["page"]) for one in found["content"]["warnings"]] == [("part_unreadable", 1)]
 
 
 def test_comments_on_a_slide_are_annotations():

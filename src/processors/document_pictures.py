@@ -42,7 +42,7 @@ class Pictures:
         password: of the document.
         side_by_side: reads groups of pages.
         began: the monotonic second at which the work on the document began.
-        seconds: no further group is begun this long after that, so that what was read is kept.
+        seconds: no further page is begun this long after that, so that what was read is kept.
     """
 
     sandbox: FileSandbox
@@ -86,13 +86,13 @@ def _read(pictures: Pictures, missing: list[int], content: dict[str, Any], repor
     works = [partial(_read_group, pictures, pages, until) for pages in groups]
     outcomes = pictures.side_by_side.run(works, report)
     each = list(zip(groups, outcomes, strict=True))
-    late = [n for pages, outcome in each if outcome is None for n in pages]
+    late = [n for pages, outcome in each for n in _late(pages, outcome)]
     failed = [(pages, outcome) for pages, outcome in each if isinstance(outcome, FileError)]
     reads = [outcome for outcome in outcomes if isinstance(outcome, dict)]
     content["errors"] += [_unread(pages, error) for pages, error in failed]
     if late:
         content["limits_hit"].append("ocr_seconds")
-        error = FileError(f"the document had taken {pictures.seconds:g} s by then.", "timeout")
+        error = FileError("the time for the document was over by then: see CELERY_TASK_SOFT_TIME_LIMIT.", "timeout")
         content["errors"].append(_unread(late, error))
     content["errors"] += [error for read in reads for error in read["content"]["errors"]]
     if failed and not reads and not any(page["text"] for page in content["pages"]):
@@ -110,13 +110,22 @@ def _read_group(
     pictures: Pictures, pages: list[int], until: float, report: Report
 ) -> dict[str, Any] | FileError | None:
     """Return what was read, or why nothing was, or None where it is too late to begin."""
-    if monotonic() >= until:
+    seconds = until - monotonic()
+    if seconds <= 0:
         return None
-    options = {"pages": pages, "password": pictures.password}
+    options = {"pages": pages, "seconds": seconds, "password": pictures.password}
     try:
         return pictures.sandbox.run("pictures", pictures.path, options, report)
     except FileError as error:
         return error
+
+
+def _late(pages: list[int], outcome: dict[str, Any] | FileError | None) -> list[int]:
+    """Return the pages of a group that were not begun in time."""
+    if outcome is None:
+        return pages
+    skipped = outcome["content"]["pages_skipped"] if isinstance(outcome, dict) else 0
+    return pages[len(pages) - skipped :]
 
 
 def _unread(pages: list[int], error: FileError) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """Pages of a PDF as pictures: read by OCR, turned where a scan lies on its side, and drawn to be shown."""
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from statistics import median
+from time import monotonic
 from typing import Any, BinaryIO, cast
 
 import numpy as np
@@ -36,18 +38,22 @@ MOST_OVER_SHARE = 0.4
 def read_pictures(
     file: BinaryIO, pages: Sequence[int], options: Mapping[str, Any], reader: TextReader, report: Report
 ) -> Content:
-    """Read pages as pictures.
+    """Read pages as pictures, at least one.
 
     Args:
         file: the PDF.
         pages: numbers, from 1.
-        options: `password`.
+        options: `password`, and `seconds` after which no further page is begun.
         reader: reads text in pictures.
         report: told how far it is.
     """
     content = Content(engine=f"{reader.name} {reader.version}")
+    until = monotonic() + float(options.get("seconds", math.inf))
     with opened(file, options.get("password")) as pdf:
         for done, number in enumerate(pages):
+            if done and monotonic() >= until:
+                content.pages_skipped = len(pages) - done
+                break
             report(100 * done / len(pages), f"reading page {number} as a picture")
             try:
                 content.pages.append(_recognise(pdf, number, reader))

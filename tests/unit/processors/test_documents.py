@@ -18,7 +18,7 @@ import make_samples
 from compound_files import compound
 from examples.celery_example import SAMPLES
 from processors import document_pictures, documents, summaries
-from processors.document_formats import archives
+from processors.document_formats import archives, pdf_pictures
 from processors.document_formats import text as plain_text
 from processors.document_formats.pdf_text import usable
 from processors.document_formats.text import decode
@@ -563,7 +563,25 @@ def test_the_time_for_reading_pictures_counts_from_the_documents_beginning(tmp_p
     sandbox = SlowText(seconds=60.0, clock=clock)
     done = read_with(sandbox, path, ocr_seconds=100)
     assert (len(sandbox.asked), done["limits"]["hit"]) == (1, ["ocr_seconds"])
-    assert "the document had taken 100 s by then" in done["errors"][0]["message"]
+    assert "the time for the document was over by then" in done["errors"][0]["message"]
+
+
+def test_the_time_for_reading_pictures_ends_between_the_pages_of_a_group(tmp_path, monkeypatch):
+    class SlowPictures(DirectSandbox):
+        def run(self, job, path, options, report):
+            def slowly(percent, text):
+                clock.now += 30 if job == "pictures" else 0
+
+            return super().run(job, path, options, slowly)
+
+    path, clock = tmp_path / "x.pdf", FalseClock()
+    path.write_bytes(pdf(*[""] * 30))
+    for module in (documents, document_pictures, pdf_pictures):
+        monkeypatch.setattr(module, "monotonic", clock)
+    done = read_with(SlowPictures(), path, ocr_seconds=100)
+    assert [page["n"] for page in done["result"]["pages"] if page["source"] == "ocr"] == [1, 2, 3, 4]
+    assert (done["limits"]["hit"], done["errors"][0]["pages"]) == (["ocr_seconds"], list(range(5, 31)))
+    assert "see CELERY_TASK_SOFT_TIME_LIMIT" in done["errors"][0]["message"]
 
 
 class Backwards:

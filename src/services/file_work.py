@@ -52,12 +52,12 @@ def with_file(
 
         def read() -> AnyResult:
             before = _state_of(path)
-            result = work(request, tools_of(task.parts, path, task.current.id), report)
-            if _state_of(path) not in {before, None}:
-                raise TransientError(
-                    f"The file {path} was changed while it was read: write it under another name, and give it its own "
-                    "when it is whole."
-                )
+            try:
+                result = work(request, tools_of(task.parts, path, task.current.id), report)
+            except FileError as error:  # half a file is a damaged one
+                _refuse_changed(path, before, error)
+                raise
+            _refuse_changed(path, before)
             return result
 
         if settings.cache_results and file_cache.may_be_shared(request):
@@ -85,6 +85,19 @@ def local(parts: Parts, file_path: str, report: Report) -> Generator[Path]:
             fetch(parts.file_source(scheme), file_path, file, settings.file_time_limit_seconds, report)
             file.flush()
             yield Path(file.name)
+
+
+def _refuse_changed(path: Path, before: tuple[int, ...] | None, error: FileError | None = None) -> None:
+    """Let a file pass that is the one that it was; `error` is what reading it came to.
+
+    Raises:
+        TransientError: it is another one.
+    """
+    if _state_of(path) not in {before, None}:
+        raise TransientError(
+            f"The file {path} was changed while it was read: write it under another name, and give it its own "
+            "when it is whole."
+        ) from error
 
 
 def _state_of(path: Path) -> tuple[int, ...] | None:

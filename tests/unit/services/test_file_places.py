@@ -246,6 +246,7 @@ class Reader:
     database: Any
     status: str = "ok"
     change: bytes | None = None
+    error: FileError | None = None
     kind: str = "text"
     found: dict[str, Any] = field(default_factory=dict)
     tenant: str | None = None
@@ -266,6 +267,8 @@ class Reader:
         self.reads += 1
         if self.change is not None:
             path.write_bytes(self.change)
+        if self.error is not None:
+            raise self.error
         content = path.read_bytes()
         uri = self.storage.put(content * 2, mime="text/plain", task_id=task_id)
         return Read(
@@ -417,6 +420,16 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(reader, request_of, 
     reader.change = None
     assert reader.run(request_of())["input"]["sha256"] == hashlib.sha256(b"content").hexdigest()
     assert reader.reads == 2
+
+
+def test_a_file_that_is_damaged_because_it_changes_is_read_again(reader, request_of):
+    reader.error = FileError("The file is cut off.", "corrupt")
+    with pytest.raises(FileError, match="cut off"):
+        reader.run(request_of())
+    reader.change = b"half"
+    with pytest.raises(TransientError, match="was changed while it was read") as told:
+        reader.run(request_of())
+    assert told.value.__cause__ is reader.error
 
 
 def test_what_a_password_opened_or_a_person_was_matched_with_is_never_shared(reader, request_of):

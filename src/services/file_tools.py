@@ -29,7 +29,19 @@ were read is lost with the child."""
 FILM_SHARE, SPEECH_SHARE, OCR_SHARE, MEMBERS_SHARE = 0.4, 0.7, 0.7, 0.8
 """Of a task's time until its soft limit: when no further part of a film is looked at, no further piece of speech is
 turned into text, no further page is read as a picture, and no member of an archive is processed any more. What was
-begun by then, and the rest, still ends before the limit takes all of it."""
+begun by then, and the rest, still ends before the limit takes all of it. Each counts from the task's beginning: a
+file that was fetched, or lies behind others in an archive, has less of it left."""
+
+
+def _left(share: float, began: float | None) -> float:
+    """Return the seconds that are left of a share of a task's time.
+
+    Args:
+        share: of its time until the soft limit.
+        began: the monotonic second at which the task began; None: just now.
+    """
+    gone = 0.0 if began is None else monotonic() - began
+    return max(0.0, share * settings.celery_task_soft_time_limit - gone)
 
 
 class _Common(TypedDict):
@@ -40,7 +52,7 @@ class _Common(TypedDict):
     inline_text_kb: int
 
 
-def document_tools(parts: Parts, path: Path, task_id: str) -> DocumentTools:
+def document_tools(parts: Parts, path: Path, task_id: str, began: float | None = None) -> DocumentTools:
     """Return what processing a document needs, for one task."""
     return DocumentTools(
         **_common(parts, path, task_id),
@@ -49,21 +61,21 @@ def document_tools(parts: Parts, path: Path, task_id: str) -> DocumentTools:
         max_page_images=settings.max_page_images,
         converter=parts.converter,
         side_by_side=parts.side_by_side,
-        ocr_seconds=OCR_SHARE * settings.celery_task_soft_time_limit,
+        ocr_seconds=_left(OCR_SHARE, began),
     )
 
 
-def audio_tools(parts: Parts, path: Path, task_id: str) -> AudioTools:
+def audio_tools(parts: Parts, path: Path, task_id: str, began: float | None = None) -> AudioTools:
     """Return what processing a sound needs, for one task."""
     return AudioTools(
         **_common(parts, path, task_id),
         speech=speech_choice(settings),
         max_media_seconds=settings.max_media_seconds,
-        speech_seconds=SPEECH_SHARE * settings.celery_task_soft_time_limit,
+        speech_seconds=_left(SPEECH_SHARE, began),
     )
 
 
-def image_tools(parts: Parts, path: Path, task_id: str) -> ImageTools:
+def image_tools(parts: Parts, path: Path, task_id: str, began: float | None = None) -> ImageTools:
     """Return what processing a picture needs, for one task."""
     return ImageTools(
         **_common(parts, path, task_id),
@@ -71,21 +83,21 @@ def image_tools(parts: Parts, path: Path, task_id: str) -> ImageTools:
         max_pages=settings.max_pages,
         text_seconds=min(
             CHILD_SHARE * min(settings.file_cpu_limit_seconds, settings.file_time_limit_seconds),
-            OCR_SHARE * settings.celery_task_soft_time_limit,
+            _left(OCR_SHARE, began),
         ),
         people=parts.people,
     )
 
 
-def video_tools(parts: Parts, path: Path, task_id: str) -> VideoTools:
+def video_tools(parts: Parts, path: Path, task_id: str, began: float | None = None) -> VideoTools:
     """Return what processing a film needs, for one task."""
     return VideoTools(
         **_common(parts, path, task_id),
-        listen=partial(_listen, audio_tools(parts, path, task_id), monotonic()),
+        listen=partial(_listen, audio_tools(parts, path, task_id, began), monotonic()),
         threads=settings.file_engine_threads,
         run_seconds=min(settings.file_cpu_limit_seconds, settings.file_time_limit_seconds) / 3,
         max_media_seconds=settings.max_media_seconds,
-        video_seconds=FILM_SHARE * settings.celery_task_soft_time_limit,
+        video_seconds=_left(FILM_SHARE, began),
     )
 
 
@@ -95,7 +107,7 @@ def _listen(tools: AudioTools, began: float, file_path: str, report: Report) -> 
     return process_audio(ProcessAudio(file_path=file_path), replace(tools, speech_seconds=left), report)
 
 
-TOOLS: dict[str, Callable[[Parts, Path, str], FileTools]] = {
+TOOLS: dict[str, Callable[[Parts, Path, str, float | None], FileTools]] = {
     "document": document_tools,
     "image": image_tools,
     "audio": audio_tools,
@@ -104,15 +116,16 @@ TOOLS: dict[str, Callable[[Parts, Path, str], FileTools]] = {
 """What makes the tools of each of `processors.files.METHODS`."""
 
 
-def route_tools(parts: Parts, path: Path, task_id: str) -> RouteTools:
+def route_tools(parts: Parts, path: Path, task_id: str, began: float | None = None) -> RouteTools:
     """Return what sending a file to its method needs, for one task."""
+    began = monotonic() if began is None else began
     return RouteTools(
         **_common(parts, path, task_id),
-        tools_of=lambda route, place: TOOLS[route](parts, place, task_id),
+        tools_of=lambda route, place: TOOLS[route](parts, place, task_id, began),
         folder=_folder,
         max_members=settings.max_archive_members,
         max_bytes=settings.max_archive_mb * MIB,
-        members_seconds=MEMBERS_SHARE * settings.celery_task_soft_time_limit,
+        members_seconds=_left(MEMBERS_SHARE, began),
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from time import monotonic
 from typing import Any, TypeVar, get_type_hints
 from urllib.parse import unquote, urlsplit
 
@@ -28,7 +29,7 @@ AnyResult = TypeVar("AnyResult", bound=Result)
 def with_file(
     task: RecordedTask,
     request: AnyRequest,
-    tools_of: Callable[[Parts, Path, str], AnyTools],
+    tools_of: Callable[[Parts, Path, str, float], AnyTools],
     work: Callable[[AnyRequest, AnyTools, Report], AnyResult],
 ) -> Any:
     """Do the work of a task on the file that its request names.
@@ -36,7 +37,7 @@ def with_file(
     Args:
         task: whose run it is.
         request: names the file.
-        tools_of: makes what the work needs, for this file and task.
+        tools_of: makes what the work needs, for this file, this task, and the monotonic second at which it began.
         work: the processor's function.
 
     Returns:
@@ -45,6 +46,7 @@ def with_file(
     Raises:
         TransientError: the file was changed meanwhile; it is opened several times, and each may have seen another one.
     """
+    began = monotonic()
     scheme = _scheme_of(request.file_path)
     here = scheme in {"", "file"}
     report = task.report if here else part_of(task.report, FETCHED_PERCENT, 100)
@@ -53,7 +55,7 @@ def with_file(
         def read() -> AnyResult:
             before = _state_of(path)
             try:
-                result = work(request, tools_of(task.parts, path, task.current.id), report)
+                result = work(request, tools_of(task.parts, path, task.current.id, began), report)
             except FileError as error:  # half a file is a damaged one
                 _refuse_changed(path, before, error)
                 raise

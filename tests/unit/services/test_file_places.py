@@ -252,7 +252,7 @@ class Reader:
     tenant: str | None = None
     reads: int = 0
 
-    def tools(self, _parts, path, task_id):
+    def tools(self, _parts, path, task_id, _began):
         return path, task_id
 
     def run(self, request: FileRequest, task_id: str = "a") -> dict[str, Any]:
@@ -467,6 +467,44 @@ def test_scans_and_archives_end_before_the_soft_limit_takes_all_that_was_read(tm
     pages = document_tools(parts, tmp_path, "t").ocr_seconds
     members = route_tools(parts, tmp_path, "t").members_seconds
     assert pages < members < 100, "a scan in an archive ends first, so that its pages are kept"
+
+
+def test_the_time_for_a_member_of_an_archive_is_what_those_before_it_have_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(settings, "celery_task_soft_time_limit", 1_000)
+    now = [100.0]
+    monkeypatch.setattr("services.file_tools.monotonic", lambda: now[0])
+    parts = SimpleNamespace(sandbox=None, storage=None, converter=None, side_by_side=None)
+    archive = route_tools(parts, tmp_path, "t")
+    now[0] = 300.0
+    assert archive.tools_of("document", tmp_path).ocr_seconds == 500
+    assert archive.tools_of("audio", tmp_path).speech_seconds == 500
+    assert archive.tools_of("video", tmp_path).video_seconds == 200
+    now[0] = 5_000.0
+    assert archive.tools_of("document", tmp_path).ocr_seconds == 0
+
+
+def test_the_time_that_a_fetch_takes_is_the_tasks_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(settings, "cache_results", False)
+    monkeypatch.setattr(settings, "celery_task_soft_time_limit", 1_000)
+    now, given = [100.0], []
+
+    class Slow(Source):
+        def fetch(self, address, into, report):
+            now[0] += 300
+            super().fetch(address, into, report)
+
+    for module in ("file_tools", "file_work"):
+        monkeypatch.setattr(f"services.{module}.monotonic", lambda: now[0])
+    parts = parts_with(Slow(), sandbox=None, storage=None, converter=None, side_by_side=None)
+
+    def work(_request: FileRequest, tools: Any, _report: Any) -> Read:
+        given.append(tools)
+        return Read.model_construct()
+
+    request = ProcessDocument(file_path="s3://bucket/a")
+    with_file(Task(parts), request, document_tools, work)
+    with_file(Task(parts), request, route_tools, work)
+    assert (given[0].ocr_seconds, given[1].members_seconds) == (400, 500)
 
 
 def test_as_many_pages_of_a_picture_are_read_as_the_settings_allow_before_its_child_is_ended(tmp_path, monkeypatch):

@@ -31,9 +31,15 @@ EMPTY_TAG = b"ID3\x04" + bytes(6)
 FRAMES = frozenset({"aac", "mp3"})
 """What begins with a frame, as words do that begin with the letter of byte 255: in Cyrillic a small `я`."""
 
-WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
+WIDE_MARKS = {
+    b"\xff\xfe\0\0": "utf-32",
+    b"\0\0\xfe\xff": "utf-32",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+}
 WIDE_SAMPLE = 4096
 LEAST_NUL_SHARE, LEAST_PRINTABLE_SHARE = 0.3, 0.95
+TAGS_WITHIN = 4096
 BEFORE_TAGS = b"\xef\xbb\xbf \t\r\n\f"
 """A byte order mark and white space; what begins with other text is about pages, or a table or program with some."""
 
@@ -201,7 +207,7 @@ def sniff(file: BinaryIO, name: str) -> str:
         return compound_kind(file)
     if head.startswith(RICH_TEXT):
         return "rtf"
-    if b"\0" in head and not head.startswith(WIDE_MARKS) and wide_encoding(head) is None:
+    if b"\0" in head and not head.startswith(tuple(WIDE_MARKS)) and wide_encoding(head) is None:
         raise FileError(f"The file is {_named(head)}; read are {', '.join(MIME)}.", "unsupported_type")
     return _text(head, name)
 
@@ -271,9 +277,19 @@ def _text(head: bytes, name: str) -> str:
     block = head.replace(b"\r\n", b"\n").split(b"\n\n")[0]
     if len({match.lower() for match in MAIL_HEADER.findall(block)}) >= FEWEST_MAIL_HEADERS:
         return "eml"
-    if HTML.search(head[:4096]) and (kind == "html" or head.lstrip(BEFORE_TAGS).startswith(b"<")):
+    beginning = _narrow(head[:TAGS_WITHIN])
+    if HTML.search(beginning) and (kind == "html" or beginning.lstrip(BEFORE_TAGS).startswith(b"<")):
         return "markdown" if kind == "markdown" else "html"
     return kind if kind in {"markdown", "csv"} else "text"
+
+
+def _narrow(head: bytes) -> bytes:
+    """Return text of two or four bytes a character as UTF-8; any other as it is."""
+    for mark, encoding in WIDE_MARKS.items():
+        if head.startswith(mark):
+            return head.decode(encoding, "ignore").encode("utf-8", "ignore")
+    wide = wide_encoding(head) if b"\0" in head else None
+    return head.decode(wide, "ignore").encode("utf-8", "ignore") if wide else head
 
 
 def _named(head: bytes) -> str:

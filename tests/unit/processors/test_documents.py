@@ -144,6 +144,13 @@ def test_a_page_that_says_no_encoding_is_read_in_one_that_its_parser_calls_other
     assert (found["pages"][0]["text"], found["metadata"]["encoding"]) == (text, "euc_jp")
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_a_page_of_two_or_four_bytes_a_character_is_a_page(encoding):
+    raw = "<!doctype html>\n<html><title>x</title><p>Die Größe der Pumpe</p></html>".encode(encoding)
+    assert sniff(io.BytesIO(raw), "page") == "html"
+    assert read(raw, "page")["content"]["pages"][0]["text"] == "Die Größe der Pumpe"
+
+
 @pytest.mark.parametrize("encoding", [WESTERN, CENTRAL])
 def test_a_text_in_several_languages_of_one_code_page_is_read(encoding):
     text = "\n".join(text for page, text in LATIN if page == encoding)

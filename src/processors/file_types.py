@@ -207,9 +207,11 @@ def sniff(file: BinaryIO, name: str) -> str:
         return compound_kind(file)
     if head.startswith(RICH_TEXT):
         return "rtf"
-    if b"\0" in head and not head.startswith(tuple(WIDE_MARKS)) and wide_encoding(head) is None:
+    kind = _text(head, name)
+    packed = b"\0" in head and not head.startswith(tuple(WIDE_MARKS)) and wide_encoding(head) is None
+    if packed and kind != "eml":  # a mail may have any bytes behind its headers (RFC 3030, BINARYMIME)
         raise FileError(f"The file is {_named(head)}; read are {', '.join(MIME)}.", "unsupported_type")
-    return _text(head, name)
+    return kind
 
 
 def _head(file: BinaryIO) -> bytes:
@@ -275,7 +277,7 @@ def _said_kind(archive: zipfile.ZipFile) -> str:
 def _text(head: bytes, name: str) -> str:
     kind = named_by_ending(name)
     block = head.replace(b"\r\n", b"\n").split(b"\n\n")[0]
-    if len({match.lower() for match in MAIL_HEADER.findall(block)}) >= FEWEST_MAIL_HEADERS:
+    if b"\0" not in block and len({match.lower() for match in MAIL_HEADER.findall(block)}) >= FEWEST_MAIL_HEADERS:
         return "eml"
     beginning = _narrow(head[:TAGS_WITHIN])
     if HTML.search(beginning) and (kind == "html" or beginning.lstrip(BEFORE_TAGS).startswith(b"<")):

@@ -248,6 +248,7 @@ def compound(subtype: str, *parts: bytes) -> bytes:
     return kind + b"".join(b"--%s\n%s\n" % (subtype.encode(), one) for one in parts) + b"--%s--\n" % subtype.encode()
 
 
+BINARY = b"Content-Type: image/bmp; name=x.bmp\nContent-Transfer-Encoding: binary\n\nBM"
 PLAIN, HTML_PART = b"Content-Type: text/plain\n\n", b"Content-Type: text/html\n\n"
 FILE = b"Content-Type: application/pdf; name=x.pdf\nContent-Disposition: attachment\n\nx"
 
@@ -257,11 +258,18 @@ FILE = b"Content-Type: application/pdf; name=x.pdf\nContent-Disposition: attachm
     [
         HEAD + b"Cc: \x01\xff\xfe\x02\n\nthe text\n",
         HEAD + compound("mixed", PLAIN + b"the text", PLAIN + b"\x01\xff\xfe\x02\x90"),
+        HEAD + compound("mixed", PLAIN + b"the text", BINARY + bytes(9)),
     ],
-    ids=["header", "part"],
+    ids=["header", "part", "file"],
 )
 def test_what_is_no_text_in_a_mail_costs_only_itself(raw):
     assert text_of(raw, "x.eml").startswith("the text")
+
+
+def test_what_holds_mails_and_is_packed_is_no_mail():
+    with pytest.raises(FileError) as error:
+        read(b"\0\x01" + HEAD + b"\n\0", "box.dat")
+    assert error.value.code == "unsupported_type"
 
 
 @pytest.mark.parametrize(

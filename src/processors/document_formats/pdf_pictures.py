@@ -28,6 +28,9 @@ IMAGE_QUALITY = 80
 SURE = 0.6
 """A picture read with this confidence on the average, most of whose lines lie, is not tried another way round."""
 
+FAULTS = (PdfiumError, ValueError)
+"""What is raised at a page that cannot be drawn: the latter where nothing of it lies in what it says to show."""
+
 TURNS = (90, 270, 180)
 MOST_LINES = 1_000
 COLUMN_GAP, COLUMN_WIDTH = 0.015, 0.15
@@ -57,7 +60,7 @@ def read_pictures(
             report(100 * done / len(pages), f"reading page {number} as a picture")
             try:
                 content.pages.append(_recognise(pdf, number, reader))
-            except PdfiumError as error:
+            except FAULTS as error:
                 content.errors.append({"code": "page_failed", "step": "ocr", "page": number, "message": str(error)})
     return content
 
@@ -77,7 +80,7 @@ def draw_pages(file: BinaryIO, pages: Sequence[int], options: Mapping[str, Any],
             report(100 * done / len(pages), f"drawing page {number}")
             try:
                 content.made.append(_drawn(pdf, number))
-            except PdfiumError as error:
+            except FAULTS as error:
                 content.warnings.append(warning("no_page_image", f"The page cannot be drawn: {error}", page=number))
     return content
 

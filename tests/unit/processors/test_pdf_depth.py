@@ -434,6 +434,28 @@ def test_a_big_picture_beside_little_text_is_read_too():
     assert read(drawn(lambda canvas: canvas.drawString(72, 700, SENTENCE)))["content"]["picture_pages"] == []
 
 
+def test_a_page_that_shows_nothing_of_itself_costs_no_other_one_its_picture():
+    class NoText:
+        name, version = "none", "1"
+
+        def read(self, pixels):
+            return []
+
+    stored = io.BytesIO()
+    canvas = Canvas(stored)
+    for place in (0, 9000, 0):
+        canvas.setCropBox((place, place, place + 100, place + 100))
+        canvas.showPage()
+    canvas.save()
+    asked = {"pages": [1, 2, 3], "password": None}
+    drawn = draw_pages(io.BytesIO(stored.getvalue()), asked, silent)["content"]
+    assert [one["page"] for one in drawn["made"]] == [1, 3]
+    assert [(one["code"], one["page"]) for one in drawn["warnings"]] == [("no_page_image", 2)]
+    seen = read_pictures(io.BytesIO(stored.getvalue()), asked, silent, NoText())["content"]
+    assert [page["n"] for page in seen["pages"]] == [1, 3]
+    assert [(one["code"], one["page"]) for one in seen["errors"]] == [("page_failed", 2)]
+
+
 @pytest.mark.parametrize("size", [A4, (35_000, 35_000), (3, 14_000)])
 def test_the_picture_of_a_page_is_small_whatever_its_size(size):
     stored = io.BytesIO()

@@ -13,7 +13,7 @@ from bs4.dammit import EncodingDetector
 
 from processors.document_formats.blocks import Block, markdown_of, table_of
 from processors.document_formats.content import Allowance, Content, Page, Table
-from processors.document_formats.text import decode
+from processors.document_formats.text import decode, decode_as
 from processors.errors import FileError
 from processors.interfaces import Report
 
@@ -84,15 +84,16 @@ def parsed(raw: bytes, encoding: str | None = None) -> BeautifulSoup:
 
 
 def _known_text(raw: bytes, encoding: str | None) -> tuple[str, str] | None:
-    """Return a page's text and its encoding: as was said, or found where the page says none; None: the parser knows.
+    """Return a page's text and its encoding: as was said outside or in it, else found; None: it is no text in any.
 
     The parser has other names for encodings, and drops a page that is not in the one it is given.
     """
-    if encoding is not None:
-        with suppress(LookupError, UnicodeError):
-            return raw.decode(encoding), encoding
-    if cast("Any", EncodingDetector).find_declared_encoding(raw, is_html=True):
-        return None
+    declared: str | None = cast("Any", EncodingDetector).find_declared_encoding(raw, is_html=True)
+    if declared and declared.startswith(("utf-16", "utf-32")):
+        declared = None  # the name could not be read if that were so
+    for named in filter(None, (encoding, declared)):
+        if known := decode_as(raw, named):
+            return known
     with suppress(FileError):  # no text in any encoding: the parser makes of it what it can
         text, found = decode(raw)
         return text, found.removesuffix("-sig")

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, cast
 
 from processors.document_formats.content import Allowance, Attached, Content, Page
 from processors.document_formats.html_page import parsed, shown
-from processors.document_formats.text import decode
+from processors.document_formats.text import decode, decode_as
 from processors.errors import FileError
 from processors.interfaces import Report
 
@@ -77,10 +77,8 @@ def _part_text(part: Any) -> str:
     charset = part.get_content_charset()
     if part.get_content_type() == "text/html":
         return shown(parsed(raw, charset))
-    try:
-        return raw.decode(charset) if charset else _decoded(raw)
-    except (LookupError, UnicodeError):
-        return _decoded(raw)
+    known = decode_as(raw, charset) if charset else None
+    return known[0] if known else _decoded(raw)
 
 
 def _decoded(raw: bytes) -> str:

@@ -3,6 +3,7 @@
 import codecs
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 from charset_normalizer import from_bytes
@@ -26,6 +27,19 @@ ENCODINGS = [
     *("shift_jis", "euc_jp", "gb18030", "big5", "euc_kr"),
 ]
 """What files are in that have no mark and no Latin letters; of all that Python knows, a text looks like several."""
+
+WIDER = {
+    "iso8859-1": "cp1252",
+    "iso8859-9": "cp1254",
+    "shift_jis": "cp932",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "euc_kr": "cp949",
+}
+"""What is meant by the names of older encodings (WHATWG Encoding Standard, 4.2), as Python calls both."""
+
+NO_CHARSETS = frozenset({"idna", "punycode", "raw-unicode-escape", "unicode-escape"})
+"""What Python decodes too and no text is in; the time of some grows with the square of the length."""
 
 ASCII = bytes(range(0x80))
 SAMPLE_BYTES = 256 * 1024
@@ -74,6 +88,15 @@ def decode(raw: bytes) -> tuple[str, str]:
         return raw.decode("iso2022_jp", "replace"), "iso2022_jp"
     encoding = "utf-8" if _nearly_utf_8(raw) else _looks_like(raw)
     return raw.decode(encoding, "replace"), encoding
+
+
+def decode_as(raw: bytes, named: str) -> tuple[str, str] | None:
+    """Return a text that is in the encoding that was named for it, and that encoding; None where it is not."""
+    with suppress(LookupError, ValueError):
+        name = codecs.lookup(named).name
+        encoding = WIDER.get(name, name)
+        return None if name in NO_CHARSETS else (raw.decode(encoding), encoding)
+    return None
 
 
 def _nearly_utf_8(raw: bytes) -> bool:

@@ -3,6 +3,7 @@
 import io
 import lzma
 import struct
+import time
 from email.message import EmailMessage
 
 import openpyxl
@@ -280,11 +281,23 @@ def test_what_holds_mails_and_is_packed_is_no_mail():
         ("utf-8", "cp1252", "Größe „schön“"),
         ("unknown-8bit", "cp1252", "Größe „schön“"),
         ("euc-jp", "euc_jp", "ポンプの点検記録です。"),
+        ("iso-8859-1", "cp1252", "“Größe” €5"),
+        ("shift_jis", "cp932", "①株式会社㈱"),
+        ("gb2312", "gbk", "朱镕基说"),
     ],
 )
-def test_a_mails_html_is_read_whatever_its_header_calls_its_encoding(named, encoding, text):
-    kind = f"Content-Type: text/html; charset={named}\nContent-Transfer-Encoding: 8bit\n\n".encode()
-    assert text_of(HEAD + kind + f"<p>{text}</p>".encode(encoding)) == text
+def test_a_mail_is_read_whatever_its_header_calls_its_encoding(named, encoding, text):
+    for kind, shown in (("html", f"<p>{text}</p>"), ("plain", text)):
+        head = f"Content-Type: text/{kind}; charset={named}\nContent-Transfer-Encoding: 8bit\n\n".encode()
+        assert text_of(HEAD + head + shown.encode(encoding)) == text
+
+
+@pytest.mark.parametrize("kind", ["plain", "html"])
+def test_a_mail_cannot_choose_a_decoder_that_takes_for_ever(kind):
+    head = f"Content-Type: text/{kind}; charset=punycode\nContent-Transfer-Encoding: 8bit\n\n".encode()
+    began = time.process_time()
+    assert len(text_of(HEAD + head + b"a-" + b"b" * 500_000)) == 500_002
+    assert time.process_time() - began < 10
 
 
 def test_a_mails_html_is_in_the_encoding_that_its_header_names():

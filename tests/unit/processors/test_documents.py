@@ -144,6 +144,21 @@ def test_a_page_that_says_no_encoding_is_read_in_one_that_its_parser_calls_other
     assert (found["pages"][0]["text"], found["metadata"]["encoding"]) == (text, "euc_jp")
 
 
+@pytest.mark.parametrize(
+    ("named", "encoding", "text"),
+    [
+        ("us-ascii", "utf-8", "Größe"),
+        ("shift_jis", "cp932", "①株式会社㈱"),
+        ("iso-8859-1", WESTERN, "“Größe” €5"),
+        ("no-such", WESTERN, "Größe"),
+        ("utf-16", "utf-8", "Größe"),
+    ],
+)
+def test_a_page_is_read_in_what_is_meant_by_the_encoding_that_it_names(named, encoding, text):
+    raw = f"<html><meta charset={named}><title>x</title><p>{text}</p></html>".encode(encoding)
+    assert read(raw, "x.html")["content"]["pages"][0]["text"] == text
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 def test_a_page_of_two_or_four_bytes_a_character_is_a_page(encoding):
     raw = "<!doctype html>\n<html><title>x</title><p>Die Größe der Pumpe</p></html>".encode(encoding)

@@ -107,6 +107,7 @@ class Experiment:
         done = self._faults.do(kind, target)
         at_work = done.at_work and (kind not in OF_A_WORKER or self._ledger.last_sign[worker.pid] > began)
         self._done.append(replace(done, at_work=at_work))
+        self._installation.note(done, target)
         if kind is Fault.PUBLISHER:
             self._ledger.update()
             self._left_over = [given for given in range(1, self._next) if given not in self._ledger.sent]

@@ -13,7 +13,7 @@ import psutil
 from cli.chaos.lead import LeadWatch
 from cli.chaos.ledger import Ledger
 from cli.chaos.network import Network
-from cli.chaos.plan import BEATS, SLOTS, WORKERS, Broker, Plan, Transport
+from cli.chaos.plan import BEATS, SLOTS, WORKERS, Broker, Done, Plan, Transport
 from cli.chaos.processes import Processes, ProcessGroup
 from cli.chaos.rabbitmq_server import RabbitmqServer
 from cli.chaos.redis_server import RedisServer
@@ -220,6 +220,14 @@ class Installation:
             file.execute("ROLLBACK")
             return False
 
+    def note(self, done: Done, target: str) -> None:
+        """Write down a fault, for whoever keeps the folder: when it was, on whom, and who leads now."""
+        at = time.time() - (time.monotonic() - done.at)
+        leader = self.records.leader() if self.plan.records else None
+        led = f"leader {leader.pid}, term {leader.term}" if leader else "no leader"
+        with (self.folder / "faults.txt").open("a") as file:
+            file.write(f"{at:.2f} {done.kind} {target} pid {done.pid or done.main}, away {done.away:.1f} s; {led}\n")
+
     def _schedules(self, do: str) -> None:
         command = [sys.executable, "-m", "services.chaos.schedules", do]
         group = self._processes.start("schedules", command, self._environment())
@@ -238,7 +246,7 @@ class Installation:
             CELERY_BROKER_URL=self.broker.url(address) if address else self.broker.url(),
             LIMIT_DEFAULT="none",
             LIMIT_HIGH_PRIORITY="none",
-            LOG_LEVEL="WARNING",
+            LOG_LEVEL="INFO",
             TMPDIR=str(self._temporary),
             **NO_SCHEDULES,
             **({"TASK_MODULES": TASK_MODULE} if self.plan.records else {}),

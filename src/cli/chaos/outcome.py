@@ -23,6 +23,9 @@ from cli.chaos.schedules import Schedules, judge_schedules
 from cli.chaos.told import Told
 
 LATE_SECONDS = 10.0
+HITS = (*OF_A_WORKER, Fault.BEAT, Fault.BROKER_DATA)
+"""What may hit whoever was to have a task, or to give it back, or the message itself."""
+
 FSYNC_SECONDS = 2.0
 """What Redis may lose with `everysec`: its own sync may be a second late."""
 
@@ -42,8 +45,8 @@ class Outcome:
         in_hand: tasks that the victims of the faults had in hand.
         late: the longest time, in seconds, until somebody had a dead worker's task again; None where none had one. The
             time does not count in which no broker could have given it to anybody, or no record could be written; it is
-            shared among the faults that hit a worker or the leader meanwhile, because each may have hit who was to have
-            the task, or to give it back.
+            shared among the faults that hit a worker, the leader or the broker's data meanwhile: each may have hit who
+            was to have the task, or to give it back, or taken the message.
         latest: the task of that time, and the fault at which it was in hand.
         away: for how many seconds that was so, in all.
         unconfirmed: sent, and not accepted: the publisher was killed, or the broker was away.
@@ -198,7 +201,7 @@ def _waits(ledger: Ledger, fault: Done, done: Sequence[Done]) -> list[_Wait]:
 
 
 def _seconds_per_fault(done: Sequence[Done], begin: float, end: float) -> float:
-    hits = sum(fault.kind in (*OF_A_WORKER, Fault.BEAT) and begin <= fault.at < end for fault in done)
+    hits = sum(fault.kind in HITS and begin <= fault.at < end for fault in done)
     return (end - begin - _away_within(done, begin, end)) / hits
 
 

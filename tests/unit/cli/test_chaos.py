@@ -140,6 +140,12 @@ def test_only_the_killed_process_of_a_pool_had_its_task_in_hand():
     assert (found.in_hand, found.late) == (1, pytest.approx(2.0))
 
 
+def test_a_broker_that_lost_the_message_that_was_given_back_shares_the_blame():
+    events = [*accepted(1), *run(1, at=1, until=Kind.STARTED), *run(1, at=17, main=OTHER)]
+    kill, lost = Done(Fault.WORKER, 2.0, main=WORKER), Done(Fault.BROKER_DATA, 10.0, away=1.0)
+    assert judged(RECORDED, events, (kill, lost)).late == pytest.approx((17 - 2.0 - 1.0) / 2)
+
+
 def test_a_frozen_worker_that_ends_its_task_by_itself_was_late_too():
     freeze = Done(Fault.FREEZE, 2.0, main=WORKER)
     end = Event(Kind.DONE, 1, 0, 14.0, WORKER, WORKER + 1)

@@ -126,7 +126,7 @@ class Faults:
 
     def _freeze(self, target: str) -> Done:
         worker = self._installation.workers[target]
-        worker.signal(signal.SIGSTOP)
+        worker.freeze()
         done = Done(Fault.FREEZE, time.monotonic(), main=worker.pid)
         held = self._installation.records_are_held()
         self._wait(BEYOND_LEASE_SECONDS)

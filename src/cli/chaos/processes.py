@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -16,6 +17,11 @@ from config.child_process import begin_held_child, stop_signals_held
 from config.settings import PROJECT_ROOT
 
 END_SECONDS = 20.0
+STOP_SECONDS = 5.0
+PAUSE_SECONDS = 0.001
+STOPPED = frozenset("TZX")
+"""How proc(5) calls a thread that a signal has stopped, or that has ended."""
+
 LAST_LINES = 5
 
 
@@ -51,6 +57,23 @@ class ProcessGroup:
         """Send a signal to the whole group; one that has ended is left alone."""
         with suppress(ProcessLookupError):
             os.killpg(self.pid, number)
+
+    def freeze(self) -> None:
+        """Stop the whole group, and return once nothing of it runs any more.
+
+        Whoever is within a system call ends that first, and may take a lock on a file by it.
+        """
+        self.signal(signal.SIGSTOP)
+        deadline = time.monotonic() + STOP_SECONDS
+        while time.monotonic() < deadline and not all(_stands_still(one) for one in self._members()):
+            time.sleep(PAUSE_SECONDS)
+
+    def _members(self) -> list[int]:
+        """Return the processes of the group."""
+        with suppress(psutil.Error):
+            below = [child.pid for child in psutil.Process(self.pid).children(recursive=True)]
+            return [self.pid, *(pid for pid in below if _group(pid) == self.pid)]
+        return []
 
     def kill(self) -> None:
         """Kill -9 of all of it."""
@@ -133,6 +156,23 @@ class Processes:
             group = ProcessGroup(name, process, log)
             self._started = [*(one for one in self._started if one.alive()), group]
         return group
+
+
+def _group(pid: int) -> int | None:
+    with suppress(ProcessLookupError):
+        return os.getpgid(pid)
+    return None
+
+
+def _stands_still(pid: int) -> bool:
+    """Tell whether no thread of a process runs; where the system does not tell of threads, none is taken to."""
+    return all(_state(place) in STOPPED for place in Path(f"/proc/{pid}/task").glob("*/stat"))
+
+
+def _state(place: Path) -> str:
+    with suppress(OSError):
+        return place.read_text().rpartition(") ")[2][:1]
+    return "X"
 
 
 def _command(process: psutil.Process) -> list[str]:

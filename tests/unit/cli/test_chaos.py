@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from cli.chaos.lead import LeadWatch
 from cli.chaos.ledger import Ledger
 from cli.chaos.outcome import Outcome, judge
 from cli.chaos.plan import AppendOnly, Broker, Done, Fault, Plan, Pool, Transport, fault_kinds
+from cli.chaos.processes import Processes
 from cli.chaos.report import print_table
 from cli.chaos.told import QUARANTINED, UNKNOWN, Records, Told
 from processors.errors import InvalidArgument
@@ -29,6 +31,7 @@ from records.workers import Workers
 from services.chaos.effects import TASK_NAME
 from services.chaos.journal import Event, Kind, parse, tells
 from services.chaos.numbers import can_be_looked_up, delay_of, effect_key, has_effect, lingers, number_of
+from waiting import until
 
 WORKER, OTHER, PUBLISHER = 10, 20, 30
 ADDED = datetime(2026, 1, 2, 3, 4, 3, 900_000, UTC)
@@ -495,6 +498,34 @@ def test_a_worker_that_is_frozen_amid_a_commit_is_seen_to_hold_the_records(tmp_p
         assert not installation.records_are_held()
         frozen.execute("BEGIN IMMEDIATE")
         assert installation.records_are_held()
+
+
+SYNCING = """
+import os, sys, threading
+
+def write(path):
+    with open(path, "ab", buffering=0) as file:
+        while True:
+            os.pwrite(file.fileno(), os.urandom(4096), 0)
+            os.fsync(file.fileno())
+
+os.fork()
+for number in range(3):
+    threading.Thread(target=write, args=(f"{sys.argv[1]}/{os.getpid()}.{number}",)).start()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the state of a thread")
+def test_of_a_frozen_group_no_thread_of_any_process_is_still_within_a_system_call(tmp_path: Path):
+    with Processes(tmp_path) as processes:
+        group = processes.start("writers", [sys.executable, "-c", SYNCING, str(tmp_path)], dict(os.environ))
+        until(lambda: len(list(tmp_path.glob("*.[0-2]"))) == 6)
+        for _ in range(200):
+            group.freeze()
+            pids = {name.stem for name in tmp_path.glob("*.[0-2]")}
+            stats = [place.read_text() for pid in pids for place in Path(f"/proc/{pid}/task").glob("*/stat")]
+            assert (len(stats), {stat.rpartition(") ")[2][:1] for stat in stats}) == (8, {"T"})
+            group.signal(signal.SIGCONT)
 
 
 @pytest.mark.parametrize("broker", ["redis://127.0.0.1:1/0", "amqp://127.0.0.1:1//"])

@@ -91,7 +91,12 @@ def decode(raw: bytes) -> tuple[str, str]:
 
 
 def decode_as(raw: bytes, named: str) -> tuple[str, str] | None:
-    """Return a text that is in the encoding that was named for it, and that encoding; None where it is not."""
+    """Return a text that is in the encoding that was named for it, and that encoding; None where it is not.
+
+    A mark of another encoding says more than a name (WHATWG Encoding Standard, 6).
+    """
+    if any(raw.startswith(mark) for mark, _ in MARKS):
+        return None
     with suppress(LookupError, ValueError):
         name = codecs.lookup(named).name
         encoding = WIDER.get(name, name)

@@ -284,6 +284,7 @@ def test_what_holds_mails_and_is_packed_is_no_mail():
         ("iso-8859-1", "cp1252", "“Größe” €5"),
         ("shift_jis", "cp932", "①株式会社㈱"),
         ("gb2312", "gbk", "朱镕基说"),
+        ("iso-8859-1", "utf-8-sig", "Größe"),
     ],
 )
 def test_a_mail_is_read_whatever_its_header_calls_its_encoding(named, encoding, text):

@@ -159,6 +159,13 @@ def test_a_page_is_read_in_what_is_meant_by_the_encoding_that_it_names(named, en
     assert read(raw, "x.html")["content"]["pages"][0]["text"] == text
 
 
+@pytest.mark.parametrize("named", ["iso-8859-1", "windows-1251", "shift_jis"])
+def test_a_page_with_a_byte_order_mark_is_in_that_encoding_whatever_it_names(named):
+    raw = f"<html><meta charset={named}><p>Größe</p></html>".encode("utf-8-sig")
+    found = read(raw, "x.html")["content"]
+    assert (found["pages"][0]["text"], found["metadata"]["encoding"]) == ("Größe", "utf-8")
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 def test_a_page_of_two_or_four_bytes_a_character_is_a_page(encoding):
     raw = "<!doctype html>\n<html><title>x</title><p>Die Größe der Pumpe</p></html>".encode(encoding)

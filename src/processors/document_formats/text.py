@@ -31,12 +31,31 @@ ENCODINGS = [
 WIDER = {
     "iso8859-1": "cp1252",
     "iso8859-9": "cp1254",
+    "iso8859-11": "cp874",
+    "tis-620": "cp874",
     "shift_jis": "cp932",
+    "euc_jp": "euc_jis_2004",
+    "big5": "big5hkscs",
     "gb2312": "gb18030",
     "gbk": "gb18030",
     "euc_kr": "cp949",
 }
 """What is meant by the names of older encodings (WHATWG Encoding Standard, 4.2), as Python calls both."""
+
+OTHER_NAMES = {
+    **{f"x-cp{page}": f"cp{page}" for page in range(1250, 1259)},
+    **{f"windows-{page}": f"cp{page}" for page in (874, 932, 936, 949, 950)},
+    **dict.fromkeys(("windows-31j", "x-sjis"), "cp932"),
+    **dict.fromkeys(("cseucpkdfmtjapanese", "x-euc-jp"), "euc_jp"),
+    **dict.fromkeys(("csgb2312", "gb_2312-80", "x-gbk"), "gbk"),
+    **dict.fromkeys(("cn-big5", "x-x-big5"), "big5"),
+    **dict.fromkeys(("iso-8859-8-e", "iso-8859-8-i"), "iso8859_8"),
+    **dict.fromkeys(("mac", "x-mac-roman"), "mac_roman"),
+    "cseuckr": "euc_kr",
+    "koi8-ru": "koi8_u",
+    "x-mac-cyrillic": "mac_cyrillic",
+}
+"""Names of encodings that are met in pages and mails, and that Python does not know, by one that it does."""
 
 NO_CHARSETS = frozenset({"idna", "punycode", "raw-unicode-escape", "unicode-escape"})
 """What Python decodes too and no text is in; the time of some grows with the square of the length."""
@@ -98,7 +117,7 @@ def decode_as(raw: bytes, named: str) -> tuple[str, str] | None:
     if any(raw.startswith(mark) for mark, _ in MARKS):
         return None
     with suppress(LookupError, ValueError):
-        name = codecs.lookup(named).name
+        name = codecs.lookup(OTHER_NAMES.get(named, named)).name
         encoding = WIDER.get(name, name)
         return None if name in NO_CHARSETS else (raw.decode(encoding), encoding)
     return None

@@ -152,6 +152,15 @@ def test_a_page_that_says_no_encoding_is_read_in_one_that_its_parser_calls_other
         ("iso-8859-1", WESTERN, "“Größe” €5"),
         ("no-such", WESTERN, "Größe"),
         ("utf-16", "utf-8", "Größe"),
+        ("windows-874", "cp874", "สวัสดี “ครับ”"),
+        ("tis-620", "cp874", "สวัสดี “ครับ”"),
+        ("x-sjis", "cp932", "①株式会社㈱"),
+        ("euc-jp", "euc_jis_2004", "①株式会社㈱"),
+        ("big5", "cp950", "名字裏"),
+        ("csGB2312", "gb2312", "名字"),
+        ("windows-949", "cp949", "이름 똠"),
+        ("koi8-ru", "koi8_u", "Їжак"),
+        ("x-cp1255", "cp1255", "שלום"),
     ],
 )
 def test_a_page_is_read_in_what_is_meant_by_the_encoding_that_it_names(named, encoding, text):

@@ -60,6 +60,9 @@ OTHER_NAMES = {
 NO_CHARSETS = frozenset({"idna", "punycode", "raw-unicode-escape", "unicode-escape"})
 """What Python decodes too and no text is in; the time of some grows with the square of the length."""
 
+SAID_OF_ANY = ("cp1252", "utf-")
+"""How encodings begin that programs say of any text; nearly all bytes would do for them, whatever the text is in."""
+
 ASCII = bytes(range(0x80))
 SAMPLE_BYTES = 256 * 1024
 LONGEST_CHARACTER = 4
@@ -105,30 +108,36 @@ def decode(raw: bytes) -> tuple[str, str]:
         return raw.decode(wide, "replace"), wide
     if any(escape in raw for escape in ESCAPES):
         return raw.decode("iso2022_jp", "replace"), "iso2022_jp"
-    encoding = "utf-8" if _nearly_utf_8(raw) else _looks_like(raw)
+    encoding = "utf-8" if _nearly(raw, "utf-8") else _looks_like(raw)
     return raw.decode(encoding, "replace"), encoding
 
 
 def decode_as(raw: bytes, named: str) -> tuple[str, str] | None:
     """Return a text that is in the encoding that was named for it, and that encoding; None where it is not.
 
-    A mark of another encoding says more than a name (WHATWG Encoding Standard, 6).
+    A mark of another encoding says more than a name (WHATWG Encoding Standard, 6). So does the text itself where it
+    has bytes that the encoding does not have: but for a few among many good characters.
     """
     if any(raw.startswith(mark) for mark, _ in MARKS):
         return None
     with suppress(LookupError, ValueError):
         name = codecs.lookup(OTHER_NAMES.get(named, named)).name
         encoding = WIDER.get(name, name)
-        return None if name in NO_CHARSETS else (raw.decode(encoding), encoding)
+        if name in NO_CHARSETS:
+            return None
+        with suppress(UnicodeDecodeError):
+            return raw.decode(encoding), encoding
+        if not encoding.startswith(SAID_OF_ANY) and not _nearly(raw, "utf-8") and _nearly(raw, encoding):
+            return raw.decode(encoding, "replace"), encoding
     return None
 
 
-def _nearly_utf_8(raw: bytes) -> bool:
-    """Tell whether it is UTF-8; a bad byte among many good characters does not make it another encoding."""
+def _nearly(raw: bytes, encoding: str) -> bool:
+    """Tell whether it is in an encoding; a bad byte among many good characters does not make it another one."""
     try:
-        raw.decode("utf-8")
+        raw.decode(encoding)
     except UnicodeDecodeError:
-        text = raw.decode("utf-8", "replace")
+        text = raw.decode(encoding, "replace")
         bad = text.count("\ufffd")
         good = sum(character > "\x7f" for character in text) - bad
         return good >= GOOD_FOR_ONE_BAD * bad

@@ -168,6 +168,30 @@ def test_a_page_is_read_in_what_is_meant_by_the_encoding_that_it_names(named, en
     assert read(raw, "x.html")["content"]["pages"][0]["text"] == text
 
 
+@pytest.mark.parametrize("bad", [b"\x98 ", b"\xff "])
+@pytest.mark.parametrize(
+    ("named", "text"),
+    [
+        ("shift_jis", "ポンプの点検記録です。"),
+        ("gbk", "今天的天气很好,水泵的检查记录如下。"),
+        ("windows-1251", "Насос снова работает."),
+        ("windows-1255", "שלום לכולם"),
+    ],
+)
+def test_a_bad_byte_in_a_page_does_not_make_it_empty_or_of_another_encoding(named, text, bad):
+    raw = f"<html><meta charset={named}><p>{text * 2}BAD{text}</p></html>".encode(named).replace(b"BAD", bad)
+    shown = read(raw, "x.html")["content"]["pages"][0]["text"]
+    assert shown.startswith(text * 2)
+    assert shown.endswith(text)
+
+
+def test_a_page_that_names_a_common_encoding_and_is_in_another_one_is_read_in_that():
+    text = "ポンプの点検記録です。" * 5
+    for named in ("iso-8859-1", "utf-8"):
+        raw = f"<html><meta charset={named}><p>{text}</p></html>".encode("shift_jis")
+        assert read(raw, "x.html")["content"]["pages"][0]["text"] == text
+
+
 @pytest.mark.parametrize("named", ["iso-8859-1", "windows-1251", "shift_jis"])
 def test_a_page_with_a_byte_order_mark_is_in_that_encoding_whatever_it_names(named):
     raw = f"<html><meta charset={named}><p>Größe</p></html>".encode("utf-8-sig")

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterator, Mapping
 from email import policy
-from email.parser import BytesParser
+from email.parser import Parser
+from io import TextIOWrapper
 from typing import Any, BinaryIO, cast
 
 from processors.document_formats.content import Allowance, Attached, Content, Page
@@ -18,6 +19,8 @@ SHOWN = {"text/plain", "text/html"}
 ESCAPED = re.compile("[\udc80-\udcff]")
 """Bytes beyond ASCII, as the parser keeps them."""
 
+LINE_END = re.compile("\r\n?")
+
 HEADER_FAULTS = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 LONGEST_PARSED = 20_000
 """Characters of a header that is parsed: the time that takes grows with the square of its length."""
@@ -26,7 +29,11 @@ LONGEST_PARSED = 20_000
 def read(file: BinaryIO, options: Mapping[str, Any], report: Report) -> Content:
     """Read a mail."""
     report(10, "reading the mail")
-    return read_message(BytesParser(policy=AS_WRITTEN).parse(file), options)
+    text = TextIOWrapper(file, "ascii", "surrogateescape", newline="")  # ends of lines in a file's bytes are none
+    try:
+        return read_message(Parser(policy=AS_WRITTEN).parse(text), options)
+    finally:
+        text.detach()
 
 
 def read_message(mail: Any, options: Mapping[str, Any]) -> Content:
@@ -47,7 +54,7 @@ def _header(mail: Any, name: str) -> str | None:
     if raw is None:
         return None
     if ESCAPED.search(raw):
-        return _decoded(raw.encode("ascii", "surrogateescape")).strip()
+        return " ".join(_decoded(raw.encode("ascii", "surrogateescape")).split())
     try:
         return str(mail[name]) if len(raw) <= LONGEST_PARSED else " ".join(raw.split())
     except HEADER_FAULTS:
@@ -57,7 +64,7 @@ def _header(mail: Any, name: str) -> str | None:
 def _text(part: Any) -> str:
     """Return what a reader sees: every text in line, and of alternatives the first that says something."""
     if not _is_compound(part):
-        return _part_text(part) if _in_line(part) else ""
+        return LINE_END.sub("\n", _part_text(part)) if _in_line(part) else ""
     texts = [text for inner in part.iter_parts() if (text := _text(inner)).strip()]
     return "\n".join(texts[:1] if part.get_content_subtype() == "alternative" else texts)
 

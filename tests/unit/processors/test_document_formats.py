@@ -1,5 +1,6 @@
 """Formats: what people really have in their files is read, and what is left out is said."""
 
+import hashlib
 import io
 import lzma
 import struct
@@ -265,6 +266,16 @@ FILE = b"Content-Type: application/pdf; name=x.pdf\nContent-Disposition: attachm
 )
 def test_what_is_no_text_in_a_mail_costs_only_itself(raw):
     assert text_of(raw, "x.eml").startswith("the text")
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_a_file_in_a_mail_whose_bytes_are_not_written_as_text_is_kept_byte_by_byte(end):
+    packed = bytes(range(256)) * 2
+    mail = HEAD + "Cc: Jörg\n Müller\n".encode() + compound("mixed", PLAIN + b"the\ntext", BINARY + b"HERE")
+    found = read(mail.replace(b"\n", end).replace(b"HERE", packed), "x.eml")
+    assert found["content"]["pages"][0]["text"] == "the\ntext"
+    assert found["content"]["metadata"]["cc"] == "Jörg Müller"
+    assert found["content"]["attachments"][0]["sha256"] == hashlib.sha256(b"BM" + packed).hexdigest()
 
 
 def test_what_holds_mails_and_is_packed_is_no_mail():

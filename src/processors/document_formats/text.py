@@ -24,7 +24,7 @@ MARKS = (
 ESCAPES = (b"\x1b$B", b"\x1b$@")
 ENCODINGS = [
     *("cp1251", "cp1253", "cp1255", "cp1256", "koi8_r"),
-    *("shift_jis", "euc_jp", "gb18030", "big5", "euc_kr"),
+    *("cp932", "euc_jp", "gb18030", "big5", "euc_kr"),
 ]
 """What files are in that have no mark and no Latin letters; of all that Python knows, a text looks like several."""
 

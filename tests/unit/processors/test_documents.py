@@ -220,8 +220,10 @@ def test_words_in_other_letters_are_no_latin_ones():
 @pytest.mark.parametrize(
     ("encoding", "text"),
     [
-        ("shift_jis", "データベース"),
-        ("shift_jis", "ヤマダ タロウ,トウキョウ\nスズキ ハナコ,オオサカ\n"),
+        ("cp932", "データベース"),
+        ("cp932", "ヤマダ タロウ,トウキョウ\nスズキ ハナコ,オオサカ\n"),
+        ("cp932", "①株式会社㈱ヤマダの点検記録です。"),
+        ("cp932", "髙橋さんの記録。今日は晴れ。"),
         ("big5", "名字"),
         ("big5", "客戶名稱,地址,電話"),
         (WESTERN, "Änderung: 25 °C, ±5 °C, §5, £7 ©"),

@@ -16,6 +16,9 @@ LEAST_SIDE = 32
 TALLEST = 8
 """A picture that is more times as high as wide is blown up for the same reason; the engine sees to wide ones itself."""
 
+WIDEST = 100
+"""But one that is more times as wide as high has no line left where the engine makes it 2000 pixels wide."""
+
 
 class RapidOcrReader:
     """Fulfils `processors.interfaces.TextReader`; the models are loaded when it is made."""
@@ -38,7 +41,10 @@ class RapidOcrReader:
             turn_lines: whether each line that seems to be upside down is turned before it is read.
         """
         height, width = pixels.shape[:2]
-        missing = max(0, LEAST_SIDE - height), max(0, LEAST_SIDE - width, height // TALLEST - width)
+        missing = (
+            max(0, LEAST_SIDE - height, width // WIDEST - height),
+            max(0, LEAST_SIDE - width, height // TALLEST - width),
+        )
         pixels = np.pad(pixels, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
         self._engine.update_params(use_cls=turn_lines)
         # its steps one by one, since its last one drops which lines it has turned

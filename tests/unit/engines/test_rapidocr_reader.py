@@ -22,7 +22,7 @@ def test_lines_beside_each_other_are_read_from_left_to_right_though_one_is_a_lit
     assert [one.text for one in in_reading_order(lines)] == ["left", "right", "below"]
 
 
-@pytest.mark.parametrize("shape", [(1, 2000, 3), (6, 2000, 3), (2000, 1, 3), (1, 1, 3)])
+@pytest.mark.parametrize("shape", [(1, 2000, 3), (6, 2000, 3), (6, 40_000, 3), (40, 6_000, 3), (2000, 1, 3), (1, 1, 3)])
 def test_a_picture_that_is_too_narrow_for_text_has_none_and_is_not_blown_up(reader, monkeypatch, shape):
     seen = []
     steps = reader._engine.run_ocr_steps

@@ -4,14 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 import docx
-from docx.oxml import parse_xml
 from docx.oxml.ns import qn
 
 from processors.document_formats import docx_beside
 from processors.document_formats.archives import check_archive
 from processors.document_formats.blocks import Block, page_of, table_of
 from processors.document_formats.content import Allowance, Content, Table
-from processors.document_formats.office import diagrams, engine, inside, loaded, properties
+from processors.document_formats.office import diagrams, engine, inside, loaded, properties, roots
 from processors.interfaces import Report
 
 PARAGRAPH, TABLE, ROW, CELL = qn("w:p"), qn("w:tbl"), qn("w:tr"), qn("w:tc")
@@ -39,22 +38,23 @@ def read(file: BinaryIO, options: Mapping[str, Any], report: Report) -> Content:
     report(20, "reading paragraphs")
     body = document.element.body
     blocks = [_block(block, styles, content) for block in _blocks(body)]
-    notes = [Block("paragraph", note) for note in _beside(document, NOTES)]
+    beside = {kind: list(roots(document.part, kind, content, page=1)) for kind in (*NOTES, HEADER, FOOTER, COMMENTS)}
+    notes = [Block("paragraph", note) for note in _texts(root for kind in NOTES for root in beside[kind])]
     page = page_of(1, [*blocks, *diagrams(document.part, 1, content), *notes], allowance)
-    heads = {kind: list(_beside(document, (kind,))) for kind in (HEADER, FOOTER, COMMENTS)}
+    heads = {kind: _texts(beside[kind]) for kind in (HEADER, FOOTER, COMMENTS)}
     page.text += "".join(allowance.take(f"\n{text}") for texts in heads.values() for text in texts)
     page.header, page.footer = ("\n".join(heads[kind]) or None for kind in (HEADER, FOOTER))
     content.pages.append(page)
     report(80, "reading what stands beside the text")
-    _read_beside(document, body, content)
+    _read_beside(document, body, beside[COMMENTS], content)
     content.metadata = properties(document.core_properties, options)
     return content
 
 
-def _read_beside(document: Any, body: Any, content: Content) -> None:
+def _read_beside(document: Any, body: Any, comments: Iterable[Any], content: Content) -> None:
     content.links = list(docx_beside.links(body, document.part.rels, _text))
     content.forms = list(docx_beside.forms(body, _text))
-    for root in _roots(document, COMMENTS):
+    for root in comments:
         content.annotations += docx_beside.comments(root, _text)
     if changes := docx_beside.changes(body):
         content.warnings.append(changes)
@@ -134,15 +134,7 @@ def _pieces(element: Any) -> Iterator[str]:
                 yield "\n"
 
 
-def _beside(document: Any, kinds: Iterable[str]) -> Iterator[str]:
-    """Yield the texts of parts of some kinds: of notes and comments one by one; the same text once."""
-    roots = [root for kind in kinds for root in _roots(document, kind)]
-    texts = [_text(one) for root in roots for one in [note for note in root if note.tag in NOTE] or [root]]
-    yield from dict.fromkeys(filter(str.strip, texts))
-
-
-def _roots(document: Any, kind: str) -> Iterator[Any]:
-    """Yield the roots of the parts of one kind that the document refers to."""
-    for relation in document.part.rels.values():
-        if not relation.is_external and relation.reltype.endswith(kind):
-            yield parse_xml(relation.target_part.blob)
+def _texts(roots: Iterable[Any]) -> list[str]:
+    """Return the texts of parts: of notes and comments one by one; the same text once."""
+    texts = (_text(one) for root in roots for one in [note for note in root if note.tag in NOTE] or [root])
+    return list(dict.fromkeys(filter(str.strip, texts)))

@@ -73,25 +73,30 @@ def inside(package: Any, folder: str) -> list[Attached]:
     return found
 
 
-def diagrams(part: Any, number: int, content: Content) -> Iterator[Block]:
-    """Yield what a part's diagrams say that draw themselves (SmartArt; ISO/IEC 29500-1, 21.4).
-
-    A damaged one costs itself alone.
+def roots(part: Any, kind: str, content: Content, **place: int) -> Iterator[Any]:
+    """Yield the roots of the XML parts of one kind that a part refers to; a damaged one costs itself alone.
 
     Args:
         part: of python-docx or python-pptx.
-        number: the page's.
+        kind: how the type of the relation ends.
         content: is told of what is left out.
+        place: the `page`, where it is one's.
     """
     for relation in part.rels.values():
-        if relation.is_external or not relation.reltype.endswith(DIAGRAM):
+        if relation.is_external or not relation.reltype.endswith(kind):
             continue
         try:
             root = parsed(relation.target_part.blob)
         except SyntaxError as error:  # lxml's are
-            message = f"The data of a diagram are damaged and left out: {error}."
-            content.warnings.append(warning("part_unreadable", message, page=number))
-            continue
+            message = f"The part {relation.target_part.partname} is damaged and left out: {error}."
+            content.warnings.append(warning("part_unreadable", message, **place))
+        else:
+            yield root
+
+
+def diagrams(part: Any, number: int, content: Content) -> Iterator[Block]:
+    """Yield what a page's diagrams say that draw themselves (SmartArt; ISO/IEC 29500-1, 21.4)."""
+    for root in roots(part, DIAGRAM, content, page=number):
         for paragraph in root.iter(f"{DRAWING}p"):
             if (text := "".join(run.text or "" for run in paragraph.iter(f"{DRAWING}t"))).strip():
                 yield Block("item", text, 1)

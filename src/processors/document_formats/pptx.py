@@ -9,8 +9,7 @@ from pptx.oxml.ns import qn
 from processors.document_formats.archives import check_archive
 from processors.document_formats.blocks import Block, page_of, table_of
 from processors.document_formats.content import Allowance, Content, Table
-from processors.document_formats.office import diagrams, engine, inside, loaded, properties
-from processors.document_formats.xml_parts import parsed
+from processors.document_formats.office import diagrams, engine, inside, loaded, properties, roots
 from processors.interfaces import Report
 
 COMMENTS, AUTHORS = "/comments", "/commentAuthors"
@@ -22,7 +21,7 @@ def read(file: BinaryIO, options: Mapping[str, Any], report: Report) -> Content:
     content = Content(engine=engine("python-pptx"))
     allowance = Allowance(options, content)
     deck: Any = loaded(pptx.Presentation, file)
-    authors = {one.get("id"): one.get("name") for root in _roots(deck.part, AUTHORS) for one in root}
+    authors = {one.get("id"): one.get("name") for root in roots(deck.part, AUTHORS, content) for one in root}
     for number, slide in enumerate(deck.slides, 1):
         if allowance.over() or not allowance.page():
             content.pages_skipped = len(deck.slides) - number + 1
@@ -46,7 +45,7 @@ def _read_slide(slide: Any, number: int, authors: Mapping[str, str], allowance: 
     if slide.element.get("show") in {"0", "false"}:
         message = f"Slide {number} is hidden; its text is read."
         content.warnings.append({"code": "hidden_slide", "message": message, "page": number})
-    for root in _roots(slide.part, COMMENTS):
+    for root in roots(slide.part, COMMENTS, content, page=number):
         content.annotations += _comments(root, authors, number)
 
 
@@ -92,13 +91,6 @@ def _comments(root: Any, authors: Mapping[str, str], number: int) -> Iterator[di
     for comment in root.iter(qn("p:cm")):
         text, author = comment.findtext(qn("p:text")), authors.get(comment.get("authorId"))
         yield {"type": "comment", "text": text, "author": author, "page": number}
-
-
-def _roots(part: Any, kind: str) -> Iterator[Any]:
-    """Yield the roots of the parts of one kind that a part refers to."""
-    for relation in part.rels.values():
-        if not relation.is_external and relation.reltype.endswith(kind):
-            yield parsed(relation.target_part.blob)
 
 
 def _lines(text: str) -> str:

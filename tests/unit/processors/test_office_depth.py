@@ -263,8 +263,8 @@ def test_a_hidden_slide_is_read_and_said():
     assert found["content"]["pages"][0]["title"] == "Pumps"
 
 
-def with_diagram(kind: str, data: bytes) -> bytes:
-    """A document that says "Steps" and has a diagram of these data."""
+def with_diagram(kind: str, data: bytes, relation: str = RELATIONSHIP_TYPE.DIAGRAM_DATA) -> bytes:
+    """A document that says "Steps" and has a diagram, or another part, of these data."""
     if kind == "pptx":
         made = Presentation()
         slide = made.slides.add_slide(made.slide_layouts[5])
@@ -274,7 +274,7 @@ def with_diagram(kind: str, data: bytes) -> bytes:
         made = Document()
         made.add_paragraph("Steps")
         whole, new = made.part, DocxPart(DocxURI("/word/diagrams/data1.xml"), "application/xml", data)
-    whole.relate_to(new, RELATIONSHIP_TYPE.DIAGRAM_DATA)
+    whole.relate_to(new, relation)
     return saved(made)
 
 
@@ -287,9 +287,18 @@ def test_what_a_diagram_says_is_text(kind):
 
 
 @pytest.mark.parametrize("data", [b"", b"<broken"])
-@pytest.mark.parametrize("kind", ["docx", "pptx"])
-def test_a_damaged_diagram_costs_only_itself(kind, data):
-    found = read(with_diagram(kind, data))
+@pytest.mark.parametrize(
+    ("kind", "relation"),
+    [
+        ("docx", RELATIONSHIP_TYPE.DIAGRAM_DATA),
+        ("docx", RELATIONSHIP_TYPE.FOOTNOTES),
+        ("docx", RELATIONSHIP_TYPE.COMMENTS),
+        ("pptx", RELATIONSHIP_TYPE.DIAGRAM_DATA),
+        ("pptx", RELATIONSHIP_TYPE.COMMENTS),
+    ],
+)
+def test_a_damaged_part_beside_the_text_costs_only_itself(kind, relation, data):
+    found = read(with_diagram(kind, data, relation))
     assert found["content"]["pages"][0]["text"] == "Steps"
     assert [(one["code"], one["page"]) for one in found["content"]["warnings"]] == [("part_unreadable", 1)]
 

@@ -169,8 +169,8 @@ class _Work:
         """Note that a limit of time was hit, and what is left out for it."""
         if "speech_seconds" not in self.limits_hit:
             self.limits_hit.append("speech_seconds")
-        took = f"what came before took too much of {self.tools.speech_seconds:g} s, see CELERY_TASK_SOFT_TIME_LIMIT."
-        self.failed(step, piece, FileError(took, "timeout"))
+        over = FileError("the time for the sound was over by then: see CELERY_TASK_SOFT_TIME_LIMIT.", "timeout")
+        self.failed(step, piece, over)
 
     def did(self, step: str, engine: dict[str, Any], began: float, **more: Any) -> None:
         """Say what did a step, and how long it took."""

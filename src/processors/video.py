@@ -139,8 +139,8 @@ class _Work:
         if monotonic() < self.until:
             return False
         self.content["limits_hit"].append("video_seconds")
-        took = f"what came before took {self.tools.video_seconds:g} s, see CELERY_TASK_SOFT_TIME_LIMIT."
-        self.failed(step, FileError(took, "timeout"), start_pts, end_pts)
+        over = FileError("the time for the film was over by then: see CELERY_TASK_SOFT_TIME_LIMIT.", "timeout")
+        self.failed(step, over, start_pts, end_pts)
         return True
 
     def failed(self, step: str, error: FileError, start_pts: int, end_pts: int) -> None:

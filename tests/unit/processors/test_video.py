@@ -498,7 +498,7 @@ def test_no_further_part_is_looked_at_once_the_time_is_over(processed):
         ("scenes", "timeout", 0.0),
         ("frames", "timeout", 0.0),
     ]
-    assert "From 0 s to 2 s the film was not looked at: what came before took 0 s, see CELERY" in str(done["errors"])
+    assert "From 0 s to 2 s the film was not looked at: the time for the film was over" in str(done["errors"])
 
 
 def test_a_frame_too_large_to_decode_is_refused_before_it_is_decoded(monkeypatch):

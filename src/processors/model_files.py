@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from processors.errors import ConfigurationError
+from processors.errors import ConfigurationError, FileError
 from processors.model_manifest import OWN_MANIFEST, Model, ModelFile, manifest_with, model_missing
 
 State = Literal["present", "missing", "damaged"]
@@ -45,10 +45,13 @@ def resolved(folder: Path, name_or_path: str) -> Path:
         name_or_path: a name of the manifest, or a path, which is relative to MODELS_DIR.
 
     Raises:
-        FileError: it is not there, or its size is another one (`model_missing`).
-        ConfigurationError: the user's own manifest is not acceptable.
+        FileError: it is not there, or its size is another one, or the user's own manifest is not acceptable
+            (`model_missing`).
     """
-    model = read_manifest(folder).get(name_or_path)
+    try:
+        model = read_manifest(folder).get(name_or_path)
+    except ConfigurationError as error:
+        raise FileError(f"The model {name_or_path} is not looked for: {error}", "model_missing") from error
     if model is None:
         path = folder / name_or_path
         if not path.exists():

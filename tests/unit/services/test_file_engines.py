@@ -25,6 +25,13 @@ def test_a_detector_is_found_by_its_models_name_once_it_is_there(tmp_path):
     assert engines.objects.name == "onnx:tiny.onnx"
 
 
+def test_a_manifest_that_cannot_be_read_is_not_the_pictures_fault(tmp_path):
+    (tmp_path / "models.toml").write_text("[tiny")
+    with pytest.raises(FileError, match=r"The model tiny .* models.toml in MODELS_DIR is no TOML") as caught:
+        _ = Engines({"models_dir": str(tmp_path), "object_model": "tiny"}).objects
+    assert caught.value.code == "model_missing"
+
+
 def test_a_detector_serves_all_files_until_its_model_is_another_one(tmp_path):
     onnx_models.echo(tmp_path / "own.onnx", (1, 3, 64, 64))
     engines = Engines({"models_dir": str(tmp_path), "object_model": "own.onnx"})

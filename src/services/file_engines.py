@@ -96,7 +96,7 @@ def _stamps(path: Path) -> Stamps:
     """
     stamps: list[tuple[str, int, int]] = []
     for one in sorted((path, *path.glob("[!.]*"))):
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # what cannot be looked at, its engine names when it is loaded
             status = one.stat()
             if S_ISREG(status.st_mode):
                 stamps.append((str(one), status.st_size, status.st_mtime_ns))

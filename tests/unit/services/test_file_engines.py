@@ -66,3 +66,10 @@ def test_a_file_that_goes_while_a_model_is_looked_at_is_no_part_of_it(tmp_path, 
     monkeypatch.setattr("pathlib.Path.glob", lambda path, _: [path / "gone", path / "model.bin"])
     monkeypatch.setattr("pathlib.Path.is_file", lambda _: True)
     assert Engines().speech("whisper", str(tmp_path))
+
+
+def test_a_folder_that_leads_through_a_file_has_no_model(tmp_path):
+    (tmp_path / "model.bin").write_bytes(b"weights")
+    with pytest.raises(FileError, match="whisper") as caught:
+        Engines().speech("whisper", str(tmp_path / "model.bin" / "whisper"))
+    assert caught.value.code == "model_missing"

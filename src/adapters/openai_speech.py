@@ -36,6 +36,9 @@ DONE, BAD_REQUEST = 200, frozenset({400, 422})
 DETAILS = (b"response_format", b"verbose_json", b"timestamp_granularities")
 """An endpoint that refuses a request and speaks of one of these cannot answer with times."""
 
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What JSON raises that is none, is nested too deeply, or has other values than it should."""
+
 NO_CREDIT = "insufficient_quota"
 LONGEST_REASON = 300
 LONGEST_CODE = 3
@@ -219,8 +222,8 @@ def _heard(body: bytes, language: str | None) -> Heard:
         words = [_word(one) for one in _listed(answer, "words")]
         segments = [_spoken(one, words) for one in _listed(answer, "segments")]
         if not segments and (text := _text(answer, "text")):
-            segments = [Spoken(text, 0.0, _moment(answer, "duration") if answer.get("duration") else math.inf, words)]
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+            segments = [Spoken(text, 0.0, _duration(answer), words)]
+    except UNREADABLE as error:
         raise FileError(
             f"The endpoint of speech answers what is no transcription: {type(error).__name__}.", "provider_bad_response"
         ) from error
@@ -231,6 +234,12 @@ def _heard(body: bytes, language: str | None) -> Heard:
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON")
+
+
+def _duration(answer: Mapping[str, Any]) -> float:
+    """Return how long the sound is; infinity, which its piece's end cuts, where the answer has no length above 0."""
+    seconds = _moment(answer, "duration") if answer.get("duration") else 0.0
+    return seconds if seconds > 0 else math.inf
 
 
 def _listed(answer: Mapping[str, Any], name: str) -> list[Any]:
@@ -282,7 +291,7 @@ def _reason(body: bytes) -> tuple[str | None, str]:
     try:
         error = json.loads(body)["error"]
         return error.get("code"), str(error["message"])[:LONGEST_REASON]
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except UNREADABLE:
         return None, " ".join(body[:LONGEST_REASON].decode("utf-8", "replace").split())
 
 

@@ -1,6 +1,7 @@
 """The endpoint for speech: a real server on loopback that answers as OpenAI does, refuses, and misbehaves."""
 
 import json
+import math
 import threading
 from collections.abc import Callable
 from email.message import Message
@@ -157,6 +158,12 @@ def test_a_model_that_answers_with_text_alone_is_one_segment(endpoint):
     assert read(endpoint).segments == []
 
 
+@pytest.mark.parametrize(("duration", "end"), [(4.2, 4.2), (None, math.inf), (0, math.inf), (-1, math.inf)])
+def test_a_text_without_times_lies_in_the_whole_sound_whose_length_is_not_said(endpoint, duration, end):
+    endpoint.answers(200, {"text": "Hello.", "duration": duration})
+    assert [(one.text, one.start, one.end) for one in read(endpoint).segments] == [("Hello.", 0.0, end)]
+
+
 def test_a_model_that_tells_no_times_is_asked_for_text_from_then_on(endpoint):
     endpoint.takes_json_alone = True
     speech = OpenAiSpeech(endpoint.url, KEY, "some-model")
@@ -226,6 +233,9 @@ def test_a_key_without_credit_is_final(endpoint):
         (200, {"text": "x", "segments": [{"text": "x", "start": "nan", "end": 1}]}, "what is no transcription: Value"),
         (200, b'{"text": "x", "segments": [{"text": "x", "start": NaN, "end": 1}]}', "what is no transcription"),
         (200, {"text": "x", "duration": "nan"}, "what is no transcription: ValueError"),
+        (200, {"text": "x", "duration": 10**400}, "what is no transcription: OverflowError"),
+        (200, b"[" * 100_000, "what is no transcription: RecursionError"),
+        (400, b"[" * 100_000, r"answers 400: \[\["),
     ],
 )
 def test_an_answer_that_is_none_is_final_and_says_what_it_was(endpoint, status, body, words):

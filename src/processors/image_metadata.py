@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from PIL import ExifTags, Image, ImageCms
 
-from processors.file_types import wide_encoding
+from processors.file_types import CONTROL, wide_encoding
 
 MOST_TAGS = 500
 MOST_VALUES = 32
@@ -121,10 +121,13 @@ def _spelled(name: str, value: bytes, wide: str) -> str | bytes:
     code, text = value[:CODE_BYTES], value[CODE_BYTES:]
     if name not in CODED_TEXTS or code not in (ASCII, UNICODE, UNDEFINED):
         return value
-    if code == UNDEFINED:
+    if code == UNDEFINED and CONTROL.search(text.rstrip(b"\0")):
         return text
-    encoding = "utf-16" if text.startswith(BYTE_ORDER_MARKS) else wide_encoding(text) or wide
-    return text.decode("ascii" if code == ASCII else encoding, "replace").rstrip()
+    encoding = "utf-8"
+    if code == UNICODE:
+        marked = text.startswith(BYTE_ORDER_MARKS)
+        encoding = "utf-16" if marked else wide_encoding(text.rstrip(b"\0")) or wide
+    return text.decode(encoding, "replace").rstrip("\0").rstrip()
 
 
 def _json(value: Any) -> Any:

@@ -263,6 +263,10 @@ def test_exif_is_told_as_it_stands_and_in_plain_words():
         (0x9286, b"UNICODE\0" + "two boats".encode("utf-16-be"), "two boats"),
         (0x9286, b"UNICODE\0" + "港の船".encode("utf-16"), "港の船"),
         (0x9286, bytes(8) + b"two boats", "two boats"),
+        (0x9286, bytes(8) + b"two\nboats   " + bytes(9), "two\nboats"),
+        (0x9286, bytes(8) + "zwei Schiffe in Zürich".encode(), "zwei Schiffe in Zürich"),
+        (0x9286, b"ASCII\0\0\0" + "zwei Schiffe in Zürich".encode(), "zwei Schiffe in Zürich"),
+        (0x9286, bytes(8) + b"\1\2boats", "0102" + b"boats".hex()),
         (0x9286, b"\xff" * 9, "ff" * 9),
     ],
 )
@@ -270,6 +274,15 @@ def test_texts_that_exif_holds_as_bytes_are_told_as_texts(tag, value, told):
     exif = Image.Exif()
     (exif if tag == 0x9C9B else exif.get_ifd(0x8769))[tag] = value
     assert told in content_of(saved(quarters(), "JPEG", exif=exif))["exif"].values()
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_a_western_comment_is_read_in_its_own_order_of_bytes_and_not_the_files(order, encoding):
+    exif = Image.Exif()
+    exif.endian = order
+    exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + "two boats".encode(encoding) + bytes(200)
+    assert content_of(saved(quarters(), "JPEG", exif=exif))["exif"]["UserComment"] == "two boats"
 
 
 def test_how_a_place_was_found_is_told_as_a_text():

@@ -18,8 +18,9 @@ MOST_PIXELS = 36_000_000
 MOST_FAULTS = 1_000
 """Damaged packets and frames after which a film is given up: each may cost as much time as a good one."""
 
-SEEK_MARGIN_S = 2.0
-"""A jump goes this much too far back: MPEG-TS has no index, and lands where no frame can be decoded yet."""
+SEEK_MARGIN_S, FARTHER = 2.0, 4
+"""A jump goes this much too far back: MPEG-TS has no index, and lands where no frame can be decoded yet. Where its key
+frames are rarer than that, the next jump goes so many times as far back."""
 
 
 @dataclass(slots=True)
@@ -125,10 +126,34 @@ def frames(container: Any, stream: Any, faults: Faults, start_pts: int | None = 
         faults: counts what is left out.
         start_pts: begin at or before this time, in the stream's unit; None goes on where the container stands.
     """
-    entry = None if start_pts is None else start_pts - round(SEEK_MARGIN_S / stream.time_base)
-    if entry is not None and entry > (stream.start_time or 0):  # to before the beginning an AVI loses its first frame
+    if start_pts is None:
+        return _next_frames(container, stream, faults)
+    return _frames_from(container, stream, faults, start_pts)
+
+
+def _frames_from(container: Any, stream: Any, faults: Faults, start_pts: int) -> Generator[Any]:
+    """Yield the frames from one on that is shown at a time or before it, if the film has one; else from its first."""
+    begin, back = stream.start_time or 0, round(SEEK_MARGIN_S / stream.time_base)
+    entry = start_pts - back
+    if entry <= begin:
+        yield from _next_frames(container, stream, faults)
+        return
+    while True:
         with suppress(pyav().FFmpegError):  # a film that cannot be entered in the middle is read from where it stands
             container.seek(entry, stream=stream, backward=True)
+        found = _next_frames(container, stream, faults)
+        first = next(found, None)
+        if entry == begin or (first is not None and first.pts <= start_pts):
+            break
+        back *= FARTHER
+        entry = max(begin, start_pts - back)  # to before the beginning an AVI loses its first frame
+    if first is not None:
+        yield first
+        yield from found
+
+
+def _next_frames(container: Any, stream: Any, faults: Faults) -> Generator[Any]:
+    """Yield the frames from where a container stands on."""
     last: int | None = None
     step = max(1, round(1 / (stream.guessed_rate or 25) / stream.time_base))
     order = _Order()

@@ -141,7 +141,7 @@ def _frames_from(container: Any, stream: Any, faults: Faults, start_pts: int) ->
     while True:
         with suppress(pyav().FFmpegError):  # a film that cannot be entered in the middle is read from where it stands
             container.seek(entry, stream=stream, backward=True)
-        found = _next_frames(container, stream, faults)
+        found = _next_frames(container, stream, faults, jumped=True)
         first = next(found, None)
         if entry == begin or (first is not None and first.pts <= start_pts):
             break
@@ -152,14 +152,16 @@ def _frames_from(container: Any, stream: Any, faults: Faults, start_pts: int) ->
         yield from found
 
 
-def _next_frames(container: Any, stream: Any, faults: Faults) -> Generator[Any]:
-    """Yield the frames from where a container stands on."""
+def _next_frames(container: Any, stream: Any, faults: Faults, *, jumped: bool = False) -> Generator[Any]:
+    """Yield the frames from where a container stands on; behind a jump, only from the first one on that has a time."""
     last: int | None = None
     step = max(1, round(1 / (stream.guessed_rate or 25) / stream.time_base))
     order = _Order()
     for packet in packets(container, [stream], faults):
         for frame in _decoded(stream, packet, faults):
             frame.pts = order.time_of(frame)
+            if frame.pts is None and jumped and last is None:
+                continue
             if frame.pts is None:
                 frame.pts = 0 if last is None else last + step
             if last is not None and frame.pts <= last:

@@ -378,6 +378,17 @@ def test_a_frame_of_a_transport_stream_whose_key_frames_are_rare_is_the_one_that
     assert [frame["t"] for frame in taken["frames"]] == times
 
 
+def test_a_jump_in_a_program_stream_that_tells_few_times_does_not_begin_its_times_anew():
+    shots = timed([picture(at // 30) for at in range(1_000)])
+    raw = film(shots, "vob", preset="ultrafast", g="100", bf="0", **{"x264-params": "keyint=100:scenecut=0"})
+    found = described(raw)["film"]
+    times = [12.0, 20.0, 28.0, 36.0]
+    wanted = [(found["first_pts"] + 90_000 * int(time), ["frame"]) for time in times]
+    options = {"kind": "mpg", "threads": 1, "start_s": found["start_s"], "seconds": 60, "wanted": wanted}
+    taken = load_video({})["video_frames"](io.BytesIO(raw), options, silent)
+    assert [frame["t"] for frame in taken["frames"]] == pytest.approx(times, abs=0.1)
+
+
 def test_the_hash_of_a_frame_tells_the_same_picture_from_another(processed):
     hashes = []
     for seed, quality in ((1, "18"), (1, "36"), (2, "18")):

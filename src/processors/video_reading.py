@@ -151,11 +151,7 @@ def _timeline(container: Any, stream: Any, faults: Faults) -> Timeline:
             continue
         at = packet.dts if packet.pts is None else packet.pts
         if packet.stream_index == stream.index and packet.size and len(order) < MOST_PACKETS:
-            place = at if packet.dts is None else packet.dts
-            if place is None and order:
-                place = order[-1] + step
-            if place is not None:
-                order.append(place)
+            _add_place(order, at if packet.dts is None else packet.dts, step)
         if at is None:
             continue
         last_s = max(last_s, float((at + (packet.duration or 0)) * packet.time_base))
@@ -168,6 +164,19 @@ def _timeline(container: Any, stream: Any, faults: Faults) -> Timeline:
     pts = numpy.unique(numpy.frombuffer(times, dtype=numpy.int64))
     gaps = numpy.flatnonzero(numpy.diff(pts) * float(stream.time_base) > LONGEST_GAP_S)
     return Timeline(pts[: gaps[0] + 1] if len(gaps) else pts, last_s, broken=bool(len(gaps)))
+
+
+def _add_place(order: "array[int]", place: int | None, step: int) -> None:
+    """Add the place of the next packet, which is a step behind the one before where it has none of its own.
+
+    FFmpeg gives the time of some packets to the one before as well: that one lies a step before it.
+    """
+    if order and place is None:
+        place = order[-1] + step
+    elif order and place == order[-1]:
+        order[-1] -= step
+    if place is not None:
+        order.append(place)
 
 
 def _step(pts: Any, stream: Any) -> int:

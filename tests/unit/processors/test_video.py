@@ -135,7 +135,7 @@ def test_a_text_in_which_the_name_of_a_films_part_stands_is_a_text(text):
     assert sniff(io.BytesIO(text), "x.txt") == "text"
 
 
-@pytest.mark.parametrize("options", [{"bf": "0"}, {"bf": "2", "x264-params": "b-adapt=0"}])
+@pytest.mark.parametrize("options", [{}, {"bf": "0"}, {"bf": "2", "x264-params": "b-adapt=0"}])
 def test_the_frames_of_a_program_stream_that_tells_few_times_all_count(options):
     found = described(film(steady(*map(picture, range(4))), "vob", "libx264", **options))
     assert (found["video"]["frames"], found["video"]["avg_fps"], found["video"]["vfr"]) == (100, 25.0, False)

@@ -48,7 +48,7 @@ QUICKTIME_PARTS = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot
 
 FIRST_OF_TEXT = 9
 """The least byte that a text begins with. A part of a film begins with its length, 150 MB below this; a longer one has
-bytes that no text has."""
+bytes at once that no text has, and a mail only behind its headers."""
 
 BITMAP_HEADERS = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
 TS_PACKET, TS_MARK, TS_STAMP = 188, 0x47, 4
@@ -70,7 +70,7 @@ def media_kind(head: bytes) -> str | None:
         return FORMS.get(head[8:12])
     if head[4:8] == b"ftyp":
         return _by_brand(head)
-    if head[4:8] in QUICKTIME_PARTS and (head[0] < FIRST_OF_TEXT or b"\0" in head):
+    if head[4:8] in QUICKTIME_PARTS and (head[0] < FIRST_OF_TEXT or b"\0" in head[:64]):
         return "mov"
     if head.startswith(b"OggS"):
         return "ogv" if b"\x80theora" in head else "ogg"

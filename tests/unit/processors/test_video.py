@@ -135,6 +135,11 @@ def test_a_text_in_which_the_name_of_a_films_part_stands_is_a_text(text):
     assert sniff(io.BytesIO(text), "x.txt") == "text"
 
 
+def test_a_mail_with_bytes_to_somebody_whose_name_is_that_of_a_films_part_is_a_mail():
+    headers = b"To: freelance@example.org\r\nFrom: a@example.org\r\nSubject: Harbour\r\nMIME-Version: 1.0\r\n\r\n"
+    assert sniff(io.BytesIO(headers + bytes(64)), "x.eml") == "eml"
+
+
 @pytest.mark.parametrize("options", [{}, {"bf": "0"}, {"bf": "2", "x264-params": "b-adapt=0"}])
 def test_the_frames_of_a_program_stream_that_tells_few_times_all_count(options):
     found = described(film(steady(*map(picture, range(4))), "vob", "libx264", **options))

@@ -134,19 +134,17 @@ def frames(container: Any, stream: Any, faults: Faults, start_pts: int | None = 
 def _frames_from(container: Any, stream: Any, faults: Faults, start_pts: int) -> Generator[Any]:
     """Yield the frames from one on that is shown at a time or before it, if the film has one; else from its first."""
     begin, back = stream.start_time or 0, round(SEEK_MARGIN_S / stream.time_base)
-    entry = start_pts - back
-    if entry <= begin:
+    if start_pts - back <= begin:  # to before the beginning an AVI loses its first frame
         yield from _next_frames(container, stream, faults)
         return
     while True:
         with suppress(pyav().FFmpegError):  # a film that cannot be entered in the middle is read from where it stands
-            container.seek(entry, stream=stream, backward=True)
+            container.seek(start_pts - back, stream=stream, backward=True)
         found = _next_frames(container, stream, faults, jumped=True)
         first = next(found, None)
-        if entry == begin or (first is not None and first.pts <= start_pts):
+        if start_pts - back < begin or (first is not None and first.pts <= start_pts):
             break
         back *= FARTHER
-        entry = max(begin, start_pts - back)  # to before the beginning an AVI loses its first frame
     if first is not None:
         yield first
         yield from found

@@ -372,9 +372,10 @@ def test_a_jump_that_led_back_is_not_the_last_one(monkeypatch):
     assert sum(map(len, decoded)) < 350, "not all of the 550 frames from the first to the last one"
 
 
-def test_a_frame_of_a_transport_stream_whose_key_frames_are_rare_is_the_one_that_was_asked_for():
+@pytest.mark.parametrize("order", ["bframes=0", "bframes=3"])
+def test_a_frame_of_a_transport_stream_whose_key_frames_are_rare_is_the_one_that_was_asked_for(order):
     shots = timed([picture(at // 30, width=32, height=32) for at in range(600)], 5)
-    raw = film(shots, "mpegts", preset="ultrafast", g="100", **{"x264-params": "keyint=100:scenecut=0"})
+    raw = film(shots, "mpegts", preset="ultrafast", g="100", **{"x264-params": f"keyint=100:scenecut=0:{order}"})
     found = described(raw)["film"]
     times = [3.0, 17.0, 39.0, 41.0, 79.0, 118.0]
     wanted = [(found["first_pts"] + 90_000 * int(time), ["frame"]) for time in times]

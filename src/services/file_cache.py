@@ -94,7 +94,7 @@ def _model_files() -> Iterator[tuple[str, int, int]]:
     """Yield the path, size and time of all model files: another model of the same shape has the same size."""
     places = {settings.models_dir, settings.whisper_folder, settings.models_dir / (settings.object_model or "")}
     for path in {file for place in places for file in (place, *place.rglob("*"))}:
-        with suppress(FileNotFoundError):  # none is there, or it went just now
+        with suppress(OSError):  # none is there, it went just now, or its path leads in a circle or through a file
             status = path.stat()
             yield str(path), status.st_size, status.st_mtime_ns
 

@@ -368,9 +368,11 @@ def test_another_endpoint_for_speech_is_a_reason_to_read_again(reader, request_o
     assert reader.reads == 2
 
 
-def test_a_model_file_that_is_a_link_to_nothing_hinders_no_task(reader, request_of):
+@pytest.mark.parametrize("target", ["nowhere", "gone.onnx", "own.onnx/part"])
+def test_a_model_file_that_is_a_link_to_nothing_hinders_no_task(reader, request_of, target):
     settings.models_dir.mkdir(parents=True)
-    (settings.models_dir / "gone.onnx").symlink_to("nowhere")
+    (settings.models_dir / "own.onnx").touch()
+    (settings.models_dir / "gone.onnx").symlink_to(target)
     assert reader.run(request_of())["status"] == "ok"
 
 

@@ -13,9 +13,14 @@ WorkError
 │   └── SubmitUnknown                 it is not known whether the record was written
 ├── TransientError                    try again, after `retry_after` seconds where the provider said so
 │   ├── TransportFault                the way out is at fault (no connection, no login), not what is sent
-│   └── EffectInDoubt                 it is not known yet whether an effect happened; waiting is no attempt
+│   ├── ProviderFault                 a provider of AI does not answer as it should; `code` says how
+│   └── Postponed                     it must wait for something else; waiting is no attempt
+│       ├── EffectInDoubt             it is not known yet whether an effect happened
+│       └── ProviderBusy              a provider's limit, pause or refused key leaves no room now
 ├── PermanentError                    give up: trying again cannot help
-│   ├── FileError                     a file cannot be processed; `code` says why
+│   ├── CodedError                    `code` says why, for programs
+│   │   ├── FileError                 a file cannot be processed
+│   │   └── AiError                   an AI request cannot be done
 │   ├── WorkFailed                    the work ended, and nothing of it was done; carries the result
 │   ├── EffectUnknown                 nobody can tell whether an effect happened; a person settles it
 │   ├── TimeLimitExceeded
@@ -111,27 +116,55 @@ class TransportFault(TransientError):
     """The way out (a mail server's connection, its login) is at fault, not what was to be sent."""
 
 
-class EffectInDoubt(TransientError):
-    """It is not known yet whether an effect happened; the task looks again after `retry_after` seconds.
+class ProviderFault(TransientError):
+    """A provider of AI does not answer as it should, now.
 
-    The wait is not counted as an attempt.
+    Attributes:
+        code: `provider_rate_limited`, `provider_auth` or `provider_unavailable`.
     """
+
+    def __init__(self, message: str, code: str, retry_after: float | None = None) -> None:
+        super().__init__(message, retry_after)
+        self.code = code
+
+
+class Postponed(TransientError):
+    """The work must wait for something else, and goes on after `retry_after` seconds; waiting is no attempt."""
+
+
+class EffectInDoubt(Postponed):
+    """It is not known yet whether an effect happened; the task looks again."""
+
+
+class ProviderBusy(Postponed):
+    """A provider of AI leaves no room now: its limit is used up, it asked for a pause, or it refuses the key."""
 
 
 class PermanentError(WorkError):
     """The work cannot be done, now or later."""
 
 
-class FileError(PermanentError):
-    """A file cannot be processed.
+class CodedError(PermanentError):
+    """The work cannot be done, and programs are told why.
 
     Attributes:
-        code: one of the stable codes of the result envelope, e.g. `not_found`, `encrypted`, `timeout`.
+        code: one of the stable codes of the result envelope, e.g. `not_found`, `encrypted`, `context_too_long`.
     """
 
-    def __init__(self, message: str, code: str = "corrupt") -> None:
+    def __init__(self, message: str, code: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class FileError(CodedError):
+    """A file cannot be processed."""
+
+    def __init__(self, message: str, code: str = "corrupt") -> None:
+        super().__init__(message, code)
+
+
+class AiError(CodedError):
+    """An AI request cannot be done."""
 
 
 class WorkFailed(PermanentError):

@@ -1,23 +1,20 @@
 """What every method for files takes and returns: a request base, an envelope, the tools that all need."""
 
 import base64
-import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any
 from urllib.parse import unquote, urlsplit
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
-from processors.interfaces import FileSandbox, ObjectStorage, Report
+from processors.envelopes import Artefact, Envelope, stored, warning
+from processors.interfaces import FileSandbox, ObjectStorage
 from processors.results import Request, Result
 
 SCHEMES = ("file", "s3", "https")
 LONGEST_PATH = 4096
-UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-"""NUL, which many programs stop at, and half characters, which no encoding has."""
 
 
 def _place(value: str) -> str:
@@ -76,49 +73,16 @@ class Input(Result):
     type_mismatch: bool
 
 
-class Timing(Result):
-    """How long the work took, in seconds."""
-
-    run_s: float
-
-
-class Limits(Result):
-    """Which limits were hit, and how many pages were left out for them."""
-
-    hit: list[str] = []
-    pages_skipped: int = 0
-
-
-class Artefact(Result):
-    """A file that this task made; beside these keys, what its kind has: `width`, `height`, `page`, `t`, `member`."""
-
-    model_config = ConfigDict(extra="allow")
-
-    kind: str
-    uri: str
-    mime: str
-    bytes: int
-
-
 class ReadArtefact(Request):
     """Read the bytes of an artefact, by the `uri` that a result names."""
 
     uri: str = Field(pattern=r"^store://sha256/[0-9a-f]{64}$")
 
 
-class FileResult(Result):
-    """The envelope of file results; each method adds its `schema` and its `result`."""
+class FileResult(Envelope):
+    """The envelope of file results."""
 
-    schema_name: str = Field(serialization_alias="schema")
-    status: Literal["ok", "partial"]
     input: Input
-    options: dict[str, Any]
-    provenance: list[dict[str, Any]]
-    warnings: list[dict[str, Any]] = []
-    errors: list[dict[str, Any]] = []
-    limits: Limits = Limits()
-    artefacts: list[Artefact] = []
-    timing: Timing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,8 +105,7 @@ class FileTools:
 
     def keep(self, kind: str, content: bytes, mime: str, **more: Any) -> Artefact:
         """Store bytes as an artefact of this task."""
-        uri = self.storage.put(content, mime=mime, task_id=self.task_id)
-        return Artefact.model_validate({"kind": kind, "uri": uri, "mime": mime, "bytes": len(content)} | more)
+        return stored(self.storage, self.task_id, kind, content, mime, **more)
 
     def keep_all(self, made: list[dict[str, Any]]) -> list[Artefact]:
         """Store what a child has made: each as `packed` returned it."""
@@ -153,11 +116,6 @@ class FileTools:
             )
             for one in made
         ]
-
-
-def packed(kind: str, content: bytes, mime: str, **more: Any) -> dict[str, Any]:
-    """Return an artefact as a child hands it to its parent, as JSON values."""
-    return {"kind": kind, "mime": mime, "data": base64.b64encode(content).decode()} | more
 
 
 def input_of(request: FileRequest, found: Mapping[str, Any]) -> Input:
@@ -178,30 +136,3 @@ def mismatch(found: Mapping[str, Any]) -> list[dict[str, Any]]:
         return []
     message = f"The file's name says {found['declared']}, its content is {found['mime']} and was read as that."
     return [warning("type_mismatch", message)]
-
-
-def warning(code: str, message: str, **more: Any) -> dict[str, Any]:
-    """Return one entry of `warnings` or `errors`."""
-    return {"code": code, "message": message} | more
-
-
-def part_of(report: Report, start: float, end: float) -> Report:
-    """Return a report whose 0 to 100 per cent lie between two of the whole."""
-
-    def within(percent: float, text: str) -> None:
-        report(start + (end - start) * max(0.0, min(100.0, percent)) / 100, text)
-
-    return within
-
-
-def clean(value: Any) -> Any:
-    """Return JSON values whose texts can be stored and sent everywhere: what cannot becomes U+FFFD, no number null."""
-    if isinstance(value, str):
-        return UNSTORABLE.sub("\ufffd", value) if "\0" in value or not value.isascii() else value
-    if isinstance(value, dict):
-        return {clean(key): clean(inner) for key, inner in cast("dict[str, Any]", value).items()}
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, list):
-        return [clean(inner) for inner in cast("list[Any]", value)]
-    return value

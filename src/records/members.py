@@ -1,17 +1,17 @@
 """The parts of a parent, a row each: neither message nor parent record contains them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Column, Connection, Integer, String, Table, func, insert, select, update
+from sqlalchemy import Column, Connection, Integer, String, Table, bindparam, func, insert, select, update
 
-from processors.interfaces import Member
+from processors.interfaces import Member, MemberEnd
 from records.columns import Instant, Json, Now, metadata
 from records.database import Database
 
 WAITING = "waiting"
-INSERT_ROWS = 5_000
+INSERT_ROWS = PAGE_ROWS = 5_000
 
 members = Table(
     "members",
@@ -62,6 +62,39 @@ class MemberRecords:
             .values(state=state, outcome=dict(outcome), closed_at=Now())
         )
         self.database.write(lambda c: c.execute(statement))
+
+    def close_all(self, parent_id: str, ends: Sequence[MemberEnd]) -> None:
+        """Store the final states and outcomes of those that have none, in one transaction."""
+        if not ends:
+            return
+        c = members.c
+        statement = (
+            update(members)
+            .where(c.task_id == parent_id, c.position == bindparam("at"), c.state == WAITING)
+            .values(state=bindparam("ended"), outcome=bindparam("told", type_=c.outcome.type), closed_at=Now())
+        )
+        rows = [
+            {"at": one.position, "ended": one.state, "told": dict(one.outcome or {})}
+            for one in sorted(ends, key=lambda one: one.position)  # so that nobody else's rows are locked crosswise
+        ]
+        self.database.write(lambda connection: connection.execute(statement, rows))
+
+    def ends(self, parent_id: str, first: int, count: int) -> Sequence[MemberEnd]:
+        """Return what became of the members at positions first .. first + count - 1, in their order."""
+        c = members.c
+        query = (
+            select(c.position, c.state, c.outcome)
+            .where(c.task_id == parent_id, c.position.between(first, first + count - 1))
+            .order_by(c.position)
+        )
+        return [MemberEnd(*row) for row in self.database.read(lambda connection: connection.execute(query).all())]
+
+    def all_ends(self, parent_id: str) -> Iterator[MemberEnd]:
+        """Yield what became of a parent's members, in their order; a page of them is held in memory."""
+        first = 0
+        while page := self.ends(parent_id, first, PAGE_ROWS):
+            yield from page
+            first += PAGE_ROWS
 
     def tally(self, parent_id: str) -> dict[str, int]:
         """Return how many members stand in each state."""

@@ -30,6 +30,7 @@ from sqlalchemy import (
 )
 
 from processors.limits import DefaultLimits
+from records.ai_answers import ai_answers
 from records.cached_results import cached_results
 from records.columns import Now, instant, now_once
 from records.database import Database
@@ -107,6 +108,7 @@ class Started:
     due_at: datetime
     started_at: datetime
     parent_id: str | None
+    tenant: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,7 @@ def ended(state: TaskState, failure: Failure | None = None) -> dict[str, Any]:
         "relay_at": case((_has_followers(), Now(FOLLOW_SECONDS))),
         "worker_id": None,
         "deadline_at": None,
+        "partial_text": None,
     }
     return values | _failed(failure) if failure else values
 
@@ -243,6 +246,7 @@ def _start(value: Given, guards: ColumnElement[bool], values: dict[str, Any]) ->
                 "turn": None,
                 "progress": 0.0,
                 "progress_text": None,
+                "partial_text": None,
             }
             | values
         )
@@ -254,6 +258,7 @@ def _start(value: Given, guards: ColumnElement[bool], values: dict[str, Any]) ->
             columns.due_at,
             columns.started_at,
             columns.parent_id,
+            columns.tenant,
         )
     )
 
@@ -303,6 +308,7 @@ REPORT = _end_of_run(
         "state": TaskState.PROGRESS.value,
         "progress": value("percent", Float()),
         "progress_text": value("text", columns.progress_text.type),
+        "partial_text": value("partial", columns.partial_text.type),
     }
 )
 
@@ -419,9 +425,9 @@ class TaskMoves:
         with self._deciding:
             return self.database.write(work, durable=False)
 
-    def report(self, task_id: str, run: int, percent: float, text: str) -> None:
-        """Note how far a run is; may be dropped under load."""
-        self.database.write_later(REPORT(task_id=task_id, of_run=run, percent=percent, text=text))
+    def report(self, task_id: str, run: int, percent: float, text: str, partial: str | None = None) -> None:
+        """Note how far a run is, and what there is so far of its text; may be dropped under load."""
+        self.database.write_later(REPORT(task_id=task_id, of_run=run, percent=percent, text=text, partial=partial))
 
     def succeed(self, task_id: str, run: int, result: Any) -> bool:
         """End a run in success; False when the run is no longer the record's."""
@@ -678,7 +684,7 @@ class TaskMoves:
             gone = delete(task_records).where(columns.id.in_(list(task_ids)), columns.state.in_(FINAL_VALUES))
             ids = list(connection.execute(gone.returning(columns.id)).scalars().all())
             connection.execute(delete(deliveries).where(deliveries.c.task_id.in_(ids), ~DOUBTFUL))
-            for table in (cached_results, incidents, members, task_logs):
+            for table in (ai_answers, cached_results, incidents, members, task_logs):
                 connection.execute(delete(table).where(table.c.task_id.in_(ids)))
             return len(ids)
 
@@ -694,8 +700,8 @@ class TaskMoves:
 
 
 def _started(row: Sequence[Any]) -> Started:
-    _, run, attempt, created_at, due_at, started_at, parent_id = row
-    return Started(run, attempt, instant(created_at), instant(due_at), instant(started_at), parent_id)
+    _, run, attempt, created_at, due_at, started_at, parent_id, tenant = row
+    return Started(run, attempt, instant(created_at), instant(due_at), instant(started_at), parent_id, tenant)
 
 
 def _failed(failure: Failure) -> dict[str, Any]:

@@ -120,6 +120,7 @@ task_records = Table(
     Column("held", Boolean, nullable=False, server_default=false()),  # until it is let go; `hold` stays until it starts
     Column("holds", Integer, nullable=False, server_default=text("0")),  # how often it was held
     Column("turn", Integer),  # its place in the line of those who wait for the same
+    Column("partial_text", PlainText),  # what there is so far of the text that its result will have
 )
 
 columns = task_records.c
@@ -245,6 +246,7 @@ class TaskRecord:
     held: bool
     holds: int
     turn: int | None
+    partial_text: str | None
 
     @property
     def first(self) -> bool:

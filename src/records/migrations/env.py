@@ -3,6 +3,9 @@
 from alembic import context
 from sqlalchemy import Connection
 
+from records.ai_accounts import ai_accounts
+from records.ai_answers import ai_answers
+from records.ai_window import ai_calls
 from records.cached_results import cached_results
 from records.chords import chords
 from records.columns import metadata
@@ -22,6 +25,9 @@ from records.task_records import task_records
 from records.workers import workers
 
 TABLES = (
+    ai_accounts,
+    ai_answers,
+    ai_calls,
     cached_results,
     chords,
     deliveries,

@@ -30,6 +30,7 @@ VALUES = {
     "delay": 1.0,
     "counted": 1,
     "percent": 1.0,
+    "partial": "p",
     "text": "t",
     "error": "e",
     "error_type": "E",

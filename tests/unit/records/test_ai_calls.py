@@ -1,0 +1,208 @@
+"""AI accounts: pauses, trials, budgets and learned limits; and what calls took is told."""
+
+from datetime import UTC, datetime, time, timedelta
+
+import pytest
+from sqlalchemy import update
+
+from ai_ledger import AiClock, plan, settled, share
+from processors.ai_interfaces import Leave, LimitNews, NoRoom, Usage
+from processors.errors import AiError
+from records.ai_accounts import ai_accounts
+from records.ai_calls import AiCalls
+from records.ai_window import Rates, ai_calls, columns
+from records.database import Database
+
+
+@pytest.fixture
+def ledger(database: Database) -> AiCalls:
+    return AiCalls(database)
+
+
+@pytest.fixture
+def passing(database: Database) -> AiClock:
+    return AiClock(database)
+
+
+def test_a_pause_holds_for_its_time_and_is_spread_by_a_tenth(ledger, passing):
+    ledger.pause("openai:1", "provider_rate_limited", 100, "openai asks for a pause.")
+    ledger.pause("openai:1", "provider_unavailable", 5, "a shorter one")
+    told = [ledger.ask(plan(f"t{number}")) for number in range(9)]
+    assert {(one.why, one.text) for one in told} == {("provider_rate_limited", "openai asks for a pause.")}
+    assert all(99 < one.seconds <= 110 for one in told)
+    assert len({round(one.seconds, 3) for one in told}) > 1
+    passing.pass_by(100)
+    assert isinstance(ledger.ask(plan("a")), Leave)
+
+
+def test_after_a_pause_one_call_at_a_time_tries_until_one_is_answered(ledger, passing):
+    ledger.pause("openai:1", "provider_auth", 10, "The key is refused.")
+    passing.pass_by(10)
+    many = {"requests_per_minute": 100}
+    first = ledger.ask(plan("a", **many))
+    told = ledger.ask(plan("b", **many))
+    assert (told.why, told.text) == ("provider_auth", "The key is refused.")
+    assert told.seconds < 5
+
+    ledger.release(first)
+    second = ledger.ask(plan("b", **many))
+    assert isinstance(ledger.ask(plan("c", **many)), NoRoom)
+    assert ledger.failed("openai:1") == 1
+    third = ledger.ask(plan("c", **many))
+    assert isinstance(ledger.ask(plan("d", **many)), NoRoom)
+    passing.pass_by(20)
+    fourth = ledger.ask(plan("d", **many))
+    assert isinstance(ledger.ask(plan("e", **many)), NoRoom)
+
+    ledger.settle(fourth, [share("d")])
+    assert all(isinstance(ledger.ask(plan(f"t{number}", **many)), Leave) for number in range(3))
+    assert all(isinstance(one, Leave) for one in (second, third))
+    assert ledger.accounts()[0].why is None
+
+
+def test_an_answer_from_before_a_pause_does_not_end_it(ledger):
+    before = ledger.ask(plan("a"))
+    ledger.pause("openai:1", "provider_rate_limited", 30, "Too many.")
+    ledger.settle(before, [share("a")])
+    assert ledger.ask(plan("b")).why == "provider_rate_limited"
+
+
+def test_failures_are_counted_in_a_row(ledger):
+    assert [ledger.failed("openai:1") for _ in range(3)] == [1, 2, 3]
+    settled(ledger, plan())
+    assert ledger.failed("openai:1") == 1
+
+
+def test_a_budget_counts_what_is_under_way_and_what_was_really_paid(ledger):
+    limits = {"requests_per_minute": None, "budget_per_day": 1.0}
+    first = ledger.ask(plan("a", cost=0.6, **limits))
+    with pytest.raises(
+        AiError, match=r"openai has cost 0\.6000 today .*up to 0\.5000 .*1\.0000.*AI_PROVIDERS"
+    ) as refused:
+        ledger.ask(plan("b", cost=0.5, **limits))
+    assert refused.value.code == "budget_exceeded"
+
+    ledger.settle(first, [share("a", cost=0.1), share("b", cost=0.2)])
+    assert isinstance(ledger.ask(plan("b", cost=0.7, **limits)), Leave)
+    with pytest.raises(AiError):
+        ledger.ask(plan("c", cost=0.01, **limits))
+
+
+def test_the_call_of_a_dead_worker_may_have_been_paid(ledger, passing):
+    limits = {"requests_per_minute": None, "budget_per_day": 1.0, "seconds": 0.5}
+    lost = ledger.ask(plan("a", cost=0.6, **limits))
+    passing.pass_by(61)
+    with pytest.raises(AiError):
+        ledger.ask(plan("b", cost=0.5, **limits))
+    ledger.ask(plan("b", cost=0.3, **limits))
+    assert ledger.accounts()[0].cost_today == 0.6
+    assert [(line.calls, line.cost, line.estimated) for line in ledger.of_task("a")] == [(1, 0.6, 1.0)]
+
+    ledger.settle(lost, [share("a", cost=0.2)])
+    assert ledger.accounts()[0].cost_today == pytest.approx(0.2)
+    assert [(line.calls, line.cost, line.estimated) for line in ledger.of_task("a")] == [(1, 0.2, 0.0)]
+
+
+def test_a_budget_is_whole_again_after_midnight_of_utc(ledger, database, passing):
+    limits = {"requests_per_minute": None, "budget_per_day": 1.0}
+    ledger.settle(ledger.ask(plan("a", cost=0.9, **limits)), [share("a", cost=0.9)])
+    with pytest.raises(AiError):
+        ledger.ask(plan("b", cost=0.9, **limits))
+
+    midnight = datetime.combine(passing.now().date(), time(), UTC)
+    before = update(ai_accounts).values(spent_at=midnight - timedelta(microseconds=1))
+    database.write(lambda c: c.execute(before))
+
+    assert ledger.accounts()[0].cost_today == 0
+    ledger.settle(ledger.ask(plan("b", cost=0.9, **limits)), [share("b", cost=0.8)])
+    assert ledger.accounts()[0].cost_today == 0.8
+
+
+def test_limits_that_are_not_set_are_learned(ledger):
+    free = {"requests_per_minute": None}
+    leave = ledger.ask(plan("a", **free))
+    assert isinstance(ledger.ask(plan("b", **free)), Leave)
+    ledger.settle(leave, [share("a")], LimitNews(requests_per_minute=2))
+    assert isinstance(ledger.ask(plan("c", **free)), NoRoom)
+    assert isinstance(ledger.ask(plan("d", requests_per_minute=9)), NoRoom), "it stands behind who waits"
+    assert ledger.accounts()[0].learned == Rates(2, None)
+
+    settled(ledger, plan("x", account="other", **free))
+    ledger.settle(ledger.ask(plan("y", account="other")), [share("y")], LimitNews(tokens_per_minute=40))
+    with pytest.raises(AiError, match="more than the 40"):
+        ledger.ask(plan("z", account="other", tokens=41))
+
+
+def test_the_shares_of_one_call_are_one_request_with_all_their_tokens(ledger, passing):
+    leave = ledger.ask(plan("a", requests_per_minute=5, tokens_per_minute=100))
+    shares = [share("a", Usage(30, 5), 0.3, "acme"), share("b", Usage(20, 5, estimated=True), 0.1, "other")]
+    ledger.settle(leave, shares)
+    ledger.settle(leave, shares)
+
+    (account,) = ledger.accounts()
+    assert (account.requests, account.tokens, account.cost_today) == (1, 60, 0.4)
+    (first,), (second,) = ledger.of_task("a"), ledger.of_task("b")
+    assert (first.calls, first.input_tokens, first.output_tokens, first.cost, first.estimated) == (1, 30, 5, 0.3, 0.0)
+    assert (second.calls, second.input_tokens, second.output_tokens, second.cost, second.estimated) == (
+        0,
+        20,
+        5,
+        0.1,
+        1.0,
+    )
+    assert (first.provider, first.model, first.kind, first.day) == ("openai", "small", "chat", None)
+    assert isinstance(ledger.ask(plan("c", tokens=41, requests_per_minute=5, tokens_per_minute=100)), NoRoom)
+
+
+def test_a_released_call_cannot_be_settled(ledger):
+    leave = ledger.ask(plan())
+    ledger.release(leave)
+    ledger.settle(leave, [share()])
+    assert ledger.of_task("t") == []
+
+
+def test_usage_is_told_by_what_is_asked_for(ledger, database, passing):
+    free = {"requests_per_minute": None}
+    for task, model, tenant in (("a", "small", "acme"), ("b", "small", None), ("c", "large", "acme")):
+        ledger.settle(ledger.ask(plan(task, model=model, **free)), [share(task, tenant=tenant)])
+    database.write(
+        lambda c: c.execute(
+            update(ai_calls).values(at=datetime(2026, 3, 1, 23, 59, 59, tzinfo=UTC)).where(columns.task_id == "c")
+        )
+    )
+    ledger.ask(plan("under way", **free))
+    since, until = datetime(2026, 3, 1, tzinfo=UTC), passing.now() + timedelta(seconds=1)
+    today = str((until - timedelta(seconds=1)).date())
+
+    days = ledger.usage(since, until, ["day"])
+    assert [(line.day, line.calls, line.input_tokens) for line in days] == [("2026-03-01", 1, 6), (today, 2, 12)]
+    models = ledger.usage(since, until, ["model", "tenant"])
+    assert {(line.model, line.tenant, line.calls) for line in models} == {
+        ("large", "acme", 1),
+        ("small", "acme", 1),
+        ("small", None, 1),
+    }
+    (whole,) = ledger.usage(since, until, [])
+    assert (whole.calls, whole.output_tokens, whole.cached_tokens, whole.reasoning_tokens) == (3, 6, 3, 3)
+    assert (whole.cost, whole.estimated) == (0.75, 0.0)
+    assert ledger.usage(since, datetime(2026, 3, 1, 23, 59, 59, tzinfo=UTC)) == []
+
+
+def test_old_calls_are_pruned(ledger, passing):
+    settled(ledger, plan("a"))
+    passing.pass_by(3 * 86_400)
+    settled(ledger, plan("b"))
+    assert ledger.prune(days=2) == 1
+    assert (len(ledger.of_task("a")), len(ledger.of_task("b"))) == (0, 1)
+
+
+def test_the_state_of_an_account_is_told(ledger):
+    ledger.ask(plan("a", tokens=10))
+    settled(ledger, plan("b", tokens=10))
+    ledger.ask(plan("kept"))
+    ledger.pause("openai:1", "provider_unavailable", 30, "It is down.")
+    ledger.failed("openai:1")
+    (account,) = ledger.accounts()
+    assert (account.account, account.why, account.text) == ("openai:1", "provider_unavailable", "It is down.")
+    assert timedelta(seconds=25) < account.until - datetime.now(UTC) <= timedelta(seconds=30)
+    assert (account.failures, account.requests, account.tokens, account.cost_today) == (1, 2, 18, 0.25)

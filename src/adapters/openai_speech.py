@@ -8,15 +8,14 @@ refuse it (400, param `response_format`), and answer `json` with text alone.
 import json
 import math
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, wait
-from threading import Thread
 from time import monotonic
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 import urllib3
 from urllib3.util import parse_url
 
-from adapters.web_files import retry_after
+from adapters.own_thread import TookTooLong, in_own_thread
+from adapters.retry_after import retry_after
 from processors.errors import FileError, TransientError
 from processors.interfaces import Heard, Spoken, SpokenWord
 
@@ -28,7 +27,6 @@ CONNECT_SECONDS, READ_SECONDS = 5.0, 300.0
 ANSWER_SECONDS = 330.0
 """An answer that is not whole by then is given up: a limit for each read does not stop a slow drip."""
 
-LOOK_SECONDS = 0.5
 BAD_KEY = frozenset({401, 403})
 MISSING = 404
 OVERLOADED, TIMED_OUT, SERVER_FAULT = 429, frozenset({408, 409}), 500
@@ -122,26 +120,11 @@ class OpenAiSpeech:
     def _asked(
         self, sound: bytes, language: str | None, look: Callable[[], None]
     ) -> tuple[int, Mapping[str, str], bytes]:
-        """Send one request from another thread, so that `look` is called while it takes its time.
-
-        A thread that nobody waits for any more ends by its own time-outs; where the endpoint drips its first lines, it
-        does not, and no process waits for it.
-        """
-        asked, until = Future[tuple[int, Mapping[str, str], bytes]](), monotonic() + ANSWER_SECONDS
-
-        def work() -> None:
-            try:
-                asked.set_result(self._ask(sound, language, until))
-            except Exception as error:  # noqa: BLE001 - who waits raises it
-                asked.set_exception(error)
-
-        Thread(target=work, name="speech", daemon=True).start()
+        """Send one request from another thread, so that `look` is called while it takes its time."""
+        until = monotonic() + ANSWER_SECONDS
         try:
-            while not wait([asked], LOOK_SECONDS).done:
-                look()
-                _check_time(until)
-            return asked.result()
-        except urllib3.exceptions.HTTPError as error:
+            return in_own_thread(lambda: self._ask(sound, language, until), look, until, "speech")
+        except (urllib3.exceptions.HTTPError, TookTooLong) as error:
             raise TransientError(
                 f"The endpoint of speech at {self._place} cannot be reached: {type(error).__name__}."
             ) from error
@@ -189,7 +172,7 @@ class OpenAiSpeech:
             )
         said = f"The endpoint of speech at {self._place} answers {status}: {self._hidden(reason)}"
         if status == OVERLOADED or status in TIMED_OUT or status >= SERVER_FAULT:
-            raise TransientError(said, retry_after=_wait(headers))
+            raise TransientError(said, retry_after=retry_after(headers))
         raise FileError(said, "provider_bad_response")
 
     @property
@@ -293,19 +276,3 @@ def _reason(body: bytes) -> tuple[str | None, str]:
         return error.get("code"), str(error["message"])[:LONGEST_REASON]
     except UNREADABLE:
         return None, " ".join(body[:LONGEST_REASON].decode("utf-8", "replace").split())
-
-
-def _wait(headers: Mapping[str, str]) -> float | None:
-    """Return how many seconds the endpoint asks to wait (RFC 9110, 10.2.3; `retry-after-ms` is OpenAI's own)."""
-    if milliseconds := _seconds(headers.get("retry-after-ms")):
-        return milliseconds / 1000
-    given = headers.get("retry-after")
-    seconds = _seconds(given)
-    return retry_after(given) if seconds is None else seconds
-
-
-def _seconds(value: str | None) -> float | None:
-    try:
-        return max(0.0, float(cast("str", value)))
-    except (ValueError, TypeError):
-        return None

@@ -11,8 +11,6 @@ import threading
 import time
 from collections.abc import Collection, Generator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.client import HTTPException
 from typing import IO
@@ -25,6 +23,7 @@ from urllib3.util import Url, parse_url
 
 from adapters.network_guard import Resolve, checked_addresses, system_resolver
 from adapters.pouring import CHUNK_BYTES, Bounds, pour
+from adapters.retry_after import retry_after
 from processors.errors import FileError, TransientError
 from processors.interfaces import Report
 
@@ -163,22 +162,10 @@ def _refusal(url: Url, response: BaseHTTPResponse) -> FileError | TransientError
     status = response.status
     said = f"{_shown(url)} is answered with {status} {response.reason or ''}".rstrip()
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in FOR_NOW:
-        return TransientError(f"{said}.", retry_after(response.headers.get("Retry-After")))
+        return TransientError(f"{said}.", retry_after(response.headers))
     if status in GONE:
         return FileError(f"There is no file at {_shown(url)} ({status}).", "not_found")
     return FileError(f"{said}: its server does not hand it out.", "not_found")
-
-
-def retry_after(value: str | None) -> float | None:
-    """Return the seconds that a Retry-After header asks for: a number, or a date (RFC 9110, 10.2.3)."""
-    if value is None:
-        return None
-    if value.strip().isdecimal():
-        return float(value)
-    try:
-        return max(0.0, (parsedate_to_datetime(value).astimezone(UTC) - datetime.now(UTC)).total_seconds())
-    except (ValueError, OverflowError):  # no date, or one of a year that Python does not know
-        return None
 
 
 def _size(url: Url, response: BaseHTTPResponse) -> int | None:

@@ -16,7 +16,7 @@ from adapters.network_guard import checked_addresses, is_global, system_resolver
 from adapters.pouring import MIB, Bounds
 from adapters.s3_bucket import S3Access, client_of
 from adapters.s3_files import S3Files
-from adapters.web_files import WebFiles, retry_after
+from adapters.web_files import WebFiles
 from processors.errors import Cancelled, ConfigurationError, FileError, TransientError
 from reading import silent
 from s3_server import BUCKET, S3Server
@@ -267,14 +267,6 @@ def test_a_server_that_cannot_now_is_asked_again_when_it_says(web, authority, st
         fetched(authority, "https://files.example/f?sig=planted")
     assert raised.value.retry_after == seconds
     assert "planted" not in str(raised.value)
-
-
-def test_a_retry_may_be_asked_for_by_a_date():
-    assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
-    assert retry_after("Wed, 21 Oct 2099 07:28:00 GMT") > 10**9
-    assert retry_after("soon") is None
-    assert retry_after("Fri, 31 Dec 9999 23:59:59 -2359") is None, "a date behind the last that Python knows"
-    assert retry_after(None) is None
 
 
 def test_a_file_that_is_too_large_is_refused_by_its_length_or_by_count(web, authority):

@@ -11,13 +11,23 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote, unquote, urlsplit
 
-from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, NoDecode, SettingsConfigDict
+
+from config.ai_providers import AiProvider, read_name_lists, read_names, read_providers
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 ENV_FILE = PROJECT_ROOT / ".env"
 
-SECRET_FIELDS = ("twilio_auth_token", "openai_api_key", "s3_secret_access_key")
+SECRET_FIELDS = ("twilio_auth_token", "openai_api_key", "s3_secret_access_key", "ai_providers")
 BROKER_SCHEMES = ("redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps", "pyamqp")
 DATABASE_SCHEMES = ("sqlite", "postgres", "postgresql", "postgresql+psycopg")
 EMAIL_SCHEMES = ("outbox", "smtp", "smtps")
@@ -48,6 +58,11 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Folders = Annotated[list[Path], NoDecode]
 Modules = Annotated[list[str], NoDecode]
 Names = Annotated[list[str], NoDecode]
+AiProviders = Annotated[
+    dict[str, AiProvider], NoDecode, BeforeValidator(lambda value: read_providers(value, PROJECT_ROOT))
+]
+NamesByName = Annotated[dict[str, str], NoDecode, BeforeValidator(read_names)]
+NameListsByName = Annotated[dict[str, list[str]], NoDecode, BeforeValidator(read_name_lists)]
 
 
 class SettingsError(ValueError):
@@ -222,6 +237,25 @@ class Settings(BaseSettings):
     )
     openai_base_url: str | None = Field(default=None, repr=False, description="The endpoint; unset: OpenAI's own.")
     openai_model: str | None = Field(default=None, description="The model where a caller names none.")
+    openai_embedding_model: str | None = Field(
+        default=None, description="The same for embeddings; unset: OPENAI_MODEL, or text-embedding-ada-002."
+    )
+    ai_providers: AiProviders = Field(
+        default={},
+        repr=False,
+        description="More endpoints, with keys, models, limits and prices: see docs/ai.md.",
+    )
+    ai_aliases: NamesByName = Field(default={}, description="Other names for models: fast=gpt-4o-mini,smart=gpt-4.")
+    ai_fallbacks: NameListsByName = Field(
+        default={}, description="Models that are asked where one does not answer: gpt-4=gpt-4o|llama3."
+    )
+    ai_cache_seconds: int = Field(
+        default=0, ge=0, description="So long an answer also answers equal requests of later tasks; 0: not at all."
+    )
+    ai_patience_seconds: Seconds = Field(
+        default=2, description="So long a task waits for a provider's limit in its slot; for longer it gives it back."
+    )
+    keep_ai_usage_days: Days = Field(default=400, description="Days that the usage and cost of AI calls are kept.")
 
     # Web
     host: str = Field(default="127.0.0.1", description="The address that the API and the dashboard listen on.")

@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ class Row:
 
 def main() -> int:
     """Run everything; exit code 0 when every row is good."""
-    parts = (mail, files, people, figures, by_name, scheduling, schedules, failures, cleaning, limiting, steering)
+    parts = (mail, files, people, ai, figures, by_name, scheduling, schedules, failures, cleaning, limiting, steering)
     rows = [row for part in parts for row in part()]
     table = Table("method", "", "outcome", "seconds", title="celery_service", expand=False)
     for row in rows:
@@ -181,6 +181,66 @@ def people() -> Iterator[Row]:
         lambda: celery_service.forget_person(name),
         lambda gone: "forgotten" if gone else "nobody has this name",
     )
+
+
+def ai() -> Iterator[Row]:
+    """Ask models: those that run here, and for a chat the provider that is set."""
+    yield task(
+        "generate_embedding",
+        lambda: celery_service.generate_embedding(text="Sample text for embedding", model="text-embedding-ada-002"),
+        lambda result: f"{result['result']['dimensions']} dimensions, by {result['result']['model']}",
+    )
+    sentences = ["Bread is baked.", "Rolls come from an oven.", "Shares have fallen."]
+    many = partial(celery_service.generate_embeddings, sentences)
+    yield task("generate_embeddings", many, lambda result: "{done} of {total} texts".format(**result["result"]))
+    yield call(
+        "get_vectors",
+        lambda: dict(celery_service.get_vectors(_ended(many()))),
+        lambda vectors: f"bread is {vectors[0] @ vectors[1]:.2f} like rolls, {vectors[0] @ vectors[2]:.2f} like shares",
+    )
+    yield chat(
+        lambda: celery_service.process_chat(
+            message="Hello, how are you?",
+            context=[
+                {"role": "user", "content": "Previous message"},
+                {"role": "assistant", "content": "Previous response"},
+            ],
+            model="gpt-4",
+        )
+    )
+    yield task(
+        "analyze_sentiment",
+        lambda: celery_service.analyze_sentiment(text="I love this product!", detailed=True),
+        lambda result: f"{result['result']['label']}, {result['result']['polarity']:+.2f}",
+    )
+    yield task(
+        "extract_text",
+        lambda: celery_service.extract_text(
+            content="<p>Ask <a href='mailto:ann@example.com'>ann@example.com</a> before 24 December 2026.</p>",
+            content_type="html",
+            language="en",
+        ),
+        lambda result: ", ".join(f"{one['kind']} {one['value']}" for one in result["result"]["entities"]),
+    )
+    yield task(
+        "process_ai_request",
+        lambda: celery_service.process_ai_request("sentiment", {"text": "Not bad at all."}),
+        lambda result: f"{result['result']['request_type']}: {result['result']['output']['label']}",
+    )
+    yield call(
+        "get_ai_usage", celery_service.get_ai_usage, lambda lines: f"{len(lines)} models of providers were asked"
+    )
+
+
+def _ended(task_id: str) -> str:
+    celery_service.get_task_result(task_id, timeout=120)
+    return task_id
+
+
+def chat(submit: Callable[[], str]) -> Row:
+    """Chat; without a provider, which nothing can stand for, its error is what must come."""
+    row = task("process_chat", submit, lambda result: str(result["result"]["message"]["content"]))
+    return replace(row, good=True) if "set OPENAI_API_KEY" in row.outcome else row
 
 
 def figures() -> Iterator[Row]:

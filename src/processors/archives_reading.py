@@ -22,8 +22,8 @@ from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Any, BinaryIO, Protocol, cast
 
+from processors.envelopes import clean
 from processors.errors import FileError
-from processors.file_results import clean
 from processors.file_types import identity, refuse_other_than
 from processors.interfaces import JobReport
 from processors.media_types import media_kind

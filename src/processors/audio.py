@@ -11,20 +11,9 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from processors.envelopes import Artefact, Limits, Timing, clean, part_of, warning
 from processors.errors import FileError
-from processors.file_results import (
-    Artefact,
-    FileRequest,
-    FileResult,
-    FileTools,
-    Limits,
-    Timing,
-    clean,
-    input_of,
-    mismatch,
-    part_of,
-    warning,
-)
+from processors.file_results import FileRequest, FileResult, FileTools, input_of, mismatch
 from processors.interfaces import Heard, Report, SpeechEndpoint, Spoken, SpokenWord
 from processors.results import Result
 from processors.speech_spans import Piece, Span, pieces_of

@@ -7,13 +7,12 @@ from typing import Any, Literal, cast
 
 from pydantic import Field, ValidationError
 
+from processors.bulk_items import MAX_BULK_BYTES, items_of, kind_of
 from processors.emails import Mail, Post, SendEmail, deliver
 from processors.errors import EffectInDoubt, InvalidArgument, TransientError, TransportFault
 from processors.interfaces import Members, Report
 from processors.results import Request, Result, sentence_of
 
-MAX_BULK = 1_000_000
-MAX_BULK_BYTES = 256_000_000
 MAX_ITEM_BYTES = 1_000_000
 ITEM_KEYS = frozenset({"to_email", "subject", "body", "from_email", "cc", "bcc"})
 ITEM_REQUIRED = ("to_email", "subject", "body")
@@ -69,12 +68,7 @@ def check_bulk(emails: Any) -> Iterator[dict[str, Any]]:
     Raises:
         InvalidArgument: at the first bad item, named by its place; or the whole is too much.
     """
-    if not isinstance(emails, (list, tuple)) or not emails:
-        raise InvalidArgument(f"emails: must be a list of at least one dict; got {_kind(emails)}.")
-    items = cast("Sequence[Any]", emails)
-    if len(items) > MAX_BULK:
-        raise InvalidArgument(f"emails: at most {MAX_BULK} mails are accepted in one bulk; got {len(items)}.")
-    return _checked_items(items)
+    return _checked_items(items_of("emails", emails, "dict", "mails"))
 
 
 def deliver_batch(request: SendBatch, members: Members, post: Post, report: Report) -> dict[str, int]:
@@ -185,7 +179,7 @@ def _checked_items(items: Sequence[Any]) -> Iterator[dict[str, Any]]:
 
 def _checked_item(index: int, item: Any) -> dict[str, Any]:
     if not isinstance(item, Mapping):
-        raise InvalidArgument(f"emails[{index}]: must be a dict; got {_kind(item)}.")
+        raise InvalidArgument(f"emails[{index}]: must be a dict; got {kind_of(item)}.")
     fields = cast("Mapping[str, Any]", item)
     unknown, missing = set(fields) - ITEM_KEYS, [key for key in ITEM_REQUIRED if key not in fields]
     if unknown or missing:
@@ -209,7 +203,3 @@ def _listed(row: Mapping[str, Any]) -> dict[str, Any]:
         "code": first.get("code"),
         "text": text,
     }
-
-
-def _kind(value: Any) -> str:
-    return "an empty list" if value in ([], ()) else type(value).__name__

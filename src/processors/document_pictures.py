@@ -9,8 +9,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from processors.envelopes import part_of, warning
 from processors.errors import FileError
-from processors.file_results import part_of, warning
 from processors.interfaces import Answer, FileSandbox, Report, SideBySide
 
 PICTURES_AT_ONCE = 20

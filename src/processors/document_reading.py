@@ -31,8 +31,8 @@ from processors.document_formats import (
 )
 from processors.document_formats.attachments import Attachments
 from processors.document_formats.content import Content, Reader
+from processors.envelopes import clean, warning
 from processors.errors import FileError
-from processors.file_results import clean, warning
 from processors.file_types import identity, refuse_other_than, sniff
 from processors.interfaces import Report, TextReader
 

@@ -10,19 +10,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from processors.document_pictures import OneByOne, Pictures, failure, fill_in, leave_out
+from processors.envelopes import Artefact, Limits, Timing, part_of, warning
 from processors.errors import FileError
-from processors.file_results import (
-    Artefact,
-    FileRequest,
-    FileResult,
-    FileTools,
-    Limits,
-    Timing,
-    input_of,
-    mismatch,
-    part_of,
-    warning,
-)
+from processors.file_results import FileRequest, FileResult, FileTools, input_of, mismatch
 from processors.interfaces import OfficeConverter, Report, SideBySide
 from processors.old_office import read_converted
 from processors.results import Result

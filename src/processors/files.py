@@ -11,8 +11,9 @@ from pydantic import Field, SerializeAsAny, ValidationError, ValidationInfo, fie
 from processors.archives import Allowance, ArchiveTools, ProcessArchive, process_archive
 from processors.audio import ProcessAudio, process_audio
 from processors.documents import ProcessDocument, process_document
+from processors.envelopes import part_of
 from processors.errors import FileError
-from processors.file_results import FileRequest, FileResult, FileTools, part_of
+from processors.file_results import FileRequest, FileResult, FileTools
 from processors.file_types import route_of
 from processors.images import ProcessImage, process_image
 from processors.interfaces import Report

@@ -12,8 +12,8 @@ import numpy as np
 import pillow_heif
 from PIL import AvifImagePlugin, Image, ImageFile
 
+from processors.envelopes import warning
 from processors.errors import FileError
-from processors.file_results import warning
 
 FORMATS = {
     "jpeg": "JPEG",

@@ -13,8 +13,8 @@ import PIL
 from PIL import Image
 
 from processors import image_formats, image_hashes, image_measures, image_metadata
+from processors.envelopes import clean, packed, part_of, warning
 from processors.errors import FileError
-from processors.file_results import clean, packed, part_of, warning
 from processors.file_types import identity, refuse_other_than
 from processors.image_formats import DAMAGE, Decoded
 from processors.image_text import confidence_of, read_upright

@@ -11,18 +11,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from processors.envelopes import Artefact, Limits, Timing, warning
 from processors.errors import FileError
-from processors.file_results import (
-    Artefact,
-    FileRequest,
-    FileResult,
-    FileTools,
-    Limits,
-    Timing,
-    input_of,
-    mismatch,
-    warning,
-)
+from processors.file_results import FileRequest, FileResult, FileTools, input_of, mismatch
 from processors.image_tags import tags_of
 from processors.interfaces import People, Report
 from processors.results import Result

@@ -497,6 +497,15 @@ class Member:
     arguments: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class MemberEnd:
+    """What became of one part of a parent: its place in the list, its state, and its outcome, None while it waits."""
+
+    position: int
+    state: str
+    outcome: Mapping[str, Any] | None
+
+
 class Members(Protocol):
     """The rows of one parent's parts."""
 
@@ -506,6 +515,14 @@ class Members(Protocol):
 
     def close(self, parent_id: str, position: int, state: str, outcome: Mapping[str, Any]) -> None:
         """Store a member's final state and outcome, unless it has one."""
+        ...
+
+    def close_all(self, parent_id: str, ends: Sequence[MemberEnd]) -> None:
+        """Store the final states and outcomes of those that have none, all of them or nothing."""
+        ...
+
+    def ends(self, parent_id: str, first: int, count: int) -> Sequence[MemberEnd]:
+        """Return what became of the members at positions first .. first + count - 1, in their order."""
         ...
 
 

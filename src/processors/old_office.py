@@ -5,8 +5,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from processors.envelopes import part_of
 from processors.errors import FileError
-from processors.file_results import part_of
 from processors.file_types import MIME
 from processors.interfaces import FileSandbox, OfficeConverter, Report
 

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
+from processors.envelopes import part_of
 from processors.errors import FileError
-from processors.file_results import FilePath, FileRequest, part_of
+from processors.file_results import FilePath, FileRequest
 from processors.images import unpacked
 from processors.interfaces import Enrolment, FileSandbox, Report
 from processors.results import Request, Result

@@ -9,8 +9,8 @@ from typing import Any, BinaryIO, cast
 import av
 import numpy as np
 
+from processors.envelopes import clean, packed, part_of, warning
 from processors.errors import FileError
-from processors.file_results import clean, packed, part_of, warning
 from processors.file_types import identity, sniff
 from processors.interfaces import Report, SpeechReader, VoiceActivity, VoiceEncoder
 from processors.media_ends import missing_end

@@ -9,6 +9,8 @@ import re
 from collections import Counter
 from typing import Any
 
+from processors.sentences import sentence_ranges
+
 METHOD = "extractive: word frequency (Luhn 1958)"
 MOST_SENTENCES = 2_000
 KEPT_SENTENCES = 5
@@ -17,9 +19,6 @@ SHORTEST_WORDS, LONGEST_WORDS = 4, 60
 UNSPACED = "\u3040-\u30ff\u3400-\u9fff"
 """Kana and Han: written without spaces; two characters are counted as a word."""
 
-SENTENCE_END = re.compile(
-    "(?<=[.!?])[\"'\u201d\u2019)]*\\s+|(?<=[\u3002\uff01\uff1f])[\u300d\u300f\u201d\uff09]*\\s*|\\n{2,}"
-)
 WORD = re.compile(rf"[^\W\d_{UNSPACED}]{{{FEWEST_LETTERS},}}")
 PAIR = re.compile(rf"(?=([{UNSPACED}]{{2}}))")
 
@@ -43,8 +42,8 @@ def summarise(text: str) -> dict[str, Any] | None:
 
 def _sentences(text: str) -> list[str]:
     found: list[str] = []
-    for part in SENTENCE_END.split(text):
-        sentence = " ".join(part.split())
+    for start, end in sentence_ranges(text):
+        sentence = " ".join(text[start:end].split())
         length = max(len(sentence.split(" ")), len(PAIR.findall(sentence)) // 2)
         if SHORTEST_WORDS <= length <= LONGEST_WORDS:
             found.append(sentence)

@@ -11,19 +11,9 @@ from typing import Any
 
 from pydantic import Field
 
+from processors.envelopes import Artefact, Limits, Timing, part_of, warning
 from processors.errors import FileError
-from processors.file_results import (
-    Artefact,
-    FileRequest,
-    FileResult,
-    FileTools,
-    Limits,
-    Timing,
-    input_of,
-    mismatch,
-    part_of,
-    warning,
-)
+from processors.file_results import FileRequest, FileResult, FileTools, input_of, mismatch
 from processors.interfaces import Report
 from processors.results import Result
 from processors.video_frames import Look, sheet

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from importlib import import_module
 from typing import Any, BinaryIO, cast
 
+from processors.envelopes import packed
 from processors.errors import FileError
-from processors.file_results import packed
 from processors.film_decoding import Allowance, Faults, Scaler, display_size, film_stream, frames, numpy_module
 from processors.interfaces import Report
 from processors.media_streams import opened

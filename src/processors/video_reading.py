@@ -7,8 +7,8 @@ from fractions import Fraction
 from typing import Any, BinaryIO
 
 from processors import media_streams
+from processors.envelopes import clean, warning
 from processors.errors import FileError
-from processors.file_results import clean, warning
 from processors.file_types import identity, refuse_other_than
 from processors.film_decoding import Faults, display_size, film_stream, frames, numpy_module, packets, turned
 from processors.interfaces import Report

@@ -1,16 +1,26 @@
 """Submitting a parent: its record, its members' rows and its tasks in one commit; the relay publishes the tasks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from celery.utils import uuid
 
+from processors.ai_interfaces import ProviderTerms
+from processors.ai_packing import packed
+from processors.ai_requests import GenerateEmbeddings
 from processors.bulk_emails import SendBulkEmails, check_bulk
+from processors.bulk_texts import check_texts
 from processors.errors import InvalidArgument
+from processors.results import Request
 from records.task_records import Draft
+from services.ai_terms import default_embedding_model, first_terms
 from services.submit_options import Options
 from services.wiring import parts
+
+UNKNOWN_TERMS = ProviderTerms(name="", account="", models={}, max_inputs=256)
+"""For parts whose provider this program does not know: the model that runs here, or one that its workers know."""
 
 
 def submit_bulk_emails(emails: Any, request: SendBulkEmails, queue: str, options: Options) -> str:
@@ -27,13 +37,31 @@ def submit_bulk_emails(emails: Any, request: SendBulkEmails, queue: str, options
     items = list(check_bulk(emails))
     if options.due_at is not None:
         _check_last(options.due_at, len(items), request)
-    service = parts()
-    if options.session is None:
-        service.publisher.check()
-    parent = Draft(
+    parent = _parent("email.send_bulk_emails", request, len(items), queue, options)
+    return _open(parent, items, list(_batches(parent, len(items), request)), options.session)
+
+
+def submit_bulk_embeddings(texts: Any, request: GenerateEmbeddings, queue: str, options: Options) -> str:
+    """Record a bulk with all its texts.
+
+    Returns:
+        Its id, or that of the bulk which was submitted with this idempotency key before.
+
+    Raises:
+        InvalidArgument: a text is bad, or the session; nothing was recorded.
+        IdempotencyConflict: the key was given to other texts, or another model.
+        ServiceUnavailable: nothing was recorded.
+    """
+    items = list(check_texts(texts))
+    parent = _parent("ai_processing.generate_embeddings", request, len(items), queue, options)
+    return _open(parent, items, list(_embedded_parts(parent, items, request)), options.session)
+
+
+def _parent(name: str, request: Request, total: int, queue: str, options: Options) -> Draft:
+    return Draft(
         id=uuid(),
-        name="email.send_bulk_emails",
-        category="email",
+        name=name,
+        category=name.partition(".")[0],
         queue=queue,
         priority=options.priority,
         kwargs=request.model_dump(mode="json"),
@@ -41,42 +69,62 @@ def submit_bulk_emails(emails: Any, request: SendBulkEmails, queue: str, options
         due_at=options.due_at,
         expires_at=options.expires_at,
         is_parent=True,
-        members_total=len(items),
+        members_total=total,
         origin="facade",
         tenant=options.tenant,
         tags=options.tags,
         idempotency_key=options.idempotency_key,
     )
-    batches = list(_batches(parent, len(items), request))
-    if options.idempotency_key is None and options.session is None:
-        service.parents.open(parent, items, batches)
+
+
+def _open(parent: Draft, items: Sequence[Mapping[str, Any]], tasks: Sequence[Draft], session: object | None) -> str:
+    """Write a parent with its members and its tasks; returns whose id its key has."""
+    service = parts()
+    if session is None:
+        service.publisher.check()
+    if parent.idempotency_key is None and session is None:
+        service.parents.open(parent, items, tasks)
         return parent.id
-    return service.submit_keys.open_parent(parent, items, batches, options.session)
+    return service.submit_keys.open_parent(parent, items, tasks, session)
+
+
+def _part(parent: Draft, name: str, first: int, count: int, **more: Any) -> Draft:
+    """Return the task for the members at positions first .. first + count - 1."""
+    return Draft(
+        id=uuid(),
+        name=name,
+        category=parent.category,
+        queue=parent.queue,
+        priority=parent.priority,
+        kwargs={"bulk_id": parent.id, "first": first, "count": count} | more,
+        parent_id=parent.id,
+        root_id=parent.id,
+        caller_id=parent.id,
+        delay=parent.delay,
+        due_at=parent.due_at,
+        expires_at=parent.expires_at,
+        relay_now=True,
+        origin="facade",
+        tenant=parent.tenant,
+        tags=parent.tags,
+    )
 
 
 def _batches(parent: Draft, total: int, request: SendBulkEmails) -> Iterator[Draft]:
     """Return a task for every `batch_size` mails, each due a little later than the one before."""
     for number, first in enumerate(range(0, total, request.batch_size)):
-        count = min(request.batch_size, total - first)
-        later = number * request.delay_between_batches
-        yield Draft(
-            id=uuid(),
-            name="email.send_batch",
-            category="email",
-            queue=parent.queue,
-            priority=parent.priority,
-            kwargs={"bulk_id": parent.id, "first": first, "count": count},
-            parent_id=parent.id,
-            root_id=parent.id,
-            caller_id=parent.id,
-            delay=parent.delay + later,
-            due_at=parent.due_at,
-            expires_at=parent.expires_at,
-            relay_now=True,
-            origin="facade",
-            tenant=parent.tenant,
-            tags=parent.tags,
-        )
+        batch = _part(parent, "email.send_batch", first, min(request.batch_size, total - first))
+        yield replace(batch, delay=parent.delay + number * request.delay_between_batches)
+
+
+def _embedded_parts(parent: Draft, items: Sequence[Mapping[str, str]], request: GenerateEmbeddings) -> Iterator[Draft]:
+    """Return a task for as many texts as one request of the provider takes that is asked first."""
+    terms = first_terms(request.model or default_embedding_model()) or UNKNOWN_TERMS
+    first = 0
+    while first < len(items):
+        count = packed(terms, ([items[at]["text"]] for at in range(first, len(items))))
+        yield _part(parent, "ai_processing.embed_part", first, count, **parent.kwargs)
+        first += count
 
 
 def _check_last(due_at: datetime, total: int, request: SendBulkEmails) -> None:

@@ -1,11 +1,23 @@
 """The facade: everything a caller needs, by name."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from typing import Any, TypeVar, Unpack, cast
 
 from pydantic import ValidationError
 
+from processors.ai_arguments import DefaultModel
+from processors.ai_requests import (
+    DEFAULT_CHAT_MODEL,
+    DEFAULT_EMBEDDING_MODEL,
+    GenerateEmbedding,
+    GenerateEmbeddings,
+    ProcessAiRequest,
+    ProcessChat,
+)
+from processors.ai_usage import OF_TASK, ReadUsage
 from processors.audio import ProcessAudio
 from processors.bulk_emails import SendBulkEmails
 from processors.cleanup import CleanupOldFiles, CleanupOldLogs, CleanupOldTasks
@@ -19,15 +31,17 @@ from processors.logs import ReadLogs, SearchLogs
 from processors.people import EnrollPerson, ForgetPerson
 from processors.results import Request, sentence_of
 from processors.scheduling import ListFailedTasks, ProcessPendingTasks, RetryFailedTasks
+from processors.sentiment import AnalyzeSentiment
+from processors.texts import ExtractText
 from processors.video import ProcessVideo
 from records.task_records import TaskRecord, TaskState, is_task_id
 from services import effects, limiting, retrying, scheduling, steering
-from services.bulk import submit_bulk_emails
+from services.bulk import submit_bulk_emails, submit_bulk_embeddings
 from services.celery_app import QUEUES
 from services.groups import group_of
 from services.own_tasks import CONTEXT, check_limited, checked_arguments, parameters_of, queue_of, registered_task
 from services.scheduling import ScheduleChanges
-from services.status import active_task, line_of, status_of, unknown_status, unknown_task
+from services.status import active_task, line_of, status_of, unknown_status, unknown_task, usage_of
 from services.submission import check_size, submit_by_name
 from services.submit_options import Options, OptionsBesidePriority, SubmitOptions, refuse_unknown
 from services.wiring import parts
@@ -266,6 +280,199 @@ class CeleryService:
             TransientError: the bucket that keeps them does not answer now.
         """
         return parts().storage.get(_checked(ReadArtefact, uri=uri).uri)
+
+    # --- AI -----------------------------------------------------------------------------------------------------
+
+    def process_ai_request(
+        self,
+        request_type: str,
+        input_data: dict[str, Any],
+        model_config: dict[str, Any] | None = None,
+        queue: str = "ai_processing",
+        **options: Unpack[SubmitOptions],
+    ) -> str:
+        """Do what one of the other AI methods does.
+
+        Args:
+            request_type: `embedding`, `chat`, `sentiment` or `extract_text`.
+            input_data: that method's arguments.
+            model_config: more of them, those that shape how a model works, such as `model`, `temperature` or
+                `max_output_tokens`; where it is asked, and with which key, is the settings' alone.
+            queue: overrides the route.
+            options: as every submit takes them.
+        """
+        return _submit(
+            "ai_processing.process_ai_request",
+            ProcessAiRequest,
+            queue,
+            options,
+            request_type=request_type,
+            input_data=input_data,
+            model_config=model_config,
+        )
+
+    def generate_embedding(
+        self,
+        text: str,
+        model: str = DEFAULT_EMBEDDING_MODEL,
+        queue: str = "ai_processing",
+        *,
+        dimensions: int | None = None,
+        **options: Unpack[SubmitOptions],
+    ) -> str:
+        """Turn a text into a vector; a long one is cut, and its vector is the mean of its pieces'.
+
+        Args:
+            text: which.
+            model: its name or alias; OPENAI_EMBEDDING_MODEL or OPENAI_MODEL replace the default.
+            queue: overrides the route.
+            dimensions: of the vector, for models that can be cut.
+            options: as every submit takes them.
+        """
+        return _submit(
+            "ai_processing.generate_embedding",
+            GenerateEmbedding,
+            queue,
+            options,
+            text=text,
+            model=_given(model),
+            dimensions=dimensions,
+        )
+
+    def generate_embeddings(
+        self,
+        texts: Sequence[str],
+        model: str = DEFAULT_EMBEDDING_MODEL,
+        queue: str = "ai_processing",
+        *,
+        dimensions: int | None = None,
+        **options: Unpack[SubmitOptions],
+    ) -> str:
+        """Turn many texts into vectors, in as few requests as the provider takes; `get_vectors` reads them.
+
+        Args:
+            texts: at most 1 000 000, of 256 MB in all; a long one is cut, and its vector is the mean of its pieces'.
+            model: its name or alias; OPENAI_EMBEDDING_MODEL or OPENAI_MODEL replace the default.
+            queue: overrides the route.
+            dimensions: of each vector, for models that can be cut.
+            options: as every submit takes them.
+        """
+        chosen = _options("generate_embeddings", options)
+        request = _checked(GenerateEmbeddings, model=_given(model), dimensions=dimensions)
+        return submit_bulk_embeddings(texts, request, _queue(queue), chosen)
+
+    def get_vectors(self, task_id: str) -> Iterator[tuple[int, Any]]:
+        """Return the vectors that `generate_embeddings` or `generate_embedding` made; they are read as they are taken.
+
+        Args:
+            task_id: of a task that has succeeded.
+
+        Returns:
+            Pairs: the text's position in the list (0 for a single text), and its vector as a numpy array of float32.
+            Texts that were refused are left out.
+
+        Raises:
+            InvalidArgument: it is another method's task.
+            TaskTimeout: it has not ended yet.
+            TaskFailed: it failed.
+            TaskCancelled: it was cancelled.
+            UnknownTask: no task has this id.
+            PermanentError: while they are read: the vectors were removed with their task, or are damaged.
+        """
+        result = self.get_task_result(task_id, timeout=0)
+        return import_module("processors.bulk_embeddings").vectors_in(result, parts().storage)
+
+    def process_chat(
+        self,
+        message: str,
+        context: list[dict[str, str]] | None = None,
+        model: str = DEFAULT_CHAT_MODEL,
+        queue: str = "ai_processing",
+        *,
+        data: list[str] | None = None,
+        response_schema: dict[str, Any] | None = None,
+        **options: Unpack[SubmitOptions],
+    ) -> str:
+        """Answer a message; the text so far is `partial_text` in the status's `info` while it comes.
+
+        Args:
+            message: what is asked now.
+            context: the conversation so far, the oldest first: `role` (system, developer, user, assistant), `content`.
+            model: its name or alias; OPENAI_MODEL replaces the default.
+            queue: overrides the route.
+            data: texts that the answer is about, such as those of files; what they ask for is not followed.
+            response_schema: a JSON schema (draft 2020-12) that the answer must fulfil; `output` of the result has it.
+            options: as every submit takes them.
+        """
+        return _submit(
+            "ai_processing.process_chat",
+            ProcessChat,
+            queue,
+            options,
+            message=message,
+            context=context,
+            model=_given(model),
+            data=data,
+            response_schema=response_schema,
+        )
+
+    def analyze_sentiment(
+        self,
+        text: str,
+        detailed: bool = True,
+        queue: str = "ai_processing",
+        **options: Unpack[SubmitOptions],
+    ) -> str:
+        """Tell how an English text sounds: positive, negative, neutral or mixed; `detailed`: each sentence too."""
+        return _submit(
+            "ai_processing.analyze_sentiment", AnalyzeSentiment, queue, options, text=text, detailed=detailed
+        )
+
+    def extract_text(
+        self,
+        content: str,
+        content_type: str = "text",
+        language: str = "en",
+        queue: str = "ai_processing",
+        **options: Unpack[SubmitOptions],
+    ) -> str:
+        """Extract the text of a content, with its language, entities, keywords and summary.
+
+        Args:
+            content: the text; or a file of any kind, in base64.
+            content_type: `text`, `html` or `markdown` say that `content` is that; `base64`, or the MIME type or kind of
+                a file such as `application/pdf` or `docx`, that it is a file.
+            language: what it is written in, where it does not tell that itself.
+            queue: overrides the route.
+            options: as every submit takes them.
+        """
+        return _submit(
+            "ai_processing.extract_text",
+            ExtractText,
+            queue,
+            options,
+            content=content,
+            content_type=content_type,
+            language=language,
+        )
+
+    def get_ai_usage(
+        self, days: int = 1, by: Sequence[str] = ("day", "provider", "model"), task_id: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Return what AI calls took: `calls`, tokens and `cost`, a line for each of the parts in `by`.
+
+        Args:
+            days: of UTC, today among them.
+            by: of `day`, `provider`, `model`, `kind`, `tenant`.
+            task_id: of this task alone, by provider, model and kind.
+        """
+        wanted = _checked(ReadUsage, days=days, by=by)
+        calls = parts().ai_calls
+        if task_id is not None:
+            return [usage_of(line, OF_TASK) for line in calls.of_task(_task_id(task_id))]
+        midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        since, until = midnight - timedelta(days=wanted.days - 1), midnight + timedelta(days=1)
+        return [usage_of(line, wanted.by) for line in calls.usage(since, until, wanted.by)]
 
     # --- Monitoring ---------------------------------------------------------------------------------------------
 
@@ -707,6 +914,11 @@ def _submit(name: str, model: type[Request], queue: str, options: SubmitOptions,
 def _send(name: str, arguments: Mapping[str, Any], queue: str, options: Options) -> str:
     check_size(name, arguments)
     return submit_by_name(name, arguments, queue=_queue(queue), origin="facade", options=options)
+
+
+def _given(model: Any) -> Any:
+    """Return the model that a caller named; None for a method's own default, which settings may replace."""
+    return None if isinstance(model, DefaultModel) else model
 
 
 def _options(method: str, options: SubmitOptions) -> Options:

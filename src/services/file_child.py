@@ -17,8 +17,8 @@ from typing import Any, BinaryIO
 
 from pydantic_core import to_json
 
+from processors.envelopes import clean
 from processors.errors import FileError
-from processors.file_results import clean
 from services import child_protections
 from services.file_jobs import LOADERS, Job
 

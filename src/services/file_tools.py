@@ -33,15 +33,16 @@ begun by then, and the rest, still ends before the limit takes all of it. Each c
 file that was fetched, or lies behind others in an archive, has less of it left."""
 
 
-def _left(share: float, began: float | None) -> float:
+def _left(share: float, began: float | None, soft_limit: float | None) -> float:
     """Return the seconds that are left of a share of a task's time.
 
     Args:
         share: of its time until the soft limit.
         began: the monotonic second at which the task began; None: just now.
+        soft_limit: its seconds; None: those of tasks for files.
     """
     gone = 0.0 if began is None else monotonic() - began
-    return max(0.0, share * settings.celery_task_soft_time_limit - gone)
+    return max(0.0, share * (soft_limit or settings.celery_task_soft_time_limit) - gone)
 
 
 class _Common(TypedDict):
@@ -52,7 +53,9 @@ class _Common(TypedDict):
     inline_text_kb: int
 
 
-def document_tools(parts: Parts, path: Path, task_id: str, began: float | None = None) -> DocumentTools:
+def document_tools(
+    parts: Parts, path: Path, task_id: str, began: float | None = None, soft_limit: float | None = None
+) -> DocumentTools:
     """Return what processing a document needs, for one task."""
     return DocumentTools(
         **_common(parts, path, task_id),
@@ -61,21 +64,25 @@ def document_tools(parts: Parts, path: Path, task_id: str, began: float | None =
         max_page_images=settings.max_page_images,
         converter=parts.converter,
         side_by_side=parts.side_by_side,
-        ocr_seconds=_left(OCR_SHARE, began),
+        ocr_seconds=_left(OCR_SHARE, began, soft_limit),
     )
 
 
-def audio_tools(parts: Parts, path: Path, task_id: str, began: float | None = None) -> AudioTools:
+def audio_tools(
+    parts: Parts, path: Path, task_id: str, began: float | None = None, soft_limit: float | None = None
+) -> AudioTools:
     """Return what processing a sound needs, for one task."""
     return AudioTools(
         **_common(parts, path, task_id),
         speech=speech_choice(settings),
         max_media_seconds=settings.max_media_seconds,
-        speech_seconds=_left(SPEECH_SHARE, began),
+        speech_seconds=_left(SPEECH_SHARE, began, soft_limit),
     )
 
 
-def image_tools(parts: Parts, path: Path, task_id: str, began: float | None = None) -> ImageTools:
+def image_tools(
+    parts: Parts, path: Path, task_id: str, began: float | None = None, soft_limit: float | None = None
+) -> ImageTools:
     """Return what processing a picture needs, for one task."""
     return ImageTools(
         **_common(parts, path, task_id),
@@ -83,21 +90,23 @@ def image_tools(parts: Parts, path: Path, task_id: str, began: float | None = No
         max_pages=settings.max_pages,
         text_seconds=min(
             CHILD_SHARE * min(settings.file_cpu_limit_seconds, settings.file_time_limit_seconds),
-            _left(OCR_SHARE, began),
+            _left(OCR_SHARE, began, soft_limit),
         ),
         people=parts.people,
     )
 
 
-def video_tools(parts: Parts, path: Path, task_id: str, began: float | None = None) -> VideoTools:
+def video_tools(
+    parts: Parts, path: Path, task_id: str, began: float | None = None, soft_limit: float | None = None
+) -> VideoTools:
     """Return what processing a film needs, for one task."""
     return VideoTools(
         **_common(parts, path, task_id),
-        listen=partial(_listen, audio_tools(parts, path, task_id, began), monotonic()),
+        listen=partial(_listen, audio_tools(parts, path, task_id, began, soft_limit), monotonic()),
         threads=settings.file_engine_threads,
         run_seconds=min(settings.file_cpu_limit_seconds, settings.file_time_limit_seconds) / 3,
         max_media_seconds=settings.max_media_seconds,
-        video_seconds=_left(FILM_SHARE, began),
+        video_seconds=_left(FILM_SHARE, began, soft_limit),
     )
 
 
@@ -107,7 +116,7 @@ def _listen(tools: AudioTools, began: float, file_path: str, report: Report) -> 
     return process_audio(ProcessAudio(file_path=file_path), replace(tools, speech_seconds=left), report)
 
 
-TOOLS: dict[str, Callable[[Parts, Path, str, float | None], FileTools]] = {
+TOOLS: dict[str, Callable[[Parts, Path, str, float | None, float | None], FileTools]] = {
     "document": document_tools,
     "image": image_tools,
     "audio": audio_tools,
@@ -116,24 +125,26 @@ TOOLS: dict[str, Callable[[Parts, Path, str, float | None], FileTools]] = {
 """What makes the tools of each of `processors.files.METHODS`."""
 
 
-def route_tools(parts: Parts, path: Path, task_id: str, began: float | None = None) -> RouteTools:
+def route_tools(
+    parts: Parts, path: Path, task_id: str, began: float | None = None, soft_limit: float | None = None
+) -> RouteTools:
     """Return what sending a file to its method needs, for one task."""
     began = monotonic() if began is None else began
     return RouteTools(
         **_common(parts, path, task_id),
-        tools_of=lambda route, place: TOOLS[route](parts, place, task_id, began),
-        folder=_folder,
+        tools_of=lambda route, place: TOOLS[route](parts, place, task_id, began, soft_limit),
+        folder=partial(folder, "archive-"),
         max_members=settings.max_archive_members,
         max_bytes=settings.max_archive_mb * MIB,
-        members_seconds=_left(MEMBERS_SHARE, began),
+        members_seconds=_left(MEMBERS_SHARE, began, soft_limit),
     )
 
 
 @contextmanager
-def _folder() -> Generator[Path]:
-    """Make a folder for the members of an archive, and remove it."""
-    with tempfile.TemporaryDirectory(prefix="archive-", dir=settings.tmp_dir) as folder:
-        yield Path(folder)
+def folder(prefix: str) -> Generator[Path]:
+    """Make a folder that only its owner can read, and remove it with all that lies there."""
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=settings.tmp_dir) as name:
+        yield Path(name)
 
 
 def enroll_tools(parts: Parts, path: Path) -> EnrollTools:

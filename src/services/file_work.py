@@ -9,8 +9,9 @@ from typing import Any, TypeVar, get_type_hints
 from urllib.parse import unquote, urlsplit
 
 from config.settings import settings
+from processors.envelopes import part_of
 from processors.errors import FileError, TransientError
-from processors.file_results import FileRequest, part_of
+from processors.file_results import FileRequest
 from processors.interfaces import Report
 from processors.results import Result
 from services import file_cache

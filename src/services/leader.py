@@ -284,6 +284,10 @@ class Leader:
             logger.warning("published_again", count=count)
 
 
+HOURS_OF_ANSWERS = 24
+"""So long the answer to an AI request is kept for its own task, whose worker may die before it is noted there."""
+
+
 def _prune() -> None:
     parts().workers.prune()
     parts().chords.prune()
@@ -291,6 +295,8 @@ def _prune() -> None:
     parts().limits.prune()
     parts().effects.prune(settings.keep_records_days)
     parts().deliveries.prune(settings.keep_records_days)
+    parts().ai_calls.prune(settings.keep_ai_usage_days)
+    parts().ai_answers.prune(settings.ai_cache_seconds / 3600 + HOURS_OF_ANSWERS)
 
 
 def main() -> None:

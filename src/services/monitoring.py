@@ -12,6 +12,7 @@ from processors.errors import ServiceUnavailable
 from processors.health import CRITICAL, Health, QueueFigures, QueueStatistics, check, total
 from records.database import ping
 from services import parked
+from services.ai_providers import account_of, providers_of
 from services.celery_app import QUEUES, celery_app
 from services.effects import doubts
 from services.limiting import limit_of_queue
@@ -38,6 +39,7 @@ def probes(parts: Parts) -> dict[str, Callable[[], str]]:
         "overruns": lambda: _overruns(parts),
         "parked": _parked,
         "effects": lambda: _effects(parts),
+        "providers": lambda: _providers(parts),
         "disk": lambda: _disk(parts),
     }
 
@@ -120,6 +122,21 @@ def _parked() -> str:
     if count:
         raise ServiceUnavailable(f"{count} messages that no worker can use are parked: see `csai parked list`")
     return "nothing is parked"
+
+
+def _providers(parts: Parts) -> str:
+    """Tell of the providers of AI that are set; one that asks to slow down is well."""
+    states = {one.account: one for one in parts.ai_calls.accounts()}
+    told: list[str] = []
+    bad: list[str] = []
+    for name, provider in providers_of(settings).items():
+        state = states.get(account_of(name, provider))
+        if state is not None and state.why not in {None, "provider_rate_limited"}:
+            bad.append(f"{name} is not asked ({state.why}): {state.text}")
+        told.append(f"{name}: {state.requests if state else 0} requests in a minute")
+    if bad:
+        raise ServiceUnavailable("; ".join(bad))
+    return ", ".join(told) or "none is set"
 
 
 def _effects(parts: Parts) -> str:

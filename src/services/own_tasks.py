@@ -85,7 +85,9 @@ def check_signature(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -
 
 def parameters_of(task: Any) -> list[str]:
     """Return the names of what a task takes; a bound one's own first argument is none of them."""
-    return list(task.takes.model_fields if task.takes is not None else inspect.signature(task.run).parameters)
+    if task.takes is None:
+        return list(inspect.signature(task.run).parameters)
+    return [field.alias or name for name, field in task.takes.model_fields.items()]
 
 
 def shown_arguments(name: str, args: Any) -> Any:

@@ -12,8 +12,6 @@ from services.wiring import parts
 
 logger = get_logger()
 
-LISTED = 1_000
-
 
 def parent_moved(parent_id: str) -> None:
     """Note how far a parent is, after one of its tasks ended, and end it where that was the last."""
@@ -34,9 +32,8 @@ def conclude(record: TaskRecord) -> None:
     service = parts()
     kind = cast("Any", celery_app.tasks[record.name])
     tally = service.members.tally(record.id)
-    listed = service.members.outcomes(record.id, list(kind.listed_states), LISTED)
     seconds = (datetime.now(UTC) - record.created_at).total_seconds()
-    result = kind.conclude(tally=tally, failures=listed, seconds=seconds, bulk_id=record.id)
+    result = kind.result_of(record, tally, seconds)
     why = result.failure()
     service.parents.end(record.id, result.as_json(), Failure(why, "WorkFailed") if why else None)
     logger.info("parent_ended", task_id=record.id, task=record.name, state="FAILURE" if why else "SUCCESS", **tally)

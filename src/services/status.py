@@ -1,11 +1,14 @@
 """A record as callers read it: the dictionaries of the interface."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from processors.ai_usage import PARTS
 from processors.errors import UnknownTask
 from processors.redaction import redact
+from records.ai_calls import UsageLine
 from records.incidents import Incident
 from records.task_logs import LogLine
 from records.task_records import RUNNING, TaskRecord, TaskState
@@ -73,6 +76,11 @@ def line_of(line: LogLine) -> dict[str, Any]:
     return {"at": _iso(line.at), "level": line.level, "logger": line.logger, "text": line.text, "run": line.run}
 
 
+def usage_of(line: UsageLine, by: Sequence[str]) -> dict[str, Any]:
+    """Return a line of the report of AI calls: the parts that it is by, and the figures."""
+    return {name: value for name, value in asdict(line).items() if name in by or name not in PARTS}
+
+
 def unknown_status(task_id: str) -> dict[str, Any]:
     """Return what `get_task_status` tells of an id that was never submitted."""
     return {"task_id": task_id, "status": "UNKNOWN", "info": None, "traceback": None}
@@ -92,7 +100,8 @@ def info_of(record: TaskRecord) -> Any:
     if record.state is TaskState.REVOKED:
         return {"error": record.error or "The task was cancelled.", "error_type": record.error_type or "TaskCancelled"}
     if record.state in RUNNING:
-        return {"progress": record.progress, "status": record.progress_text or "started"}
+        info: dict[str, Any] = {"progress": record.progress, "status": record.progress_text or "started"}
+        return info if record.partial_text is None else info | {"partial_text": record.partial_text}
     return _waiting(record)
 
 

@@ -25,8 +25,8 @@ from services.access import FLOWER_USER, admin_key, admin_key_file, flower_login
 from services.supervised_part import SUPERVISED, SupervisedPart, forget_marks
 from services.wiring import parts
 
-IO_QUEUES = ("high_priority", "default", "email", "twilio_calls", "low_priority")
-HEAVY_QUEUES = ("file_processing", "ai_processing")
+IO_QUEUES = ("high_priority", "default", "email", "twilio_calls", "ai_processing", "low_priority")
+HEAVY_QUEUES = ("file_processing",)
 CELERY = (sys.executable, "-m", "celery", "-A", "services.celery_app:celery_app")
 CELERY_PART = (sys.executable, "-m", "services.celery_part")
 READY_SECONDS = 90.0

@@ -21,10 +21,12 @@ from config.log_setup import bind_task, clear_task, get_logger
 from config.settings import settings
 from processors.errors import (
     Cancelled,
+    CodedError,
     ConfigurationError,
-    EffectInDoubt,
     InvalidArgument,
     PermanentError,
+    Postponed,
+    ProviderFault,
     TimeLimitExceeded,
     TransientError,
     WorkError,
@@ -79,6 +81,7 @@ class TaskRun:
         self.hand: RunInHand | None = None
         self.max_retries: int | None = task.max_retries
         self._reported = 0.0
+        self._unnoted: tuple[float, str, str | None] | None = None
         self._ends_later = False
         self._hard_limit, self._soft_limit = limits_of(task)
 
@@ -99,20 +102,17 @@ class TaskRun:
             return self._not_started()
         return self._work(started)
 
-    def report(self, percent: float, text: str) -> None:
-        """Note progress, at most twice a second; raises what `check_cancelled` does.
+    def report(self, percent: float, text: str, partial: str | None = None) -> None:
+        """Note progress, at most twice a second; what comes sooner is noted by a later look, if nothing newer comes.
+
+        Raises what `check_cancelled` does.
 
         Raises:
-            InvalidArgument: `percent` is no number, or `text` no text.
+            InvalidArgument: `percent` is no number, or `text` or `partial` no text.
         """
-        _check_progress(percent, text)
+        _check_progress(percent, text, partial)
+        self._unnoted = max(0.0, min(100.0, float(percent))), text, partial
         self.check_cancelled()
-        if self.hand is None:
-            return
-        now = time.monotonic()
-        if now - self._reported >= REPORT_SECONDS or percent >= 100:  # noqa: PLR2004 - per cent
-            self._reported = now
-            parts().moves.report(self.id, self.hand.run, max(0.0, min(100.0, float(percent))), text)
 
     def check_cancelled(self) -> None:
         """Let the body go on, or end it.
@@ -121,8 +121,15 @@ class TaskRun:
             Cancelled: the record is no longer this run's.
             SoftTimeLimitExceeded: the soft time limit is over, and the body was not told yet.
         """
-        if self.hand is not None:
-            self.hand.check()
+        if self.hand is None:
+            return
+        self.hand.check()
+        if self._unnoted is None:
+            return
+        now, percent = time.monotonic(), self._unnoted[0]
+        if now - self._reported >= REPORT_SECONDS or percent >= 100:  # noqa: PLR2004 - per cent
+            parts().moves.report(self.id, self.hand.run, *self._unnoted)
+            self._reported, self._unnoted = now, None
 
     @property
     def fence(self) -> Run:
@@ -228,6 +235,7 @@ class TaskRun:
         )
         working_process.begin(hand)
         self.attempt = started.attempt
+        self.tenant = started.tenant
         self.created_at = started.created_at
         self.due_at = started.due_at
         try:
@@ -257,7 +265,7 @@ class TaskRun:
             self._fail(started, error)
             raise
         except Exception as error:
-            if started.attempt >= self._max_retries() and not isinstance(error, EffectInDoubt):
+            if started.attempt >= self._max_retries() and not isinstance(error, Postponed):
                 self._fail(started, error)
                 raise
             self._try_again(started, error)
@@ -307,8 +315,7 @@ class TaskRun:
         return _as_json(result.as_json())
 
     def _fail(self, started: Started, error: BaseException) -> None:
-        result = error.result if isinstance(error, WorkFailed) else None
-        failure = failure_of(error)
+        failure, result = failure_of(error), _result_of(error)
         if not self._persist(lambda: parts().moves.fail(self.id, started.run, failure, result)):
             self._refused(started)
         self.ended = "FAILURE"
@@ -318,7 +325,7 @@ class TaskRun:
         asked = _asked_delay(error)
         delay = backoff(started.attempt) if asked is None else asked
         delay = min(max(0.0, delay), MAX_DELAY_SECONDS)
-        failure, counted = failure_of(error), not isinstance(error, EffectInDoubt)
+        failure, counted = failure_of(error), not isinstance(error, Postponed)
         if not self._persist(lambda: parts().moves.try_again(self.id, started.run, delay, failure, counted=counted)):
             self._refused(started)
         self.ended = "RETRY"
@@ -378,11 +385,20 @@ class TaskRun:
         )
 
 
-def _check_progress(percent: Any, text: Any) -> None:
+def _result_of(error: BaseException) -> dict[str, Any] | None:
+    """Return what a failure's `info` tells beside its error: the work's own result, or the code of what is wrong."""
+    if isinstance(error, WorkFailed):
+        return error.result
+    return {"code": error.code} if isinstance(error, CodedError | ProviderFault) else None
+
+
+def _check_progress(percent: Any, text: Any, partial: Any) -> None:
     if not isinstance(percent, int | float) or math.isnan(percent):
         raise InvalidArgument(f"report: percent must be a number from 0 to 100, got {percent!r:.100}.")
     if not isinstance(text, str):
         raise InvalidArgument(f"report: text must be a text, got {text!r:.100}.")
+    if partial is not None and not isinstance(partial, str):
+        raise InvalidArgument(f"report: partial must be a text, got {partial!r:.100}.")
 
 
 def run_unrecorded(task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

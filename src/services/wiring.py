@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from config.settings import PROJECT_ROOT, ensure_folders, settings
+from processors.ai_gateway import Gateway
+from processors.ai_interfaces import EmbeddingEngine, SentimentEngine
 from processors.document_pictures import OneByOne
 from processors.interfaces import (
     FileCleaner,
@@ -24,6 +26,8 @@ from processors.interfaces import (
 )
 from processors.limits import DefaultLimits, rate_of
 from records import schema
+from records.ai_answers import AiAnswers
+from records.ai_calls import AiCalls
 from records.cached_results import CachedResults
 from records.chords import Chords
 from records.database import Database
@@ -47,13 +51,16 @@ from services.publisher import Publisher
 
 CODE = ("src", "scripts", ".env", "alembic.ini", "flowerconfig.py", "pyproject.toml")
 MOST_OCR_PROCESSES = 4
+EMBEDDING_THREADS = 1
+"""Of one task: the worker's processes share the machine's processors."""
+
 LOGGING_PARTS = ("worker", "beat", "leader", "web")
 
 
 class Parts:
     """What every process of the service uses, over one database.
 
-    Adapters are imported on first use: a program that only submits loads no vendor library.
+    Adapters and engines are imported on first use: a program that only submits loads no vendor library and no model.
     """
 
     def __init__(self, database: Database) -> None:
@@ -76,6 +83,8 @@ class Parts:
         self.schedules = Schedules(database)
         self.cached_results = CachedResults(database)
         self.people = PeopleRecords(database)
+        self.ai_calls = AiCalls(database)
+        self.ai_answers = AiAnswers(database)
 
     @cached_property
     def database_id(self) -> str:
@@ -153,6 +162,31 @@ class Parts:
             wall_seconds=settings.file_time_limit_seconds,
             max_file_mb=settings.max_file_mb,
         )
+
+    @cached_property
+    def ai_gateway(self) -> Gateway:
+        """The way to the providers that OPENAI_API_KEY, OPENAI_BASE_URL and AI_PROVIDERS name."""
+        return Gateway(
+            import_module("services.ai_tools").routes_of(settings),
+            self.ai_calls,
+            self.ai_answers,
+            cache_seconds=settings.ai_cache_seconds,
+            patience=settings.ai_patience_seconds,
+        )
+
+    @cached_property
+    def sentiment(self) -> SentimentEngine:
+        """Tells how sentences sound."""
+        return _engine("vader_sentiment", "VaderSentiment")()
+
+    @cached_property
+    def embedding_engine(self) -> EmbeddingEngine:
+        """Turns texts into vectors on this machine.
+
+        Raises:
+            FileError: its packages are not installed.
+        """
+        return _engine("minilm_embedder", "MiniLmEmbedder")(EMBEDDING_THREADS)
 
     @cached_property
     def host(self) -> Any:
@@ -254,10 +288,14 @@ def _adapter(module: str, name: str) -> Any:
     return getattr(import_module(f"adapters.{module}"), name)
 
 
+def _engine(module: str, name: str) -> Any:
+    return getattr(import_module(f"engines.{module}"), name)
+
+
 def _fresh_after_fork() -> None:
-    """Let a forked child make its own mailer and storage; the database looks after itself."""
+    """Let a forked child make its own mailer, storage and model; the database looks after itself."""
     if _own_parts.cache_info().currsize:
-        for name in ("mailer", "storage"):
+        for name in ("mailer", "storage", "embedding_engine"):
             _own_parts().__dict__.pop(name, None)
 
 

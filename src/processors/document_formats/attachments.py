@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 from processors.document_formats.content import Attached, Content
+from processors.envelopes import packed, warning
 from processors.errors import FileError
-from processors.file_results import packed, warning
 
 DEEPEST = 5
 MOST_READ = 100

@@ -12,8 +12,8 @@ from processors.compound_files import opened
 from processors.document_formats import compressed_rtf, rtf
 from processors.document_formats.content import Content
 from processors.document_formats.mail import AS_WRITTEN, read_message
+from processors.envelopes import warning
 from processors.errors import FileError
-from processors.file_results import warning
 from processors.interfaces import Report
 
 PROPERTIES = "__properties_version1.0"

@@ -9,8 +9,8 @@ from typing import Any, BinaryIO
 from processors.document_formats.blocks import Block
 from processors.document_formats.content import Attached, Content
 from processors.document_formats.xml_parts import MOST_ATTACHED_BYTES, parsed
+from processors.envelopes import warning
 from processors.errors import FileError
-from processors.file_results import warning
 
 PROPERTIES = (
     "title",

@@ -15,7 +15,7 @@ from pypdfium2 import PdfDocument, PdfiumError  # pyright: ignore[reportMissingT
 from processors.document_formats.content import Content, Page
 from processors.document_formats.layout import paragraphs
 from processors.document_formats.pdf import ENGINE, opened
-from processors.file_results import packed, warning
+from processors.envelopes import packed, warning
 from processors.interfaces import Report, TextLine, TextReader
 
 OCR_DPI = 200

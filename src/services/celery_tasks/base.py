@@ -13,14 +13,14 @@ from pydantic import BaseModel
 from processors.errors import (
     Cancelled,
     ConfigurationError,
-    EffectInDoubt,
     InvalidArgument,
     PermanentError,
+    Postponed,
     TransientError,
 )
 from processors.interfaces import Reconcile
-from processors.results import Request
-from records.task_records import is_task_id
+from processors.results import Request, Result
+from records.task_records import TaskRecord, is_task_id
 from services.celery_app import celery_app
 from services.coroutines import run_to_result
 from services.own_tasks import CONTEXT
@@ -31,7 +31,9 @@ from services.submission import moment
 from services.task_run import TaskRun, run_unrecorded
 from services.wiring import Parts, parts
 
-DECIDED = (Cancelled, EffectInDoubt, PermanentError, SoftTimeLimitExceeded)
+LISTED_MEMBERS = 1_000
+
+DECIDED = (Cancelled, Postponed, PermanentError, SoftTimeLimitExceeded)
 """What says by itself what becomes of a task: to try it again would say something else."""
 
 
@@ -121,20 +123,21 @@ class RecordedTask(cast("Any", Task)):
         finally:
             self.pop_request()
 
-    def report(self, percent: float, text: str) -> None:
+    def report(self, percent: float, text: str, partial: str | None = None) -> None:
         """Tell how far the task is. Without a record nobody is told.
 
         Args:
             percent: 0 to 100; what lies beyond is shown as the nearer of the two.
             text: what is going on, for people.
+            partial: what there is so far of the text that the result will have.
 
         Raises:
             Cancelled: the task was cancelled.
-            InvalidArgument: `percent` is no number, or `text` no text.
+            InvalidArgument: `percent` is no number, or `text` or `partial` no text.
         """
         run: TaskRun | None = self.request.get("run")
         if run is not None:
-            run.report(percent, text)
+            run.report(percent, text, partial)
 
     def effect(self, key: str, call: Callable[[], Any], *, deadline: float, reconcile: Reconcile | None = None) -> Any:
         """Change the outside world once, however often this runs: a charge, a call, an order.
@@ -253,6 +256,17 @@ class ParentTask(RecordedTask):
     is_parent = True
     listed_states: tuple[str, ...] = ()
     conclude: Callable[..., Any]
+
+    def result_of(self, record: TaskRecord, tally: Mapping[str, int], seconds: float) -> Result:
+        """Return what a parent's rows add up to.
+
+        Args:
+            record: the parent's.
+            tally: how many members stand in each state.
+            seconds: since it was submitted.
+        """
+        listed = self.parts.members.outcomes(record.id, list(self.listed_states), LISTED_MEMBERS)
+        return self.conclude(tally=tally, failures=listed, seconds=seconds, bulk_id=record.id)
 
     def run(self, *_: Any, **__: Any) -> NoReturn:
         """Refuse a message: a parent's items belong into rows."""

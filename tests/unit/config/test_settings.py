@@ -242,7 +242,7 @@ def test_the_example_lists_every_setting_once_commented_out_with_its_default():
         default = Settings.model_fields[name.lower()].default
         expected = (
             ""
-            if default is None or default == []
+            if default is None or default in ([], {})
             else str(default).lower()
             if isinstance(default, bool)
             else str(default)

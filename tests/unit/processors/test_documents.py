@@ -24,8 +24,8 @@ from processors.document_formats.pdf_text import usable
 from processors.document_formats.text import decode
 from processors.document_reading import draw_pages, read_document, read_pictures, read_tables
 from processors.documents import DocumentTools, ProcessDocument, process_document
+from processors.envelopes import packed
 from processors.errors import FileError
-from processors.file_results import packed
 from processors.file_types import named_by_ending, sniff
 from processors.files import ProcessFile
 from processors.interfaces import TextLine

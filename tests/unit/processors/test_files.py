@@ -14,8 +14,9 @@ from examples.celery_example import SAMPLES
 from processors import file_types, files
 from processors.demuxers import DEMUXERS
 from processors.documents import DocumentProcessed
+from processors.envelopes import Timing
 from processors.errors import FileError
-from processors.file_results import FileRequest, FileResult, Timing, input_of
+from processors.file_results import FileRequest, FileResult, input_of
 from processors.files import METHODS, Method, ProcessFile, process_file
 from processors.identifying import identify
 from processors.results import Result, sentence_of

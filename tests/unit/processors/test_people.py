@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from processors.envelopes import packed, warning
 from processors.errors import FileError
-from processors.file_results import packed, warning
 from processors.people import EnrollPerson, EnrollTools, enroll_person
 
 ENCODING = tuple(number / 128 for number in range(128))

@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 
-from processors.file_results import packed
+from processors.envelopes import packed
 from processors.sound_features import MOST_SILENCES, Features, cosine_transform, mel_filters
 from sounds import clicks, nothing, read, summary_of, tone, written
 

@@ -12,8 +12,9 @@ from PIL import Image
 
 from films import BLACK, BLUE, FPS, GREEN, HEIGHT, RED, WHITE, WIDTH, film, picture, plain, sound_only, steady, timed
 from processors import film_decoding, video
+from processors.envelopes import Timing
 from processors.errors import FileError, TransientError
-from processors.file_results import FileResult, Timing
+from processors.file_results import FileResult
 from processors.file_types import sniff
 from processors.video import ProcessVideo, VideoTools, process_video
 from processors.video_frames import look_of

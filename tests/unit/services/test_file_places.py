@@ -16,8 +16,9 @@ from adapters.disk_storage import DiskStorage
 from adapters.s3_storage import S3Storage
 from config.settings import settings
 from processors.documents import ProcessDocument, process_document
+from processors.envelopes import Timing
 from processors.errors import Cancelled, FileError, TransientError
-from processors.file_results import FileRequest, FileResult, Input, Timing
+from processors.file_results import FileRequest, FileResult, Input
 from processors.files import ProcessFile
 from reading import silent
 from records.cached_results import CachedResults

@@ -1,0 +1,28 @@
+"""What AI methods take in common: texts, and names of models."""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+MOST_CHARACTERS = 10_000_000
+LONGEST_NAME = 255
+UNSENDABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def _text(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be empty")
+    if UNSENDABLE.search(value):
+        raise ValueError("must be text without NUL and lone surrogates")
+    return value
+
+
+Text = Annotated[str, Field(max_length=MOST_CHARACTERS), AfterValidator(_text)]
+ModelName = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME, pattern=r"^[^\s\x00-\x1f\x7f]+$")]
+
+
+class DefaultModel(str):
+    """A method's own default for a model, which OPENAI_MODEL replaces; the same name given by a caller is not one."""
+
+    __slots__ = ()

@@ -1,0 +1,240 @@
+"""Vectors of texts from providers: what waits together goes in one request, and a bad text costs the others nothing."""
+
+import base64
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from processors.ai_gateway import Gateway, Planned, cost_of, digest_of, first_that_answers, seconds_for
+from processors.ai_gathering import Gathering, Sending
+from processors.ai_interfaces import Asker, EmbeddingCall, Serving, Usage
+from processors.ai_packing import packed
+from processors.errors import AiError
+from processors.tokens import estimated_tokens
+
+ONE_TEXTS_FAULT = frozenset({"provider_bad_response", "context_too_long", "content_filtered", "too_large"})
+MOST_REQUESTS = 64
+"""For the texts of one request, halves and halves of halves: one bad text in 2 048 takes 23."""
+
+FLOAT = np.dtype("<f4")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One text that a vector is wanted for, and who pays."""
+
+    text: str
+    asker: Asker
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """One text's vector as float32, the model that the provider says it was, and what it took.
+
+    Attributes:
+        cost: in the provider's currency; None where its price is not known; 0 where another task has paid.
+        of_task: whose answer it is, where it is another task's.
+    """
+
+    values: Any
+    model: str
+    provider: str
+    usage: Usage
+    cost: float | None
+    currency: str
+    of_task: str | None = None
+
+
+class Vectors:
+    """Asks providers for vectors; one for all threads of a process.
+
+    Args:
+        gateway: the way to providers.
+    """
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._gathering = Gathering[Wanted, Vector | AiError]()
+
+    def of(self, text: str, servings: Sequence[Serving], dimensions: int | None, asker: Asker) -> Vector:
+        """Return the vector of one text, from the first provider of its model that answers.
+
+        Raises:
+            AiError: they refuse.
+            ProviderBusy: there is no room now.
+            ProviderFault: none of them answers as it should.
+            Cancelled: the task was cancelled.
+        """
+        return first_that_answers(servings, lambda serving: self._once(text, serving, dimensions, asker))
+
+    def in_requests(
+        self, groups: Sequence[Sequence[str]], servings: Sequence[Serving], dimensions: int | None, asker: Asker
+    ) -> Iterator[list[list[Vector | AiError]]]:
+        """Yield the vectors of the next groups of texts after each request, so that they can be kept before the next.
+
+        A group is never shared out among requests, but for one that is larger than a request by itself.
+
+        Raises:
+            ProviderBusy: there is no room now.
+            ProviderFault: none of the providers answers as it should.
+            Cancelled: the task was cancelled.
+        """
+        done = 0
+        while done < len(groups):
+            answers = first_that_answers(servings, partial(self._first_of, groups[done:], dimensions, asker))
+            yield answers
+            done += len(answers)
+
+    def _first_of(
+        self, groups: Sequence[Sequence[str]], dimensions: int | None, asker: Asker, serving: Serving
+    ) -> list[list[Vector | AiError]]:
+        """Return the vectors of as many groups as one request can take, at least of one."""
+        taken = groups[: packed(serving.terms, groups)]
+        texts = [text for group in taken for text in group]
+        if packed(serving.terms, ([text] for text in texts)) < len(texts):  # a text that is larger than a request
+            try:
+                return [self._kept(texts, serving, dimensions, asker)]
+            except AiError as error:
+                return [[error] * len(texts)]
+        answers = iter(self.embed([Wanted(text, asker) for text in texts], serving, dimensions))
+        return [list(islice(answers, len(group))) for group in taken]
+
+    def of_pieces(
+        self, texts: Sequence[str], servings: Sequence[Serving], dimensions: int | None, asker: Asker
+    ) -> list[Vector | AiError]:
+        """Return the vectors of texts, each kept at once, so that the same task never pays it again.
+
+        Without that, a text with more tokens than a minute has room for would begin anew for ever.
+
+        Raises:
+            AiError: the task has no time left (`timeout`).
+            Postponed: there is no room now, or another task asks for one of them.
+            ProviderFault: none of the providers answers as it should.
+            Cancelled: the task was cancelled.
+        """
+        return first_that_answers(servings, lambda serving: self._kept(texts, serving, dimensions, asker))
+
+    def _kept(
+        self, texts: Sequence[str], serving: Serving, dimensions: int | None, asker: Asker
+    ) -> list[Vector | AiError]:
+        digests = [_digest(text, serving, dimensions, asker) for text in texts]
+        found: dict[int, Vector | AiError] = {}
+        begun: set[int] = set()
+        try:
+            for number, digest in enumerate(digests):
+                if told := self._gateway.begin(digest, asker):
+                    found[number] = _vector(*told)
+                else:
+                    begun.add(number)
+            while left := [number for number in range(len(texts)) if number not in found]:
+                part = left[: packed(serving.terms, ([texts[number]] for number in left))]
+                wanted = [Wanted(texts[number], asker) for number in part]
+                for number, one in zip(part, self.embed(wanted, serving, dimensions), strict=True):
+                    found[number] = one
+                    if isinstance(one, Vector):
+                        self._gateway.finish(digests[number], asker, _stored(one))
+                        begun.discard(number)
+        finally:
+            for number in begun:
+                self._gateway.give_up(digests[number], asker)
+        return [found[number] for number in range(len(texts))]
+
+    def _once(self, text: str, serving: Serving, dimensions: int | None, asker: Asker) -> Vector:
+        """Return a vector that is paid once for all tasks that want it now."""
+        digest = _digest(text, serving, dimensions, asker)
+        sending: Sending[Wanted, Vector | AiError] = Sending(
+            key=(serving.terms.account, serving.model, dimensions),
+            packed=lambda wanted: packed(serving.terms, ([one.text] for one in wanted)),
+            send=lambda wanted: self.embed(wanted, serving, dimensions),
+        )
+
+        def ask() -> dict[str, Any]:
+            found = self._gathering.ask(Wanted(text, asker), sending, asker.look)
+            if isinstance(found, AiError):
+                raise found
+            return _stored(found)
+
+        told, of_task = self._gateway.once(digest, asker, ask)
+        return _vector(told, of_task)
+
+    def embed(self, wanted: Sequence[Wanted], serving: Serving, dimensions: int | None) -> Iterator[Vector | AiError]:
+        """Yield the vectors of texts that one request can take, or for each why it has none.
+
+        A request that is refused is asked again in halves, so that a bad text costs the others nothing.
+
+        Raises:
+            ProviderBusy: there is no room now.
+            ProviderFault: the provider does not answer as it should.
+            Cancelled: the first one's task was cancelled.
+        """
+        parts, requests = [list(wanted)], 0
+        while parts:
+            part = parts.pop()
+            requests += 1
+            try:
+                vectors = self._request(part, serving, dimensions)
+            except AiError as error:
+                if len(part) == 1 or error.code not in ONE_TEXTS_FAULT or requests >= MOST_REQUESTS:
+                    yield from [error] * len(part)
+                    continue
+                half = len(part) // 2
+                parts += [part[half:], part[:half]]  # the first half is taken first
+            else:
+                yield from vectors
+
+    def _request(self, wanted: Sequence[Wanted], serving: Serving, dimensions: int | None) -> list[Vector]:
+        asker, tokens = wanted[0].asker, [estimated_tokens(one.text) for one in wanted]
+        call = EmbeddingCall(serving.model, [one.text for one in wanted], dimensions, seconds_for(serving, asker))
+        planned = Planned("embedding", sum(tokens), 0, call.seconds)
+        askers = [one.asker for one in wanted]
+        leave, embedded = self._gateway.call(planned, serving, askers, lambda: serving.provider.embed(call, asker.look))
+        usages, terms = _shared(embedded.usage, tokens), serving.model_terms
+        taken = [(one.asker, usage) for one, usage in zip(wanted, usages, strict=True)]
+        self._gateway.settle(leave, serving, taken, embedded.news)
+        return [
+            Vector(values, embedded.model, serving.terms.name, usage, cost_of(terms, usage), serving.terms.currency)
+            for values, usage in zip(embedded.vectors, usages, strict=True)
+        ]
+
+
+def _shared(usage: Usage | None, tokens: Sequence[int]) -> list[Usage]:
+    """Share the tokens that a provider counted for a request among its texts, by their estimates."""
+    if usage is None:
+        return [Usage(input_tokens=one, estimated=True) for one in tokens]
+    total, shares, given, weight = sum(tokens), list[Usage](), 0, 0
+    for one in tokens:  # cumulated, so that the shares add up to the whole
+        weight += one
+        upto = round(usage.input_tokens * weight / total)
+        shares.append(Usage(input_tokens=upto - given, estimated=usage.estimated))
+        given = upto
+    return shares
+
+
+def _digest(text: str, serving: Serving, dimensions: int | None, asker: Asker) -> str:
+    return digest_of("embedding", serving, asker.tenant, [text, dimensions])
+
+
+def _stored(vector: Vector) -> dict[str, Any]:
+    """Return a vector as JSON values."""
+    return {
+        "values": base64.b64encode(np.asarray(vector.values, FLOAT).tobytes()).decode(),
+        "model": vector.model,
+        "provider": vector.provider,
+        "usage": vector.usage.as_json(),
+        "cost": vector.cost,
+        "currency": vector.currency,
+    }
+
+
+def _vector(told: dict[str, Any], of_task: str | None) -> Vector:
+    """Return a vector that was stored."""
+    found: dict[str, Any] = told | {
+        "values": np.frombuffer(base64.b64decode(told["values"]), FLOAT),
+        "usage": Usage(**told["usage"]),
+    }
+    vector = Vector(**found, of_task=of_task)
+    return vector if of_task is None else replace(vector, cost=0.0)

@@ -1,0 +1,203 @@
+"""Vectors from providers: packed by limits, shared between tasks, refused one by one, paid once."""
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import ai_protocol
+from ai_ledger import AiClock
+from ai_provider import Fault
+from ai_work import ADA, SMALL, AiWork, ai_work
+from processors.ai_interfaces import Asker, Embedded, EmbeddingCall, Look, ModelTerms, Serving, Usage
+from processors.ai_packing import packed
+from processors.ai_vectors import Vector, Vectors
+from processors.errors import AiError, ProviderBusy, ProviderFault
+from processors.tokens import estimated_tokens
+
+PRICES = ModelTerms(input_price=2.0)
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory):
+    with ai_work(tmp_path_factory.mktemp("vectors")) as it:
+        yield it
+
+
+@pytest.fixture(autouse=True)
+def _endpoint_remembers_nothing(work: AiWork):
+    work.provider.asked.clear()
+    work.provider.texts.clear()
+    yield
+    assert not work.provider._faults
+
+
+class Picky:
+    """A provider that refuses what holds the word `bad`, and counts no tokens."""
+
+    place = "picky"
+
+    def __init__(self, refusal: Exception | None = None) -> None:
+        self.refusal = refusal or AiError("a text is bad", "content_filtered")
+        self.requests: list[list[str]] = []
+
+    def embed(self, call: EmbeddingCall, look: Look) -> Embedded:
+        self.requests.append(list(call.inputs))
+        if any("bad" in text for text in call.inputs):
+            raise self.refusal
+        return Embedded(np.asarray([_of(text) for text in call.inputs]), "picky-1", None)
+
+
+def _of(text: str) -> np.ndarray:
+    return ai_protocol.vector_of(text, 8)
+
+
+def all_of(vectors: Vectors, texts: Sequence[str], serving: Serving, asker: Asker) -> list[Vector | AiError]:
+    return vectors.of_pieces(texts, [serving], None, asker)
+
+
+def test_vectors_are_exact_and_in_the_order_of_the_texts(work: AiWork):
+    serving = work.serving(SMALL, prices=PRICES)
+    texts, asker = [f"text {number}" for number in range(30)], work.asker()
+    found = Vectors(work.gateway(serving)).of_pieces(texts, [serving], 16, asker)
+    for text, vector in zip(texts, found, strict=True):
+        assert np.array_equal(vector.values, ai_protocol.vector_of(text, 16))
+    assert len(work.provider.asked) == 1
+    tokens = sum(vector.usage.input_tokens for vector in found)
+    assert work.usage(asker) == (tokens, 0, pytest.approx(2 * tokens / 1e6))
+    assert tokens == sum(map(ai_protocol.tokens_of, texts))
+
+
+def test_one_vector_goes_through_the_store_of_answers_without_losing_a_bit(work: AiWork):
+    serving, asker = work.serving(SMALL), work.asker()
+    vectors = Vectors(work.gateway(serving))
+    once, again = (vectors.of("one", [serving], 5, asker) for _ in range(2))
+    assert np.array_equal(once.values, ai_protocol.vector_of("one", 5))
+    assert np.array_equal(once.values, again.values)
+    assert len(work.provider.asked) == 1
+    assert again.of_task is None
+
+
+def test_a_vector_of_another_task_says_whose_it_is_and_costs_nothing(work: AiWork):
+    serving, first, second = work.serving(SMALL, prices=PRICES), work.asker(), work.asker()
+    vectors = Vectors(work.gateway(serving, cache_seconds=100))
+    assert vectors.of("one", [serving], None, first).cost > 0
+    told = vectors.of("one", [serving], None, second)
+    assert (told.of_task, told.cost, work.usage(second)) == (first.run.task_id, 0.0, (0, 0, 0))
+
+
+@pytest.mark.parametrize("code", ["content_filtered", "provider_bad_response", "context_too_long", "too_large"])
+def test_a_bad_text_costs_the_others_nothing_but_a_few_requests(work: AiWork, code):
+    picky = Picky(AiError("a text is bad", code))
+    serving = work.serving(SMALL, picky)
+    texts = [f"text {number}" for number in range(64)]
+    texts[41] = "bad"
+    found = all_of(Vectors(work.gateway(serving)), texts, serving, work.asker())
+    assert [number for number, one in enumerate(found) if isinstance(one, AiError)] == [41]
+    assert found[41].code == code
+    for text, one in zip(texts, found, strict=True):
+        assert isinstance(one, AiError) or np.array_equal(one.values, _of(text))
+    assert len(picky.requests) == 13
+
+
+def test_a_refusal_that_is_no_texts_fault_is_not_asked_again_in_halves(work: AiWork):
+    picky = Picky(AiError("no such model", "model_missing"))
+    serving = work.serving(SMALL, picky)
+    found = all_of(Vectors(work.gateway(serving)), ["bad", "b", "c", "d"], serving, work.asker())
+    assert [one.code for one in found] == ["model_missing"] * 4
+    assert len(picky.requests) == 1
+
+
+def test_a_provider_whose_answers_are_none_is_not_asked_for_ever(work: AiWork):
+    picky = Picky(AiError("broken JSON", "provider_bad_response"))
+    serving = work.serving(SMALL, picky)
+    found = all_of(Vectors(work.gateway(serving)), ["bad"] * 2048, serving, work.asker())
+    assert {one.code for one in found} == {"provider_bad_response"}
+    assert len(picky.requests) <= 130
+
+
+def test_a_wrong_number_of_vectors_is_nobodys_vector(work: AiWork):
+    serving = work.serving(SMALL)
+    work.provider.next(*[Fault.vectors(lambda data: data[:-1])] * 3)
+    found = all_of(Vectors(work.gateway(serving)), ["a", "b"], serving, work.asker())
+    assert [one.code for one in found] == ["provider_bad_response"] * 2
+
+
+def test_what_was_paid_before_room_was_short_is_not_paid_again(work: AiWork):
+    serving = work.serving(SMALL, requests_per_minute=1, max_inputs=2)
+    vectors, texts, asker = Vectors(work.gateway(serving)), list("abcdef"), work.asker()
+    for _ in range(2):
+        with pytest.raises(ProviderBusy):
+            all_of(vectors, texts, serving, asker)
+        asker = work.new_run(asker) if asker.run.number == 1 else asker
+        AiClock(work.database).pass_by(61)
+    found = all_of(vectors, texts, serving, asker)
+    assert work.provider.texts == dict.fromkeys(texts, 1)
+    assert [len(one.values) for one in found] == [1536] * 6
+
+
+def test_what_another_tasks_room_ended_lets_others_ask(work: AiWork):
+    serving = work.serving(SMALL, requests_per_minute=1, max_inputs=1)
+    vectors = Vectors(work.gateway(serving))
+    with pytest.raises(ProviderBusy):
+        all_of(vectors, ["a", "b"], serving, work.asker())
+    AiClock(work.database).pass_by(130)
+    assert vectors.of("b", [serving], None, work.asker()).of_task is None
+
+
+def test_texts_of_different_tasks_that_wait_together_are_sent_together_and_paid_by_each(work: AiWork):
+    begun, goes_on = threading.Semaphore(0), threading.Event()
+
+    class Slow(Picky):
+        def embed(self, call: EmbeddingCall, look: Look) -> Embedded:
+            if call.inputs[0].startswith("first"):
+                begun.release()
+                assert goes_on.wait(30)
+            answer = super().embed(call, look)
+            tokens = 10 * len(call.inputs)
+            return Embedded(answer.vectors, answer.model, Usage(input_tokens=tokens))
+
+    slow = Slow()
+    serving = work.serving(SMALL, slow, prices=PRICES)
+    vectors = Vectors(work.gateway(serving))
+    seen = threading.Semaphore(0)
+    askers = [work.asker(tenant=str(number), look=seen.release) for number in range(10)]
+    with ThreadPoolExecutor(12) as threads:
+        first = [threads.submit(vectors.of, f"first {n}", [serving], None, work.asker()) for n in range(2)]
+        assert all(begun.acquire(timeout=30) for _ in first)
+        together = [threads.submit(vectors.of, f"t{n}", [serving], None, asker) for n, asker in enumerate(askers)]
+        assert all(seen.acquire(timeout=30) for _ in range(2 * len(together)))
+        goes_on.set()
+        for number, one in enumerate(together):
+            assert np.array_equal(one.result(30).values, _of(f"t{number}"))
+    assert len(slow.requests) <= 4
+    assert [work.usage(asker)[0] for asker in askers] == [10] * 10
+    assert {one.status for asker in askers for one in asker.attempts} == {"ok"}
+    assert [len(asker.attempts) for asker in askers] == [1] * 10
+
+
+def test_another_provider_of_the_same_model_is_asked_where_one_is_down(work: AiWork):
+    down = work.serving(SMALL, Picky(ProviderFault("down", "provider_unavailable")))
+    up, asker = work.serving(SMALL), work.asker()
+    vector = Vectors(work.gateway(down, up)).of("bad", [down, up], None, asker)
+    assert vector.provider == up.terms.name
+    assert [one.status for one in asker.attempts] == ["provider_unavailable", "ok"]
+
+
+def test_a_request_is_packed_by_count_tokens_bytes_and_by_what_a_minute_has_room_for(work: AiWork):
+    texts = ["word " * 20] * 100
+    tokens = estimated_tokens(texts[0])
+    assert packed(work.serving(ADA).terms, ([text] for text in texts)) == 100
+    assert packed(work.serving(ADA, max_inputs=32).terms, ([text] for text in texts)) == 32
+    assert packed(work.serving(ADA, max_request_tokens=10 * tokens).terms, ([text] for text in texts)) == 10
+    assert packed(work.serving(ADA, tokens_per_minute=7 * tokens).terms, ([text] for text in texts)) == 7
+    assert packed(work.serving(ADA, max_request_bytes=10_000).terms, ([text] for text in texts)) == 16
+    assert packed(work.serving(ADA, max_request_tokens=1).terms, ([text] for text in texts)) == 1
+
+
+def test_what_json_makes_of_texts_fits_into_the_bytes_that_were_packed(work: AiWork):
+    texts = ["\u0001é😀" * 50] * 100
+    count = packed(work.serving(ADA, max_request_bytes=20_000).terms, ([text] for text in texts))
+    assert len(str(texts[:count]).encode()) < 20_000

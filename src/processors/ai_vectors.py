@@ -7,20 +7,17 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-import numpy as np
-
 from processors.ai_gateway import Gateway, Planned, cost_of, digest_of, first_that_answers, seconds_for
 from processors.ai_gathering import Gathering, Sending
 from processors.ai_interfaces import Asker, EmbeddingCall, Serving, Usage
 from processors.ai_packing import packed
+from processors.arrays import STORED, numpy
 from processors.errors import AiError
 from processors.tokens import estimated_tokens
 
 ONE_TEXTS_FAULT = frozenset({"provider_bad_response", "context_too_long", "content_filtered", "too_large"})
 MOST_REQUESTS = 64
 """For the texts of one request, halves and halves of halves: one bad text in 2 048 takes 23."""
-
-FLOAT = np.dtype("<f4")
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +218,7 @@ def _digest(text: str, serving: Serving, dimensions: int | None, asker: Asker) -
 def _stored(vector: Vector) -> dict[str, Any]:
     """Return a vector as JSON values."""
     return {
-        "values": base64.b64encode(np.asarray(vector.values, FLOAT).tobytes()).decode(),
+        "values": base64.b64encode(numpy().asarray(vector.values, STORED).tobytes()).decode(),
         "model": vector.model,
         "provider": vector.provider,
         "usage": vector.usage.as_json(),
@@ -233,7 +230,7 @@ def _stored(vector: Vector) -> dict[str, Any]:
 def _vector(told: dict[str, Any], of_task: str | None) -> Vector:
     """Return a vector that was stored."""
     found: dict[str, Any] = told | {
-        "values": np.frombuffer(base64.b64decode(told["values"]), FLOAT),
+        "values": numpy().frombuffer(base64.b64decode(told["values"]), STORED),
         "usage": Usage(**told["usage"]),
     }
     vector = Vector(**found, of_task=of_task)

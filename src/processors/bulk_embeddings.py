@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-import numpy as np
 from pydantic import Field
 
 from processors.ai_interfaces import Serving, Usage
 from processors.ai_requests import EmbedPart, GenerateEmbeddings
 from processors.ai_results import Cost, UsageTold, cost_told, usage_told
-from processors.ai_vectors import FLOAT, Vector
+from processors.ai_vectors import Vector
+from processors.arrays import STORED, STORED_BYTES, numpy
 from processors.embeddings import (
     LOCAL_PROVIDER,
     MIME,
@@ -240,7 +240,7 @@ def _kept(answers: Numbered, bulk_id: str, storage: ObjectStorage) -> list[Membe
     ]
     if not found:
         return ends
-    matrix = np.stack([one.values for _, one in found]).astype(FLOAT)
+    matrix = numpy().stack([one.values for _, one in found]).astype(STORED)
     uri = storage.put(matrix.tobytes(), mime=MIME, task_id=bulk_id)
     return ends + [
         MemberEnd(position, DONE, {"uri": uri, "row": row, "dimensions": matrix.shape[1]} | _told(one))
@@ -349,21 +349,21 @@ def _warnings(found: VectorsFound, name: str, models: int) -> list[dict[str, Any
 
 
 def _artefact(file: VectorFile) -> Artefact:
-    shape, size = [file.count, file.dimensions], file.count * file.dimensions * FLOAT.itemsize
+    shape, size = [file.count, file.dimensions], file.count * file.dimensions * STORED_BYTES
     told: dict[str, Any] = {"kind": "embeddings", "uri": file.uri, "mime": MIME, "bytes": size}
     return Artefact.model_validate(told | {"dtype": "float32", "shape": shape})
 
 
 def _vectors_of_bulk(parts: Sequence[Mapping[str, Any]], storage: ObjectStorage) -> Iterator[tuple[int, Any]]:
     for part in parts:
-        matrix = np.frombuffer(storage.get(part["uri"]), FLOAT).reshape(-1, part["dimensions"])
+        matrix = numpy().frombuffer(storage.get(part["uri"]), STORED).reshape(-1, part["dimensions"])
         for one in part["ranges"]:
             first, end = one["positions"]
             for position in range(first, end):
-                yield position, matrix[one["row"] + position - first].astype(np.float32)
+                yield position, matrix[one["row"] + position - first].astype("f4")
 
 
 def _single(found: Mapping[str, Any], storage: ObjectStorage) -> Any:
     if found["uri"] is None:
-        return np.asarray(found["vector"], np.float32)
-    return np.frombuffer(storage.get(found["uri"]), FLOAT).astype(np.float32)
+        return numpy().asarray(found["vector"], "f4")
+    return numpy().frombuffer(storage.get(found["uri"]), STORED).astype("f4")

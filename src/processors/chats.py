@@ -2,8 +2,9 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any, Literal
 
 from pydantic import Field
@@ -26,7 +27,6 @@ from processors.chat_context import Fitted, as_data, fitted, tokens_that_stay
 from processors.envelopes import Limits, Timing, clean, warning
 from processors.errors import AiError
 from processors.interfaces import Report
-from processors.json_answers import parsed
 from processors.results import Result
 
 SMALLEST_ROOM = 64
@@ -118,16 +118,21 @@ def process_chat(request: ProcessChat, tools: ChatTools, report: Report) -> Chat
     said = talk.answer()
     repairs, output, problem = 0, None, None
     if request.response_schema is not None:
-        output, problem = parsed(said.answer.text, request.response_schema)
+        output, problem = _parsed(said.answer.text, request.response_schema)
         if problem is not None:
             repairs, said = 1, talk.repair(said, problem)
-            output, problem = parsed(said.answer.text, request.response_schema)
+            output, problem = _parsed(said.answer.text, request.response_schema)
         if problem is not None:
             raise AiError(
                 f"The model {said.answer.model} answers otherwise than the schema says, also when told: {problem}.",
                 "provider_bad_response",
             )
     return _result(request, name, tools, talk, said, (output, repairs), began)
+
+
+def _parsed(text: str, schema: Mapping[str, Any]) -> tuple[Any, str | None]:
+    """Return the value of an answer and what is wrong with it; its library is loaded on first use."""
+    return import_module("processors.json_answers").parsed(text, schema)
 
 
 def messages_of(request: ProcessChat) -> list[dict[str, str]]:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from pydantic import Field
 
 from processors.ai_interfaces import Asker, EmbeddingEngine, Serving, Usage
@@ -20,7 +19,8 @@ from processors.ai_results import (
     usage_told,
 )
 from processors.ai_routes import Routes
-from processors.ai_vectors import FLOAT, Vector, Vectors
+from processors.ai_vectors import Vector, Vectors
+from processors.arrays import STORED, numpy
 from processors.envelopes import Artefact, Timing, stored, warning
 from processors.errors import AiError
 from processors.interfaces import ObjectStorage, Report
@@ -143,7 +143,7 @@ def generate_embedding(request: GenerateEmbedding, tools: EmbeddingTools, report
     else:
         found, step, warnings = _elsewhere(request, tools.routes.of(name, fallbacks=False), tools, report)
     seconds = round(time.monotonic() - began, 3)
-    values = np.asarray(found.values, FLOAT)
+    values = numpy().asarray(found.values, STORED)
     artefacts: list[Artefact] = []
     if values.nbytes >= INLINE_BYTES:
         kept = stored(
@@ -162,7 +162,7 @@ def generate_embedding(request: GenerateEmbedding, tools: EmbeddingTools, report
             model=found.model,
             provider=found.provider,
             dimensions=len(values),
-            normalized=bool(abs(float(np.linalg.norm(values)) - 1) < 1e-3),  # noqa: PLR2004 - what float32 and APIs round
+            normalized=bool(abs(float(numpy().linalg.norm(values)) - 1) < 1e-3),  # noqa: PLR2004 - what float32 and APIs round
             vector=None if artefacts else [float(one) for one in values],
             uri=artefacts[0].uri if artefacts else None,
             tokens=found.usage.input_tokens,
@@ -354,6 +354,6 @@ def text_vector(pieces: Mapping[Place, Vector]) -> TextVector:
 
 
 def _mean(vectors: Sequence[Vector]) -> Any:
-    weights = np.asarray([max(1, one.usage.input_tokens) for one in vectors], np.float64)
-    mean = np.average(np.stack([one.values for one in vectors]).astype(np.float64), axis=0, weights=weights)
-    return mean / (float(np.linalg.norm(mean)) or 1.0)
+    weights = numpy().asarray([max(1, one.usage.input_tokens) for one in vectors], "f8")
+    mean = numpy().average(numpy().stack([one.values for one in vectors]).astype("f8"), axis=0, weights=weights)
+    return mean / (float(numpy().linalg.norm(mean)) or 1.0)

@@ -73,7 +73,6 @@ ai_calls = Table(
     Column("reasoning_tokens", Integer, nullable=False),
     Column("estimated", Boolean, nullable=False),
     Column("cost", Float, nullable=False),
-    sqlite_autoincrement=True,  # a late answer must not meet another call under its number
 )
 
 columns = ai_calls.c

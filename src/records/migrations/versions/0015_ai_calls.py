@@ -36,7 +36,7 @@ def upgrade() -> None:
         sa.Column("estimated", sa.Boolean(), nullable=False),
         sa.Column("cost", sa.Float(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
-        sqlite_autoincrement=True,
+        sqlite_autoincrement=True,  # a late answer must not meet another call under its number
     )
     op.create_index("ix_ai_calls_window", "ai_calls", ["account", "at", "state", "tokens"], unique=False)
     op.create_index("ix_ai_calls_state", "ai_calls", ["account", "state", "at"], unique=False)

@@ -16,8 +16,8 @@ from processors.errors import AiError
 from processors.tokens import estimated_tokens
 
 ONE_TEXTS_FAULT = frozenset({"provider_bad_response", "context_too_long", "content_filtered", "too_large"})
-MOST_REQUESTS = 64
-"""For the texts of one request, halves and halves of halves: one bad text in 2 048 takes 23."""
+MOST_REFUSALS = 64
+"""In a row; then no part of a request is halved any more: what refuses everything is not asked for each text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,26 +161,28 @@ class Vectors:
     def embed(self, wanted: Sequence[Wanted], serving: Serving, dimensions: int | None) -> Iterator[Vector | AiError]:
         """Yield the vectors of texts that one request can take, or for each why it has none.
 
-        A request that is refused is asked again in halves, so that a bad text costs the others nothing.
+        A request that is refused is asked again in halves, so that a bad text costs the others nothing: one in 2 048
+        takes 23 requests.
 
         Raises:
             ProviderBusy: there is no room now.
             ProviderFault: the provider does not answer as it should.
             Cancelled: the first one's task was cancelled.
         """
-        parts, requests = [list(wanted)], 0
+        parts, refusals = [list(wanted)], 0
         while parts:
             part = parts.pop()
-            requests += 1
             try:
                 vectors = self._request(part, serving, dimensions)
             except AiError as error:
-                if len(part) == 1 or error.code not in ONE_TEXTS_FAULT or requests >= MOST_REQUESTS:
+                refusals += 1
+                if len(part) == 1 or error.code not in ONE_TEXTS_FAULT or refusals >= MOST_REFUSALS:
                     yield from [error] * len(part)
                     continue
                 half = len(part) // 2
                 parts += [part[half:], part[:half]]  # the first half is taken first
             else:
+                refusals = 0
                 yield from vectors
 
     def _request(self, wanted: Sequence[Wanted], serving: Serving, dimensions: int | None) -> list[Vector]:

@@ -118,6 +118,13 @@ def test_a_provider_whose_answers_are_none_is_not_asked_for_ever(work: AiWork):
     assert len(picky.requests) <= 130
 
 
+def test_many_bad_texts_cost_the_others_nothing(work: AiWork):
+    serving = work.serving(SMALL, Picky())
+    texts = ["bad" if number % 40 == 7 else f"text {number}" for number in range(1024)]
+    found = all_of(Vectors(work.gateway(serving)), texts, serving, work.asker())
+    assert [isinstance(one, AiError) for one in found] == [text == "bad" for text in texts]
+
+
 def test_a_wrong_number_of_vectors_is_nobodys_vector(work: AiWork):
     serving = work.serving(SMALL)
     work.provider.next(*[Fault.vectors(lambda data: data[:-1])] * 3)

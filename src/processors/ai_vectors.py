@@ -12,7 +12,7 @@ from processors.ai_gathering import Gathering, Sending
 from processors.ai_interfaces import Asker, EmbeddingCall, Serving, Usage
 from processors.ai_packing import packed
 from processors.arrays import STORED, numpy
-from processors.errors import AiError
+from processors.errors import AiError, Postponed, ProviderFault
 from processors.tokens import estimated_tokens
 
 ONE_TEXTS_FAULT = frozenset({"provider_bad_response", "context_too_long", "content_filtered", "too_large"})
@@ -89,7 +89,10 @@ class Vectors:
     def _first_of(
         self, groups: Sequence[Sequence[str]], dimensions: int | None, asker: Asker, serving: Serving
     ) -> list[list[Vector | AiError]]:
-        """Return the vectors of as many groups as one request can take, at least of one."""
+        """Return the vectors of as many groups as one request can take, at least of one.
+
+        Where that is asked again in halves and room is short meanwhile, those are returned that are answered.
+        """
         taken = groups[: packed(serving.terms, groups)]
         texts = [text for group in taken for text in group]
         if packed(serving.terms, ([text] for text in texts)) < len(texts):  # a text that is larger than a request
@@ -97,8 +100,10 @@ class Vectors:
                 return [self._kept(texts, serving, dimensions, asker)]
             except AiError as error:
                 return [[error] * len(texts)]
-        answers = iter(self.embed([Wanted(text, asker) for text in texts], serving, dimensions))
-        return [list(islice(answers, len(group))) for group in taken]
+        wanted = [Wanted(text, asker) for text in texts]
+        answers = iter(_so_far(self.embed(wanted, serving, dimensions), least=len(taken[0])))
+        found = ((group, list(islice(answers, len(group)))) for group in taken)
+        return [its for group, its in found if len(its) == len(group)]
 
     def of_pieces(
         self, texts: Sequence[str], servings: Sequence[Serving], dimensions: int | None, asker: Asker
@@ -198,6 +203,23 @@ class Vectors:
             Vector(values, embedded.model, serving.terms.name, usage, cost_of(terms, usage), serving.terms.currency)
             for values, usage in zip(embedded.vectors, usages, strict=True)
         ]
+
+
+def _so_far(answers: Iterator[Vector | AiError], least: int) -> list[Vector | AiError]:
+    """Return all answers, or those until one cannot be had now: they are paid, and must not be lost.
+
+    Raises:
+        Postponed: there is no room now, and there are less than `least`.
+        ProviderFault: the provider does not answer as it should, and there are less.
+    """
+    found: list[Vector | AiError] = []
+    try:
+        for one in answers:
+            found.append(one)  # noqa: PERF402 - what came before an error is kept
+    except (Postponed, ProviderFault):
+        if len(found) < least:
+            raise
+    return found
 
 
 def _shared(usage: Usage | None, tokens: Sequence[int]) -> list[Usage]:

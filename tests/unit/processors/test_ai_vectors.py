@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -123,6 +124,25 @@ def test_many_bad_texts_cost_the_others_nothing(work: AiWork):
     texts = ["bad" if number % 40 == 7 else f"text {number}" for number in range(1024)]
     found = all_of(Vectors(work.gateway(serving)), texts, serving, work.asker())
     assert [isinstance(one, AiError) for one in found] == [text == "bad" for text in texts]
+
+
+def test_what_the_halves_of_a_request_got_before_room_was_short_is_not_paid_again(work: AiWork):
+    picky = Picky()
+    serving = work.serving(SMALL, picky, requests_per_minute=8)
+    vectors, asker = Vectors(work.gateway(serving)), work.asker()
+    texts = [f"text {number}" for number in range(64)]
+    texts[41] = "bad"
+    found: list[Vector | AiError] = []
+    for _ in range(5):
+        with suppress(ProviderBusy):
+            for answers in vectors.in_requests([[text] for text in texts[len(found) :]], [serving], None, asker):
+                found += [one for its in answers for one in its]
+        AiClock(work.database).pass_by(61)
+        asker = work.new_run(asker)
+    assert [number for number, one in enumerate(found) if isinstance(one, AiError)] == [41]
+    assert len(found) == 64
+    answered = [text for request in picky.requests if "bad" not in request for text in request]
+    assert len(answered) == len(set(answered)) == 63
 
 
 def test_a_wrong_number_of_vectors_is_nobodys_vector(work: AiWork):

@@ -36,6 +36,9 @@ TOO_LONG_IN_WORDS = re.compile(
     r"|must have less than \d+ tokens|input is too large to process",
     re.IGNORECASE,
 )
+TOO_MUCH_IN_WORDS = re.compile(r"\brequest too large for\b", re.IGNORECASE)
+"""Of OpenAI (429) and Groq (413): more tokens than a minute has; with the code of a limit that waiting would cure."""
+
 NOT_FOUND, TOO_LARGE, TOO_MANY, PAYMENT = 404, 413, 429, 402
 BAD_KEY, AGAIN, SERVER_FAULT = frozenset({401, 403}), frozenset({408, 409, 425}), 500
 MOVED = range(300, 400)
@@ -77,6 +80,7 @@ class Refusal:
             ("context_too_long", names & TOO_LONG or TOO_LONG_IN_WORDS.search(self.words)),
             ("content_filtered", names & FILTERED),
             ("provider_auth", self.status in BAD_KEY),
+            ("too_large", TOO_MUCH_IN_WORDS.search(self.words)),
             ("provider_rate_limited", self.status == TOO_MANY or names & TOO_FAST),
             ("provider_unavailable", self.status is None or self.status in AGAIN or self.status >= SERVER_FAULT),
             ("too_large", self.status == TOO_LARGE or names & TOO_MUCH),

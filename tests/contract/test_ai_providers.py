@@ -26,6 +26,10 @@ SCHEMA = {
     "required": ["label", "score"],
     "additionalProperties": False,
 }
+TOO_LARGE_WORDS = (
+    "Request too large for gpt-4o-mini in organization org-1 on tokens per min (TPM): Limit 30000, Requested 40000. "
+    "The input or output tokens must be reduced in order to run successfully."
+)
 CONTEXT_WORDS = [
     "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens.",
     "The decoder prompt (length 5000) is longer than the maximum model length of 4096.",
@@ -346,6 +350,8 @@ def test_an_error_in_the_place_of_the_first_text_is_that_error(ai, endpoint, err
         (Fault.status(400, "too long", "context_length_exceeded"), "context_too_long"),
         (Fault.status(413), "too_large"),
         (Fault.status(400, "Requested too much", "max_tokens_per_request"), "too_large"),
+        (Fault.status(429, TOO_LARGE_WORDS, "rate_limit_exceeded", retry_after="2"), "too_large"),
+        (Fault.status(413, TOO_LARGE_WORDS, "rate_limit_exceeded"), "too_large"),
         (Fault.validation(), "provider_bad_response"),
         (Fault.proxy_page(418), "provider_bad_response"),
         (Fault.said(b'{"data": ['), "provider_bad_response"),

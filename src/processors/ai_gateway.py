@@ -52,6 +52,9 @@ LIMITED_SECONDS = 5.0
 SHORTEST_PAUSE_SECONDS = 0.5
 """Whatever a 429 says: who comes back at once, again and again, would keep a worker busy with nothing."""
 
+LONGEST_TOLD_SECONDS = 86_400.0
+"""The longest pause that a 429 can ask for; a day's quota is new by then, and a wrong date is no end of all calls."""
+
 ASKED_SECONDS = 1.0
 """After which a task looks again whether another one, which asks for the same, has its answer."""
 
@@ -251,7 +254,7 @@ class Gateway:
             seconds = REFUSED_KEY_SECONDS
         elif fault.code == "provider_rate_limited":
             asked = LIMITED_SECONDS if fault.retry_after is None else fault.retry_after
-            seconds = max(SHORTEST_PAUSE_SECONDS, asked)
+            seconds = min(max(SHORTEST_PAUSE_SECONDS, asked), LONGEST_TOLD_SECONDS)
         else:
             failures = self._ledger.failed(account) - FAILURES_IN_A_ROW
             if failures < 0:

@@ -101,8 +101,10 @@ def test_a_call_that_a_cancellation_ends_keeps_its_room_because_it_may_be_paid(w
         chat(work.gateway(serving), work.asker(), "another")
 
 
-@pytest.mark.parametrize(("told", "seconds"), [(7.0, 7.0), (None, 5.0), (0.0, 0.5)])
-def test_a_429_pauses_the_account_for_all_for_as_long_as_it_says_and_never_not_at_all(work: AiWork, told, seconds):
+@pytest.mark.parametrize(("told", "seconds"), [(7.0, 7.0), (None, 5.0), (0.0, 0.5), (1e300, 86_400.0)])
+def test_a_429_pauses_the_account_for_all_for_as_long_as_it_says_and_never_not_at_all_or_for_ever(
+    work: AiWork, told, seconds
+):
     limited = ProviderFault("too many", "provider_rate_limited", told)
     adapter = Scripted(raises(limited))
     gateway, asker = work.gateway(work.serving(adapter=adapter)), work.asker()

@@ -14,6 +14,9 @@ import numpy as np
 from processors.ai_interfaces import ChatAnswer, Embedded, EmbeddingCall, FinishReason, LimitNews, Usage
 from processors.envelopes import clean
 
+LARGEST_FIGURE = 10**9
+"""What is more is none: `sys.maxsize`, as some proxies say for no limit, has no place in an integer of a database."""
+
 FINISHES: dict[Any, FinishReason] = {
     "stop": "stop",
     "length": "length",
@@ -157,7 +160,10 @@ def limit_news(headers: Mapping[str, str]) -> LimitNews:
 
 
 def _figure(value: str | None) -> int | None:
-    return int(value) if value and value.isascii() and value.isdecimal() and int(value) else None
+    if not value or not value.isascii() or not value.isdecimal():
+        return None
+    figure = int(value)
+    return figure if 0 < figure <= LARGEST_FIGURE else None
 
 
 def _decoded(body: bytes) -> dict[str, Any]:
@@ -194,12 +200,13 @@ def _usage(answer: Mapping[str, Any]) -> Usage | None:
     usage: Mapping[str, Any] | None = answer.get("usage")
     if not usage:
         return None
-    return Usage(
-        input_tokens=_count(usage, "prompt_tokens"),
-        output_tokens=_count(usage, "completion_tokens"),
-        cached_tokens=_count(usage.get("prompt_tokens_details"), "cached_tokens"),
-        reasoning_tokens=_count(usage.get("completion_tokens_details"), "reasoning_tokens"),
+    counts = (
+        _count(usage, "prompt_tokens"),
+        _count(usage, "completion_tokens"),
+        _count(usage.get("prompt_tokens_details"), "cached_tokens"),
+        _count(usage.get("completion_tokens_details"), "reasoning_tokens"),
     )
+    return Usage(*counts) if max(counts) <= LARGEST_FIGURE else None
 
 
 def _count(counts: Any, name: str) -> int:

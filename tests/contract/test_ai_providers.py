@@ -246,6 +246,15 @@ def test_usage_that_is_not_told_is_unknown_and_more_of_it_is_kept(ai, endpoint, 
     assert chat(ai, on_text=on_text).usage == Usage(7, 3, 5, 2)
 
 
+@pytest.mark.parametrize("streams", [False, True])
+def test_usage_that_nobody_can_have_had_is_unknown(ai, endpoint, streams):
+    endpoint.next(
+        Fault.changed(lambda answer: answer | {"usage": {"prompt_tokens": 2**63 - 1, "completion_tokens": 1}})
+    )
+    answer = chat(ai, on_text=unheard if streams else None)
+    assert (answer.text, answer.usage) == ("echo: Hello there, you.", None)
+
+
 def test_half_characters_in_an_answer_become_storable(ai, endpoint):
     endpoint.next(Fault.message("stop", content="half \ud800"))
     assert chat(ai).text == "half �"
@@ -416,6 +425,13 @@ def test_the_limits_that_headers_tell_are_handed_on(kind):
         ai.close()
     assert raised.value.code == "provider_rate_limited"
     assert 50 < raised.value.retry_after < 61
+
+
+def test_a_limit_that_stands_for_none_is_none(kind):
+    with AiProvider(requests_per_window=2**63 - 1, tokens_per_window=10) as unlimited:
+        ai = kind.make(unlimited.url, unlimited.key)
+        assert embed(ai, "one").news == LimitNews(tokens_per_minute=10)
+        ai.close()
 
 
 def test_what_validation_says_is_told_without_the_input_that_it_repeats(ai, endpoint):

@@ -274,7 +274,10 @@ class AiLedger(Protocol):
         ...
 
     def settle(self, leave: Leave, shares: Sequence[Share], news: LimitNews = NO_NEWS) -> None:
-        """Note what a call took, for each task; it ends the account's pause, and teaches limits that were not set."""
+        """Note what a call took, for each task; it ends the account's pause, and teaches limits that were not set.
+
+        Places that are kept for tasks which it answered, at whatever account, are given up.
+        """
         ...
 
     def release(self, leave: Leave) -> None:

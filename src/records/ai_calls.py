@@ -28,7 +28,7 @@ from sqlalchemy import (
     update,
 )
 
-from processors.ai_interfaces import NO_NEWS, CallPlan, Leave, LimitNews, NoRoom, Share
+from processors.ai_interfaces import NO_NEWS, CallPlan, Leave, LimitNews, NoRoom, Share, Usage
 from processors.ai_usage import OF_TASK, Part
 from processors.errors import AiError
 from records.ai_accounts import (
@@ -47,6 +47,7 @@ from records.ai_accounts import (
 from records.ai_window import (
     FORGET,
     KEPT_FOR,
+    LEAVE_LINES,
     NO_PLACE,
     WINDOW,
     CallState,
@@ -192,6 +193,8 @@ class AiCalls:
     def settle(self, leave: Leave, shares: Sequence[Share], news: LimitNews = NO_NEWS) -> None:
         """Note what a call took; one that is settled already, or was released, stays as it is.
 
+        Whom it answered gives up the places that are kept for it, at this account or at another one that had no room.
+
         Args:
             leave: the call.
             shares: at least one; the first stands in the call's row, and all count in the window together.
@@ -296,6 +299,8 @@ class AiCalls:
         SETTLE(id=call_id, at=now, tokens=tokens, **_taken(first))(connection)
         for share in others:
             SHARE(id=call_id, **_taken(share))(connection)
+        # Who was answered waits nowhere else; after a refusal, which takes no tokens, it may.
+        LEAVE_LINES.many({"task_id": one.run.task_id} for one in shares if one.usage != Usage())(connection)
 
     def _usage(self, condition: ColumnElement[bool], by: Sequence[Part]) -> list[UsageLine]:
         parts = [BY[part].label(part) for part in by]

@@ -158,9 +158,13 @@ def _oldest(value: Given) -> Any:
     return some.limit(literal(PAGE)).offset(value("offset", Integer()))
 
 
+KEPT = columns.state + "" == "kept"
+"""By an expression, or all places of an account may be read for those of one task."""
+
+
 def _own_place(value: Given) -> Any:
-    """Return the query of a task's place; by expressions, or all places of its account may be read for it."""
-    kept = and_(columns.account + "" == value("account", String()), columns.state + "" == "kept")
+    """Return the query of a task's place; see `KEPT`."""
+    kept = and_(columns.account + "" == value("account", String()), KEPT)
     return select(columns.id, columns.at).where(columns.task_id == value("task_id", String()), kept)
 
 
@@ -173,6 +177,15 @@ def _forget_many(rows: GivenRows) -> Any:
     return delete(ai_calls).where(columns.id.in_(ids), OPEN)
 
 
+def _leave_lines(value: Given) -> Any:
+    return delete(ai_calls).where(columns.task_id == value("task_id", String()), KEPT)
+
+
+def _leave_lines_of_many(rows: GivenRows) -> Any:
+    tasks = select(rows("task_id", String())).select_from(rows.source)
+    return delete(ai_calls).where(columns.task_id.in_(tasks), KEPT)
+
+
 BEGUN = Prepared(_begun, "account")
 NEWEST = Prepared(_newest, "account")
 TOKENS = Prepared(lambda value: select(func.coalesce(func.sum(columns.tokens), 0)).where(_counted(value)), "account")
@@ -182,6 +195,7 @@ LAST_PLACE = Prepared(
     lambda value: select(func.max(columns.at)).where(_account(value), columns.state == "kept"), "account"
 )
 FORGET = Prepared(_forget, "id", _forget_many)
+LEAVE_LINES = Prepared(_leave_lines, build_for_rows=_leave_lines_of_many)
 LOSE = Prepared(
     lambda value: (
         update(ai_calls)

@@ -154,6 +154,25 @@ def test_the_shares_of_one_call_are_one_request_with_all_their_tokens(ledger, pa
     assert isinstance(ledger.ask(plan("c", tokens=41, requests_per_minute=5, tokens_per_minute=100)), NoRoom)
 
 
+def test_whom_another_account_refused_keeps_its_place_in_line(ledger, passing):
+    settled(ledger, plan("a", requests_per_minute=1))
+    assert isinstance(ledger.ask(plan("b", requests_per_minute=1)), NoRoom)
+    refused = ledger.ask(plan("b", account="other"))
+    ledger.settle(refused, [share("b", Usage(), 0)])
+    passing.pass_by(61)
+    assert isinstance(ledger.ask(plan("c", requests_per_minute=1)), NoRoom)
+    assert isinstance(ledger.ask(plan("b", requests_per_minute=1)), Leave)
+
+
+def test_those_who_were_answered_elsewhere_leave_the_room_to_others(ledger, passing):
+    settled(ledger, plan("a", requests_per_minute=1))
+    for task in ("b", "c", "d"):
+        assert isinstance(ledger.ask(plan(task, requests_per_minute=1)), NoRoom)
+        settled(ledger, plan(task, account="other", requests_per_minute=9))
+    passing.pass_by(61)
+    assert isinstance(ledger.ask(plan("e", requests_per_minute=1)), Leave)
+
+
 def test_a_released_call_cannot_be_settled(ledger):
     leave = ledger.ask(plan())
     ledger.release(leave)

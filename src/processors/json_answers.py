@@ -1,28 +1,47 @@
-"""Answers as JSON by a schema: what a schema may be, and whether an answer fulfils it."""
+"""Answers as JSON by a schema: what a schema may be, and whether an answer fulfils it.
+
+Callers write schemas, and models write answers as callers tell them: neither may keep a worker busy for long. Patterns
+are matched by pydantic's engine, in a time that grows with the text alone.
+"""
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from itertools import count
 from typing import Any, cast
 
-from jsonschema import Draft202012Validator
+import pydantic_core
+from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import SchemaError, ValidationError
+from pydantic_core import SchemaValidator, core_schema
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 LONGEST_PROBLEM = 300
+MOST_REFERENCES = 100_000
+"""That are followed for one answer; a few that refer to each other twice are millions."""
+
+KEPT_PATTERNS = 16
+"""A compiled one may have 10 MB."""
+
 FENCE = "```"
+LONGEST_NUMBER = 50
 
 
 def checked_schema(value: dict[str, Any]) -> dict[str, Any]:
     """Return a JSON schema (draft 2020-12) as it was given.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is none, or has patterns that no answer can be held against in a bounded time.
     """
     try:
         Draft202012Validator.check_schema(value)
     except SchemaError as error:
         raise ValueError(f"must be a JSON schema: {error.message[:LONGEST_PROBLEM]}") from None
+    except RecursionError:
+        raise ValueError("must be a JSON schema that is not nested so deeply") from None
+    _check_patterns(value)
     return value
 
 
@@ -32,16 +51,84 @@ def parsed(text: str, schema: Mapping[str, Any]) -> tuple[Any, str | None]:
     A schema that refers to others elsewhere is not fulfilled: nothing is fetched.
     """
     try:
-        value = json.loads(_unfenced(text))
-    except ValueError as error:
+        value = json.loads(_unfenced(text), parse_float=_finite, parse_constant=_finite)
+    except (ValueError, RecursionError) as error:
         return None, f"it is no JSON: {error}"
     try:
-        cast("Any", Draft202012Validator(schema, registry=Registry())).validate(value)
+        _validator(schema).validate(value)
     except ValidationError as error:
         return value, f"at {error.json_path}: {error.message}"[:LONGEST_PROBLEM]
     except Unresolvable as error:
         return value, f"the schema refers to what is not in it: {error}"[:LONGEST_PROBLEM]
+    except (RecursionError, OverflowError) as error:
+        return value, f"it cannot be held against the schema: {error}"
     return value, None
+
+
+def _finite(number: str) -> float:
+    """Return a number; JSON has none that is infinite or not a number."""
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"{number[:LONGEST_NUMBER]} is no number that it has")
+    return value
+
+
+def _check_patterns(value: Any) -> None:
+    """Look at all that stands in a schema, as data too: a reference may lead there.
+
+    Raises:
+        ValueError: there are patterns for names, or one that the engine does not know.
+    """
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, list):
+            left += cast("list[Any]", one)
+        elif isinstance(one, dict):
+            found = cast("dict[str, Any]", one)
+            if "patternProperties" in found:
+                raise ValueError("must have no patternProperties: name the properties")
+            if isinstance(pattern := found.get("pattern"), str):
+                _check_pattern(pattern)
+            left += found.values()
+
+
+def _check_pattern(pattern: str) -> None:
+    try:
+        _matcher(pattern)
+    except pydantic_core.SchemaError:
+        shown = repr(pattern)[:LONGEST_PROBLEM]
+        raise ValueError(
+            f"has the pattern {shown}: must be a smaller regular expression, or one without look-around"
+        ) from None
+
+
+@lru_cache(maxsize=KEPT_PATTERNS)
+def _matcher(pattern: str) -> SchemaValidator:
+    return SchemaValidator(core_schema.str_schema(pattern=pattern))
+
+
+def _pattern(validator: Any, pattern: str, instance: Any, _schema: Any) -> Iterator[ValidationError]:
+    if validator.is_type(instance, "string") and not _matcher(pattern).isinstance_python(instance):
+        yield ValidationError(f"{instance!r} does not match {pattern!r}")
+
+
+def _validator(schema: Mapping[str, Any]) -> Any:
+    """Return what holds one answer against a schema, and gives up where references lead on and on."""
+    followed = count(1)
+
+    def bounded(keyword: Any) -> Any:
+        def follow(*given: Any) -> Iterator[ValidationError]:
+            if next(followed) > MOST_REFERENCES:
+                raise RecursionError(f"its schema refers to itself more than {MOST_REFERENCES} times")
+            yield from keyword(*given) or ()
+
+        return follow
+
+    keywords = cast("Mapping[str, Any]", Draft202012Validator.VALIDATORS)
+    references = {name: bounded(keywords[name]) for name in ("$ref", "$dynamicRef")}
+    kind = cast("Any", validators).extend(Draft202012Validator, references | {"pattern": _pattern})
+    return kind(schema, registry=cast("Any", Registry)())
 
 
 def _unfenced(text: str) -> str:

@@ -310,9 +310,10 @@ def test_a_schema_that_the_strict_form_does_not_take_is_told_in_words(work: AiWo
     assert "response_format" not in sent(work)
 
 
-def test_numbers_that_json_has_not_do_not_reach_the_result(work: AiWork):
-    done = chat(work, {"response_schema": {}}, work.serving(adapter=Says(said('{"a": NaN, "b": 1e999}'))))
-    assert done.result.output == {"a": None, "b": None}
+@pytest.mark.parametrize("bad", ['{"a": NaN}', '{"a": 1e999}', '{"a": -Infinity}', "[" * 100_000])
+def test_an_answer_that_json_cannot_hold_is_repaired_as_any_other_wrong_one(work: AiWork, bad):
+    done = chat(work, {"response_schema": {}}, work.serving(adapter=Says(said(bad), said('{"a": 1}'))))
+    assert (done.result.output, done.result.repairs) == ({"a": 1}, 1)
 
 
 # --- Who answers -------------------------------------------------------------------------------------------------

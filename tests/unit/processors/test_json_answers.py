@@ -1,0 +1,64 @@
+"""Schemas of callers, and answers that models write as callers tell them, keep no worker busy and break none."""
+
+import pytest
+
+from processors.json_answers import checked_schema, parsed
+
+DOUBLING = {f"a{n}": {"allOf": [{"$ref": f"#/$defs/a{n + 1}"}] * 2} for n in range(60)} | {"a60": {}}
+
+
+def nested(times: int) -> dict:
+    schema: dict = {}
+    for _ in range(times):
+        schema = {"not": schema}
+    return schema
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        ({"type": 5}, "must be a JSON schema: 5"),
+        (nested(5_000), "nested"),
+        ({"patternProperties": {"^(a+)+$": {}}}, "patternProperties"),
+        ({"const": {"patternProperties": {}}, "$ref": "#/const"}, "patternProperties"),
+        ({"anyOf": [{"pattern": "^(?=a)"}]}, "look-around"),
+        ({"pattern": "(a{999}){999}"}, "smaller"),
+    ],
+)
+def test_a_schema_that_nothing_can_be_held_against_is_refused(schema, words):
+    with pytest.raises(ValueError, match=words):
+        checked_schema(schema)
+
+
+def test_a_pattern_takes_no_longer_than_its_text_is_long():
+    schema = checked_schema({"type": "string", "pattern": "^(a+)+$"})
+    assert parsed(f'"{"a" * 100_000}"', schema)[1] is None
+    assert "does not match" in (parsed(f'"{"a" * 100}!"', schema)[1] or "")
+    assert parsed("5", {"pattern": "^a"}) == (5, None)
+
+
+@pytest.mark.parametrize(
+    ("schema", "answer"),
+    [
+        ({"$ref": "#"}, "1"),
+        ({"$ref": "#/$defs/a0", "$defs": DOUBLING}, "1"),
+        ({"multipleOf": 0.5}, "1" * 400),
+    ],
+)
+def test_a_schema_that_leads_on_and_on_is_not_fulfilled(schema, answer):
+    assert "cannot be held against" in (parsed(answer, checked_schema(schema))[1] or "")
+
+
+def test_a_tree_may_be_as_large_as_an_answer():
+    schema = {"type": "array", "items": {"$ref": "#"}}
+    assert parsed(f"[{', '.join(['[[]]'] * 5_000)}]", checked_schema(schema))[1] is None
+
+
+@pytest.mark.parametrize("answer", ["NaN", "[1e999]", "-Infinity", "[" * 100_000, "no", ""])
+def test_what_json_cannot_hold_is_no_answer(answer):
+    value, problem = parsed(answer, {})
+    assert (value, (problem or "").partition(":")[0]) == (None, "it is no JSON")
+
+
+def test_a_schema_elsewhere_is_not_fetched():
+    assert "not in it" in (parsed("1", {"$ref": "http://127.0.0.1:9/schema"})[1] or "")

@@ -12,7 +12,7 @@ from pydantic import Field
 from processors import ai_chats
 from processors.ai_chats import ANSWER_TOKENS, Prompt, Said
 from processors.ai_gateway import Gateway
-from processors.ai_interfaces import Asker, Serving, Usage
+from processors.ai_interfaces import Asker, ChatAnswer, Serving, Usage
 from processors.ai_requests import ProcessChat
 from processors.ai_results import (
     AiResult,
@@ -25,7 +25,7 @@ from processors.ai_results import (
 )
 from processors.chat_context import Fitted, as_data, fitted, tokens_that_stay
 from processors.envelopes import Limits, Timing, clean, warning
-from processors.errors import AiError
+from processors.errors import AiError, ProviderFault
 from processors.interfaces import Report
 from processors.results import Result
 
@@ -105,7 +105,8 @@ def process_chat(request: ProcessChat, tools: ChatTools, report: Report) -> Chat
 
     Raises:
         AiError: nobody serves the model; or it refuses (`content_filtered`), or finds no room even for the message
-            (`context_too_long`), or answers otherwise than the schema says, twice (`provider_bad_response`).
+            (`context_too_long`), or answers otherwise than the schema says, twice (`provider_bad_response`), or not to
+            the end of what the schema says (`too_large`).
         ProviderBusy: there is no room now.
         ProviderFault: no provider answers as it should.
         Cancelled: the task was cancelled.
@@ -118,10 +119,10 @@ def process_chat(request: ProcessChat, tools: ChatTools, report: Report) -> Chat
     said = talk.answer()
     repairs, output, problem = 0, None, None
     if request.response_schema is not None:
-        output, problem = _parsed(said.answer.text, request.response_schema)
+        output, problem = _value_of(said.answer, request.response_schema)
         if problem is not None:
             repairs, said = 1, talk.repair(said, problem)
-            output, problem = _parsed(said.answer.text, request.response_schema)
+            output, problem = _value_of(said.answer, request.response_schema)
         if problem is not None:
             raise AiError(
                 f"The model {said.answer.model} answers otherwise than the schema says, also when told: {problem}.",
@@ -235,6 +236,29 @@ def _checked(said: Said) -> Said:
             f"The model {answer.model} refuses to answer, or a filter of its provider does{why}.", "content_filtered"
         )
     return replace(said, answer=replace(answer, text=clean(answer.text)))
+
+
+def _value_of(answer: ChatAnswer, schema: Mapping[str, Any]) -> tuple[Any, str | None]:
+    """Return the JSON value of an answer, and what the model is to be told that is wrong with it.
+
+    Raises:
+        AiError: it was cut at the token limit, and would be again (`too_large`).
+        ProviderFault: its connection was lost.
+    """
+    value, problem = _parsed(answer.text, schema)
+    if problem is not None and answer.finish_reason == "length":
+        raise AiError(
+            "The answer was cut at the token limit before it fulfilled the schema: raise max_output_tokens, or name a "
+            "model that takes more.",
+            "too_large",
+        )
+    if problem is not None and answer.finish_reason == "interrupted":
+        raise ProviderFault(
+            f"The connection to {answer.model} was lost before its answer fulfilled the schema; it is asked again "
+            "later.",
+            "provider_unavailable",
+        )
+    return value, problem
 
 
 def _result(

@@ -293,6 +293,22 @@ def test_an_answer_that_stays_wrong_is_none(work: AiWork):
     assert (error.value.code, len(says.calls)) == ("provider_bad_response", 2)
 
 
+@pytest.mark.parametrize(
+    ("finish", "code", "words"),
+    [("length", "too_large", "max_output_tokens"), ("interrupted", "provider_unavailable", "lost")],
+)
+def test_an_answer_by_a_schema_that_was_cut_is_not_sent_back(work: AiWork, finish, code, words):
+    says = Says(said('{"label": "go', finish))
+    with pytest.raises((AiError, ProviderFault), match=words) as error:
+        chat(work, {"response_schema": SCHEMA}, work.serving(adapter=says))
+    assert (error.value.code, len(says.calls)) == (code, 1)
+
+
+def test_a_cut_answer_that_fulfils_its_schema_is_one(work: AiWork):
+    done = chat(work, {"response_schema": SCHEMA}, work.serving(adapter=Says(said(RIGHT, "length"))))
+    assert (done.status, done.result.output) == ("partial", {"label": "good"})
+
+
 def test_an_endpoint_without_response_format_is_told_the_schema_in_words(work: AiWork):
     unknown = AiError("answers 400: unknown parameter response_format", "provider_bad_response")
     says = Says(unknown, said(f"```json\n{RIGHT}\n```"))

@@ -171,10 +171,11 @@ class OpenAiModels:
         """
         try:
             yield
-        except openai.APIStatusError as error:  # without its cause, which may tell the key
+        # Each without its cause, which may tell the key and stands in tracebacks.
+        except openai.APIStatusError as error:
             raise self._words.refused(Refusal(error.status_code, error.body, error.response.headers)) from None
         except (openai.APIConnectionError, httpx2.HTTPError) as error:
-            raise self._words.error(f"cannot be reached: {_cause(error)}", "provider_unavailable") from error
+            raise self._words.error(f"cannot be reached: {_cause(error)}", "provider_unavailable") from None
         except openai.APIError as error:  # in the middle of a stream
             raise self._words.refused(Refusal(None, error.body)) from None
         except NO_ANSWER as error:

@@ -4,16 +4,53 @@ import json
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Self, cast
+from typing import Annotated, Any, cast
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 ANY_MODEL = "*"
+KEY_PATTERN = re.compile(r"[!-~]*")
+"""What a header of HTTP carries as it is; an error of the HTTP library would tell any other key whole."""
+
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 
 Figure = Annotated[int, Field(gt=0, le=10**12)]
 Price = Annotated[float, Field(ge=0, le=10**6, allow_inf_nan=False)]
+
+
+def checked_address(url: str) -> str:
+    """Return the address of an endpoint.
+
+    Raises:
+        ValueError: it is none, or holds a secret.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be an address such as https://api.openai.com/v1")
+    if parts.username or parts.password or parts.query:
+        raise ValueError("must hold no user, password or query: the key belongs into a setting of its own")
+    return url
+
+
+def checked_key(key: str) -> str:
+    """Return a key that can be sent.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if not KEY_PATTERN.fullmatch(key):
+        raise ValueError("must be printable ASCII without spaces and ends of lines")
+    return key
 
 
 class AiModel(BaseModel):
@@ -55,14 +92,15 @@ class AiProvider(BaseModel):
             return given | {"models": {name: AiModel() for name in cast("list[str]", models)}}
         return given
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        parts = urlsplit(self.url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("url must be an address such as https://api.openai.com/v1")
-        if parts.username or parts.password or parts.query:
-            raise ValueError("url must hold no user, password or query: the key belongs into key")
-        return self
+    @field_validator("url")
+    @classmethod
+    def _url(cls, value: str) -> str:
+        return checked_address(value)
+
+    @field_validator("key")
+    @classmethod
+    def _key(cls, value: SecretStr | None) -> SecretStr | None:
+        return value and SecretStr(checked_key(value.get_secret_value()))
 
     @property
     def secret(self) -> str | None:

@@ -22,7 +22,14 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, NoDecode, SettingsConfigDict
 
-from config.ai_providers import AiProvider, read_name_lists, read_names, read_providers
+from config.ai_providers import (
+    AiProvider,
+    checked_address,
+    checked_key,
+    read_name_lists,
+    read_names,
+    read_providers,
+)
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 ENV_FILE = PROJECT_ROOT / ".env"
@@ -351,6 +358,16 @@ class Settings(BaseSettings):
         if value is not None and not urlsplit(_with_scheme(value, WEB_SCHEMES)).hostname:
             raise ValueError("must name a host such as https://example.com")
         return value
+
+    @field_validator("openai_base_url")
+    @classmethod
+    def _endpoint(cls, value: str | None) -> str | None:
+        return value and checked_address(value)
+
+    @field_validator("openai_api_key")
+    @classmethod
+    def _key(cls, value: str | None) -> str | None:
+        return value and checked_key(value)
 
     @field_validator("storage_url")
     @classmethod

@@ -5,6 +5,7 @@ The endpoint is `ai_provider`: a real server that is as strict as OpenAI's, and 
 
 import gzip
 import threading
+import traceback
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -600,3 +601,12 @@ def test_many_threads_share_the_connections_and_get_each_their_own(ai, endpoint)
         thread.join(ENOUGH)
     assert all(np.array_equal(vectors[text], right(text)) for text in texts)
     assert set(endpoint.texts.values()) == {1}
+
+
+def test_a_key_that_cannot_be_sent_is_in_no_traceback(kind, running):
+    key = "abcdefgh12345678zz"
+    ai = kind.make(running.url, f"{key}\n")
+    with pytest.raises(ProviderFault) as raised:
+        embed(ai)
+    ai.close()
+    assert key not in "".join(traceback.format_exception(raised.value))

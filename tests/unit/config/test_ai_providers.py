@@ -35,13 +35,15 @@ def test_providers_are_json_text_or_a_toml_file(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ('{"a": {"url": "ftp://x", "key": "KEY"}}', "a: url must be an address such as https://"),
-        ('{"a": {"url": "https://user:KEY@x/v1"}}', "a: url must hold no user, password or query"),
-        ('{"a": {"url": "https://x/v1?key=KEY"}}', "a: url must hold no user, password or query"),
+        ('{"a": {"url": "ftp://x", "key": "KEY"}}', "a.url: must be an address such as https://"),
+        ('{"a": {"url": "https://user:KEY@x/v1"}}', "a.url: must hold no user, password or query"),
+        ('{"a": {"url": "https://x/v1?key=KEY"}}', "a.url: must hold no user, password or query"),
         ('{"a": {"url": "https://x/v1", "key": "KEY", "speed": 3}}', "a.speed: Extra inputs"),
         ('{"a": {"url": "https://x/v1", "key": ["KEY"]}}', "a.key: must be a valid string"),
+        ('{"a": {"url": "https://x/v1", "key": "KEY\\n"}}', "a.key: must be printable ASCII"),
+        ('{"a": {"url": "https://x/v1", "key": "KEYé"}}', "a.key: must be printable ASCII"),
         ('{"a": {"key": "KEY"}}', "a.url: Field required"),
-        ('{"a": "KEY"}', "a: url must be an address"),
+        ('{"a": "KEY"}', "a.url: must be an address"),
         ('{"A b": {"url": "https://x/v1", "key": "KEY"}}', "names of providers are small letters"),
         ('{"a": {"url": "https://x/v1", "key": "KEY", "models": []}}', "a.models"),
         ('{"a": {"key": "KEY"', "must be JSON text or a TOML file"),
@@ -51,6 +53,23 @@ def test_providers_are_json_text_or_a_toml_file(monkeypatch, tmp_path):
 def test_what_is_wrong_is_told_by_its_place_and_without_the_key(monkeypatch, given, words):
     told = said(monkeypatch, AI_PROVIDERS=given.replace("KEY", KEY))
     assert words in told
+    assert KEY not in told
+    assert "\n" not in told
+
+
+@pytest.mark.parametrize(
+    ("setting", "given", "words"),
+    [
+        ("OPENAI_API_KEY", f"{KEY}\n", "must be printable ASCII"),
+        ("OPENAI_API_KEY", f"{KEY} {KEY}", "must be printable ASCII"),
+        ("OPENAI_BASE_URL", f"https://user:{KEY}@x/v1", "must hold no user, password or query"),
+        ("OPENAI_BASE_URL", f"https://x/v1?key={KEY}", "must hold no user, password or query"),
+    ],
+)
+def test_an_endpoint_of_its_own_is_checked_as_others_are(monkeypatch, setting, given, words):
+    told = said(monkeypatch, **{setting: given})
+    assert words in told
+    assert setting in told
     assert KEY not in told
     assert "\n" not in told
 

@@ -1,7 +1,7 @@
 """Vectors of texts from providers: what waits together goes in one request, and a bad text costs the others nothing."""
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -16,6 +16,7 @@ from processors.errors import AiError, Postponed, ProviderFault
 from processors.tokens import estimated_tokens
 
 ONE_TEXTS_FAULT = frozenset({"provider_bad_response", "context_too_long", "content_filtered", "too_large"})
+TOO_LONG = "context_too_long"
 MOST_REFUSALS = 64
 """In a row; then no part of a request is halved any more: what refuses everything is not asked for each text."""
 
@@ -108,9 +109,10 @@ class Vectors:
     def of_pieces(
         self, texts: Sequence[str], servings: Sequence[Serving], dimensions: int | None, asker: Asker
     ) -> list[Vector | AiError]:
-        """Return the vectors of texts, each kept at once, so that the same task never pays it again.
+        """Return the vectors of one text's pieces, each kept at once, so that the same task never pays it again.
 
-        Without that, a text with more tokens than a minute has room for would begin anew for ever.
+        Without that, a text with more tokens than a minute has room for would begin anew for ever. Where one piece is
+        too long, no other one is asked for in that length: they are of one kind, and each would be refused by itself.
 
         Raises:
             AiError: the task has no time left (`timeout`).
@@ -135,11 +137,14 @@ class Vectors:
             while left := [number for number in range(len(texts)) if number not in found]:
                 part = left[: packed(serving.terms, ([texts[number]] for number in left))]
                 wanted = [Wanted(texts[number], asker) for number in part]
-                for number, one in zip(part, self.embed(wanted, serving, dimensions), strict=True):
+                answers = self.embed(wanted, serving, dimensions, halved=ONE_TEXTS_FAULT - {TOO_LONG})
+                for number, one in zip(part, answers, strict=True):
                     found[number] = one
                     if isinstance(one, Vector):
                         self._gateway.finish(digests[number], asker, _stored(one))
                         begun.discard(number)
+                    elif one.code == TOO_LONG:
+                        found = dict.fromkeys(left, one) | found
         finally:
             for number in begun:
                 self._gateway.give_up(digests[number], asker)
@@ -163,7 +168,13 @@ class Vectors:
         told, of_task = self._gateway.once(digest, asker, ask)
         return _vector(told, of_task)
 
-    def embed(self, wanted: Sequence[Wanted], serving: Serving, dimensions: int | None) -> Iterator[Vector | AiError]:
+    def embed(
+        self,
+        wanted: Sequence[Wanted],
+        serving: Serving,
+        dimensions: int | None,
+        halved: Collection[str] = ONE_TEXTS_FAULT,
+    ) -> Iterator[Vector | AiError]:
         """Yield the vectors of texts that one request can take, or for each why it has none.
 
         A request that is refused is asked again in halves, so that a bad text costs the others nothing: one in 2 048
@@ -181,7 +192,7 @@ class Vectors:
                 vectors = self._request(part, serving, dimensions)
             except AiError as error:
                 refusals += 1
-                if len(part) == 1 or error.code not in ONE_TEXTS_FAULT or refusals >= MOST_REFUSALS:
+                if len(part) == 1 or error.code not in halved or refusals >= MOST_REFUSALS:
                     yield from [error] * len(part)
                     continue
                 half = len(part) // 2

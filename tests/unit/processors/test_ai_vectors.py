@@ -15,6 +15,7 @@ from ai_work import ADA, SMALL, AiWork, ai_work
 from processors.ai_interfaces import Asker, Embedded, EmbeddingCall, Look, ModelTerms, Serving, Usage
 from processors.ai_packing import packed
 from processors.ai_vectors import Vector, Vectors
+from processors.embeddings import Place, all_pieces, cut, texts_at
 from processors.errors import AiError, ProviderBusy, ProviderFault
 from processors.tokens import estimated_tokens
 
@@ -95,7 +96,8 @@ def test_a_bad_text_costs_the_others_nothing_but_a_few_requests(work: AiWork, co
     serving = work.serving(SMALL, picky)
     texts = [f"text {number}" for number in range(64)]
     texts[41] = "bad"
-    found = all_of(Vectors(work.gateway(serving)), texts, serving, work.asker())
+    in_requests = Vectors(work.gateway(serving)).in_requests([[text] for text in texts], [serving], None, work.asker())
+    found = [one for answers in in_requests for its in answers for one in its]
     assert [number for number, one in enumerate(found) if isinstance(one, AiError)] == [41]
     assert found[41].code == code
     for text, one in zip(texts, found, strict=True):
@@ -143,6 +145,32 @@ def test_what_the_halves_of_a_request_got_before_room_was_short_is_not_paid_agai
     assert len(found) == 64
     answered = [text for request in picky.requests if "bad" not in request for text in request]
     assert len(answered) == len(set(answered)) == 63
+
+
+def test_a_text_all_of_whose_pieces_are_too_long_comes_to_its_end_within_the_limit(work: AiWork):
+    class Narrow(Picky):
+        def embed(self, call: EmbeddingCall, look: Look) -> Embedded:
+            if max(map(len, call.inputs)) > 300:
+                self.requests.append(list(call.inputs))
+                raise AiError("too long", "context_too_long")
+            return super().embed(call, look)
+
+    narrow, text = Narrow(), "".join(f"word {number:3} " for number in range(1_000))
+    serving = work.serving(SMALL, narrow, max_inputs=8, requests_per_minute=4)
+    vectors, asker, places = Vectors(work.gateway(serving)), work.asker(), cut(text, 100)
+
+    def ask(texts: Sequence[str]) -> list[Vector | AiError]:
+        return all_of(vectors, texts, serving, asker)
+
+    found: dict[Place, Vector] = {}
+    for _ in range(5):
+        with suppress(ProviderBusy):
+            found = all_pieces(text, places, ask(texts_at(text, places)), ask)
+        AiClock(work.database).pass_by(61)
+        asker = work.new_run(asker)
+    assert "".join(text[start:end] for start, end in sorted(found)) == text
+    answered = [one for request in narrow.requests if max(map(len, request)) <= 300 for one in request]
+    assert len(answered) == len(set(answered)) == len(found)
 
 
 def test_a_wrong_number_of_vectors_is_nobodys_vector(work: AiWork):

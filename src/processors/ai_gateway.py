@@ -256,14 +256,18 @@ class Gateway:
             asked = LIMITED_SECONDS if fault.retry_after is None else fault.retry_after
             seconds = min(max(SHORTEST_PAUSE_SECONDS, asked), LONGEST_TOLD_SECONDS)
         else:
-            failures = self._ledger.failed(account) - FAILURES_IN_A_ROW
-            if failures < 0:
-                return fault
-            doubled = FIRST_PAUSE_SECONDS * 2 ** min(failures, MOST_DOUBLINGS)
-            self._ledger.pause(account, "provider_unavailable", min(doubled, LONGEST_PAUSE_SECONDS), str(fault))
+            self._ledger.failed(account, str(fault), _pause_after)
             return fault
         self._ledger.pause(account, fault.code, seconds, str(fault))
         return ProviderBusy(str(fault), seconds)
+
+
+def _pause_after(failures: int) -> float:
+    """Return for how many seconds nobody calls a provider that has failed so often in a row."""
+    if failures < FAILURES_IN_A_ROW:
+        return 0.0
+    doubled = FIRST_PAUSE_SECONDS * 2 ** min(failures - FAILURES_IN_A_ROW, MOST_DOUBLINGS)
+    return min(doubled, LONGEST_PAUSE_SECONDS)
 
 
 def digest_of(kind: str, serving: Serving, tenant: str | None, shaping: Any) -> str:

@@ -294,8 +294,19 @@ class AiLedger(Protocol):
         """Let nobody call an account for so many seconds; then one call at a time tries whether it answers again."""
         ...
 
-    def failed(self, account: str) -> int:
-        """Count a failure of an account; returns how many there were in a row."""
+    def failed(self, account: str, text: str, pause_for: Callable[[int], float]) -> int:
+        """Count a failure of an account, and pause it where that is needed, within one transaction.
+
+        Calls that fail while it is paused were under way before, and are not counted.
+
+        Args:
+            account: whose.
+            text: what to tell people, one sentence.
+            pause_for: returns the seconds to pause after so many failures in a row; 0: none.
+
+        Returns:
+            How many there were in a row.
+        """
         ...
 
 

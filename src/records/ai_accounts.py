@@ -5,7 +5,21 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import BigInteger, Column, Connection, Float, Integer, String, Table, func, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Float,
+    Integer,
+    String,
+    Table,
+    case,
+    false,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from processors.ai_interfaces import CallPlan, LimitNews, NoRoom
 from records.ai_window import Rates
@@ -186,7 +200,12 @@ def pausing(kind: str, account: str, why: PauseReason, seconds: float, text: str
 
 
 def failing(kind: str, account: str) -> Any:
-    """Return what counts one more failure, and returns how many there are in a row; the next call may try."""
+    """Return what counts one more failure, and returns how many there are in a row, and whether there is a pause.
+
+    The next call may try. What fails in a pause was under way before, and is not counted: it tells nothing new.
+    """
     fresh = insert_into(ai_accounts, kind).values(account=account, **NEW | {"failures": 1})
-    more = {"failures": columns.failures + 1, **NO_TRIAL}
-    return fresh.on_conflict_do_update(index_elements=["account"], set_=more).returning(columns.failures)
+    paused = func.coalesce(columns.paused_until > Now(), false())
+    more = {"failures": columns.failures + case((paused, 0), else_=1), **NO_TRIAL}
+    counted = fresh.on_conflict_do_update(index_elements=["account"], set_=more)
+    return counted.returning(columns.failures, paused.label("paused"))

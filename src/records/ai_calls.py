@@ -4,7 +4,7 @@ Whoever asks has the account's row for itself until the answer is written, and a
 written need not survive a power cut: the workers would not either, and what a call costs stands on the provider's bill.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -216,10 +216,16 @@ class AiCalls:
         statement = pausing(self.database.kind, account, why, seconds, text)
         self.database.write(lambda c: c.execute(statement), durable=False)
 
-    def failed(self, account: str) -> int:
-        """Count a failure of an account; returns how many there were in a row."""
-        statement = failing(self.database.kind, account)
-        return self.database.write(lambda c: c.execute(statement).scalar_one(), durable=False)
+    def failed(self, account: str, text: str, pause_for: Callable[[int], float]) -> int:
+        """Count a failure of an account, and pause it; see the protocol."""
+
+        def work(connection: Connection) -> int:
+            row = connection.execute(failing(self.database.kind, account)).one()
+            if not row.paused and (seconds := pause_for(row.failures)):
+                connection.execute(pausing(self.database.kind, account, "provider_unavailable", seconds, text))
+            return row.failures
+
+        return self.database.write(work, durable=False)
 
     def usage(
         self, since: datetime, until: datetime, by: Sequence[Part] = ("day", "provider", "model")

@@ -142,6 +142,23 @@ def test_failures_in_a_row_pause_the_provider_and_are_the_tasks_own_attempts(wor
     assert adapter.calls == FAILURES_IN_A_ROW
 
 
+def test_many_failures_at_once_are_the_first_pause_and_not_the_longest(work: AiWork):
+    together = threading.Barrier(12)
+
+    def down(_look: Look) -> ChatAnswer:
+        together.wait(30)
+        raise ProviderFault("down", "provider_unavailable")
+
+    gateway = work.gateway(work.serving(adapter=Scripted(down)))
+    askers = [work.asker() for _ in range(12)]
+    with ThreadPoolExecutor(12) as threads:
+        asked = [threads.submit(chat, gateway, asker, str(number)) for number, asker in enumerate(askers)]
+        assert all(isinstance(one.exception(30), ProviderFault) for one in asked)
+    with pytest.raises(ProviderBusy, match="down") as busy:
+        chat(gateway, work.asker(), "paused")
+    assert busy.value.retry_after <= 11
+
+
 def test_while_one_call_tries_after_a_pause_its_failure_lets_nobody_slip_through(work: AiWork):
     """The pause is renewed before the room is given back: else a call would go out between the two."""
     serving = work.serving(adapter=Scripted(raises(ProviderFault("bad key", "provider_auth"))))

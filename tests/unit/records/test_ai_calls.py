@@ -47,7 +47,7 @@ def test_after_a_pause_one_call_at_a_time_tries_until_one_is_answered(ledger, pa
     ledger.release(first)
     second = ledger.ask(plan("b", **many))
     assert isinstance(ledger.ask(plan("c", **many)), NoRoom)
-    assert ledger.failed("openai:1") == 1
+    assert failed(ledger) == 1
     third = ledger.ask(plan("c", **many))
     assert isinstance(ledger.ask(plan("d", **many)), NoRoom)
     passing.pass_by(20)
@@ -67,10 +67,24 @@ def test_an_answer_from_before_a_pause_does_not_end_it(ledger):
     assert ledger.ask(plan("b")).why == "provider_rate_limited"
 
 
+def failed(ledger: AiCalls, pause: float = 0.0) -> int:
+    return ledger.failed("openai:1", "It is down.", lambda _failures: pause)
+
+
+def test_calls_that_fail_together_are_one_pause(ledger, passing):
+    assert [failed(ledger, pause) for pause in (0, 10, 20, 40)] == [1, 2, 2, 2]
+    assert ledger.ask(plan("a")).seconds <= 11
+    passing.pass_by(12)
+    assert isinstance(ledger.ask(plan("b")), Leave)
+    assert failed(ledger, 20) == 3
+    paused = ledger.ask(plan("a"))
+    assert (paused.why, paused.text, paused.seconds > 19) == ("provider_unavailable", "It is down.", True)
+
+
 def test_failures_are_counted_in_a_row(ledger):
-    assert [ledger.failed("openai:1") for _ in range(3)] == [1, 2, 3]
+    assert [failed(ledger) for _ in range(3)] == [1, 2, 3]
     settled(ledger, plan())
-    assert ledger.failed("openai:1") == 1
+    assert failed(ledger) == 1
 
 
 def test_a_budget_counts_what_is_under_way_and_what_was_really_paid(ledger):
@@ -219,8 +233,8 @@ def test_the_state_of_an_account_is_told(ledger):
     ledger.ask(plan("a", tokens=10))
     settled(ledger, plan("b", tokens=10))
     ledger.ask(plan("kept"))
+    failed(ledger)
     ledger.pause("openai:1", "provider_unavailable", 30, "It is down.")
-    ledger.failed("openai:1")
     (account,) = ledger.accounts()
     assert (account.account, account.why, account.text) == ("openai:1", "provider_unavailable", "It is down.")
     assert timedelta(seconds=25) < account.until - datetime.now(UTC) <= timedelta(seconds=30)

@@ -30,6 +30,12 @@ CONNECT_SECONDS = 5.0
 LARGEST_ANSWER = 128 * 1024**2
 """Bytes; 2048 vectors of 3072 dimensions, written out as decimal numbers, take less."""
 
+NEW_LIMIT, OLD_LIMIT = "max_completion_tokens", "max_tokens"
+"""What bounds an answer. OpenAI's newer models refuse the old name; Ollama passes over the new one (its issue 7125), so
+that an answer has no bound. All others that are known take the old one."""
+
+OPENAIS_OWN = (".openai.com", ".openai.azure.com")
+
 PLAIN = "identity"
 NO_ANSWER = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
 """What reading an answer raises that is not in OpenAI's form."""
@@ -45,12 +51,15 @@ class OpenAiModels:
     Args:
         url: where the API begins, such as https://api.openai.com/v1, which is the default.
         key: the bearer's token; None or `-` sends none.
+        answer_limit: the parameter that bounds an answer; None: by whose endpoint it is.
     """
 
-    def __init__(self, url: str | None = None, key: str | None = None) -> None:
+    def __init__(self, url: str | None = None, key: str | None = None, answer_limit: str | None = None) -> None:
         url = url or DEFAULT_URL
         key = None if key == NO_KEY else key
         self.place = parse_url(url).netloc or url
+        host = parse_url(url).host or ""
+        self._answer_limit = answer_limit or (NEW_LIMIT if host.endswith(OPENAIS_OWN) else OLD_LIMIT)
         self._words = Words(self.place, key)
         self._headers = {} if key else {"Authorization": openai.omit}
         self._client = openai.OpenAI(
@@ -140,11 +149,14 @@ class OpenAiModels:
             model=call.model,
             messages=clean([dict(message) for message in call.messages]),
             response_format=openai.omit if call.schema is None else _as_schema(call.schema),
-            extra_body=clean(dict(call.options)),
+            extra_body={self._named(name): clean(value) for name, value in call.options.items()},
             timeout=_timeout(call.seconds),
             extra_headers=self._headers,
             **more,
         )
+
+    def _named(self, option: str) -> str:
+        return self._answer_limit if option == NEW_LIMIT else option
 
     def _answered(self, ask: Callable[["_Reading"], Read], seconds: float, look: Look) -> Read:
         """Ask in another thread, and return what came; an answer that nobody waits for any more is broken off."""

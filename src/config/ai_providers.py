@@ -4,7 +4,7 @@ import json
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -80,6 +80,7 @@ class AiProvider(BaseModel):
     max_input_tokens: Figure = 8191
     max_request_tokens: Figure = 300_000
     max_request_bytes: Figure = 50_000_000
+    answer_limit: Literal["max_tokens", "max_completion_tokens"] | None = None
     timeout_seconds: float = Field(default=120, gt=0, le=3600)
 
     @model_validator(mode="before")

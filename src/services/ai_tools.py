@@ -82,6 +82,6 @@ def _show(task: RecordedTask) -> Callable[[str], None]:
 
 def _servings(name: str, provider: AiProvider) -> list[Serving]:
     """Return what a provider serves; the models that it names come before any other."""
-    adapter = import_module("adapters.openai_models").OpenAiModels(provider.url, provider.secret)
+    adapter = import_module("adapters.openai_models").OpenAiModels(provider.url, provider.secret, provider.answer_limit)
     terms = terms_of(name, provider)
     return [Serving(adapter, terms, model) for model in models_of(provider)]

@@ -4,6 +4,7 @@ The endpoint is `ai_provider`: a real server that is as strict as OpenAI's, and 
 """
 
 import gzip
+import json
 import threading
 import traceback
 from datetime import UTC, datetime, timedelta
@@ -186,6 +187,25 @@ def test_options_go_to_the_endpoint_by_its_own_names(ai, streams):
     on_text = unheard if streams else None
     answer = chat(ai, "many words " * 10, on_text=on_text, max_completion_tokens=2, temperature=0.5)
     assert (answer.text, answer.finish_reason) == ("echo: ma", "length")
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [(None, "max_tokens"), ("max_tokens", "max_tokens"), ("max_completion_tokens", "max_completion_tokens")],
+)
+def test_an_answer_is_bounded_by_the_name_that_the_endpoint_knows(kind, running, given, name):
+    ai = kind.make(running.url, running.key, given)
+    assert chat(ai, max_completion_tokens=3).finish_reason == "length"
+    ai.close()
+    sent = json.loads(running.asked[-1].body)
+    assert {one: sent[one] for one in sent if one.startswith("max_")} == {name: 3}
+
+
+@pytest.mark.parametrize("url", [None, "https://api.openai.com/v1", "https://eu.api.openai.com/v1"])
+def test_openais_own_endpoint_knows_the_new_name(kind, url):
+    ai = kind.make(url, KEY)
+    assert ai._named("max_completion_tokens") == "max_completion_tokens"
+    ai.close()
 
 
 @pytest.mark.parametrize("streams", [False, True])

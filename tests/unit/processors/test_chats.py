@@ -126,10 +126,10 @@ def test_the_conversation_comes_first_then_data_then_the_message_with_their_role
 def test_options_reach_the_provider_by_its_names_and_what_is_not_given_is_not_sent(work: AiWork):
     chat(work, {"temperature": 0.5, "max_output_tokens": 100, "stop": ["\n"], "seed": 7, "top_p": 0.9})
     body = sent(work)
-    assert (body["temperature"], body["max_completion_tokens"], body["stop"]) == (0.5, 100, ["\n"])
+    assert (body["temperature"], body["max_tokens"], body["stop"]) == (0.5, 100, ["\n"])
     assert (body["seed"], body["top_p"]) == (7, 0.9)
     chat(work, {})
-    assert not {"temperature", "max_completion_tokens", "stop", "seed", "top_p"} & sent(work).keys()
+    assert not {"temperature", "max_tokens", "max_completion_tokens", "stop", "seed", "top_p"} & sent(work).keys()
 
 
 def test_data_is_a_message_of_its_own_that_says_that_it_gives_no_instructions():

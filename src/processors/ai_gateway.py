@@ -191,7 +191,11 @@ class Gateway:
         except ProviderFault as fault:
             note(fault.code, fault.retry_after)
             told = self._after(fault, plan.account)
-            self._ledger.release(leave)  # after the pause: between the two somebody else would call
+            # after the pause: between the two somebody else would call
+            if fault.code == "provider_unavailable":
+                self._ledger.fail(leave)
+            else:
+                self._ledger.release(leave)
             raise told from fault
         except AiError as error:
             note(error.code)

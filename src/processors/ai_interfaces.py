@@ -281,7 +281,11 @@ class AiLedger(Protocol):
         ...
 
     def release(self, leave: Leave) -> None:
-        """Give room back: the call was not made, or it cost nothing."""
+        """Give room back: the call was not made, or the provider refused to take it now."""
+        ...
+
+    def fail(self, leave: Leave) -> None:
+        """Note a call that had no answer: a request that took nothing, which the provider may have counted."""
         ...
 
     def pause(

@@ -152,6 +152,12 @@ def _settle_call(value: Given) -> Any:
     return update(ai_calls).where(_of_call(value)).values(state="settled", gone_at=None, **given)
 
 
+def _fail_call(value: Given) -> Any:
+    nothing = dict.fromkeys(("tokens", "cost"), 0)
+    failed = update(ai_calls).where(_of_call(value), columns.state == "reserved")
+    return failed.values(state="settled", gone_at=None, at=value("at", columns.at.type), **nothing)
+
+
 def _share_call(value: Given) -> Any:
     """Return what writes another task's share beside its call."""
     same = {
@@ -163,6 +169,7 @@ def _share_call(value: Given) -> Any:
 
 NOTE = Prepared(_note_call)
 SETTLE = Prepared(_settle_call, "id")
+FAIL = Prepared(_fail_call, "id")
 SHARE = Prepared(_share_call, "id")
 RESERVED_COST = Prepared(
     lambda value: select(func.coalesce(func.sum(columns.cost), 0.0)).where(
@@ -208,6 +215,18 @@ class AiCalls:
         def work(connection: Connection) -> None:
             END_TRIAL(id=leave.id)(connection)  # first: who asks locks the account before the calls
             FORGET(id=leave.id)(connection)
+
+        self.database.write(work, durable=False)
+
+    def fail(self, leave: Leave) -> None:
+        """Note a call that had no answer; it counts for a minute from now on, and ends no pause."""
+
+        def work(connection: Connection) -> None:
+            found = CALL(id=leave.id)(connection)
+            if found:
+                locked(connection, self.database.kind, found[0][0])
+                END_TRIAL(id=leave.id)(connection)
+                FAIL(id=leave.id, at=clock(connection))(connection)
 
         self.database.write(work, durable=False)
 

@@ -142,6 +142,15 @@ def test_failures_in_a_row_pause_the_provider_and_are_the_tasks_own_attempts(wor
     assert adapter.calls == FAILURES_IN_A_ROW
 
 
+def test_requests_that_a_provider_does_not_answer_are_no_more_than_its_limit(work: AiWork):
+    adapter = Scripted(raises(ProviderFault("down", "provider_unavailable")))
+    gateway = work.gateway(work.serving(adapter=adapter, requests_per_minute=2))
+    for number in range(4):
+        with pytest.raises((ProviderFault, ProviderBusy)):
+            chat(gateway, work.asker(), str(number))
+    assert adapter.calls == 2
+
+
 def test_many_failures_at_once_are_the_first_pause_and_not_the_longest(work: AiWork):
     together = threading.Barrier(12)
 

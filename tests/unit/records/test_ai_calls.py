@@ -67,6 +67,29 @@ def test_an_answer_from_before_a_pause_does_not_end_it(ledger):
     assert ledger.ask(plan("b")).why == "provider_rate_limited"
 
 
+def test_a_call_without_an_answer_counts_as_a_request_for_a_minute_and_took_nothing(ledger, passing):
+    leave = ledger.ask(plan("a", requests_per_minute=1, budget_per_day=1.0))
+    passing.pass_by(10)
+    ledger.fail(leave)
+    ledger.fail(leave)
+    (account,) = ledger.accounts()
+    assert (account.requests, account.tokens, account.cost_today) == (1, 0, 0.0)
+    waiting = ledger.ask(plan("b", requests_per_minute=1, budget_per_day=0.5))
+    assert 59 < waiting.seconds <= 60
+    passing.pass_by(61)
+    assert isinstance(ledger.ask(plan("b", requests_per_minute=1)), Leave)
+
+
+def test_a_call_that_tries_and_has_no_answer_lets_the_next_one_try(ledger, passing):
+    ledger.pause("openai:1", "provider_unavailable", 1, "It is down.")
+    passing.pass_by(2)
+    trial = ledger.ask(plan("a", requests_per_minute=9))
+    assert isinstance(ledger.ask(plan("b", requests_per_minute=9)), NoRoom)
+    ledger.fail(trial)
+    assert isinstance(ledger.ask(plan("b", requests_per_minute=9)), Leave)
+    assert ledger.accounts()[0].why == "provider_unavailable"
+
+
 def failed(ledger: AiCalls, pause: float = 0.0) -> int:
     return ledger.failed("openai:1", "It is down.", lambda _failures: pause)
 

@@ -126,6 +126,13 @@ class StreamedAnswer:
             self._add(choice.get("delta") or {})
             self._finish = choice.get("finish_reason") or self._finish
 
+    def take_whole(self, answer: ChatAnswer) -> None:
+        """Take an answer that came in one piece, from an endpoint that streams none."""
+        self.news, self._model, self._usage = answer.news, answer.model, answer.usage
+        self._texts, self._refusals = [answer.text], [answer.refusal or ""]
+        self._tool_calls = dict(enumerate(map(dict, answer.tool_calls)))
+        self._finish = answer.finish_reason
+
     def answer(self) -> ChatAnswer:
         """Return what came: an answer that was `interrupted` where it did not come to its end."""
         return ChatAnswer(

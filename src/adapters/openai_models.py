@@ -36,6 +36,7 @@ that an answer has no bound. All others that are known take the old one."""
 
 OPENAIS_OWN = (".openai.com", ".openai.azure.com")
 
+JSON = "application/json"
 PLAIN = "identity"
 NO_ANSWER = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
 """What reading an answer raises that is not in OpenAI's form."""
@@ -127,6 +128,9 @@ class OpenAiModels:
         """
         asked = self._asked_for_chat(call, stream=True, stream_options={"include_usage": True})
         with reading.of(asked) as response:
+            if response.headers.get("content-type", "").startswith(JSON):
+                answer.take_whole(chat_answer(response.read(), call.model, response.headers))
+                return
             answer.news = limit_news(response.headers)
             for chunk in response.parse(to=openai.Stream[object]):
                 answer.take(chunk)

@@ -318,6 +318,28 @@ def test_the_text_so_far_is_told_while_it_comes_in_the_thread_that_waits(ai, end
     assert threads == {threading.current_thread()}
 
 
+WHOLE = {
+    "model": "m",
+    "choices": [{"index": 0, "finish_reason": "length", "message": {"role": "assistant", "content": "half \ud800"}}],
+    "usage": {"prompt_tokens": 7, "completion_tokens": 3},
+}
+
+
+def test_an_endpoint_that_streams_nothing_is_understood_all_the_same(ai, endpoint):
+    endpoint.next(Fault.said(json.dumps(WHOLE).encode(), 200))
+    texts = []
+    answer = chat(ai, on_text=texts.append)
+    assert (answer.text, answer.finish_reason, answer.model) == ("half �", "length", "m")
+    assert (answer.usage, answer.refusal, texts) == (Usage(7, 3), None, ["half �"])
+
+
+def test_a_broken_answer_in_the_place_of_a_stream_is_none(ai, endpoint):
+    endpoint.next(Fault.said(b'{"choices": []}', 200))
+    with pytest.raises(AiError, match="no answer") as raised:
+        chat(ai, on_text=unheard)
+    assert raised.value.code == "provider_bad_response"
+
+
 @pytest.mark.parametrize("fault", [Fault.cut_stream(3), Fault.short_stream(3)])
 def test_a_stream_that_is_cut_after_its_first_text_is_an_interrupted_answer(ai, endpoint, fault):
     endpoint.next(fault)

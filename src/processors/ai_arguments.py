@@ -7,18 +7,24 @@ from pydantic import AfterValidator, Field
 
 MOST_CHARACTERS = 10_000_000
 LONGEST_NAME = 255
+LONGEST_STOP = 1_000
 UNSENDABLE = re.compile("[\x00\ud800-\udfff]")
 
 
-def _text(value: str) -> str:
-    if not value.strip():
-        raise ValueError("must not be empty")
+def _sendable(value: str) -> str:
     if UNSENDABLE.search(value):
         raise ValueError("must be text without NUL and lone surrogates")
     return value
 
 
+def _text(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be empty")
+    return _sendable(value)
+
+
 Text = Annotated[str, Field(max_length=MOST_CHARACTERS), AfterValidator(_text)]
+Stop = Annotated[str, Field(min_length=1, max_length=LONGEST_STOP), AfterValidator(_sendable)]
 ModelName = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME, pattern=r"^[^\s\x00-\x1f\x7f]+$")]
 
 

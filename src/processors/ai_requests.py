@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
 
-from processors.ai_arguments import DefaultModel, ModelName, Text
+from processors.ai_arguments import DefaultModel, ModelName, Stop, Text
 from processors.results import Request, sentence_of
 from processors.sentiment import AnalyzeSentiment
 from processors.texts import ExtractText
@@ -16,6 +16,7 @@ MOST_DIMENSIONS = 100_000
 MOST_MESSAGES = 10_000
 MOST_DATA = 100
 MOST_STOPS = 4
+LARGEST_SEED = 2**63 - 1
 
 
 class GenerateEmbedding(Request):
@@ -88,8 +89,8 @@ class ProcessChat(Request):
     temperature: float | None = Field(default=None, ge=0, le=2, allow_inf_nan=False)
     top_p: float | None = Field(default=None, gt=0, le=1, allow_inf_nan=False)
     max_output_tokens: int | None = Field(default=None, ge=1, le=10**7)
-    seed: int | None = None
-    stop: Annotated[list[str], Field(strict=False, max_length=MOST_STOPS)] | None = None
+    seed: int | None = Field(default=None, ge=-LARGEST_SEED, le=LARGEST_SEED)
+    stop: Annotated[list[Stop], Field(strict=False, max_length=MOST_STOPS)] | None = None
 
 
 KINDS: dict[str, type[Request]] = {

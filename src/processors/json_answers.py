@@ -18,6 +18,8 @@ from pydantic_core import SchemaValidator, core_schema
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
+from processors.envelopes import clean
+
 LONGEST_PROBLEM = 300
 MOST_REFERENCES = 100_000
 """That are followed for one answer; a few that refer to each other twice are millions."""
@@ -41,6 +43,8 @@ def checked_schema(value: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"must be a JSON schema: {error.message[:LONGEST_PROBLEM]}") from None
     except RecursionError:
         raise ValueError("must be a JSON schema that is not nested so deeply") from None
+    if clean(value) != value:
+        raise ValueError("must have no NUL, lone surrogates, and numbers that JSON has not")
     _check_patterns(value)
     return value
 

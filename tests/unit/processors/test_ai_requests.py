@@ -38,6 +38,20 @@ def test_what_is_bad_is_refused_in_one_sentence_and_not_recorded(call, words):
     assert len(parts().tasks.active(limit=10_000)) == before
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"stop": [""]}, "stop.0: .*at least 1 character"),
+        ({"stop": ["\0"]}, "stop.0: must be text without NUL"),
+        ({"stop": ["half \ud800"]}, "stop.0: "),
+        ({"seed": 2**63}, "seed: .*less than or equal"),
+    ],
+)
+def test_what_no_provider_could_be_told_is_refused(settings, words):
+    with pytest.raises(InvalidArgument, match=words):
+        celery_service.process_ai_request("chat", {"message": "x"}, settings)
+
+
 @pytest.mark.parametrize("name", ["base_url", "api_key", "url", "key", "data", "context"])
 def test_a_model_config_chooses_no_address_no_key_and_no_content(name):
     with pytest.raises(InvalidArgument, match=f"model_config has '{name}', which chat does not take"):

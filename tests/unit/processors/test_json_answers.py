@@ -22,6 +22,9 @@ def nested(times: int) -> dict:
         ({"patternProperties": {"^(a+)+$": {}}}, "patternProperties"),
         ({"const": {"patternProperties": {}}, "$ref": "#/const"}, "patternProperties"),
         ({"anyOf": [{"pattern": "^(?=a)"}]}, "look-around"),
+        ({"const": float("nan")}, "numbers that JSON has not"),
+        ({"const": "half \ud800"}, "lone surrogates"),
+        ({"title": "\0"}, "NUL"),
         ({"pattern": "(a{999}){999}"}, "smaller"),
     ],
 )

@@ -111,6 +111,7 @@ class AccountState:
         why: what it is paused for, or None; a pause that is over goes on until a call was answered.
         text: the same for people.
         until: when a call may try again.
+        seconds: until then, by the database's clock; 0 where no pause holds.
         failures: in a row.
         learned: the limits that the provider told.
         requests: calls that count in the window now, those that are under way among them.
@@ -122,6 +123,7 @@ class AccountState:
     why: PauseReason | None
     text: str | None
     until: datetime | None
+    seconds: float
     failures: int
     learned: Rates
     requests: int
@@ -404,6 +406,7 @@ def _state(account: Account, requests: int, tokens: int, now: datetime) -> Accou
         why=account.why,
         text=account.text,
         until=account.paused_until,
+        seconds=0.0 if account.paused_until is None else max(0.0, (account.paused_until - now).total_seconds()),
         failures=account.failures,
         learned=Rates(account.requests_per_minute, account.tokens_per_minute),
         requests=requests,

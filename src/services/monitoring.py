@@ -10,6 +10,7 @@ from broker.location import check_reachable, resolve
 from config.settings import settings
 from processors.errors import ServiceUnavailable
 from processors.health import CRITICAL, Health, QueueFigures, QueueStatistics, check, total
+from records.ai_calls import AccountState
 from records.database import ping
 from services import parked
 from services.ai_providers import account_of, providers_of
@@ -21,6 +22,7 @@ from services.wiring import Parts
 
 LOW_DISK_BYTES = 1 * 1024**3
 OVERDUE_SECONDS = 60
+LONG_PAUSE_SECONDS = 300
 
 
 def version() -> str:
@@ -125,18 +127,24 @@ def _parked() -> str:
 
 
 def _providers(parts: Parts) -> str:
-    """Tell of the providers of AI that are set; one that asks to slow down is well."""
+    """Tell of the providers of AI that are set; one that asks to slow down for a while is well."""
     states = {one.account: one for one in parts.ai_calls.accounts()}
     told: list[str] = []
     bad: list[str] = []
     for name, provider in providers_of(settings).items():
         state = states.get(account_of(name, provider))
-        if state is not None and state.why not in {None, "provider_rate_limited"}:
+        if state is not None and _is_bad(state):
             bad.append(f"{name} is not asked ({state.why}): {state.text}")
         told.append(f"{name}: {state.requests if state else 0} requests in a minute")
     if bad:
         raise ServiceUnavailable("; ".join(bad))
     return ", ".join(told) or "none is set"
+
+
+def _is_bad(state: AccountState) -> bool:
+    """Tell whether tasks wait for a provider; only a refused key is known to be so after its pause, until one calls."""
+    least = {"provider_rate_limited": LONG_PAUSE_SECONDS, "provider_unavailable": 0.0}
+    return state.why == "provider_auth" or (state.why is not None and state.seconds > least[state.why])
 
 
 def _effects(parts: Parts) -> str:

@@ -1,13 +1,22 @@
 """Vectors of texts from providers: what waits together goes in one request, and a bad text costs the others nothing."""
 
 import base64
+import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import Any
 
-from processors.ai_gateway import Gateway, Planned, cost_of, digest_of, first_that_answers, seconds_for
+from processors.ai_gateway import (
+    SHORTEST_CALL_SECONDS,
+    Gateway,
+    Planned,
+    cost_of,
+    digest_of,
+    first_that_answers,
+    seconds_for,
+)
 from processors.ai_gathering import Gathering, Sending
 from processors.ai_interfaces import Asker, EmbeddingCall, Serving, Usage
 from processors.ai_packing import packed
@@ -19,6 +28,12 @@ ONE_TEXTS_FAULT = frozenset({"provider_bad_response", "context_too_long", "conte
 TOO_LONG = "context_too_long"
 MOST_REFUSALS = 64
 """In a row; then no part of a request is halved any more: what refuses everything is not asked for each text."""
+
+ROOM_FOR_ONE_MORE = 2
+"""Times what the longest request so far has taken."""
+
+NEXT_RUN_SECONDS = 1.0
+"""After which a task goes on whose time was over, with what is left to ask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +92,18 @@ class Vectors:
         A group is never shared out among requests, but for one that is larger than a request by itself.
 
         Raises:
-            ProviderBusy: there is no room now.
+            Postponed: there is no room now, or no time for one more request, and the task goes on in another run: one
+                that is cut short would count as the provider's failure.
             ProviderFault: none of the providers answers as it should.
             Cancelled: the task was cancelled.
         """
-        done = 0
+        done, longest = 0, 0.0
         while done < len(groups):
+            began = time.monotonic()
+            if done and asker.until - began < max(SHORTEST_CALL_SECONDS, ROOM_FOR_ONE_MORE * longest):
+                raise Postponed("The task's time is too short for one more request; it goes on anew.", NEXT_RUN_SECONDS)
             answers = first_that_answers(servings, partial(self._first_of, groups[done:], dimensions, asker))
+            longest = max(longest, time.monotonic() - began)
             yield answers
             done += len(answers)
 

@@ -120,7 +120,7 @@ def embed_part(request: EmbedPart, members: Members, tools: EmbeddingTools, repo
         nobody serves the model, are closed with the code that says why.
 
     Raises:
-        ProviderBusy: there is no room now; what is done stays done.
+        Postponed: there is no room now, or no time for one more request; what is done stays done.
         ProviderFault: no provider answers as it should; the same.
         Cancelled: the task was cancelled.
     """

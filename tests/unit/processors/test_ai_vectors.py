@@ -1,6 +1,7 @@
 """Vectors from providers: packed by limits, shared between tasks, refused one by one, paid once."""
 
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -16,7 +17,7 @@ from processors.ai_interfaces import Asker, Embedded, EmbeddingCall, Look, Model
 from processors.ai_packing import packed
 from processors.ai_vectors import Vector, Vectors
 from processors.embeddings import Place, all_pieces, cut, texts_at
-from processors.errors import AiError, ProviderBusy, ProviderFault
+from processors.errors import AiError, Postponed, ProviderBusy, ProviderFault
 from processors.tokens import estimated_tokens
 
 PRICES = ModelTerms(input_price=2.0)
@@ -145,6 +146,18 @@ def test_what_the_halves_of_a_request_got_before_room_was_short_is_not_paid_agai
     assert len(found) == 64
     answered = [text for request in picky.requests if "bad" not in request for text in request]
     assert len(answered) == len(set(answered)) == 63
+
+
+def test_a_request_that_the_tasks_time_would_cut_short_is_left_to_its_next_run(work: AiWork):
+    picky = Picky()
+    serving = work.serving(SMALL, picky, max_inputs=1)
+    in_requests = Vectors(work.gateway(serving)).in_requests(
+        [["a"], ["b"]], [serving], None, work.asker(until=time.monotonic() + 0.9)
+    )
+    assert len(next(in_requests)) == 1
+    with pytest.raises(Postponed, match="goes on anew"):
+        next(in_requests)
+    assert picky.requests == [["a"]]
 
 
 def test_a_text_all_of_whose_pieces_are_too_long_comes_to_its_end_within_the_limit(work: AiWork):

@@ -287,6 +287,8 @@ def _result(
             f"The oldest {context.dropped} messages were left out: the conversation is longer than the model's room."
         )
         warnings.append(warning("context_trimmed", message))
+    if not answer.text.strip() and not answer.tool_calls and not errors:
+        warnings.append(warning("no_text", f"The model {answer.model} ended its answer without a text."))
     total = sum((one.usage for one in talk.paid), Usage())
     costs = [one.cost for one in talk.paid]
     seconds = round(time.monotonic() - began, 3)

@@ -236,6 +236,12 @@ def test_an_answer_cut_at_the_token_limit_is_partial_and_says_so(work: AiWork):
     assert done.result.message.content.startswith("echo: word")
 
 
+@pytest.mark.parametrize(("text", "codes"), [("", ["no_text"]), (" \n", ["no_text"]), ("yes", [])])
+def test_an_answer_without_a_text_is_told_as_one(work: AiWork, text, codes):
+    done = chat(work, {}, work.serving(adapter=Says(said(text))))
+    assert (done.result.message.content, [one["code"] for one in done.warnings]) == (text, codes)
+
+
 def test_a_cut_stream_keeps_what_came_with_estimated_usage(work: AiWork):
     work.provider.next(Fault.cut_stream(3))
     done = chat(work, {"message": "one two three four"})

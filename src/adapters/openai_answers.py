@@ -26,11 +26,24 @@ FINISHES: dict[Any, FinishReason] = {
 }
 
 
+class ErrorInstead(Exception):
+    """An answer that holds an error, whatever its status; OpenRouter sends such ones with 200.
+
+    Args:
+        body: the error in OpenAI's form.
+    """
+
+    def __init__(self, body: object) -> None:
+        super().__init__()
+        self.body = body
+
+
 def embedded(body: bytes, call: EmbeddingCall, headers: Mapping[str, str]) -> Embedded:
     """Read vectors, one for each input and in the inputs' order, whatever the order in the answer.
 
     Raises:
         ValueError: or one of its kind: there is not one vector of the right size for each input.
+        ErrorInstead: it is an error.
     """
     answer = _decoded(body)
     vectors = {int(one["index"]): _vector(one["embedding"]) for one in answer["data"]}
@@ -72,6 +85,7 @@ def chat_answer(body: bytes, model: str, headers: Mapping[str, str]) -> ChatAnsw
 
     Raises:
         ValueError: or one of its kind: it is no message.
+        ErrorInstead: it is an error.
     """
     answer = _decoded(body)
     choice = answer["choices"][0]
@@ -174,7 +188,10 @@ def _figure(value: str | None) -> int | None:
 
 
 def _decoded(body: bytes) -> dict[str, Any]:
-    return json.loads(body, parse_constant=_refuse)
+    answer = json.loads(body, parse_constant=_refuse)
+    if error := answer.get("error"):
+        raise ErrorInstead(error)
+    return answer
 
 
 def _refuse(constant: str) -> NoReturn:

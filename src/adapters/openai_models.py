@@ -17,7 +17,7 @@ import httpx2
 import openai
 from urllib3.util import parse_url
 
-from adapters.openai_answers import StreamedAnswer, chat_answer, embedded, limit_news
+from adapters.openai_answers import ErrorInstead, StreamedAnswer, chat_answer, embedded, limit_news
 from adapters.openai_refusals import Refusal, Words
 from adapters.own_thread import TookTooLong, in_own_thread
 from processors.ai_interfaces import ChatAnswer, ChatCall, Embedded, EmbeddingCall, Look
@@ -192,8 +192,8 @@ class OpenAiModels:
             raise self._words.refused(Refusal(error.status_code, error.body, error.response.headers)) from None
         except (openai.APIConnectionError, httpx2.HTTPError) as error:
             raise self._words.error(f"cannot be reached: {_cause(error)}", "provider_unavailable") from None
-        except openai.APIError as error:  # in the middle of a stream
-            raise self._words.refused(Refusal(None, error.body)) from None
+        except (openai.APIError, ErrorInstead) as error:  # in the middle of a stream, or in the place of an answer
+            raise self._words.refused(Refusal.in_answer(error.body)) from None
         except NO_ANSWER as error:
             said = f"answers what is no answer: {type(error).__name__}: {error}"
             raise self._words.error(said, "provider_bad_response") from None

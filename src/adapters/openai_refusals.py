@@ -41,7 +41,7 @@ TOO_MUCH_IN_WORDS = re.compile(r"\brequest too large for\b", re.IGNORECASE)
 
 NOT_FOUND, TOO_LARGE, TOO_MANY, PAYMENT = 404, 413, 429, 402
 BAD_KEY, AGAIN, SERVER_FAULT = frozenset({401, 403}), frozenset({408, 409, 425}), 500
-MOVED = range(300, 400)
+MOVED, STATUSES = range(300, 400), range(400, 600)
 FAULTS = frozenset({"provider_auth", "provider_rate_limited", "provider_unavailable"})
 CURES = {
     "provider_auth": "give a valid key in AI_PROVIDERS or OPENAI_API_KEY",
@@ -69,6 +69,12 @@ class Refusal:
     status: int | None
     body: object
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @classmethod
+    def in_answer(cls, body: object) -> "Refusal":
+        """Return an error that came in the place of an answer, or in the middle of one; its code may be a status."""
+        code = _fields(body).get("code")
+        return cls(code if isinstance(code, int) and code in STATUSES else None, body)
 
     @property
     def code(self) -> str:

@@ -333,6 +333,26 @@ def test_an_endpoint_that_streams_nothing_is_understood_all_the_same(ai, endpoin
     assert (answer.usage, answer.refusal, texts) == (Usage(7, 3), None, ["half �"])
 
 
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        ({"message": "Rate limit exceeded", "code": 429}, "provider_rate_limited"),
+        ({"message": "Provider returned error", "code": 502}, "provider_unavailable"),
+        ({"message": "Bad", "code": 400}, "provider_bad_response"),
+        ({"message": "too long", "code": "context_length_exceeded"}, "context_too_long"),
+        ("overloaded", "provider_unavailable"),
+    ],
+)
+@pytest.mark.parametrize("ask", [embed, chat, lambda ai: chat(ai, on_text=unheard)])
+def test_an_error_with_the_status_of_an_answer_is_that_error(ai, endpoint, ask, error, code):
+    endpoint.next(Fault.said(json.dumps({"error": error}).encode(), 200))
+    with pytest.raises(
+        (AiError, ProviderFault), match=str(error["message"] if isinstance(error, dict) else error)
+    ) as it:
+        ask(ai)
+    assert it.value.code == code
+
+
 def test_a_broken_answer_in_the_place_of_a_stream_is_none(ai, endpoint):
     endpoint.next(Fault.said(b'{"choices": []}', 200))
     with pytest.raises(AiError, match="no answer") as raised:

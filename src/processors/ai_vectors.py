@@ -118,7 +118,7 @@ class Vectors:
         texts = [text for group in taken for text in group]
         if packed(serving.terms, ([text] for text in texts)) < len(texts):  # a text that is larger than a request
             try:
-                return [self._kept(texts, serving, dimensions, asker)]
+                return [self._kept(texts, serving, dimensions, asker, {})]
             except AiError as error:
                 return [[error] * len(texts)]
         wanted = [Wanted(text, asker) for text in texts]
@@ -140,16 +140,24 @@ class Vectors:
             ProviderFault: none of the providers answers as it should.
             Cancelled: the task was cancelled.
         """
-        return first_that_answers(servings, lambda serving: self._kept(texts, serving, dimensions, asker))
+        found: dict[int, Vector | AiError] = {}  # what one provider has answered the next one is not asked
+        return first_that_answers(servings, lambda serving: self._kept(texts, serving, dimensions, asker, found))
 
     def _kept(
-        self, texts: Sequence[str], serving: Serving, dimensions: int | None, asker: Asker
+        self,
+        texts: Sequence[str],
+        serving: Serving,
+        dimensions: int | None,
+        asker: Asker,
+        found: dict[int, Vector | AiError],
     ) -> list[Vector | AiError]:
+        """Add to what is found by the numbers of the texts, and return all of it."""
         digests = [_digest(text, serving, dimensions, asker) for text in texts]
-        found: dict[int, Vector | AiError] = {}
         begun: set[int] = set()
         try:
             for number, digest in enumerate(digests):
+                if number in found:
+                    continue
                 if told := self._gateway.begin(digest, asker):
                     found[number] = _vector(*told)
                 else:
@@ -164,7 +172,7 @@ class Vectors:
                         self._gateway.finish(digests[number], asker, _stored(one))
                         begun.discard(number)
                     elif one.code == TOO_LONG:
-                        found = dict.fromkeys(left, one) | found
+                        found.update(dict.fromkeys(left, one) | found)
         finally:
             for number in begun:
                 self._gateway.give_up(digests[number], asker)

@@ -254,6 +254,17 @@ def test_another_provider_of_the_same_model_is_asked_where_one_is_down(work: AiW
     assert [one.status for one in asker.attempts] == ["provider_unavailable", "ok"]
 
 
+def test_pieces_that_one_provider_has_answered_are_not_paid_at_the_next_one_too(work: AiWork):
+    first, second = Picky(), Picky()
+    limited = work.serving(SMALL, first, max_inputs=2, requests_per_minute=3)
+    other, texts = work.serving(SMALL, second), [f"text {number}" for number in range(10)]
+    found = Vectors(work.gateway(limited, other)).of_pieces(texts, [limited, other], None, work.asker())
+    asked = [[text for request in one.requests for text in request] for one in (first, second)]
+    assert asked == [texts[:6], texts[6:]]
+    for text, vector in zip(texts, found, strict=True):
+        assert np.array_equal(vector.values, _of(text))
+
+
 def test_a_request_is_packed_by_count_tokens_bytes_and_by_what_a_minute_has_room_for(work: AiWork):
     texts = ["word " * 20] * 100
     tokens = estimated_tokens(texts[0])

@@ -12,12 +12,12 @@ def sentence_ranges(text: str) -> Iterator[tuple[int, int]]:
     """Yield where each sentence begins and ends in characters, without the white space around it."""
     start = 0
     for mark in SENTENCE_END.finditer(text):
-        yield from _trimmed(text, start, mark.start())
+        yield from trimmed(text, start, mark.start())
         start = mark.end()
-    yield from _trimmed(text, start, len(text))
+    yield from trimmed(text, start, len(text))
 
 
-def _trimmed(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+def trimmed(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Yield a range without the white space at its ends; nothing where there is nothing else."""
     sentence = text[start:end].strip()
     if sentence:

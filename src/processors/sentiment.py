@@ -15,7 +15,7 @@ from processors.envelopes import Limits, Timing, warning
 from processors.errors import AiError
 from processors.interfaces import Report
 from processors.results import Request, Result
-from processors.sentences import sentence_ranges
+from processors.sentences import sentence_ranges, trimmed
 
 FEELING = 0.05
 """From this polarity on a sentence is positive, and likewise negative; VADER's authors' figure."""
@@ -212,15 +212,16 @@ def _reported(text: str, report: Report) -> Iterator[tuple[int, int]]:
 
 
 def _parts(text: str) -> Iterator[tuple[int, int]]:
-    """Yield the ranges of sentences; a very long one is cut, between words where there is a space."""
+    """Yield the ranges of sentences; a very long one is cut, between words where there is white space."""
     for start, end in sentence_ranges(text):
         begin = start
         while end - begin > LONGEST_SENTENCE:
-            space = text.rfind(" ", begin + 1, begin + LONGEST_SENTENCE)
-            cut = begin + LONGEST_SENTENCE if space < 0 else space
-            yield begin, cut
+            most = begin + LONGEST_SENTENCE
+            space = max(text.rfind(mark, begin + 1, most) for mark in " \n")
+            cut = most if space < 0 else space
+            yield from trimmed(text, begin, cut)
             begin = cut
-        yield begin, end
+        yield from trimmed(text, begin, end)
 
 
 def _result(summed: _Sum, language: str) -> Sentiment:

@@ -1,9 +1,13 @@
 """Sentiment: sixty sentences of our own, the rule for texts, languages, and text of any kind and length."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from vaderSentiment import vaderSentiment
+from vaderSentiment.vaderSentiment import SentiText
 
 from engines.vader_sentiment import EMOJI, VaderSentiment
 from processors import sentiment
@@ -297,9 +301,32 @@ def test_a_sentence_without_an_end_is_scored_in_parts_so_that_time_grows_with_th
         outcome = analyze_sentiment(AnalyzeSentiment(text=text, detailed=True), Watched(), lambda *_: None)
         assert 0 < longest <= 1_000
         assert isinstance(outcome.result, DetailedSentiment)
-        assert [one.range[0] for one in outcome.result.sentences[1:]] == [
-            one.range[1] for one in outcome.result.sentences[:-1]
-        ]
+        listed = outcome.result.sentences
+        assert not any(text[one.range[1] : other.range[0]].strip() for one, other in pairwise(listed))
+
+
+def test_white_space_is_no_part_of_a_text_that_could_weigh():
+    wide = "I love this tent" + " " * 5_000 + "it is great"
+    assert [one.text for one in analysed(wide).result.sentences] == ["I love this tent", "it is great"]
+
+
+def test_a_long_list_is_cut_between_its_lines():
+    assert {one.text.splitlines()[-1] for one in analysed("superb\n" * 400).result.sentences} == {"superb"}
+
+
+def test_a_text_of_emoji_alone_takes_no_longer_than_one_of_words():
+    words = 0
+
+    class Counted(SentiText):
+        def __init__(self, text: str) -> None:
+            nonlocal words
+            super().__init__(text)
+            words = max(words, len(self.words_and_emoticons))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vaderSentiment, "SentiText", Counted)
+        assert analysed("😂" * 3_000).result.label == "positive"
+    assert 0 < words <= 500
 
 
 def test_a_cancelled_task_ends_between_sentences():

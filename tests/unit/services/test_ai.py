@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from ai_work import needs_weights
 from processors.errors import TaskFailed
 from services import wiring
 from services.celery_service import celery_service
@@ -31,6 +32,7 @@ def test_the_task_has_the_time_limits_of_ai():
     assert (analyze_sentiment.time_limit, analyze_sentiment.soft_time_limit) == (600, 540)
 
 
+@needs_weights
 def test_the_parts_hold_one_model_that_turns_texts_into_vectors():
     engine = parts().embedding_engine
     assert engine is parts().embedding_engine

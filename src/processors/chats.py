@@ -295,7 +295,7 @@ def _result(
     value, repairs = output
     result = ChatSaid(
         message=Answer(content=answer.text),
-        output=clean(value),
+        output=value,
         output_schema_valid=None if request.response_schema is None else True,
         repairs=repairs,
         finish_reason=answer.finish_reason,

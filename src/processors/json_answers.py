@@ -38,13 +38,13 @@ def checked_schema(value: dict[str, Any]) -> dict[str, Any]:
         ValueError: it is none, or has patterns that no answer can be held against in a bounded time.
     """
     try:
+        if clean(value) != value:
+            raise ValueError("must have no NUL, lone surrogates, and numbers that JSON has not")
         Draft202012Validator.check_schema(value)
     except SchemaError as error:
         raise ValueError(f"must be a JSON schema: {error.message[:LONGEST_PROBLEM]}") from None
     except RecursionError:
         raise ValueError("must be a JSON schema that is not nested so deeply") from None
-    if clean(value) != value:
-        raise ValueError("must have no NUL, lone surrogates, and numbers that JSON has not")
     _check_patterns(value)
     return value
 
@@ -55,9 +55,11 @@ def parsed(text: str, schema: Mapping[str, Any]) -> tuple[Any, str | None]:
     A schema that refers to others elsewhere is not fulfilled: nothing is fetched.
     """
     try:
-        value = json.loads(_unfenced(text), parse_float=_finite, parse_constant=_finite)
-    except (ValueError, RecursionError) as error:
+        value = clean(json.loads(_unfenced(text), parse_float=_finite, parse_constant=_finite))
+    except ValueError as error:
         return None, f"it is no JSON: {error}"
+    except RecursionError:
+        return None, "it is nested too deeply"
     try:
         _validator(schema).validate(value)
     except ValidationError as error:

@@ -8,6 +8,13 @@ from services.celery_service import celery_service
 from services.wiring import parts
 
 
+def nested(levels: int) -> dict:
+    schema = {}
+    for _ in range(levels):
+        schema = {"not": schema}
+    return schema
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
@@ -23,6 +30,15 @@ from services.wiring import parts
         (lambda s: s.process_chat("x", [{"role": "user"}]), "context.0.content: Field required"),
         (lambda s: s.process_chat("x", [{"role": "user", "content": ""}]), "context.0.content: must not be empty"),
         (lambda s: s.process_chat("x", response_schema={"type": "nothing"}), "response_schema: must be a JSON schema"),
+        (
+            lambda s: s.process_chat("x", response_schema={"title": "\ud800"}),
+            "response_schema: .*no NUL",
+        ),
+        (
+            lambda s: s.process_chat("x", response_schema={"minimum": float("nan")}),
+            "response_schema: .*numbers that JSON has not",
+        ),
+        (lambda s: s.process_chat("x", response_schema=nested(3_000)), "response_schema: .*not nested so deeply"),
         (lambda s: s.analyze_sentiment(""), "^text: must not be empty"),
         (lambda s: s.extract_text(""), "content: "),
         (lambda s: s.process_ai_request("poem", {}), "request_type: .*'embedding'.*got 'poem'"),

@@ -57,7 +57,7 @@ def test_a_tree_may_be_as_large_as_an_answer():
     assert parsed(f"[{', '.join(['[[]]'] * 5_000)}]", checked_schema(schema))[1] is None
 
 
-@pytest.mark.parametrize("answer", ["NaN", "[1e999]", "-Infinity", "[" * 100_000, "no", ""])
+@pytest.mark.parametrize("answer", ["NaN", "[1e999]", "-Infinity", "no", ""])
 def test_what_json_cannot_hold_is_no_answer(answer):
     value, problem = parsed(answer, {})
     assert (value, (problem or "").partition(":")[0]) == (None, "it is no JSON")
@@ -65,3 +65,20 @@ def test_what_json_cannot_hold_is_no_answer(answer):
 
 def test_a_schema_elsewhere_is_not_fetched():
     assert "not in it" in (parsed("1", {"$ref": "http://127.0.0.1:9/schema"})[1] or "")
+
+
+@pytest.mark.parametrize(
+    ("answer", "schema", "problem"),
+    [
+        ("[" * 100_000, {"type": "array"}, "nested too deeply"),
+        ("1", {"$ref": "http://elsewhere.example/schema"}, "refers to what is not in it"),
+    ],
+)
+def test_an_answer_that_does_not_fulfil_its_schema_is_told_why(answer, schema, problem):
+    assert problem in (parsed(answer, checked_schema(schema))[1] or "")
+
+
+def test_half_characters_in_an_answer_reach_neither_the_value_nor_what_the_model_is_told():
+    assert parsed(r'["\ud800"]', {"type": "array"}) == (["\ufffd"], None)
+    _, problem = parsed(r'"\ud800"', {"type": "array"})
+    assert problem == "at $: '\ufffd' is not of type 'array'"

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from processors.entity_results import Entity
+from processors.summaries import UNSPACED
 
 IN_USE = (
     "AED AFN AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF "
@@ -63,9 +64,10 @@ POWERS = {word: power for power, words in SCALES.items() for word in words.split
 SIGN = "|".join(re.escape(sign) for sign in sorted(SIGNS, key=len, reverse=True))
 SCALE = "|".join(sorted(POWERS, key=len, reverse=True))
 SPACE, MINUS = "[ \u00a0\u202f]", "-\u2212"
+NO_WORD_BEFORE = rf"(?<![^\W{UNSPACED}])"
 AMOUNT = re.compile(
     rf"(?P<minus>(?<!\w)[{MINUS}])?"
-    rf"(?:(?<!\w)(?P<before>{SIGN}|[A-Z]{{3}}){SPACE}?(?P<minus_behind>[{MINUS}])?|(?<![\w.,]))"
+    rf"(?:{NO_WORD_BEFORE}(?P<before>{SIGN}|[A-Z]{{3}}){SPACE}?(?P<minus_behind>[{MINUS}])?|(?<![\w.,]))"
     r"(?P<number>"
     r"(?P<grouped>[1-9][0-9]{0,2}(?P<separator>[.,'\u2019 \u00a0\u202f])[0-9]{3}(?:(?P=separator)[0-9]{3}){0,3})"
     r"(?:[.,](?P<decimals>[0-9]{1,2}))?(?![0-9]|[.,][0-9])"

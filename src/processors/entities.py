@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from processors.amounts import find_amounts
 from processors.entity_results import Entity
+from processors.summaries import UNSPACED
 from processors.written_dates import FORMS
 
 MOST_ENTITIES = 1_000
@@ -24,7 +25,11 @@ MOST_PHONE_TRIES = 10_000
 LONGEST_URL, LONGEST_LOCAL, LONGEST_DOMAIN = 2_048, 64, 253
 """Characters; the last two are of RFC 5321 and RFC 1035."""
 
-URL = re.compile(r"(?<!\w)(?:(?:https?|ftp)://|www\.)[^\s<>\"“”„«»\u2039\u203a{}|\\^`\x00-\x1f\x7f]++", re.IGNORECASE)
+URL = re.compile(
+    rf"(?<![^\W{UNSPACED}])"
+    r"(?:(?:https?|ftp)://|www\.)[^\s<>\"“”„«»\u2039\u203a\u3000-\u303f\uff01-\uff0f{}|\\^`\x00-\x1f\x7f]++",
+    re.IGNORECASE,
+)
 EMAIL = re.compile(
     r"(?<![\w.%+-])(?<![\w.%+-]')(?P<local>[\w%+-]++(?:[.'][\w%+-]++)*+)@(?P<domain>[^\W_][\w-]*+(?:\.[^\W_][\w-]*+)++)"
 )

@@ -195,6 +195,19 @@ def test_what_lies_in_a_url_or_an_address_is_nothing_of_its_own():
     assert [kind for kind, *_ in found("24.12.2026@example.org")] == ["email"]
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("詳細はhttps://example.com/a、または", "https://example.com/a"),
+        ("参照（https://example.com/a）。", "https://example.com/a"),
+        ("価格は¥1,000です", "1000"),
+        ("售价€20起", "20"),
+    ],
+)
+def test_scripts_without_spaces_need_none_before_an_address_or_a_price(text, value):
+    assert only(text, "ja").value == value
+
+
 def test_ranges_count_code_points():
     assert only("𝟘🙂é ann@example.org").range == (4, 19)
 

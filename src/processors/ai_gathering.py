@@ -1,7 +1,7 @@
 """What different tasks of one process wait for together is sent together.
 
-At most so many requests of one kind are under way at a time; what comes meanwhile goes with the next one. Who waits
-sends it: there is no thread of its own.
+At most so many requests of one kind are under way at a time, but for full ones; what comes meanwhile goes with the
+next one. Who waits sends it: there is no thread of its own.
 """
 
 import threading
@@ -102,7 +102,7 @@ def _until_done(
         with line.changed:
             if own.done:
                 return
-            if own not in line.waiting or line.under_way >= AT_ONCE:  # it is being sent, or cannot be yet
+            if own not in line.waiting or not _may_go(line, own, sending):
                 line.changed.wait(LOOK_SECONDS)
                 continue
             taken = _taken(line, own, sending)
@@ -115,15 +115,25 @@ def _until_done(
                 line.changed.notify_all()
 
 
+def _may_go(line: _Line[Item, Answer], own: _Waiting[Item, Answer], sending: Sending[Item, Answer]) -> bool:
+    """Tell whether an item may be sent now: a request that is full has nothing to wait for."""
+    waiting = [one.item for one in _in_line(line, own)]
+    return line.under_way < AT_ONCE or sending.packed([*waiting, own.item]) <= len(waiting)
+
+
 def _taken(
     line: _Line[Item, Answer], own: _Waiting[Item, Answer], sending: Sending[Item, Answer]
 ) -> list[_Waiting[Item, Answer]]:
     """Take an item and as many others, those that have waited longest, as one request can take."""
-    all_ = [own, *(one for one in line.waiting if one is not own)]
-    taken = all_[: sending.packed([one.item for one in all_])]
+    waiting = _in_line(line, own)
+    taken = waiting[: sending.packed([one.item for one in waiting])]
     for one in taken:
         line.waiting.remove(one)
     return taken
+
+
+def _in_line(line: _Line[Item, Answer], own: _Waiting[Item, Answer]) -> list[_Waiting[Item, Answer]]:
+    return [own, *(one for one in line.waiting if one is not own)]
 
 
 def _send(

@@ -79,11 +79,12 @@ def test_what_waits_while_requests_are_under_way_goes_in_the_next_one_together(t
     assert len(line.requests) <= AT_ONCE + 2
 
 
-def test_no_request_has_more_than_one_can_take(threads: ThreadPoolExecutor):
+def test_no_request_has_more_than_one_can_take_and_a_full_one_waits_for_no_other(threads: ThreadPoolExecutor):
     line = Line(room=4)
     line.hold_up(threads)
     waiting = [threads.submit(line.ask, str(number)) for number in range(10)]
-    line.waits(10)
+    until(lambda: len(line.requests) == AT_ONCE + 2, WAIT)
+    line.waits(2)
     line.gate.set()
     assert [one.result(WAIT) for one in waiting] == [f"<{number}>" for number in range(10)]
     assert max(map(len, line.requests)) <= 4

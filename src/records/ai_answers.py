@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import (
@@ -16,17 +17,18 @@ from sqlalchemy import (
     and_,
     delete,
     false,
-    or_,
     select,
     true,
+    tuple_,
     update,
 )
 
 from processors.ai_interfaces import Answered, Asked
 from processors.interfaces import Run
-from records.columns import Instant, Json, Now, metadata, now_once
+from records.columns import Instant, Json, Now, instant, metadata, now_once
 from records.database import Database
 from records.insertion import insert_into
+from records.prepared import Given, GivenRows, Prepared
 from records.task_records import is_run
 
 LONGEST_ANSWER = 1_000_000
@@ -49,6 +51,46 @@ Index("ix_ai_answers_task_id", columns.task_id)
 Index("ix_ai_answers_at", columns.at)
 
 
+def _begin(value: Given, kind: str) -> Any:
+    own = {"task_id": value("task_id", String()), "run": value("run", Integer()), "answered": false(), "at": Now()}
+    fresh = insert_into(ai_answers, kind).values(digest=value("digest", String()), **own)
+    locked = fresh.on_conflict_do_update(index_elements=["digest"], set_={"digest": fresh.excluded.digest})
+    return locked.returning(columns.task_id, columns.run, columns.answered, columns.at, columns.answer, Now())
+
+
+def _take_over(value: Given) -> Any:
+    own = {"task_id": value("task_id", String()), "run": value("run", Integer())}
+    fresh = {"answered": false(), "at": Now(), "answer": None}
+    return update(ai_answers).where(columns.digest == value("digest", String())).values(**own, **fresh)
+
+
+def _asked_by(value: Given) -> ColumnElement[bool]:
+    """Tell in SQL whether a run is the one that asks."""
+    run = and_(columns.task_id == value("task_id", String()), columns.run == value("run", Integer()))
+    return and_(columns.digest == value("digest", String()), run, columns.answered == false())
+
+
+def _finish(value: Given) -> Any:
+    kept = {"answered": true(), "at": Now(), "answer": value("answer", Json())}
+    return update(ai_answers).where(_asked_by(value)).values(kept)
+
+
+def _give_up(value: Given) -> Any:
+    return delete(ai_answers).where(_asked_by(value))
+
+
+def _give_up_many(rows: GivenRows) -> Any:
+    asked = select(rows("digest", String()), rows("task_id", String()), rows("run", Integer())).select_from(rows.source)
+    own = tuple_(columns.digest, columns.task_id, columns.run).in_(asked)
+    return delete(ai_answers).where(own, columns.answered == false())
+
+
+BEGIN = {kind: Prepared(partial(_begin, kind=kind), "digest", kind=kind) for kind in ("sqlite", "postgresql")}
+TAKE_OVER = Prepared(_take_over, "digest")
+FINISH = Prepared(_finish, "digest")
+GIVE_UP = Prepared(_give_up, "digest", _give_up_many)
+
+
 class AiAnswers:
     """Fulfils `processors.ai_interfaces.AiAnswers`; a crash of the machine may lose the newest answers."""
 
@@ -67,20 +109,18 @@ class AiAnswers:
         Returns:
             None where this run is to ask.
         """
-        own = {"task_id": run.task_id, "run": run.number, "answered": False, "at": Now(), "answer": None}
-        fresh = insert_into(ai_answers, self.database.kind).values(digest=digest, **own)
-        locked = fresh.on_conflict_do_update(index_elements=["digest"], set_={"digest": fresh.excluded.digest})
-        will_do = or_(columns.at >= since, columns.at > Now(-max_age), columns.task_id == run.task_id)
-        found = locked.returning(*columns, and_(columns.answered, will_do).label("will_do"))
+        own = _own(digest, run)
 
         def work(connection: Connection) -> Answered | Asked | None:
-            row = connection.execute(found).one()
-            if row.will_do:
-                return Answered(row.answer, row.task_id)
-            asker = Run(row.task_id, row.run)
-            if asker != run and not row.answered and _goes_on(connection, asker):
-                return Asked(row.task_id)
-            connection.execute(update(ai_answers).where(columns.digest == digest).values(own))
+            task_id, number, answered, at, answer, now = BEGIN[self.database.kind](**own)(connection)[0]
+            asker, age = Run(task_id, number), (instant(now) - instant(at)).total_seconds()
+            if answered and (instant(at) >= since or age < max_age or task_id == run.task_id):
+                return Answered(answer and json.loads(answer), task_id)
+            if asker == run:
+                return None
+            if not answered and _goes_on(connection, asker):
+                return Asked(task_id)
+            TAKE_OVER(**own)(connection)
             return None
 
         return self.database.write(work, durable=False)
@@ -90,13 +130,11 @@ class AiAnswers:
         if len(json.dumps(answer)) > LONGEST_ANSWER:
             self.give_up(digest, run)
             return
-        kept = update(ai_answers).where(_asked_by(digest, run)).values(answered=True, at=Now(), answer=answer)
-        self.database.write(lambda c: c.execute(kept), durable=False)
+        self.database.write(FINISH(**_own(digest, run), answer=answer), durable=False)
 
     def give_up(self, digest: str, run: Run) -> None:
         """Let somebody else ask: this run does not any more, and there is no answer."""
-        gone = delete(ai_answers).where(_asked_by(digest, run))
-        self.database.write(lambda c: c.execute(gone), durable=False)
+        self.database.write(GIVE_UP(**_own(digest, run)), durable=False)
 
     def prune(self, hours: float) -> int:
         """Remove answers, and requests without one, that are older than so many hours; returns how many."""
@@ -104,9 +142,8 @@ class AiAnswers:
         return self.database.write(lambda c: c.execute(old).rowcount)
 
 
-def _asked_by(digest: str, run: Run) -> ColumnElement[bool]:
-    own = and_(columns.digest == digest, columns.task_id == run.task_id, columns.run == run.number)
-    return and_(own, columns.answered == false())
+def _own(digest: str, run: Run) -> dict[str, Any]:
+    return {"digest": digest, "task_id": run.task_id, "run": run.number}
 
 
 def _goes_on(connection: Connection, run: Run) -> bool:

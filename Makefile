@@ -6,6 +6,7 @@
 # make services the tests that need system packages (see .ci/run)
 # make bench    ours, stock Celery and five other task queues side by side; ARGUMENTS="--quick" tries it in minutes
 # make bench-files  the methods for files against what they are made of: speed, memory; writes docs/file-benchmarks.md
+# make bench-ai  embeddings within a provider's limit, what the gateway adds, the local model; half an hour; writes docs/ai-benchmarks.md
 # make quality  how good the engines are on files with known truth; writes docs/quality.md; needs espeak-ng
 # make chaos    kills, freezes and restarts by three seeds, and stock Celery beside them; takes most of an hour
 # make lives    hosts that die, cut networks, wrong clocks, databases away, deploys, full disks and overload, as long as promised; over an hour
@@ -22,7 +23,7 @@ FAULTS ?= child,worker,publisher,broker,freeze
 
 LIVES_TESTS := $(addprefix tests/integration/test_,two_hosts.py wrong_clocks.py database_away.py deploys.py outages.py full_disks.py overload.py schedules.py flow.py groups.py)
 
-.PHONY: run example setup dev test check services bench bench-files quality chaos lives fuzz lock
+.PHONY: run example setup dev test check services bench bench-files bench-ai quality chaos lives fuzz lock
 
 run: setup
 	@exec $(BIN)/python scripts/start_celery.py all
@@ -57,6 +58,9 @@ bench: setup
 
 bench-files: dev
 	@$(BIN)/python benchmarks/files.py $(ARGUMENTS)
+
+bench-ai: dev
+	@PYTHONPATH=tests $(BIN)/python benchmarks/ai.py $(ARGUMENTS)
 
 quality: dev
 	@PYTHONPATH=tests $(BIN)/python benchmarks/quality.py

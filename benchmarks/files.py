@@ -4,26 +4,22 @@
 .venv/bin/python benchmarks/files.py --only text ocr --rounds 5    # the other figures of the page stay
 """
 
-import argparse
-import json
-import os
-import platform
 import statistics
 import sys
-import tempfile
-import time
 from collections.abc import Callable
-from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, field, fields
-from datetime import UTC, datetime
+from contextlib import closing
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
 import clips
+import figures
 import file_peers
 import psutil
 from environments import Environment
+from figures import CORES, Figure, pinned, timed
 from PIL import Image
 from pypdfium2 import PdfDocument
 from reportlab.lib.utils import ImageReader
@@ -46,38 +42,7 @@ LOOKS = 20
 DOCUMENTS = ("report.pdf", "report.docx", "hours.xlsx", "slides.pptx", "mail.eml")
 SOUND_SECONDS, FILM_SECONDS = 600, 40
 THREADS = 2
-CORES = sorted(os.sched_getaffinity(0))
 SCRATCH = settings.data_dir / "bench"
-PAGE = PROJECT_ROOT / "docs" / "file-benchmarks"
-
-
-def now() -> str:
-    """Return the time, to the minute."""
-    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M")
-
-
-@dataclass(frozen=True)
-class Figure:
-    """What was measured: ratios of ours to the other, one a round, what must be reached, and when it was made."""
-
-    name: str
-    other: str
-    must: float
-    ratios: list[float]
-    ours: str
-    theirs: str
-    at_most: bool = False
-    made: str = field(default_factory=now)
-
-    @property
-    def median(self) -> float:
-        """The ratio that counts."""
-        return statistics.median(self.ratios)
-
-    @property
-    def reached(self) -> bool:
-        """Whether it is as it must be."""
-        return self.median <= self.must if self.at_most else self.median >= self.must
 
 
 class Workbench:
@@ -124,27 +89,6 @@ METHODS: dict[str, tuple[Any, Any, Any]] = {
 
 def silent(_percent: float, _text: str) -> None:
     """Report to nobody."""
-
-
-def timed(work: Callable[[], object]) -> float:
-    """Return the seconds that it takes."""
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
-def pinned(cores: list[int], work: Callable[[], float]) -> float:
-    """Do work on these processors only, as do all processes that it starts."""
-    before = os.sched_getaffinity(0)
-    mine = [psutil.Process(), *psutil.Process().children(recursive=True)]
-    for one in mine:
-        one.cpu_affinity(cores)
-    try:
-        return work()
-    finally:
-        for one in mine:
-            if one.is_running():
-                one.cpu_affinity(sorted(before))
 
 
 # --- Measurements ---------------------------------------------------------------------------------------------------
@@ -368,60 +312,6 @@ def _held() -> float:
 
 # --- The run --------------------------------------------------------------------------------------------------------
 
-
-def main() -> int:
-    """Measure; 1 where a figure is not reached."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=list(MEASUREMENTS), default=list(MEASUREMENTS))
-    parser.add_argument("--rounds", type=int, default=5)
-    arguments = parser.parse_args()
-    SCRATCH.mkdir(parents=True, exist_ok=True)
-    before, figures = os.getloadavg()[0], []
-    for name in arguments.only:
-        with ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            bench = stack.enter_context(closing(Workbench(folder, arguments.rounds)))
-            for figure in MEASUREMENTS[name](bench):
-                figures.append(figure)
-                print(_line(figure), flush=True)
-    whole = arguments.only == list(MEASUREMENTS)
-    write(figures if whole else of_page(figures), arguments.rounds, before)
-    return 0 if all(figure.reached for figure in figures) else 1
-
-
-def of_page(figures: list[Figure]) -> list[Figure]:
-    """Return the figures of the page, with those that were measured now in the places of the ones before."""
-    kept = json.loads(PAGE.with_suffix(".json").read_text())["figures"] if PAGE.with_suffix(".json").exists() else []
-    names = {one.name for one in fields(Figure)}
-    before = [Figure(**{name: value for name, value in one.items() if name in names}) for one in kept]
-    return list({(one.name, one.other): one for one in (*before, *figures)}.values())
-
-
-def write(figures: list[Figure], rounds: int, load: float) -> None:
-    """Write the page and its data."""
-    machine = (
-        f"{len(CORES)} processors ({platform.machine()}), {platform.release()}, Python {platform.python_version()}"
-    )
-    facts = {
-        "machine": machine,
-        "rounds of the last run": rounds,
-        "load before and after it": f"{load:.1f}, {os.getloadavg()[0]:.1f}",
-    }
-    data = [asdict(one) | {"median": one.median, "reached": one.reached} for one in figures]
-    PAGE.with_suffix(".json").write_text(json.dumps({"facts": facts, "figures": data}, indent=1) + "\n")
-    head = ("ours", "against", "ratio (least-greatest)", "must", "reached", "ours", "theirs", "made")
-    table = "\n".join(f"| {' | '.join(line)} |" for line in (head, ("---",) * len(head), *map(_row, figures)))
-    said = "\n".join(f"- {name}: {value}" for name, value in facts.items())
-    page = f"# Files: speed and memory\n\nWritten by `make bench-files`.\n\n{said}\n\n{table}\n\n{HOW}"
-    PAGE.with_suffix(".md").write_text(page)
-
-
-def _row(one: Figure) -> tuple[str, ...]:
-    ratio = f"{one.median:.2f} ({min(one.ratios):.2f}-{max(one.ratios):.2f})"
-    must = f"{'≤' if one.at_most else '≥'} {one.must:g}"
-    return one.name, one.other, ratio, must, "yes" if one.reached else "**no**", one.ours, one.theirs, one.made
-
-
 HOW = """\
 A ratio is the median of the rounds' ratios, in which ours and the other take turns. Ours goes through the warm
 sandboxed child with its limits, as in a task; the other is the library by itself, in a process of its own, warm too.
@@ -434,9 +324,18 @@ backend and its adaptive detector.
 """
 
 
-def _line(figure: Figure) -> str:
-    name, other, ratio, must, reached, ours, theirs, _ = _row(figure)
-    return f"{name} / {other}: {ratio}, must {must}, reached: {reached}; {ours}; {theirs}"
+def main() -> int:
+    """Measure; 1 where a figure is not reached."""
+    arguments = figures.parser(__doc__, MEASUREMENTS).parse_args()
+    SCRATCH.mkdir(parents=True, exist_ok=True)
+    page = figures.Page("file-benchmarks", "Files: speed and memory", "make bench-files", HOW)
+    measurements = {name: partial(_on_a_workbench, work, arguments.rounds) for name, work in MEASUREMENTS.items()}
+    return figures.run(page, measurements, arguments.only, arguments.rounds)
+
+
+def _on_a_workbench(work: Callable[[Workbench], list[Figure]], rounds: int) -> list[Figure]:
+    with TemporaryDirectory() as folder, closing(Workbench(Path(folder), rounds)) as bench:
+        return work(bench)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def checked_address(url: str) -> str:
         ValueError: it is none, or holds a secret.
     """
     parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
         raise ValueError("must be an address such as https://api.openai.com/v1")
     if parts.username or parts.password or parts.query:
         raise ValueError("must hold no user, password or query: the key belongs into a setting of its own")

@@ -1,9 +1,6 @@
 """Texts as vectors: what the paper's equations say, in pieces that are taken whole, by one model for all threads."""
 
 import importlib.util
-import json
-import math
-import struct
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,12 +13,12 @@ from hypothesis import strategies as st
 from config.settings import PROJECT_ROOT
 from engines import minilm_embedder
 from engines.minilm_embedder import MiniLmEmbedder
+from plain_bert import PlainBert, weights
 from processors.errors import AiError, FileError
 
-PACKAGE = importlib.util.find_spec(minilm_embedder.PACKAGE)
-if PACKAGE is None:
+WEIGHTS = weights()
+if WEIGHTS is None:
     pytest.skip("the weights of all-MiniLM-L6-v2 are not there", allow_module_level=True)
-WEIGHTS = Path(PACKAGE.submodule_search_locations[0]) / "model" / "model.safetensors"
 ENGINE = MiniLmEmbedder(1)
 SENTENCE = "Where is the parcel that I have paid for, and why does nobody answer the telephone in the shop today? "
 TEXTS = [
@@ -37,57 +34,6 @@ TEXTS = [
 
 
 # --- Against the equations ------------------------------------------------------------------------------------------
-
-
-def read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    content = memoryview(path.read_bytes())
-    (length,) = struct.unpack("<Q", content[:8])
-    header = json.loads(bytes(content[8 : 8 + length]))
-    return {
-        name: np.frombuffer(content[8 + length :][slice(*what["data_offsets"])], "<f4").reshape(what["shape"])
-        for name, what in header.items()
-        if what.get("dtype") == "F32"
-    }
-
-
-class PlainBert:
-    """BERT in float64, one text at a time, without padding: written from the paper and from nothing of ours."""
-
-    def __init__(self) -> None:
-        self.weights = {name: value.astype(np.float64) for name, value in read_safetensors(WEIGHTS).items()}
-
-    def vector(self, ids: list[int]) -> np.ndarray:
-        words, places, kinds = (
-            self.weights[f"embeddings.{one}_embeddings.weight"] for one in ("word", "position", "token_type")
-        )
-        hidden = self.normal(words[ids] + places[: len(ids)] + kinds[0], "embeddings.LayerNorm")
-        for number in range(6):
-            layer = f"encoder.layer.{number}"
-            hidden = self.normal(hidden + self.attention(hidden, layer), f"{layer}.attention.output.LayerNorm")
-            inner = self.linear(hidden, f"{layer}.intermediate.dense")
-            inner = inner * 0.5 * (1 + np.vectorize(math.erf)(inner / math.sqrt(2)))
-            hidden = self.normal(hidden + self.linear(inner, f"{layer}.output.dense"), f"{layer}.output.LayerNorm")
-        mean = hidden.mean(axis=0)
-        return mean / np.linalg.norm(mean)
-
-    def attention(self, hidden: np.ndarray, layer: str) -> np.ndarray:
-        query, key, value = (
-            np.split(self.linear(hidden, f"{layer}.attention.self.{one}"), 12, axis=1)
-            for one in ("query", "key", "value")
-        )
-        heads = []
-        for q, k, v in zip(query, key, value, strict=True):
-            weights = np.exp(q @ k.T / math.sqrt(32))
-            heads.append(weights / weights.sum(axis=1, keepdims=True) @ v)
-        return self.linear(np.hstack(heads), f"{layer}.attention.output.dense")
-
-    def linear(self, rows: np.ndarray, name: str) -> np.ndarray:
-        return rows @ self.weights[f"{name}.weight"].T + self.weights[f"{name}.bias"]
-
-    def normal(self, rows: np.ndarray, name: str) -> np.ndarray:
-        centred = rows - rows.mean(axis=1, keepdims=True)
-        scaled = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + 1e-12)
-        return scaled * self.weights[f"{name}.weight"] + self.weights[f"{name}.bias"]
 
 
 def test_vectors_are_those_of_the_equations():

@@ -140,6 +140,28 @@ def test_the_senders_own_end_lets_the_others_wait_again(threads: ThreadPoolExecu
     assert [one.result(WAIT) for one in others] == ["a", "b"]
 
 
+def test_what_was_answered_before_the_senders_own_end_is_not_sent_again(threads: ThreadPoolExecutor):
+    first = []
+
+    def ends_after_two(items: Sequence[str]) -> Iterator[str]:
+        if len(items) < 4 or first:
+            yield from items
+            return
+        first.extend(items)
+        yield from items[:2]
+        raise Cancelled
+
+    line = Line(ends_after_two)
+    line.hold_up(threads)
+    waiting = [threads.submit(line.ask, item) for item in "abcd"]
+    line.waits(4)
+    line.gate.set()
+    outcomes = [one.exception(WAIT) for one in waiting]
+    assert all(outcome is None or isinstance(outcome, Cancelled) for outcome in outcomes)
+    sent_again = {*chain(*line.requests[AT_ONCE + 1 :])} & set(first[:2])
+    assert not sent_again
+
+
 def test_who_is_cancelled_while_it_waits_is_not_sent(threads: ThreadPoolExecutor):
     line, over = Line(), threading.Event()
 

@@ -1,11 +1,23 @@
 """What AI methods take: refused at the call, in one sentence, where it cannot be right."""
 
 import pytest
+from pydantic import ValidationError
 
-from processors.ai_requests import ProcessAiRequest
+from processors.ai_requests import GenerateEmbedding, ProcessAiRequest, ProcessChat
+from processors.ai_work import process_ai_request
 from processors.errors import InvalidArgument
+from processors.results import sentence_of
 from services.celery_service import celery_service
 from services.wiring import parts
+
+MESSAGE = {"role": "user", "content": "hi"}
+
+
+def refusal(kind: type, **given: object) -> str:
+    with pytest.raises(ValidationError) as error:
+        kind.model_validate(given)
+    assert len(sentence_of(error.value)) < 2000
+    return sentence_of(error.value)
 
 
 def nested(levels: int) -> dict:
@@ -86,3 +98,80 @@ def test_a_request_of_any_kind_is_kept_under_the_names_that_callers_know():
     assert set(request.model_dump(mode="json")) == {"request_type", "input_data", "model_config"}
     assert ProcessAiRequest.model_validate(request.model_dump(mode="json")).inner() == request.inner()
     assert (request.inner().temperature, request.inner().model) == (0.5, "m")
+
+
+@pytest.mark.parametrize("where", ["model_config", "input_data"])
+def test_a_key_that_a_caller_gives_is_refused_and_not_repeated(where):
+    given = {"request_type": "chat", "input_data": {"message": "x"}, "model_config": {}}
+    given = given | {where: given[where] | {"api_key": "sk-planted-secret-0123456789"}}
+    with pytest.raises(InvalidArgument, match="api_key") as error:
+        celery_service.process_ai_request(**given)
+    assert "planted" not in str(error.value)
+
+
+@pytest.mark.parametrize("role", ["wizard", "tool", "USER", "", None, 1])
+def test_a_role_that_does_not_exist_is_refused_by_its_place(role):
+    said = refusal(ProcessChat, message="hi", context=[MESSAGE, {"role": role, "content": "x"}])
+    assert said.startswith("context.1.role: Input should be 'system', 'developer', 'user' or 'assistant'")
+
+
+def test_five_hundred_messages_are_taken_and_far_too_many_are_not():
+    assert len(ProcessChat(message="hi", context=[MESSAGE] * 500).context) == 500
+    assert "at most 10000" in refusal(ProcessChat, message="hi", context=[MESSAGE] * 10_001)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"model": ""}, "model"),
+        ({"model": "a b"}, "model"),
+        ({"model": "a\nb"}, "model"),
+        ({"model": "m" * 256}, "model"),
+        ({"temperature": 2.1}, "temperature"),
+        ({"temperature": float("nan")}, "temperature"),
+        ({"top_p": 0}, "top_p"),
+        ({"max_output_tokens": 0}, "max_output_tokens"),
+        ({"stop": ["a"] * 5}, "stop"),
+        ({"response_schema": {"type": "wizard"}}, "response_schema: must be a JSON schema"),
+        ({"tools": []}, "tools"),
+        ({"context": [{"role": "user", "content": "x", "name": "y"}]}, "context.0.name"),
+    ],
+)
+def test_a_bad_option_of_a_chat_is_refused_by_its_name(given, words):
+    assert words in refusal(ProcessChat, message="hi", **given)
+
+
+@pytest.mark.parametrize("dimensions", [0, -1, 100_001, 1.5, "5", True])
+def test_bad_dimensions_are_refused(dimensions):
+    assert "dimensions" in refusal(GenerateEmbedding, text="hi", dimensions=dimensions)
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "config", "expected"),
+    [
+        ("embedding", {"text": "a"}, {"model": "m", "dimensions": 5}, {"text": "a", "model": "m", "dimensions": 5}),
+        ("chat", {"message": "a"}, {"temperature": 0.5}, {"message": "a", "temperature": 0.5}),
+        ("chat", {"message": "a", "model": "m"}, None, {"message": "a", "model": "m"}),
+        ("sentiment", {"text": "a"}, None, {"text": "a"}),
+        ("extract_text", {"content": "a"}, {}, {"content": "a"}),
+    ],
+)
+def test_the_doorway_makes_the_request_of_the_method_that_is_meant(kind, data, config, expected):
+    inner = ProcessAiRequest(request_type=kind, input_data=data, model_config=config).inner()
+    assert inner.model_dump(exclude_unset=True) == expected
+
+
+def test_the_doorway_returns_what_the_method_returned_and_which_it_was():
+    class Told:
+        def as_json(self) -> dict[str, object]:
+            shared = {"status": "partial", "options": {"a": 1}, "provenance": [], "warnings": [{"code": "w"}]}
+            rest = {"errors": [], "limits": {"hit": [], "pages_skipped": 0}, "artefacts": [], "timing": {"run_s": 1.0}}
+            result = {"output": {"x": 1}, "output_schema_valid": True, "repairs": 1}
+            return {"schema": "csai.chat/1", "input": {"bytes": 1}, "result": result} | shared | rest
+
+    request = ProcessAiRequest(request_type="chat", input_data={"message": "a"})
+    done = process_ai_request(request, {"chat": lambda inner: Told() if inner.message == "a" else None}).as_json()
+    assert (done["schema"], done["status"], done["warnings"]) == ("csai.ai_request/1", "partial", [{"code": "w"}])
+    assert done["result"]["request_type"] == "chat"
+    assert done["result"]["output"]["output"] == {"x": 1}
+    assert (done["result"]["output_schema_valid"], done["result"]["repairs"]) == (True, 1)

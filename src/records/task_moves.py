@@ -82,7 +82,7 @@ FINAL_VALUES = [state.value for state in FINAL]
 
 
 class Place(NamedTuple):
-    """Where in the broker a record goes; `again` where a run of it was lost or given back."""
+    """Where in the broker a record goes; `again` where a run of it was lost, given back or put off."""
 
     queue: str
     priority: str
@@ -518,7 +518,7 @@ class TaskMoves:
         if not self.database.read(ANY_DUE()):
             return []
         let_go = and_(columns.hold.is_not(None), ~columns.held)
-        again = or_(and_(columns.run > 0, _state_in([TaskState.PENDING])), let_go)
+        again = or_(columns.run > columns.attempt, let_go)
         others = [
             or_(columns.queue != place.queue, columns.priority != place.priority, ~again if place.again else again)
             for place in besides

@@ -251,7 +251,7 @@ class TaskRecord:
     @property
     def first(self) -> bool:
         """Whether its message goes to the front of its queue: its turn had come before."""
-        again = self.run > 0 and self.state is TaskState.PENDING  # a run of it was lost or given back
+        again = self.run > self.attempt  # a run of it was lost, given back or put off, which was no attempt
         return again or (self.hold is not None and not self.held)
 
     @property

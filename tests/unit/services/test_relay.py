@@ -188,6 +188,15 @@ def test_what_is_tried_again_takes_a_turn_and_keeps_it(tenants: SimpleNamespace)
     assert tenants.moves.start("large0", 1, "w1", "io@host", None)
 
 
+def test_what_was_put_off_goes_to_the_front_when_it_is_due(tenants: SimpleNamespace):
+    due_now(tenants, "large", 4)
+    assert sorted(tenants.look()) == ["(large0)", "large1"]
+    run = tenants.moves.start("large1", 0, "w1", "io@host", None).run
+    tenants.moves.try_again("large1", run, 0.0, Failure("Busy.", "ProviderBusy"), counted=False)
+
+    assert "(large1)" in tenants.look(), "its place has come: it waits for no turn, and not behind what has not begun"
+
+
 def test_hundreds_of_tenants_are_given_their_places_in_one_look(tenants: SimpleNamespace, monkeypatch):
     for number in range(40):
         due_now(tenants, f"t{number:02}-", 1)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from email import policy
+from email.headerregistry import HeaderRegistry
 from email.parser import Parser
 from io import TextIOWrapper
 from typing import Any, BinaryIO, cast
@@ -14,7 +15,6 @@ from processors.errors import FileError
 from processors.interfaces import Report
 
 HEADERS = ("from", "to", "cc", "subject", "date", "message-id", "in-reply-to")
-AS_WRITTEN = policy.default.clone(refold_source="none")
 SHOWN = {"text/plain", "text/html"}
 ESCAPED = re.compile("[\udc80-\udcff]")
 """Bytes beyond ASCII, as the parser keeps them."""
@@ -24,6 +24,22 @@ LINE_END = re.compile("\r\n?")
 HEADER_FAULTS = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 LONGEST_PARSED = 20_000
 """Characters of a header that is parsed: the time that takes grows with the square of its length."""
+
+ENCODING = re.compile(r"\*=[^';]*'")
+"""Of a header's parameter, where it names one (RFC 2231, 4)."""
+
+REGISTRY = HeaderRegistry()
+
+
+def _parsed_header(name: str, value: str) -> Any:
+    """Return a header with its parameters; those in an encoding that the parser stumbles over are read as UTF-8."""
+    try:
+        return REGISTRY(name, value)
+    except HEADER_FAULTS:
+        return REGISTRY(name, ENCODING.sub("*=utf-8'", value))
+
+
+AS_WRITTEN = policy.default.clone(refold_source="none", header_factory=_parsed_header)
 
 
 def read(file: BinaryIO, options: Mapping[str, Any], report: Report) -> Content:

@@ -60,6 +60,9 @@ OTHER_NAMES = {
 NO_CHARSETS = frozenset({"idna", "punycode", "raw-unicode-escape", "unicode-escape"})
 """What Python decodes too and no text is in; the time of some grows with the square of the length."""
 
+WIDE = ("utf-16", "utf-32")
+"""A text in these has NULs at the ends of its lines at least; programs name them where they write ASCII."""
+
 SAID_OF_ANY = ("cp1252", "utf-")
 """How encodings begin that programs say of any text; nearly all bytes would do for them, whatever the text is in."""
 
@@ -123,7 +126,7 @@ def decode_as(raw: bytes, named: str) -> tuple[str, str] | None:
     with suppress(LookupError, ValueError):
         name = codecs.lookup(OTHER_NAMES.get(named, named)).name
         encoding = WIDER.get(name, name)
-        if name in NO_CHARSETS:
+        if name in NO_CHARSETS or (name.startswith(WIDE) and raw.isascii() and b"\0" not in raw):
             return None
         with suppress(UnicodeDecodeError):
             return raw.decode(encoding), encoding

@@ -295,6 +295,8 @@ def test_what_holds_mails_and_is_packed_is_no_mail():
         ("shift_jis", "cp932", "①株式会社㈱"),
         ("gb2312", "gbk", "朱镕基说"),
         ("iso-8859-1", "utf-8-sig", "Größe"),
+        ("utf-16", "ascii", "The parcel is here."),
+        ("utf-16", "utf-16-le", "Größe"),
     ],
 )
 def test_a_mail_is_read_whatever_its_header_calls_its_encoding(named, encoding, text):
@@ -316,6 +318,21 @@ def test_a_mail_is_read_whatever_its_header_calls_its_encoding(named, encoding, 
 def test_a_mail_cannot_choose_a_decoder_that_is_no_encoding_and_may_take_for_ever(kind, named, text):
     head = f"Content-Type: text/{kind}; charset={named}\nContent-Transfer-Encoding: 8bit\n\n".encode()
     assert text_of(HEAD + head + text.encode()) == text
+
+
+@pytest.mark.parametrize(
+    ("parameter", "name"),
+    [
+        ("filename*=utf-8''%E2%82%AC.pdf", "€.pdf"),
+        ("filename*=punycode''a.pdf", "a.pdf"),
+        ("filename*=unicode_escape''%5Cx.pdf", r"\x.pdf"),
+    ],
+)
+def test_a_name_in_an_encoding_that_is_none_costs_neither_the_file_nor_the_mail(parameter, name):
+    file = f"Content-Type: application/pdf\nContent-Disposition: attachment; {parameter}\n\n%PDF".encode()
+    mail = HEAD + compound("mixed", PLAIN + b"hello", file)
+    (attached,) = read(mail)["content"]["attachments"]
+    assert (text_of(mail), attached["name"]) == ("hello", name)
 
 
 def test_a_mails_html_is_in_the_encoding_that_its_header_names():

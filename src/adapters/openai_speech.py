@@ -28,7 +28,7 @@ ANSWER_SECONDS = 330.0
 """An answer that is not whole by then is given up: a limit for each read does not stop a slow drip."""
 
 BAD_KEY = frozenset({401, 403})
-MISSING = 404
+MISSING = frozenset({404, 405})
 OVERLOADED, TIMED_OUT, SERVER_FAULT = 429, frozenset({408, 409}), 500
 DONE, BAD_REQUEST = 200, frozenset({400, 422})
 DETAILS = (b"response_format", b"verbose_json", b"timestamp_granularities")
@@ -160,7 +160,7 @@ class OpenAiSpeech:
                 "provider_auth",
             )
         code, reason = _reason(body)
-        if status == MISSING:
+        if status in MISSING:
             raise FileError(
                 f"The endpoint of speech at {self._place} has no such place or no model {self.model}: see SPEECH_URL, "
                 f"OPENAI_BASE_URL and SPEECH_MODEL; it says: {self._hidden(reason)}",

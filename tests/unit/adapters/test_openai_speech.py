@@ -183,8 +183,9 @@ def test_a_refused_key_is_final_and_not_repeated(endpoint, status):
     assert "planted" not in str(error.value)
 
 
-def test_a_model_that_the_endpoint_does_not_have_is_missing_for_every_piece(endpoint):
-    endpoint.answers(404, {"error": {"message": "The model 'm' does not exist.", "code": "model_not_found"}})
+@pytest.mark.parametrize("status", [404, 405])
+def test_a_model_or_a_place_that_the_endpoint_does_not_have_is_missing_for_every_piece(endpoint, status):
+    endpoint.answers(status, {"error": {"message": "The model 'm' does not exist.", "code": "model_not_found"}})
     with pytest.raises(FileError, match=r"SPEECH_MODEL.*does not exist") as error:
         read(endpoint)
     assert error.value.code in HOPELESS
@@ -220,7 +221,7 @@ def test_a_key_without_credit_is_final(endpoint):
     ("status", "body", "words"),
     [
         (400, {"error": {"message": "model does not exist", "code": None}}, "answers 400: model does not exist"),
-        (405, b"<html>not here</html>", "answers 405: <html>not here"),
+        (418, b"<html>not here</html>", "answers 418: <html>not here"),
         (422, {"detail": []}, "answers 422"),
         (302, b"", "answers 302"),
         (200, b"no JSON", "what is no transcription: JSONDecodeError"),

@@ -92,7 +92,7 @@ GIVE_UP = Prepared(_give_up, "digest", _give_up_many)
 
 
 class AiAnswers:
-    """Fulfils `processors.ai_interfaces.AiAnswers`; a crash of the machine may lose the newest answers."""
+    """Fulfils `processors.ai_interfaces.AiAnswers`; a crash of the machine, or of PostgreSQL, may lose the newest."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -123,18 +123,18 @@ class AiAnswers:
             TAKE_OVER(**own)(connection)
             return None
 
-        return self.database.write(work, durable=False)
+        return self.database.write(work, durable=False, lossy=True)
 
     def finish(self, digest: str, run: Run, answer: Any) -> None:
         """Keep the answer, if this run is the one that asks; one that is too long is given up instead."""
         if len(json.dumps(answer)) > LONGEST_ANSWER:
             self.give_up(digest, run)
             return
-        self.database.write(FINISH(**_own(digest, run), answer=answer), durable=False)
+        self.database.write(FINISH(**_own(digest, run), answer=answer), durable=False, lossy=True)
 
     def give_up(self, digest: str, run: Run) -> None:
         """Let somebody else ask: this run does not any more, and there is no answer."""
-        self.database.write(GIVE_UP(**_own(digest, run)), durable=False)
+        self.database.write(GIVE_UP(**_own(digest, run)), durable=False, lossy=True)
 
     def prune(self, hours: float) -> int:
         """Remove answers, and requests without one, that are older than so many hours; returns how many."""

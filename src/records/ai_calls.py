@@ -1,7 +1,8 @@
 """Calls to AI providers: what may be called now, by all workers together, and what every call took.
 
 Whoever asks has the account's row for itself until the answer is written, and all moments are the database's. What is
-written need not survive a power cut: the workers would not either, and what a call costs stands on the provider's bill.
+written need not survive a power cut or a crash of PostgreSQL: a call more than the limit may begin in the minute after
+it, and what a call costs stands on the provider's bill.
 """
 
 from collections.abc import Callable, Sequence
@@ -197,7 +198,7 @@ class AiCalls:
             AiError: `budget_exceeded`: the day's budget would be spent; `too_large`: the plan has more tokens than the
                 account may use in a minute.
         """
-        return self.database.write(lambda c: self._ask(c, plan), durable=False)
+        return self.database.write(lambda c: self._ask(c, plan), durable=False, lossy=True)
 
     def settle(self, leave: Leave, shares: Sequence[Share], news: LimitNews = NO_NEWS) -> None:
         """Note what a call took; one that is settled already, or was released, stays as it is.
@@ -209,7 +210,7 @@ class AiCalls:
             shares: at least one; the first stands in the call's row, and all count in the window together.
             news: limits that the provider told.
         """
-        self.database.write(lambda c: self._settle(c, leave.id, shares, news), durable=False)
+        self.database.write(lambda c: self._settle(c, leave.id, shares, news), durable=False, lossy=True)
 
     def release(self, leave: Leave) -> None:
         """Give room back."""
@@ -218,7 +219,7 @@ class AiCalls:
             END_TRIAL(id=leave.id)(connection)  # first: who asks locks the account before the calls
             FORGET(id=leave.id)(connection)
 
-        self.database.write(work, durable=False)
+        self.database.write(work, durable=False, lossy=True)
 
     def fail(self, leave: Leave) -> None:
         """Note a call that had no answer; it counts for a minute from now on, and ends no pause."""
@@ -230,12 +231,12 @@ class AiCalls:
                 END_TRIAL(id=leave.id)(connection)
                 FAIL(id=leave.id, at=clock(connection))(connection)
 
-        self.database.write(work, durable=False)
+        self.database.write(work, durable=False, lossy=True)
 
     def pause(self, account: str, why: PauseReason, seconds: float, text: str) -> None:
         """Let nobody call an account for so many seconds, or for the rest of a longer pause."""
         statement = pausing(self.database.kind, account, why, seconds, text)
-        self.database.write(lambda c: c.execute(statement), durable=False)
+        self.database.write(lambda c: c.execute(statement), durable=False, lossy=True)
 
     def failed(self, account: str, text: str, pause_for: Callable[[int], float]) -> int:
         """Count a failure of an account, and pause it; see the protocol."""
@@ -246,7 +247,7 @@ class AiCalls:
                 connection.execute(pausing(self.database.kind, account, "provider_unavailable", seconds, text))
             return row.failures
 
-        return self.database.write(work, durable=False)
+        return self.database.write(work, durable=False, lossy=True)
 
     def usage(
         self, since: datetime, until: datetime, by: Sequence[Part] = ("day", "provider", "model")

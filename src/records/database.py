@@ -71,17 +71,21 @@ class Database:
         except AWAY as error:
             raise self._unavailable(error) from error
 
-    def write(self, work: Callable[[Connection], Result], *, durable: bool = True) -> Result:
+    def write(self, work: Callable[[Connection], Result], *, durable: bool = True, lossy: bool = False) -> Result:
         """Run `work` in a transaction and return once it is committed.
 
         Args:
             work: changes rows; may run in another thread, and alone or beside other writes.
             durable: on SQLite, whether the commit must survive a power cut (`FULL`) or only a crash (`NORMAL`).
+            lossy: on PostgreSQL, whether a crash of its server may undo the last second's such writes, so that none
+                waits for its disk.
 
         Raises:
             ServiceUnavailable: the database does not answer; nothing was written.
             CommitUnknown: the answer to the commit was lost.
         """
+        if lossy and not self.is_sqlite:
+            return self._write_pooled(self._own.unsynced(work))
         if isinstance(work, Bound) and not work.forms:
             work.bind(self._engine().dialect)
         if not self.is_sqlite and isinstance(work, Bound) and len(work) > ROWS_AT_ONCE:

@@ -3,12 +3,15 @@
 from datetime import UTC, datetime, time, timedelta
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import event, select, update
 
 from ai_ledger import AiClock, plan, settled, share
 from processors.ai_interfaces import Leave, LimitNews, NoRoom, Usage
 from processors.errors import AiError
+from processors.interfaces import Run
+from records import schema, upgrading
 from records.ai_accounts import ai_accounts
+from records.ai_answers import AiAnswers
 from records.ai_calls import AiCalls
 from records.ai_window import Rates, ai_calls, columns
 from records.database import Database
@@ -262,3 +265,24 @@ def test_the_state_of_an_account_is_told(ledger):
     assert (account.account, account.why, account.text) == ("openai:1", "provider_unavailable", "It is down.")
     assert timedelta(seconds=25) < account.until - datetime.now(UTC) <= timedelta(seconds=30)
     assert (account.failures, account.requests, account.tokens, account.cost_today) == (1, 2, 18, 0.25)
+
+
+def test_no_call_waits_for_the_disk_of_a_server_and_other_writes_do(postgresql):
+    database = Database(postgresql.fresh_database())
+    upgrading.upgrade(database, schema.VERSION)
+    commits: list[str] = []
+    event.listen(
+        database.engine(),
+        "commit",
+        lambda connection: commits.append(connection.exec_driver_sql("SHOW synchronous_commit").scalar()),
+    )
+    ledger, answers, run = AiCalls(database), AiAnswers(database), Run("a", 1)
+    answers.begin("d", run, datetime.now(UTC), 0)
+    leave = ledger.ask(plan("a"))
+    ledger.settle(leave, [share("a")])
+    answers.finish("d", run, "answer")
+    assert commits == ["off"] * 4
+
+    database.write(lambda connection: connection.execute(select(ai_calls.c.id)))
+    assert commits[4:] == ["on"]
+    database.close()

@@ -17,6 +17,7 @@ from jsonschema.exceptions import SchemaError, ValidationError
 from pydantic_core import SchemaValidator, core_schema
 from referencing import Registry
 from referencing.exceptions import Unresolvable
+from referencing.jsonschema import DRAFT202012
 
 from processors.envelopes import clean
 
@@ -35,7 +36,8 @@ def checked_schema(value: dict[str, Any]) -> dict[str, Any]:
     """Return a JSON schema (draft 2020-12) as it was given.
 
     Raises:
-        ValueError: it is none, or has patterns that no answer can be held against in a bounded time.
+        ValueError: it is none, or has patterns that no answer can be held against in a bounded time, or refers to what
+            is not in it: nothing is fetched.
     """
     try:
         if clean(value) != value:
@@ -45,15 +47,12 @@ def checked_schema(value: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"must be a JSON schema: {error.message[:LONGEST_PROBLEM]}") from None
     except RecursionError:
         raise ValueError("must be a JSON schema that is not nested so deeply") from None
-    _check_patterns(value)
+    _check_parts(value)
     return value
 
 
 def parsed(text: str, schema: Mapping[str, Any]) -> tuple[Any, str | None]:
-    """Return the JSON value that an answer is, and what is wrong with it; None where it fulfils the schema.
-
-    A schema that refers to others elsewhere is not fulfilled: nothing is fetched.
-    """
+    """Return the JSON value that an answer is, and what is wrong with it; None where it fulfils the schema."""
     try:
         value = clean(json.loads(_unfenced(text), parse_float=_finite, parse_constant=_finite))
     except ValueError as error:
@@ -79,13 +78,15 @@ def _finite(number: str) -> float:
     return value
 
 
-def _check_patterns(value: Any) -> None:
+def _check_parts(schema: Mapping[str, Any]) -> None:
     """Look at all that stands in a schema, as data too: a reference may lead there.
 
     Raises:
-        ValueError: there are patterns for names, or one that the engine does not know.
+        ValueError: there are patterns for names, or one that the engine does not know, or a reference that leads to no
+            schema.
     """
-    left = [value]
+    root = cast("Any", Registry)().resolver_with_root(cast("Any", DRAFT202012).create_resource(schema))
+    left: list[Any] = [schema]
     while left:
         one = left.pop()
         if isinstance(one, list):
@@ -96,6 +97,9 @@ def _check_patterns(value: Any) -> None:
                 raise ValueError("must have no patternProperties: name the properties")
             if isinstance(pattern := found.get("pattern"), str):
                 _check_pattern(pattern)
+            for reference in (found.get("$ref"), found.get("$dynamicRef")):
+                if isinstance(reference, str):
+                    _check_reference(reference, root)
             left += found.values()
 
 
@@ -107,6 +111,16 @@ def _check_pattern(pattern: str) -> None:
         raise ValueError(
             f"has the pattern {shown}: must be a smaller regular expression, or one without look-around"
         ) from None
+
+
+def _check_reference(reference: str, root: Any) -> None:
+    try:
+        is_schema = isinstance(root.lookup(reference).contents, dict | bool)
+    except (Unresolvable, ValueError, LookupError, TypeError):
+        is_schema = False
+    if not is_schema:
+        shown = repr(reference)[:LONGEST_PROBLEM]
+        raise ValueError(f"refers to {shown}, which is no schema in it: must have all that it refers to in itself")
 
 
 @lru_cache(maxsize=KEPT_PATTERNS)

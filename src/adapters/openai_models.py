@@ -24,7 +24,6 @@ from processors.ai_interfaces import ChatAnswer, ChatCall, Embedded, EmbeddingCa
 from processors.envelopes import clean
 from processors.errors import AiError, ProviderFault
 
-DEFAULT_URL = "https://api.openai.com/v1"
 NO_KEY = "-"
 CONNECT_SECONDS = 5.0
 LARGEST_ANSWER = 128 * 1024**2
@@ -50,13 +49,12 @@ class OpenAiModels:
     """Fulfils `processors.ai_interfaces.AiProvider`; any number of threads may use it at once.
 
     Args:
-        url: where the API begins, such as https://api.openai.com/v1, which is the default.
+        url: where the API begins, such as https://api.openai.com/v1.
         key: the bearer's token; None or `-` sends none.
         answer_limit: the parameter that bounds an answer; None: by whose endpoint it is.
     """
 
-    def __init__(self, url: str | None = None, key: str | None = None, answer_limit: str | None = None) -> None:
-        url = url or DEFAULT_URL
+    def __init__(self, url: str, key: str | None = None, answer_limit: str | None = None) -> None:
         key = None if key == NO_KEY else key
         self.place = parse_url(url).netloc or url
         host = parse_url(url).host or ""

@@ -19,7 +19,6 @@ from adapters.retry_after import retry_after
 from processors.errors import FileError, TransientError
 from processors.interfaces import Heard, Spoken, SpokenWord
 
-DEFAULT_URL = "https://api.openai.com/v1"
 PLACE = "/audio/transcriptions"
 MIB = 1024**2
 LARGEST_SOUND, LARGEST_ANSWER = 25 * MIB, 16 * MIB
@@ -85,8 +84,8 @@ class OpenAiSpeech:
 
     name = "openai-compatible"
 
-    def __init__(self, url: str | None, key: str | None, model: str | None) -> None:
-        self._url = (url or DEFAULT_URL).rstrip("/") + PLACE
+    def __init__(self, url: str, key: str | None, model: str | None) -> None:
+        self._url = url.rstrip("/") + PLACE
         self._key = key
         self.model = model or ""
         self._detailed = True

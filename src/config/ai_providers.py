@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 ANY_MODEL = "*"
+OPENAI_URL = "https://api.openai.com/v1"
 KEY_PATTERN = re.compile(r"[!-~]*")
 """What a header of HTTP carries as it is; an error of the HTTP library would tell any other key whole."""
 
@@ -36,7 +37,7 @@ def checked_address(url: str) -> str:
     """
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
-        raise ValueError("must be an address such as https://api.openai.com/v1")
+        raise ValueError(f"must be an address such as {OPENAI_URL}")
     if parts.username or parts.password or parts.query:
         raise ValueError("must hold no user, password or query: the key belongs into a setting of its own")
     return url
@@ -61,7 +62,6 @@ class AiModel(BaseModel):
     input_price: Price | None = None
     output_price: Price | None = None
     context_tokens: Figure | None = None
-    dimensions: Figure | None = None
 
 
 class AiProvider(BaseModel):

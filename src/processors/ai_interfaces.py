@@ -363,13 +363,11 @@ class ModelTerms:
         input_price: for a million tokens; None where it is not known.
         output_price: the same.
         context_tokens: of a chat's messages and answer together; None where it is not known.
-        dimensions: what its vectors have; None where it is not known.
     """
 
     input_price: float | None = None
     output_price: float | None = None
     context_tokens: int | None = None
-    dimensions: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,10 +2,9 @@
 
 import hashlib
 
-from config.ai_providers import AiProvider
+from config.ai_providers import OPENAI_URL, AiProvider
 from config.settings import Settings
 
-DEFAULT_URL = "https://api.openai.com/v1"
 IMPLICIT = "openai"
 """The provider that OPENAI_API_KEY and OPENAI_BASE_URL make, unless AI_PROVIDERS has one of this name."""
 
@@ -17,7 +16,7 @@ def providers_of(settings: Settings) -> dict[str, AiProvider]:
     given = dict(settings.ai_providers)
     if (settings.openai_api_key or settings.openai_base_url) and IMPLICIT not in given:
         given[IMPLICIT] = AiProvider.model_validate(
-            {"url": settings.openai_base_url or DEFAULT_URL, "key": settings.openai_api_key}
+            {"url": settings.openai_base_url or OPENAI_URL, "key": settings.openai_api_key}
         )
     return given
 

@@ -17,7 +17,7 @@ def terms_of(name: str, provider: AiProvider) -> ProviderTerms:
         name=name,
         account=account_of(name, provider),
         models={
-            model: ModelTerms(one.input_price, one.output_price, one.context_tokens, one.dimensions)
+            model: ModelTerms(one.input_price, one.output_price, one.context_tokens)
             for model, one in provider.models.items()
         },
         requests_per_minute=provider.requests_per_minute,

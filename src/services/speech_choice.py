@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import Literal
 
+from config.ai_providers import OPENAI_URL
 from config.settings import Settings
 from processors.audio import SpeechChoice
 from processors.interfaces import SpeechEndpoint
@@ -38,5 +39,5 @@ def _has_endpoint(settings: Settings) -> bool:
 
 def _endpoint(settings: Settings) -> SpeechEndpoint:
     return import_module("adapters.openai_speech").OpenAiSpeech(
-        settings.speech_url or settings.openai_base_url, settings.openai_api_key, settings.speech_model
+        settings.speech_url or settings.openai_base_url or OPENAI_URL, settings.openai_api_key, settings.speech_model
     )

@@ -307,7 +307,3 @@ def test_what_is_too_large_or_has_no_model_is_not_sent(endpoint, monkeypatch):
         OpenAiSpeech(endpoint.url, KEY, None).read(b"sound", None, lambda: None)
     assert error.value.code == "model_missing"
     assert endpoint.asked == []
-
-
-def test_without_an_address_it_is_openais_own():
-    assert OpenAiSpeech(None, KEY, "m")._place == "api.openai.com"

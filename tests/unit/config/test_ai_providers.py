@@ -30,10 +30,9 @@ def test_json_and_toml_say_the_same(tmp_path):
         requests_per_minute = 500
         [main.models.small]
         input_price = 0.02
-        dimensions = 1536
         """
     )
-    models = {"small": {"input_price": 0.02, "dimensions": 1536}}
+    models = {"small": {"input_price": 0.02}}
     told = read({"main": {"url": URL, "key": KEY, "requests_per_minute": 500, "models": models}})
     assert read("providers.toml", tmp_path) == read(str(tmp_path / "providers.toml")) == told
     assert (told["main"].secret, told["main"].models["small"].input_price) == (KEY, 0.02)

@@ -40,6 +40,8 @@ def test_an_endpoint_with_a_model_comes_before_pocketsphinx(chosen, given):
 def test_speech_has_an_endpoint_of_its_own_where_one_is_named(chosen):
     choice = chosen(speech_engine="endpoint", speech_url="http://speech/v1", openai_base_url="http://chat/v1")
     assert choice.endpoint._url == "http://speech/v1/audio/transcriptions"
+    openais_own = chosen(speech_engine="endpoint", openai_api_key="k").endpoint
+    assert openais_own._url == "https://api.openai.com/v1/audio/transcriptions"
 
 
 def test_an_engine_that_is_named_is_taken_though_its_model_is_missing(chosen, tmp_path):

@@ -33,7 +33,7 @@ from sqlalchemy import (
     update,
 )
 
-from records.columns import Instant, PlainText, instant, metadata
+from records.columns import Instant, Now, PlainText, instant, metadata
 from records.prepared import Given, GivenRows, Prepared
 
 WINDOW = timedelta(seconds=60)
@@ -65,7 +65,7 @@ ai_calls = Table(
     Column("tenant", PlainText),
     Column("state", String(16), nullable=False),
     Column("at", Instant, nullable=False),  # the planned start; once it is settled, the answer
-    Column("gone_at", Instant),  # until then it counts where nothing is heard of it
+    Column("gone_at", Instant),  # until then it counts where nothing is heard of it; sooner once its process is gone
     Column("tokens", Integer, nullable=False),  # that the window counts
     Column("input_tokens", Integer, nullable=False),
     Column("output_tokens", Integer, nullable=False),
@@ -177,6 +177,13 @@ def _forget_many(rows: GivenRows) -> Any:
     return delete(ai_calls).where(columns.id.in_(ids), OPEN)
 
 
+def _cut_off(value: Given) -> Any:
+    soonest = Now(WINDOW.total_seconds())
+    of_run = and_(columns.task_id == value("task_id", String()), columns.run == value("run", Integer()))
+    under_way = and_(columns.state + "" == "reserved", columns.gone_at > soonest)
+    return update(ai_calls).where(of_run, under_way).values(gone_at=soonest)
+
+
 def _leave_lines(value: Given) -> Any:
     return delete(ai_calls).where(columns.task_id == value("task_id", String()), KEPT)
 
@@ -195,6 +202,9 @@ LAST_PLACE = Prepared(
     lambda value: select(func.max(columns.at)).where(_account(value), columns.state == "kept"), "account"
 )
 FORGET = Prepared(_forget, "id", _forget_many)
+CUT_OFF = Prepared(_cut_off, "task_id")
+"""Lets the calls of a run whose process is gone count as if they had ended now: their connections have."""
+
 LEAVE_LINES = Prepared(_leave_lines, build_for_rows=_leave_lines_of_many)
 LOSE = Prepared(
     lambda value: (

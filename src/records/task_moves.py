@@ -31,6 +31,7 @@ from sqlalchemy import (
 
 from processors.limits import DefaultLimits
 from records.ai_answers import ai_answers
+from records.ai_window import CUT_OFF
 from records.cached_results import cached_results
 from records.columns import Now, instant, now_once
 from records.database import Database
@@ -464,7 +465,13 @@ class TaskMoves:
 
     def give_back(self, task_id: str, run: int) -> bool:
         """Return a run that a shutdown interrupted: it waits again at once, and the attempt is not counted."""
-        return self._moved(GIVE_BACK(task_id=task_id, of_run=run))
+
+        def work(connection: Connection) -> Sequence[Any]:
+            rows = GIVE_BACK(task_id=task_id, of_run=run)(connection)
+            CUT_OFF(task_id=task_id, run=run)(connection)
+            return rows
+
+        return self._moved(work)
 
     def revoke(self, task_id: str) -> bool:
         """Cancel what is not final, and all tasks of it where it is a parent; False where nothing was left to do."""
@@ -612,6 +619,7 @@ class TaskMoves:
                 values["lost_runs"] = columns.lost_runs + int(row["lost"])
                 moved = update(task_records).where(still).values(values).returning(columns.id)
                 if connection.execute(moved).first():
+                    CUT_OFF(task_id=row["id"], run=row["run"])(connection)
                     (failed if failure else returned).append(row["id"])
                     if row["lost"] or failure:
                         note(connection, row["id"], row["run"], death)

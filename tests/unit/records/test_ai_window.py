@@ -15,8 +15,11 @@ from ai_ledger import AiClock, plan, settled, share
 from processors.ai_interfaces import Leave, NoRoom, Usage
 from processors.errors import AiError
 from records.ai_calls import AiCalls
-from records.ai_window import columns
+from records.ai_window import CUT_OFF, columns
 from records.database import Database
+from records.task_moves import TaskMoves
+from records.task_records import Draft, TaskRecords
+from records.workers import Workers
 
 
 @pytest.fixture
@@ -76,6 +79,43 @@ def test_the_call_of_a_dead_worker_counts_until_it_must_have_ended_and_a_minute_
     assert 9 < told.seconds <= 10
     passing.pass_by(told.seconds)
     assert isinstance(ledger.ask(plan("b", requests_per_minute=1)), Leave)
+
+
+@pytest.mark.parametrize("how", ["died", "was stopped"])
+def test_the_call_of_a_run_that_was_taken_back_counts_for_a_minute_from_then_on(database, ledger, passing, how):
+    run, moves = running(database, "a"), TaskMoves(database)
+    slow = {"requests_per_minute": 1, "seconds": 120}
+    ledger.ask(plan("a", run=run, **slow))
+    passing.pass_by(5)
+
+    if how == "died":
+        Workers(database).stop("w")
+        assert moves.reap() == (["a"], [])
+    else:
+        assert moves.give_back("a", run)
+
+    passing.pass_by(50)
+    told = ledger.ask(plan("b", **slow))
+    assert 9 < told.seconds <= 10
+    passing.pass_by(told.seconds)
+    assert isinstance(ledger.ask(plan("b", **slow)), Leave)
+
+
+def test_a_run_that_is_taken_back_lets_the_calls_of_others_count_on(database, ledger, passing):
+    slow = {"requests_per_minute": 2, "seconds": 120}
+    ledger.ask(plan("a", run=running(database, "a"), **slow))
+    ledger.ask(plan("other", **slow))
+    TaskMoves(database).give_back("a", 1)
+    passing.pass_by(70)
+    assert isinstance(ledger.ask(plan("b", **slow)), Leave)
+    assert isinstance(ledger.ask(plan("c", **slow)), NoRoom)
+
+
+def running(database: Database, task: str) -> int:
+    """Begin a task in a process of its own, and return its run."""
+    Workers(database).start("w", "ai@host", "host", 1, 0)
+    TaskRecords(database).open(Draft(task, "ai_processing.process_chat", "ai_processing", "ai_processing"))
+    return TaskMoves(database).start(task, 0, "w", "ai@host", None).run
 
 
 def test_tokens_bind_as_requests_do_and_the_real_ones_count_once_they_are_known(ledger, passing):
@@ -190,6 +230,7 @@ def test_a_crowd_gets_through_in_the_time_that_the_limit_allows_and_asks_seldom(
 class Called:
     """A call as the world saw it: it counted from `start` until a minute after its end."""
 
+    task: str
     leave: Leave
     start: datetime
     tokens: int
@@ -240,6 +281,9 @@ class World:
         if self.under_way:
             call = self.under_way.pop()
             call.end = call.start + timedelta(seconds=20)
+            if self.chance.random() < 0.7:  # its process was seen to end
+                call.end = min(call.end, self.passing.now())
+                self.passing.database.write(CUT_OFF(task_id=call.task, run=1))
 
     def pass_by(self) -> None:
         self._pass_by(self.chance.choice([0.1, 1, 7, 19]))
@@ -273,7 +317,7 @@ class World:
         limits = {"requests_per_minute": self.requests, "tokens_per_minute": self.tokens}
         told = self.ledger.ask(plan(task, tokens=tokens, patience=self.chance.choice([0, 5, 100]), **limits))
         if isinstance(told, Leave):
-            call = Called(told, self.moment(told), tokens)
+            call = Called(task, told, self.moment(told), tokens)
             self.calls.append(call)
             self.under_way.append(call)
         else:

@@ -40,6 +40,16 @@ PLAIN = "identity"
 NO_ANSWER = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
 """What reading an answer raises that is not in OpenAI's form."""
 
+NOT_SENT = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.LocalProtocolError,
+    httpx2.PoolTimeout,
+    httpx2.ProxyError,
+    httpx2.UnsupportedProtocol,
+)
+"""What keeps a request from being sent; after anything else the endpoint may have it."""
+
 Read = TypeVar("Read")
 
 logging.getLogger("httpx2").setLevel(logging.WARNING)  # it tells the whole address of every request
@@ -133,7 +143,7 @@ class OpenAiModels:
             for chunk in response.parse(to=openai.Stream[object]):
                 answer.take(chunk)
         if not answer.ended:
-            raise self._words.error("ended its answer before the end", "provider_unavailable")
+            raise self._words.error("ended its answer before the end", "provider_unavailable", charged=True)
 
     def _asked_for_vectors(self, call: EmbeddingCall) -> Any:
         return self._client.embeddings.with_streaming_response.create(
@@ -171,7 +181,8 @@ class OpenAiModels:
         try:
             return in_own_thread(work, look, monotonic() + seconds, "ai-call")
         except TookTooLong as error:
-            raise self._words.error(f"did not answer within {seconds:g} s", "provider_unavailable") from error
+            said = f"did not answer within {seconds:g} s"
+            raise self._words.error(said, "provider_unavailable", charged=True) from error
         finally:
             reading.break_off()
 
@@ -189,12 +200,14 @@ class OpenAiModels:
         except openai.APIStatusError as error:
             raise self._words.refused(Refusal(error.status_code, error.body, error.response.headers)) from None
         except (openai.APIConnectionError, httpx2.HTTPError) as error:
-            raise self._words.error(f"cannot be reached: {_cause(error)}", "provider_unavailable") from None
+            charged = not isinstance(error.__cause__ or error, NOT_SENT)
+            said = f"cannot be reached: {_cause(error)}"
+            raise self._words.error(said, "provider_unavailable", charged=charged) from None
         except (openai.APIError, ErrorInstead) as error:  # in the middle of a stream, or in the place of an answer
             raise self._words.refused(Refusal.in_answer(error.body)) from None
         except NO_ANSWER as error:
             said = f"answers what is no answer: {type(error).__name__}: {error}"
-            raise self._words.error(said, "provider_bad_response") from None
+            raise self._words.error(said, "provider_bad_response", charged=True) from None
 
 
 class _Reading:

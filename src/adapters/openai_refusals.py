@@ -41,6 +41,9 @@ TOO_MUCH_IN_WORDS = re.compile(r"\brequest too large for\b", re.IGNORECASE)
 
 NOT_FOUND, TOO_LARGE, TOO_MANY, PAYMENT = 404, 413, 429, 402
 BAD_KEY, AGAIN, SERVER_FAULT = frozenset({401, 403}), frozenset({408, 409, 425}), 500
+GATEWAY_TIMEOUT = 504
+"""The one in front has given up waiting; who was asked may go on."""
+
 MOVED, STATUSES = range(300, 400), range(400, 600)
 FAULTS = frozenset({"provider_auth", "provider_rate_limited", "provider_unavailable"})
 CURES = {
@@ -140,19 +143,25 @@ class Words:
         """Return the error for a refusal, with the time that the endpoint asks to wait."""
         status = "" if refusal.status is None else f" {refusal.status}"
         said = f"answers{status}: {refusal.words}"
-        return self.error(said, refusal.code, retry_after(refusal.headers))
+        charged = refusal.status == GATEWAY_TIMEOUT
+        return self.error(said, refusal.code, retry_after(refusal.headers), charged=charged)
 
-    def error(self, said: str, code: str, wait: float | None = None) -> AiError | ProviderFault:
+    def error(
+        self, said: str, code: str, wait: float | None = None, *, charged: bool = False
+    ) -> AiError | ProviderFault:
         """Return an error that tells what the endpoint does, and how to cure it.
 
         Args:
             said: goes on where the endpoint's name ends.
             code: one of `CURES`.
             wait: seconds that the endpoint asks to wait.
+            charged: whether the request may cost something all the same.
         """
         words = self._shown(said).rstrip(". ")
         message = f"The provider of AI at {self._place} {words}; {CURES[code]}."
-        return ProviderFault(message, code, wait) if code in FAULTS else AiError(message, code)
+        if code in FAULTS:
+            return ProviderFault(message, code, wait, charged=charged)
+        return AiError(message, code, charged=charged)
 
     def _shown(self, said: str) -> str:
         hidden = str(

@@ -193,13 +193,15 @@ class Gateway:
             told = self._after(fault, plan.account)
             # after the pause: between the two somebody else would call
             if fault.code == "provider_unavailable":
-                self._ledger.fail(leave)
+                self._ledger.fail(leave, charged=fault.charged)
             else:
                 self._ledger.release(leave)
             raise told from fault
         except AiError as error:
             note(error.code)
-            self.settle(leave, serving, [(asker, Usage())])  # it was answered: a request that cost nothing
+            # It was answered: a refusal costs nothing.
+            usage = Usage(planned.sent, planned.most, estimated=True) if error.charged else Usage()
+            self.settle(leave, serving, [(asker, usage)])
             raise
         note("ok")
         return leave, answer

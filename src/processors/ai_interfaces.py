@@ -284,8 +284,13 @@ class AiLedger(Protocol):
         """Give room back: the call was not made, or the provider refused to take it now."""
         ...
 
-    def fail(self, leave: Leave) -> None:
-        """Note a call that had no answer: a request that took nothing, which the provider may have counted."""
+    def fail(self, leave: Leave, *, charged: bool) -> None:
+        """Note a call that had no answer: a request that the provider may have counted.
+
+        Args:
+            leave: the call.
+            charged: whether it may cost something: then its plan stands for what it took.
+        """
         ...
 
     def pause(

@@ -121,11 +121,13 @@ class ProviderFault(TransientError):
 
     Attributes:
         code: `provider_rate_limited`, `provider_auth` or `provider_unavailable`.
+        charged: whether the request may cost something all the same: it was sent, and was not refused.
     """
 
-    def __init__(self, message: str, code: str, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, code: str, retry_after: float | None = None, *, charged: bool = False) -> None:
         super().__init__(message, retry_after)
         self.code = code
+        self.charged = charged
 
 
 class Postponed(TransientError):
@@ -164,7 +166,15 @@ class FileError(CodedError):
 
 
 class AiError(CodedError):
-    """An AI request cannot be done."""
+    """An AI request cannot be done.
+
+    Attributes:
+        charged: whether it may cost something all the same: it was answered, and the answer is none.
+    """
+
+    def __init__(self, message: str, code: str, *, charged: bool = False) -> None:
+        super().__init__(message, code)
+        self.charged = charged
 
 
 class WorkFailed(PermanentError):

@@ -5,9 +5,10 @@ written need not survive a power cut or a crash of PostgreSQL: a call more than 
 it, and what a call costs stands on the provider's bill.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy import (
@@ -67,7 +68,9 @@ EARLY_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 59.0
 """Nobody waits longer in place: a call that is under way counts for 60 s at least, and nobody knows how long."""
 
-TAKEN: tuple[CallState, ...] = ("settled", "share", "lost")
+ANSWERED_OR_LOST: tuple[CallState, ...] = ("settled", "share", "lost")
+
+TAKEN = or_(columns.state.in_(ANSWERED_OR_LOST), and_(columns.state == "reserved", columns.gone_at <= Now()))
 """What the report tells; what a lost call took is not known, and its plan's cost stands for it."""
 
 BY: dict[Part, ColumnElement[Any]] = {
@@ -155,10 +158,10 @@ def _settle_call(value: Given) -> Any:
     return update(ai_calls).where(_of_call(value)).values(state="settled", gone_at=None, **given)
 
 
-def _fail_call(value: Given) -> Any:
-    nothing = dict.fromkeys(("tokens", "cost"), 0)
+def _fail_call(value: Given, taken: Mapping[str, Any]) -> Any:
     failed = update(ai_calls).where(_of_call(value), columns.state == "reserved")
-    return failed.values(state="settled", gone_at=None, at=value("at", columns.at.type), **nothing)
+    noted = failed.values(state="settled", gone_at=None, at=value("at", columns.at.type), **taken)
+    return noted.returning(columns.id, columns.cost)
 
 
 def _share_call(value: Given) -> Any:
@@ -172,7 +175,8 @@ def _share_call(value: Given) -> Any:
 
 NOTE = Prepared(_note_call)
 SETTLE = Prepared(_settle_call, "id")
-FAIL = Prepared(_fail_call, "id")
+FAIL = Prepared(partial(_fail_call, taken=dict.fromkeys(("tokens", "cost"), 0)), "id")
+FAIL_AS_PLANNED = Prepared(partial(_fail_call, taken={}), "id")
 SHARE = Prepared(_share_call, "id")
 RESERVED_COST = Prepared(
     lambda value: select(func.coalesce(func.sum(columns.cost), 0.0)).where(
@@ -221,15 +225,23 @@ class AiCalls:
 
         self.database.write(work, durable=False, lossy=True)
 
-    def fail(self, leave: Leave) -> None:
-        """Note a call that had no answer; it counts for a minute from now on, and ends no pause."""
+    def fail(self, leave: Leave, *, charged: bool) -> None:
+        """Note a call that had no answer; it counts for a minute from now on, and ends no pause.
+
+        Args:
+            leave: the call.
+            charged: whether it may cost something: then its plan stands for what it took.
+        """
+        note = FAIL_AS_PLANNED if charged else FAIL
 
         def work(connection: Connection) -> None:
             found = CALL(id=leave.id)(connection)
             if found:
-                locked(connection, self.database.kind, found[0][0])
+                account = locked(connection, self.database.kind, found[0][0])
                 END_TRIAL(id=leave.id)(connection)
-                FAIL(id=leave.id, at=clock(connection))(connection)
+                now = clock(connection)
+                if cost := sum(cost for _, cost in note(id=leave.id, at=now)(connection)):
+                    spend(connection, account, cost, now)
 
         self.database.write(work, durable=False, lossy=True)
 
@@ -337,7 +349,7 @@ class AiCalls:
         sums = [func.sum(columns[name]).label(name) for name in (*USED, "cost")]
         query = (
             select(*parts, calls.label("calls"), *sums, cast(estimated, Float()).label("estimated"))
-            .where(condition, columns.state.in_(TAKEN))
+            .where(condition, TAKEN)
             .group_by(*parts)
             .order_by(*parts)
         )

@@ -379,7 +379,7 @@ def test_a_stream_that_is_cut_before_its_first_text_is_a_fault(ai, endpoint, fau
     endpoint.next(fault)
     with pytest.raises(ProviderFault) as raised:
         chat(ai, on_text=unheard)
-    assert raised.value.code == "provider_unavailable"
+    assert (raised.value.code, raised.value.charged) == ("provider_unavailable", True)
 
 
 @pytest.mark.parametrize(
@@ -451,6 +451,22 @@ def test_each_refusal_has_its_code_one_sentence_and_the_setting_that_cures_it(ai
     assert message.startswith(f"The provider of AI at {ai.place} ")
     assert message.endswith(f"; {CURES[code]}.")
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("fault", "charged"),
+    [
+        *((Fault.status(status), False) for status in (400, 401, 404, 408, 429, 500, 503)),
+        (Fault.status(504), True),
+        (Fault.said(b'{"data": ['), True),
+        (Fault.cut_body(), True),
+    ],
+)
+def test_only_what_was_sent_and_not_refused_may_be_charged(ai, endpoint, fault, charged):
+    endpoint.next(fault)
+    with pytest.raises((AiError, ProviderFault)) as raised:
+        embed(ai)
+    assert raised.value.charged is charged
 
 
 @pytest.mark.parametrize(
@@ -595,7 +611,7 @@ def test_nobody_listening_is_a_fault_that_tells_why(kind):
     with pytest.raises(ProviderFault, match=r"cannot be reached: .*refused.*OPENAI_BASE_URL") as raised:
         embed(ai)
     ai.close()
-    assert raised.value.code == "provider_unavailable"
+    assert (raised.value.code, raised.value.charged) == ("provider_unavailable", False)
 
 
 @pytest.mark.parametrize("fault", [Fault.slow_drip(), Fault.slow_drip(head=False)])
@@ -604,7 +620,7 @@ def test_an_answer_that_drips_ends_at_the_calls_seconds_in_all(ai, endpoint, fau
     endpoint.next(fault)
     with pytest.raises(ProviderFault, match=r"did not answer within 0\.3 s") as raised:
         ask(ai, seconds=0.3)
-    assert raised.value.code == "provider_unavailable"
+    assert (raised.value.code, raised.value.charged) == ("provider_unavailable", True)
 
 
 def test_a_stream_that_drips_after_its_first_text_is_interrupted_and_closed(ai, endpoint):

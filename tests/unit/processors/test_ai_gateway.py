@@ -151,6 +151,28 @@ def test_requests_that_a_provider_does_not_answer_are_no_more_than_its_limit(wor
     assert adapter.calls == 2
 
 
+@pytest.mark.parametrize(
+    ("error", "cost"),
+    [
+        (ProviderFault("it timed out", "provider_unavailable", charged=True), 1024 * 10 / 1e6),
+        (ProviderFault("nobody listens", "provider_unavailable"), 0),
+        (ProviderFault("too many", "provider_rate_limited"), 0),
+        (AiError("broken JSON", "provider_bad_response", charged=True), 1024 * 10 / 1e6),
+        (AiError("no such parameter", "provider_bad_response"), 0),
+    ],
+    ids=str,
+)
+def test_a_call_without_an_answer_costs_what_was_planned_unless_it_was_refused(work: AiWork, error, cost):
+    serving = work.serving(adapter=Scripted(raises(error)), prices=ModelTerms(input_price=0.0, output_price=10.0))
+    asker = work.asker()
+    with pytest.raises((ProviderFault, ProviderBusy, AiError)):
+        chat(work.gateway(serving), asker)
+    (account,) = [one for one in work.ledger.accounts() if one.account == serving.terms.account]
+    assert account.cost_today == pytest.approx(cost)
+    assert work.usage(asker)[2] == pytest.approx(cost)
+    assert all(line.estimated for line in work.ledger.of_task(asker.run.task_id) if cost)
+
+
 def test_many_failures_at_once_are_the_first_pause_and_not_the_longest(work: AiWork):
     together = threading.Barrier(12)
 

@@ -70,11 +70,11 @@ def test_an_answer_from_before_a_pause_does_not_end_it(ledger):
     assert ledger.ask(plan("b")).why == "provider_rate_limited"
 
 
-def test_a_call_without_an_answer_counts_as_a_request_for_a_minute_and_took_nothing(ledger, passing):
+def test_a_call_that_failed_counts_as_a_request_for_a_minute_and_took_nothing(ledger, passing):
     leave = ledger.ask(plan("a", requests_per_minute=1, budget_per_day=1.0))
     passing.pass_by(10)
-    ledger.fail(leave)
-    ledger.fail(leave)
+    ledger.fail(leave, charged=False)
+    ledger.fail(leave, charged=False)
     (account,) = ledger.accounts()
     assert (account.requests, account.tokens, account.cost_today) == (1, 0, 0.0)
     waiting = ledger.ask(plan("b", requests_per_minute=1, budget_per_day=0.5))
@@ -83,12 +83,34 @@ def test_a_call_without_an_answer_counts_as_a_request_for_a_minute_and_took_noth
     assert isinstance(ledger.ask(plan("b", requests_per_minute=1)), Leave)
 
 
+def test_a_call_that_may_have_been_charged_takes_what_was_planned(ledger, passing):
+    limits = {"requests_per_minute": None, "tokens_per_minute": 100, "budget_per_day": 1.0}
+    leave = ledger.ask(plan("a", tokens=60, cost=0.6, **limits))
+    passing.pass_by(10)
+    ledger.fail(leave, charged=True)
+    ledger.fail(leave, charged=True)
+    (account,) = ledger.accounts()
+    assert (account.requests, account.tokens, account.cost_today) == (1, 60, 0.6)
+    assert [(line.calls, line.cost, line.estimated) for line in ledger.of_task("a")] == [(1, 0.6, 1.0)]
+    with pytest.raises(AiError, match=r"openai has cost 0\.6000 today"):
+        ledger.ask(plan("b", cost=0.5, **limits))
+    assert 59 < ledger.ask(plan("b", tokens=50, cost=0.1, **limits)).seconds <= 60
+
+
+def test_a_call_that_nobody_heard_of_is_told_once_it_counts_no_more(ledger, passing):
+    ledger.ask(plan("a", cost=0.6, seconds=20))
+    passing.pass_by(79)
+    assert ledger.of_task("a") == []
+    passing.pass_by(2)
+    assert [(line.calls, line.cost, line.estimated) for line in ledger.of_task("a")] == [(1, 0.6, 1.0)]
+
+
 def test_a_call_that_tries_and_has_no_answer_lets_the_next_one_try(ledger, passing):
     ledger.pause("openai:1", "provider_unavailable", 1, "It is down.")
     passing.pass_by(2)
     trial = ledger.ask(plan("a", requests_per_minute=9))
     assert isinstance(ledger.ask(plan("b", requests_per_minute=9)), NoRoom)
-    ledger.fail(trial)
+    ledger.fail(trial, charged=False)
     assert isinstance(ledger.ask(plan("b", requests_per_minute=9)), Leave)
     assert ledger.accounts()[0].why == "provider_unavailable"
 

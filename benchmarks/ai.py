@@ -267,6 +267,7 @@ def _note_call(ledger: AiCalls, task_id: str) -> None:
         kind="embedding",
         tokens=50,
         cost=0.0,
+        currency="USD",
         requests_per_minute=None,
         tokens_per_minute=None,
         budget_per_day=None,

@@ -56,6 +56,7 @@ def plan(task: str = "t", *, run: int = 1, **values) -> CallPlan:
         "kind": "chat",
         "tokens": 10,
         "cost": 0.5,
+        "currency": "USD",
         "requests_per_minute": 2,
         "tokens_per_minute": None,
         "budget_per_day": None,

@@ -225,6 +225,7 @@ class Gateway:
             kind=planned.kind,
             tokens=planned.sent + planned.most,
             cost=cost_of(serving.model_terms, Usage(planned.sent, planned.most)) or 0.0,
+            currency=terms.currency,
             requests_per_minute=terms.requests_per_minute,
             tokens_per_minute=terms.tokens_per_minute,
             budget_per_day=terms.budget_per_day,

@@ -201,7 +201,8 @@ class CallPlan:
         model: what the provider calls it.
         kind: what is asked for.
         tokens: of the input, and the most that may come back.
-        cost: the most that it may cost, in the currency of the provider's prices; 0 where no price is known.
+        cost: the most that it may cost; 0 where no price is known.
+        currency: of the provider's prices.
         requests_per_minute: the account's limit; None: none is set.
         tokens_per_minute: the same for tokens.
         budget_per_day: the most that the account may cost on one day of UTC; None: no bound.
@@ -217,6 +218,7 @@ class CallPlan:
     kind: Literal["embedding", "chat"]
     tokens: int
     cost: float
+    currency: str
     requests_per_minute: int | None
     tokens_per_minute: int | None
     budget_per_day: float | None

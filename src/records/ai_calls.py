@@ -89,7 +89,8 @@ class UsageLine:
     Attributes:
         day: of UTC, `2026-11-28`.
         calls: how many there were; one that served several tasks is the first one's.
-        cost: in the currency of the provider's prices.
+        cost: in this currency.
+        currency: of the provider's prices; what was paid in another one is another line.
         estimated: the share of the rows, 0..1, whose tokens or cost nobody counted.
     """
 
@@ -104,6 +105,7 @@ class UsageLine:
     cached_tokens: int
     reasoning_tokens: int
     cost: float
+    currency: str
     estimated: float
 
 
@@ -148,7 +150,7 @@ def _of_call(value: Given) -> ColumnElement[bool]:
 
 
 def _note_call(value: Given) -> Any:
-    names = ("account", "provider", "model", "kind", "task_id", "run", "tenant")
+    names = ("account", "provider", "model", "kind", "task_id", "run", "tenant", "currency")
     given = _given(value, (*names, "state", "at", "gone_at", "tokens", "cost"))
     return insert(ai_calls).values(given | dict.fromkeys(USED, 0) | {"estimated": True}).returning(columns.id)
 
@@ -166,9 +168,7 @@ def _fail_call(value: Given, taken: Mapping[str, Any]) -> Any:
 
 def _share_call(value: Given) -> Any:
     """Return what writes another task's share beside its call."""
-    same = {
-        column.name: column for column in (columns.account, columns.provider, columns.model, columns.kind, columns.at)
-    }
+    same = {name: columns[name] for name in ("account", "provider", "model", "kind", "at", "currency")}
     row = same | {"state": literal("share"), "tokens": literal(0)} | _given(value, SHARED)
     return insert(ai_calls).from_select(list(row), select(*row.values()).where(_of_call(value)))
 
@@ -264,7 +264,7 @@ class AiCalls:
     def usage(
         self, since: datetime, until: datetime, by: Sequence[Part] = ("day", "provider", "model")
     ) -> list[UsageLine]:
-        """Return what was taken from `since` on and before `until`, a line for each of these parts."""
+        """Return what was taken from `since` on and before `until`, a line for each of these parts and currency."""
         return self._usage(and_(columns.at >= since, columns.at < until), by)
 
     def of_task(self, task_id: str) -> list[UsageLine]:
@@ -348,10 +348,10 @@ class AiCalls:
         estimated = func.avg(case((columns.estimated, 1.0), else_=0.0))
         sums = [func.sum(columns[name]).label(name) for name in (*USED, "cost")]
         query = (
-            select(*parts, calls.label("calls"), *sums, cast(estimated, Float()).label("estimated"))
+            select(*parts, calls.label("calls"), *sums, columns.currency, cast(estimated, Float()).label("estimated"))
             .where(condition, TAKEN)
-            .group_by(*parts)
-            .order_by(*parts)
+            .group_by(*parts, columns.currency)
+            .order_by(*parts, columns.currency)
         )
         return [UsageLine(**row) for row in self.database.read(lambda c: c.execute(query).mappings().all())]
 
@@ -370,6 +370,7 @@ def _note(connection: Connection, plan: CallPlan, state: CallState, at: datetime
         gone_at=gone_at,
         tokens=plan.tokens,
         cost=plan.cost,
+        currency=plan.currency,
     )
     return note(connection)[0][0]
 

@@ -73,6 +73,7 @@ ai_calls = Table(
     Column("reasoning_tokens", Integer, nullable=False),
     Column("estimated", Boolean, nullable=False),
     Column("cost", Float, nullable=False),
+    Column("currency", String(3), nullable=False, server_default="USD"),
 )
 
 columns = ai_calls.c

@@ -459,7 +459,7 @@ class CeleryService:
     def get_ai_usage(
         self, days: int = 1, by: Sequence[str] = ("day", "provider", "model"), task_id: str | None = None
     ) -> list[dict[str, Any]]:
-        """Return what AI calls took: `calls`, tokens and `cost`, a line for each of the parts in `by`.
+        """Return what AI calls took: `calls`, tokens and `cost`, a line for each of the parts in `by` and `currency`.
 
         Args:
             days: of UTC, today among them.

@@ -62,11 +62,12 @@ def chat(gateway: Gateway, asker: Asker, text: str = "hello", servings: list[Ser
 
 
 def test_a_call_is_settled_with_what_the_provider_counted_and_told_as_an_attempt(work: AiWork):
-    serving, asker = work.serving(prices=PRICES), work.asker()
+    serving, asker = work.serving(prices=PRICES, currency="EUR"), work.asker()
     said = chat(work.gateway(serving), asker)
     assert said.answer.text == "echo: hello"
     assert work.usage(asker) == (said.usage.input_tokens, said.usage.output_tokens, pytest.approx(said.cost))
     assert said.cost == pytest.approx((said.usage.input_tokens + 10 * said.usage.output_tokens) / 1e6)
+    assert [line.currency for line in work.ledger.of_task(asker.run.task_id)] == ["EUR"]
     (attempt,) = asker.attempts
     assert (attempt.provider, attempt.model, attempt.status) == (serving.terms.name, CHAT, "ok")
 

@@ -269,6 +269,19 @@ def test_usage_is_told_by_what_is_asked_for(ledger, database, passing):
     assert ledger.usage(since, datetime(2026, 3, 1, 23, 59, 59, tzinfo=UTC)) == []
 
 
+def test_costs_of_different_currencies_are_never_summed(ledger, passing):
+    settled(ledger, plan("a"))
+    euros = ledger.ask(plan("a", account="mistral:1", provider="mistral", currency="EUR"))
+    ledger.settle(euros, [share("a", cost=0.1), share("b", cost=0.2)])
+    today = passing.now()
+    lines = ledger.usage(today - timedelta(hours=1), today + timedelta(hours=1), [])
+    assert [(line.currency, line.calls, line.cost) for line in lines] == [
+        ("EUR", 1, pytest.approx(0.3)),
+        ("USD", 1, 0.25),
+    ]
+    assert [(line.provider, line.currency) for line in ledger.of_task("a")] == [("mistral", "EUR"), ("openai", "USD")]
+
+
 def test_old_calls_are_pruned(ledger, passing):
     settled(ledger, plan("a"))
     passing.pass_by(3 * 86_400)

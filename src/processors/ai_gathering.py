@@ -1,17 +1,18 @@
 """What different tasks of one process wait for together is sent together.
 
 At most so many requests of one kind are under way at a time, but for full ones; what comes meanwhile goes with the
-next one. Who waits sends it: there is no thread of its own.
+next one. Who waits sends it; a request for several goes on in a thread of its own, as long as one of them waits for it.
 """
 
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, TypeVar, cast
 
 from processors.ai_interfaces import Look
-from processors.errors import PermanentError, TransientError
+from processors.errors import Cancelled
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -27,12 +28,13 @@ class Sending(Generic[Item, Answer]):
     Attributes:
         key: what must be the same for items that go together.
         packed: returns how many of the items, from the first one on, one request can take; at least 1.
-        send: sends items, and returns their answers in their order; what it raises between two is the rest's alone.
+        send: sends items, and returns their answers in their order; what it raises between two is the rest's alone. It
+            calls the look that it is given while it waits, and ends where that raises.
     """
 
     key: Hashable
     packed: Callable[[Sequence[Item]], int]
-    send: Callable[[Sequence[Item]], Iterable[Answer]]
+    send: Callable[[Sequence[Item], Look], Iterable[Answer]]
 
 
 @dataclass(slots=True, eq=False)
@@ -41,6 +43,7 @@ class _Waiting(Generic[Item, Answer]):
     answer: Answer | None = None
     error: Exception | None = None
     done: bool = False
+    left: bool = False
 
 
 @dataclass(slots=True)
@@ -65,13 +68,11 @@ class Gathering(Generic[Item, Answer]):
 
         Args:
             item: what is asked for.
-            sending: how it is sent, with those that wait with it: in this thread, or in one of theirs.
-            look: called while somebody else sends it.
+            sending: how it is sent, with those that wait with it.
+            look: called while it is waited for; where it raises, a request that is under way goes on for the others.
 
         Raises:
-            TransientError: as raised by `send`, for all that it was called with and has not answered.
-            PermanentError: the same.
-            BaseException: as raised by `look`, or else by `send` for who called it: the others' items wait again.
+            Exception: as raised by `look`; or by `send`, for all that it was called with and has not answered.
         """
         with self._lock:
             line = self.lines.setdefault(sending.key, _Line[Item, Answer]())
@@ -83,6 +84,7 @@ class Gathering(Generic[Item, Answer]):
             _until_done(line, own, sending, look)
         finally:
             with line.changed:
+                own.left = True
                 if own in line.waiting:
                     line.waiting.remove(own)
             with self._lock:
@@ -107,12 +109,11 @@ def _until_done(
                 continue
             taken = _taken(line, own, sending)
             line.under_way += 1
-        try:
-            _send(line, own, taken, sending)
-        finally:
-            with line.changed:
-                line.under_way -= 1
-                line.changed.notify_all()
+        if len(taken) == 1:
+            _send(line, taken, sending, look)
+        else:
+            call = partial(_send, line, taken, sending, _while_wanted(taken))
+            threading.Thread(target=call, name="ai-request", daemon=True).start()
 
 
 def _may_go(line: _Line[Item, Answer], own: _Waiting[Item, Answer], sending: Sending[Item, Answer]) -> bool:
@@ -136,20 +137,29 @@ def _in_line(line: _Line[Item, Answer], own: _Waiting[Item, Answer]) -> list[_Wa
     return [own, *(one for one in line.waiting if one is not own)]
 
 
+def _while_wanted(taken: Sequence[_Waiting[Item, Answer]]) -> Look:
+    """Return what ends a request once nobody waits for it any more."""
+
+    def look() -> None:
+        if all(one.left for one in taken):
+            raise Cancelled("Nobody waits for this request any more.")
+
+    return look
+
+
 def _send(
-    line: _Line[Item, Answer],
-    own: _Waiting[Item, Answer],
-    taken: Sequence[_Waiting[Item, Answer]],
-    sending: Sending[Item, Answer],
+    line: _Line[Item, Answer], taken: Sequence[_Waiting[Item, Answer]], sending: Sending[Item, Answer], look: Look
 ) -> None:
     try:
-        for one, answer in zip(taken, sending.send([one.item for one in taken]), strict=True):
+        for one, answer in zip(taken, sending.send([one.item for one in taken], look), strict=True):
             one.answer, one.done = answer, True
-    except (TransientError, PermanentError) as error:  # the provider's, and so everybody's
-        for one in taken:
-            if not one.done:
-                one.error, one.done = error, True
-    except BaseException:  # the sender's own: a cancellation, a time limit
+    except Exception as error:
+        unanswered = [one for one in taken if not one.done]
+        if not unanswered:
+            raise
+        for one in unanswered:
+            one.error, one.done = error, True
+    finally:
         with line.changed:
-            line.waiting.extendleft(one for one in reversed(taken) if one is not own and not one.done)
-        raise
+            line.under_way -= 1
+            line.changed.notify_all()

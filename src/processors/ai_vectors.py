@@ -18,7 +18,7 @@ from processors.ai_gateway import (
     seconds_for,
 )
 from processors.ai_gathering import Gathering, Sending
-from processors.ai_interfaces import Asker, EmbeddingCall, Serving, Usage
+from processors.ai_interfaces import Asker, EmbeddingCall, Look, Serving, Usage
 from processors.ai_packing import packed
 from processors.arrays import STORED, numpy
 from processors.errors import AiError, Postponed, ProviderFault
@@ -42,6 +42,10 @@ class Wanted:
 
     text: str
     asker: Asker
+
+    def looking(self, look: Look) -> "Wanted":
+        """Return the same with another look, for a request that goes on for several."""
+        return replace(self, asker=replace(self.asker, look=look))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +188,7 @@ class Vectors:
         sending: Sending[Wanted, Vector | AiError] = Sending(
             key=(serving.terms.account, serving.model, dimensions),
             packed=lambda wanted: packed(serving.terms, ([one.text] for one in wanted)),
-            send=lambda wanted: self.embed(wanted, serving, dimensions),
+            send=lambda wanted, look: self.embed([one.looking(look) for one in wanted], serving, dimensions),
         )
 
         def ask() -> dict[str, Any]:
@@ -211,7 +215,7 @@ class Vectors:
         Raises:
             ProviderBusy: there is no room now.
             ProviderFault: the provider does not answer as it should.
-            Cancelled: the first one's task was cancelled.
+            Cancelled: as raised by the first one's look.
         """
         parts, refusals = [list(wanted)], 0
         while parts:

@@ -10,6 +10,7 @@ from itertools import chain
 import pytest
 
 from processors.ai_gathering import AT_ONCE, Gathering, Sending
+from processors.ai_interfaces import Look
 from processors.errors import AiError, Cancelled, ProviderBusy
 from waiting import until
 
@@ -23,11 +24,11 @@ def nothing() -> None:
 class Line:
     """A line at which tests wait; the first requests hold it up until the gate opens."""
 
-    def __init__(self, answer: Callable[[Sequence[str]], Iterator[str]] | None = None, room: int = 100) -> None:
+    def __init__(self, answer: Callable[[Sequence[str], Look], Iterator[str]] | None = None, room: int = 100) -> None:
         self.gathering = Gathering[str, str]()
         self.gate = threading.Event()
         self.requests: list[list[str]] = []
-        self._answer = answer or (lambda items: (f"<{item}>" for item in items))
+        self._answer = answer or (lambda items, _look: (f"<{item}>" for item in items))
         self._room = room
 
     @property
@@ -48,11 +49,11 @@ class Line:
     def waits(self, count: int) -> None:
         until(lambda: len(self.gathering.lines["key"].waiting) == count, WAIT)
 
-    def _send(self, items: Sequence[str]) -> Iterator[str]:
+    def _send(self, items: Sequence[str], look: Look) -> Iterator[str]:
         self.requests.append(list(items))
         if items[0].startswith("held"):
             assert self.gate.wait(WAIT)
-        return self._answer(items)
+        return self._answer(items, look)
 
 
 @pytest.fixture
@@ -91,7 +92,7 @@ def test_no_request_has_more_than_one_can_take_and_a_full_one_waits_for_no_other
 
 
 def test_what_the_provider_says_concerns_all_that_were_sent(threads: ThreadPoolExecutor):
-    def busy(items: Sequence[str]) -> Iterator[str]:
+    def busy(items: Sequence[str], _look: Look) -> Iterator[str]:
         if "0" in items:
             raise ProviderBusy("no room", 5)
         yield from items
@@ -107,7 +108,7 @@ def test_what_the_provider_says_concerns_all_that_were_sent(threads: ThreadPoolE
 
 
 def test_what_was_answered_before_an_error_stays_answered(threads: ThreadPoolExecutor):
-    def half(items: Sequence[str]) -> Iterator[str]:
+    def half(items: Sequence[str], _look: Look) -> Iterator[str]:
         for number, item in enumerate(items):
             if number == 1:
                 raise ProviderBusy("no room", 5)
@@ -123,43 +124,62 @@ def test_what_was_answered_before_an_error_stays_answered(threads: ThreadPoolExe
         assert [type(outcomes[item]) for item in items] == [type(None), *[ProviderBusy] * (len(items) - 1)]
 
 
-def test_the_senders_own_end_lets_the_others_wait_again(threads: ThreadPoolExecutor):
-    def ends(items: Sequence[str]) -> Iterator[str]:
-        if items[0] == "cancelled":
-            raise Cancelled
+class Cancellations:
+    """Tasks of which each may be cancelled at any moment."""
+
+    def __init__(self) -> None:
+        self.of: set[str] = set()
+
+    def look(self, item: str) -> Look:
+        def look() -> None:
+            if item in self.of:
+                raise Cancelled(item)
+
+        return look
+
+
+def test_a_request_goes_on_for_the_others_whose_sender_is_cancelled(threads: ThreadPoolExecutor):
+    cancellations, tasks = Cancellations(), dict[str, Future[str]]()
+
+    def answer(items: Sequence[str], _look: Look) -> Iterator[str]:
+        if not items[0].startswith("held"):
+            cancellations.of.add(items[0])
+            until(tasks[items[0]].done, WAIT, "the sender's task ends before the request does")
         yield from items
 
-    line = Line(ends)
+    line = Line(answer)
     line.hold_up(threads)
-    cancelled = threads.submit(line.ask, "cancelled")
-    line.waits(1)
-    others = [threads.submit(line.ask, item) for item in "ab"]
+    tasks |= {item: threads.submit(line.ask, item, cancellations.look(item)) for item in "abc"}
     line.waits(3)
     line.gate.set()
-    assert isinstance(cancelled.exception(WAIT), (Cancelled, type(None)))
-    assert [one.result(WAIT) for one in others] == ["a", "b"]
+    outcomes = {item: task.exception(WAIT) for item, task in tasks.items()}
+    (sent,) = line.requests[AT_ONCE:]
+    assert sorted(sent) == ["a", "b", "c"]
+    assert isinstance(outcomes.pop(sent[0]), Cancelled)
+    assert [tasks[item].result() for item in outcomes] == list(outcomes)
 
 
-def test_what_was_answered_before_the_senders_own_end_is_not_sent_again(threads: ThreadPoolExecutor):
-    first = []
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_request_ends_once_nobody_waits_for_it_any_more(count, threads: ThreadPoolExecutor):
+    cancellations, ended = Cancellations(), threading.Event()
 
-    def ends_after_two(items: Sequence[str]) -> Iterator[str]:
-        if len(items) < 4 or first:
-            yield from items
-            return
-        first.extend(items)
-        yield from items[:2]
-        raise Cancelled
+    def answer(items: Sequence[str], look: Look) -> Iterator[str]:
+        if not items[0].startswith("held"):
+            cancellations.of.update(items)
+            try:
+                until(look, WAIT)
+            finally:
+                ended.set()
+        yield from items
 
-    line = Line(ends_after_two)
+    line = Line(answer)
     line.hold_up(threads)
-    waiting = [threads.submit(line.ask, item) for item in "abcd"]
-    line.waits(4)
+    tasks = [threads.submit(line.ask, item, cancellations.look(item)) for item in "abc"[:count]]
+    line.waits(count)
     line.gate.set()
-    outcomes = [one.exception(WAIT) for one in waiting]
-    assert all(outcome is None or isinstance(outcome, Cancelled) for outcome in outcomes)
-    sent_again = {*chain(*line.requests[AT_ONCE + 1 :])} & set(first[:2])
-    assert not sent_again
+    assert all(isinstance(task.exception(WAIT), Cancelled) for task in tasks)
+    assert ended.wait(WAIT)
+    assert len(line.requests) == AT_ONCE + 1
 
 
 def test_who_is_cancelled_while_it_waits_is_not_sent(threads: ThreadPoolExecutor):
@@ -181,7 +201,7 @@ def test_who_is_cancelled_while_it_waits_is_not_sent(threads: ThreadPoolExecutor
 
 @pytest.mark.parametrize("given", [0, 5])
 def test_a_wrong_number_of_answers_lets_nobody_wait_for_ever(given):
-    line = Line(lambda items: iter(["x"] * (given or len(items) - 1)))
+    line = Line(lambda items, _look: iter(["x"] * (given or len(items) - 1)))
     with pytest.raises(ValueError, match="zip"):
         line.ask("a")
     assert not line.gathering.lines
@@ -191,7 +211,7 @@ def test_items_of_another_key_go_in_another_request():
     gathering = Gathering[str, str]()
     sent: list[list[str]] = []
 
-    def send(items: Sequence[str]) -> list[str]:
+    def send(items: Sequence[str], _look: Look) -> list[str]:
         sent.append(list(items))
         if items == ["a"]:  # while that is under way
             assert gathering.ask("b", Sending("second", len, send), nothing) == "b"
@@ -208,14 +228,14 @@ def test_a_line_is_forgotten_with_the_last_one_that_waits_at_it():
 
 
 class Fates:
-    """Items of which each has a fate, as chance wills it: good, refused, busy, ends (who sends), leaves (who waits)."""
+    """Items of which each has a fate, as chance wills it: good, refused, busy, ends (once sent), leaves (early)."""
 
     def __init__(self, seed: int) -> None:
         self.seed, chances = seed, random.Random(seed)
         fates = ["good"] * 6 + ["refused", "busy", "ends", "leaves"]
         self.of = {str(number): chances.choice(fates) for number in range(200)}
         self.gathering = Gathering[str, "str | AiError"]()
-        self.sent, self.may_be_sent = Counter[str](), Counter(dict.fromkeys(self.of, 1))
+        self.sent = Counter[str]()
         self.under_way, self.most = 0, 0
         self._lock = threading.Lock()
 
@@ -226,6 +246,8 @@ class Fates:
 
         def look() -> None:
             if self.of[item] == "leaves" and next(looks, None) is None:
+                raise Cancelled
+            if self.of[item] == "ends" and self.sent[item]:
                 raise Cancelled
 
         try:
@@ -240,17 +262,14 @@ class Fates:
             return self.of[str(outcome)] == "busy"
         return (str(outcome), isinstance(outcome, AiError)) == (item, self.of[item] == "refused")
 
-    def _send(self, items: Sequence[str]) -> Iterator[str | AiError]:
+    def _send(self, items: Sequence[str], look: Look) -> Iterator[str | AiError]:
         with self._lock:
             self.under_way += 1
             self.most = max(self.most, self.under_way)
             self.sent.update(items)
-            if self.of[items[0]] == "ends":
-                self.may_be_sent.update(items[1:])
         try:
             for item in items:
-                if self.of[items[0]] == "ends":
-                    raise Cancelled
+                look()
                 if self.of[item] == "busy":
                     raise ProviderBusy(item, 1)
                 yield AiError(item, "content_filtered") if self.of[item] == "refused" else item
@@ -265,5 +284,5 @@ def test_everybody_gets_its_own_answer_or_error_whatever_happens(seed: int, thre
     outcomes = [one.result(WAIT) for one in [threads.submit(fates.outcome, item) for item in fates.of]]
     assert [item for item, outcome in outcomes if not fates.is_its_own(item, outcome)] == []
     assert fates.most <= AT_ONCE
-    assert not fates.sent - fates.may_be_sent, "only what another one's end broke off is sent again"
+    assert max(fates.sent.values()) == 1, "nothing is paid twice"
     assert not fates.gathering.lines

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 
 import numpy as np
@@ -17,8 +17,9 @@ from processors.ai_interfaces import Asker, Embedded, EmbeddingCall, Look, Model
 from processors.ai_packing import packed
 from processors.ai_vectors import Vector, Vectors
 from processors.embeddings import Place, all_pieces, cut, texts_at
-from processors.errors import AiError, Postponed, ProviderBusy, ProviderFault
+from processors.errors import AiError, Cancelled, Postponed, ProviderBusy, ProviderFault
 from processors.tokens import estimated_tokens
+from waiting import until
 
 PRICES = ModelTerms(input_price=2.0)
 
@@ -244,6 +245,44 @@ def test_texts_of_different_tasks_that_wait_together_are_sent_together_and_paid_
     assert [work.usage(asker)[0] for asker in askers] == [10] * 10
     assert {one.status for asker in askers for one in asker.attempts} == {"ok"}
     assert [len(asker.attempts) for asker in askers] == [1] * 10
+
+
+def test_a_text_that_was_sent_by_a_task_which_is_cancelled_meanwhile_is_paid_once(work: AiWork):
+    begun, goes_on, cancelled = threading.Semaphore(0), threading.Event(), set[str]()
+    tasks: dict[str, Future[Vector]] = {}
+
+    class Slow(Picky):
+        def embed(self, call: EmbeddingCall, look: Look) -> Embedded:
+            if call.inputs[0].startswith("first"):
+                begun.release()
+                assert goes_on.wait(30)
+            else:
+                cancelled.add(call.inputs[0])
+                until(tasks[call.inputs[0]].done, 30)
+                look()
+            return super().embed(call, look)
+
+    def asker(text: str) -> Asker:
+        def look() -> None:
+            if text in cancelled:
+                raise Cancelled
+
+        return work.asker(look=look)
+
+    slow = Slow()
+    serving = work.serving(SMALL, slow)
+    vectors = Vectors(work.gateway(serving))
+    with ThreadPoolExecutor(5) as threads:
+        first = [threads.submit(vectors.of, f"first {n}", [serving], None, work.asker()) for n in range(2)]
+        assert all(begun.acquire(timeout=30) for _ in first)
+        tasks |= {text: threads.submit(vectors.of, text, [serving], None, asker(text)) for text in "abc"}
+        until(lambda: sum(len(line.waiting) for line in vectors._gathering.lines.values()) == 3, 30)
+        goes_on.set()
+        outcomes = {text: task.exception(30) for text, task in tasks.items()}
+        (sender,) = cancelled
+        assert isinstance(outcomes.pop(sender), Cancelled)
+        assert all(np.array_equal(tasks[text].result().values, _of(text)) for text in outcomes)
+    assert sorted(map(len, slow.requests)) == [1, 1, 3]
 
 
 def test_another_provider_of_the_same_model_is_asked_where_one_is_down(work: AiWork):

@@ -33,7 +33,7 @@ TOO_MUCH = frozenset({"max_tokens_per_request"})
 TOO_LONG_IN_WORDS = re.compile(
     r"maximum (context|input|model) length|context (size|length|window) has been exceeded"
     r"|exceeds? (the |its )?(available |maximum )?context (size|length|window)"
-    r"|must have less than \d+ tokens|input is too large to process",
+    r"|must have less than \d+ tokens|input (\(\d+ tokens\) )?is too large to process",
     re.IGNORECASE,
 )
 TOO_MUCH_IN_WORDS = re.compile(r"\brequest too large for\b", re.IGNORECASE)

@@ -42,6 +42,8 @@ CONTEXT_WORDS = [
     "Invalid 'input[0]': maximum input length is 8192 tokens.",
     "Requested tokens (2285) exceed context window of 2048",
     "`inputs` must have less than 512 tokens. Given: 600",
+    "input is too large to process. increase the physical batch size",
+    "input (6554 tokens) is too large to process. increase the physical batch size (current batch size: 2048)",
 ]
 
 

@@ -61,6 +61,7 @@ from records.ai_window import (
 from records.columns import SECONDS_PER_DAY, Now, instant, now_once
 from records.database import Database
 from records.prepared import Given, Prepared
+from records.task_records import task_records
 
 EARLY_SECONDS = 1.0
 """Who comes back so much too early waits for its time in place, whatever its patience."""
@@ -268,8 +269,9 @@ class AiCalls:
         return self._usage(and_(columns.at >= since, columns.at < until), by)
 
     def of_task(self, task_id: str) -> list[UsageLine]:
-        """Return what a task took, by provider, model and kind."""
-        return self._usage(columns.task_id == task_id, OF_TASK)
+        """Return what a task and its parts took, by provider, model and kind."""
+        its_parts = select(task_records.c.id).where(task_records.c.parent_id == task_id)
+        return self._usage(or_(columns.task_id == task_id, columns.task_id.in_(its_parts)), OF_TASK)
 
     def prune(self, days: float) -> int:
         """Remove calls that are older than so many days; returns how many."""

@@ -464,7 +464,11 @@ class CeleryService:
         Args:
             days: of UTC, today among them.
             by: of `day`, `provider`, `model`, `kind`, `tenant`.
-            task_id: of this task alone, by provider, model and kind.
+            task_id: of this task alone and of its parts, by provider, model and kind.
+
+        Returns:
+            The parts, `calls`, tokens, and `cost`, in which a model without a price counts as 0; `estimated` is the
+            share of the calls (0 to 1) whose tokens or cost nobody counted.
         """
         wanted = _checked(ReadUsage, days=days, by=by)
         calls = parts().ai_calls

@@ -15,6 +15,9 @@ from records.task_records import RUNNING, TaskRecord, TaskState
 from services.own_tasks import shown_arguments
 from services.wiring import parts
 
+COST_DIGITS = 9
+"""Behind the point; what lies behind them is of the adding."""
+
 HOLDS = {"pause": "pause", "turn": "queue"}
 """What a held record waits for, where that is no limit."""
 
@@ -77,8 +80,9 @@ def line_of(line: LogLine) -> dict[str, Any]:
 
 
 def usage_of(line: UsageLine, by: Sequence[str]) -> dict[str, Any]:
-    """Return a line of the report of AI calls: the parts that it is by, and the figures."""
-    return {name: value for name, value in asdict(line).items() if name in by or name not in PARTS}
+    """Return a line of the report of AI calls: the parts that it is by, in their order, and the figures."""
+    told = asdict(line) | {"cost": round(line.cost, COST_DIGITS)}
+    return {name: told[name] for name in by} | {name: told[name] for name in told if name not in PARTS}
 
 
 def unknown_status(task_id: str) -> dict[str, Any]:

@@ -1,14 +1,21 @@
 """`csai usage`: what AI calls took, by day, provider and model."""
 
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from processors.ai_usage import PARTS
 from services.celery_service import celery_service
+
+OFTEN_NOTHING = ("cached_tokens", "reasoning_tokens", "estimated")
+"""Columns that are shown only where they hold something."""
+
+LEGEND = "input, output: tokens. cost: by the prices in AI_PROVIDERS; a model without a price counts as 0."
 
 Days = Annotated[int, typer.Option(help="Days of UTC, today among them.")]
 By = Annotated[str, typer.Option(help=f"A line for each of these, comma-separated: {', '.join(PARTS)}.")]
@@ -29,18 +36,47 @@ def usage(
     if as_json:
         print(json.dumps(lines, indent=2, ensure_ascii=False))
         return
+    period = "today (UTC)" if days == 1 else f"in the last {days} days (UTC)"
     if not lines:
-        print("No provider of AI was asked.")
+        print(f"No provider of AI was asked {period}.")
         return
-    table = Table(box=None)
-    for name in lines[0]:
-        table.add_column(name.replace("_", " "), justify="left" if name in PARTS else "right")
+    print(f"Calls to providers of AI {period}:")
+    Console().print(_table(lines))
+    print(LEGEND)
+
+
+def _table(lines: Sequence[dict[str, Any]]) -> Table:
+    """Return the lines, and their sum below them; names are never cut."""
+    hidden = {name for name in OFTEN_NOTHING if not any(line[name] for line in lines)} | {"currency"}
+    names = [name for name in lines[0] if name not in hidden]
+    table = Table(box=None, show_footer=len(lines) > 1)
+    for name in names:
+        if name in PARTS:
+            table.add_column(name, "all" if name == names[0] else "", overflow="fold")
+        else:
+            table.add_column(name.removesuffix("_tokens"), _sum(name, lines), justify="right", no_wrap=True)
     for line in lines:
-        table.add_row(*map(_shown, line.values()))
-    Console().print(table)
+        table.add_row(*(_shown(name, line) for name in names))
+    return table
 
 
-def _shown(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.6f}".rstrip("0").rstrip(".")
-    return "-" if value is None else str(value)
+def _sum(name: str, lines: Sequence[dict[str, Any]]) -> str:
+    """Return what stands below a column: of costs a sum for each currency."""
+    if name == "estimated":
+        return ""
+    sums = dict[str, float]()
+    for line in lines:
+        unit = line["currency"] if name == "cost" else ""
+        sums[unit] = sums.get(unit, 0) + line[name]
+    return "\n".join(_shown(name, {name: amount, "currency": unit}) for unit, amount in sorted(sums.items()))
+
+
+def _shown(name: str, line: dict[str, Any]) -> str:
+    value = line[name]
+    if value is None:
+        return "-"
+    if name in PARTS:
+        return escape(value)
+    if name == "estimated":
+        return f"{value:.0%}"
+    return f"{value:.6f} {line['currency']}" if name == "cost" else f"{value:,}".replace(",", " ")

@@ -331,3 +331,35 @@ def test_nothing_is_fetched_by_default_and_the_setting_is_named(csai):
     code, _, errors = csai("models", "fetch", "yolox-s")
     assert code == 1
     assert "set ALLOW_MODEL_DOWNLOADS=true" in errors
+
+
+def usage_line(model: str, **figures) -> dict:
+    nothing = dict.fromkeys(("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens", "cost"), 0)
+    return {"provider": "openai", "model": model, "calls": 1} | nothing | {"estimated": 0.0} | figures
+
+
+def test_usage_shows_whole_names_what_there_is_and_the_sums(csai, monkeypatch):
+    names = ["text-embedding-3-small", "text-embedding-3-large", "a[/b]"]
+    costs = (0.0207, 0.0005, 0.0)
+    lines = [
+        usage_line(name, calls=800, input_tokens=1_000, cost=cost) for name, cost in zip(names, costs, strict=True)
+    ]
+    monkeypatch.setattr(celery_service, "get_ai_usage", lambda **_: lines)
+    code, out, _ = csai("usage", "--by", "provider,model")
+    title, heading, *rows, total, legend = [line.split() for line in out.splitlines()]
+    assert (code, " ".join(title)) == (0, "Calls to providers of AI today (UTC):")
+    assert heading == ["provider", "model", "calls", "input", "output", "cost"]
+    assert [row[1] for row in rows] == names
+    assert total == ["all", "2", "400", "3", "000", "0", "0.021200"]
+    assert "price" in legend
+
+
+def test_usage_shows_what_was_estimated_where_there_is_some(csai, monkeypatch):
+    monkeypatch.setattr(celery_service, "get_ai_usage", lambda **_: [usage_line("small", estimated=0.25)])
+    assert "25%" in csai("usage")[1]
+
+
+def test_usage_says_for_which_days_there_was_none(csai, monkeypatch):
+    monkeypatch.setattr(celery_service, "get_ai_usage", lambda **_: [])
+    assert csai("usage")[1] == "No provider of AI was asked today (UTC).\n"
+    assert csai("usage", "--days", "7")[1] == "No provider of AI was asked in the last 7 days (UTC).\n"

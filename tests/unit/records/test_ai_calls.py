@@ -15,6 +15,7 @@ from records.ai_answers import AiAnswers
 from records.ai_calls import AiCalls
 from records.ai_window import Rates, ai_calls, columns
 from records.database import Database
+from records.task_records import Draft, TaskRecords
 
 
 @pytest.fixture
@@ -280,6 +281,17 @@ def test_costs_of_different_currencies_are_never_summed(ledger, passing):
         ("USD", 1, 0.25),
     ]
     assert [(line.provider, line.currency) for line in ledger.of_task("a")] == [("mistral", "EUR"), ("openai", "USD")]
+
+
+def test_what_the_parts_of_a_bulk_took_is_told_as_the_bulks(ledger, database):
+    tasks = TaskRecords(database)
+    tasks.open(Draft("bulk", "ai_processing.generate_embeddings", "ai_processing", "ai_processing", is_parent=True))
+    for part in ("part 1", "part 2"):
+        tasks.open(Draft(part, "ai_processing.embed_part", "ai_processing", "ai_processing", parent_id="bulk"))
+        settled(ledger, plan(part, requests_per_minute=None))
+    settled(ledger, plan("of another", requests_per_minute=None))
+    assert [(line.calls, line.cost) for line in ledger.of_task("bulk")] == [(2, 0.5)]
+    assert [(line.calls, line.cost) for line in ledger.of_task("part 1")] == [(1, 0.25)]
 
 
 def test_old_calls_are_pruned(ledger, passing):

@@ -7,9 +7,11 @@ import pytest
 
 from ai_work import needs_weights
 from processors.errors import TaskFailed
+from records.ai_calls import UsageLine
 from services import wiring
 from services.celery_service import celery_service
 from services.celery_tasks.ai_processing_tasks import analyze_sentiment
+from services.status import usage_of
 from services.wiring import parts
 
 
@@ -45,3 +47,20 @@ def test_a_forked_child_makes_a_model_of_its_own(monkeypatch):
     own.__dict__["embedding_engine"] = SimpleNamespace()
     wiring._fresh_after_fork()
     assert "embedding_engine" not in own.__dict__
+
+
+def test_the_report_of_calls_has_its_parts_in_the_order_asked_for_and_costs_without_the_noise_of_adding():
+    line = UsageLine(
+        tenant="acme",
+        model="small",
+        calls=3,
+        input_tokens=1,
+        output_tokens=2,
+        cached_tokens=0,
+        reasoning_tokens=0,
+        cost=0.1 + 0.2,
+        estimated=0.0,
+    )
+    told = usage_of(line, ["tenant", "model"])
+    assert list(told)[:3] == ["tenant", "model", "calls"]
+    assert told["cost"] == 0.3

@@ -206,7 +206,8 @@ class OpenAiModels:
         except (openai.APIError, ErrorInstead) as error:  # in the middle of a stream, or in the place of an answer
             raise self._words.refused(Refusal.in_answer(error.body)) from None
         except NO_ANSWER as error:
-            said = f"answers what is no answer: {type(error).__name__}: {error}"
+            words = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            said = f"answers what is no answer: {words}"
             raise self._words.error(said, "provider_bad_response", charged=True) from None
 
 

@@ -39,7 +39,10 @@ TOO_LONG_IN_WORDS = re.compile(
 TOO_MUCH_IN_WORDS = re.compile(r"\brequest too large for\b", re.IGNORECASE)
 """Of OpenAI (429) and Groq (413): more tokens than a minute has; with the code of a limit that waiting would cure."""
 
-NOT_FOUND, TOO_LARGE, TOO_MANY, PAYMENT = 404, 413, 429, 402
+NOT_THERE = frozenset({404, 501})
+"""501: llama.cpp's server has a model for chats or one for vectors, and says so of the other."""
+
+TOO_LARGE, TOO_MANY, PAYMENT = 413, 429, 402
 BAD_KEY, AGAIN, SERVER_FAULT = frozenset({401, 403}), frozenset({408, 409, 425}), 500
 GATEWAY_TIMEOUT = 504
 """The one in front has given up waiting; who was asked may go on."""
@@ -84,7 +87,7 @@ class Refusal:
         """Which of the stable codes it is."""
         names = self._names()
         for code, holds in (
-            ("model_missing", self.status == NOT_FOUND or names & NO_MODEL),
+            ("model_missing", self.status in NOT_THERE or names & NO_MODEL),
             ("budget_exceeded", self.status == PAYMENT or names & NO_MONEY),
             ("context_too_long", names & TOO_LONG or TOO_LONG_IN_WORDS.search(self.words)),
             ("content_filtered", names & FILTERED),

@@ -165,7 +165,9 @@ def test_vectors_that_are_not_one_of_the_same_size_for_each_text_are_no_answer(a
 def test_other_dimensions_than_were_asked_for_are_no_answer(ai, endpoint):
     short = Fault.vectors(lambda data: [one | {"embedding": [1.0, 2.0]} for one in data])
     endpoint.next(short)
-    with pytest.raises(AiError, match="2 dimensions, where 8 were asked for"):
+    with pytest.raises(
+        AiError, match="answers what is no answer: the vectors have 2 dimensions, where 8 were asked for"
+    ):
         embed(ai)
 
 
@@ -417,6 +419,7 @@ def test_an_error_in_the_place_of_the_first_text_is_that_error(ai, endpoint, err
         (Fault.status(409), "provider_unavailable"),
         (Fault.status(500), "provider_unavailable"),
         (Fault.proxy_page(502), "provider_unavailable"),
+        (Fault.status(501, "This server does not support embeddings."), "model_missing"),
         (Fault.status(503), "provider_unavailable"),
         (Fault.status(400), "provider_bad_response"),
         (Fault.status(400, "filtered", "content_filter"), "content_filtered"),

@@ -335,7 +335,9 @@ def test_nothing_is_fetched_by_default_and_the_setting_is_named(csai):
 
 def usage_line(model: str, **figures) -> dict:
     nothing = dict.fromkeys(("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens", "cost"), 0)
-    return {"provider": "openai", "model": model, "calls": 1} | nothing | {"estimated": 0.0} | figures
+    return (
+        {"provider": "openai", "model": model, "calls": 1, "currency": "USD"} | nothing | {"estimated": 0.0} | figures
+    )
 
 
 def test_usage_shows_whole_names_what_there_is_and_the_sums(csai, monkeypatch):
@@ -350,8 +352,16 @@ def test_usage_shows_whole_names_what_there_is_and_the_sums(csai, monkeypatch):
     assert (code, " ".join(title)) == (0, "Calls to providers of AI today (UTC):")
     assert heading == ["provider", "model", "calls", "input", "output", "cost"]
     assert [row[1] for row in rows] == names
-    assert total == ["all", "2", "400", "3", "000", "0", "0.021200"]
+    assert total == ["all", "2", "400", "3", "000", "0", "0.021200", "USD"]
     assert "price" in legend
+
+
+def test_usage_sums_no_dollars_and_euros(csai, monkeypatch):
+    lines = [usage_line("small", cost=0.25), usage_line("large", cost=0.5, currency="EUR")]
+    monkeypatch.setattr(celery_service, "get_ai_usage", lambda **_: lines)
+    *_, euros, dollars, _ = csai("usage")[1].splitlines()
+    assert euros.split()[-2:] == ["0.500000", "EUR"]
+    assert dollars.split() == ["0.250000", "USD"]
 
 
 def test_usage_shows_what_was_estimated_where_there_is_some(csai, monkeypatch):

@@ -456,7 +456,7 @@ class Many(list):
         (["a", b"b"], r"texts\[1\]: Input should be a valid string"),
         (["a", " \n"], r"texts\[1\]: must not be empty"),
         (["a\0b"], r"texts\[0\]: must be text without NUL"),
-        (["a", "b", "c\ud800"], r"texts\[2\]: Input should be a valid string, unable to parse"),
+        (["a", "b", "c\ud800"], r"texts\[2\]: must be text without NUL and lone surrogates\."),
         (["x" * 10_000_001], r"texts\[0\]: String should have at most 10000000 characters"),
         (["ä" * 5_000_000] * (MAX_BULK_BYTES // 10_000_000 + 1), "at most 256000000 bytes in all.*at text 25"),
     ],

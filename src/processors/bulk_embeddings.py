@@ -105,6 +105,13 @@ class EmbeddingsGenerated(Envelope):
         """Nothing was done."""
         return self.result.failure()
 
+    def as_json(self) -> dict[str, Any]:
+        """Return the JSON form; where nothing was done, with the code of the first cause, as other failures have it."""
+        told = super().as_json()
+        if self.failure() and self.result.failures:
+            told["code"] = self.result.failures[0]["code"]
+        return told
+
 
 def embed_part(request: EmbedPart, members: Members, tools: EmbeddingTools, report: Report) -> VectorsFound:
     """Embed a part of a bulk; members that are done are passed over, so that it may run again.

@@ -299,6 +299,15 @@ def test_a_model_that_nobody_serves_is_every_texts_refusal(bench, model):
     assert bench.provider.asked == []
 
 
+def test_a_bulk_that_fails_has_the_code_of_its_first_cause_and_one_that_does_not_has_none(bench):
+    refused = MemberEnd(0, "refused", {"code": "content_filtered", "error": "no"})
+    assert conclude_embeddings([refused], GenerateEmbeddings(), MODEL, 1.0).as_json()["code"] == "content_filtered"
+    bench.insert(TEXTS)
+    bench.run()
+    ends = [*bench.rows.ends(BULK, 0, 1), MemberEnd(1, "refused", refused.outcome)]
+    assert "code" not in conclude_embeddings(ends, GenerateEmbeddings(), MODEL, 1.0).as_json()
+
+
 def test_no_more_than_a_thousand_failures_are_listed(bench):
     ends = [MemberEnd(at, "refused", {"code": "content_filtered", "error": "no"}) for at in range(1_001)]
     told = conclude_embeddings(ends, GenerateEmbeddings(), MODEL, 1.0).result

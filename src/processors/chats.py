@@ -231,7 +231,7 @@ def _checked(said: Said) -> Said:
     """
     answer = said.answer
     if answer.refusal is not None or answer.finish_reason == "content_filter":
-        why = f": {answer.refusal}" if answer.refusal else "; what it said until then is not kept"
+        why = f": {answer.refusal.rstrip('. ')}" if answer.refusal else "; what it said until then is not kept"
         raise AiError(
             f"The model {answer.model} refuses to answer, or a filter of its provider does{why}.", "content_filtered"
         )

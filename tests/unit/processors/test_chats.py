@@ -222,9 +222,12 @@ def test_nothing_is_left_out_that_must_stay():
 
 
 def test_a_filters_refusal_has_its_own_code(work: AiWork):
-    for fault in (Fault.message("content_filter", content=None), Fault.message("stop", refusal="I cannot.")):
+    for fault, words in (
+        (Fault.message("content_filter", content=None), "; what it said until then is not kept"),
+        (Fault.message("stop", refusal="I cannot."), ": I cannot"),
+    ):
         work.provider.next(fault)
-        with pytest.raises(AiError, match="refuses") as error:
+        with pytest.raises(AiError, match=rf"refuses .*{words}\.$") as error:
             chat(work, {})
         assert error.value.code == "content_filtered"
 

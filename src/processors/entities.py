@@ -25,13 +25,21 @@ MOST_PHONE_TRIES = 10_000
 LONGEST_URL, LONGEST_LOCAL, LONGEST_DOMAIN = 2_048, 64, 253
 """Characters; the last two are of RFC 5321 and RFC 1035."""
 
+ADJOINING = rf"{UNSPACED}\u3005-\u3007\uac00-\ud7a3"
+"""Han, kana and Hangul: they stand right before and behind an address, without a space."""
+
+LETTER, ADJOINING_LETTER = rf"[^\W{ADJOINING}]", rf"(?:(?!\W)[{ADJOINING}])"
+BEFORE_EMAIL, IN_LOCAL = rf"(?:{LETTER}|[.%+-])", rf"(?:{LETTER}|[%+-])"
+IN_DOMAIN = rf"(?:(?!_){LETTER}(?:{LETTER}|-)*+|{ADJOINING_LETTER}++)"
 URL = re.compile(
-    rf"(?<![^\W{UNSPACED}])"
+    rf"(?<!{LETTER})"
     r"(?:(?:https?|ftp)://|www\.)[^\s<>\"“”„«»\u2039\u203a\u3000-\u303f\uff01-\uff0f{}|\\^`\x00-\x1f\x7f]++",
     re.IGNORECASE,
 )
 EMAIL = re.compile(
-    r"(?<![\w.%+-])(?<![\w.%+-]')(?P<local>[\w%+-]++(?:[.'][\w%+-]++)*+)@(?P<domain>[^\W_][\w-]*+(?:\.[^\W_][\w-]*+)++)"
+    rf"(?<!{BEFORE_EMAIL})(?<!{BEFORE_EMAIL}')"
+    rf"(?P<local>{IN_LOCAL}++(?:[.']{IN_LOCAL}++)*+|(?<!\w){ADJOINING_LETTER}++)"
+    rf"@(?P<domain>{IN_DOMAIN}(?:\.{IN_DOMAIN})++)"
 )
 LABEL = re.compile(r"[^\W_](?:[^\W_]|-(?!\Z)){0,62}")
 TOP_LEVEL = re.compile(r"[^\W\d_]{2,}|xn--[a-z0-9-]+")

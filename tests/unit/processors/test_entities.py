@@ -44,6 +44,8 @@ def test_every_kind_is_found_in_the_texts_order():
         ("'ann@example.org'", "ann@example.org"),
         ("mailto:ann@example.org.", "ann@example.org"),
         ("jürgen@bücher.example", "jürgen@bücher.example"),
+        ("иван2020@пример.рф", "иван2020@пример.рф"),
+        ("用户@例子.广告", "用户@例子.广告"),
     ],
 )
 def test_an_address_is_found_without_what_stands_around_it(text, value):
@@ -208,6 +210,22 @@ def test_scripts_without_spaces_need_none_before_an_address_or_a_price(text, val
     assert only(text, "ja").value == value
 
 
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("联系test@example.com谢谢", "test@example.com"),
+        ("邮箱123456@qq.com或者打电话", "123456@qq.com"),
+        ("人々info@example.co.jpまで", "info@example.co.jp"),
+        ("他说'ann.b@example.com'。", "ann.b@example.com"),
+        ("문의는test@example.com으로", "test@example.com"),
+        ("发到ann@例子.广告", "ann@例子.广告"),
+        ("站长@example.com谢谢.再见", "站长@example.com"),
+    ],
+)
+def test_a_mail_address_ends_where_chinese_japanese_or_korean_begins(text, address):
+    assert [one.text for one in find_entities(text, "zh").found] == [address]
+
+
 def test_ranges_count_code_points():
     assert only("𝟘🙂é ann@example.org").range == (4, 19)
 
@@ -239,6 +257,9 @@ HOSTILE = [
     "a@",
     "a@a.",
     "a'",
+    "字",
+    "字a",
+    "字@字.",
     "http://a)",
     "(",
     "24 dec ",
@@ -256,7 +277,7 @@ def test_the_work_grows_no_faster_than_the_text(piece):
     find_entities(piece * (200_000 // len(piece)), "en")
 
 
-@given(st.text() | st.text("0123456789.,/-+@:$€ aeMyjundEURhtpw(')"))
+@given(st.text() | st.text("0123456789.,/-+@:$€ aeMyjundEURhtpw(')字の"))
 @example("24 aprıl 2026")
 @example("\ud800 ann@example.org")
 def test_any_text_is_searched_and_every_range_points_at_what_was_found(text):

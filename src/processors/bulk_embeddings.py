@@ -12,7 +12,7 @@ from pydantic import Field
 
 from processors.ai_interfaces import Serving, Usage
 from processors.ai_requests import EmbedPart, GenerateEmbeddings
-from processors.ai_results import Cost, UsageTold, cost_told, usage_told
+from processors.ai_results import Cost, cost_told
 from processors.ai_vectors import Vector
 from processors.arrays import STORED, STORED_BYTES, numpy
 from processors.embeddings import (
@@ -76,7 +76,7 @@ class VectorsFound(Result):
     dimensions: int | None
     dtype: str = "float32"
     parts: list[VectorFile]
-    usage: UsageTold
+    usage: Usage
     cost: Cost | None
     failures: list[dict[str, Any]]
     failures_truncated: bool
@@ -328,7 +328,7 @@ class _Sum:
             provider=provider,
             dimensions=self.dimensions,
             parts=list(self.files.values()),
-            usage=usage_told(Usage(input_tokens=self.tokens, estimated=self.estimated)),
+            usage=Usage(input_tokens=self.tokens, estimated=self.estimated),
             cost=cost_told(self.cost, self.currency) if self.currency else None,
             failures=self.failures,
             failures_truncated=self.refused > len(self.failures),

@@ -12,17 +12,9 @@ from pydantic import Field
 from processors import ai_chats
 from processors.ai_chats import ANSWER_TOKENS, Prompt, Said
 from processors.ai_gateway import Gateway
-from processors.ai_interfaces import Asker, ChatAnswer, Serving, Usage
+from processors.ai_interfaces import Asker, Attempt, ChatAnswer, Serving, Usage
 from processors.ai_requests import ProcessChat
-from processors.ai_results import (
-    AiResult,
-    Cost,
-    UsageTold,
-    attempts_told,
-    cost_told,
-    input_of,
-    usage_told,
-)
+from processors.ai_results import AiResult, Cost, cost_told, input_of
 from processors.chat_context import Fitted, as_data, fitted, tokens_that_stay
 from processors.envelopes import Limits, Timing, clean, warning
 from processors.errors import AiError, ProviderFault
@@ -64,10 +56,10 @@ class ChatSaid(Result):
     model: str
     provider: str
     tool_calls: list[dict[str, Any]]
-    usage: UsageTold
+    usage: Usage
     cost: Cost | None
     context: Context
-    attempts: list[dict[str, Any]]
+    attempts: list[Attempt]
     cached: bool
 
 
@@ -302,7 +294,7 @@ def _result(
         model=answer.model,
         provider=said.serving.terms.name,
         tool_calls=[clean(dict(one)) for one in answer.tool_calls],
-        usage=usage_told(total),
+        usage=total,
         cost=cost_told(None if None in costs else sum(filter(None, costs)), said.serving.terms.currency),
         context=Context(
             sent_messages=len(context.messages),
@@ -311,7 +303,7 @@ def _result(
             tokens_before=context.tokens_before,
             tokens_after=context.tokens_after,
         ),
-        attempts=attempts_told(tools.asker.attempts),
+        attempts=tools.asker.attempts,
         cached=said.of_task is not None,
     )
     step = {

@@ -7,17 +7,9 @@ from typing import Any
 
 from pydantic import Field
 
-from processors.ai_interfaces import Asker, EmbeddingEngine, Serving, Usage
+from processors.ai_interfaces import Asker, Attempt, EmbeddingEngine, Serving, Usage
 from processors.ai_requests import DEFAULT_EMBEDDING_MODEL, GenerateEmbedding
-from processors.ai_results import (
-    AiResult,
-    Cost,
-    UsageTold,
-    attempts_told,
-    cost_told,
-    input_of,
-    usage_told,
-)
+from processors.ai_results import AiResult, Cost, cost_told, input_of
 from processors.ai_routes import Routes
 from processors.ai_vectors import Vector, Vectors
 from processors.arrays import STORED, numpy
@@ -59,9 +51,9 @@ class EmbeddingFound(Result):
     tokens: int
     truncated: bool = False
     chunks: list[Chunk]
-    usage: UsageTold
+    usage: Usage
     cost: Cost | None
-    attempts: list[dict[str, Any]]
+    attempts: list[Attempt]
     cached: bool
 
 
@@ -167,9 +159,9 @@ def generate_embedding(request: GenerateEmbedding, tools: EmbeddingTools, report
             uri=artefacts[0].uri if artefacts else None,
             tokens=found.usage.input_tokens,
             chunks=found.chunks,
-            usage=usage_told(found.usage),
+            usage=found.usage,
             cost=cost_told(found.cost, found.currency),
-            attempts=attempts_told(tools.asker.attempts),
+            attempts=tools.asker.attempts,
             cached=found.cached,
         ),
     )

@@ -349,7 +349,7 @@ def test_a_fallback_answers_where_the_model_does_not_and_all_attempts_are_told(w
     other = work.serving(OTHER_CHAT)
     done = chat(work, {}, down, other, fallbacks={CHAT: [OTHER_CHAT]})
     assert (done.result.model, done.result.provider) == (OTHER_CHAT, other.terms.name)
-    assert [(one["provider"], one["status"], one["retry_after"]) for one in done.result.attempts] == [
+    assert [(one.provider, one.status, one.retry_after) for one in done.result.attempts] == [
         (down.terms.name, "provider_unavailable", 3.0),
         (other.terms.name, "ok", None),
     ]

@@ -82,7 +82,7 @@ def test_what_it_took_is_told_and_noted_for_the_task(work):
     assert done.result.usage.input_tokens > 0
     assert not done.result.usage.estimated
     assert done.result.cost.amount == pytest.approx(done.result.usage.input_tokens * 20 / 1e6)
-    assert [one["status"] for one in done.result.attempts] == ["ok"]
+    assert [one.status for one in done.result.attempts] == ["ok"]
 
 
 def test_a_long_text_is_cut_between_words_and_its_vector_is_the_weighted_mean_of_its_pieces(work):

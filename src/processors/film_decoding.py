@@ -133,7 +133,7 @@ def frames(container: Any, stream: Any, faults: Faults, start_pts: int | None = 
 
 def _frames_from(container: Any, stream: Any, faults: Faults, start_pts: int) -> Generator[Any]:
     """Yield the frames from one on that is shown at a time or before it, if the film has one; else from its first."""
-    begin, back = stream.start_time or 0, round(SEEK_MARGIN_S / stream.time_base)
+    begin, back = stream.start_time or 0, max(1, round(SEEK_MARGIN_S / stream.time_base))
     if start_pts - back <= begin:  # to before the beginning an AVI loses its first frame
         yield from _next_frames(container, stream, faults)
         return

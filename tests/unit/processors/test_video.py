@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from films import BLACK, BLUE, FPS, GREEN, HEIGHT, RED, WHITE, WIDTH, film, picture, plain, sound_only, steady, timed
-from processors import film_decoding, video
+from processors import film_decoding, media_streams, video
 from processors.envelopes import Timing
 from processors.errors import FileError, TransientError
 from processors.file_results import FileResult
@@ -394,6 +394,24 @@ def test_a_jump_in_a_program_stream_that_tells_few_times_does_not_begin_its_time
     options = {"kind": "mpg", "threads": 1, "start_s": found["start_s"], "seconds": 60, "wanted": wanted}
     taken = load_video({})["video_frames"](io.BytesIO(raw), options, silent)
     assert [frame["t"] for frame in taken["frames"]] == pytest.approx(times, abs=0.1)
+
+
+def test_a_film_of_seldom_frames_whose_key_frames_are_damaged_is_entered_further_ahead(monkeypatch):
+    raw = bytearray(film(steady(picture(0), picture(1), picture(2), frames=12), "avi", "mpeg4"))
+    at = raw.index(b"vids") + 20
+    raw[at : at + 8] = (1000).to_bytes(4, "little") + (61).to_bytes(4, "little")  # a frame every 16 seconds
+    with media_streams.opened(io.BytesIO(raw), "avi") as container:
+        (damaged,) = [one for one in container.demux(video=0) if one.is_keyframe and one.pts == 12]
+    raw[damaged.pos + 8 : damaged.pos + 8 + damaged.size] = bytes(damaged.size)
+    decoded, real = [], film_decoding._decoded
+    monkeypatch.setattr(film_decoding, "_decoded", lambda *given: decoded.append(given) or real(*given))
+    with media_streams.opened(io.BytesIO(raw), "avi") as container:
+        stream = film_decoding.film_stream(container, 1)
+        for frame in film_decoding.frames(container, stream, film_decoding.Faults(), 12):
+            assert len(decoded) < 100, "the same jump again and again"
+            if frame.pts > 12:
+                break
+    assert 12 < len(decoded) < 100
 
 
 def test_the_hash_of_a_frame_tells_the_same_picture_from_another(processed):

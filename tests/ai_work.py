@@ -2,11 +2,9 @@
 
 import itertools
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +12,7 @@ import pytest
 from adapters.openai_models import OpenAiModels
 from ai_provider import AiProvider
 from processors.ai_gateway import Gateway
-from processors.ai_interfaces import Asker, Look, ModelTerms, ProviderTerms, Serving
+from processors.ai_interfaces import Asker, ChatAnswer, ChatCall, Look, ModelTerms, ProviderTerms, Serving, Usage
 from processors.ai_routes import Routes
 from processors.interfaces import Run
 from records import schema, upgrading
@@ -38,8 +36,32 @@ def nothing() -> None:
     """Look, and see nothing."""
 
 
-def unheard(_percent: float, _text: str) -> None:
-    """Hear of progress, and do nothing."""
+def unheard(*_said: object) -> None:
+    """Hear of progress or of a text, and do nothing."""
+
+
+def said(text: str = "yes", finish: Any = "stop", **more: Any) -> ChatAnswer:
+    return ChatAnswer(text, finish, "m-1", Usage(10, 5), **more)
+
+
+class Says:
+    """A provider that gives these answers to chats, one after the other; the last one again and again.
+
+    Args:
+        answers: each is given, raised, or made of the call's `look`.
+    """
+
+    place = "says"
+
+    def __init__(self, *answers: ChatAnswer | BaseException | Callable[[Look], ChatAnswer]) -> None:
+        self.answers, self.calls = list(answers), list[ChatCall]()
+
+    def chat(self, call: ChatCall, look: Look, on_text: Callable[[str], None] | None) -> ChatAnswer:
+        self.calls.append(call)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer if isinstance(answer, ChatAnswer) else answer(look)
 
 
 class AiWork:
@@ -102,17 +124,37 @@ class AiWork:
         )
 
 
-@contextmanager
-def ai_work(folder: Path) -> Iterator[AiWork]:
-    """All of it, for one module of tests."""
-    database = Database(f"sqlite:///{folder / 'records.db'}")
-    upgrading.upgrade(database, schema.VERSION)
+def later(seconds: float) -> datetime:
+    return datetime.now(UTC) + timedelta(seconds=seconds)
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[AiProvider]:
     with AiProvider() as provider:
-        work = AiWork(database, provider)
-        yield work
-        work.adapter.close()
+        yield provider
+
+
+@pytest.fixture
+def endpoint(running: AiProvider) -> Iterator[AiProvider]:
+    """An endpoint that remembers nothing of another test."""
+    running.asked.clear()
+    running.texts.clear()
+    running.left.clear()
+    running.choose = lambda _asked: None
+    yield running
+    assert not running._faults, "the test scripted more than it asked for"
+
+
+@pytest.fixture(scope="module")
+def module_work(running: AiProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AiWork]:
+    database = Database(f"sqlite:///{tmp_path_factory.mktemp('ai') / 'records.db'}")
+    upgrading.upgrade(database, schema.VERSION)
+    work = AiWork(database, running)
+    yield work
+    work.adapter.close()
     database.close()
 
 
-def later(seconds: float) -> datetime:
-    return datetime.now(UTC) + timedelta(seconds=seconds)
+@pytest.fixture
+def work(module_work: AiWork, endpoint: AiProvider) -> AiWork:
+    return module_work

@@ -17,10 +17,10 @@ from adapters import openai_models
 from adapters.openai_models import OpenAiModels
 from adapters.openai_refusals import CURES
 from ai_provider import KEY, AiProvider, Fault
+from ai_work import CHAT, SMALL, nothing, unheard
 from processors.ai_interfaces import ChatCall, EmbeddingCall, LimitNews, Usage
 from processors.errors import AiError, Cancelled, ProviderFault
 
-SMALL, CHAT = "text-embedding-3-small", "gpt-4o-mini"
 ENOUGH = 60
 SCHEMA = {
     "type": "object",
@@ -53,22 +53,6 @@ class Openai:
     make = OpenAiModels
 
 
-@pytest.fixture(scope="module")
-def running():
-    with AiProvider() as provider:
-        yield provider
-
-
-@pytest.fixture(autouse=True)
-def endpoint(running):
-    """An endpoint that remembers nothing of another test."""
-    running.asked.clear()
-    running.texts.clear()
-    running.left.clear()
-    assert not running._faults, "the test before scripted more than it asked for"
-    return running
-
-
 @pytest.fixture(params=[Openai], scope="module")
 def kind(request):
     return request.param
@@ -80,14 +64,6 @@ def ai(kind, running):
     adapter = kind.make(running.url, running.key)
     yield adapter
     adapter.close()
-
-
-def nothing() -> None:
-    """Look, and see nothing."""
-
-
-def unheard(_text: str) -> None:
-    """Take a text that is not looked at."""
 
 
 def embed(ai, *texts: str, model: str = SMALL, dimensions: int | None = 8, seconds: float = ENOUGH, look=nothing):

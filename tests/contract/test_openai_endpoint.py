@@ -20,25 +20,10 @@ import pytest
 
 from ai_protocol import vector_of
 from ai_provider import KEY, AiProvider, Fault, Window
+from ai_work import CHAT, SMALL
 
-SMALL, CHAT = "text-embedding-3-small", "gpt-4o-mini"
 USER = [{"role": "user", "content": "Hello there, you."}]
 ENOUGH = 60
-
-
-@pytest.fixture(scope="module")
-def running():
-    with AiProvider() as provider:
-        yield provider
-
-
-@pytest.fixture(autouse=True)
-def endpoint(running):
-    """An endpoint that remembers nothing of another test."""
-    running.asked.clear()
-    running.texts.clear()
-    assert not running._faults, "the test before scripted more than it asked for"
-    return running
 
 
 @pytest.fixture(scope="module")
@@ -298,8 +283,8 @@ def test_faults_come_in_order_and_then_all_is_well(sdk, endpoint):
     assert parsedate_to_datetime(third.value.response.headers["retry-after"]) == date
 
 
-def test_a_fault_may_be_chosen_by_the_request(sdk, endpoint, monkeypatch):
-    monkeypatch.setattr(endpoint, "choose", lambda asked: Fault.no_credit() if b"poison" in asked.body else None)
+def test_a_fault_may_be_chosen_by_the_request(sdk, endpoint):
+    endpoint.choose = lambda asked: Fault.no_credit() if b"poison" in asked.body else None
     sdk.embeddings.create(model=SMALL, input="a")
     with pytest.raises(openai.RateLimitError) as raised:
         sdk.embeddings.create(model=SMALL, input="poison")

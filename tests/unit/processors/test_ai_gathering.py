@@ -9,16 +9,13 @@ from itertools import chain
 
 import pytest
 
+from ai_work import nothing
 from processors.ai_gathering import AT_ONCE, Gathering, Sending
 from processors.ai_interfaces import Look
 from processors.errors import AiError, Cancelled, ProviderBusy
 from waiting import until
 
 WAIT = 30
-
-
-def nothing() -> None:
-    """Look, and see nothing."""
 
 
 class Line:

@@ -12,30 +12,14 @@ import pytest
 import ai_protocol
 from ai_ledger import AiClock
 from ai_provider import Fault
-from ai_work import ADA, SMALL, AiWork, ai_work
+from ai_work import SMALL, AiWork
 from processors.ai_interfaces import Asker, Embedded, EmbeddingCall, Look, ModelTerms, Serving, Usage
-from processors.ai_packing import packed
 from processors.ai_vectors import Vector, Vectors
 from processors.embeddings import Place, all_pieces, cut, texts_at
 from processors.errors import AiError, Cancelled, Postponed, ProviderBusy, ProviderFault
-from processors.tokens import estimated_tokens
 from waiting import until
 
 PRICES = ModelTerms(input_price=2.0)
-
-
-@pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory):
-    with ai_work(tmp_path_factory.mktemp("vectors")) as it:
-        yield it
-
-
-@pytest.fixture(autouse=True)
-def _endpoint_remembers_nothing(work: AiWork):
-    work.provider.asked.clear()
-    work.provider.texts.clear()
-    yield
-    assert not work.provider._faults
 
 
 class Picky:
@@ -302,20 +286,3 @@ def test_pieces_that_one_provider_has_answered_are_not_paid_at_the_next_one_too(
     assert asked == [texts[:6], texts[6:]]
     for text, vector in zip(texts, found, strict=True):
         assert np.array_equal(vector.values, _of(text))
-
-
-def test_a_request_is_packed_by_count_tokens_bytes_and_by_what_a_minute_has_room_for(work: AiWork):
-    texts = ["word " * 20] * 100
-    tokens = estimated_tokens(texts[0])
-    assert packed(work.serving(ADA).terms, ([text] for text in texts)) == 100
-    assert packed(work.serving(ADA, max_inputs=32).terms, ([text] for text in texts)) == 32
-    assert packed(work.serving(ADA, max_request_tokens=10 * tokens).terms, ([text] for text in texts)) == 10
-    assert packed(work.serving(ADA, tokens_per_minute=7 * tokens).terms, ([text] for text in texts)) == 7
-    assert packed(work.serving(ADA, max_request_bytes=10_000).terms, ([text] for text in texts)) == 16
-    assert packed(work.serving(ADA, max_request_tokens=1).terms, ([text] for text in texts)) == 1
-
-
-def test_what_json_makes_of_texts_fits_into_the_bytes_that_were_packed(work: AiWork):
-    texts = ["\u0001é😀" * 50] * 100
-    count = packed(work.serving(ADA, max_request_bytes=20_000).terms, ([text] for text in texts))
-    assert len(str(texts[:count]).encode()) < 20_000

@@ -1,8 +1,7 @@
 """Many texts: each gets its own vector, and what was paid is kept whatever happens between."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
@@ -11,12 +10,11 @@ import numpy as np
 import pytest
 
 from adapters.disk_storage import DiskStorage
-from adapters.openai_models import OpenAiModels
 from ai_protocol import vector_of
 from ai_provider import AiProvider, Asked, Fault
+from ai_work import SMALL, AiWork
 from processors.ai_gateway import Gateway
 from processors.ai_interfaces import Asker, ModelTerms, ProviderTerms, Serving
-from processors.ai_packing import packed
 from processors.ai_requests import EmbedPart, GenerateEmbeddings
 from processors.ai_routes import Routes
 from processors.ai_vectors import Vectors
@@ -31,7 +29,7 @@ from records.ai_calls import AiCalls
 from records.database import Database
 from records.members import MemberRecords, insert_members
 
-MODEL, DIMENSIONS = "text-embedding-3-small", 16
+MODEL, DIMENSIONS = SMALL, 16
 PER_REQUEST = 4
 BULK = "bulk"
 TEXTS = [f"text number {number}" for number in range(10)]
@@ -138,6 +136,10 @@ class Bench:
     def vectors(self) -> dict[int, np.ndarray]:
         return dict(vectors_in(self.concluded().as_json(), self.storage))
 
+    def change_terms(self, **terms) -> None:
+        (one,) = self.servings
+        self.servings = [replace(one, terms=replace(one.terms, **terms))]
+
     def states(self) -> list[str]:
         return [one.state for one in self.rows.all_ends(BULK)]
 
@@ -148,29 +150,13 @@ def database_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'records.db'}"
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[AiProvider]:
-    with AiProvider() as provider:
-        yield provider
-
-
-@pytest.fixture(scope="module")
-def adapter(running: AiProvider) -> Iterator[OpenAiModels]:
-    made = OpenAiModels(running.url, running.key)
-    yield made
-    made.close()
-
-
 @pytest.fixture
-def bench(running: AiProvider, adapter: OpenAiModels, database: Database, tmp_path: Path) -> Bench:
-    running.asked.clear()
-    running.texts.clear()
-    running.choose = lambda _asked: None
+def bench(work: AiWork, database: Database, tmp_path: Path) -> Bench:
     terms = ProviderTerms(
         name="fake", account="fake:0", models={MODEL: ModelTerms(input_price=2.0)}, max_inputs=PER_REQUEST
     )
-    serving = Serving(adapter, terms, MODEL)
-    return Bench(database, running, Storage(tmp_path / "storage"), Rows(database), [serving])
+    serving = Serving(work.adapter, terms, MODEL)
+    return Bench(database, work.provider, Storage(tmp_path / "storage"), Rows(database), [serving])
 
 
 def inputs(asked: Asked) -> list[str]:
@@ -245,7 +231,7 @@ def test_a_text_that_is_refused_costs_the_others_nothing_and_is_told_with_its_co
 
 
 def test_a_text_that_is_too_long_is_cut_and_told(bench):
-    bench.servings = [Serving(bench.servings[0].provider, _short(bench.servings[0].terms), MODEL)]
+    bench.change_terms(max_input_tokens=20)
     long = "word " * 40
     bench.insert([TEXTS[0], long, TEXTS[1]])
 
@@ -258,12 +244,6 @@ def test_a_text_that_is_too_long_is_cut_and_told(bench):
     vectors = bench.vectors()
     assert np.linalg.norm(vectors[1]) == pytest.approx(1, abs=1e-5)
     assert np.allclose(vectors[2], vector_of(TEXTS[1], DIMENSIONS), atol=1e-6)
-
-
-def _short(terms: ProviderTerms) -> ProviderTerms:
-    return ProviderTerms(
-        name=terms.name, account=terms.account, models=terms.models, max_inputs=PER_REQUEST, max_input_tokens=20
-    )
 
 
 def test_a_text_that_only_the_provider_finds_too_long_is_halved_after_the_others_are_kept(bench):
@@ -479,31 +459,8 @@ def test_texts_become_rows_in_their_order_equal_ones_too():
     assert list(check_texts(("a", "b", "a"))) == [{"text": "a"}, {"text": "b"}, {"text": "a"}]
 
 
-@pytest.mark.parametrize(
-    ("figures", "groups", "count"),
-    [
-        ({"max_inputs": 2}, [["a"], ["b"], ["c"]], 2),
-        ({"max_inputs": 3}, [["a"], ["b"], ["c"]], 3),
-        ({"max_inputs": 2}, [["a"], ["b", "c"], ["d"]], 1),
-        ({"max_inputs": 2}, [["a", "b", "c"], ["d"]], 1),
-        ({"max_request_tokens": 4}, [["four"], ["four"], ["four"]], 2),
-        ({"tokens_per_minute": 4}, [["four"], ["four"], ["four"]], 2),
-        ({"max_request_bytes": 60}, [["four"], ["four"], ["four"]], 2),
-        ({}, [], 0),
-    ],
-)
-def test_a_request_takes_whole_groups_until_one_would_be_too_much(figures, groups, count):
-    assert packed(ProviderTerms(name="", account="", models={}, **figures), groups) == count
-
-
 def test_an_error_of_the_whole_request_is_told_for_each_of_its_texts(bench):
-    bench.servings = [
-        Serving(
-            bench.servings[0].provider,
-            ProviderTerms(name="fake", account="fake:0", models={MODEL: ModelTerms(input_price=2.0)}, budget_per_day=0),
-            MODEL,
-        )
-    ]
+    bench.change_terms(budget_per_day=0)
     bench.insert(TEXTS[:2])
     part = bench.run()
     assert [one["code"] for one in part.failures] == ["budget_exceeded"] * 2

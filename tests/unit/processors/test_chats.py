@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from ai_provider import Fault
-from ai_work import CHAT, OTHER_CHAT, AiWork, ai_work, unheard
-from processors.ai_interfaces import ChatAnswer, ChatCall, Look, ModelTerms, Serving, Usage
+from ai_work import CHAT, OTHER_CHAT, AiWork, Says, said, unheard
+from processors.ai_interfaces import ChatAnswer, ChatCall, Look, ModelTerms, Serving
 from processors.ai_requests import ProcessChat
 from processors.chat_context import as_data, fitted
 from processors.chats import ChatProcessed, ChatTools, process_chat
@@ -22,19 +22,6 @@ SCHEMA = {
     "additionalProperties": False,
 }
 RIGHT, WRONG = '{"label": "good"}', '{"label": "perhaps"}'
-
-
-@pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory):
-    with ai_work(tmp_path_factory.mktemp("chats")) as it:
-        yield it
-
-
-@pytest.fixture(autouse=True)
-def _endpoint_remembers_nothing(work: AiWork):
-    work.provider.asked.clear()
-    yield
-    assert not work.provider._faults
 
 
 class Narrow:
@@ -52,32 +39,12 @@ class Narrow:
         return ChatAnswer("fits", "stop", "narrow-1", None)
 
 
-class Says:
-    """A provider that gives these answers, one after the other; the last one again and again."""
-
-    place = "says"
-
-    def __init__(self, *answers: ChatAnswer | Exception) -> None:
-        self.answers, self.calls = list(answers), list[ChatCall]()
-
-    def chat(self, call: ChatCall, look: Look, on_text: Callable[[str], None] | None) -> ChatAnswer:
-        self.calls.append(call)
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-
-def said(text: str, finish: Any = "stop", **more: Any) -> ChatAnswer:
-    return ChatAnswer(text, finish, "m-1", Usage(10, 5), **more)
-
-
 def chat(
     work: AiWork,
     request: Mapping[str, Any],
     *servings: Serving,
     fallbacks: Mapping[str, list[str]] | None = None,
-    show: Callable[[str], None] = lambda _: None,
+    show: Callable[[str], None] = unheard,
     **asker: Any,
 ) -> ChatProcessed:
     gateway = work.gateway(*(servings or [work.serving()]), fallbacks=fallbacks or {})
@@ -370,7 +337,7 @@ def test_a_model_that_nobody_serves_names_the_settings_and_ollama(work: AiWork):
         chat(work, {"model": "gpt-9"})
     assert error.value.code == "model_missing"
     gateway = work.gateway()
-    tools = ChatTools(gateway=gateway, default_model="gpt-4", asker=work.asker(), show=lambda _: None)
+    tools = ChatTools(gateway=gateway, default_model="gpt-4", asker=work.asker(), show=unheard)
     with pytest.raises(AiError, match=r"OPENAI_API_KEY.*OPENAI_BASE_URL.*ollama serve"):
         process_chat(ProcessChat(message="hello"), tools, unheard)
 

@@ -4,19 +4,13 @@ import numpy as np
 import pytest
 
 from ai_provider import Fault
-from ai_work import ADA, SMALL, AiWork, ai_work, needs_weights, unheard
+from ai_work import ADA, SMALL, AiWork, needs_weights, unheard
 from processors.ai_interfaces import ModelTerms
 from processors.ai_requests import GenerateEmbedding
 from processors.ai_vectors import Vectors
 from processors.embeddings import EmbeddingGenerated, EmbeddingTools, generate_embedding
 from processors.errors import AiError
 from services.wiring import parts
-
-
-@pytest.fixture(scope="module")
-def work(tmp_path_factory):
-    with ai_work(tmp_path_factory.mktemp("ai")) as found:
-        yield found
 
 
 def made(work: AiWork, *servings, default: str = ADA, **request) -> EmbeddingGenerated:

@@ -63,10 +63,8 @@ def parsed(text: str, schema: Mapping[str, Any]) -> tuple[Any, str | None]:
         _validator(schema).validate(value)
     except ValidationError as error:
         return value, f"at {error.json_path}: {error.message}"[:LONGEST_PROBLEM]
-    except Unresolvable as error:
-        return value, f"the schema refers to what is not in it: {error}"[:LONGEST_PROBLEM]
-    except (RecursionError, OverflowError) as error:
-        return value, f"it cannot be held against the schema: {error}"
+    except (RecursionError, OverflowError, Unresolvable) as error:
+        return value, f"it cannot be held against the schema: {error}"[:LONGEST_PROBLEM]
     return value, None
 
 
@@ -83,24 +81,41 @@ def _check_parts(schema: Mapping[str, Any]) -> None:
 
     Raises:
         ValueError: there are patterns for names, or one that the engine does not know, or a reference that leads to no
-            schema.
+            schema, or an `$id` that is no address.
     """
     root = cast("Any", Registry)().resolver_with_root(cast("Any", DRAFT202012).create_resource(schema))
-    left: list[Any] = [schema]
+    left: list[tuple[Any, Any]] = [(schema, root)]
     while left:
-        one = left.pop()
+        one, resolver = left.pop()
         if isinstance(one, list):
-            left += cast("list[Any]", one)
+            left += [(part, resolver) for part in cast("list[Any]", one)]
         elif isinstance(one, dict):
             found = cast("dict[str, Any]", one)
+            if found is not schema:
+                resolver = _resolver_in(found, resolver)
             if "patternProperties" in found:
                 raise ValueError("must have no patternProperties: name the properties")
             if isinstance(pattern := found.get("pattern"), str):
                 _check_pattern(pattern)
             for reference in (found.get("$ref"), found.get("$dynamicRef")):
                 if isinstance(reference, str):
-                    _check_reference(reference, root)
-            left += found.values()
+                    _check_reference(reference, resolver)
+            left += [(part, resolver) for part in found.values()]
+
+
+def _resolver_in(part: Mapping[str, Any], resolver: Any) -> Any:
+    """Return what looks up the references in a part: one that has an `$id` is a schema of its own.
+
+    Raises:
+        ValueError: the `$id` is no address.
+    """
+    if not isinstance(part.get("$id"), str):
+        return resolver
+    try:
+        return resolver.in_subresource(cast("Any", DRAFT202012).create_resource(part))
+    except ValueError:
+        shown = repr(part["$id"])[:LONGEST_PROBLEM]
+        raise ValueError(f"has the $id {shown}, which is no address: must have a URI there") from None
 
 
 def _check_pattern(pattern: str) -> None:
@@ -113,9 +128,9 @@ def _check_pattern(pattern: str) -> None:
         ) from None
 
 
-def _check_reference(reference: str, root: Any) -> None:
+def _check_reference(reference: str, resolver: Any) -> None:
     try:
-        is_schema = isinstance(root.lookup(reference).contents, dict | bool)
+        is_schema = isinstance(resolver.lookup(reference).contents, dict | bool)
     except (Unresolvable, ValueError, LookupError, TypeError):
         is_schema = False
     if not is_schema:

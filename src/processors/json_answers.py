@@ -28,6 +28,13 @@ MOST_REFERENCES = 100_000
 KEPT_PATTERNS = 16
 """A compiled one may have 10 MB."""
 
+NOT_TAKEN = {
+    "patternProperties": "name the properties",
+    "unevaluatedProperties": "put additionalProperties beside the properties",
+    "unevaluatedItems": "put items beside prefixItems",
+}
+"""Keywords that take a time beyond all bounds: of patterns for names, or doubled by each level of a schema."""
+
 FENCE = "```"
 LONGEST_NUMBER = 50
 
@@ -36,7 +43,7 @@ def checked_schema(value: dict[str, Any]) -> dict[str, Any]:
     """Return a JSON schema (draft 2020-12) as it was given.
 
     Raises:
-        ValueError: it is none, or has patterns that no answer can be held against in a bounded time, or refers to what
+        ValueError: it is none, or has what no answer can be held against in a bounded time, or refers to what
             is not in it: nothing is fetched.
     """
     try:
@@ -80,8 +87,8 @@ def _check_parts(schema: Mapping[str, Any]) -> None:
     """Look at all that stands in a schema, as data too: a reference may lead there.
 
     Raises:
-        ValueError: there are patterns for names, or one that the engine does not know, or a reference that leads to no
-            schema, or an `$id` that is no address.
+        ValueError: there is a keyword that is not taken, a pattern that the engine does not know, a reference that
+            leads to no schema, or an `$id` that is no address.
     """
     root = cast("Any", Registry)().resolver_with_root(cast("Any", DRAFT202012).create_resource(schema))
     left: list[tuple[Any, Any]] = [(schema, root)]
@@ -93,8 +100,8 @@ def _check_parts(schema: Mapping[str, Any]) -> None:
             found = cast("dict[str, Any]", one)
             if found is not schema:
                 resolver = _resolver_in(found, resolver)
-            if "patternProperties" in found:
-                raise ValueError("must have no patternProperties: name the properties")
+            for keyword in NOT_TAKEN.keys() & found.keys():
+                raise ValueError(f"must have no {keyword}: {NOT_TAKEN[keyword]}")
             if isinstance(pattern := found.get("pattern"), str):
                 _check_pattern(pattern)
             for reference in (found.get("$ref"), found.get("$dynamicRef")):

@@ -21,6 +21,8 @@ def nested(times: int) -> dict:
         (nested(5_000), "nested"),
         ({"patternProperties": {"^(a+)+$": {}}}, "patternProperties"),
         ({"const": {"patternProperties": {}}, "$ref": "#/const"}, "patternProperties"),
+        ({"allOf": [{"unevaluatedProperties": True}]}, "unevaluatedProperties: put additionalProperties"),
+        ({"items": {"unevaluatedItems": {}}}, "unevaluatedItems: put items"),
         ({"anyOf": [{"pattern": "^(?=a)"}]}, "look-around"),
         ({"const": float("nan")}, "numbers that JSON has not"),
         ({"const": "half \ud800"}, "lone surrogates"),

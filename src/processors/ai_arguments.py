@@ -1,18 +1,18 @@
 """What AI methods take in common: texts, and names of models."""
 
-import re
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from processors.envelopes import UNSTORABLE
+
 MOST_CHARACTERS = 10_000_000
 LONGEST_NAME = 255
 LONGEST_STOP = 1_000
-UNSENDABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def _sendable(value: str) -> str:
-    if UNSENDABLE.search(value):
+    if UNSTORABLE.search(value):
         raise ValueError("must be text without NUL and lone surrogates")
     return value
 

@@ -12,7 +12,7 @@ from processors.ai_interfaces import Asker, Serving
 from processors.ai_requests import DEFAULT_CHAT_MODEL
 from processors.ai_routes import Routes
 from processors.ai_vectors import Vectors
-from processors.chats import ChatTools
+from processors.chats import ANSWERING_PERCENT, ChatTools
 from processors.embeddings import EmbeddingTools
 from services.ai_providers import providers_of
 from services.ai_terms import default_embedding_model, models_of, terms_of
@@ -22,7 +22,6 @@ SHARE = 0.9
 """Of a task's time until its soft limit, by which providers must have answered: the rest is for what follows."""
 
 PARTIAL_CHARACTERS = 100_000
-ANSWERING_PERCENT = 50
 
 
 def routes_of(settings: Settings) -> Routes:

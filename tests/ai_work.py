@@ -51,8 +51,6 @@ class Says:
         answers: each is given, raised, or made of the call's `look`.
     """
 
-    place = "says"
-
     def __init__(self, *answers: ChatAnswer | BaseException | Callable[[Look], ChatAnswer]) -> None:
         self.answers, self.calls = list(answers), list[ChatCall]()
 

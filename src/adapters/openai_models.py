@@ -66,10 +66,10 @@ class OpenAiModels:
 
     def __init__(self, url: str, key: str | None = None, answer_limit: str | None = None) -> None:
         key = None if key == NO_KEY else key
-        self.place = parse_url(url).netloc or url
-        host = parse_url(url).host or ""
+        address = parse_url(url)
+        host = address.host or ""
         self._answer_limit = answer_limit or (NEW_LIMIT if host.endswith(OPENAIS_OWN) else OLD_LIMIT)
-        self._words = Words(self.place, key)
+        self._words = Words(address.netloc or url, key)
         self._headers = {} if key else {"Authorization": openai.omit}
         self._client = openai.OpenAI(
             base_url=url,

@@ -158,13 +158,7 @@ class ChatAnswer:
 
 
 class AiProvider(Protocol):
-    """One endpoint with one key; one request to it is one call here, which is never repeated inside.
-
-    Attributes:
-        place: its host, for people; without user, password and query.
-    """
-
-    place: str
+    """One endpoint with one key; one request to it is one call here, which is never repeated inside."""
 
     def embed(self, call: EmbeddingCall, look: Look) -> Embedded:
         """Return vectors.
@@ -305,7 +299,7 @@ class AiLedger(Protocol):
         """Let nobody call an account for so many seconds; then one call at a time tries whether it answers again."""
         ...
 
-    def failed(self, account: str, text: str, pause_for: Callable[[int], float]) -> int:
+    def failed(self, account: str, text: str, pause_for: Callable[[int], float]) -> None:
         """Count a failure of an account, and pause it where that is needed, within one transaction.
 
         Calls that fail while it is paused were under way before, and are not counted.
@@ -314,9 +308,6 @@ class AiLedger(Protocol):
             account: whose.
             text: what to tell people, one sentence.
             pause_for: returns the seconds to pause after so many failures in a row; 0: none.
-
-        Returns:
-            How many there were in a row.
         """
         ...
 

@@ -117,10 +117,8 @@ class AccountState:
     Attributes:
         why: what it is paused for, or None; a pause that is over goes on until a call was answered.
         text: the same for people.
-        until: when a call may try again.
-        seconds: until then, by the database's clock; 0 where no pause holds.
+        seconds: until a call may try again; 0 where no pause holds.
         failures: in a row.
-        learned: the limits that the provider told.
         requests: calls that count in the window now, those that are under way among them.
         tokens: theirs.
         cost_today: on this day of UTC.
@@ -129,10 +127,8 @@ class AccountState:
     account: str
     why: PauseReason | None
     text: str | None
-    until: datetime | None
     seconds: float
     failures: int
-    learned: Rates
     requests: int
     tokens: int
     cost_today: float
@@ -251,16 +247,15 @@ class AiCalls:
         statement = pausing(self.database.kind, account, why, seconds, text)
         self.database.write(lambda c: c.execute(statement), durable=False, lossy=True)
 
-    def failed(self, account: str, text: str, pause_for: Callable[[int], float]) -> int:
+    def failed(self, account: str, text: str, pause_for: Callable[[int], float]) -> None:
         """Count a failure of an account, and pause it; see the protocol."""
 
-        def work(connection: Connection) -> int:
+        def work(connection: Connection) -> None:
             row = connection.execute(failing(self.database.kind, account)).one()
             if not row.paused and (seconds := pause_for(row.failures)):
                 connection.execute(pausing(self.database.kind, account, "provider_unavailable", seconds, text))
-            return row.failures
 
-        return self.database.write(work, durable=False, lossy=True)
+        self.database.write(work, durable=False, lossy=True)
 
     def usage(
         self, since: datetime, until: datetime, by: Sequence[Part] = ("day", "provider", "model")
@@ -421,10 +416,8 @@ def _state(account: Account, requests: int, tokens: int, now: datetime) -> Accou
         account=account.account,
         why=account.why,
         text=account.text,
-        until=account.paused_until,
         seconds=0.0 if account.paused_until is None else max(0.0, (account.paused_until - now).total_seconds()),
         failures=account.failures,
-        learned=Rates(account.requests_per_minute, account.tokens_per_minute),
         requests=requests,
         tokens=tokens,
         cost_today=account.spent_on(now),

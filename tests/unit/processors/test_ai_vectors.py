@@ -25,8 +25,6 @@ PRICES = ModelTerms(input_price=2.0)
 class Picky:
     """A provider that refuses what holds the word `bad`, and counts no tokens."""
 
-    place = "picky"
-
     def __init__(self, refusal: Exception | None = None) -> None:
         self.refusal = refusal or AiError("a text is bad", "content_filtered")
         self.requests: list[list[str]] = []

@@ -27,8 +27,6 @@ RIGHT, WRONG = '{"label": "good"}', '{"label": "perhaps"}'
 class Narrow:
     """A provider that finds more than so many characters too long, and tells nobody beforehand."""
 
-    place = "narrow"
-
     def __init__(self, most: int) -> None:
         self.most, self.calls = most, list[ChatCall]()
 

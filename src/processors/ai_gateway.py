@@ -263,7 +263,7 @@ class Gateway:
             asked = LIMITED_SECONDS if fault.retry_after is None else fault.retry_after
             seconds = min(max(SHORTEST_PAUSE_SECONDS, asked), LONGEST_TOLD_SECONDS)
         else:
-            self._ledger.failed(account, str(fault), _pause_after)
+            self._ledger.count_failure(account, str(fault), _pause_after)
             return fault
         self._ledger.pause(account, fault.code, seconds, str(fault))
         return ProviderBusy(str(fault), seconds)

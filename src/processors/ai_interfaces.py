@@ -299,7 +299,7 @@ class AiLedger(Protocol):
         """Let nobody call an account for so many seconds; then one call at a time tries whether it answers again."""
         ...
 
-    def failed(self, account: str, text: str, pause_for: Callable[[int], float]) -> None:
+    def count_failure(self, account: str, text: str, pause_for: Callable[[int], float]) -> None:
         """Count a failure of an account, and pause it where that is needed, within one transaction.
 
         Calls that fail while it is paused were under way before, and are not counted.

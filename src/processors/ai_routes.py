@@ -46,8 +46,8 @@ class Routes:
     def _serving(self, name: str) -> list[Serving]:
         """Return who names the model; where nobody does, who serves any."""
         named = [serving for serving in self.servings if serving.model == name]
-        any_ = [Serving(one.provider, one.terms, name) for one in self.servings if one.model == ANY_MODEL]
-        return named or any_
+        serving_any = [Serving(one.provider, one.terms, name) for one in self.servings if one.model == ANY_MODEL]
+        return named or serving_any
 
     def _cure(self) -> str:
         if not self.servings:

@@ -272,9 +272,9 @@ def _shared(usage: Usage | None, tokens: Sequence[int]) -> list[Usage]:
     total, shares, given, weight = sum(tokens), list[Usage](), 0, 0
     for one in tokens:  # cumulated, so that the shares add up to the whole
         weight += one
-        upto = round(usage.input_tokens * weight / total)
-        shares.append(Usage(input_tokens=upto - given, estimated=usage.estimated))
-        given = upto
+        so_far = round(usage.input_tokens * weight / total)
+        shares.append(Usage(input_tokens=so_far - given, estimated=usage.estimated))
+        given = so_far
     return shares
 
 

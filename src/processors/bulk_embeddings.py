@@ -148,16 +148,16 @@ def conclude_embeddings(
         default_model: where a caller names none.
         seconds: since it was submitted.
     """
-    sum_ = _Sum().of(ends)
-    found, name, seconds = sum_.found(), request.model or default_model, max(0.0, round(seconds, 3))
+    whole = _Sum().of(ends)
+    found, name, seconds = whole.found(), request.model or default_model, max(0.0, round(seconds, 3))
     return EmbeddingsGenerated(
         status="ok" if found.done == found.total else "partial",
         options={"model": name, "dimensions": request.dimensions},
         provenance=[
             {"step": "embed", "provider": provider, "model": model, "texts": texts}
-            for (provider, model), texts in sum_.models.items()
+            for (provider, model), texts in whole.models.items()
         ],
-        warnings=_warnings(found, name, len(sum_.models)),
+        warnings=_warnings(found, name, len(whole.models)),
         artefacts=[_artefact(one) for one in found.parts],
         timing=Timing(run_s=seconds),
         result=BulkVectorsFound(**dict(found), duration_s=seconds),

@@ -76,4 +76,5 @@ def tokens_that_stay(messages: Sequence[Mapping[str, Any]], kept_last: int) -> i
 
 
 def _droppable(messages: Sequence[Mapping[str, Any]], kept_last: int) -> list[int]:
-    return [n for n, one in enumerate(messages[: len(messages) - kept_last]) if one["role"] not in INSTRUCTING]
+    may_go = messages[: len(messages) - kept_last]
+    return [number for number, one in enumerate(may_go) if one["role"] not in INSTRUCTING]

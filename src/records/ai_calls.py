@@ -247,7 +247,7 @@ class AiCalls:
         statement = pausing(self.database.kind, account, why, seconds, text)
         self.database.write(lambda c: c.execute(statement), durable=False, lossy=True)
 
-    def failed(self, account: str, text: str, pause_for: Callable[[int], float]) -> None:
+    def count_failure(self, account: str, text: str, pause_for: Callable[[int], float]) -> None:
         """Count a failure of an account, and pause it; see the protocol."""
 
         def work(connection: Connection) -> None:

@@ -5,9 +5,9 @@ from typing import Any
 
 from config.settings import settings
 from processors import bulk_embeddings
+from processors.ai_doorway import AiRequestProcessed
+from processors.ai_doorway import process_ai_request as do_ai_request
 from processors.ai_requests import EmbedPart, GenerateEmbedding, GenerateEmbeddings, ProcessAiRequest, ProcessChat
-from processors.ai_work import AiRequestProcessed
-from processors.ai_work import process_ai_request as do_ai_request
 from processors.bulk_embeddings import EmbeddingsGenerated, VectorsFound, conclude_embeddings
 from processors.chats import ChatProcessed
 from processors.chats import process_chat as talk

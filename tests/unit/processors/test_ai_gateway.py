@@ -159,7 +159,7 @@ def test_while_one_call_tries_after_a_pause_its_failure_lets_nobody_slip_through
     order: list[str] = []
 
     class Watched:
-        ask, settle, failed = work.ledger.ask, work.ledger.settle, work.ledger.failed
+        ask, settle = work.ledger.ask, work.ledger.settle
 
         def pause(self, *values: object) -> None:
             order.append("pause")

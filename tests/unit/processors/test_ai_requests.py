@@ -3,8 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
+from processors.ai_doorway import process_ai_request
 from processors.ai_requests import GenerateEmbedding, ProcessAiRequest, ProcessChat
-from processors.ai_work import process_ai_request
 from processors.errors import InvalidArgument
 from processors.results import sentence_of
 from services.celery_service import celery_service

@@ -117,7 +117,7 @@ def test_a_call_that_tries_and_has_no_answer_lets_the_next_one_try(ledger, passi
 
 
 def failed(ledger: AiCalls, pause: float = 0.0) -> int:
-    ledger.failed("openai:1", "It is down.", lambda _failures: pause)
+    ledger.count_failure("openai:1", "It is down.", lambda _failures: pause)
     return ledger.accounts()[0].failures
 
 

@@ -1,16 +1,16 @@
 """Answers in OpenAI's form, read with the doubt that belongs to what others send.
 
 Source: OpenAI's API reference: the embeddings object, the chat completion object and its chunks. What is said to be
-raised here is `ValueError`, `LookupError`, `TypeError` or `AttributeError`: the answer is not in that form.
+raised here is one of `UNREADABLE`: the answer is not in that form.
 """
 
 import base64
-import json
 from collections.abc import Mapping
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 import numpy as np
 
+from adapters.strict_json import read_json
 from processors.ai_interfaces import ChatAnswer, Embedded, EmbeddingCall, FinishReason, LimitNews, Usage
 from processors.envelopes import clean
 
@@ -188,14 +188,10 @@ def _figure(value: str | None) -> int | None:
 
 
 def _decoded(body: bytes) -> dict[str, Any]:
-    answer = json.loads(body, parse_constant=_refuse)
+    answer = read_json(body)
     if error := answer.get("error"):
         raise ErrorInstead(error)
     return answer
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
 
 
 def _text(value: Any) -> str | None:

@@ -20,6 +20,7 @@ from urllib3.util import parse_url
 from adapters.openai_answers import ErrorInstead, StreamedAnswer, chat_answer, embedded, limit_news
 from adapters.openai_refusals import Refusal, Words
 from adapters.own_thread import TookTooLong, in_own_thread
+from adapters.strict_json import UNREADABLE
 from processors.ai_interfaces import ChatAnswer, ChatCall, Embedded, EmbeddingCall, Look
 from processors.envelopes import clean
 from processors.errors import AiError, ProviderFault
@@ -37,9 +38,6 @@ OPENAIS_OWN = (".openai.com", ".openai.azure.com")
 
 JSON = "application/json"
 PLAIN = "identity"
-NO_ANSWER = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
-"""What reading an answer raises that is not in OpenAI's form."""
-
 NOT_SENT = (
     httpx2.ConnectError,
     httpx2.ConnectTimeout,
@@ -205,7 +203,7 @@ class OpenAiModels:
             raise self._words.error(said, "provider_unavailable", charged=charged) from None
         except (openai.APIError, ErrorInstead) as error:  # in the middle of a stream, or in the place of an answer
             raise self._words.refused(Refusal.in_answer(error.body)) from None
-        except NO_ANSWER as error:
+        except UNREADABLE as error:
             words = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
             said = f"answers what is no answer: {words}"
             raise self._words.error(said, "provider_bad_response", charged=True) from None

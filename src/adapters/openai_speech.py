@@ -5,7 +5,6 @@ response_format; at most 25 MB. An answer of `verbose_json` has segments and wor
 refuse it (400, param `response_format`), and answer `json` with text alone.
 """
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from time import monotonic
@@ -16,6 +15,7 @@ from urllib3.util import parse_url
 
 from adapters.own_thread import TookTooLong, in_own_thread
 from adapters.retry_after import retry_after
+from adapters.strict_json import UNREADABLE, read_json
 from processors.errors import FileError, TransientError
 from processors.interfaces import Heard, Spoken, SpokenWord
 
@@ -32,9 +32,6 @@ OVERLOADED, TIMED_OUT, SERVER_FAULT = 429, frozenset({408, 409}), 500
 DONE, BAD_REQUEST = 200, frozenset({400, 422})
 DETAILS = (b"response_format", b"verbose_json", b"timestamp_granularities")
 """An endpoint that refuses a request and speaks of one of these cannot answer with times."""
-
-UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
-"""What JSON raises that is none, is nested too deeply, or has other values than it should."""
 
 NO_CREDIT = "insufficient_quota"
 LONGEST_REASON = 300
@@ -200,7 +197,7 @@ def _heard(body: bytes, language: str | None) -> Heard:
         FileError: it is none.
     """
     try:
-        answer: dict[str, Any] = json.loads(body, parse_constant=_refuse)
+        answer: dict[str, Any] = read_json(body)
         words = [_word(one) for one in _listed(answer, "words")]
         segments = [_spoken(one, words) for one in _listed(answer, "segments")]
         if not segments and (text := _text(answer, "text")):
@@ -212,10 +209,6 @@ def _heard(body: bytes, language: str | None) -> Heard:
     if language is not None:
         return Heard(segments, language, "given")
     return Heard(segments, _code(answer.get("language")), "detected")
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
 
 
 def _duration(answer: Mapping[str, Any]) -> float:
@@ -271,7 +264,7 @@ def _code(language: Any) -> str | None:
 def _reason(body: bytes) -> tuple[str | None, str]:
     """Return the code and the message of an error in OpenAI's form, or the beginning of what was answered."""
     try:
-        error = json.loads(body)["error"]
+        error = read_json(body)["error"]
         return error.get("code"), str(error["message"])[:LONGEST_REASON]
     except UNREADABLE:
         return None, " ".join(body[:LONGEST_REASON].decode("utf-8", "replace").split())

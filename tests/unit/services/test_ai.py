@@ -59,6 +59,7 @@ def test_the_report_of_calls_has_its_parts_in_the_order_asked_for_and_costs_with
         cached_tokens=0,
         reasoning_tokens=0,
         cost=0.1 + 0.2,
+        currency="USD",
         estimated=0.0,
     )
     told = usage_of(line, ["tenant", "model"])

@@ -1,10 +1,10 @@
-"""The examples of docs/own-tasks.md and docs/testing.md, as tests run them."""
+"""The examples of the documentation, as tests run them."""
 
 import re
 
 from config.settings import PROJECT_ROOT
 
 
-def examples(page: str) -> list[str]:
-    """Return the Python of a page of the documentation, block by block."""
-    return re.findall(r"```python\n(.*?)```", (PROJECT_ROOT / "docs" / page).read_text(), re.DOTALL)
+def examples(page: str, language: str = "python") -> list[str]:
+    """Return the code of a page of the documentation, block by block."""
+    return re.findall(rf"```{language}\n(.*?)```", (PROJECT_ROOT / "docs" / page).read_text(), re.DOTALL)

@@ -5,7 +5,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ai_work import needs_weights
+from ai_protocol import vector_of
+from ai_provider import AiProvider
+from ai_work import CHAT, needs_weights
+from config.ai_providers import read_providers
+from config.settings import settings
+from documentation import examples
 from processors.errors import TaskFailed
 from records.ai_calls import UsageLine
 from services import wiring
@@ -21,6 +26,33 @@ def test_the_documents_text_is_positive():
     result = celery_service.get_task_result(task_id)
     assert (result["schema"], result["status"], result["result"]["label"]) == ("csai.sentiment/1", "ok", "positive")
     assert [one["text"] for one in result["result"]["sentences"]] == ["I love this product!"]
+
+
+@pytest.mark.usefixtures("inline_service")
+def test_the_pages_examples_work_against_a_provider(endpoint: AiProvider, monkeypatch):
+    for name, value in {"base_url": endpoint.url, "api_key": endpoint.key, "model": CHAT}.items():
+        monkeypatch.setattr(settings, f"openai_{name}", value)
+    chat, single, many = examples("ai.md")
+    names: dict[str, object] = {"offer_1": "Tea: 3 EUR", "offer_2": "Tea: 2 EUR"}
+    exec(chat, names)
+    assert names["answer"]["result"]["message"]["content"] == "echo: Which of these is the cheapest?"
+
+    names["done"] = celery_service.get_task_result(celery_service.generate_embedding("a", "text-embedding-3-small"))
+    exec(single, names)
+    assert np.allclose(names["vector"], vector_of("a", 1536), atol=1e-6)
+
+    found: dict[int, np.ndarray] = {}
+    names |= {"texts": ["a", "b", "c"], "index": SimpleNamespace(add=found.__setitem__)}
+    exec(many, names)
+    assert all(np.allclose(found[at], vector_of(text, 256), atol=1e-6) for at, text in enumerate(names["texts"]))
+
+
+def test_the_pages_table_of_providers_is_taken(tmp_path):
+    (tmp_path / "providers.toml").write_text(examples("ai.md", "toml")[0].replace("…", "0123456789"))
+    assert {name: one.currency for name, one in read_providers("providers.toml", tmp_path).items()} == {
+        "openai": "USD",
+        "house": "USD",
+    }
 
 
 @pytest.mark.usefixtures("inline_service")

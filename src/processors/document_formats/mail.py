@@ -28,18 +28,18 @@ LONGEST_PARSED = 20_000
 ENCODING = re.compile(r"\*=[^';]*'")
 """Of a header's parameter, where it names one (RFC 2231, 4)."""
 
-REGISTRY = HeaderRegistry()
+
+class _Headers(HeaderRegistry):
+    """Parses headers with their parameters; those in an encoding that it stumbles over are read as UTF-8."""
+
+    def __call__(self, name: str, value: str) -> Any:
+        try:
+            return super().__call__(name, value)
+        except HEADER_FAULTS:
+            return super().__call__(name, ENCODING.sub("*=utf-8'", value))
 
 
-def _parsed_header(name: str, value: str) -> Any:
-    """Return a header with its parameters; those in an encoding that the parser stumbles over are read as UTF-8."""
-    try:
-        return REGISTRY(name, value)
-    except HEADER_FAULTS:
-        return REGISTRY(name, ENCODING.sub("*=utf-8'", value))
-
-
-AS_WRITTEN = policy.default.clone(refold_source="none", header_factory=_parsed_header)
+AS_WRITTEN = policy.default.clone(refold_source="none", header_factory=_Headers())
 
 
 def read(file: BinaryIO, options: Mapping[str, Any], report: Report) -> Content:

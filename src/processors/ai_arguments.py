@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from processors.envelopes import UNSTORABLE
+from processors.results import NOT_STORABLE
 
 MOST_CHARACTERS = 10_000_000
 LONGEST_NAME = 255
@@ -13,7 +14,7 @@ LONGEST_STOP = 1_000
 
 def _sendable(value: str) -> str:
     if UNSTORABLE.search(value):
-        raise ValueError("must be text without NUL and lone surrogates")
+        raise ValueError(NOT_STORABLE)
     return value
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 
+from processors.ai_usage import COST_DIGITS
 from processors.envelopes import Envelope
 from processors.results import Result
 
@@ -34,4 +35,4 @@ def input_of(*texts: str) -> TextInput:
 
 def cost_told(amount: float | None, currency: str) -> Cost | None:
     """Return a cost as a result tells it; None where no price is known."""
-    return None if amount is None else Cost(amount=round(amount, 9), currency=currency)
+    return None if amount is None else Cost(amount=round(amount, COST_DIGITS), currency=currency)

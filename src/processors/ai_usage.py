@@ -12,6 +12,8 @@ OF_TASK: tuple[Part, ...] = ("provider", "model", "kind")
 """What the report of one task is by."""
 
 MOST_DAYS = 36_600
+COST_DIGITS = 9
+"""Behind the point of a cost, as it is told; what lies behind them is of the adding."""
 
 
 class ReadUsage(Request):

@@ -8,6 +8,7 @@ from processors.redaction import is_secret, redact
 
 SHOWN_CHARACTERS = 100
 NEVER_SHOWN = frozenset({"password", "body"})
+NOT_STORABLE = "must be text without NUL and lone surrogates"
 NO_UNICODE = "string_unicode"
 """What pydantic calls a text with a lone surrogate; its words are of raw data and of parsing."""
 
@@ -30,7 +31,7 @@ def _problem(problem: dict[str, Any]) -> str:
     place = ".".join(str(part) for part in problem["loc"])
     message = str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"] == NO_UNICODE:
-        message = "must be text without NUL and lone surrogates"
+        message = NOT_STORABLE
     names = set(map(str, problem["loc"]))
     shown = place and NEVER_SHOWN.isdisjoint(names) and not any(map(is_secret, names)) and "got " not in message
     shown = shown and problem["type"] != "missing"  # its input is all that was given beside it

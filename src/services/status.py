@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from processors.ai_usage import PARTS
+from processors.ai_usage import COST_DIGITS, PARTS
 from processors.errors import UnknownTask
 from processors.redaction import redact
 from records.ai_calls import UsageLine
@@ -14,9 +14,6 @@ from records.task_logs import LogLine
 from records.task_records import RUNNING, TaskRecord, TaskState
 from services.own_tasks import shown_arguments
 from services.wiring import parts
-
-COST_DIGITS = 9
-"""Behind the point; what lies behind them is of the adding."""
 
 HOLDS = {"pause": "pause", "turn": "queue"}
 """What a held record waits for, where that is no limit."""

@@ -5,8 +5,8 @@ from typing import Any
 
 from config.settings import settings
 from processors import bulk_embeddings
-from processors.ai_doorway import AiRequestProcessed
-from processors.ai_doorway import process_ai_request as do_ai_request
+from processors.ai_dispatch import AiRequestProcessed
+from processors.ai_dispatch import process_ai_request as do_ai_request
 from processors.ai_requests import EmbedPart, GenerateEmbedding, GenerateEmbeddings, ProcessAiRequest, ProcessChat
 from processors.bulk_embeddings import EmbeddingsGenerated, VectorsFound, conclude_embeddings
 from processors.chats import ChatProcessed

@@ -340,13 +340,25 @@ def usage_line(model: str, **figures) -> dict:
     )
 
 
+def tell_usage(monkeypatch: pytest.MonkeyPatch, lines: list[dict]) -> list[tuple[int, list[str]]]:
+    """Let the facade tell these lines; returns what it was asked for."""
+    asked: list[tuple[int, list[str]]] = []
+
+    def get_ai_usage(days: int, by: list[str]) -> list[dict]:
+        asked.append((days, by))
+        return lines
+
+    monkeypatch.setattr(celery_service, "get_ai_usage", get_ai_usage)
+    return asked
+
+
 def test_usage_shows_whole_names_what_there_is_and_the_sums(csai, monkeypatch):
     names = ["text-embedding-3-small", "text-embedding-3-large", "a[/b]"]
     costs = (0.0207, 0.0005, 0.0)
     lines = [
         usage_line(name, calls=800, input_tokens=1_000, cost=cost) for name, cost in zip(names, costs, strict=True)
     ]
-    monkeypatch.setattr(celery_service, "get_ai_usage", lambda **_: lines)
+    tell_usage(monkeypatch, lines)
     code, out, _ = csai("usage", "--by", "provider,model")
     title, heading, *rows, total, legend = [line.split() for line in out.splitlines()]
     assert (code, " ".join(title)) == (0, "Calls to providers of AI today (UTC):")
@@ -358,18 +370,21 @@ def test_usage_shows_whole_names_what_there_is_and_the_sums(csai, monkeypatch):
 
 def test_usage_sums_no_dollars_and_euros(csai, monkeypatch):
     lines = [usage_line("small", cost=0.25), usage_line("large", cost=0.5, currency="EUR")]
-    monkeypatch.setattr(celery_service, "get_ai_usage", lambda **_: lines)
+    tell_usage(monkeypatch, lines)
     *_, euros, dollars, _ = csai("usage")[1].splitlines()
     assert euros.split()[-2:] == ["0.500000", "EUR"]
     assert dollars.split() == ["0.250000", "USD"]
 
 
 def test_usage_shows_what_was_estimated_where_there_is_some(csai, monkeypatch):
-    monkeypatch.setattr(celery_service, "get_ai_usage", lambda **_: [usage_line("small", estimated=0.25)])
+    tell_usage(monkeypatch, [usage_line("small", estimated=0.25)])
     assert "25%" in csai("usage")[1]
 
 
 def test_usage_says_for_which_days_there_was_none(csai, monkeypatch):
-    monkeypatch.setattr(celery_service, "get_ai_usage", lambda **_: [])
+    asked = tell_usage(monkeypatch, [])
     assert csai("usage")[1] == "No provider of AI was asked today (UTC).\n"
-    assert csai("usage", "--days", "7")[1] == "No provider of AI was asked in the last 7 days (UTC).\n"
+    assert csai("usage", "--days", "7", "--by", "model, kind")[1] == (
+        "No provider of AI was asked in the last 7 days (UTC).\n"
+    )
+    assert asked == [(1, ["day", "provider", "model"]), (7, ["model", "kind"])]

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from processors.ai_doorway import process_ai_request
+from processors.ai_dispatch import process_ai_request
 from processors.ai_requests import GenerateEmbedding, ProcessAiRequest, ProcessChat
 from processors.errors import InvalidArgument
 from processors.results import sentence_of

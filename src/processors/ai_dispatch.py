@@ -1,4 +1,4 @@
-"""One doorway to all AI methods: the same work, the same result, told with which method it was."""
+"""AI methods by the name of their kind: the same work, the same result, told with which method it was."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

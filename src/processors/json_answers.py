@@ -6,10 +6,10 @@ are matched by pydantic's engine, in a time that grows with the text alone.
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
-from itertools import count
 from typing import Any, cast
+from urllib.parse import urljoin
 
 import pydantic_core
 from jsonschema import Draft202012Validator, validators
@@ -22,8 +22,18 @@ from referencing.jsonschema import DRAFT202012
 from processors.envelopes import clean
 
 LONGEST_PROBLEM = 300
-MOST_REFERENCES = 100_000
-"""That are followed for one answer; a few that refer to each other twice are millions."""
+MOST_CHECKS = 500_000
+"""For one answer, some 5 s at worst: a few references that refer to each other twice are millions of checks, and so
+are a thousand keywords for each of a thousand items."""
+
+MOST_DEPTH = 150
+"""Of checks in checks, each some five calls: at Python's own limit a library in Rust ends in a panic, no error."""
+
+ENUM_SHARE, PATTERN_SHARE, TEXT_SHARE = 2, 2, 10
+"""Values of an enum, characters held against a pattern, and characters compared with others, in a check's time."""
+
+MOST_PATTERNS = 100
+"""To compile one takes up to 60 ms."""
 
 KEPT_PATTERNS = 16
 """A compiled one may have 10 MB."""
@@ -84,45 +94,58 @@ def _finite(number: str) -> float:
 
 
 def _check_parts(schema: Mapping[str, Any]) -> None:
-    """Look at all that stands in a schema, as data too: a reference may lead there.
+    """Look at all schemas in a schema.
 
     Raises:
-        ValueError: there is a keyword that is not taken, a pattern that the engine does not know, a reference that
-            leads to no schema, or an `$id` that is no address.
+        ValueError: there is a keyword that is not taken, a pattern that the engine does not know, more patterns than
+            can be compiled soon, a reference that leads to no schema, or an `$id` that is no address.
     """
-    root = cast("Any", Registry)().resolver_with_root(cast("Any", DRAFT202012).create_resource(schema))
-    left: list[tuple[Any, Any]] = [(schema, root)]
+    references, patterns, parts = list[tuple[str, str]](), set[str](), set[int]()
+    left = [(_resource(schema), "")]
     while left:
-        one, resolver = left.pop()
-        if isinstance(one, list):
-            left += [(part, resolver) for part in cast("list[Any]", one)]
-        elif isinstance(one, dict):
-            found = cast("dict[str, Any]", one)
-            if found is not schema:
-                resolver = _resolver_in(found, resolver)
-            for keyword in NOT_TAKEN.keys() & found.keys():
-                raise ValueError(f"must have no {keyword}: {NOT_TAKEN[keyword]}")
-            if isinstance(pattern := found.get("pattern"), str):
-                _check_pattern(pattern)
-            for reference in (found.get("$ref"), found.get("$dynamicRef")):
-                if isinstance(reference, str):
-                    _check_reference(reference, resolver)
-            left += [(part, resolver) for part in found.values()]
+        resource, address = left.pop()
+        part: Mapping[str, Any] | bool = resource.contents
+        if isinstance(part, bool):
+            continue
+        if "$schema" in part and part is not schema:
+            raise ValueError("must have $schema at its top alone: its parts are read as of draft 2020-12 too")
+        for keyword in NOT_TAKEN.keys() & part.keys():
+            raise ValueError(f"must have no {keyword}: {NOT_TAKEN[keyword]}")
+        if "pattern" in part and part["pattern"] not in patterns:
+            patterns.add(part["pattern"])
+            _check_pattern(part["pattern"])
+        if len(patterns) > MOST_PATTERNS:
+            raise ValueError(f"must have at most {MOST_PATTERNS} different patterns")
+        parts.add(id(part))
+        address = _address_of(part, address)
+        references += [(address, part[name]) for name in ("$ref", "$dynamicRef") if name in part]
+        left += [(one, address) for one in resource.subresources()]
+    registry = _registry(schema)
+    for address, reference in references:
+        _check_reference(reference, registry.resolver(address), parts)
 
 
-def _resolver_in(part: Mapping[str, Any], resolver: Any) -> Any:
-    """Return what looks up the references in a part: one that has an `$id` is a schema of its own.
+def _address_of(part: Mapping[str, Any], address: str) -> str:
+    """Return what the references in a part begin at: one that has an `$id` is a schema of its own.
 
     Raises:
         ValueError: the `$id` is no address.
     """
-    if not isinstance(part.get("$id"), str):
-        return resolver
     try:
-        return resolver.in_subresource(cast("Any", DRAFT202012).create_resource(part))
+        return urljoin(address, part.get("$id", "").rstrip("#"))
     except ValueError:
         shown = repr(part["$id"])[:LONGEST_PROBLEM]
         raise ValueError(f"has the $id {shown}, which is no address: must have a URI there") from None
+
+
+def _resource(schema: Mapping[str, Any]) -> Any:
+    return cast("Any", DRAFT202012).create_resource(schema)
+
+
+def _registry(schema: Mapping[str, Any]) -> Any:
+    """Return what looks up the references of a schema, and has read it: else each lookup would read all of it."""
+    resource = _resource(schema)
+    return cast("Any", Registry)().with_resource(resource.id() or "", resource).crawl()
 
 
 def _check_pattern(pattern: str) -> None:
@@ -135,14 +158,14 @@ def _check_pattern(pattern: str) -> None:
         ) from None
 
 
-def _check_reference(reference: str, resolver: Any) -> None:
+def _check_reference(reference: str, resolver: Any, parts: Collection[int]) -> None:
     try:
-        is_schema = isinstance(resolver.lookup(reference).contents, dict | bool)
+        target = resolver.lookup(reference).contents
     except (Unresolvable, ValueError, LookupError, TypeError):
-        is_schema = False
-    if not is_schema:
+        target = None
+    if not isinstance(target, bool) and id(target) not in parts:  # None among it; data is checked by nobody
         shown = repr(reference)[:LONGEST_PROBLEM]
-        raise ValueError(f"refers to {shown}, which is no schema in it: must have all that it refers to in itself")
+        raise ValueError(f"refers to {shown}, which is no schema in it: must have all that it refers to in its $defs")
 
 
 @lru_cache(maxsize=KEPT_PATTERNS)
@@ -155,22 +178,59 @@ def _pattern(validator: Any, pattern: str, instance: Any, _schema: Any) -> Itera
         yield ValidationError(f"{instance!r} does not match {pattern!r}")
 
 
+def _unique(validator: Any, wanted: bool, instance: Any, _schema: Any) -> Iterator[ValidationError]:  # noqa: FBT001 - jsonschema's form
+    if wanted and validator.is_type(instance, "array") and len(set(map(_written, instance))) < len(instance):
+        yield ValidationError(f"{instance!r} has non-unique elements")
+
+
+def _written(value: Any) -> str:
+    """Return a JSON value as a text, which is the same for equal ones alone."""
+    if isinstance(value, dict):
+        members = sorted((json.dumps(name), _written(one)) for name, one in cast("dict[str, Any]", value).items())
+        return f"{{{','.join(map(':'.join, members))}}}"
+    if isinstance(value, list):
+        return f"[{','.join(map(_written, cast('list[Any]', value)))}]"
+    return json.dumps(int(value) if isinstance(value, float) and value.is_integer() else value)
+
+
 def _validator(schema: Mapping[str, Any]) -> Any:
-    """Return what holds one answer against a schema, and gives up where references lead on and on."""
-    followed = count(1)
+    """Return what holds one answer against a schema, and gives up where that goes on and on."""
+    checks = depth = 0
 
-    def bounded(keyword: Any) -> Any:
-        def follow(*given: Any) -> Iterator[ValidationError]:
-            if next(followed) > MOST_REFERENCES:
-                raise RecursionError(f"its schema refers to itself more than {MOST_REFERENCES} times")
-            yield from keyword(*given) or ()
+    def bounded(name: str, keyword: Any) -> Any:
+        def check(validator: Any, value: Any, instance: Any, part: Any) -> Iterator[ValidationError]:
+            nonlocal checks, depth
+            checks += _checks_for(name, value, instance)
+            if checks > MOST_CHECKS or depth > MOST_DEPTH:
+                raise RecursionError(f"that takes more than {MOST_CHECKS} checks, or {MOST_DEPTH} within each other")
+            depth += 1
+            try:
+                yield from keyword(validator, value, instance, part) or ()
+            finally:
+                depth -= 1
 
-        return follow
+        return check
 
-    keywords = cast("Mapping[str, Any]", Draft202012Validator.VALIDATORS)
-    references = {name: bounded(keywords[name]) for name in ("$ref", "$dynamicRef")}
-    kind = cast("Any", validators).extend(Draft202012Validator, references | {"pattern": _pattern})
-    return kind(schema, registry=cast("Any", Registry)())
+    own = {"pattern": _pattern, "uniqueItems": _unique}
+    keywords: dict[str, Any] = {**cast("Mapping[str, Any]", Draft202012Validator.VALIDATORS), **own}
+    kind = cast("Any", validators).extend(
+        Draft202012Validator, {name: bounded(name, keyword) for name, keyword in keywords.items()}
+    )
+    schema = {
+        name: value for name, value in schema.items() if name != "$schema"
+    }  # or jsonschema takes its own keywords
+    return kind(schema, _resolver=_registry(schema).resolver(_resource(schema).id() or ""))
+
+
+def _checks_for(keyword: str, value: Any, instance: Any) -> int:
+    """Return how many checks of the simplest kind take as long as this one."""
+    if keyword == "enum":
+        return 1 + len(value) // ENUM_SHARE
+    if keyword == "pattern" and isinstance(instance, str):
+        return 1 + len(instance) // PATTERN_SHARE
+    if keyword == "uniqueItems" and isinstance(instance, list):
+        return 1 + len(json.dumps(instance)) // TEXT_SHARE
+    return 1
 
 
 def _unfenced(text: str) -> str:

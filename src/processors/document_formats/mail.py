@@ -25,8 +25,8 @@ HEADER_FAULTS = (ValueError, TypeError, LookupError, AttributeError, RecursionEr
 LONGEST_PARSED = 20_000
 """Characters of a header that is parsed: the time that takes grows with the square of its length."""
 
-ENCODING = re.compile(r"\*=[^';]*'")
-"""Of a header's parameter, where it names one (RFC 2231, 4)."""
+ENCODING = re.compile(r"\*=[^';=]*'")
+"""Of a header's parameter, where it names one (RFC 2231, 4); none is looked for beyond the next parameter."""
 
 
 class _Headers(HeaderRegistry):

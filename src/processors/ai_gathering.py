@@ -112,8 +112,7 @@ def _until_done(
         if len(taken) == 1:
             _send(line, taken, sending, look)
         else:
-            call = partial(_send, line, taken, sending, _while_wanted(taken))
-            threading.Thread(target=call, name="ai-request", daemon=True).start()
+            _send_for_all(line, taken, sending)
 
 
 def _may_go(line: _Line[Item, Answer], own: _Waiting[Item, Answer], sending: Sending[Item, Answer]) -> bool:
@@ -147,19 +146,36 @@ def _while_wanted(taken: Sequence[_Waiting[Item, Answer]]) -> Look:
     return look
 
 
+def _send_for_all(
+    line: _Line[Item, Answer], taken: Sequence[_Waiting[Item, Answer]], sending: Sending[Item, Answer]
+) -> None:
+    call = partial(_send, line, taken, sending, _while_wanted(taken))
+    try:
+        threading.Thread(target=call, name="ai-request", daemon=True).start()
+    except RuntimeError as error:  # the machine has no room for one more
+        _end(line, taken, error)
+
+
 def _send(
     line: _Line[Item, Answer], taken: Sequence[_Waiting[Item, Answer]], sending: Sending[Item, Answer], look: Look
 ) -> None:
+    error: Exception | None = None
     try:
         for one, answer in zip(taken, sending.send([one.item for one in taken], look), strict=True):
             one.answer, one.done = answer, True
-    except Exception as error:
-        unanswered = [one for one in taken if not one.done]
-        if not unanswered:
+    except Exception as raised:
+        if all(one.done for one in taken):
             raise
-        for one in unanswered:
-            one.error, one.done = error, True
+        error = raised
     finally:
-        with line.changed:
-            line.under_way -= 1
-            line.changed.notify_all()
+        _end(line, taken, error)
+
+
+def _end(line: _Line[Item, Answer], taken: Sequence[_Waiting[Item, Answer]], error: Exception | None) -> None:
+    """End a request; the error is of those that it has not answered."""
+    with line.changed:
+        for one in taken:
+            if not one.done and error is not None:
+                one.error, one.done = error, True
+        line.under_way -= 1
+        line.changed.notify_all()

@@ -196,6 +196,28 @@ def test_who_is_cancelled_while_it_waits_is_not_sent(threads: ThreadPoolExecutor
     assert "cancelled" not in [*chain(*line.requests)]
 
 
+def test_where_no_thread_can_be_started_all_that_were_to_go_are_told_and_the_next_ones_go(
+    threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+):
+    class Refused(threading.Thread):
+        def start(self) -> None:
+            raise RuntimeError("can't start new thread")
+
+    line, cancellations = Line(), Cancellations()
+    line.hold_up(threads)
+    waiting = [threads.submit(line.ask, item, cancellations.look(item)) for item in "abc"]
+    line.waits(3)
+    with monkeypatch.context() as context:
+        context.setattr(threading, "Thread", Refused)
+        line.gate.set()
+        try:
+            assert {str(one.exception(WAIT)) for one in waiting} == {"can't start new thread"}
+        finally:
+            cancellations.of.update("abc")
+    assert line.ask("d") == "<d>"
+    assert not line.gathering.lines
+
+
 @pytest.mark.parametrize("given", [0, 5])
 def test_a_wrong_number_of_answers_lets_nobody_wait_for_ever(given):
     line = Line(lambda items, _look: iter(["x"] * (given or len(items) - 1)))

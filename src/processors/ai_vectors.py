@@ -235,7 +235,8 @@ class Vectors:
 
     def _request(self, wanted: Sequence[Wanted], serving: Serving, dimensions: int | None) -> list[Vector]:
         asker, tokens = wanted[0].asker, [estimated_tokens(one.text) for one in wanted]
-        call = EmbeddingCall(serving.model, [one.text for one in wanted], dimensions, seconds_for(serving, asker))
+        seconds = max(seconds_for(serving, one.asker) for one in wanted)  # it goes on while one of them waits for it
+        call = EmbeddingCall(serving.model, [one.text for one in wanted], dimensions, seconds)
         planned = Planned("embedding", sum(tokens), 0, call.seconds)
         askers = [one.asker for one in wanted]
         leave, embedded = self._gateway.call(planned, serving, askers, lambda: serving.provider.embed(call, asker.look))

@@ -14,7 +14,7 @@ from ai_ledger import AiClock
 from ai_provider import Fault
 from ai_work import SMALL, AiWork
 from processors.ai_interfaces import Asker, Embedded, EmbeddingCall, Look, ModelTerms, Serving, Usage
-from processors.ai_vectors import Vector, Vectors
+from processors.ai_vectors import Vector, Vectors, Wanted
 from processors.embeddings import Place, all_pieces, cut, texts_at
 from processors.errors import AiError, Cancelled, Postponed, ProviderBusy, ProviderFault
 from waiting import until
@@ -28,9 +28,11 @@ class Picky:
     def __init__(self, refusal: Exception | None = None) -> None:
         self.refusal = refusal or AiError("a text is bad", "content_filtered")
         self.requests: list[list[str]] = []
+        self.seconds: list[float] = []
 
     def embed(self, call: EmbeddingCall, look: Look) -> Embedded:
         self.requests.append(list(call.inputs))
+        self.seconds.append(call.seconds)
         if any("bad" in text for text in call.inputs):
             raise self.refusal
         return Embedded(np.asarray([_of(text) for text in call.inputs]), "picky-1", None)
@@ -227,6 +229,15 @@ def test_texts_of_different_tasks_that_wait_together_are_sent_together_and_paid_
     assert [work.usage(asker)[0] for asker in askers] == [10] * 10
     assert {one.status for asker in askers for one in asker.attempts} == {"ok"}
     assert [len(asker.attempts) for asker in askers] == [1] * 10
+
+
+def test_a_request_for_several_tasks_has_the_time_of_the_one_that_has_most(work: AiWork):
+    picky = Picky()
+    serving = work.serving(SMALL, picky)
+    askers = [work.asker(until=time.monotonic() + seconds) for seconds in (2, 50, 3)]
+    wanted = [Wanted(f"text {number}", asker) for number, asker in enumerate(askers)]
+    assert len(list(Vectors(work.gateway(serving)).embed(wanted, serving, None))) == 3
+    assert 40 < picky.seconds[0] <= 50
 
 
 def test_a_text_that_was_sent_by_a_task_which_is_cancelled_meanwhile_is_paid_once(work: AiWork):

@@ -85,8 +85,9 @@ def _once(
         call = ChatCall(serving.model, messages, options, prompt.schema, seconds_for(serving, asker))
         most = int(options.get("max_completion_tokens") or ANSWER_TOKENS)
         planned = Planned("chat", estimated_of_messages(messages), most, call.seconds)
+        expected = [(asker, Usage(planned.sent, planned.most, estimated=True))]
         leave, answer = gateway.call(
-            planned, serving, [asker], lambda: serving.provider.chat(call, asker.look, on_text)
+            planned, serving, expected, lambda: serving.provider.chat(call, asker.look, on_text)
         )
         usage = answer.usage or _estimated(messages, answer.text)
         gateway.settle(leave, serving, [(asker, usage)], answer.news)

@@ -55,6 +55,9 @@ SHORTEST_PAUSE_SECONDS = 0.5
 LONGEST_TOLD_SECONDS = 86_400.0
 """The longest pause that a 429 can ask for; a day's quota is new by then, and a wrong date is no end of all calls."""
 
+NOTHING = Usage(estimated=True)
+"""What a call took that could not be sent, as far as is known."""
+
 ASKED_SECONDS = 1.0
 """After which a task looks again whether another one, which asks for the same, has its answer."""
 
@@ -160,14 +163,14 @@ class Gateway:
         self._answers.give_up(digest, asker.run)
 
     def call(
-        self, planned: Planned, serving: Serving, askers: Sequence[Asker], call: Callable[[], Answer]
+        self, planned: Planned, serving: Serving, expected: Sequence[tuple[Asker, Usage]], call: Callable[[], Answer]
     ) -> tuple[Leave, Answer]:
         """Take room, and make one call. One that a cancellation ends may be paid: its room stays taken for its time.
 
         Args:
             planned: what it is expected to take.
             serving: who is asked.
-            askers: for whom; the first one waits for room.
+            expected: for whom, and what each is expected to take; the first one waits for room.
             call: asks.
 
         Raises:
@@ -175,7 +178,7 @@ class Gateway:
             ProviderBusy: there is no room, or the provider asks to wait, or refuses the key.
             ProviderFault: the provider does not answer as it should.
         """
-        asker = askers[0]
+        asker = expected[0][0]
         plan = self._plan(planned, serving, asker)
         leave = self._room(plan, asker)
         began = time.monotonic()
@@ -183,7 +186,7 @@ class Gateway:
         def note(status: str, retry_after: float | None = None) -> None:
             seconds = round(time.monotonic() - began, 3)
             attempt = Attempt(serving.terms.name, serving.model, status, seconds, retry_after)
-            for one in {one.run: one for one in askers}.values():
+            for one in {one.run: one for one, _ in expected}.values():
                 one.attempts.append(attempt)
 
         try:
@@ -193,15 +196,14 @@ class Gateway:
             told = self._after(fault, plan.account)
             # after the pause: between the two somebody else would call
             if fault.code == "provider_unavailable":
-                self._ledger.fail(leave, charged=fault.charged)
+                self._ledger.fail(leave, _shares(serving, expected if fault.charged else [(asker, NOTHING)]))
             else:
                 self._ledger.release(leave)
             raise told from fault
         except AiError as error:
             note(error.code)
             # It was answered: a refusal costs nothing.
-            usage = Usage(planned.sent, planned.most, estimated=True) if error.charged else Usage()
-            self.settle(leave, serving, [(asker, usage)])
+            self.settle(leave, serving, expected if error.charged else [(asker, Usage())])
             raise
         note("ok")
         return leave, answer
@@ -209,12 +211,8 @@ class Gateway:
     def settle(
         self, leave: Leave, serving: Serving, taken: Sequence[tuple[Asker, Usage]], news: LimitNews = NO_NEWS
     ) -> None:
-        """Note what a call took, for each task; what several texts of one took is its one share."""
-        terms, shares = serving.model_terms, dict[Run, Share]()
-        for one, usage in taken:
-            total = usage + shares[one.run].usage if one.run in shares else usage
-            shares[one.run] = Share(one.run, one.tenant, total, cost_of(terms, total) or 0.0)
-        self._ledger.settle(leave, list(shares.values()), news)
+        """Note what a call took, for each task."""
+        self._ledger.settle(leave, _shares(serving, taken), news)
 
     def _plan(self, planned: Planned, serving: Serving, asker: Asker) -> CallPlan:
         terms = serving.terms
@@ -267,6 +265,15 @@ class Gateway:
             return fault
         self._ledger.pause(account, fault.code, seconds, str(fault))
         return ProviderBusy(str(fault), seconds)
+
+
+def _shares(serving: Serving, taken: Sequence[tuple[Asker, Usage]]) -> list[Share]:
+    """Return what each task took; what several texts of one took is its one share."""
+    terms, shares = serving.model_terms, dict[Run, Share]()
+    for one, usage in taken:
+        total = usage + shares[one.run].usage if one.run in shares else usage
+        shares[one.run] = Share(one.run, one.tenant, total, cost_of(terms, total) or 0.0)
+    return list(shares.values())
 
 
 def _pause_after(failures: int) -> float:

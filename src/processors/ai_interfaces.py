@@ -280,13 +280,8 @@ class AiLedger(Protocol):
         """Give room back: the call was not made, or the provider refused to take it now."""
         ...
 
-    def fail(self, leave: Leave, *, charged: bool) -> None:
-        """Note a call that had no answer: a request that the provider may have counted.
-
-        Args:
-            leave: the call.
-            charged: whether it may cost something: then its plan stands for what it took.
-        """
+    def fail(self, leave: Leave, shares: Sequence[Share]) -> None:
+        """Note a call that had no answer, and what it may have taken, for each task; it ends no pause."""
         ...
 
     def pause(

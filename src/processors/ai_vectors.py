@@ -238,8 +238,10 @@ class Vectors:
         seconds = max(seconds_for(serving, one.asker) for one in wanted)  # it goes on while one of them waits for it
         call = EmbeddingCall(serving.model, [one.text for one in wanted], dimensions, seconds)
         planned = Planned("embedding", sum(tokens), 0, call.seconds)
-        askers = [one.asker for one in wanted]
-        leave, embedded = self._gateway.call(planned, serving, askers, lambda: serving.provider.embed(call, asker.look))
+        expected = [(one.asker, usage) for one, usage in zip(wanted, _shared(None, tokens), strict=True)]
+        leave, embedded = self._gateway.call(
+            planned, serving, expected, lambda: serving.provider.embed(call, asker.look)
+        )
         usages, terms = _shared(embedded.usage, tokens), serving.model_terms
         taken = [(one.asker, usage) for one, usage in zip(wanted, usages, strict=True)]
         self._gateway.settle(leave, serving, taken, embedded.news)

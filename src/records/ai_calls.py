@@ -5,10 +5,9 @@ written need not survive a power cut or a crash of PostgreSQL: a call more than 
 it, and what a call costs stands on the provider's bill.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 from sqlalchemy import (
@@ -157,12 +156,6 @@ def _settle_call(value: Given) -> Any:
     return update(ai_calls).where(_of_call(value)).values(state="settled", gone_at=None, **given)
 
 
-def _fail_call(value: Given, taken: Mapping[str, Any]) -> Any:
-    failed = update(ai_calls).where(_of_call(value), columns.state == "reserved")
-    noted = failed.values(state="settled", gone_at=None, at=value("at", columns.at.type), **taken)
-    return noted.returning(columns.id, columns.cost)
-
-
 def _share_call(value: Given) -> Any:
     """Return what writes another task's share beside its call."""
     same = {name: columns[name] for name in ("account", "provider", "model", "kind", "at", "currency")}
@@ -172,8 +165,6 @@ def _share_call(value: Given) -> Any:
 
 NOTE = Prepared(_note_call)
 SETTLE = Prepared(_settle_call, "id")
-FAIL = Prepared(partial(_fail_call, taken=dict.fromkeys(("tokens", "cost"), 0)), "id")
-FAIL_AS_PLANNED = Prepared(partial(_fail_call, taken={}), "id")
 SHARE = Prepared(_share_call, "id")
 RESERVED_COST = Prepared(
     lambda value: select(func.coalesce(func.sum(columns.cost), 0.0)).where(
@@ -211,7 +202,7 @@ class AiCalls:
             shares: at least one; the first stands in the call's row, and all count in the window together.
             news: limits that the provider told.
         """
-        self.database.write(lambda c: self._settle(c, leave.id, shares, news), durable=False, lossy=True)
+        self.database.write(lambda c: self._end(c, leave.id, shares, news), durable=False, lossy=True)
 
     def release(self, leave: Leave) -> None:
         """Give room back."""
@@ -222,25 +213,16 @@ class AiCalls:
 
         self.database.write(work, durable=False, lossy=True)
 
-    def fail(self, leave: Leave, *, charged: bool) -> None:
-        """Note a call that had no answer; it counts for a minute from now on, and ends no pause.
+    def fail(self, leave: Leave, shares: Sequence[Share]) -> None:
+        """Note a call that had no answer, and what it may have taken; it ends no pause.
+
+        It counts for a minute from now on; one that is settled already, or was released, stays as it is.
 
         Args:
             leave: the call.
-            charged: whether it may cost something: then its plan stands for what it took.
+            shares: at least one, as of a call that is settled.
         """
-        note = FAIL_AS_PLANNED if charged else FAIL
-
-        def work(connection: Connection) -> None:
-            found = CALL(id=leave.id)(connection)
-            if found:
-                account = locked(connection, self.database.kind, found[0][0])
-                END_TRIAL(id=leave.id)(connection)
-                now = clock(connection)
-                if cost := sum(cost for _, cost in note(id=leave.id, at=now)(connection)):
-                    spend(connection, account, cost, now)
-
-        self.database.write(work, durable=False, lossy=True)
+        self.database.write(lambda c: self._end(c, leave.id, shares, None), durable=False, lossy=True)
 
     def pause(self, account: str, why: PauseReason, seconds: float, text: str) -> None:
         """Let nobody call an account for so many seconds, or for the rest of a longer pause."""
@@ -318,7 +300,8 @@ class AiCalls:
             TRY(account=plan.account, id=call_id, until=end)(connection)
         return Leave(call_id, seconds)
 
-    def _settle(self, connection: Connection, call_id: int, shares: Sequence[Share], news: LimitNews) -> None:
+    def _end(self, connection: Connection, call_id: int, shares: Sequence[Share], news: LimitNews | None) -> None:
+        """Note what a call took; without news there was no answer."""
         found = CALL(id=call_id)(connection)
         if not found:
             return
@@ -327,7 +310,10 @@ class AiCalls:
         if state == "settled":
             return
         now = clock(connection)
-        answered(connection, account, call_id, (now - instant(start)).total_seconds(), news)
+        if news is None:
+            END_TRIAL(id=call_id)(connection)
+        else:
+            answered(connection, account, call_id, (now - instant(start)).total_seconds(), news)
         cost = sum(share.cost for share in shares) - (planned_cost if state == "lost" else 0.0)
         if cost:
             spend(connection, account, cost, now)
@@ -336,8 +322,8 @@ class AiCalls:
         SETTLE(id=call_id, at=now, tokens=tokens, **_taken(first))(connection)
         for share in others:
             SHARE(id=call_id, **_taken(share))(connection)
-        # Who was answered waits nowhere else; after a refusal, which takes no tokens, it may.
-        LEAVE_LINES.many({"task_id": one.run.task_id} for one in shares if one.usage != Usage())(connection)
+        if news is not None:  # who was answered waits nowhere else; after a refusal, which takes no tokens, it may
+            LEAVE_LINES.many({"task_id": one.run.task_id} for one in shares if one.usage != Usage())(connection)
 
     def _usage(self, condition: ColumnElement[bool], by: Sequence[Part]) -> list[UsageLine]:
         parts = [BY[part].label(part) for part in by]

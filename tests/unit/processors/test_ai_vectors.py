@@ -240,6 +240,25 @@ def test_a_request_for_several_tasks_has_the_time_of_the_one_that_has_most(work:
     assert 40 < picky.seconds[0] <= 50
 
 
+@pytest.mark.parametrize(
+    ("fault", "charged"),
+    [
+        (AiError("broken JSON", "model_missing", charged=True), True),
+        (AiError("no such model", "model_missing"), False),
+        (ProviderFault("it timed out", "provider_unavailable", charged=True), True),
+        (ProviderFault("it cannot be reached", "provider_unavailable"), False),
+    ],
+)
+def test_what_a_request_for_several_tasks_may_have_cost_is_told_to_each_for_its_own_text(work: AiWork, fault, charged):
+    serving = work.serving(SMALL, Picky(fault), prices=PRICES)
+    askers = [work.asker(tenant=tenant) for tenant in "abc"]
+    wanted = [Wanted("bad " * 10 * (number + 1), asker) for number, asker in enumerate(askers)]
+    with suppress(ProviderFault):
+        list(Vectors(work.gateway(serving)).embed(wanted, serving, None))
+    assert [work.usage(asker)[0] for asker in askers] == ([11, 21, 31] if charged else [0, 0, 0])
+    assert [work.usage(asker)[2] for asker in askers] == pytest.approx([2.2e-5, 4.2e-5, 6.2e-5] if charged else [0, 0, 0])
+
+
 def test_a_text_that_was_sent_by_a_task_which_is_cancelled_meanwhile_is_paid_once(work: AiWork):
     begun, goes_on, cancelled = threading.Semaphore(0), threading.Event(), set[str]()
     tasks: dict[str, Future[Vector]] = {}

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import event, select, update
 
 from ai_ledger import AiClock, plan, settled, share
+from processors.ai_gateway import NOTHING
 from processors.ai_interfaces import Leave, LimitNews, NoRoom, Usage
 from processors.errors import AiError
 from processors.interfaces import Run
@@ -74,8 +75,8 @@ def test_an_answer_from_before_a_pause_does_not_end_it(ledger):
 def test_a_call_that_failed_counts_as_a_request_for_a_minute_and_took_nothing(ledger, passing):
     leave = ledger.ask(plan("a", requests_per_minute=1, budget_per_day=1.0))
     passing.pass_by(10)
-    ledger.fail(leave, charged=False)
-    ledger.fail(leave, charged=False)
+    ledger.fail(leave, [share("a", NOTHING, 0)])
+    ledger.fail(leave, [share("a", NOTHING, 0)])
     (account,) = ledger.accounts()
     assert (account.requests, account.tokens, account.cost_today) == (1, 0, 0.0)
     waiting = ledger.ask(plan("b", requests_per_minute=1, budget_per_day=0.5))
@@ -88,11 +89,13 @@ def test_a_call_that_may_have_been_charged_takes_what_was_planned(ledger, passin
     limits = {"requests_per_minute": None, "tokens_per_minute": 100, "budget_per_day": 1.0}
     leave = ledger.ask(plan("a", tokens=60, cost=0.6, **limits))
     passing.pass_by(10)
-    ledger.fail(leave, charged=True)
-    ledger.fail(leave, charged=True)
+    shares = [share("a", Usage(40, estimated=True), 0.4), share("c", Usage(20, estimated=True), 0.2)]
+    ledger.fail(leave, shares)
+    ledger.fail(leave, shares)
     (account,) = ledger.accounts()
-    assert (account.requests, account.tokens, account.cost_today) == (1, 60, 0.6)
-    assert [(line.calls, line.cost, line.estimated) for line in ledger.of_task("a")] == [(1, 0.6, 1.0)]
+    assert (account.requests, account.tokens, account.cost_today) == (1, 60, pytest.approx(0.6))
+    assert [(line.calls, line.cost, line.estimated) for line in ledger.of_task("a")] == [(1, 0.4, 1.0)]
+    assert [(line.calls, line.cost, line.estimated) for line in ledger.of_task("c")] == [(0, 0.2, 1.0)]
     with pytest.raises(AiError, match=r"openai has cost 0\.6000 today"):
         ledger.ask(plan("b", cost=0.5, **limits))
     assert 59 < ledger.ask(plan("b", tokens=50, cost=0.1, **limits)).seconds <= 60
@@ -111,7 +114,7 @@ def test_a_call_that_tries_and_has_no_answer_lets_the_next_one_try(ledger, passi
     passing.pass_by(2)
     trial = ledger.ask(plan("a", requests_per_minute=9))
     assert isinstance(ledger.ask(plan("b", requests_per_minute=9)), NoRoom)
-    ledger.fail(trial, charged=False)
+    ledger.fail(trial, [share("a", NOTHING, 0)])
     assert isinstance(ledger.ask(plan("b", requests_per_minute=9)), Leave)
     assert ledger.accounts()[0].why == "provider_unavailable"
 

@@ -14,7 +14,7 @@ from processors.ai_chats import ANSWER_TOKENS, Prompt, Said
 from processors.ai_gateway import Gateway
 from processors.ai_interfaces import Asker, Attempt, ChatAnswer, Serving, Usage
 from processors.ai_requests import ProcessChat
-from processors.ai_results import AiResult, Cost, cost_told, input_of
+from processors.ai_results import AiResult, Cost, cost_of_all, cost_told, input_of
 from processors.chat_context import Fitted, as_data, fitted, tokens_that_stay
 from processors.envelopes import Limits, Timing, clean, warning
 from processors.errors import AiError, ProviderFault
@@ -282,7 +282,7 @@ def _result(
     if not answer.text.strip() and not answer.tool_calls and not errors:
         warnings.append(warning("no_text", f"The model {answer.model} ended its answer without a text."))
     total = sum((one.usage for one in talk.paid), Usage())
-    costs = [one.cost for one in talk.paid]
+    cost = cost_of_all((one.cost, one.serving.terms.currency) for one in talk.paid)
     seconds = round(time.monotonic() - began, 3)
     value, repairs = output
     result = ChatSaid(
@@ -295,7 +295,7 @@ def _result(
         provider=said.serving.terms.name,
         tool_calls=[clean(dict(one)) for one in answer.tool_calls],
         usage=total,
-        cost=cost_told(None if None in costs else sum(filter(None, costs)), said.serving.terms.currency),
+        cost=cost_told(cost, said.serving.terms.currency),
         context=Context(
             sent_messages=len(context.messages),
             dropped_messages=context.dropped,

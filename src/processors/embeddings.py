@@ -9,7 +9,7 @@ from pydantic import Field
 
 from processors.ai_interfaces import Asker, Attempt, EmbeddingEngine, Serving, Usage
 from processors.ai_requests import DEFAULT_EMBEDDING_MODEL, GenerateEmbedding
-from processors.ai_results import AiResult, Cost, cost_told, input_of
+from processors.ai_results import AiResult, Cost, cost_of_all, cost_told, input_of
 from processors.ai_routes import Routes
 from processors.ai_vectors import Vector, Vectors
 from processors.arrays import STORED, numpy
@@ -92,7 +92,7 @@ class TextVector:
     """The vector of a whole text, what it took, and its pieces where it was cut.
 
     Attributes:
-        cost: in the provider's currency; None where its price is not known.
+        cost: in the provider's currency; None where its price is not known, or its pieces' are in several.
         cached: whether it is another task's answer.
     """
 
@@ -327,7 +327,7 @@ def _between_words(text: str, start: int, end: int) -> int:
 
 def text_vector(pieces: Mapping[Place, Vector]) -> TextVector:
     """Return one vector for all pieces of a text: their mean, weighted by their tokens, of length 1 where it is one."""
-    vectors, costs = [vector for _, vector in sorted(pieces.items())], [one.cost for one in pieces.values()]
+    vectors = [vector for _, vector in sorted(pieces.items())]
     first = vectors[0]
     chunks = [Chunk(range=place, tokens=one.usage.input_tokens) for place, one in sorted(pieces.items())]
     return TextVector(
@@ -338,7 +338,7 @@ def text_vector(pieces: Mapping[Place, Vector]) -> TextVector:
             input_tokens=sum(one.usage.input_tokens for one in vectors),
             estimated=any(one.usage.estimated for one in vectors),
         ),
-        cost=None if None in costs else sum(filter(None, costs)),
+        cost=cost_of_all((one.cost, one.currency) for one in vectors),
         currency=first.currency,
         chunks=chunks if len(vectors) > 1 else [],
         cached=all(one.of_task is not None for one in vectors),

@@ -256,7 +256,9 @@ def test_what_a_request_for_several_tasks_may_have_cost_is_told_to_each_for_its_
     with suppress(ProviderFault):
         list(Vectors(work.gateway(serving)).embed(wanted, serving, None))
     assert [work.usage(asker)[0] for asker in askers] == ([11, 21, 31] if charged else [0, 0, 0])
-    assert [work.usage(asker)[2] for asker in askers] == pytest.approx([2.2e-5, 4.2e-5, 6.2e-5] if charged else [0, 0, 0])
+    assert [work.usage(asker)[2] for asker in askers] == pytest.approx(
+        [2.2e-5, 4.2e-5, 6.2e-5] if charged else [0, 0, 0]
+    )
 
 
 def test_a_text_that_was_sent_by_a_task_which_is_cancelled_meanwhile_is_paid_once(work: AiWork):

@@ -320,6 +320,20 @@ def test_a_fallback_answers_where_the_model_does_not_and_all_attempts_are_told(w
     ]
 
 
+@pytest.mark.parametrize(("currency", "cost"), [("EUR", {"amount": 0.00009, "currency": "EUR"}), ("USD", None)])
+def test_what_two_providers_cost_is_one_sum_in_one_currency_alone(work: AiWork, currency, cost):
+    first = Says(said(WRONG), ProviderFault("it is down", "provider_unavailable"))
+    prices = ModelTerms(input_price=2.0, output_price=5.0)
+    done = chat(
+        work,
+        {"response_schema": SCHEMA},
+        work.serving(adapter=first, prices=prices, currency=currency),
+        work.serving(OTHER_CHAT, Says(said(RIGHT)), prices, currency="EUR"),
+        fallbacks={CHAT: [OTHER_CHAT]},
+    ).as_json()
+    assert (done["result"]["repairs"], done["result"]["cost"]) == (1, cost)
+
+
 def test_a_fallback_gets_what_fits_into_its_own_room(work: AiWork):
     context = [{"role": "user", "content": "word " * 1000}] * 20
     narrow = work.serving(

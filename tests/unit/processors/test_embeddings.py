@@ -5,10 +5,10 @@ import pytest
 
 from ai_provider import Fault
 from ai_work import ADA, SMALL, AiWork, needs_weights, unheard
-from processors.ai_interfaces import ModelTerms
+from processors.ai_interfaces import ModelTerms, Usage
 from processors.ai_requests import GenerateEmbedding
-from processors.ai_vectors import Vectors
-from processors.embeddings import EmbeddingGenerated, EmbeddingTools, generate_embedding
+from processors.ai_vectors import Vector, Vectors
+from processors.embeddings import EmbeddingGenerated, EmbeddingTools, generate_embedding, text_vector
 from processors.errors import AiError
 from services.wiring import parts
 
@@ -60,6 +60,14 @@ def test_another_name_that_nobody_serves_is_an_error_that_names_the_settings(wor
     with pytest.raises(AiError, match=r"'text-embedding-9'.*OPENAI_API_KEY") as error:
         made(work, text="x", model="text-embedding-9")
     assert error.value.code == "model_missing"
+
+
+@pytest.mark.parametrize(("currency", "cost"), [("EUR", 0.0004), ("USD", None)])
+def test_what_the_pieces_of_a_text_cost_is_one_sum_in_one_currency_alone(currency, cost):
+    def piece(currency: str) -> Vector:
+        return Vector(np.ones(2, "f4"), "m", "p", Usage(input_tokens=100), 0.0002, currency)
+
+    assert text_vector({(0, 5): piece("EUR"), (5, 9): piece(currency)}).cost == cost
 
 
 def test_a_vector_of_less_than_4_kb_is_told_and_a_longer_one_is_an_artefact(work):

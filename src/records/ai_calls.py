@@ -323,7 +323,8 @@ class AiCalls:
         for share in others:
             SHARE(id=call_id, **_taken(share))(connection)
         if news is not None:  # who was answered waits nowhere else; after a refusal, which takes no tokens, it may
-            LEAVE_LINES.many({"task_id": one.run.task_id} for one in shares if one.usage != Usage())(connection)
+            answered_runs = [one.run for one in shares if one.usage != Usage()]
+            LEAVE_LINES.many({"task_id": run.task_id, "run": run.number} for run in answered_runs)(connection)
 
     def _usage(self, condition: ColumnElement[bool], by: Sequence[Part]) -> list[UsageLine]:
         parts = [BY[part].label(part) for part in by]

@@ -26,6 +26,7 @@ from sqlalchemy import (
     Table,
     and_,
     delete,
+    exists,
     func,
     literal,
     or_,
@@ -186,12 +187,15 @@ def _cut_off(value: Given) -> Any:
 
 
 def _leave_lines(value: Given) -> Any:
-    return delete(ai_calls).where(columns.task_id == value("task_id", String()), KEPT)
+    until = columns.run <= value("run", Integer())
+    return delete(ai_calls).where(columns.task_id == value("task_id", String()), until, KEPT)
 
 
 def _leave_lines_of_many(rows: GivenRows) -> Any:
-    tasks = select(rows("task_id", String())).select_from(rows.source)
-    return delete(ai_calls).where(columns.task_id.in_(tasks), KEPT)
+    task_id, run = rows("task_id", String()), rows("run", Integer())
+    tasks = select(task_id).select_from(rows.source)
+    until = exists(select(task_id).select_from(rows.source).where(task_id == columns.task_id, run >= columns.run))
+    return delete(ai_calls).where(columns.task_id.in_(tasks), until, KEPT)
 
 
 BEGUN = Prepared(_begun, "account")
@@ -207,6 +211,8 @@ CUT_OFF = Prepared(_cut_off, "task_id")
 """Lets the calls of a run whose process is gone count as if they had ended now: their connections have."""
 
 LEAVE_LINES = Prepared(_leave_lines, build_for_rows=_leave_lines_of_many)
+"""Gives up the places of tasks that were answered, but for those of a later run than that."""
+
 LOSE = Prepared(
     lambda value: (
         update(ai_calls)

@@ -239,6 +239,17 @@ def test_those_who_were_answered_elsewhere_leave_the_room_to_others(ledger, pass
     assert isinstance(ledger.ask(plan("e", requests_per_minute=1)), Leave)
 
 
+@pytest.mark.parametrize("others", [[], ["x", "y"]])
+def test_a_late_answer_to_a_run_that_is_over_leaves_the_next_runs_place(ledger, passing, others):
+    under_way = ledger.ask(plan("b", account="other", requests_per_minute=9))
+    settled(ledger, plan("a", requests_per_minute=1))
+    assert isinstance(ledger.ask(plan("b", run=2, requests_per_minute=1)), NoRoom)
+    ledger.settle(under_way, [share(task) for task in ["b", *others]])
+    passing.pass_by(61)
+    assert isinstance(ledger.ask(plan("c", requests_per_minute=1)), NoRoom)
+    assert isinstance(ledger.ask(plan("b", run=2, requests_per_minute=1)), Leave)
+
+
 def test_a_released_call_cannot_be_settled(ledger):
     leave = ledger.ask(plan())
     ledger.release(leave)

@@ -104,8 +104,8 @@ class Vectors:
         done, longest = 0, 0.0
         while done < len(groups):
             began = time.monotonic()
-            if done and asker.until - began < max(SHORTEST_CALL_SECONDS, ROOM_FOR_ONE_MORE * longest):
-                raise Postponed("The task's time is too short for one more request; it goes on anew.", NEXT_RUN_SECONDS)
+            if done:
+                _check_time(asker, longest)
             answers = first_that_answers(servings, partial(self._first_of, groups[done:], dimensions, asker))
             longest = max(longest, time.monotonic() - began)
             yield answers
@@ -140,7 +140,7 @@ class Vectors:
 
         Raises:
             AiError: the task has no time left (`timeout`).
-            Postponed: there is no room now, or another task asks for one of them.
+            Postponed: there is no room now, or no time for one more request, or another task asks for one of them.
             ProviderFault: none of the providers answers as it should.
             Cancelled: the task was cancelled.
         """
@@ -166,21 +166,38 @@ class Vectors:
                     found[number] = _vector(*told)
                 else:
                     begun.add(number)
-            while left := [number for number in range(len(texts)) if number not in found]:
-                part = left[: packed(serving.terms, ([texts[number]] for number in left))]
-                wanted = [Wanted(texts[number], asker) for number in part]
-                answers = self.embed(wanted, serving, dimensions, halved=ONE_TEXTS_FAULT - {TOO_LONG})
-                for number, one in zip(part, answers, strict=True):
-                    found[number] = one
-                    if isinstance(one, Vector):
-                        self._gateway.finish(digests[number], asker, _stored(one))
-                        begun.discard(number)
-                    elif one.code == TOO_LONG:
-                        found.update(dict.fromkeys(left, one) | found)
+            for number, vector in self._asked(texts, serving, dimensions, asker, found):
+                self._gateway.finish(digests[number], asker, _stored(vector))
+                begun.discard(number)
         finally:
             for number in begun:
                 self._gateway.give_up(digests[number], asker)
         return [found[number] for number in range(len(texts))]
+
+    def _asked(
+        self,
+        texts: Sequence[str],
+        serving: Serving,
+        dimensions: int | None,
+        asker: Asker,
+        found: dict[int, Vector | AiError],
+    ) -> Iterator[tuple[int, Vector]]:
+        """Ask for what is not found yet, add each answer to what is found, and yield the vectors by their numbers."""
+        longest = 0.0
+        while left := [number for number in range(len(texts)) if number not in found]:
+            began = time.monotonic()
+            if longest:
+                _check_time(asker, longest)
+            part = left[: packed(serving.terms, ([texts[number]] for number in left))]
+            wanted = [Wanted(texts[number], asker) for number in part]
+            answers = self.embed(wanted, serving, dimensions, halved=ONE_TEXTS_FAULT - {TOO_LONG})
+            for number, one in zip(part, answers, strict=True):
+                found[number] = one
+                if isinstance(one, Vector):
+                    yield number, one
+                elif one.code == TOO_LONG:
+                    found.update(dict.fromkeys(left, one) | found)
+            longest = max(longest, time.monotonic() - began)
 
     def _once(self, text: str, serving: Serving, dimensions: int | None, asker: Asker) -> Vector:
         """Return a vector that is paid once for all tasks that want it now."""
@@ -249,6 +266,16 @@ class Vectors:
             Vector(values, embedded.model, serving.terms.name, usage, cost_of(terms, usage), serving.terms.currency)
             for values, usage in zip(embedded.vectors, usages, strict=True)
         ]
+
+
+def _check_time(asker: Asker, longest: float) -> None:
+    """Leave what is not asked yet to the task's next run, where one more request would be cut short.
+
+    Raises:
+        Postponed: less time is left than a request may need, the longest of which took so many seconds.
+    """
+    if asker.until - time.monotonic() < max(SHORTEST_CALL_SECONDS, ROOM_FOR_ONE_MORE * longest):
+        raise Postponed("The task's time is too short for one more request; it goes on anew.", NEXT_RUN_SECONDS)
 
 
 def _so_far(answers: Iterator[Vector | AiError], least: int) -> list[Vector | AiError]:

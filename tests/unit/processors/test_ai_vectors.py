@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import pytest
 import ai_protocol
 from ai_ledger import AiClock
 from ai_provider import Fault
-from ai_work import SMALL, AiWork
+from ai_work import ENOUGH, SMALL, AiWork
 from processors.ai_interfaces import Asker, Embedded, EmbeddingCall, Look, ModelTerms, Serving, Usage
 from processors.ai_vectors import Vector, Vectors, Wanted
 from processors.embeddings import Place, all_pieces, cut, texts_at
@@ -143,6 +144,26 @@ def test_a_request_that_the_tasks_time_would_cut_short_is_left_to_its_next_run(w
     with pytest.raises(Postponed, match="goes on anew"):
         next(in_requests)
     assert picky.requests == [["a"]]
+
+
+def test_pieces_for_which_the_tasks_time_is_too_short_are_left_to_its_next_run(
+    work: AiWork, monkeypatch: pytest.MonkeyPatch
+):
+    class Long(Picky):
+        def embed(self, call: EmbeddingCall, look: Look) -> Embedded:
+            passed.append(ENOUGH - 10)
+            return super().embed(call, look)
+
+    long, passed = Long(), list[float]()
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + sum(passed))
+    monkeypatch.setattr("processors.ai_vectors.time", clock)
+    serving, asker = work.serving(SMALL, long, max_inputs=1), work.asker()
+    vectors = Vectors(work.gateway(serving))
+    with pytest.raises(Postponed, match="goes on anew"):
+        all_of(vectors, ["a", "b"], serving, asker)
+    assert long.requests == [["a"]]
+    assert len(all_of(vectors, ["a", "b"], serving, work.new_run(asker))) == 2
+    assert long.requests == [["a"], ["b"]]
 
 
 def test_a_text_all_of_whose_pieces_are_too_long_comes_to_its_end_within_the_limit(work: AiWork):

@@ -35,8 +35,12 @@ def checked_address(url: str) -> str:
     Raises:
         ValueError: it is none, or holds a secret.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:  # its words may tell a password, which a / or # ends too early
+        raise ValueError(f"must be an address such as {OPENAI_URL}") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
         raise ValueError(f"must be an address such as {OPENAI_URL}")
     if parts.username or parts.password or parts.query:
         raise ValueError("must hold no user, password or query: the key belongs into a setting of its own")

@@ -187,8 +187,8 @@ def answered(connection: Connection, account: Account, call_id: int, seconds: fl
 
 
 def spend(connection: Connection, account: Account, cost: float, now: datetime) -> None:
-    """Add to what the day has cost."""
-    SPEND(account=account.account, spent=account.spent_on(now) + cost, now=now)(connection)
+    """Add to what the day has cost; what a call of yesterday took less than its plan is not taken off today's."""
+    SPEND(account=account.account, spent=max(0.0, account.spent_on(now) + cost), now=now)(connection)
 
 
 def pausing(kind: str, account: str, why: PauseReason, seconds: float, text: str) -> Any:

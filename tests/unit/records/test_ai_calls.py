@@ -185,6 +185,19 @@ def test_a_budget_is_whole_again_after_midnight_of_utc(ledger, database, passing
     assert ledger.accounts()[0].cost_today == 0.8
 
 
+def test_a_call_that_was_given_up_yesterday_and_is_answered_today_adds_nothing_to_todays_budget(
+    ledger, database, passing
+):
+    limits = {"requests_per_minute": None, "budget_per_day": 1.0, "seconds": 0.5}
+    lost = ledger.ask(plan("a", cost=0.9, **limits))
+    passing.pass_by(61)
+    ledger.ask(plan("b", cost=0.1, **limits))
+    yesterday = update(ai_accounts).values(spent_at=passing.now() - timedelta(days=1))
+    database.write(lambda c: c.execute(yesterday))
+    ledger.settle(lost, [share("a", cost=0.2)])
+    assert ledger.accounts()[0].cost_today == 0.0
+
+
 def test_limits_that_are_not_set_are_learned(ledger):
     free = {"requests_per_minute": None}
     leave = ledger.ask(plan("a", **free))

@@ -216,9 +216,8 @@ def _validator(schema: Mapping[str, Any]) -> Any:
     kind = cast("Any", validators).extend(
         Draft202012Validator, {name: bounded(name, keyword) for name, keyword in keywords.items()}
     )
-    schema = {
-        name: value for name, value in schema.items() if name != "$schema"
-    }  # or jsonschema takes its own keywords
+    # A $schema would make jsonschema take its own keywords, without the bounds.
+    schema = {name: value for name, value in schema.items() if name != "$schema"}
     return kind(schema, _resolver=_registry(schema).resolver(_resource(schema).id() or ""))
 
 

@@ -136,14 +136,13 @@ def messages_of(request: ProcessChat) -> list[dict[str, str]]:
 
 def options_of(request: ProcessChat) -> dict[str, Any]:
     """Return the parameters of OpenAI's chat completions that a request sets."""
-    given = {
-        "temperature": request.temperature,
-        "top_p": request.top_p,
-        "max_completion_tokens": request.max_output_tokens,
-        "seed": request.seed,
-        "stop": request.stop,
-    }
-    return {name: value for name, value in given.items() if value is not None}
+    return {("max_completion_tokens" if name == "max_output_tokens" else name): value for name, value in _set(request)}
+
+
+def _set(request: ProcessChat) -> list[tuple[str, Any]]:
+    """Return what a request asks of the model, by its own names."""
+    given = ((name, getattr(request, name)) for name in ("temperature", "top_p", "max_output_tokens", "seed", "stop"))
+    return [(name, value) for name, value in given if value is not None]
 
 
 class _Talk:
@@ -318,7 +317,7 @@ def _result(
     return ChatProcessed(
         status="partial" if errors else "ok",
         input=input_of(request.message, *texts, *(request.data or [])),
-        options={"model": name, **options_of(request)},
+        options={"model": name, **dict(_set(request))},
         provenance=[step],
         warnings=warnings,
         errors=errors,

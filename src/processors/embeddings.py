@@ -326,7 +326,11 @@ def _between_words(text: str, start: int, end: int) -> int:
 
 
 def text_vector(pieces: Mapping[Place, Vector]) -> TextVector:
-    """Return one vector for all pieces of a text: their mean, weighted by their tokens, of length 1 where it is one."""
+    """Return one vector for all pieces of a text: their mean, weighted by their tokens, of length 1 where it is one.
+
+    Raises:
+        AiError: they have different dimensions, as from providers that serve two models under one name.
+    """
     vectors = [vector for _, vector in sorted(pieces.items())]
     first = vectors[0]
     chunks = [Chunk(range=place, tokens=one.usage.input_tokens) for place, one in sorted(pieces.items())]
@@ -346,6 +350,14 @@ def text_vector(pieces: Mapping[Place, Vector]) -> TextVector:
 
 
 def _mean(vectors: Sequence[Vector]) -> Any:
+    served = {len(one.values): one.provider for one in vectors}
+    if len(served) > 1:
+        told = ", ".join(f"{provider} with {length}" for length, provider in sorted(served.items()))
+        raise AiError(
+            f"The pieces of the text have vectors of different dimensions ({told}): see that AI_PROVIDERS names "
+            f"the same model {vectors[0].model} for all of them, or set dimensions.",
+            "provider_bad_response",
+        )
     weights = numpy().asarray([max(1, one.usage.input_tokens) for one in vectors], "f8")
     mean = numpy().average(numpy().stack([one.values for one in vectors]).astype("f8"), axis=0, weights=weights)
     return mean / (float(numpy().linalg.norm(mean)) or 1.0)

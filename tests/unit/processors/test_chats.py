@@ -199,6 +199,7 @@ def test_a_filters_refusal_has_its_own_code(work: AiWork):
 
 def test_an_answer_cut_at_the_token_limit_is_partial_and_says_so(work: AiWork):
     done = chat(work, {"message": "word " * 50, "max_output_tokens": 5})
+    assert done.options["max_output_tokens"] == 5
     assert (done.status, done.result.finish_reason, done.limits.hit) == ("partial", "length", ["max_output_tokens"])
     assert [one["code"] for one in done.errors] == ["too_large"]
     assert done.result.message.content.startswith("echo: word")

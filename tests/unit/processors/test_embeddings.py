@@ -70,6 +70,15 @@ def test_what_the_pieces_of_a_text_cost_is_one_sum_in_one_currency_alone(currenc
     assert text_vector({(0, 5): piece("EUR"), (5, 9): piece(currency)}).cost == cost
 
 
+def test_pieces_of_which_two_providers_give_different_dimensions_are_refused_by_name():
+    def piece(provider: str, dimensions: int) -> Vector:
+        return Vector(np.ones(dimensions, "f4"), "m", provider, Usage(input_tokens=1), None, "")
+
+    with pytest.raises(AiError, match=r"one with 2, other with 3\): see that AI_PROVIDERS.*model m") as error:
+        text_vector({(0, 5): piece("one", 2), (5, 9): piece("other", 3)})
+    assert error.value.code == "provider_bad_response"
+
+
 def test_a_vector_of_less_than_4_kb_is_told_and_a_longer_one_is_an_artefact(work):
     short = made(work, work.serving(SMALL), text="short", model=SMALL, dimensions=1023).result
     assert (len(short.vector), short.uri) == (1023, None)

@@ -142,7 +142,9 @@ def test_a_frozen_orphan_is_ended_before_it_can_take_the_new_socket_away(own, mo
         assert ours.ping()
 
 
-@pytest.mark.parametrize("noted", ["", "nonsense", str(os.getpid()), "4194305"])
+@pytest.mark.parametrize(
+    "noted", ["", "nonsense", str(os.getpid()), "4194305"], ids=["none", "nonsense", "another", "nobody"]
+)
 def test_a_stale_pid_file_ends_nobody(own, noted):
     settings, server = own
     (settings.run_dir / "redis.pid").write_text(noted)

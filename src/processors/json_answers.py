@@ -179,6 +179,7 @@ def _pattern(validator: Any, pattern: str, instance: Any, _schema: Any) -> Itera
 
 
 def _unique(validator: Any, wanted: bool, instance: Any, _schema: Any) -> Iterator[ValidationError]:  # noqa: FBT001 - jsonschema's form
+    """Hold items against each other by what they are as texts: jsonschema compares each with each."""
     if wanted and validator.is_type(instance, "array") and len(set(map(_written, instance))) < len(instance):
         yield ValidationError(f"{instance!r} has non-unique elements")
 

@@ -8,7 +8,8 @@ from typing import Any, Literal, cast
 from pydantic import Field, ValidationError
 
 from processors.bulk_items import MAX_BULK_BYTES, items_of, kind_of
-from processors.emails import Mail, Post, SendEmail, deliver
+from processors.email_delivery import Post, deliver
+from processors.emails import Mail, SendEmail
 from processors.errors import EffectInDoubt, InvalidArgument, TransientError, TransportFault
 from processors.interfaces import Members, Report
 from processors.results import Request, Result, sentence_of

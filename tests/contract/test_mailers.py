@@ -15,7 +15,8 @@ from sqlalchemy import update
 from adapters.outbox_mailer import OutboxMailer
 from adapters.smtp_mailer import SmtpMailer
 from processors import doubt
-from processors.emails import Post, SendEmail, deliver
+from processors.email_delivery import Post, deliver
+from processors.emails import SendEmail
 from processors.errors import ConfigurationError, EffectInDoubt, PermanentError, TransientError
 from processors.interfaces import Run
 from records.columns import Now

@@ -4,9 +4,10 @@ from functools import partial
 from typing import Any
 
 from config.settings import settings
-from processors import bulk_emails, emails
+from processors import bulk_emails
 from processors.bulk_emails import LISTED_STATES, SendBatch
-from processors.emails import EmailSent, Post, SendEmail
+from processors.email_delivery import Post, deliver
+from processors.emails import EmailSent, SendEmail
 from services.celery_app import celery_app
 from services.celery_tasks.base import ParentTask, RecordedTask, recorded_task
 from services.until_written import until_written
@@ -15,7 +16,7 @@ from services.until_written import until_written
 @recorded_task("email.send_email", SendEmail)
 def send_email(task: RecordedTask, request: SendEmail) -> EmailSent:
     """Send one mail."""
-    return emails.deliver(request, post(task, task.current.id), task.report)
+    return deliver(request, post(task, task.current.id), task.report)
 
 
 @recorded_task("email.send_batch", SendBatch)

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from processors import doubt
 from processors.addresses import check_line, parse, sort_out
 from processors.bulk_emails import SendBatch, check_bulk, conclude_bulk, deliver_batch
-from processors.emails import Post, SendEmail, deliver
+from processors.email_delivery import Post, deliver
+from processors.emails import SendEmail
 from processors.errors import EffectInDoubt, InvalidArgument, TransientError, TransportFault
 from processors.interfaces import Member, Outcome, Run
 from processors.messages import compose, is_html, text_of

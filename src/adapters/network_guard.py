@@ -59,8 +59,14 @@ def is_global(address: str) -> bool:
     return not any(parsed in network for network in REFUSED)
 
 
-def checked_addresses(host: str, port: int, resolve: Resolve = system_resolver) -> list[str]:
+def checked_addresses(host: str, port: int, resolve: Resolve = system_resolver, *, loopback: bool = False) -> list[str]:
     """Return the addresses of a host, all of which are global; to be connected to as they are, without asking again.
+
+    Args:
+        host: its name, or an address.
+        port: to be connected to.
+        resolve: how addresses are found.
+        loopback: whether this machine itself is allowed too, as tests need it.
 
     Raises:
         FileError: `not_found`, there is no such host; `network_forbidden`, one of its addresses is not global.
@@ -74,9 +80,9 @@ def checked_addresses(host: str, port: int, resolve: Resolve = system_resolver) 
         raise TransientError(f"The addresses of {host} cannot be found now: {error.strerror}.") from error
     except UnicodeError as error:
         raise FileError(f"{host[:100]!r} cannot be the name of a host.", "not_found") from error
-    if refused := [address for address in addresses if not is_global(address)]:
+    if refused := [one for one in addresses if not (is_global(one) or (loopback and ip_address(one).is_loopback))]:
         raise FileError(
-            f"{host} is at {refused[0]}, which is no global address: files are read from the internet only.",
+            f"{host} is at {refused[0]}, which is no global address: only the internet is asked.",
             "network_forbidden",
         )
     return addresses

@@ -1,43 +1,42 @@
 """Files at https:// addresses, which anybody may have chosen: read from the internet, and from nowhere behind it.
 
-A host's addresses are asked for once and checked, and the connection goes to a checked address, with TLS for the host's
-name: an answer that changes between the check and the connection (DNS rebinding) leads nowhere.
+A host's addresses are asked for once and checked, and the connection goes to a checked address.
 """
 
-import logging
-import socket
 import ssl
-import threading
 import time
 from collections.abc import Collection, Generator
 from contextlib import closing, contextmanager
 from http import HTTPStatus
-from http.client import HTTPException
 from typing import IO
 from urllib.parse import urljoin
 
 from urllib3 import BaseHTTPResponse
 from urllib3.connection import HTTPSConnection
-from urllib3.exceptions import HTTPError, LocationParseError
+from urllib3.exceptions import LocationParseError
 from urllib3.util import Url, parse_url
 
 from adapters.network_guard import Resolve, checked_addresses, system_resolver
+from adapters.pinned_https import (
+    FAULTS,
+    HTTPS_PORT,
+    Unreachable,
+    Untrusted,
+    cause_of,
+    connected,
+    ended_at,
+    name_of,
+)
 from adapters.pouring import CHUNK_BYTES, Bounds, pour
 from adapters.retry_after import retry_after
 from processors.errors import FileError, TransientError
 from processors.interfaces import Report
 
-HTTPS_PORT = 443
-CONNECT_SECONDS = 10.0
 READ_SECONDS = 20.0
-MOST_ADDRESSES = 4
 MOST_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 FOR_NOW = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
-FAULTS = (HTTPError, HTTPException, OSError)
-
-logging.getLogger("urllib3.connection").setLevel(logging.ERROR)  # its warnings tell whole addresses, with signatures
 
 
 class WebFiles:
@@ -98,7 +97,7 @@ class WebFiles:
             raise FileError(f"{_shown(url)} is no https:// address with a host.", "network_forbidden")
         if url.auth is not None:
             raise FileError(f"{_shown(url)} was given with a user's name or password.", "network_forbidden")
-        if self._hosts and _name(url) not in self._hosts:
+        if self._hosts and name_of(url) not in self._hosts:
             raise FileError(f"Files are not read from {url.host}: it is not in FILE_HOSTS.", "network_forbidden")
         return url
 
@@ -107,46 +106,30 @@ class WebFiles:
         """Ask for a file and give the answer whose body is still to be read."""
         connection = self._connected(url, began)
         try:
-            with _ended_at(connection, began + self._bounds.seconds):
+            with ended_at(connection, began + self._bounds.seconds):
                 headers = {"Host": url.netloc or "", "User-Agent": "csai", "Accept-Encoding": "identity"}
                 connection.request("GET", url.request_uri, headers=headers, preload_content=False, decode_content=False)
                 with closing(connection.getresponse()) as response:
                     yield response
         except FAULTS as error:
             self._bounds.check_time(_shown(url), began)
-            raise TransientError(f"{_shown(url)} cannot be read now: {_cause(error)}.") from error
+            raise TransientError(f"{_shown(url)} cannot be read now: {cause_of(error)}.") from error
         finally:
             connection.close()
 
     def _connected(self, url: Url, began: float) -> HTTPSConnection:
         """Return a connection to the first of a host's checked addresses that can be reached."""
-        name, port = _name(url), url.port or HTTPS_PORT
-        cause = "it has no address"
-        for address in checked_addresses(name, port, self._resolve)[:MOST_ADDRESSES]:
-            connection = HTTPSConnection(
-                address,
-                port,
-                timeout=CONNECT_SECONDS,
-                server_hostname=name,
-                ssl_context=self._context,
-                cert_reqs="CERT_REQUIRED",
-            )
-            try:
-                with _ended_at(connection, began + self._bounds.seconds):
-                    connection.connect()
-            except ssl.SSLCertVerificationError as error:
-                connection.close()
-                raise FileError(
-                    f"The certificate of {name} is not trusted: {error.verify_message}.", "network_forbidden"
-                ) from error
-            except FAULTS as error:
-                connection.close()
-                cause = _cause(error)
-            else:
-                connection.timeout = READ_SECONDS
-                return connection
-        self._bounds.check_time(_shown(url), began)
-        raise TransientError(f"{name} cannot be reached now: {cause}.")
+        name, port = name_of(url), url.port or HTTPS_PORT
+        addresses = checked_addresses(name, port, self._resolve)
+        try:
+            connection = connected(name, port, addresses, until=began + self._bounds.seconds, context=self._context)
+        except Untrusted as error:
+            raise FileError(f"The certificate of {name} is not trusted: {error}.", "network_forbidden") from error
+        except Unreachable as error:
+            self._bounds.check_time(_shown(url), began)
+            raise TransientError(f"{name} cannot be reached now: {error}.") from error
+        connection.timeout = READ_SECONDS
+        return connection
 
     def _take(self, url: Url, response: BaseHTTPResponse, into: IO[bytes], began: float, report: Report) -> None:
         """Take the file out of an answer, if it is in there."""
@@ -183,26 +166,6 @@ def _size(url: Url, response: BaseHTTPResponse) -> int | None:
     return int(length)
 
 
-@contextmanager
-def _ended_at(connection: HTTPSConnection, moment: float) -> Generator[None]:
-    """Cut a connection at a moment of the monotonic clock: a limit for each read does not stop a slow drip."""
-    timer = threading.Timer(max(0.0, moment - time.monotonic()), _cut, (connection,))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-def _cut(connection: HTTPSConnection) -> None:
-    if connection.sock is not None:
-        try:
-            socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)  # TLS's own takes its state away from who reads
-        except OSError:
-            return  # closed by the other side in the same moment
-
-
 def _as_meant(location: str) -> str:
     """Return the value of a Location header; letters beyond ASCII in it are UTF-8 if they can be."""
     try:
@@ -211,15 +174,6 @@ def _as_meant(location: str) -> str:
         return location
 
 
-def _name(url: Url) -> str:
-    """Return a host as resolvers and certificates know it."""
-    return (url.host or "").strip("[]").rstrip(".")
-
-
 def _shown(url: Url) -> str:
     """Return an address without what may be secret in it: the user, and the query with its signature."""
     return url._replace(auth=None, query=None, fragment=None).url
-
-
-def _cause(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -1,6 +1,7 @@
 """A small HTTPS server on 127.0.0.1 that plays a host of the internet, and says what a test tells it to say."""
 
 import contextlib
+import re
 import socket
 import ssl
 import threading
@@ -15,13 +16,15 @@ class WebServer:
 
     Attributes:
         context: the server's TLS.
-        answers: by path with its query: the whole answer, or who writes it to the connection.
+        answers: by path with its query, or for all others by `*`: the whole answer, or who writes it to the connection.
         requests: the heads of the requests, as they came.
+        bodies: what came after each head, as long as it said.
     """
 
     context: ssl.SSLContext
     answers: dict[str, bytes | Callable[[socket.socket], None]] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
 
     def __enter__(self) -> Self:
         self.ended = threading.Event()
@@ -56,18 +59,28 @@ class WebServer:
         with connection, contextlib.suppress(OSError):
             connection.settimeout(10)
             with self.context.wrap_socket(connection, server_side=True) as secured:
-                head = b""
-                while b"\r\n\r\n" not in head:
+                came = b""
+                while b"\r\n\r\n" not in came or len(came) < _whole(came):
                     chunk = secured.recv(4096)
                     if not chunk:
                         return
-                    head += chunk
-                self.requests.append(head.decode())
-                answer = self.answers.get(head.decode().split(" ")[1], said(404, "Not Found"))
+                    came += chunk
+                head, _, body = came.partition(b"\r\n\r\n")
+                self.requests.append(head.decode() + "\r\n\r\n")
+                self.bodies.append(body)
+                otherwise = self.answers.get("*", said(404, "Not Found"))
+                answer = self.answers.get(head.decode().split(" ")[1], otherwise)
                 if isinstance(answer, bytes):
                     secured.sendall(answer)
                 else:
                     answer(secured)
+
+
+def _whole(came: bytes) -> int:
+    """How long a request is whose head has come."""
+    head = came.partition(b"\r\n\r\n")[0]
+    length = re.search(rb"\r\ncontent-length: *(\d+)", head.lower())
+    return len(head) + 4 + (int(length[1]) if length else 0)
 
 
 def said(status: int, reason: str = "OK", body: bytes = b"", **headers: str) -> bytes:

@@ -30,6 +30,7 @@ from config.ai_providers import (
     read_names,
     read_providers,
 )
+from config.chat_services import CHAT_SERVICES
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 ENV_FILE = PROJECT_ROOT / ".env"
@@ -46,6 +47,7 @@ SENDER_PATTERN = re.compile(r"([^<>\x00-\x1f]*<)?[!-;=?A-~]+@[^@\s<>.,]+(\.[^@\s
 HOST_PATTERN = re.compile(r"[A-Za-z0-9.:_%-]+")
 NAME_PATTERN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*")
 STORAGE_PATTERN = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()-]+)*/?|file:///[^?#]+")
+SUBJECT_PATTERN = re.compile(r"mailto:[^\s@]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+|https://[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 IN_PASSWORDS = "in a password / @ : ; # ? are written as %2F %40 %3A %3B %23 %3F"
 MASK = "***"
 
@@ -238,6 +240,23 @@ class Settings(BaseSettings):
         default="http://localhost:8001", repr=False, description="Where Twilio reaches this service."
     )
 
+    # Notifications
+    twilio_messaging_service_sid: str | None = Field(
+        default=None,
+        pattern=r"^MG[0-9a-fA-F]{32}$",
+        description="Twilio's messaging service that sends texts; unset: TWILIO_PHONE_NUMBER sends them.",
+    )
+    vapid_private_key_file: Path | None = Field(
+        default=None, description="The key of web push, a PEM file of its owner's: see docs/notifications.md."
+    )
+    vapid_subject: str | None = Field(
+        default=None, description="Whom push services may write to: mailto:… or https://…."
+    )
+    notification_chat_services: Annotated[list[str] | None, NoDecode] = Field(
+        default=None,
+        description="Chat services, comma-separated, that may be notified, or none; unset: see the same page.",
+    )
+
     # AI
     openai_api_key: str | None = Field(
         default=None, repr=False, description="The key of the OpenAI-compatible endpoint."
@@ -297,7 +316,26 @@ class Settings(BaseSettings):
             raise ValueError("must be names of hosts, comma-separated, such as files.example.com,media.example.com")
         return names
 
-    @field_validator("data_dir", "log_dir", "libreoffice")
+    @field_validator("notification_chat_services", mode="before")
+    @classmethod
+    def _chats(cls, value: Any) -> Any:
+        if value is None:
+            return None
+        names = [part.strip().lower() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        if not set(names) <= {*CHAT_SERVICES, "none"} or ("none" in names and len(names) > 1):
+            raise ValueError(f"must be none, or some of {', '.join(CHAT_SERVICES)}, comma-separated")
+        return [] if names == ["none"] else names
+
+    @field_validator("vapid_subject")
+    @classmethod
+    def _subject(cls, value: str | None) -> str | None:
+        if value is not None and not SUBJECT_PATTERN.fullmatch(value):
+            raise ValueError(
+                "must be mailto: and a mail address, or an https:// address, such as mailto:ops@example.com"
+            )
+        return value
+
+    @field_validator("data_dir", "log_dir", "libreoffice", "vapid_private_key_file")
     @classmethod
     def _resolve(cls, value: Path | None) -> Path | None:
         return None if value is None else _from_root(value)

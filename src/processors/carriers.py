@@ -5,7 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from processors.errors import PermanentError
+from processors.errors import PermanentError, WorkError
+
+
+class AnswerLost(WorkError):
+    """The notification may have been handed over, and nobody knows: its answer was lost, or says neither yes nor no."""
 
 
 class EndpointGone(PermanentError):
@@ -55,7 +59,7 @@ class Carrier(Protocol):
         """Let an endpoint pass that this carrier could send to, without asking anybody.
 
         Raises:
-            ValueError: it is none, and why.
+            ValueError: it is none, and why; nothing secret of it is told.
         """
         ...
 
@@ -70,7 +74,9 @@ class Carrier(Protocol):
         Raises:
             EndpointGone: it was refused, because there is no such endpoint any more.
             PermanentError: it was refused.
-            TransientError: nothing was sent; another attempt may succeed, after `retry_after` seconds where told.
-            Exception: any other: nobody knows whether it was sent.
+            TransientError: another attempt may succeed, after `retry_after` seconds where told: nothing was sent, or
+                what is sent again takes the place of what was sent before.
+            TransportFault: one of those: this installation's own login or number is refused, whatever the endpoint.
+            AnswerLost: nobody knows whether it was sent; so it is with any other error that is none of these.
         """
         ...

@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from importlib import import_module
@@ -14,6 +14,7 @@ from typing import Any
 from config.settings import PROJECT_ROOT, ensure_folders, settings
 from processors.ai_gateway import Gateway
 from processors.ai_interfaces import EmbeddingEngine, SentimentEngine
+from processors.carriers import Carrier
 from processors.document_pictures import OneByOne
 from processors.interfaces import (
     FileCleaner,
@@ -47,6 +48,7 @@ from records.task_logs import TaskLogs
 from records.task_moves import TaskMoves
 from records.task_records import TaskRecords
 from records.workers import Workers
+from services.channels import Carriers, missing_carrier
 from services.publisher import Publisher
 
 CODE = ("src", "scripts", ".env", "alembic.ini", "flowerconfig.py", "pyproject.toml")
@@ -107,6 +109,15 @@ class Parts:
     def email_from(self) -> str:
         """The author of mails that name none."""
         return settings.email_from
+
+    @cached_property
+    def carriers(self) -> Mapping[str, Carrier]:
+        """What carries notifications, for the channels that are configured: `push`, `sms`, `chat`."""
+        return Carriers(settings)
+
+    def missing_carrier(self, channel: str) -> str | None:
+        """Return a sentence that says which settings a channel needs, or None where it has a carrier."""
+        return missing_carrier(channel, settings)
 
     @cached_property
     def storage(self) -> ObjectStorage:

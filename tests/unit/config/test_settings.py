@@ -52,6 +52,11 @@ def _no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
         ("EMAIL_FROM", "a@b.example, c@d.example", "must be one mail address"),
         ("EMAIL_FROM", "Ann <a@b.example", "must be one mail address"),
         ("EMAIL_FROM", "jürgen@b.example", "must be one mail address"),
+        ("TWILIO_MESSAGING_SERVICE_SID", "AC00", "pattern"),
+        ("VAPID_SUBJECT", "ops@example.com", "must be mailto: and a mail address, or an https:// address"),
+        ("VAPID_SUBJECT", "http://example.com", "must be mailto: and a mail address"),
+        ("NOTIFICATION_CHAT_SERVICES", "slack,dbus", "must be none, or some of slack, discord"),
+        ("NOTIFICATION_CHAT_SERVICES", "none,slack", "must be none, or some of slack, discord"),
         ("HOST", "a b", "must be an address or a name"),
         ("FLOWER_HOST", "http://localhost", "must be an address or a name"),
         ("WEBHOOK_BASE_URL", "http://", "must name a host"),
@@ -262,3 +267,11 @@ def test_task_modules_are_names_between_commas(monkeypatch):
     assert load_settings().task_modules == []
     monkeypatch.setenv("TASK_MODULES", " shop.tasks, invoices,")
     assert load_settings().task_modules == ["shop.tasks", "invoices"]
+
+
+def test_the_chat_services_are_those_named_none_or_left_to_the_default(monkeypatch):
+    assert load_settings().notification_chat_services is None
+    monkeypatch.setenv("NOTIFICATION_CHAT_SERVICES", "Slack, mmosts")
+    assert load_settings().notification_chat_services == ["slack", "mmosts"]
+    monkeypatch.setenv("NOTIFICATION_CHAT_SERVICES", "none")
+    assert load_settings().notification_chat_services == []

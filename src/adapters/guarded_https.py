@@ -82,7 +82,7 @@ class GuardedHttps:
             raise ValueError(f"the address at {url.host} has a user's name or password in it")
         if _is_address(name_of(url)):
             try:
-                self._addresses(url)
+                checked_addresses(name_of(url), HTTPS_PORT, lambda name, _port: [name], loopback=self._loopback)
             except FileError as error:
                 raise ValueError(str(error)) from None
         return url

@@ -16,16 +16,15 @@ from pathlib import Path
 from typing import Any, cast
 
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from py_vapid import Vapid02  # pyright: ignore[reportMissingTypeStubs] - it has none
 from pywebpush import WebPusher  # pyright: ignore[reportMissingTypeStubs] - it has none
 from urllib3.util import Url
 
 from adapters.guarded_https import Answer, GuardedHttps
 from adapters.retry_after import retry_after
-from config.secret_files import given_secret
+from adapters.vapid_keys import loaded_key
 from processors.carriers import AnswerLost, EndpointGone, Notice, Receipt
-from processors.errors import ConfigurationError, PermanentError, TransientError, TransportFault
+from processors.errors import PermanentError, TransientError, TransportFault
 from processors.shortening import shortened
 
 DEADLINE_SECONDS = 30.0
@@ -74,7 +73,7 @@ class WebPush:
         https: GuardedHttps | None = None,
         deadline: float = DEADLINE_SECONDS,
     ) -> None:
-        self._vapid = _vapid(private_key_file)
+        self._vapid = Vapid02(loaded_key(private_key_file))
         self._subject = subject
         self._https = https or GuardedHttps()
         self.deadline = deadline
@@ -162,21 +161,6 @@ class WebPush:
         if answer.status in FOR_NOW or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise TransientError(f"{said}.", retry_after(answer.headers))
         raise PermanentError(f"{said}.")
-
-
-def _vapid(file: Path) -> Vapid02:
-    cure = "docs/notifications.md says how to make one"
-    try:
-        key = load_pem_private_key(given_secret(file), None)
-    except OSError as error:
-        raise ConfigurationError(f"VAPID_PRIVATE_KEY_FILE {file} cannot be used: {error.strerror}; {cure}.") from None
-    except (ValueError, TypeError):
-        raise ConfigurationError(
-            f"VAPID_PRIVATE_KEY_FILE {file} is no private key as PEM without a password; {cure}."
-        ) from None
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise ConfigurationError(f"VAPID_PRIVATE_KEY_FILE {file} must be a key of the curve P-256; {cure}.")
-    return Vapid02(key)
 
 
 def _decoded(name: str, keys: Mapping[str, Any], size: int) -> bytes:

@@ -1,15 +1,21 @@
 """Every carrier hands a notification over once, tells what became of it, and says what it does not know."""
 
+import ast
 import json
+import logging
 import ssl
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
 import trustme
+import urllib3.util.connection
+from apprise.manager_plugins import NotificationManager
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from hypothesis import given
@@ -115,7 +121,7 @@ def made(name: str, server, authority, key_file, *, port: int = 0, deadline: flo
         endpoint = {"url": f"jsons://{host}/hook/{SECRET}"}
     moods = {
         "accept": ACCEPTED[name],
-        "refuse": said(400, "Bad Request", f"no {SECRET} {PHONE}".encode()),
+        "refuse": said(400, "Bad Request", f"no {PHONE if name == 'sms' else SECRET}".encode()),
         "later": said(429, "Too Many", Retry_After="7"),
         "lose": lambda _: None,
     }
@@ -220,19 +226,30 @@ def test_each_status_means_what_the_channel_makes_of_it(real, server, status, ex
     assert len(server.requests) == (2 if (real.name, status) == ("push", 413) else 1)
 
 
-@pytest.mark.parametrize("mood", ["hang", "drip", "drip_header"])
+@pytest.mark.parametrize("mood", ["hang", "drip"])
 @pytest.mark.parametrize("name", KINDS)
 def test_a_call_ends_by_its_deadline_whatever_the_other_side_does(name, mood, server, authority, key_file):
     kind = made(name, server, authority, key_file, deadline=2)
 
+    def slow(connection):
+        while not server.ended.wait(0.02):
+            connection.sendall(b"" if mood == "hang" else b"H")
+
+    server.answers["*"] = slow
+    assert type(kind.fault()) is kind.lost
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_an_answer_whose_headers_never_end_is_taken_by_its_status(name, server, authority, key_file):
+    kind = made(name, server, authority, key_file, deadline=2)
+
     def drip(connection):
-        connection.sendall(b"" if mood == "drip" else b"HTTP/1.1 201 Created\r\nX: ")
-        while mood != "hang" and not server.ended.wait(0.02):
+        connection.sendall(b"HTTP/1.1 201 Created\r\nX: ")
+        while not server.ended.wait(0.02):
             connection.sendall(b"H")
-        server.ended.wait()
 
     server.answers["*"] = drip
-    assert type(kind.fault()) is kind.lost
+    assert kind.send().code == 201
 
 
 def test_an_answer_that_never_ends_is_taken_by_its_status(real, server):
@@ -500,3 +517,173 @@ def test_a_notification_without_a_word_is_no_text(sms, server):
     with pytest.raises(PermanentError, match="neither a title nor a message"):
         sms.send(Notice("1", "t", " ", ""))
     assert server.requests == []
+
+
+# --- Chat services ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hosted(authority, monkeypatch):
+    """A server that stands for every vendor's host, at a global address, and a carrier that is let out to it."""
+    names = ("hooks.slack.com", "slack.com", "discord.com", "api.telegram.org", "ntfy.sh", "rocket.example")
+    with server_of(authority, *names) as running:
+        connect = urllib3.util.connection.create_connection
+
+        def dial(address, *arguments, **options):
+            assert address[0] == GLOBAL, "the checked address"
+            return connect(("127.0.0.1", running.port), *arguments, **options)
+
+        monkeypatch.setattr(urllib3.util.connection, "create_connection", dial)
+        running.chats = AppriseChats(CHAT_SERVICES, https=trusting(authority, loopback=False, addresses=[GLOBAL]))
+        yield running
+
+
+SLACK = "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ"
+SLACK_BOT = "slack://xoxb-1234-1234-4ddbc191d40ee098cbaae6f3523ada2d/#general"
+DISCORD = "discord://417429632418316298/JHZ7lQml277CDHmQKMHI8qBe7bk2ZwO5UKjCiOAF7711o33MyqU344Qpgv7YTpadV_js"
+TELEGRAM = "tgram://123456789:abcdefg_hijklmnop/12315544/"
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "answer"),
+    [
+        (SLACK, "hooks.slack.com", said(200, "OK", b"ok")),
+        (SLACK_BOT, "slack.com", said(200, "OK", b'{"ok": true, "channel": "C1"}')),
+        (DISCORD, "discord.com", said(204, "No Content")),
+        (TELEGRAM, "api.telegram.org", said(200, "OK", b'{"ok": true, "result": {"message_id": 1}}')),
+        ("ntfy://some-topic", "ntfy.sh", said(200, "OK", b'{"id": "x"}')),
+    ],
+)
+def test_each_service_is_asked_once_at_its_own_host(hosted, url, host, answer):
+    hosted.answers["*"] = answer
+    hosted.chats.check({"url": url})
+    assert hosted.requests == []
+
+    receipt = hosted.chats.send(NOTICE, {"url": url})
+
+    assert receipt.code in {200, 204}
+    (head,) = hosted.requests
+    assert headers(head)["host"] == host
+    assert b"Your order is on its way." in hosted.bodies[0]
+
+
+@pytest.mark.parametrize(
+    ("url", "answer", "expected", "words"),
+    [
+        (SLACK, said(404, "Not Found", b"no_service"), EndpointGone, "no_service"),
+        (SLACK, said(410, "Gone", b"channel_is_archived"), EndpointGone, "archived"),
+        (DISCORD, said(404, "Not Found", b'{"message": "Unknown Webhook"}'), EndpointGone, "Unknown Webhook"),
+        (TELEGRAM, said(404, "Not Found", b'{"ok": false}'), PermanentError, "404"),
+        (SLACK_BOT, said(200, "OK", b'{"ok": false, "error": "channel_not_found"}'), PermanentError, "channel_not"),
+        (SLACK_BOT, said(200, "OK", b"<html>a proxy"), AnswerLost, "neither yes nor no"),
+        (DISCORD, said(429, "Too Many", b'{"retry_after": 3}', Retry_After="3"), TransientError, "429"),
+        (DISCORD, said(502, "Bad Gateway"), AnswerLost, "may have been sent"),
+    ],
+)
+def test_each_no_of_a_service_means_what_it_says_and_is_the_last(hosted, url, answer, expected, words):
+    hosted.answers["*"] = answer
+    with pytest.raises(Exception, match=words) as raised:
+        hosted.chats.send(NOTICE, {"url": url})
+    assert type(raised.value) is expected
+    assert len(hosted.requests) == 1, "no service tries again by itself"
+
+
+def test_what_fails_after_a_request_that_was_taken_may_have_been_sent(hosted):
+    hosted.answers["*"] = said(429, "Too Many")
+    hosted.answers["/api/v1/login"] = said(
+        200, "OK", b'{"status": "success", "data": {"authToken": "a", "userId": "u"}}'
+    )
+    with pytest.raises(AnswerLost, match="took a request before"):
+        hosted.chats.send(NOTICE, {"url": "rockets://user:password@rocket.example/#channel?mode=basic"})
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("dbus://", "none of the allowed"),
+        ("syslog://", "none of the allowed"),
+        ("windows://", "none of the allowed"),
+        ("gnome://", "none of the allowed"),
+        ("macosx://", "none of the allowed"),
+        ("file:///etc/passwd", "none of the allowed"),
+        ("exec://true", "none of the allowed"),
+        ("mailto://user:hunter22@gmail.com", "none of the allowed"),
+        ("json://other.example/x", "none of the allowed"),
+        ("mmost://other.example/hunter22", "none of the allowed"),
+        ("ntfy://other.example/topic", "only https"),
+        ("jsons://127.0.0.1/x", "no global address"),
+        ("ntfys://169.254.169.254/x", "no global address"),
+        ("jsons://other.example/x?verify=no", "certificates"),
+        (f"{SLACK}/#one/#two", "one target"),
+        (f"{SLACK}?template=/etc/passwd", "template"),
+        (f"{SLACK}?Template=https://other.example/x", "template"),
+        ("slack://hunter22", "not complete"),
+        ("slack://" + "x" * 3000, "at most"),
+        ("hunter22", "none of the allowed"),
+        ("", "must be"),
+    ],
+)
+def test_a_url_that_must_not_or_cannot_be_used_is_refused_without_telling_it(hosted, url, words):
+    with pytest.raises(ValueError, match=words) as refused:
+        hosted.chats.check({"url": url})
+    assert "hunter22" not in str(refused.value).replace("'hunter22'", "")
+    with pytest.raises(PermanentError):
+        hosted.chats.send(NOTICE, {"url": url})
+    assert hosted.requests == []
+
+
+def test_a_service_that_is_not_allowed_here_is_refused(authority):
+    chats = AppriseChats(["discord"], https=trusting(authority))
+    chats.check({"url": DISCORD})
+    with pytest.raises(ValueError, match=r"'slack' is none of the allowed.*NOTIFICATION_CHAT_SERVICES"):
+        chats.check({"url": SLACK})
+    with pytest.raises(ConfigurationError, match="NOTIFICATION_CHAT_SERVICES"):
+        AppriseChats(["dbus"])
+
+
+def test_apprise_logs_nothing_of_what_it_does(hosted, caplog):
+    hosted.answers["*"] = said(500, "Fault")
+    with caplog.at_level(logging.DEBUG), pytest.raises(AnswerLost):
+        hosted.chats.send(NOTICE, {"url": SLACK})
+    assert "TIiajkdnlazkcOXrIdevi7FQ" not in caplog.text
+    assert not [one for one in caplog.records if one.name.startswith("apprise")]
+
+
+OTHER_WAYS = {
+    "aiohttp",
+    "asyncio",
+    "ctypes",
+    "http",
+    "paho",
+    "smtplib",
+    "socket",
+    "socks",
+    "ssl",
+    "subprocess",
+    "urllib3",
+}
+
+
+@pytest.mark.parametrize("scheme", CHAT_SERVICES)
+def test_the_code_of_a_service_has_no_way_out_but_the_door(scheme):
+    plugin = NotificationManager()[scheme]
+    tree = ast.parse(Path(sys.modules[plugin.__module__].__file__).read_text(encoding="utf-8"))
+    imported = {
+        name.partition(".")[0]
+        for node in ast.walk(tree)
+        for name in (
+            [one.name for one in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom) and not node.level
+            else []
+        )
+    }
+    assert "requests" in imported
+    assert not imported & OTHER_WAYS
+    used = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "requests"
+    }
+    assert not used & {"Session", "session", "sessions", "adapters", "api"}

@@ -1,4 +1,8 @@
-"""`csai config check`: what is in use, and why."""
+"""`csai config check`: what is in use, and why; `csai config vapid`: the key of web push."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -7,6 +11,7 @@ from rich.table import Column, Table
 
 from broker.location import resolve
 from config.settings import explain, settings
+from processors.errors import ConfigurationError
 from records.database import Database
 
 
@@ -15,6 +20,7 @@ def register(root: typer.Typer) -> None:
     group = typer.Typer(help="The settings.", no_args_is_help=True)
     group.callback()(_group)
     group.command("check")(check)
+    group.command("vapid")(vapid)
     root.add_typer(group, name="config")
 
 
@@ -35,3 +41,21 @@ def check() -> None:
     console.print(
         "results   in the records; CELERY_RESULT_BACKEND is accepted and not used", highlight=False, markup=False
     )
+
+
+def vapid(
+    file: Annotated[
+        Path | None, typer.Argument(help="The key's file; unset: what VAPID_PRIVATE_KEY_FILE names.")
+    ] = None,
+) -> None:
+    """Make the key of web push where there is none, and print the public key that pages subscribe with."""
+    keys = import_module("adapters.vapid_keys")  # not above: no other command needs its library
+    place = (file or settings.vapid_private_key_file or settings.run_dir / "vapid.pem").absolute()
+    try:
+        if not place.exists():
+            keys.make_key(place)
+        public = keys.public_key(place)
+    except (OSError, ConfigurationError) as error:
+        typer.echo(f"{error}", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(f"VAPID_PRIVATE_KEY_FILE={place}\napplicationServerKey: {public}")

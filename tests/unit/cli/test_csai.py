@@ -388,3 +388,21 @@ def test_usage_says_for_which_days_there_was_none(csai, monkeypatch):
         "No provider of AI was asked in the last 7 days (UTC).\n"
     )
     assert asked == [(1, ["day", "provider", "model"]), (7, ["model", "kind"])]
+
+
+def test_a_key_of_web_push_is_made_once_for_its_owner_alone_and_its_public_half_is_told(csai, tmp_path):
+    file = tmp_path / "vapid.pem"
+    code, out, _ = csai("config", "vapid", str(file))
+    made = file.read_bytes()
+
+    assert code == 0
+    assert f"VAPID_PRIVATE_KEY_FILE={file}" in out
+    assert re.search(r"applicationServerKey: B[A-Za-z0-9_-]{86}$", out.strip()), "a point of P-256, as base64url"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert csai("config", "vapid", str(file))[1] == out, "it is the same key"
+    assert file.read_bytes() == made
+
+    file.write_bytes(b"no key")
+    code, _, errors = csai("config", "vapid", str(file))
+    assert (code, "no private key" in errors) == (1, True)
+    assert file.read_bytes() == b"no key", "what is there is never replaced"

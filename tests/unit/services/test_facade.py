@@ -26,6 +26,9 @@ from services.celery_service import CeleryService, celery_service, poll_pause
 from services.wiring import cleanup_roots, parts, protected_paths
 
 HEAVY = [
+    "apprise",
+    "pywebpush",
+    "py_vapid",
     "phonenumbers",
     "py3langid",
     "pypdfium2",

@@ -1,9 +1,11 @@
 """A small SMTP server on 127.0.0.1 that says what a test tells it to say, and remembers what it was given."""
 
 import contextlib
+import select
 import socket
 import ssl
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -31,6 +33,9 @@ class SmtpServer:
         drop_after: how many mails a connection takes before it is cut without a word.
         silent: a command's beginning (or `dot`) at which nothing is ever answered.
         most_recipients: how many a transaction takes before 452 comes.
+        pipelining: whether it offers to take several commands at once; where not, it takes that for an attack.
+        mood: called with each command (or `content`, `dot`) and the connection's number; returns a reply that comes
+            instead of the usual one, `drop`, or None.
     """
 
     tls: ssl.SSLContext | None = None
@@ -45,6 +50,11 @@ class SmtpServer:
     mails: list[Delivered] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
     connections: int = 0
+    open_now: int = 0
+    open_at_most: int = 0
+    mood: Callable[[str, int], str | None] | None = None
+
+    pipelining = False  # no field: a test module may choose it for all of its servers
 
     def __enter__(self) -> Self:
         self._ended = threading.Event()
@@ -85,6 +95,8 @@ class SmtpServer:
             thread.start()
 
     def _serve(self, connection: socket.socket) -> None:
+        self.open_now += 1
+        self.open_at_most = max(self.open_at_most, self.open_now)
         with contextlib.suppress(OSError, ssl.SSLError):
             if self.implicit and self.tls:
                 connection = self.tls.wrap_socket(connection, server_side=True)
@@ -93,6 +105,7 @@ class SmtpServer:
                 conversation = _Conversation(self, connection)
                 with contextlib.closing(conversation):
                     conversation.run()
+        self.open_now -= 1
         with contextlib.suppress(OSError):
             connection.shutdown(socket.SHUT_RDWR)
         connection.close()
@@ -102,7 +115,8 @@ class _Conversation:
     def __init__(self, server: SmtpServer, connection: socket.socket) -> None:
         self.server, self.connection = server, connection
         self.reader = connection.makefile("rb")
-        self.sender, self.recipients, self.user, self.taken = "", [], None, 0
+        self.sender, self.recipients, self.user, self.taken = None, [], None, 0
+        self.number = server.connections
 
     def close(self) -> None:
         self.reader.close()  # a socket with an open reader stays open, whoever closes it
@@ -115,8 +129,13 @@ class _Conversation:
             verb, space, rest = line.decode().rstrip("\r\n").partition(" ")
             command = verb.upper() + space + rest
             self.server.commands.append(command)
-            if command.startswith(self.server.drop):
+            assert self.server.pipelining or self.is_quiet() or verb == "QUIT", f"more than {command} at once"
+            mood = self.mood(command)
+            if mood == "drop" or command.startswith(self.server.drop):
                 return
+            if mood is not None:
+                self.say(mood)
+                continue
             if command.startswith(self.server.drip):
                 self.drip()
             if command.startswith(self.server.silent):
@@ -138,7 +157,15 @@ class _Conversation:
             case "EHLO":
                 tls = self.server.tls is not None and not isinstance(self.connection, ssl.SSLSocket)
                 self.say(
-                    "\r\n".join(["250-test", *(["250-STARTTLS"] if tls else []), "250-AUTH PLAIN", "250 8BITMIME"])
+                    "\r\n".join(
+                        [
+                            "250-test",
+                            *(["250-STARTTLS"] if tls else []),
+                            *(["250-PIPELINING"] if self.server.pipelining else []),
+                            "250-AUTH PLAIN",
+                            "250 8BITMIME",
+                        ]
+                    )
                 )
             case "STARTTLS":
                 self.say("220 go ahead")
@@ -152,12 +179,11 @@ class _Conversation:
             case "MAIL":
                 self.sender, self.recipients = command[len("MAIL FROM:<") : -1], []
                 self.say("250 2.1.0 ok")
+            case "RSET":
+                self.sender, self.recipients = None, []
+                self.say("250 2.0.0 ok")
             case "RCPT":
-                if len(self.recipients) >= self.server.most_recipients:
-                    self.say("452 4.5.3 too many recipients")
-                    return None
-                self.recipients.append(command[len("RCPT TO:<") : -1])
-                self.say("250 2.1.5 ok")
+                self.take_recipient(command[len("RCPT TO:<") : -1])
             case "DATA":
                 return self.take_content()
             case "QUIT":
@@ -167,9 +193,27 @@ class _Conversation:
                 self.say("250 ok")
         return None
 
+    def take_recipient(self, address: str) -> None:
+        if self.sender is None:
+            self.say("503 5.5.1 MAIL first")
+        elif len(self.recipients) >= self.server.most_recipients:
+            self.say("452 4.5.3 too many recipients")
+        else:
+            self.recipients.append(address)
+            self.say("250 2.1.5 ok")
+
+    def is_quiet(self) -> bool:
+        """Whether nothing more has come yet."""
+        if isinstance(self.connection, ssl.SSLSocket):
+            return True  # what TLS holds back cannot be seen from here
+        return not select.select([self.connection], [], [], 0)[0]
+
     def take_content(self) -> str | None:
+        if not self.recipients:
+            self.say("554 5.5.1 no valid recipients")
+            return None
         self.say("354 go on")
-        if self.server.drop == "content":
+        if self.server.drop == "content" or self.mood("content") == "drop":
             return "end"
         lines = []
         while (line := self.reader.readline()) != b".\r\n":
@@ -177,14 +221,20 @@ class _Conversation:
                 return "end"
             lines.append(line[1:] if line.startswith(b"..") else line)
         encrypted = isinstance(self.connection, ssl.SSLSocket)
-        self.server.mails.append(Delivered(self.sender, self.recipients, b"".join(lines), encrypted, self.user))
+        mail = Delivered(self.sender, self.recipients, b"".join(lines), encrypted, self.user)
+        self.sender, self.recipients, mood = None, [], self.mood("dot")
+        if mood is None or mood == "drop":
+            self.server.mails.append(mail)
         if self.server.silent == "dot":
             self.server._ended.wait()
-        if self.server.drop == "dot" or self.server.silent == "dot":
+        if self.server.drop == "dot" or self.server.silent == "dot" or mood == "drop":
             return "end"
-        self.say(self.server.replies.get("dot", "250 2.0.0 queued as 42"))
+        self.say(mood or self.server.replies.get("dot", "250 2.0.0 queued as 42"))
         self.taken += 1
         return "end" if self.taken >= self.server.drop_after else None
+
+    def mood(self, stage: str) -> str | None:
+        return self.server.mood(stage, self.number) if self.server.mood else None
 
     def drip(self) -> None:
         """Until the other side has had enough, which is an `OSError` here."""

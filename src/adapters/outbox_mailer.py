@@ -3,13 +3,13 @@
 import json
 import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 from processors.errors import PermanentError
-from processors.interfaces import Handing, Outcome
+from processors.interfaces import Letter, MailQueue, Outcome, Told
 
 MAIL_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
+WRITTEN = Outcome("accepted", text="written to the outbox: nothing left this machine")
 
 
 class OutboxMailer:
@@ -26,18 +26,28 @@ class OutboxMailer:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def send(
-        self, sender: str, recipients: Sequence[str], content: bytes, *, mail_id: str, handing: Handing
-    ) -> dict[str, Outcome]:
-        """Write `<mail id>.eml` and, beside it, the envelope as `<mail id>.json`; everybody is accepted."""
-        if not MAIL_ID.fullmatch(mail_id):
-            raise PermanentError(f"A mail's id must be letters, digits, - and _ to name a file; got {mail_id!r}.")
-        handing(recipients)
+    def send(self, queue: MailQueue) -> None:
+        """Write each mail as `<mail id>.eml`, its envelope beside it as `<mail id>.json`; everybody is accepted."""
+        told: list[Told] = []
+        try:
+            while (letter := queue.take()) is not None:
+                if not MAIL_ID.fullmatch(letter.id):
+                    raise PermanentError(
+                        f"A mail's id must be letters, digits, - and _ to name a file; got {letter.id!r}."
+                    )
+                before, told = told, []
+                queue.turn(before, [(letter, letter.recipients)])
+                self._put(letter)
+                told = [(letter, dict.fromkeys(letter.recipients, WRITTEN))]
+        finally:
+            if told:
+                queue.turn(told, [])
+
+    def _put(self, letter: Letter) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        envelope = {"from": sender, "to": list(recipients)}
-        self._write(f"{mail_id}.json", json.dumps(envelope, indent=2).encode())
-        self._write(f"{mail_id}.eml", content)
-        return dict.fromkeys(recipients, Outcome("accepted", text="written to the outbox: nothing left this machine"))
+        envelope = {"from": letter.sender, "to": list(letter.recipients)}
+        self._write(f"{letter.id}.json", json.dumps(envelope, indent=2).encode())
+        self._write(f"{letter.id}.eml", letter.content)
 
     def _write(self, name: str, content: bytes) -> None:
         """Write a file whole or not at all, surviving a power cut."""

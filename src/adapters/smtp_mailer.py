@@ -1,57 +1,43 @@
-"""SMTP, command by command (RFC 5321): the stage at which a fault strikes decides whether a mail may be sent again.
+"""SMTP (RFC 5321): mails over a few connections at once, each kept for the next; one commit announces many mails.
 
-Before the first byte of the content nothing has happened; after the final dot, without an answer, nobody knows.
+The stage at which a fault strikes decides whether a mail may be sent again: before the first byte of the content
+nothing has happened; after the final dot, without an answer, nobody knows.
 """
 
 import os
-import re
-import smtplib
-import socket
+import selectors
 import ssl
 import threading
 import time
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, cast
-from urllib.parse import parse_qs, unquote, urlsplit
+from collections import Counter
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
 
-from processors.errors import ConfigurationError, TransportFault
-from processors.interfaces import Handing, Outcome
+from adapters.smtp_line import Line, fault_of
+from adapters.smtp_login import account_of, log_in
+from processors.errors import TransportFault
+from processors.interfaces import Letter, MailQueue, Outcome, Told
 
-RECIPIENTS_PER_TRANSACTION = 50
-MAILS_PER_CONNECTION = 100
-CONNECTION_SECONDS = 60.0
-IDLE_SECONDS = 10.0
-TOO_MANY_RECIPIENTS = 452
-READY = 220
-START_MAIL_INPUT = 354
-TRANSPORT_FAULTS = frozenset({421, 530, 534, 535, 538})
-"""Closing, and everything about the login: the transport's fault, not the recipient's (RFC 5321, RFC 4954)."""
-ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})\s*")
-TLS_WORDS = ("required", "opportunistic", "none")
-FAULTS = (smtplib.SMTPException, OSError, ValueError)
+LOOK_SECONDS = 0.5
+GATHER_SECONDS = 0.001
+"""How long a commit waits for servers that are about to answer: it costs as much for eight mails as for one."""
 
+TOLD_SECONDS = 0.1
+"""How long what became of a mail waits to be kept together with the next announcement."""
 
-@dataclass
-class _Session:
-    """A connection of one thread of one process, and how much it was used."""
-
-    server: smtplib.SMTP
-    pid: int
-    opened: float
-    used: float
-    mails: int = 0
+LOSSES_IN_A_ROW = 3
+LOSSES_OF_A_MAIL = 2
 
 
 class SmtpMailer:
     """Fulfils `processors.interfaces.Mailer`.
 
     Args:
-        url: `smtp://[user:password@]host[:port][?tls=required|opportunistic|none]` or `smtps://…`. TLS is required, and
-            certificates are verified, unless the host is this machine or the URL says otherwise.
+        url: see `adapters.smtp_login.account_of`.
+        connections: how many this process has at most.
         timeout: seconds that one reply may take.
-        deadline: seconds that one transaction may take in all, whatever the server does.
+        deadline: seconds that one mail may take in all, whatever the server does.
         context: the TLS context; by default the system's certificate authorities.
 
     Raises:
@@ -62,235 +48,397 @@ class SmtpMailer:
     repeatable = False
 
     def __init__(
-        self, url: str, *, timeout: float = 30, deadline: float = 120, context: ssl.SSLContext | None = None
-    ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
-            raise ConfigurationError(
-                "EMAIL_URL must be smtp:// or smtps:// with a host, e.g. smtp://user:password@host:587."
-            )
-        self._implicit = parts.scheme == "smtps"
-        self._host = parts.hostname
-        self._port = parts.port or (465 if self._implicit else 587)
-        self._user, self._password = unquote(parts.username or ""), unquote(parts.password or "")
-        self._local = self._host in {"localhost", "127.0.0.1", "::1"}
-        self._tls = parse_qs(parts.query).get("tls", ["none" if self._local else "required"])[0]
-        if self._tls not in TLS_WORDS:
-            raise ConfigurationError(f"EMAIL_URL: tls must be one of {', '.join(TLS_WORDS)}; got {self._tls!r}.")
-        self._timeout, self.deadline = timeout, deadline
-        self._context = context or ssl.create_default_context()
-        self._threads = threading.local()
-
-    def send(
         self,
-        sender: str,
-        recipients: Sequence[str],
-        content: bytes,
+        url: str,
         *,
-        mail_id: str,  # noqa: ARG002 - the interface's; SMTP has no place for it
-        handing: Handing,
-    ) -> dict[str, Outcome]:
-        """Hand the mail over to at most 50 recipients; who else there is, or is not taken at once, is left out."""
-        used_before = getattr(self._threads, "session", None) is not None
-        some = list(recipients[:RECIPIENTS_PER_TRANSACTION])
+        connections: int = 8,
+        timeout: float = 30,
+        deadline: float = 120,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        self.account = account_of(url)
+        self.deadline = deadline
+        self.connections = connections
+        self._timeout = timeout
+        self._context = context
+        self._lines = _Lines(connections)
+
+    def send(self, queue: MailQueue) -> None:
+        """Send all mails of a queue, over as many connections as it has mails for and other threads leave."""
+        first = queue.take()
+        if first is None:
+            return
+        queue.give_back(first)
+        sending = _Sending(self, queue)
         try:
-            return self._transaction(sender, some, content, handing)
-        except TransportFault:
-            if not used_before:
-                raise
-            return self._transaction(sender, some, content, handing)  # the server had ended the old connection
+            sending.run()
+        finally:
+            sending.close()
 
     def close(self) -> None:
-        """Close this thread's connection."""
-        self._forget()
+        """Close the connections that nobody uses now."""
+        self._lines.close()
 
-    def _transaction(self, sender: str, recipients: list[str], content: bytes, handing: Handing) -> dict[str, Outcome]:
-        """Send to these; a recipient that the server wants in another transaction is left out of the answer."""
-        with self._within_deadline() as server:
-            outcomes = self._envelope(server, sender, recipients)
-            ready = [address for address in recipients if address not in outcomes]
-            postponed = [address for address, outcome in outcomes.items() if outcome.code == TOO_MANY_RECIPIENTS]
-            if ready and postponed:
-                outcomes = {address: outcome for address, outcome in outcomes.items() if address not in postponed}
-            if not ready:
-                self._reset(server)
-                return outcomes
-            code, text = self._command(server, "DATA")
-            if code // 100 in {2, 3} and code != START_MAIL_INPUT:
-                raise TransportFault(f"The mail server {self._host} answered DATA with {code} {_readable(text)}.")
-            if code != START_MAIL_INPUT:
-                outcome = _outcome(code, text)
-                self._forget()
-                return outcomes | dict.fromkeys(ready, outcome)
-            dotted = re.sub(rb"(?m)^\.", b"..", content)
-            handing(ready)
-            return outcomes | dict.fromkeys(ready, self._content(server, dotted))
+    @property
+    def is_wanted(self) -> bool:
+        """Whether another thread waits for a connection."""
+        return self._lines.waiting > 0
 
-    def _envelope(self, server: smtplib.SMTP, sender: str, recipients: Sequence[str]) -> dict[str, Outcome]:
-        """Say MAIL and RCPT; returns the outcomes of those who were not taken."""
-        code, text = self._command(server, f"MAIL FROM:<{sender}>")
-        if code // 100 != 2:  # noqa: PLR2004 - the positive replies of RFC 5321 4.2.1
-            self._forget()
-            outcome = _outcome(code, text)
-            return dict.fromkeys(recipients, outcome)
-        outcomes: dict[str, Outcome] = {}
-        for address in recipients:
-            code, text = self._command(server, f"RCPT TO:<{address}>")
-            if code // 100 != 2:  # noqa: PLR2004 - the positive replies of RFC 5321 4.2.1
-                outcomes[address] = _outcome(code, text)
-        return outcomes
+    def borrow(self, seconds: float) -> Line | None:
+        """Return a connection that was used before, or a new one; None where all are in use for so long.
 
-    def _command(self, server: smtplib.SMTP, command: str) -> tuple[int, bytes]:
-        """Say one command before the content; a fault here has done nothing."""
+        Raises:
+            TransportFault: it cannot be opened.
+        """
+        if not self._lines.permit(seconds):
+            return None
+        line = self._lines.idle()
         try:
-            code, text = server.docmd(command)
-        except FAULTS as error:
-            raise TransportFault(f"The mail server {self._host} was lost before anything was sent: {error}.") from error
-        if code in TRANSPORT_FAULTS:
-            raise TransportFault(f"The mail server {self._host} takes no mail now: {code} {_readable(text)}.")
-        return code, text
-
-    def _content(self, server: smtplib.SMTP, dotted: bytes) -> Outcome:
-        """Send the content at once, and its final dot; whether the dot went out decides what a fault means."""
-        try:
-            server.send(dotted)
-        except FAULTS as error:
-            self._forget()
-            return Outcome("deferred", text=f"the connection was lost while the mail was sent: {error}")
-        ending = b".\r\n" if dotted.endswith(b"\r\n") else b"\r\n.\r\n"
-        try:
-            server.send(ending)
-            code, text = server.getreply()
-        except FAULTS as error:
-            self._forget()
-            return Outcome("unknown", text=f"the connection was lost after the mail was sent: {error}")
-        return _outcome(code, text)
-
-    @contextmanager
-    def _within_deadline(self) -> Generator[smtplib.SMTP]:
-        """Lend a connection for as long as a transaction may take; any fault closes it."""
-        session = self._session()
-        try:
-            with _deadline(session.server, self.deadline):
-                yield session.server
+            return line or self.open()
         except BaseException:
-            self._forget()
+            self._lines.end_permit()
             raise
-        finally:
-            session.used = time.monotonic()
-            session.mails += 1
 
-    def _session(self) -> _Session:
-        session: _Session | None = getattr(self._threads, "session", None)
-        if session is not None and self._usable(session):
-            return session
-        self._forget()
-        session = _Session(self._connect(), os.getpid(), time.monotonic(), time.monotonic())
-        self._threads.session = session
-        return session
+    def open(self) -> Line:
+        """Return a new connection.
 
-    def _usable(self, session: _Session) -> bool:
-        now = time.monotonic()
-        worn = session.mails >= MAILS_PER_CONNECTION or now - session.opened > CONNECTION_SECONDS
-        if session.pid != os.getpid() or worn:
-            return False
-        if now - session.used <= IDLE_SECONDS:
+        Raises:
+            TransportFault: it cannot be opened.
+        """
+        if self._context is None:
+            self._context = ssl.create_default_context()
+        connection = log_in(self.account, self._context, timeout=self._timeout, deadline=self.deadline)
+        return Line(connection, timeout=self._timeout, deadline=self.deadline)
+
+    def bring_back(self, line: Line | None) -> None:
+        """Have a borrowed connection back; None for one that was lost."""
+        self._lines.take_back(line)
+
+
+class _Lines:
+    """The connections of this process: those that nobody uses, and how many there may be."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._renew()
+
+    def _renew(self) -> None:
+        self._pid = os.getpid()
+        self.waiting = 0
+        self._permits = threading.BoundedSemaphore(self._most)
+        self._idle: list[Line] = []
+
+    def permit(self, seconds: float) -> bool:
+        if self._pid != os.getpid():
+            self._renew()  # a child shares no connection with its parent
+        if self._permits.acquire(blocking=False):
             return True
-        try:
-            return session.server.noop()[0] == 250  # noqa: PLR2004 - RFC 5321 4.1.1.9
-        except FAULTS:
+        if not seconds:
             return False
-
-    def _connect(self) -> smtplib.SMTP:
+        self.waiting += 1
         try:
-            server = self._open()
-            with _deadline(server, self.deadline):
-                self._prepare(server)
-        except smtplib.SMTPAuthenticationError as error:
-            code = error.smtp_code
-            raise TransportFault(f"The mail server {self._host} refuses the login ({code}): check EMAIL_URL.") from None
-        except ssl.SSLCertVerificationError as error:
-            raise TransportFault(f"The certificate of {self._host} is not trusted: {error.verify_message}.") from error
-        except FAULTS as error:
-            raise TransportFault(f"The mail server {self._host}:{self._port} cannot be used: {error}.") from error
-        return server
+            return self._permits.acquire(timeout=seconds)
+        finally:
+            self.waiting -= 1
 
-    def _prepare(self, server: smtplib.SMTP) -> None:
-        """Connect, greet, switch to TLS and log in; a connection that fails here is closed."""
+    def end_permit(self) -> None:
+        self._permits.release()
+
+    def idle(self) -> Line | None:
+        """Return the one that was used last, if it is still good."""
+        while True:
+            try:
+                line = self._idle.pop()
+            except IndexError:
+                return None
+            if not line.is_worn:
+                return line
+            line.close()
+
+    def take_back(self, line: Line | None) -> None:
+        if line is not None and not line.is_worn and not line.is_busy:
+            self._idle.append(line)
+        elif line is not None:
+            line.close()
+        self.end_permit()
+
+    def close(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
+
+
+class _Sending:
+    """One call of `send`: a loop over its connections, in the calling thread."""
+
+    def __init__(self, mailer: SmtpMailer, queue: MailQueue) -> None:
+        self._mailer, self._queue = mailer, queue
+        self._lines: list[Line] = []
+        self._opening: Future[Line | None] | None = None
+        self._told: list[Told] = []
+        self._told_since = 0.0
+        self._losses: Counter[str] = Counter()
+        self._losses_in_a_row = 0
+        self._sent_any = False
+        self._error: BaseException | None = None
+        self._selector = selectors.DefaultSelector()
+
+    def run(self) -> None:
+        self._reopen()
+        while True:
+            self._begin_where_idle()
+            if not self._is_anything_on_its_way():
+                self._keep_told()  # after which a mail may have recipients left
+                if self._is_more_left() and self._lines:
+                    continue
+                break
+            self._wait()
+            self._drop_lost()
+            self._take_turn()
+        if self._error is not None:
+            raise self._error
+
+    def close(self) -> None:
+        """Give back what was not handed over, and the connections."""
+        self._keep_told()
+        for line in list(self._lines):
+            self._remove(line)
+            if line.is_busy:
+                line.fault = line.fault or "it was left"
+            letter, _ = line.orphans()
+            self._give_back(letter)
+            if line.fault is not None:
+                line.close()
+            self._mailer.bring_back(line if line.fault is None else None)
+        if self._opening is not None:
+            self._opening.add_done_callback(partial(_bring_back_opened, self._mailer))
+        self._selector.close()
+
+    # --- Steps --------------------------------------------------------------------------------------------------
+
+    def _begin_where_idle(self) -> None:
+        """Begin a mail on every connection that has none, and open another where mails are left."""
+        self._welcome_opened()
+        for line in list(self._lines):
+            if self._error is not None or line.is_busy:
+                continue
+            if self._mailer.is_wanted and len(self._lines) > 1:
+                self._remove(line)
+                self._mailer.bring_back(line)
+                continue
+            letter = self._take()
+            if letter is None:
+                return
+            if line.is_worn:
+                self._replace(line, letter)
+            else:
+                line.begin(letter)
+        if self._opening is None and len(self._lines) < self._mailer.connections and not self._mailer.is_wanted:
+            self._open_another()
+
+    def _is_anything_on_its_way(self) -> bool:
+        if any(line.is_busy for line in self._lines):
+            return True
+        return self._error is None and self._opening is not None and self._is_more_left()
+
+    def _wait(self) -> None:
+        """Let the connections speak; longer for a moment where some are about to answer."""
+        self._speak(self._patience())
+        while any(line.is_ready for line in self._lines) and any(line.is_answering for line in self._lines):
+            if not self._speak(GATHER_SECONDS):
+                break
+        now = time.monotonic()
+        for line in self._lines:
+            line.check_clock(now)
+
+    def _speak(self, seconds: float) -> bool:
+        """Wait for any connection; tells whether one had something."""
+        for line in self._lines:
+            if line.fault is not None:
+                continue
+            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if line.wants_to_write else 0)
+            if self._selector.get_key(line.socket).events != events:
+                self._selector.modify(line.socket, events, line)
+        found = self._selector.select(seconds)
+        for key, _ in found:
+            line: Line = key.data
+            line.look()
+            self._hear(line)
+            if line.fault is not None:
+                self._selector.unregister(line.socket)  # its end would be news for ever
+        return bool(found)
+
+    def _hear(self, line: Line) -> None:
+        if line.done:
+            self._told_since = self._told_since if self._told else time.monotonic()
+            self._told += line.done
+            line.done = []
+            self._sent_any, self._losses_in_a_row = True, 0
+
+    def _take_turn(self) -> None:
+        """Keep what became of mails and announce those whose content is awaited, then send it at once."""
+        ready = [line for line in self._lines if line.is_ready]
+        if not ready:
+            if self._told and time.monotonic() >= self._told_since + TOLD_SECONDS:
+                self._keep_told()
+            return
+        following = {line: self._take() for line in ready if self._goes_on(line)}
+        told, self._told = self._told, []
+        announced = [(line.talk.envelope.letter, line.talk.envelope.ready) for line in ready if line.talk.envelope]
         try:
-            self._reach(server)
-            server.ehlo_or_helo_if_needed()
-            self._secure(server)
-            if self._user:
-                server.login(self._user, self._password)
-        except BaseException:
-            server.close()
-            raise
+            self._queue.turn(told, announced)
+        except BaseException as error:  # noqa: BLE001 - raised once what is on its way has ended
+            self._stop(error)
+            for letter in following.values():
+                self._give_back(letter)
+            self._drop_lost()
+            return
+        for line in ready:
+            line.hand_over(following.get(line))
 
-    def _reach(self, server: smtplib.SMTP) -> None:
-        code, text = server.connect(self._host, self._port)
-        if code != READY:
-            raise smtplib.SMTPConnectError(code, text)
+    def _goes_on(self, line: Line) -> bool:
+        """Tell whether the next mail's envelope goes out behind this one's content."""
+        spare = self._mailer.is_wanted and len(self._lines) > 1
+        return line.talk.pipelining and not line.is_worn and not spare
 
-    def _open(self) -> smtplib.SMTP:
-        """Return a server that is not connected yet, so that a deadline can end whatever it does."""
-        server = (
-            smtplib.SMTP_SSL(timeout=self._timeout, context=self._context)
-            if self._implicit
-            else smtplib.SMTP(timeout=self._timeout)
-        )
-        cast("Any", server)._host = self._host  # noqa: SLF001 - the name that TLS checks
-        return server
+    def _drop_lost(self) -> None:
+        if self._error is not None:  # what has not been handed over yet will not be
+            for line in self._lines:
+                if line.is_busy and line.talk.content is None:
+                    line.fault = line.fault or "the sending was stopped"
+        for line in [one for one in self._lines if one.fault is not None]:
+            self._hear(line)
+            letter, told = line.orphans()
+            if told is not None:
+                self._told.append(told)
+            self._remove(line)
+            was_new = line.mails == 0
+            fault = fault_of(line, self._mailer.account.host)
+            line.close()
+            self._mailer.bring_back(None)
+            if letter is not None:
+                self._lost(letter, fault, was_new=was_new)
 
-    def _secure(self, server: smtplib.SMTP) -> None:
-        """Switch to TLS as the URL asks; a password never goes out in clear but to this machine."""
-        if not self._implicit and self._tls != "none" and (self._tls == "required" or server.has_extn("starttls")):
-            server.starttls(context=self._context)
-            server.ehlo()
-        if self._user and not self._local and not isinstance(server.sock, ssl.SSLSocket):
-            raise smtplib.SMTPNotSupportedError("a login needs TLS, which this server or EMAIL_URL does not allow")
+    def _lost(self, letter: Letter, fault: TransportFault, *, was_new: bool) -> None:
+        """Decide what becomes of a mail whose connection was lost before its content went out."""
+        if was_new:
+            self._losses[letter.id] += 1
+            self._losses_in_a_row += 1
+        if self._sent_any and self._losses[letter.id] >= LOSSES_OF_A_MAIL:
+            self._told.append((letter, dict.fromkeys(letter.recipients, Outcome("deferred", text=str(fault)))))
+        else:
+            self._give_back(letter)
+        if self._error is not None:
+            return
+        most = LOSSES_IN_A_ROW if self._sent_any else 1
+        if self._losses_in_a_row >= most:
+            self._stop(fault)
+        elif not self._lines:
+            self._reopen()
 
-    def _reset(self, server: smtplib.SMTP) -> None:
+    # --- Connections --------------------------------------------------------------------------------------------
+
+    def _add(self, line: Line) -> None:
+        self._lines.append(line)
+        self._selector.register(line.socket, selectors.EVENT_READ, line)
+
+    def _remove(self, line: Line) -> None:
+        self._lines.remove(line)
+        if line.socket in self._selector.get_map():
+            self._selector.unregister(line.socket)
+
+    def _replace(self, line: Line, letter: Letter) -> None:
+        """Begin a mail on a new connection instead of one that has carried enough."""
+        self._give_back(letter)
+        self._remove(line)
+        line.close()
+        self._mailer.bring_back(None)
+        if not self._lines:
+            self._reopen()
+
+    def _reopen(self) -> None:
+        """Have a connection where there is none, however long others need all of them."""
+        line = None
         try:
-            server.rset()
-        except FAULTS:
-            self._forget()
+            while line is None and self._is_more_left():
+                line = self._mailer.borrow(LOOK_SECONDS)
+        except TransportFault as fault:
+            self._stop(fault)
+        if line is not None:
+            self._add(line)
 
-    def _forget(self) -> None:
-        """Close this thread's connection: after anything but a clean answer it cannot be trusted."""
-        session: _Session | None = getattr(self._threads, "session", None)
-        self._threads.session = None
-        if session is not None and session.pid == os.getpid():
-            session.server.close()
+    def _open_another(self) -> None:
+        """Open one more connection beside what goes on, where there are mails for it and nobody else needs it."""
+        if not self._is_more_left():
+            return
+        future: Future[Line | None] = Future()
+        threading.Thread(target=_open_into, args=(self._mailer, future), name="smtp-connect", daemon=True).start()
+        self._opening = future
+
+    def _welcome_opened(self) -> None:
+        if self._opening is None or not self._opening.done():
+            return
+        future, self._opening = self._opening, None
+        try:
+            line = future.result()
+        except TransportFault as fault:
+            if not self._lines:
+                self._stop(fault)
+            return  # the others carry on
+        if line is not None:
+            self._add(line)
+
+    # --- The queue ----------------------------------------------------------------------------------------------
+
+    def _take(self) -> Letter | None:
+        if self._error is not None:
+            return None
+        try:
+            return self._queue.take()
+        except BaseException as error:  # noqa: BLE001 - raised once what is on its way has ended
+            self._stop(error)
+            return None
+
+    def _is_more_left(self) -> bool:
+        letter = self._take()
+        self._give_back(letter)
+        return letter is not None
+
+    def _give_back(self, letter: Letter | None) -> None:
+        if letter is not None:
+            self._queue.give_back(letter)
+
+    def _keep_told(self) -> None:
+        if not self._told:
+            return
+        told, self._told = self._told, []
+        try:
+            self._queue.turn(told, [])
+        except BaseException as error:  # noqa: BLE001 - raised once what is on its way has ended
+            self._stop(error)
+
+    def _stop(self, error: BaseException) -> None:
+        """Begin nothing more; what is on its way ends first."""
+        self._error = self._error or error
+
+    def _patience(self) -> float:
+        now = time.monotonic()
+        dues = [line.due - now for line in self._lines if line.is_busy]
+        if self._told:
+            dues.append(self._told_since + TOLD_SECONDS - now)
+        if self._opening is not None:
+            dues.append(0.02 if not self._opening.done() else 0.0)
+        return max(0.0, min([*dues, LOOK_SECONDS]))
 
 
-@contextmanager
-def _deadline(server: smtplib.SMTP, seconds: float) -> Generator[None]:
-    """Close a server's socket when what goes on takes too long: a limit for each reply does not stop a slow drip."""
-    timer = threading.Timer(seconds, _shut, (server,))
-    timer.daemon = True
-    timer.start()
+def _open_into(mailer: SmtpMailer, future: Future[Line | None]) -> None:
     try:
-        yield
-    finally:
-        timer.cancel()
+        future.set_result(mailer.borrow(0))
+    except Exception as error:  # noqa: BLE001 - who waits raises it
+        future.set_exception(error)
 
 
-def _shut(server: smtplib.SMTP) -> None:
-    if server.sock is not None:
-        try:
-            server.sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            return  # closed by the other side in the same moment
-
-
-def _outcome(code: int, text: bytes) -> Outcome:
-    """Read a reply: 2xx took it, 4xx may take it later, the rest refuses it (RFC 5321 4.2.1, codes of RFC 3463)."""
-    readable = _readable(text)
-    enhanced = ENHANCED.match(readable)
-    state = {2: "accepted", 4: "deferred"}.get(code // 100, "refused")
-    return Outcome(state, code, enhanced[1] if enhanced else None, ENHANCED.sub("", readable))  # pyright: ignore[reportArgumentType] - one of the three words
-
-
-def _readable(text: bytes) -> str:
-    return " ".join(text.decode("utf-8", "replace").split())
+def _bring_back_opened(mailer: SmtpMailer, future: Future[Line | None]) -> None:
+    with suppress(TransportFault):
+        line = future.result()
+        if line is not None:
+            mailer.bring_back(line)

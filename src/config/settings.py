@@ -31,6 +31,7 @@ from config.ai_providers import (
     read_providers,
 )
 from config.chat_services import CHAT_SERVICES
+from config.email_urls import read_ways
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 ENV_FILE = PROJECT_ROOT / ".env"
@@ -38,11 +39,10 @@ ENV_FILE = PROJECT_ROOT / ".env"
 SECRET_FIELDS = ("twilio_auth_token", "openai_api_key", "s3_secret_access_key", "ai_providers")
 BROKER_SCHEMES = ("redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps", "pyamqp")
 DATABASE_SCHEMES = ("sqlite", "postgres", "postgresql", "postgresql+psycopg")
-EMAIL_SCHEMES = ("outbox", "smtp", "smtps")
 WEB_SCHEMES = ("http", "https")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LIMIT_PATTERN = re.compile(r"none|([1-9]\d{0,5}|1000000)/[smh]")
-TLS_PATTERN = re.compile(r"tls=(required|opportunistic|none)")
+ADDRESS_PATTERN = re.compile(r"[!-;=?A-~]+@[^@\s<>.,]+(\.[^@\s<>.,]+)*")
 SENDER_PATTERN = re.compile(r"([^<>\x00-\x1f]*<)?[!-;=?A-~]+@[^@\s<>.,]+(\.[^@\s<>.,]+)+(?(1)>)")
 HOST_PATTERN = re.compile(r"[A-Za-z0-9.:_%-]+")
 NAME_PATTERN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*")
@@ -225,7 +225,18 @@ class Settings(BaseSettings):
 
     # Mail
     email_url: str = Field(
-        default="outbox://", repr=False, description="outbox:// or smtp(s)://user:password@host:port."
+        default="outbox://",
+        repr=False,
+        description="outbox://, smtp(s)://user:password@host:port, null://, or failover(…), roundrobin(…) of several.",
+    )
+    email_connections: int = Field(
+        default=8, ge=1, le=64, description="Connections to each mail server, in one process at most."
+    )
+    email_only_to: str = Field(
+        default="", description="For staging: patterns such as *@example.com, comma-separated; nobody else gets mail."
+    )
+    email_redirect_all_to: str | None = Field(
+        default=None, description="For staging: the one address that gets all mail instead of its recipients."
     )
     email_from: str = Field(default="noreply@localhost.localdomain", description="The sender where a mail names none.")
     email_on_doubt: Literal["hold", "resend"] = Field(
@@ -369,11 +380,22 @@ class Settings(BaseSettings):
     @field_validator("email_url")
     @classmethod
     def _email(cls, value: str) -> str:
-        parts = urlsplit(_with_scheme(value, EMAIL_SCHEMES))
-        if parts.scheme != "outbox" and (not parts.hostname or ";" in value):
-            raise ValueError("must name a host such as smtp://mail.example.com:587")
-        if parts.query and not TLS_PATTERN.fullmatch(parts.query):
-            raise ValueError("must end, after a ?, with tls=required, tls=opportunistic or tls=none")
+        read_ways(value)
+        return value
+
+    @field_validator("email_redirect_all_to")
+    @classmethod
+    def _redirect(cls, value: str | None) -> str | None:
+        if value is not None and not ADDRESS_PATTERN.fullmatch(value):
+            raise ValueError("must be one mail address such as staging@example.com")
+        return value
+
+    @field_validator("email_only_to")
+    @classmethod
+    def _only_to(cls, value: str) -> str:
+        bad = [one for one in value.replace(",", " ").split() if one.count("@") != 1]
+        if bad:
+            raise ValueError("must be addresses or patterns such as *@example.com, comma-separated")
         return value
 
     @field_validator("email_from")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from email.errors import HeaderParseError
 from email.header import decode_header
 from email.headerregistry import Address
+from functools import lru_cache
 from typing import Literal
 
 from email_validator import EmailNotValidError, validate_email
@@ -47,6 +48,7 @@ def check_line(text: str) -> str:
     return text
 
 
+@lru_cache(maxsize=4_096)
 def parse(text: str) -> Address:
     """Return the one address in `name@domain` or `Display Name <name@domain>`; a non-ASCII domain becomes IDNA.
 

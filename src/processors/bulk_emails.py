@@ -2,24 +2,25 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, cast
 
 from pydantic import Field, ValidationError
 
 from processors.bulk_items import MAX_BULK_BYTES, items_of, kind_of
-from processors.email_delivery import Post, deliver
+from processors.email_delivery import Batch, MailInHand, Post
 from processors.emails import Mail, SendEmail
-from processors.errors import EffectInDoubt, InvalidArgument, TransientError, TransportFault
-from processors.interfaces import Members, Report
+from processors.errors import EffectInDoubt, InvalidArgument, Postponed, TransportFault
+from processors.interfaces import Member, MemberEnd, Members, Report
 from processors.results import Request, Result, sentence_of
 
 MAX_ITEM_BYTES = 1_000_000
 ITEM_KEYS = frozenset({"to_email", "subject", "body", "from_email", "cc", "bcc"})
 ITEM_REQUIRED = ("to_email", "subject", "body")
 LISTED_FAILURES = 1_000
-FAULTS_IN_A_ROW = 3
-LISTED_STATES = ("deferred", "refused", "invalid", "unknown")
+COUNTED = ("sent", "deferred", "refused", "invalid", "duplicate", "skipped", "unknown")
+LISTED_STATES = ("deferred", "refused", "invalid", "skipped", "unknown")
 
 
 class SendBulkEmails(Request):
@@ -48,6 +49,7 @@ class BulkEmailsSent(Result):
     refused: int = 0
     invalid: int = 0
     duplicate: int = 0
+    skipped: int = 0
     unknown: int = 0
     pending: int = 0
     by_code: dict[str, int] = {}
@@ -79,36 +81,38 @@ def deliver_batch(request: SendBatch, members: Members, post: Post, report: Repo
         How many ended in each state.
 
     Raises:
-        TransientError: some were put off, or three in a row met a fault of the transport, so that the rest was not
-            tried; they stay open for the next attempt.
+        Postponed: a server put some off; their rows say when they are tried again.
+        TransportFault: the transport is at fault; what it did not take stays open, unless this is the last attempt.
         EffectInDoubt: a former run may still be sending one; all others are done.
     """
-    waiting = members.waiting(request.bulk_id, request.first, request.count)
-    tally: dict[str, int] = {}
-    put_off, faults, doubt = "", 0, None
-    for index, member in enumerate(waiting):
-        percent = 100 * index / len(waiting)
-        report(percent, f"{index} of {len(waiting)} mails")
-        state, outcome = "deferred", {"text": put_off}
-        if faults < FAULTS_IN_A_ROW:  # else each would wait for a dead server once more, or repeat a bad login
-            try:
-                state, outcome = _member_outcome(member.arguments, member.position, post, _at(percent, report))
-                faults = 0
-            except EffectInDoubt as error:
-                doubt = error
-                continue
-            except TransientError as error:
-                faults = faults + 1 if isinstance(error, TransportFault) else 0
-                put_off = str(error)
-                outcome = {"text": put_off}
-        if state != "deferred" or post.last_attempt:
-            members.close(request.bulk_id, member.position, state, outcome)
-            tally[state] = tally.get(state, 0) + 1
-    if doubt is not None and (post.last_attempt or not put_off):
-        raise doubt
-    if put_off and not post.last_attempt:
-        raise TransientError(put_off)
-    return tally
+    ends: list[MemberEnd] = []
+    requests: list[tuple[int, SendEmail]] = []
+    for member in members.waiting(request.bulk_id, request.first, request.count):
+        checked = _checked_member(member)
+        if isinstance(checked, MemberEnd):
+            ends.append(checked)
+        else:
+            requests.append((member.position, checked))
+    batch, fault = Batch(post, requests, report, len(requests)), None
+    try:
+        batch.send()
+    except TransportFault as error:
+        fault = error
+    finally:
+        ends += [end for mail in batch.mails.values() if (end := _end_of(batch, mail)) is not None]
+        post.persist(lambda: members.close_all(request.bulk_id, ends))
+    open_mails = [mail for mail in batch.mails.values() if mail.error is None and mail.wait() is not None]
+    put_off = [wait for mail in open_mails if (wait := mail.wait()) and not mail.untried()]
+    if fault is not None and not post.last_attempt:
+        raise fault
+    if fault is not None and not put_off:
+        done = {end.position for end in ends}
+        left = [MemberEnd(at, "deferred", {"text": str(fault)}) for at, _ in requests if at not in done]
+        post.persist(lambda: members.close_all(request.bulk_id, left))
+        ends += left
+    elif put_off:
+        raise _postponed(open_mails, min(put_off))
+    return dict(Counter(end.state for end in ends))
 
 
 def conclude_bulk(
@@ -127,7 +131,7 @@ def conclude_bulk(
         status="failed" if not sent else "completed_with_failures" if bad else "completed",
         bulk_id=bulk_id,
         total=total,
-        **{state: tally.get(state, 0) for state in ("sent", "deferred", "refused", "invalid", "duplicate", "unknown")},
+        **{state: tally.get(state, 0) for state in COUNTED},
         pending=tally.get("waiting", 0),
         by_code=by_code,
         failures=listed,
@@ -137,27 +141,32 @@ def conclude_bulk(
     )
 
 
-def _at(percent: float, report: Report) -> Report:
-    """Return a report for one mail of many: it says what is done, not how far the whole is."""
-
-    def within(percent_of_mail: float, text: str) -> None:  # noqa: ARG001 - the one mail's own figure
-        report(percent, text)
-
-    return cast("Report", within)
-
-
-def _member_outcome(
-    arguments: Mapping[str, Any], position: int, post: Post, report: Report
-) -> tuple[str, dict[str, Any]]:
-    if "duplicate_of" in arguments:
-        return "duplicate", {"duplicate_of": arguments["duplicate_of"]}
+def _checked_member(member: Member) -> SendEmail | MemberEnd:
+    """Return a member's mail, or its end where there is none to be sent."""
+    if "duplicate_of" in member.arguments:
+        return MemberEnd(member.position, "duplicate", {"duplicate_of": member.arguments["duplicate_of"]})
     try:
-        request = SendEmail.model_validate(arguments)
+        return SendEmail.model_validate(member.arguments)
     except ValidationError as error:
-        return "invalid", {"text": sentence_of(error)}
-    sent = deliver(request, post, report, position)
+        return MemberEnd(member.position, "invalid", {"text": sentence_of(error)})
+
+
+def _end_of(batch: Batch, mail: MailInHand) -> MemberEnd | None:
+    """Return the end of a member whose mail is done; None for one that is still open."""
+    if mail.error is not None:
+        return MemberEnd(mail.position, "invalid", {"text": str(mail.error)})
+    if mail.wait() is not None:
+        return None
+    sent = batch.summary(mail)
     states = {"sent": "sent", "partial": "sent", "failed": "refused" if sent.refused else "invalid"}
-    return states.get(sent.status, sent.status), sent.as_json()
+    return MemberEnd(mail.position, states.get(sent.status, sent.status), sent.as_json())
+
+
+def _postponed(mails: Sequence[MailInHand], wait: float) -> Postponed:
+    """Return the error that lets a batch go on later."""
+    if any(mail.rest > 0 for mail in mails):
+        return EffectInDoubt("It is not known yet whether a mail arrived: a former run may still be sending it.", wait)
+    return Postponed(f"{len(mails)} mails were put off by their server.", wait)
 
 
 def _checked_items(items: Sequence[Any]) -> Iterator[dict[str, Any]]:

@@ -1,17 +1,37 @@
-"""Delivering a mail: handed over to each recipient once, with one outcome for each."""
+"""Delivering mails: each handed over to each recipient once, with one outcome for each."""
 
-from collections.abc import Callable, Mapping, Sequence
+import random
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import islice
 
 from processors import doubt
 from processors.addresses import InvalidRecipient, Recipient, parse, sort_out
 from processors.emails import EmailSent, Refusal, SendEmail
-from processors.errors import EffectInDoubt, TransientError, TransportFault
-from processors.interfaces import Deliveries, Mailer, Outcome, Report, Run
+from processors.errors import EffectInDoubt, PermanentError, Postponed, TransientError, TransportFault
+from processors.interfaces import (
+    Closed,
+    Deliveries,
+    Delivery,
+    Handed,
+    Letter,
+    Mailer,
+    Outcome,
+    Report,
+    Run,
+    Told,
+)
 from processors.messages import compose, message_id
 
 OPEN_STATES = ("queued", "deferred")
+FIRST_WAIT_SECONDS = 300.0
+WAIT_GROWTH = 1.3
+MOST_TRIES = 18
+"""A recipient that a server puts off is tried again after 5 minutes, then ever later, for a day and a half."""
+
+GROUP_MAILS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +42,7 @@ class Post:
         task_id: whose mail it is.
         created_at: when it was submitted: its Date.
         sender: the author where the mail names none.
-        last_attempt: whether what is deferred now will not be tried again.
+        last_attempt: whether a fault of ours would be the last that is tried again.
         run: the run that sends it.
         persist: writes until it is written.
         resend: whether a mail of which nobody knows whether it arrived is sent again, instead of never.
@@ -39,6 +59,36 @@ class Post:
     resend: bool = False
 
 
+@dataclass(slots=True)
+class MailInHand:
+    """One mail of a delivery, and what is known of it.
+
+    Attributes:
+        position: its place in a bulk; 0 for a single one.
+        rest: seconds for which a former run may still be handing it over to somebody.
+        size: of its bytes, once it was composed.
+        error: why it cannot be composed.
+    """
+
+    position: int
+    request: SendEmail
+    recipients: Sequence[Recipient]
+    invalid: Sequence[InvalidRecipient]
+    rows: dict[str, Delivery]
+    rest: float = 0.0
+    size: int = 0
+    error: PermanentError | None = None
+
+    def untried(self) -> list[str]:
+        """Return those whom it could be sent to now."""
+        return [a for a, row in self.rows.items() if row.outcome.state in OPEN_STATES and row.wait <= 0]
+
+    def wait(self) -> float | None:
+        """Return the seconds until something is to be done for it; None where all is done."""
+        waits = [row.wait for row in self.rows.values() if row.outcome.state in OPEN_STATES]
+        return min([*waits, *([self.rest] if self.rest > 0 else [])], default=None)
+
+
 def deliver(request: SendEmail, post: Post, report: Report, position: int = 0) -> EmailSent:
     """Send one mail to those recipients that have no outcome yet.
 
@@ -46,116 +96,247 @@ def deliver(request: SendEmail, post: Post, report: Report, position: int = 0) -
         request: the mail.
         post: what it needs from outside.
         report: told that it goes out.
-        position: its place in a bulk; 0 for a single one.
+        position: its place among its task's mails.
 
     Raises:
-        TransientError: somebody's mail was put off; the next attempt takes the open ones.
-        TransportFault: the transport is at fault; so it does, unless this is the last and somebody has an outcome.
+        Postponed: a server put somebody off, whose row says when it is tried again.
+        TransportFault: the transport is at fault, unless this is the last attempt and somebody has an outcome.
         EffectInDoubt: a former run may still be handing it over to somebody; all others have an outcome.
+        PermanentError: it cannot be composed.
     """
-    recipients, invalid = sort_out(request.recipients())
-    mail_id = f"{post.task_id}-{position}"
-    sender = parse(request.from_email or post.sender)
-    content = compose(sender, recipients, request.subject, request.body, mail_id=mail_id, date=post.created_at)
-    outcomes, rest = _outcomes_so_far(post, position, recipients)
-    waiting = [address for address, outcome in outcomes.items() if outcome.state in OPEN_STATES]
-    while waiting:
-        report(100 * (1 - len(waiting) / len(outcomes)), f"sending to {len(waiting)} recipients")
+    batch = Batch(post, iter([(position, request)]), report, total=1)
+    batch.look()
+    mail = batch.mails[position]
+    try:
+        batch.send()
+    except TransportFault as fault:
+        untried = mail.untried()
+        if not post.last_attempt or len(untried) == len(mail.rows):
+            raise
+        mail.rows |= {one: Delivery(Outcome("refused", text=str(fault))) for one in untried}
+    if mail.error is not None:
+        raise mail.error
+    wait = mail.wait()
+    if wait is None:
+        return batch.summary(mail)
+    if mail.rest > 0:
+        raise EffectInDoubt("It is not known yet whether the mail arrived: a former run may still be sending it.", wait)
+    sent = batch.summary(mail)
+    raise Postponed(f"{len(sent.deferred)} recipients were put off: {sent.first_reason()}", wait)
+
+
+class Batch:
+    """The mails of one run; fulfils `processors.interfaces.MailQueue`.
+
+    Args:
+        post: what they need from outside.
+        requests: each with its place among its task's mails; read a group at a time.
+        report: told how many went out; its `Cancelled` stops the rest.
+        total: how many there are.
+
+    Attributes:
+        mails: those that were looked at, by place.
+    """
+
+    def __init__(self, post: Post, requests: Iterable[tuple[int, SendEmail]], report: Report, total: int) -> None:
+        self.mails: dict[int, MailInHand] = {}
+        self._post = post
+        self._requests: Iterator[tuple[int, SendEmail]] = iter(requests)
+        self._report = report
+        self._total = total
+        self._next: deque[int] = deque()
+        self._lent: dict[str, int] = {}
+        self._back: deque[Letter] = deque()
+        self._done = 0
+
+    def look(self) -> None:
+        """Look at the rows of the first mails, so that `mails` knows them whatever comes."""
+        if not self.mails:
+            self._open_group()
+
+    def send(self) -> None:
+        """Send what waits.
+
+        Raises:
+            TransportFault: the transport is at fault; what was not handed over stays open.
+        """
+        self._post.mailer.send(self)
+
+    # --- The queue of the mailer --------------------------------------------------------------------------------
+
+    def take(self) -> Letter | None:
+        """Return the next mail, composed."""
+        if self._back:
+            return self._back.popleft()
+        while self._next or self._open_group():
+            if not self._next:
+                continue  # nobody of that group waits
+            mail = self.mails[self._next.popleft()]
+            self._report(100 * self._done / self._total, f"{self._done} of {self._total} mails")
+            letter = self._composed(mail)
+            if letter is not None:
+                return letter
+        return None
+
+    def give_back(self, letter: Letter) -> None:
+        """Have a mail back that was not handed over."""
+        self._back.appendleft(letter)
+
+    def turn(self, told: Sequence[Told], handed: Sequence[Handed]) -> None:
+        """Keep what became of some mails, and that others are being handed over."""
+        closed = [one for letter, outcomes in told for one in self._closed(letter, outcomes)]
+        announced = [(self._lent[letter.id], address) for letter, addresses in handed for address in addresses]
+        for position, address, outcome in closed:
+            rows = self.mails[position].rows
+            rows[address] = replace(rows[address], outcome=outcome, wait=outcome.retry_after or 0.0)
+        for letter, outcomes in told:
+            self._go_on(letter, outcomes)
+        self._write(closed, announced)
+        for position, address in announced:
+            rows = self.mails[position].rows
+            rows[address] = replace(rows[address], attempts=rows[address].attempts + 1)
+
+    def _write(self, closed: Sequence[Closed], announced: Sequence[tuple[int, str]]) -> None:
+        """Write a turn, and look at the clock last where something goes out.
+
+        Raises:
+            TransientError: it took too long, or the task is another run's or cancelled; nothing may go out.
+        """
+        post = self._post
+        if not announced:
+            post.persist(lambda: post.deliveries.turn(post.task_id, closed, [], post.run))
+            return
+        began = doubt.clock()
         try:
-            answered = post.mailer.send(
-                sender.addr_spec,
-                waiting,
-                content,
-                mail_id=mail_id,
-                handing=lambda addresses: _hand_over(post, position, addresses),
+            post.deliveries.turn(post.task_id, closed, announced, post.run)
+        except BaseException:
+            if closed:
+                post.persist(lambda: post.deliveries.turn(post.task_id, closed, [], post.run))
+            raise
+        if doubt.clock() - began >= doubt.BEGIN_SECONDS:
+            taken_back = [(position, address, Outcome("queued")) for position, address in announced]
+            post.persist(lambda: post.deliveries.turn(post.task_id, taken_back, [], post.run))
+            raise TransientError(
+                f"The mail was not handed over: noting it took over {doubt.BEGIN_SECONDS:g} s, because the database or "
+                "this process was too slow."
             )
-        except TransportFault as fault:
-            if not post.last_attempt or len(waiting) == len(outcomes):
-                raise
-            answered = dict.fromkeys(waiting, Outcome("deferred", text=str(fault)))
-        answered = {address: _on_doubt(outcome, post) for address, outcome in answered.items()}
-        _close(post, position, answered)
-        outcomes |= answered
-        waiting = [address for address in waiting if address not in answered]
-    sent = _summary(outcomes, invalid, post, message_id(mail_id, sender.addr_spec), len(content))
-    if sent.deferred and not post.last_attempt:
-        raise TransientError(f"{len(sent.deferred)} recipients were put off: {sent.first_reason()}")
-    if rest > 0:
-        raise EffectInDoubt("It is not known yet whether the mail arrived: a former run may still be sending it.", rest)
-    return sent
 
+    def _closed(self, letter: Letter, outcomes: Mapping[str, Outcome]) -> list[Closed]:
+        position = self._lent[letter.id]
+        rows = self.mails[position].rows
+        return [(position, one, self._scheduled(outcome, rows[one].attempts)) for one, outcome in outcomes.items()]
 
-def _hand_over(post: Post, position: int, addresses: Sequence[str]) -> None:
-    """Mark that these are being handed over, and look at the clock last.
+    def _go_on(self, letter: Letter, outcomes: Mapping[str, Outcome]) -> None:
+        """Lend a mail again for those of its recipients that a server will have in another transaction."""
+        left = tuple(one for one in letter.recipients if one not in outcomes)
+        if left:
+            self._back.append(replace(letter, recipients=left))
+        else:
+            self._done += 1
 
-    Raises:
-        TransientError: it took too long, or the task is another run's or cancelled; nothing may go out.
-    """
-    began = doubt.clock()
-    post.deliveries.handing(post.task_id, position, addresses, post.run)
-    if doubt.clock() - began >= doubt.BEGIN_SECONDS:
-        _close(post, position, dict.fromkeys(addresses, Outcome("queued")))
-        raise TransientError(
-            f"The mail was not handed over: noting it took over {doubt.BEGIN_SECONDS:g} s, because the database or "
-            "this process was too slow."
+    def _scheduled(self, outcome: Outcome, attempts: int) -> Outcome:
+        """Say when a recipient who was put off is tried again, or that it was tried often enough."""
+        if outcome.state == "unknown" and self._post.resend:
+            outcome = replace(outcome, state="deferred")
+        if outcome.state != "deferred":
+            return outcome
+        tries = max(1, attempts)
+        if tries >= MOST_TRIES:
+            text = f"{outcome.text} (given up after {tries} tries)".strip()
+            return replace(outcome, state="refused", text=text, retry_after=None)
+        return replace(outcome, retry_after=outcome.retry_after or next_wait(tries))
+
+    # --- Rows and bytes -----------------------------------------------------------------------------------------
+
+    def _open_group(self) -> bool:
+        """Look at the rows of the next mails; False where there are no more."""
+        group = dict(islice(self._requests, GROUP_MAILS))
+        if not group:
+            return False
+        sorted_out = {position: sort_out(request.recipients()) for position, request in group.items()}
+        roles = {
+            position: {recipient.address: recipient.role for recipient in recipients}
+            for position, (recipients, _) in sorted_out.items()
+        }
+        rows = self._post.deliveries.open(self._post.task_id, roles)
+        for position, request in group.items():
+            known = dict(rows.get(position, {}))
+            mail = MailInHand(position, request, *sorted_out[position], known)
+            self.mails[position] = mail
+            self._settle_doubt(mail)
+            if mail.untried():
+                self._next.append(position)
+            else:
+                self._done += 1
+        return True
+
+    def _settle_doubt(self, mail: MailInHand) -> None:
+        """Decide about those to whom a former run was handing the mail over, once that cannot be going on any more.
+
+        After that it is in doubt whether they got it, unless a repeat is harmless or wanted.
+        """
+        doubtful = [address for address, row in mail.rows.items() if row.outcome.state == "handing"]
+        if not doubtful:
+            return
+        mailer = self._post.mailer
+        last = min(mail.rows[address].handed_ago or 0.0 for address in doubtful)
+        rest = doubt.doubt_seconds(mailer.deadline) - last
+        if rest > 0 and not mailer.repeatable:
+            mail.rest = rest
+            return
+        outcome = Outcome("unknown", text="the worker ended while the mail was handed over")
+        if mailer.repeatable or self._post.resend:
+            outcome = Outcome("queued")
+        self._write([(mail.position, address, outcome) for address in doubtful], [])
+        mail.rows |= {address: replace(mail.rows[address], outcome=outcome, wait=0.0) for address in doubtful}
+
+    def _composed(self, mail: MailInHand) -> Letter | None:
+        """Return a mail's bytes with the recipients that wait; None where it cannot be composed."""
+        mail_id = f"{self._post.task_id}-{mail.position}"
+        request = mail.request
+        try:
+            sender = parse(request.from_email or self._post.sender)
+            content = compose(
+                sender, mail.recipients, request.subject, request.body, mail_id=mail_id, date=self._post.created_at
+            )
+        except PermanentError as error:
+            mail.error = error
+            return None
+        mail.size = len(content)
+        self._lent[mail_id] = mail.position
+        return Letter(mail_id, sender.addr_spec, tuple(mail.untried()), content)
+
+    def summary(self, mail: MailInHand) -> EmailSent:
+        """Return what is known of a mail, recipient by recipient."""
+        outcomes = {address: row.outcome for address, row in mail.rows.items()}
+        accepted = [a for a, o in outcomes.items() if o.state == "accepted"]
+        deferred = {a: _refusal(o) for a, o in outcomes.items() if o.state in OPEN_STATES}
+        refused = {a: _refusal(o) for a, o in outcomes.items() if o.state == "refused"}
+        skipped = {a: o.text for a, o in outcomes.items() if o.state == "skipped"}
+        unknown = [a for a, o in outcomes.items() if o.state in {"unknown", "handing"}]
+        others = bool(deferred or refused or unknown or skipped or mail.invalid)
+        status = "partial" if others else "sent"
+        if not accepted:
+            status = "unknown" if unknown else "deferred" if deferred else "failed" if not skipped else "skipped"
+        sender = parse(mail.request.from_email or self._post.sender)
+        return EmailSent(
+            status=status,
+            id=self._post.task_id,
+            message_id=message_id(f"{self._post.task_id}-{mail.position}", sender.addr_spec),
+            transport=self._post.mailer.name,
+            size=mail.size,
+            accepted=accepted,
+            deferred=deferred,
+            refused=refused,
+            skipped=skipped,
+            invalid={one.given: one.why for one in mail.invalid},
+            unknown=unknown,
         )
 
 
-def _on_doubt(outcome: Outcome, post: Post) -> Outcome:
-    """Return the outcome, put off where it is unknown and a second copy is preferred to none."""
-    if outcome.state == "unknown" and post.resend and not post.last_attempt:
-        return replace(outcome, state="deferred")
-    return outcome
-
-
-def _close(post: Post, position: int, outcomes: Mapping[str, Outcome]) -> None:
-    post.persist(lambda: post.deliveries.close(post.task_id, position, outcomes, post.run))
-
-
-def _outcomes_so_far(post: Post, position: int, recipients: Sequence[Recipient]) -> tuple[dict[str, Outcome], float]:
-    """Return the rows, and the seconds for which a former run may still be handing the mail over to some of them.
-
-    After that it is in doubt whether they got it, unless a repeat is harmless or wanted.
-    """
-    roles = {recipient.address: recipient.role for recipient in recipients}
-    outcomes = post.deliveries.open(post.task_id, position, roles)
-    doubtful = [address for address, outcome in outcomes.items() if outcome.state == "handing"]
-    if not doubtful:
-        return outcomes, 0.0
-    rest = doubt.doubt_seconds(post.mailer.deadline) - post.deliveries.handed_since(post.task_id, position)
-    if rest > 0 and not post.mailer.repeatable:
-        return outcomes, rest
-    if post.mailer.repeatable or post.resend:
-        settled = dict.fromkeys(doubtful, Outcome("queued"))
-    else:
-        settled = dict.fromkeys(doubtful, Outcome("unknown", text="the worker ended while the mail was handed over"))
-    _close(post, position, settled)
-    return outcomes | settled, 0.0
-
-
-def _summary(
-    outcomes: Mapping[str, Outcome], invalid: Sequence[InvalidRecipient], post: Post, header: str, size: int
-) -> EmailSent:
-    accepted = [address for address, outcome in outcomes.items() if outcome.state == "accepted"]
-    deferred = {a: _refusal(o) for a, o in outcomes.items() if o.state in OPEN_STATES}
-    refused = {a: _refusal(o) for a, o in outcomes.items() if o.state == "refused"}
-    unknown = [a for a, o in outcomes.items() if o.state in {"unknown", "handing"}]
-    others = bool(deferred or refused or unknown or invalid)
-    status = "partial" if others else "sent"
-    if not accepted:
-        status = "unknown" if unknown else "deferred" if deferred else "failed"
-    return EmailSent(
-        status=status,
-        id=post.task_id,
-        message_id=header,
-        transport=post.mailer.name,
-        size=size,
-        accepted=accepted,
-        deferred=deferred,
-        refused=refused,
-        invalid={one.given: one.why for one in invalid},
-        unknown=unknown,
-    )
+def next_wait(tries: int) -> float:
+    """Return the seconds until one who was put off for the `tries`th time is tried again, with a tenth of jitter."""
+    return FIRST_WAIT_SECONDS * WAIT_GROWTH ** (tries - 1) * random.uniform(0.9, 1.1)  # noqa: S311 - no secret
 
 
 def _refusal(outcome: Outcome) -> Refusal:

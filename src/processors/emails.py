@@ -92,7 +92,7 @@ class Refusal(Result):
 class EmailSent(Result):
     """What became of one mail, recipient by recipient."""
 
-    status: Literal["sent", "partial", "deferred", "failed", "unknown"]
+    status: Literal["sent", "partial", "deferred", "failed", "skipped", "unknown"]
     id: str
     message_id: str
     transport: str
@@ -100,6 +100,7 @@ class EmailSent(Result):
     accepted: list[str] = []
     deferred: dict[str, Refusal] = {}
     refused: dict[str, Refusal] = {}
+    skipped: dict[str, str] = {}
     invalid: dict[str, str] = {}
     unknown: list[str] = []
 
@@ -115,4 +116,5 @@ class EmailSent(Result):
         """Tell why the first of those who did not get it did not."""
         for address, refusal in [*self.refused.items(), *self.deferred.items()]:
             return f"{address}: {refusal.code or ''} {refusal.text or 'no answer'}".strip() + "."
-        return next((f"{given}: {why}." for given, why in self.invalid.items()), "there is none.")
+        others = {**self.skipped, **self.invalid}
+        return next((f"{given}: {why}." for given, why in others.items()), "there is none.")

@@ -406,32 +406,77 @@ class VoiceEncoder(Protocol):
         ...
 
 
-DeliveryState = Literal["queued", "handing", "accepted", "deferred", "refused", "invalid", "unknown"]
+DeliveryState = Literal["queued", "handing", "accepted", "deferred", "refused", "invalid", "skipped", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one recipient: the state, and the server's code, enhanced code and text where it answered."""
+    """What became of one recipient: the state, and the server's code, enhanced code and text where it answered.
+
+    `retry_after` is of one who was put off: the seconds that the server asked for, or that are waited.
+    """
 
     state: DeliveryState
     code: int | None = None
     enhanced: str | None = None
     text: str = ""
+    retry_after: float | None = None
 
 
-class Handing(Protocol):
-    """Is told just before the body of a mail goes out: from then on it cannot be known whether it arrived."""
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One mail as it goes out.
 
-    def __call__(self, addresses: Sequence[str]) -> None:
-        """Commit durably that the mail is being handed over for these addresses; raise to stop it.
+    Attributes:
+        id: names this mail for ever: the same id is the same mail, tried again.
+        sender: the envelope's sender.
+        recipients: addresses as they go into the envelope.
+        content: a complete RFC 5322 message; never contains Bcc.
+    """
 
-        It looks at the clock last: the first byte must follow at once.
+    id: str
+    sender: str
+    recipients: tuple[str, ...]
+    content: bytes
+
+
+Told = tuple[Letter, Mapping[str, Outcome]]
+Handed = tuple[Letter, Sequence[str]]
+
+
+class MailQueue(Protocol):
+    """The mails that a mailer is to send: it lends them, and keeps what becomes of them."""
+
+    def take(self) -> Letter | None:
+        """Return the next mail, or None.
+
+        Raises:
+            Cancelled: none may go out any more.
+        """
+        ...
+
+    def give_back(self, letter: Letter) -> None:
+        """Have a mail back that was handed over to nobody; it is the next to be taken."""
+        ...
+
+    def turn(self, told: Sequence[Told], handed: Sequence[Handed]) -> None:
+        """Keep, in one durable commit, what became of some mails and that others are being handed over.
+
+        It looks at the clock last: the first bytes of those that are handed over must follow at once. Who was lent and
+        is not told of is lent again.
+
+        Args:
+            told: outcomes of mails that were taken, each told once.
+            handed: mails whose content goes out next, and for whom.
+
+        Raises:
+            TransientError: nothing may go out of what was to be handed over; what was told is kept.
         """
         ...
 
 
 class Mailer(Protocol):
-    """Hands one finished mail to the outside world.
+    """Hands finished mails to the outside world.
 
     Attributes:
         name: what the outcome calls it.
@@ -443,49 +488,59 @@ class Mailer(Protocol):
     repeatable: bool
     deadline: float
 
-    def send(
-        self, sender: str, recipients: Sequence[str], content: bytes, *, mail_id: str, handing: Handing
-    ) -> dict[str, Outcome]:
-        """Send `content` (a complete RFC 5322 message) to the envelope recipients.
+    def send(self, queue: MailQueue) -> None:
+        """Send all mails of a queue, in any order.
 
-        Args:
-            sender: the envelope's sender.
-            recipients: addresses as they go into the envelope.
-            content: the message; never contains Bcc.
-            mail_id: names this mail for ever: the same id is the same mail, tried again.
-            handing: called once all is ready and before the first byte of the content is sent.
-
-        Returns:
-            One outcome for each recipient of this turn, at least one; who is left out is to be sent to by another call.
-            Only `handing` outcomes that got no answer are `unknown`.
+        Each is taken, announced by `turn` once all is ready and before the first byte of its content goes out, and told
+        of by `turn`. Only announced ones that got no answer are `unknown`.
 
         Raises:
-            TransportFault: nothing was handed over, and it is nobody's refusal (no connection, no login, TLS).
+            TransportFault: what is left could not be handed over, and it is nobody's refusal (no connection, no login,
+                TLS); it was given back, and all others were told of.
         """
         ...
 
 
-class Deliveries(Protocol):
-    """The rows of one mail's recipients."""
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One recipient's row.
 
-    def open(self, task_id: str, position: int, addresses: Mapping[str, str]) -> dict[str, Outcome]:
-        """Create the rows that do not exist yet (address to role: to, cc, bcc); return every row's outcome so far."""
+    Attributes:
+        outcome: so far.
+        attempts: how often it was handed over.
+        wait: seconds until it may be tried again; 0 for now.
+        handed_ago: seconds since it was marked as being handed over; None if it never was.
+    """
+
+    outcome: Outcome
+    attempts: int = 0
+    wait: float = 0.0
+    handed_ago: float | None = None
+
+
+Closed = tuple[int, str, Outcome]
+"""What became of one recipient: which mail of its task, the address, and the outcome."""
+
+
+class Deliveries(Protocol):
+    """The rows of the recipients of a task's mails; each mail is known by its place in it, 0 for a single one."""
+
+    def open(self, task_id: str, mails: Mapping[int, Mapping[str, str]]) -> Mapping[int, Mapping[str, Delivery]]:
+        """Create the rows that do not exist yet (by mail: address to role); return every row of these mails."""
         ...
 
-    def handing(self, task_id: str, position: int, addresses: Sequence[str], run: Run) -> None:
-        """Mark, durably, that this run hands the mail over for these: all of them, or none.
+    def turn(self, task_id: str, closed: Sequence[Closed], handed: Sequence[tuple[int, str]], run: Run) -> None:
+        """Store what became of some, and mark that this run hands mails over to others: all of it durably, or nothing.
+
+        Args:
+            task_id: whose mails they are.
+            closed: unless that is known already, or a later run looks after them.
+            handed: by mail and address.
+            run: who says so.
 
         Raises:
             TransientError: the task was cancelled, or another run of it has one of these; nothing may go out.
         """
-        ...
-
-    def handed_since(self, task_id: str, position: int) -> float:
-        """Return how many seconds ago the last of those that are being handed over was marked; infinity for none."""
-        ...
-
-    def close(self, task_id: str, position: int, outcomes: Mapping[str, Outcome], run: Run) -> None:
-        """Store what became of these, unless that is known already or a later run looks after them."""
         ...
 
 

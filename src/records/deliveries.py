@@ -1,6 +1,5 @@
 """One row per recipient of one mail: marked before the body goes out, closed with the server's answer."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,11 +7,15 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    Float,
     Index,
     Integer,
     String,
     Table,
     and_,
+    bindparam,
+    case,
+    cast,
     delete,
     exists,
     func,
@@ -25,11 +28,12 @@ from sqlalchemy import (
 )
 
 from processors.errors import TransientError
-from processors.interfaces import Outcome, Run
+from processors.interfaces import Closed, Delivery, Outcome, Run
 from records.columns import SECONDS_PER_DAY, Instant, Now, PlainText, metadata
 from records.database import Database
 from records.effects import Doubt
 from records.insertion import insert_into
+from records.prepared import Given, Prepared
 from records.task_records import FINAL, TaskState, columns, is_run, task_records
 
 WAITING_STATES = ("queued", "deferred")
@@ -55,6 +59,7 @@ deliveries = Table(
     Column("created_at", Instant, nullable=False),
     Column("handed_at", Instant),
     Column("closed_at", Instant),
+    Column("next_attempt_at", Instant),  # of one who was put off
 )
 
 Index("ix_deliveries_address", deliveries.c.address, deliveries.c.created_at)
@@ -69,27 +74,40 @@ class DeliveryRecords:
         self.database = database
         self._pruned_to = ("", 0, "")  # the last row that a pruning has looked at
 
-    def open(self, task_id: str, position: int, addresses: Mapping[str, str]) -> dict[str, Outcome]:
-        """Create the rows that do not exist yet (address to role); return every row's outcome so far."""
+    def open(self, task_id: str, mails: Mapping[int, Mapping[str, str]]) -> Mapping[int, Mapping[str, Delivery]]:
+        """Create the rows that do not exist yet (by mail: address to role); return every row of these mails."""
         rows = [
-            {
-                "task_id": task_id,
-                "position": position,
-                "address": address,
-                "role": role,
-                "state": "queued",
-                "attempts": 0,
-                "text": "",
-                "created_at": Now(),
-            }
-            for address, role in addresses.items()
+            {"position": position, "address": address, "role": role}
+            for position, roles in mails.items()
+            for address, role in roles.items()
         ]
         if rows:
-            # Row by row: a clock in a list of rows would be taken as a value.
-            insert = insert_into(deliveries, self.database.kind)
-            statements = [insert.values(row).on_conflict_do_nothing() for row in rows]
-            self.database.write(lambda c: [c.execute(statement) for statement in statements], durable=False)
-        return self.outcomes(task_id, position)
+            new = insert_into(deliveries, self.database.kind).values(
+                task_id=task_id,
+                position=bindparam("position", type_=Integer),
+                address=bindparam("address", type_=String),
+                role=bindparam("role", type_=String),
+                state="queued",
+                attempts=0,
+                text="",
+                created_at=Now(),
+            )
+            self.database.write(lambda c: c.execute(new.on_conflict_do_nothing(), rows), durable=False)
+        return self._rows(task_id, list(mails))
+
+    def _rows(self, task_id: str, positions: Sequence[int]) -> Mapping[int, Mapping[str, Delivery]]:
+        c = deliveries.c
+        query = select(
+            c.position, c.address, c.state, c.code, c.enhanced, c.text, c.attempts, c.next_attempt_at, c.handed_at,
+            Now().label("now"),
+        ).where(c.task_id == task_id, c.position.in_(list(positions)))  # fmt: skip
+        found: dict[int, dict[str, Delivery]] = {position: {} for position in positions}
+        for row in self.database.read(lambda connection: connection.execute(query).all()):
+            wait = max(0.0, (row.next_attempt_at - row.now).total_seconds()) if row.next_attempt_at else 0.0
+            handed_ago = (row.now - row.handed_at).total_seconds() if row.handed_at else None
+            outcome = Outcome(row.state, row.code, row.enhanced, row.text)
+            found[row.position][row.address] = Delivery(outcome, row.attempts, wait, handed_ago)
+        return found
 
     def outcomes(self, task_id: str, position: int) -> dict[str, Outcome]:
         """Return the outcome so far of every recipient of one mail."""
@@ -138,55 +156,26 @@ class DeliveryRecords:
         statement = update(deliveries).where(own).values(_values(outcome)).returning(deliveries.c.address)
         return bool(self.database.write(lambda c: c.execute(statement).all()))
 
-    def handing(self, task_id: str, position: int, addresses: Sequence[str], run: Run) -> None:
-        """Mark, durably, that this run hands the mail over for these: all of them, or none.
+    def turn(self, task_id: str, closed: Sequence[Closed], handed: Sequence[tuple[int, str]], run: Run) -> None:
+        """Store what became of some, and mark that this run hands mails over to others: all of it durably, or nothing.
+
+        That a mail was accepted is stored whoever says so, even where a later run could not find it out: it stays true.
 
         Raises:
             TransientError: the task was cancelled, or another run of it has one of these; nothing may go out.
         """
-        cancelled = exists().where(task_records.c.id == task_id, task_records.c.state == TaskState.REVOKED.value)
-        own = exists().where(is_run(run.task_id, run.number))
-        waits = and_(deliveries.c.state.in_(WAITING_STATES), ~cancelled, own)
-        statement = (
-            update(deliveries)
-            .where(_mail(task_id, position), deliveries.c.address.in_(list(addresses)), waits)
-            .values(state="handing", attempts=deliveries.c.attempts + 1, handed_at=Now())
-        )
+        marked = HAND_OVER.many(_row(task_id, run, position, address) for position, address in handed)
+        told = [(_row(task_id, run, position, address), outcome) for position, address, outcome in closed]
+        accepted = ACCEPT.many(row | _closing(outcome) for row, outcome in told if outcome.state == "accepted")
+        others = CLOSE.many(row | _closing(outcome) for row, outcome in told if outcome.state != "accepted")
 
         def work(connection: Connection) -> None:
-            if connection.execute(statement).rowcount != len(addresses):
+            if len(marked(connection)) != len(handed):
                 raise TransientError("The mail was not handed over: its task was cancelled, or another run has it.")
+            accepted(connection)
+            others(connection)
 
         self.database.write(work)
-
-    def handed_since(self, task_id: str, position: int) -> float:
-        """Return how many seconds ago the last of those that are being handed over was marked; infinity for none."""
-        query = select(func.max(deliveries.c.handed_at).label("last"), Now().label("now")).where(
-            _mail(task_id, position), deliveries.c.state == "handing"
-        )
-        row = self.database.read(lambda c: c.execute(query).mappings().one())
-        return math.inf if row["last"] is None else (row["now"] - row["last"]).total_seconds()
-
-    def close(self, task_id: str, position: int, outcomes: Mapping[str, Outcome], run: Run) -> None:
-        """Store what became of these, unless that is known already or a later run looks after them.
-
-        That a mail was accepted is stored whoever says so, even where a later run could not find it out: it stays true.
-        """
-        open_yet = [*WAITING_STATES, "handing"]
-        newest = exists().where(columns.id == run.task_id, columns.run == run.number)
-        replaceable = and_(deliveries.c.state.in_(open_yet), newest)
-        by_acceptance = deliveries.c.state.in_([*open_yet, "unknown"])
-        statements = [
-            update(deliveries)
-            .where(
-                _mail(task_id, position),
-                deliveries.c.address == address,
-                by_acceptance if outcome.state == "accepted" else replaceable,
-            )
-            .values(_values(outcome))
-            for address, outcome in outcomes.items()
-        ]
-        self.database.write(lambda c: [c.execute(statement) for statement in statements])
 
     def prune(self, days: float) -> int:
         """Remove what is known of the mails of tasks that have no record any more.
@@ -229,3 +218,67 @@ def _values(outcome: Outcome) -> dict[str, Any]:
         "text": outcome.text,
         "closed_at": None if outcome.state in WAITING_STATES else Now(),
     }
+
+
+def _row(task_id: str, run: Run, position: int, address: str) -> dict[str, Any]:
+    """Return what names one recipient, and the run that speaks of it, to the statements below."""
+    return {
+        "place": f"{position}:{address}",
+        "task_id": task_id,
+        "position": position,
+        "address": address,
+        "run_id": run.task_id,
+        "run": run.number,
+    }
+
+
+def _closing(outcome: Outcome) -> dict[str, Any]:
+    waits = None if outcome.state not in WAITING_STATES else outcome.retry_after or 0.0
+    return {
+        "state": outcome.state,
+        "code": outcome.code,
+        "enhanced": outcome.enhanced,
+        "text": outcome.text,
+        "waits": waits,
+    }
+
+
+def _named(value: Given) -> ColumnElement[bool]:
+    c = deliveries.c
+    return and_(
+        c.task_id == value("task_id", String()),
+        c.position == value("position", Integer()),
+        c.address == value("address", String()),
+    )
+
+
+def _hand_over(value: Given) -> Any:
+    c = deliveries.c
+    cancelled = exists().where(columns.id == c.task_id, columns.state == TaskState.REVOKED.value)
+    own = exists().where(is_run(value("run_id", String()), value("run", Integer())))
+    marked = update(deliveries).where(_named(value), c.state.in_(WAITING_STATES), ~cancelled, own)
+    new = {"state": "handing", "attempts": c.attempts + 1, "handed_at": Now(), "next_attempt_at": None}
+    return marked.values(new).returning(c.address)
+
+
+def _close(value: Given, replaceable: ColumnElement[bool]) -> Any:
+    waits = cast(value("waits", Float()), Float)  # PostgreSQL asks for the type of what may be NULL
+    new = {
+        "state": value("state", String()),
+        "code": cast(value("code", Integer()), Integer),
+        "enhanced": value("enhanced", String()),
+        "text": value("text", PlainText()),
+        "closed_at": case((waits.is_(None), Now())),
+        "next_attempt_at": case((waits.is_not(None), Now(func.coalesce(waits, 0.0)))),
+    }
+    return update(deliveries).where(_named(value), replaceable).values(new).returning(deliveries.c.address)
+
+
+def _newest(value: Given) -> ColumnElement[bool]:
+    return exists().where(columns.id == value("run_id", String()), columns.run == value("run", Integer()))
+
+
+OPEN_STATES = [*WAITING_STATES, "handing"]
+HAND_OVER = Prepared(_hand_over, "place")
+ACCEPT = Prepared(lambda value: _close(value, deliveries.c.state.in_([*OPEN_STATES, "unknown"])), "place")
+CLOSE = Prepared(lambda value: _close(value, and_(deliveries.c.state.in_(OPEN_STATES), _newest(value))), "place")

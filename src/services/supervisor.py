@@ -17,6 +17,7 @@ from typing import TextIO
 
 from broker.embedded_redis import EmbeddedRedis, find_server
 from broker.location import check_reachable, resolve
+from config.email_urls import read_ways
 from config.settings import Settings, ensure_folders
 from processors.errors import ConfigurationError, ServiceUnavailable
 from records import schema
@@ -212,9 +213,8 @@ class Supervisor:
         password = flower_login(settings).partition(":")[2]
         shown = password if self._out.isatty() else f"in {flower_password_file(settings)}"
         self._say(f"  login   user {FLOWER_USER}, password {shown}")
-        self._say(
-            f"  mail    {'in ' + str(settings.outbox_dir) if settings.email_url.startswith('outbox') else 'by SMTP'}"
-        )
+        names = read_ways(settings.email_url).names
+        self._say(f"  mail    {f'in {settings.outbox_dir}' if names == 'outbox' else f'by {names}'}")
         self._say(f"  logs    in {settings.logs}")
         self._say("Try it: make example")
 

@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from config.email_urls import read_ways
 from config.settings import PROJECT_ROOT, ensure_folders, settings
 from processors.ai_gateway import Gateway
 from processors.ai_interfaces import EmbeddingEngine, SentimentEngine
@@ -100,10 +101,16 @@ class Parts:
 
     @cached_property
     def mailer(self) -> Mailer:
-        """What EMAIL_URL names."""
-        if settings.email_url.startswith("outbox:"):
-            return _adapter("outbox_mailer", "OutboxMailer")(settings.outbox_dir)
-        return _adapter("smtp_mailer", "SmtpMailer")(settings.email_url)
+        """What EMAIL_URL names, within what EMAIL_ONLY_TO and EMAIL_REDIRECT_ALL_TO allow."""
+        ways = read_ways(settings.email_url)
+        mailers = [_mailer(url) for url in ways.urls]
+        mailer = mailers[0]
+        if ways.order != "single":
+            mailer = _adapter("several_mailers", "SeveralMailers")(mailers, ways.order)
+        only_to = settings.email_only_to.replace(",", " ").split()
+        if only_to or settings.email_redirect_all_to:
+            return _adapter("staging_mailer", "StagingMailer")(mailer, only_to, settings.email_redirect_all_to)
+        return mailer
 
     @property
     def email_from(self) -> str:
@@ -293,6 +300,15 @@ def _s3_client() -> Any:
         region=settings.s3_region,
     )
     return _adapter("s3_bucket", "client_of")(access)
+
+
+def _mailer(url: str) -> Mailer:
+    scheme = url.partition(":")[0]
+    if scheme == "outbox":
+        return _adapter("outbox_mailer", "OutboxMailer")(settings.outbox_dir)
+    if scheme == "null":
+        return _adapter("null_mailer", "NullMailer")()
+    return _adapter("smtp_mailer", "SmtpMailer")(url, connections=settings.email_connections)
 
 
 def _adapter(module: str, name: str) -> Any:

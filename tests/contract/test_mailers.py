@@ -3,10 +3,14 @@
 import json
 import socket
 import ssl
+import threading
+from collections import Counter
+from contextlib import suppress
 from datetime import UTC, datetime
 from email import policy
 from email.parser import BytesParser
 from pathlib import Path
+from random import Random
 
 import pytest
 import trustme
@@ -14,11 +18,12 @@ from sqlalchemy import update
 
 from adapters.outbox_mailer import OutboxMailer
 from adapters.smtp_mailer import SmtpMailer
+from mail_queue import RememberedQueue
 from processors import doubt
 from processors.email_delivery import Post, deliver
 from processors.emails import SendEmail
-from processors.errors import ConfigurationError, EffectInDoubt, PermanentError, TransientError
-from processors.interfaces import Run
+from processors.errors import ConfigurationError, EffectInDoubt, PermanentError, TransientError, TransportFault
+from processors.interfaces import Letter, Run
 from records.columns import Now
 from records.deliveries import DeliveryRecords, deliveries
 from records.task_moves import TaskMoves
@@ -30,6 +35,12 @@ CONTENT = b"From: a@example.com\r\nSubject: test\r\n\r\nfirst\r\n.second begins 
 
 
 MADE: list[SmtpMailer] = []
+
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["one-by-one", "pipelining"])
+def _pipelining(request, monkeypatch):
+    """Every promise holds with a server that takes several commands at once, and with one that does not."""
+    monkeypatch.setattr(SmtpServer, "pipelining", request.param)
 
 
 def smtp(server: SmtpServer | int, scheme: str = "smtp", login: str = "", query: str = "", **options) -> SmtpMailer:
@@ -61,15 +72,23 @@ class Handed:
         self.addresses += addresses
 
 
+def letter(*recipients: str, mail_id: str = "task-0", content: bytes = CONTENT) -> Letter:
+    return Letter(mail_id, "a@example.com", recipients, content)
+
+
 def send(mailer, *recipients: str, handing=None, mail_id: str = "task-0", content: bytes = CONTENT):
-    """Send until everybody has an outcome, as a delivery does."""
-    outcomes, left = {}, list(recipients)
-    while left:
-        answered = mailer.send("a@example.com", left, content, mail_id=mail_id, handing=handing or (lambda _: None))
-        assert answered, "each turn settles somebody"
-        outcomes |= answered
-        left = [one for one in left if one not in answered]
-    return outcomes
+    """Send one mail; returns the outcome of each recipient."""
+
+    def announce(handed):
+        for _, addresses in handed:
+            if handing is not None:
+                handing(addresses)
+
+    queue = RememberedQueue.of(letter(*recipients, mail_id=mail_id, content=content), on_turn=announce)
+    mailer.send(queue)
+    assert not queue.letters
+    assert not queue.lent
+    return {address: outcome for (_, address), outcome in queue.outcomes.items()}
 
 
 # --- What both promise -----------------------------------------------------------------------------------------
@@ -187,7 +206,8 @@ def test_a_connection_lost_before_the_content_has_done_nothing_and_may_be_tried_
 
 def test_a_connection_lost_in_the_content_puts_the_mail_off_or_leaves_it_unknown_but_never_calls_it_sent():
     with SmtpServer(drop="content") as server:
-        assert outcome_of(server)["b@example.com"].state in {"deferred", "unknown"}
+        with suppress(TransientError):  # its end was seen before anything of the content was sent
+            assert outcome_of(server)["b@example.com"].state in {"deferred", "unknown"}
         assert server.mails == []
 
 
@@ -256,8 +276,7 @@ def test_a_second_mail_uses_the_connection_again_and_a_dead_one_is_replaced():
         send(mailer, "b@example.com")
         send(mailer, "c@example.com", mail_id="task-1")
         assert server.connections == 1
-        mailer._threads.session.server.sock.shutdown(socket.SHUT_RDWR)
-        mailer._threads.session.used -= 60
+        mailer._lines._idle[0].socket.shutdown(socket.SHUT_RDWR)
         assert send(mailer, "d@example.com", mail_id="task-2")["d@example.com"].state == "accepted"
         assert server.connections == 2
 
@@ -278,6 +297,141 @@ def test_a_server_that_closes_an_old_connection_with_421_gets_the_mail_by_a_new_
         server.once["MAIL"] = "421 4.7.0 too many mails in this session"
         assert send(mailer, "c@example.com", mail_id="task-1")["c@example.com"].state == "accepted"
         assert server.connections == 2
+
+
+# --- SMTP: many mails ------------------------------------------------------------------------------------------
+
+
+def many(number: int) -> list[Letter]:
+    return [letter(f"r{n}@example.com", mail_id=f"bulk-{n}") for n in range(number)]
+
+
+def test_many_mails_go_over_a_few_connections_each_once_and_a_commit_announces_several():
+    queue = RememberedQueue.of(*many(200))
+    with SmtpServer() as server:
+        smtp(server, connections=4).send(queue)
+
+    assert set(queue.states().values()) == {"accepted"}
+    assert sorted(mail.recipients[0] for mail in server.mails) == sorted(f"r{n}@example.com" for n in range(200))
+    assert server.open_at_most <= 4
+    assert queue.turns < 2 * 200
+
+
+def test_two_threads_share_the_connections_and_each_sends_all_of_its_mails():
+    queues = [RememberedQueue.of(*many(100)[n::2]) for n in range(2)]
+    with SmtpServer() as server:
+        mailer = smtp(server, connections=2)
+        threads = [threading.Thread(target=mailer.send, args=(queue,)) for queue in queues]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+
+    assert [len(queue.outcomes) for queue in queues] == [50, 50]
+    assert len(server.mails) == 100
+    assert server.open_at_most <= 2
+
+
+def test_a_single_mail_gets_a_connection_from_a_bulk_that_has_them_all():
+    single, sent_while_bulk_went_on = RememberedQueue.of(letter("one@example.com")), []
+
+    def send_one():
+        mailer.send(single)
+        sent_while_bulk_went_on.append(len(bulk.outcomes) < 400)
+
+    other = threading.Thread(target=send_one)
+
+    def start_other(handed):
+        if len(bulk.outcomes) >= 20 and not other.ident:
+            other.start()
+        if other.ident and len(bulk.outcomes) >= 300:
+            other.join(60)  # the bulk waits here before its end: the other one must not need it
+
+    bulk = RememberedQueue.of(*many(400), on_turn=start_other)
+    with SmtpServer() as server:
+        mailer = smtp(server, connections=2)
+        mailer.send(bulk)
+        other.join(60)
+
+    assert single.states() == {"one@example.com": "accepted"}
+    assert sent_while_bulk_went_on == [True]
+    assert len(bulk.outcomes) == 400
+
+
+def test_a_mail_that_its_server_cannot_take_keeps_no_other_mail_back():
+    def poison(command, _number):
+        return "drop" if command.startswith("RCPT TO:<r3@") else None
+
+    queue = RememberedQueue.of(*many(20))
+    with SmtpServer(mood=poison) as server:
+        smtp(server, connections=1).send(queue)
+
+    states = queue.states()
+    assert states.pop("r3@example.com") == "deferred"
+    assert set(states.values()) == {"accepted"}
+    assert len(server.mails) == 19
+
+
+def test_a_server_that_stops_answering_in_mid_bulk_is_the_transports_fault_and_no_mail_is_lost_or_doubled():
+    def stop(command, number):
+        return "drop" if number > 1 else None
+
+    queue = RememberedQueue.of(*many(30))
+    with SmtpServer(mood=stop, drop_after=5) as server, pytest.raises(TransportFault):
+        smtp(server, connections=1).send(queue)
+
+    assert len(queue.outcomes) == len(server.mails) == 5
+    assert len(queue.letters) == 25
+    assert not queue.lent
+
+
+def test_a_refusal_to_keep_the_announcement_stops_what_is_not_sent_yet_and_keeps_what_was():
+    def refuse(handed):
+        if handed and len(queue.outcomes) >= 10:
+            raise TransientError("the task was cancelled")
+
+    queue = RememberedQueue.of(*many(60), on_turn=refuse)
+    with SmtpServer() as server, pytest.raises(TransientError, match="cancelled"):
+        smtp(server, connections=3).send(queue)
+
+    accepted = {address for address, state in queue.states().items() if state == "accepted"}
+    assert accepted == {mail.recipients[0] for mail in server.mails}
+    assert len(accepted) + len(queue.letters) == 60
+    assert not queue.lent
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_a_server_does_nobody_is_mailed_twice_and_what_is_said_of_everybody_is_true(seed):
+    """Random faults by a seed: a connection cut anywhere, replies of every kind, recipients refused or put off."""
+    chance = Random(seed)
+    lock = threading.Lock()
+    replies = ["450 4.2.1 later", "550 5.1.1 no", "421 4.7.0 closing", "451 4.3.0 later", "552 5.3.4 too big", "drop"]
+
+    def mood(command, _number):
+        with lock:
+            if command.split(" ")[0] in {"EHLO", "QUIT", "RSET"} or chance.random() > 0.06:
+                return None
+            return "drop" if command == "content" else chance.choice(replies)
+
+    letters = [
+        letter(*(f"r{n}-{k}@example.com" for k in range(chance.choice([1, 1, 1, 3]))), mail_id=f"bulk-{n}")
+        for n in range(60)
+    ]
+    queue = RememberedQueue.of(*letters)
+    with SmtpServer(mood=mood) as server:
+        mailer = smtp(server, connections=3)
+        for _ in range(40):
+            with suppress(TransportFault):
+                mailer.send(queue)
+            assert not queue.lent, f"seed {seed}"
+            if not queue.letters:
+                break
+
+    copies = Counter(address for mail in server.mails for address in mail.recipients)
+    assert len(queue.outcomes) == sum(len(one.recipients) for one in letters), f"seed {seed}: somebody was left out"
+    allowed = {"accepted": {1}, "refused": {0}, "deferred": {0}, "unknown": {0, 1}}
+    for address, state in queue.states().items():
+        assert copies[address] in allowed[state], f"seed {seed}: {address} is {state} and got {copies[address]}"
 
 
 # --- SMTP: in doubt --------------------------------------------------------------------------------------------
@@ -306,20 +460,23 @@ class Posts:
 
     def die_once_it_is_marked(self, monkeypatch) -> None:
         """End a run between the mark and the first byte."""
-        mark = self.rows.handing
+        mark = self.rows.turn
 
-        def die(*arguments):
-            mark(*arguments)
+        def die(task_id, closed, handed, run):
+            mark(task_id, closed, handed, run)
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patched:
-            patched.setattr(self.rows, "handing", die)
+            patched.setattr(self.rows, "turn", die)
             assert isinstance(self.deliver(), KeyboardInterrupt)
         self.mailer.close()
 
     def let_the_doubt_pass(self) -> None:
         past = Now(-doubt.doubt_seconds(self.mailer.deadline))
         self.database.write(lambda c: c.execute(update(deliveries).values(handed_at=past)))
+
+    def let_the_wait_pass(self) -> None:
+        self.database.write(lambda c: c.execute(update(deliveries).values(next_attempt_at=Now(-1))))
 
 
 @pytest.mark.parametrize(("resend", "status", "copies"), [(False, "unknown", 1), (True, "sent", 2)])
@@ -328,6 +485,7 @@ def test_a_mail_whose_last_answer_is_lost_is_held_or_sent_again_under_the_same_i
         posts = Posts(database, smtp(server), resend=resend)
         first = posts.deliver()
         server.drop = "-"
+        posts.let_the_wait_pass()
         last = posts.deliver()
         arrived = [BytesParser(policy=policy.default).parsebytes(mail.content) for mail in server.mails]
 
@@ -359,16 +517,16 @@ def test_a_run_that_was_frozen_after_the_servers_go_ahead_sends_nothing_once_ano
 ):
     with SmtpServer() as server:
         posts = Posts(database, smtp(server), resend=True)
-        mark = posts.rows.handing
+        mark = posts.rows.turn
 
-        def wake_up_late(task_id, position, addresses, run):
-            monkeypatch.setattr(posts.rows, "handing", mark)
+        def wake_up_late(task_id, closed, handed, run):
+            monkeypatch.setattr(posts.rows, "turn", mark)
             posts.moves.give_back("t", run.number)
             posts.mailer = smtp(server)
             assert posts.deliver().status == "sent"
-            mark(task_id, position, addresses, run)
+            mark(task_id, closed, handed, run)
 
-        monkeypatch.setattr(posts.rows, "handing", wake_up_late)
+        monkeypatch.setattr(posts.rows, "turn", wake_up_late)
 
         assert isinstance(posts.deliver(), TransientError)
         assert len(server.mails) == 1

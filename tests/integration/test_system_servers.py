@@ -12,7 +12,9 @@ from adapters.smtp_mailer import SmtpMailer
 from broker.embedded_redis import EmbeddedRedis, find_server
 from broker.embedded_socket import socket_path
 from config.settings import Settings, ensure_folders
+from mail_queue import RememberedQueue
 from ports import free_port, listens
+from processors.interfaces import Letter
 from requirements_check import needs
 from waiting import until
 
@@ -28,12 +30,17 @@ def test_postfix_takes_our_mail_for_every_recipient():
         mailer = SmtpMailer(f"smtp://127.0.0.1:{port}")
         content = b"From: a@example.com\r\nSubject: test\r\n\r\n.dot\r\nlast\r\n"
         recipients = [f"r{number}@example.com" for number in range(60)]
-        outcomes = mailer.send("a@example.com", recipients, content, mail_id="t-0", handing=lambda _: None)
+        queue = RememberedQueue.of(
+            Letter("t-0", "a@example.com", tuple(recipients), content),
+            *(Letter(f"t-{number}", "a@example.com", ("b@example.com",), content) for number in range(1, 100)),
+        )
+        mailer.send(queue)
         mailer.close()
     finally:
         server.terminate()
         server.wait(10)
-    assert {outcome.state for outcome in outcomes.values()} == {"accepted"}
+    assert {outcome.state for outcome in queue.outcomes.values()} == {"accepted"}
+    assert len(queue.outcomes) == 159
 
 
 def test_the_systems_redis_is_preferred_and_serves_an_installation(tmp_path: Path):

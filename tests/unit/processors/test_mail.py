@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from mail_rows import AwayMailer, InTurns, RememberedDeliveries, ScriptedMailer
 from processors import doubt
 from processors.addresses import check_line, parse, sort_out
 from processors.bulk_emails import SendBatch, check_bulk, conclude_bulk, deliver_batch
-from processors.email_delivery import Post, deliver
+from processors.email_delivery import MOST_TRIES, Post, deliver
 from processors.emails import SendEmail
-from processors.errors import EffectInDoubt, InvalidArgument, TransientError, TransportFault
+from processors.errors import Cancelled, EffectInDoubt, InvalidArgument, Postponed, TransientError, TransportFault
 from processors.interfaces import Member, Outcome, Run
 from processors.messages import compose, is_html, text_of
 from processors.results import sentence_of
@@ -264,52 +265,6 @@ def test_a_thousand_recipients_are_accepted():
 # --- Delivery --------------------------------------------------------------------------------------------------
 
 
-class RememberedDeliveries:
-    """Rows in memory, as `records.deliveries` keeps them."""
-
-    def __init__(self):
-        self.rows: dict[tuple[str, int, str], Outcome] = {}
-        self.handed = 0.0
-
-    def open(self, task_id, position, addresses):
-        for address in addresses:
-            self.rows.setdefault((task_id, position, address), Outcome("queued"))
-        return {a: o for (t, p, a), o in self.rows.items() if (t, p) == (task_id, position)}
-
-    def handing(self, task_id, position, addresses, run):
-        self.close(task_id, position, dict.fromkeys(addresses, Outcome("handing")), run)
-        self.handed = doubt.clock()
-
-    def handed_since(self, task_id, position):
-        return doubt.clock() - self.handed
-
-    def let_the_doubt_pass(self, mailer):
-        self.handed -= doubt.doubt_seconds(mailer.deadline)
-
-    def close(self, task_id, position, outcomes, run):
-        self.rows |= {(task_id, position, address): outcome for address, outcome in outcomes.items()}
-
-
-class ScriptedMailer:
-    """Answers what it is told for each address; by default accepts."""
-
-    name, repeatable, deadline = "scripted", False, 60.0
-
-    def __init__(self, **answers: Outcome | Exception):
-        self.answers, self.sent = answers, []
-
-    def send(self, sender, recipients, content, *, mail_id, handing):
-        handing(recipients)
-        self.sent.append(list(recipients))
-        outcomes = {
-            address: self.answers.get(address.split("@")[0], Outcome("accepted", 250)) for address in recipients
-        }
-        for outcome in outcomes.values():
-            if isinstance(outcome, BaseException):
-                raise outcome
-        return outcomes
-
-
 def post(mailer, deliveries=None, *, last=False, resend=False):
     rows = deliveries or RememberedDeliveries()
     return Post(mailer, rows, "t", WHEN, "from@example.com", last, Run("t", 1), lambda write: write(), resend)
@@ -341,23 +296,47 @@ def test_a_mail_that_nobody_got_is_a_failure_with_its_reason():
     assert sent.failure() == "No recipient was accepted: no@example.com: 550 no such user."
 
 
-def test_a_deferred_recipient_asks_for_another_attempt_that_leaves_the_others_alone():
+def test_a_recipient_who_was_put_off_is_tried_again_when_that_is_due_and_the_others_are_left_alone():
     deliveries = RememberedDeliveries()
-    later = ScriptedMailer(full=Outcome("deferred", 452, "4.2.2", "full"))
-    with pytest.raises(TransientError, match="1 recipients were put off"):
-        deliver(mail("b", "full"), post(later, deliveries), silent)
+    full = ScriptedMailer(full=Outcome("deferred", 452, "4.2.2", "full"))
+    with pytest.raises(Postponed, match="1 recipients were put off") as put_off:
+        deliver(mail("b", "full"), post(full, deliveries), silent)
+    assert 270 <= put_off.value.retry_after <= 330
 
+    early = ScriptedMailer()
+    with pytest.raises(Postponed):
+        deliver(mail("b", "full"), post(early, deliveries), silent)
+    assert early.sent == []
+
+    deliveries.let_the_wait_pass()
     again = ScriptedMailer()
     sent = deliver(mail("b", "full"), post(again, deliveries), silent)
-
     assert again.sent == [["full@example.com"]]
     assert sent.status == "sent"
 
 
-def test_a_recipient_still_deferred_at_the_last_attempt_is_told_so():
-    later = ScriptedMailer(full=Outcome("deferred", 452, None, "full"))
-    sent = deliver(mail("b", "full"), post(later, last=True), silent)
-    assert (sent.status, list(sent.deferred)) == ("partial", ["full@example.com"])
+def test_a_server_that_says_when_it_will_be_asked_again_is_asked_then():
+    full = ScriptedMailer(b=Outcome("deferred", 451, None, "try in 90 seconds", retry_after=90.0))
+    with pytest.raises(Postponed) as put_off:
+        deliver(mail("b"), post(full), silent)
+    assert put_off.value.retry_after == 90
+
+
+def test_a_recipient_is_given_up_after_the_last_try_and_its_waits_grow_to_a_day_and_a_half():
+    deliveries, full, waits = RememberedDeliveries(), ScriptedMailer(b=Outcome("deferred", 451, None, "later")), []
+    for _ in range(MOST_TRIES - 1):
+        with pytest.raises(Postponed) as put_off:
+            deliver(mail("b"), post(full, deliveries, last=True), silent)
+        waits.append(put_off.value.retry_after)
+        deliveries.let_the_wait_pass()
+
+    sent = deliver(mail("b"), post(full, deliveries), silent)
+
+    assert sent.status == "failed"
+    assert sent.refused["b@example.com"].code == 451
+    assert "given up after 18 tries" in sent.refused["b@example.com"].text
+    assert len(full.sent) == MOST_TRIES
+    assert 20 * 3600 < sum(waits) < 36 * 3600
 
 
 def test_a_mail_whose_worker_died_while_it_was_handed_over_is_unknown_and_not_repeated():
@@ -398,37 +377,34 @@ def test_nothing_is_concluded_while_a_former_run_may_still_be_handing_the_mail_o
 
     assert 0 < waits.value.retry_after <= doubt.doubt_seconds(again.deadline)
     assert again.sent == [["c@example.com"]], "the others get theirs"
-    assert deliveries.rows["t", 0, "b@example.com"].state == "handing"
+    assert deliveries.state("b@example.com") == "handing"
 
 
-@pytest.mark.parametrize(("last", "state"), [(False, "deferred"), (True, "unknown")])
-def test_a_lost_answer_is_put_off_where_a_second_copy_is_wanted_and_attempts_are_left(last, state):
+def test_a_lost_answer_is_put_off_where_a_second_copy_is_wanted():
     deliveries, lost = RememberedDeliveries(), ScriptedMailer(b=Outcome("unknown", text="lost"))
-    if last:
-        assert deliver(mail("b"), post(lost, deliveries, last=True, resend=True), silent).status == "unknown"
-    else:
-        with pytest.raises(TransientError, match="put off"):
-            deliver(mail("b"), post(lost, deliveries, resend=True), silent)
+    with pytest.raises(Postponed, match="put off"):
+        deliver(mail("b"), post(lost, deliveries, resend=True), silent)
+    assert deliveries.state("b@example.com") == "deferred"
 
-    assert deliveries.rows["t", 0, "b@example.com"].state == state
+    assert deliver(mail("b"), post(lost), silent).status == "unknown"
 
 
 def test_a_mail_whose_mark_took_too_long_is_not_handed_over(monkeypatch):
     deliveries, mailer, now = RememberedDeliveries(), ScriptedMailer(), [100.0]
     monkeypatch.setattr(doubt, "clock", lambda: now[0])
-    mark = deliveries.handing
+    mark = deliveries.turn
 
-    def mark_slowly(*arguments):
-        mark(*arguments)
-        now[0] += doubt.BEGIN_SECONDS
+    def mark_slowly(task_id, closed, handed, run):
+        mark(task_id, closed, handed, run)
+        now[0] += doubt.BEGIN_SECONDS if handed else 0
 
-    monkeypatch.setattr(deliveries, "handing", mark_slowly)
+    monkeypatch.setattr(deliveries, "turn", mark_slowly)
 
     with pytest.raises(TransientError, match="too slow"):
         deliver(mail("b"), post(mailer, deliveries), silent)
 
     assert mailer.sent == []
-    assert deliveries.rows["t", 0, "b@example.com"].state == "queued"
+    assert deliveries.state("b@example.com") == "queued"
 
 
 def test_an_outcome_is_kept_however_long_the_database_is_away():
@@ -452,13 +428,6 @@ def test_a_transport_that_may_repeat_sends_again_after_such_a_death_at_once():
     assert deliver(mail("b"), post(again, deliveries), silent).status == "sent"
 
 
-class InTurns(ScriptedMailer):
-    """Takes two recipients a call."""
-
-    def send(self, sender, recipients, content, *, mail_id, handing):
-        return super().send(sender, recipients[:2], content, mail_id=mail_id, handing=handing)
-
-
 def test_what_a_server_has_answered_is_kept_when_a_later_part_of_the_mail_fails():
     deliveries, names = RememberedDeliveries(), ["b", "c", "d", "e"]
     with pytest.raises(KeyboardInterrupt):
@@ -472,18 +441,25 @@ def test_what_a_server_has_answered_is_kept_when_a_later_part_of_the_mail_fails(
 
 
 def test_a_mail_that_some_got_is_partial_though_the_server_is_away_at_the_last_attempt():
-    deliveries = RememberedDeliveries()
-    with pytest.raises(TransientError):
+    deliveries, away = RememberedDeliveries(), AwayMailer(TransportFault("no connection"))
+    with pytest.raises(Postponed):
         deliver(mail("b", "full"), post(ScriptedMailer(full=Outcome("deferred", 452)), deliveries), silent)
+    deliveries.let_the_wait_pass()
 
-    away = ScriptedMailer(full=TransportFault("no connection"))
+    with pytest.raises(TransportFault):
+        deliver(mail("b", "full"), post(away, deliveries), silent)
     sent = deliver(mail("b", "full"), post(away, deliveries, last=True), silent)
 
-    assert (sent.status, sent.accepted, sent.deferred["full@example.com"].text) == (
+    assert (sent.status, sent.accepted, sent.refused["full@example.com"].text) == (
         "partial",
         ["b@example.com"],
         "no connection",
     )
+
+
+def test_a_mail_that_nobody_got_because_the_server_is_away_is_the_transports_fault():
+    with pytest.raises(TransportFault, match="no connection"):
+        deliver(mail("b"), post(AwayMailer(TransportFault("no connection")), last=True), silent)
 
 
 # --- Bulk ------------------------------------------------------------------------------------------------------
@@ -500,8 +476,9 @@ class RememberedMembers:
             Member(n, self.items[n]) for n in range(first, min(first + count, len(self.items))) if n not in self.closed
         ]
 
-    def close(self, parent_id, position, state, outcome):
-        self.closed.setdefault(position, (state, outcome))
+    def close_all(self, parent_id, ends):
+        for end in ends:
+            self.closed.setdefault(end.position, (end.state, end.outcome))
 
 
 def items(*names):
@@ -574,32 +551,46 @@ def test_a_batch_sends_each_member_once_though_it_runs_twice():
     assert mailer.sent == [["b@example.com"], ["no@example.com"]]
 
 
-def test_a_member_put_off_waits_for_the_next_attempt_and_ends_deferred_at_the_last():
+def test_a_member_that_was_put_off_stays_open_and_holds_up_no_other():
     members, mailer = RememberedMembers(items("b", "full")), ScriptedMailer(full=Outcome("deferred", 452, None, "full"))
     deliveries = RememberedDeliveries()
     batch = SendBatch(bulk_id="p", first=0, count=2)
 
-    with pytest.raises(TransientError):
+    with pytest.raises(Postponed) as put_off:
         deliver_batch(batch, members, post(mailer, deliveries), silent)
-    tally = deliver_batch(batch, members, post(mailer, deliveries, last=True), silent)
+    assert 270 <= put_off.value.retry_after <= 330
+    assert {n: state for n, (state, _) in members.closed.items()} == {0: "sent"}
 
-    assert tally == {"deferred": 1}
-    assert [members.closed[n][0] for n in (0, 1)] == ["sent", "deferred"]
-
-
-def test_a_transport_fault_at_the_last_attempt_is_the_members_outcome():
-    members = RememberedMembers(items("b"))
-    fault = ScriptedMailer(b=TransientError("no connection"))
-    deliver_batch(SendBatch(bulk_id="p", first=0, count=1), members, post(fault, last=True), silent)
-    assert members.closed[0] == ("deferred", {"text": "no connection"})
+    deliveries.let_the_wait_pass()
+    assert deliver_batch(batch, members, post(ScriptedMailer(), deliveries), silent) == {"sent": 1}
 
 
-class AwayMailer(ScriptedMailer):
-    """Cannot be reached."""
+def test_a_batch_of_many_mails_asks_for_their_rows_and_stores_their_ends_a_few_times_only():
+    members, deliveries = RememberedMembers(items(*(f"r{n}" for n in range(120)))), RememberedDeliveries()
+    opened, closed = [], []
+    open_rows, close_all = deliveries.open, members.close_all
+    deliveries.open = lambda *given: opened.append(1) or open_rows(*given)
+    members.close_all = lambda *given: closed.append(1) or close_all(*given)
 
-    def send(self, sender, recipients, content, *, mail_id, handing):
-        self.sent.append(list(recipients))
-        raise TransportFault("no connection")
+    tally = deliver_batch(
+        SendBatch(bulk_id="p", first=0, count=120), members, post(ScriptedMailer(), deliveries), silent
+    )
+
+    assert tally == {"sent": 120}
+    assert (len(opened), len(closed)) == (3, 1)
+
+
+def test_what_was_sent_before_a_cancellation_is_stored():
+    members, mailer = RememberedMembers(items("b", "c")), ScriptedMailer()
+
+    def cancel(percent, text):
+        if mailer.sent:
+            raise Cancelled("cancelled")
+
+    with pytest.raises(Cancelled):
+        deliver_batch(SendBatch(bulk_id="p", first=0, count=2), members, post(mailer), cancel)
+
+    assert {n: state for n, (state, _) in members.closed.items()} == {0: "sent"}
 
 
 @pytest.mark.parametrize("last", [False, True])
@@ -621,29 +612,18 @@ def test_a_member_that_a_former_run_may_still_be_sending_stays_open_and_holds_up
 
 @pytest.mark.parametrize("last", [False, True])
 def test_a_batch_does_not_try_a_dead_server_or_a_bad_login_for_every_mail(last):
-    members, away = RememberedMembers(items(*"abcdefgh")), AwayMailer()
+    members, away = RememberedMembers(items(*"abcdefgh")), AwayMailer(TransportFault("no connection"))
     batch = SendBatch(bulk_id="p", first=0, count=8)
 
     if last:
         assert deliver_batch(batch, members, post(away, last=True), silent) == {"deferred": 8}
+        assert members.closed[0] == ("deferred", {"text": "no connection"})
     else:
-        with pytest.raises(TransientError, match="no connection"):
+        with pytest.raises(TransportFault, match="no connection"):
             deliver_batch(batch, members, post(away), silent)
         assert members.closed == {}
 
-    assert len(away.sent) == 3
-
-
-def test_one_mail_that_its_server_cannot_take_keeps_no_other_mail_back():
-    members = RememberedMembers(items("b", "poison", "c"))
-    with pytest.raises(TransientError):
-        deliver_batch(
-            SendBatch(bulk_id="p", first=0, count=3),
-            members,
-            post(ScriptedMailer(poison=TransportFault("lost"))),
-            silent,
-        )
-    assert {n: state for n, (state, _) in members.closed.items()} == {0: "sent", 2: "sent"}
+    assert len(away.sent) == 1
 
 
 def test_a_bulk_adds_up():

@@ -1,7 +1,5 @@
 """A mail's rows: whoever hands it over first has it, and what is known stays."""
 
-import math
-
 import pytest
 from sqlalchemy import Engine, event, update
 
@@ -30,8 +28,22 @@ def moves(database):
 @pytest.fixture
 def deliveries(database, moves):
     records = DeliveryRecords(database)
-    records.open("t", 0, {"b@example.com": "to", "c@example.com": "cc"})
+    records.open("t", {0: {"b@example.com": "to", "c@example.com": "cc"}})
     return records
+
+
+def hand(deliveries, addresses, run, task_id="t", position=0) -> None:
+    """Mark that a run hands a mail over."""
+    deliveries.turn(task_id, [], [(position, address) for address in addresses], run)
+
+
+def close(deliveries, outcomes, run, task_id="t", position=0) -> None:
+    """Store what became of a mail."""
+    deliveries.turn(task_id, [(position, address, outcome) for address, outcome in outcomes.items()], [], run)
+
+
+def handed_ago(deliveries) -> float | None:
+    return deliveries.open("t", {0: {}})[0]["b@example.com"].handed_ago
 
 
 def take_over(moves) -> None:
@@ -46,12 +58,12 @@ def states(deliveries) -> dict[str, str]:
 
 @pytest.mark.parametrize("state", ["handing", "accepted", "refused", "unknown"])
 def test_a_run_that_wakes_up_hands_nothing_over_that_another_run_has_taken(deliveries, state):
-    deliveries.handing("t", 0, ["b@example.com"], FIRST)
+    hand(deliveries, ["b@example.com"], FIRST)
     if state != "handing":
-        deliveries.close("t", 0, {"b@example.com": Outcome(state)}, FIRST)
+        close(deliveries, {"b@example.com": Outcome(state)}, FIRST)
 
     with pytest.raises(TransientError, match="another run"):
-        deliveries.handing("t", 0, ["b@example.com", "c@example.com"], FIRST)
+        hand(deliveries, ["b@example.com", "c@example.com"], FIRST)
 
     assert states(deliveries) == {"b@example.com": state, "c@example.com": "queued"}
 
@@ -60,36 +72,36 @@ def test_a_run_that_wakes_up_marks_nothing_once_another_has_the_record(deliverie
     take_over(moves)
 
     with pytest.raises(TransientError, match="another run"):
-        deliveries.handing("t", 0, ["b@example.com"], FIRST)
+        hand(deliveries, ["b@example.com"], FIRST)
 
-    deliveries.handing("t", 0, ["b@example.com"], SECOND)
+    hand(deliveries, ["b@example.com"], SECOND)
     assert states(deliveries)["b@example.com"] == "handing"
 
 
 @pytest.mark.parametrize("outcome", ["queued", "deferred", "refused", "unknown"])
 def test_what_a_run_that_wakes_up_says_changes_nothing_for_the_one_that_has_the_record(deliveries, moves, outcome):
     take_over(moves)
-    deliveries.handing("t", 0, ["b@example.com"], SECOND)
+    hand(deliveries, ["b@example.com"], SECOND)
 
-    deliveries.close("t", 0, {"b@example.com": Outcome(outcome)}, FIRST)
+    close(deliveries, {"b@example.com": Outcome(outcome)}, FIRST)
 
     assert states(deliveries)["b@example.com"] == "handing"
 
 
 def test_that_a_mail_was_accepted_is_stored_whoever_says_so(deliveries, moves):
-    deliveries.handing("t", 0, ["b@example.com"], FIRST)
+    hand(deliveries, ["b@example.com"], FIRST)
     take_over(moves)
 
-    deliveries.close("t", 0, {"b@example.com": Outcome("accepted", 250)}, FIRST)
+    close(deliveries, {"b@example.com": Outcome("accepted", 250)}, FIRST)
 
     assert states(deliveries)["b@example.com"] == "accepted"
 
 
 def test_a_mail_that_was_cancelled_while_it_went_out_still_gets_its_outcome(deliveries, moves):
-    deliveries.handing("t", 0, ["b@example.com"], FIRST)
+    hand(deliveries, ["b@example.com"], FIRST)
     assert moves.revoke("t")
 
-    deliveries.close("t", 0, {"b@example.com": Outcome("refused", 550)}, FIRST)
+    close(deliveries, {"b@example.com": Outcome("refused", 550)}, FIRST)
 
     assert states(deliveries)["b@example.com"] == "refused"
 
@@ -98,44 +110,44 @@ def test_a_cancelled_mail_is_not_handed_over(deliveries, moves):
     assert moves.revoke("t")
 
     with pytest.raises(TransientError, match="cancelled"):
-        deliveries.handing("t", 0, ["b@example.com"], FIRST)
+        hand(deliveries, ["b@example.com"], FIRST)
 
     assert states(deliveries)["b@example.com"] == "queued"
 
 
 def test_a_mail_of_a_cancelled_bulk_is_not_handed_over_though_its_batch_goes_on(database, deliveries, moves):
     TaskRecords(database).open(Draft("bulk", "email.send_bulk_emails", "email", "email", is_parent=True))
-    deliveries.open("bulk", 3, {"b@example.com": "to"})
-    deliveries.handing("bulk", 3, ["b@example.com"], FIRST)
-    deliveries.close("bulk", 3, {"b@example.com": Outcome("deferred", 451)}, FIRST)
+    deliveries.open("bulk", {3: {"b@example.com": "to"}})
+    hand(deliveries, ["b@example.com"], FIRST, "bulk", 3)
+    close(deliveries, {"b@example.com": Outcome("deferred", 451)}, FIRST, "bulk", 3)
     assert moves.revoke("bulk")
 
     with pytest.raises(TransientError, match="cancelled"):
-        deliveries.handing("bulk", 3, ["b@example.com"], FIRST)
+        hand(deliveries, ["b@example.com"], FIRST, "bulk", 3)
 
 
 def test_what_was_put_off_may_be_handed_over_again(deliveries):
-    deliveries.handing("t", 0, ["b@example.com"], FIRST)
-    deliveries.close("t", 0, {"b@example.com": Outcome("deferred", 451)}, FIRST)
-    deliveries.handing("t", 0, ["b@example.com"], FIRST)
+    hand(deliveries, ["b@example.com"], FIRST)
+    close(deliveries, {"b@example.com": Outcome("deferred", 451)}, FIRST)
+    hand(deliveries, ["b@example.com"], FIRST)
     assert states(deliveries)["b@example.com"] == "handing"
 
 
 def test_an_outcome_that_is_known_stays(deliveries):
-    deliveries.handing("t", 0, ["b@example.com"], FIRST)
-    deliveries.close("t", 0, {"b@example.com": Outcome("accepted", 250)}, FIRST)
-    deliveries.close("t", 0, {"b@example.com": Outcome("deferred", 451)}, FIRST)
+    hand(deliveries, ["b@example.com"], FIRST)
+    close(deliveries, {"b@example.com": Outcome("accepted", 250)}, FIRST)
+    close(deliveries, {"b@example.com": Outcome("deferred", 451)}, FIRST)
     assert states(deliveries)["b@example.com"] == "accepted"
 
 
 def test_who_learns_late_that_a_mail_was_accepted_tells_it_although_a_later_run_could_not_find_out(deliveries, moves):
-    deliveries.handing("t", 0, ["b@example.com"], FIRST)
+    hand(deliveries, ["b@example.com"], FIRST)
     take_over(moves)
-    deliveries.close("t", 0, {"b@example.com": Outcome("unknown")}, SECOND)
-    deliveries.close("t", 0, {"b@example.com": Outcome("deferred", 451)}, FIRST)
+    close(deliveries, {"b@example.com": Outcome("unknown")}, SECOND)
+    close(deliveries, {"b@example.com": Outcome("deferred", 451)}, FIRST)
     assert states(deliveries)["b@example.com"] == "unknown"
 
-    deliveries.close("t", 0, {"b@example.com": Outcome("accepted", 250)}, FIRST)
+    close(deliveries, {"b@example.com": Outcome("accepted", 250)}, FIRST)
 
     assert states(deliveries)["b@example.com"] == "accepted"
 
@@ -146,22 +158,43 @@ def let_pass(database, seconds: float) -> None:
 
 
 def test_the_database_tells_how_long_ago_a_mail_was_last_marked(database, deliveries):
-    assert deliveries.handed_since("t", 0) == math.inf
+    assert handed_ago(deliveries) is None
 
-    deliveries.handing("t", 0, ["b@example.com"], FIRST)
-    assert 0 <= deliveries.handed_since("t", 0) < 60
+    hand(deliveries, ["b@example.com"], FIRST)
+    assert 0 <= handed_ago(deliveries) < 60
 
     let_pass(database, 1000)
-    assert deliveries.handed_since("t", 0) > 999
-    deliveries.close("t", 0, {"b@example.com": Outcome("accepted")}, FIRST)
-    assert deliveries.handed_since("t", 0) == math.inf
+    assert handed_ago(deliveries) > 999
+
+
+def test_the_database_tells_when_one_who_was_put_off_is_tried_again_and_how_often_that_was(deliveries):
+    hand(deliveries, ["b@example.com"], FIRST)
+    close(deliveries, {"b@example.com": Outcome("deferred", 451, retry_after=300.0)}, FIRST)
+
+    rows = deliveries.open("t", {0: {}})[0]
+
+    assert 240 < rows["b@example.com"].wait <= 300
+    assert (rows["b@example.com"].attempts, rows["b@example.com"].outcome.code) == (1, 451)
+    assert (rows["c@example.com"].attempts, rows["c@example.com"].wait) == (0, 0.0)
+
+
+def test_one_turn_stores_and_marks_all_of_it_or_nothing(deliveries):
+    hand(deliveries, ["b@example.com"], FIRST)
+    accepted = [(0, "b@example.com", Outcome("accepted", 250))]
+
+    with pytest.raises(TransientError, match="another run"):
+        deliveries.turn("t", accepted, [(0, "c@example.com"), (0, "b@example.com")], FIRST)
+    assert states(deliveries) == {"b@example.com": "handing", "c@example.com": "queued"}
+
+    deliveries.turn("t", accepted, [(0, "c@example.com")], FIRST)
+    assert states(deliveries) == {"b@example.com": "accepted", "c@example.com": "handing"}
 
 
 def test_a_mail_in_doubt_is_listed_until_a_person_has_settled_it(deliveries):
-    deliveries.handing("t", 0, ["b@example.com", "c@example.com"], FIRST)
+    hand(deliveries, ["b@example.com", "c@example.com"], FIRST)
     assert deliveries.doubts(10) == []
     lost = Outcome("unknown", text="the answer was lost")
-    deliveries.close("t", 0, {"b@example.com": lost, "c@example.com": lost}, FIRST)
+    close(deliveries, {"b@example.com": lost, "c@example.com": lost}, FIRST)
 
     [first, second] = sorted(deliveries.doubts(10), key=lambda doubt: doubt.key)
     assert (first.key, first.kind, first.state) == ("mail:t:0:b@example.com", "mail", "unknown")
@@ -177,7 +210,7 @@ def test_a_mail_in_doubt_is_listed_until_a_person_has_settled_it(deliveries):
 
 
 def test_a_mail_whose_task_has_ended_long_since_without_a_word_is_in_doubt(database, deliveries, moves):
-    deliveries.handing("t", 0, ["b@example.com"], FIRST)
+    hand(deliveries, ["b@example.com"], FIRST)
     let_pass(database, ABANDONED_SECONDS)
     assert deliveries.doubts(10) == [], "its task goes on"
 
@@ -207,8 +240,8 @@ def test_looking_for_mails_in_doubt_does_not_read_all_mails(database, deliveries
 
 
 def test_a_mail_in_doubt_outlives_its_record(deliveries, moves):
-    deliveries.handing("t", 0, ["b@example.com"], FIRST)
-    deliveries.close("t", 0, {"b@example.com": Outcome("unknown")}, FIRST)
+    hand(deliveries, ["b@example.com"], FIRST)
+    close(deliveries, {"b@example.com": Outcome("unknown")}, FIRST)
     assert moves.succeed("t", FIRST.number, None)
 
     assert moves.remove(["t"]) == 1
@@ -218,16 +251,16 @@ def test_a_mail_in_doubt_outlives_its_record(deliveries, moves):
 
 
 def test_what_a_server_says_is_kept_whatever_it_sends(deliveries):
-    deliveries.handing("t", 0, ["b@example.com"], FIRST)
-    deliveries.close("t", 0, {"b@example.com": Outcome("accepted", 250, None, "ok\0 \ud800")}, FIRST)
+    hand(deliveries, ["b@example.com"], FIRST)
+    close(deliveries, {"b@example.com": Outcome("accepted", 250, None, "ok\0 \ud800")}, FIRST)
 
     assert deliveries.outcomes("t", 0)["b@example.com"] == Outcome("accepted", 250, None, "ok\\x00 \\ud800")
 
 
 def test_what_was_settled_after_its_record_was_removed_is_pruned_and_nothing_else(database, deliveries, moves):
     addresses = ["b@example.com", "c@example.com"]
-    deliveries.handing("t", 0, addresses, FIRST)
-    deliveries.close("t", 0, dict.fromkeys(addresses, Outcome("unknown")), FIRST)
+    hand(deliveries, addresses, FIRST)
+    close(deliveries, dict.fromkeys(addresses, Outcome("unknown")), FIRST)
     assert moves.fail("t", FIRST.number, Failure("It is in doubt.", "WorkFailed"))
     assert moves.remove(["t"]) == 1
     assert deliveries.settle("t", 0, "b@example.com", Outcome("accepted"))
@@ -243,8 +276,8 @@ def test_what_was_settled_after_its_record_was_removed_is_pruned_and_nothing_els
 
 
 def test_a_pruning_leaves_the_mails_of_a_task_that_has_its_record(database, deliveries):
-    deliveries.handing("t", 0, ["b@example.com"], FIRST)
-    deliveries.close("t", 0, {"b@example.com": Outcome("accepted")}, FIRST)
+    hand(deliveries, ["b@example.com"], FIRST)
+    close(deliveries, {"b@example.com": Outcome("accepted")}, FIRST)
     database.write(lambda c: c.execute(update(table).values(closed_at=Now(-31 * 86_400))))
 
     assert deliveries.prune(30) == 0
@@ -254,7 +287,7 @@ def test_a_pruning_leaves_the_mails_of_a_task_that_has_its_record(database, deli
 def test_a_pruning_goes_on_behind_the_rows_it_has_looked_at_and_begins_again(database, deliveries, monkeypatch):
     monkeypatch.setattr(module, "PRUNED_AT_ONCE", 2)
     for number in range(5):
-        deliveries.open(f"gone{number}", 0, {"b@example.com": "to"})
+        deliveries.open(f"gone{number}", {0: {"b@example.com": "to"}})
     gone = update(table).where(table.c.task_id != "t").values(state="accepted", closed_at=Now(-31 * 86_400))
     database.write(lambda c: c.execute(gone))
 

@@ -398,7 +398,7 @@ def test_only_final_records_are_removed_and_with_them_their_rows(database, tasks
     deliveries = DeliveryRecords(database)
     for name in ("done", "waits"):
         tasks.open(draft(name))
-        deliveries.open(name, 0, {"a@example.com": "to"})
+        deliveries.open(name, {0: {"a@example.com": "to"}})
     run = moves.start("done", 0, "w1", "io@host", None).run
     moves.succeed("done", run, 1)
 
@@ -511,11 +511,14 @@ def test_a_delivery_is_marked_before_and_closed_after(database, tasks, moves):
     tasks.open(draft())
     run = Run("t", moves.start("t", 0, "w1", "io@host", None).run)
 
-    assert deliveries.open("t", 0, {"a@x.example": "to", "b@x.example": "bcc"})["a@x.example"].state == "queued"
-    deliveries.handing("t", 0, ["a@x.example"], run)
-    assert deliveries.open("t", 0, {"a@x.example": "to"})["a@x.example"].state == "handing"
+    assert (
+        deliveries.open("t", {0: {"a@x.example": "to", "b@x.example": "bcc"}})[0]["a@x.example"].outcome.state
+        == "queued"
+    )
+    deliveries.turn("t", [], [(0, "a@x.example")], run)
+    assert deliveries.open("t", {0: {"a@x.example": "to"}})[0]["a@x.example"].outcome.state == "handing"
     assert deliveries.in_doubt("t")
-    deliveries.close("t", 0, {"a@x.example": Outcome("accepted", 250, "2.0.0", "queued")}, run)
+    deliveries.turn("t", [(0, "a@x.example", Outcome("accepted", 250, "2.0.0", "queued"))], [], run)
     assert deliveries.outcomes("t", 0)["a@x.example"] == Outcome("accepted", 250, "2.0.0", "queued")
     assert not deliveries.in_doubt("t")
 
@@ -524,8 +527,9 @@ def test_a_retry_by_hand_knows_who_was_reached(database, tasks, moves):
     deliveries = DeliveryRecords(database)
     tasks.open(draft("old"))
     run = Run("old", moves.start("old", 0, "w1", "io@host", None).run)
-    deliveries.open("old", 0, {"a@x.example": "to", "b@x.example": "to"})
-    deliveries.close("old", 0, {"a@x.example": Outcome("accepted", 250), "b@x.example": Outcome("refused", 550)}, run)
+    deliveries.open("old", {0: {"a@x.example": "to", "b@x.example": "to"}})
+    outcomes = {"a@x.example": Outcome("accepted", 250), "b@x.example": Outcome("refused", 550)}
+    deliveries.turn("old", [(0, *one) for one in outcomes.items()], [], run)
 
     deliveries.carry_over("old", "new")
 

@@ -537,9 +537,9 @@ def test_an_effect_that_goes_on_cannot_be_settled(here):
     [({"outcome": "in their log", "absent": False}, "accepted"), ({"outcome": NOT_GIVEN, "absent": True}, "deferred")],
 )
 def test_a_mail_in_doubt_is_settled_by_its_recipient(here, settled, state):
-    here.deliveries.open("t", 0, {"b@example.com": "to"})
-    here.deliveries.handing("t", 0, ["b@example.com"], here.run)
-    here.deliveries.close("t", 0, {"b@example.com": Outcome("unknown", text="lost")}, here.run)
+    here.deliveries.open("t", {0: {"b@example.com": "to"}})
+    here.deliveries.turn("t", [], [(0, "b@example.com")], here.run)
+    here.deliveries.turn("t", [(0, "b@example.com", Outcome("unknown", text="lost"))], [], here.run)
     [one] = effects_in_doubt()
     assert (one["key"], one["kind"], one["error"]) == ("mail:t:0:b@example.com", "mail", "lost")
 

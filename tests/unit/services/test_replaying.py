@@ -464,8 +464,8 @@ def test_a_task_that_cannot_be_retried_is_skipped_with_the_reason_and_the_others
 
 def test_a_task_whose_effect_would_have_too_long_a_key_is_refused_with_the_reason_and_nothing_is_written(kind):
     task_id = failed("test.add", Failure(kind, "ValueError"), id=kind)
-    parts().deliveries.open(task_id, 0, {"a@example.com": "to"})
-    parts().deliveries.close(task_id, 0, {"a@example.com": Outcome("accepted")}, Run(task_id, 1))
+    parts().deliveries.open(task_id, {0: {"a@example.com": "to"}})
+    parts().deliveries.turn(task_id, [(0, "a@example.com", Outcome("accepted"))], [], Run(task_id, 1))
     effect = {"key": f"{kind}:".ljust(255, "k"), "task_id": kind, "run": 1, "state": "done", "deadline_seconds": 1}
     parts().database.write(lambda c: c.execute(insert(effects).values(effect | {"intended_at": Now()})))
 
@@ -493,8 +493,8 @@ def test_what_cannot_be_replayed_is_refused_with_the_reason(published):
         parts().tasks.open(draft)
     parts().moves.revoke(cancelled.id)
     doubtful = failed("email.send_email")
-    parts().deliveries.open(doubtful, 0, {"a@example.com": "to"})
-    parts().deliveries.close(doubtful, 0, {"a@example.com": Outcome("unknown")}, Run(doubtful, 1))
+    parts().deliveries.open(doubtful, {0: {"a@example.com": "to"}})
+    parts().deliveries.turn(doubtful, [(0, "a@example.com", Outcome("unknown"))], [], Run(doubtful, 1))
     linked = failed(message={"embed": {"chain": [{}]}})
     member = failed(parent_id="the-parent")
 
@@ -576,9 +576,9 @@ def test_a_replay_whose_record_was_removed_is_named_and_not_repeated(published):
 def test_a_mail_that_is_sent_again_knows_whom_it_has_reached():
     mail = {"to_email": ["a@example.com", "b@example.com"], "subject": "s", "body": "b"}
     task_id = failed("email.send_email", kwargs=mail)
-    parts().deliveries.open(task_id, 0, {"a@example.com": "to", "b@example.com": "to"})
+    parts().deliveries.open(task_id, {0: {"a@example.com": "to", "b@example.com": "to"}})
     outcomes = {"a@example.com": Outcome("accepted"), "b@example.com": Outcome("refused")}
-    parts().deliveries.close(task_id, 0, outcomes, Run(task_id, 1))
+    parts().deliveries.turn(task_id, [(0, *one) for one in outcomes.items()], [], Run(task_id, 1))
 
     new_id = celery_service.replay_task(task_id)
 

@@ -1,0 +1,161 @@
+"""Reaching a mail server: greeting, TLS and login; then the connection is ready for mails (RFC 5321, 3207, 4954)."""
+
+import smtplib
+import socket
+import ssl
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from processors.errors import ConfigurationError, TransportFault
+
+READY = 220
+TLS_WORDS = ("required", "opportunistic", "none")
+FAULTS = (smtplib.SMTPException, OSError, ValueError)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Account:
+    """Where a mail server is, and how to log in there.
+
+    Attributes:
+        tls: `implicit` from the first byte, or STARTTLS `required`, `opportunistic` or `none`.
+        is_local: whether it is this machine: a password may go there in clear.
+    """
+
+    host: str
+    port: int
+    user: str
+    password: str
+    tls: str
+    is_local: bool
+
+
+def account_of(url: str) -> Account:
+    """Read `smtp://[user:password@]host[:port][?tls=required|opportunistic|none]` or `smtps://…`.
+
+    TLS is required, and certificates are verified, unless the host is this machine or the URL says otherwise.
+
+    Raises:
+        ConfigurationError: the URL is not of that form.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
+        raise ConfigurationError(
+            "EMAIL_URL must be smtp:// or smtps:// with a host, e.g. smtp://user:password@host:587."
+        )
+    implicit = parts.scheme == "smtps"
+    is_local = parts.hostname in {"localhost", "127.0.0.1", "::1"}
+    words = parse_qs(parts.query, keep_blank_values=True)
+    if unknown := set(words) - {"tls"}:
+        raise ConfigurationError(f"EMAIL_URL: the only word after ? is tls; got {min(unknown)!r}.")
+    tls = words.get("tls", ["none" if is_local else "required"])[0]
+    if tls not in TLS_WORDS:
+        raise ConfigurationError(f"EMAIL_URL: tls must be one of {', '.join(TLS_WORDS)}; got {tls!r}.")
+    return Account(
+        host=parts.hostname,
+        port=parts.port or (465 if implicit else 587),
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        tls="implicit" if implicit else tls,
+        is_local=is_local,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedIn:
+    """A connection that takes mails, and whether the server takes several commands at once (RFC 2920)."""
+
+    socket: socket.socket
+    pipelining: bool
+
+
+def log_in(account: Account, context: ssl.SSLContext, *, timeout: float, deadline: float) -> LoggedIn:
+    """Connect and log in.
+
+    Args:
+        account: where.
+        context: of TLS.
+        timeout: seconds that one reply may take.
+        deadline: seconds that all of it may take, whatever the server does.
+
+    Raises:
+        TransportFault: it cannot be done now.
+    """
+    server = _unconnected(account, context, timeout)
+    try:
+        with _deadline(server, deadline):
+            _prepare(server, account, context)
+    except smtplib.SMTPAuthenticationError as error:
+        code = error.smtp_code
+        raise TransportFault(f"The mail server {account.host} refuses the login ({code}): check EMAIL_URL.") from None
+    except ssl.SSLCertVerificationError as error:
+        raise TransportFault(f"The certificate of {account.host} is not trusted: {error.verify_message}.") from error
+    except FAULTS as error:
+        raise TransportFault(f"The mail server {account.host}:{account.port} cannot be used: {error}.") from error
+    connection = server.sock
+    if connection is None:
+        raise TransportFault(f"The mail server {account.host}:{account.port} has ended the connection.")
+    if server.file is not None:
+        server.file.close()  # the socket lives on
+    return LoggedIn(connection, server.has_extn("pipelining"))
+
+
+def _prepare(server: smtplib.SMTP, account: Account, context: ssl.SSLContext) -> None:
+    """Connect, greet, switch to TLS and log in; a connection that fails here is closed."""
+    try:
+        _reach(server, account)
+        server.ehlo_or_helo_if_needed()
+        _secure(server, account, context)
+        if account.user:
+            server.login(account.user, account.password)
+    except BaseException:
+        server.close()
+        raise
+
+
+def _reach(server: smtplib.SMTP, account: Account) -> None:
+    code, text = server.connect(account.host, account.port)
+    if code != READY:
+        raise smtplib.SMTPConnectError(code, text)
+
+
+def _unconnected(account: Account, context: ssl.SSLContext, timeout: float) -> smtplib.SMTP:
+    """Return a server that is not connected yet, so that a deadline can end whatever it does."""
+    implicit = account.tls == "implicit"
+    server = smtplib.SMTP_SSL(timeout=timeout, context=context) if implicit else smtplib.SMTP(timeout=timeout)
+    cast("Any", server)._host = account.host  # noqa: SLF001 - the name that TLS checks
+    return server
+
+
+def _secure(server: smtplib.SMTP, account: Account, context: ssl.SSLContext) -> None:
+    """Switch to TLS as the account asks; a password never goes out in clear but to this machine."""
+    wanted = account.tls == "required" or (account.tls == "opportunistic" and server.has_extn("starttls"))
+    if wanted:
+        server.starttls(context=context)
+        server.ehlo()
+    if account.user and not account.is_local and not isinstance(server.sock, ssl.SSLSocket):
+        raise smtplib.SMTPNotSupportedError("a login needs TLS, which this server or EMAIL_URL does not allow")
+
+
+@contextmanager
+def _deadline(server: smtplib.SMTP, seconds: float) -> Generator[None]:
+    """Close a server's socket when what goes on takes too long: a limit for each reply does not stop a slow drip."""
+    timer = threading.Timer(seconds, _shut, (server,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _shut(server: smtplib.SMTP) -> None:
+    if server.sock is not None:
+        try:
+            server.sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return  # closed by the other side in the same moment

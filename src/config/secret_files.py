@@ -5,6 +5,8 @@ import secrets
 from pathlib import Path
 
 RANDOM_BYTES = 32
+OF_OTHERS = 0o077
+LONGEST_SECRET = 64 * 1024
 
 
 def secret(path: Path) -> str:
@@ -16,6 +18,21 @@ def secret(path: Path) -> str:
     if not path.exists():
         _make(path)
     return path.read_text().strip()
+
+
+def private_content(path: Path) -> bytes:
+    """Return the content of a secret file that somebody else made.
+
+    Raises:
+        ValueError: it cannot be read, or others than its owner can.
+    """
+    try:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_mode & OF_OTHERS:
+                raise ValueError(f"the file {path} must be readable by its owner alone: chmod 600 {path}")
+            return file.read(LONGEST_SECRET)
+    except OSError as error:
+        raise ValueError(f"the file {path} cannot be read: {error.strerror or error}") from error
 
 
 def _make(path: Path) -> None:

@@ -15,7 +15,7 @@ from processors.interfaces import Members, Report
 from processors.results import Request, Result, sentence_of
 
 MAX_ITEM_BYTES = 1_000_000
-ITEM_KEYS = frozenset({"to_email", "subject", "body", "from_email", "cc", "bcc"})
+ITEM_KEYS = frozenset(Mail.model_fields)
 ITEM_REQUIRED = ("to_email", "subject", "body")
 LISTED_FAILURES = 1_000
 FAULTS_IN_A_ROW = 3

@@ -1,15 +1,16 @@
 """Delivering a mail: handed over to each recipient once, with one outcome for each."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from processors import doubt
 from processors.addresses import InvalidRecipient, Recipient, parse, sort_out
+from processors.composition import Composer
 from processors.emails import EmailSent, Refusal, SendEmail
 from processors.errors import EffectInDoubt, TransientError, TransportFault
 from processors.interfaces import Deliveries, Mailer, Outcome, Report, Run
-from processors.messages import compose, message_id
+from processors.messages import message_id
 
 OPEN_STATES = ("queued", "deferred")
 
@@ -26,6 +27,7 @@ class Post:
         run: the run that sends it.
         persist: writes until it is written.
         resend: whether a mail of which nobody knows whether it arrived is sent again, instead of never.
+        composer: makes the message.
     """
 
     mailer: Mailer
@@ -37,6 +39,7 @@ class Post:
     run: Run
     persist: Callable[[Callable[[], None]], None]
     resend: bool = False
+    composer: Composer = field(kw_only=True)
 
 
 def deliver(request: SendEmail, post: Post, report: Report, position: int = 0) -> EmailSent:
@@ -56,7 +59,7 @@ def deliver(request: SendEmail, post: Post, report: Report, position: int = 0) -
     recipients, invalid = sort_out(request.recipients())
     mail_id = f"{post.task_id}-{position}"
     sender = parse(request.from_email or post.sender)
-    content = compose(sender, recipients, request.subject, request.body, mail_id=mail_id, date=post.created_at)
+    content = post.composer.compose(request, sender, recipients, mail_id=mail_id, date=post.created_at, report=report)
     outcomes, rest = _outcomes_so_far(post, position, recipients)
     waiting = [address for address, outcome in outcomes.items() if outcome.state in OPEN_STATES]
     while waiting:

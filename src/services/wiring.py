@@ -11,10 +11,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from config.secret_files import private_content
 from config.settings import PROJECT_ROOT, ensure_folders, settings
 from processors.ai_gateway import Gateway
 from processors.ai_interfaces import EmbeddingEngine, SentimentEngine
 from processors.document_pictures import OneByOne
+from processors.errors import ConfigurationError
 from processors.interfaces import (
     FileCleaner,
     FileSandbox,
@@ -25,6 +27,7 @@ from processors.interfaces import (
     SideBySide,
 )
 from processors.limits import DefaultLimits, rate_of
+from processors.mail_interfaces import Signer
 from records import schema
 from records.ai_answers import AiAnswers
 from records.ai_calls import AiCalls
@@ -107,6 +110,22 @@ class Parts:
     def email_from(self) -> str:
         """The author of mails that name none."""
         return settings.email_from
+
+    @cached_property
+    def signer(self) -> Signer | None:
+        """What signs mails by the EMAIL_DKIM_ settings, whose key is read once; None where they are unset.
+
+        Raises:
+            ConfigurationError: the key file cannot be read or used.
+        """
+        domain, selector, file = settings.email_dkim_domain, settings.email_dkim_selector, settings.email_dkim_key_file
+        if domain is None or selector is None or file is None:
+            return None
+        try:
+            pem = private_content(file)
+        except ValueError as error:
+            raise ConfigurationError(f"EMAIL_DKIM_KEY_FILE: {error}.") from error
+        return import_module("processors.dkim_signing").DkimSigner(domain, selector, pem)
 
     @cached_property
     def storage(self) -> ObjectStorage:

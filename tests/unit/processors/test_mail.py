@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from composing import composer
 from processors import doubt
 from processors.addresses import check_line, parse, sort_out
 from processors.bulk_emails import SendBatch, check_bulk, conclude_bulk, deliver_batch
@@ -17,7 +18,8 @@ from processors.email_delivery import Post, deliver
 from processors.emails import SendEmail
 from processors.errors import EffectInDoubt, InvalidArgument, TransientError, TransportFault
 from processors.interfaces import Member, Outcome, Run
-from processors.messages import compose, is_html, text_of
+from processors.mail_parts import Body
+from processors.messages import Letter, compose, is_html, text_of
 from processors.results import sentence_of
 
 WHEN = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
@@ -31,7 +33,12 @@ def silent(percent: float, text: str) -> None:
 def composed(subject="Hello", body="text", to=("b@example.com",), cc=(), bcc=()):
     roles = [*(("to", one) for one in to), *(("cc", one) for one in cc), *(("bcc", one) for one in bcc)]
     recipients, _ = sort_out(roles)
-    return compose(parse("a@example.com"), recipients, subject, body, mail_id="t-0", date=WHEN)
+    return compose(letter(subject, body, recipients), mail_id="t-0", date=WHEN)
+
+
+def letter(subject, body, recipients) -> Letter:
+    page = body if is_html(body) else None
+    return Letter(parse("a@example.com"), recipients, subject, Body(None if page else body, page))
 
 
 def read(content: bytes):
@@ -156,7 +163,7 @@ def test_a_display_name_reads_back_or_is_refused(name):
 )
 def test_what_looks_like_encoded_words_neither_breaks_a_header_nor_the_mail(text):
     recipients, _ = sort_out([("to", f"{text} <b@example.com>".replace('"', "")), ("to", "c@example.com")])
-    content = compose(parse("a@example.com"), recipients, text, "body", mail_id="t-0", date=WHEN)
+    content = compose(letter(text, "body", recipients), mail_id="t-0", date=WHEN)
 
     head, _, body = content.partition(b"\r\n\r\n")
     names = [line.split(b":")[0] for line in head.split(b"\r\n") if not line.startswith(b" ")]
@@ -312,7 +319,10 @@ class ScriptedMailer:
 
 def post(mailer, deliveries=None, *, last=False, resend=False):
     rows = deliveries or RememberedDeliveries()
-    return Post(mailer, rows, "t", WHEN, "from@example.com", last, Run("t", 1), lambda write: write(), resend)
+    run = Run("t", 1)
+    return Post(
+        mailer, rows, "t", WHEN, "from@example.com", last, run, lambda write: write(), resend, composer=composer()
+    )
 
 
 def mail(*names: str) -> SendEmail:

@@ -288,6 +288,7 @@ def protected_paths() -> list[Path]:
         *([url, *(url.with_name(url.name + ending) for ending in ("-wal", "-shm"))] if url else []),
         *(settings.logs / f"{part}{ending}" for part in LOGGING_PARTS for ending in (".log", ".lock")),
         *(PROJECT_ROOT / name for name in CODE),
+        *([settings.email_dkim_key_file] if settings.email_dkim_key_file else []),
         Path(sys.prefix),
     ]
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from email.header import decode_header
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -118,6 +118,7 @@ def sha256(content: bytes) -> str:
 # --- For any input ---------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)  # a busy machine takes its time
 @given(arguments=MAIL)
 def test_only_headers_that_were_asked_for_are_in_the_bytes_and_no_hidden_recipient(arguments):
     mail = accepted(**arguments)
@@ -135,6 +136,7 @@ def test_only_headers_that_were_asked_for_are_in_the_bytes_and_no_hidden_recipie
     assert read(content)["Bcc"] is None
 
 
+@settings(deadline=None)  # a busy machine takes its time
 @given(arguments=MAIL)
 def test_every_line_is_ascii_with_its_end_and_short_enough_for_every_server(arguments):
     mail = accepted(**arguments)
@@ -148,6 +150,7 @@ def test_every_line_is_ascii_with_its_end_and_short_enough_for_every_server(argu
     assert max(map(len, content.split(b"\r\n"))) <= 998
 
 
+@settings(deadline=None)  # a busy machine takes its time
 @given(arguments=MAIL)
 def test_what_another_parser_reads_is_what_was_asked_for(arguments):
     mail = accepted(**arguments)
@@ -174,6 +177,7 @@ def test_what_another_parser_reads_is_what_was_asked_for(arguments):
     assert cids == [f"<{cid}>" for cid in mail.inline_images or {}]
 
 
+@settings(deadline=None)  # a busy machine takes its time
 @given(arguments=MAIL)
 def test_the_same_mail_is_the_same_bytes_whoever_makes_it(arguments):
     mail = accepted(**arguments)
@@ -182,6 +186,7 @@ def test_the_same_mail_is_the_same_bytes_whoever_makes_it(arguments):
         assert composed(mail) == composed(again)
 
 
+@settings(deadline=None)  # a busy machine takes its time
 @given(text=TEXT)
 def test_a_further_header_reads_back_whole_and_is_folded_where_it_has_spaces(text):
     mail = accepted(**PLAIN, headers={"X-Long": text})

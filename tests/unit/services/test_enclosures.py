@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from adapters.disk_storage import DiskStorage
 from config.settings import settings
+from documentation import examples
 from processors.errors import ConfigurationError, FileError, InvalidArgument, SubmitUnknown, TaskFailed
 from reading import silent
 from services import submission
@@ -51,6 +52,18 @@ def test_a_file_given_as_bytes_arrives_and_is_in_no_record(inline_service, conte
     assert b"planted" not in repr(record).encode()
     assert base64.b64encode(CONTENT).decode()[:12] not in repr(record)
     assert record.kwargs["attachments"] == [{"path": f"store://sha256/{objects()[0]}", "name": "a.pdf"}]
+
+
+def test_the_pages_example_works_as_it_stands(inline_service, tmp_path):
+    for name in ("reports/17.pdf", "logo.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(CONTENT)
+    [example] = examples("mail.md")
+    exec(example.replace("/srv/", f"{tmp_path}/"))
+    [mail] = mails(inline_service)
+    assert files_of(mail) == [("Bericht 17.pdf", CONTENT), ("17.csv", b"id,amount\n17,9.50\n")]
+    assert mail["List-Unsubscribe"] == "<https://example.com/unsubscribe?token=9f2c>"
+    assert mail["X-Order"] == "17"
 
 
 def test_an_inline_image_given_as_bytes_arrives(inline_service):

@@ -56,6 +56,14 @@ class Attachment(Request):
     name: str | None = None
     type: str | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _is_stored(cls, value: Any) -> Any:
+        """Refuse what no record may hold, without repeating it."""
+        if isinstance(value, dict) and "content" in value:
+            raise ValueError("must be named by its path, got content: send_email and send_bulk_emails store that")
+        return value
+
     @field_validator("name")
     @classmethod
     def _last_part(cls, value: str | None) -> str | None:

@@ -52,6 +52,17 @@ class DiskStorage:
                 raise store_addresses.gone(address)
             self._link(digest, task_id)
 
+    def size(self, address: str) -> int:
+        """Return how many bytes are behind an address.
+
+        Raises:
+            PermanentError: there are none.
+        """
+        try:
+            return self._object(store_addresses.digest_in(address)).stat().st_size
+        except FileNotFoundError as error:
+            raise store_addresses.gone(address) from error
+
     def get(self, address: str) -> bytes:
         """Return the bytes behind an address.
 

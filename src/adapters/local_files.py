@@ -31,8 +31,13 @@ def digest_of(path: Path, max_bytes: int, report: Report) -> str:
     return found.hexdigest()
 
 
-def opened(path: Path, max_bytes: int) -> int:
+def opened(path: Path, max_bytes: int, setting: str = "MAX_FILE_MB") -> int:
     """Return the descriptor of a regular file, opened once and without waiting for a pipe's writer.
+
+    Args:
+        path: the file.
+        max_bytes: the largest that is read.
+        setting: what bounds that.
 
     Raises:
         FileError: it is not there, may not be read, or is none that is read.
@@ -46,7 +51,7 @@ def opened(path: Path, max_bytes: int) -> int:
             f"The file {path} cannot be opened: {getattr(error, 'strerror', None) or error}.", "not_found"
         ) from error
     try:
-        _check(path, os.fstat(descriptor), max_bytes)
+        _check(path, os.fstat(descriptor), max_bytes, setting)
         os.set_blocking(descriptor, True)
     except BaseException:
         os.close(descriptor)
@@ -54,7 +59,7 @@ def opened(path: Path, max_bytes: int) -> int:
     return descriptor
 
 
-def _check(path: Path, status: os.stat_result, max_bytes: int) -> None:
+def _check(path: Path, status: os.stat_result, max_bytes: int, setting: str) -> None:
     if stat.S_ISDIR(status.st_mode):
         raise FileError(f"{path} is a directory: name a file.", "unsupported_type")
     if not stat.S_ISREG(status.st_mode):
@@ -63,6 +68,6 @@ def _check(path: Path, status: os.stat_result, max_bytes: int) -> None:
         raise FileError(f"The file {path} is empty.", "empty_file")
     if status.st_size > max_bytes:
         raise FileError(
-            f"The file {path} has {status.st_size // MIB} MB, at most {max_bytes // MIB} MB are read: see MAX_FILE_MB.",
+            f"The file {path} has {status.st_size // MIB} MB, at most {max_bytes // MIB} MB are read: see {setting}.",
             "too_large",
         )

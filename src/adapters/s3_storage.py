@@ -63,6 +63,17 @@ class S3Storage:
             self._forget(digest, task_id)
             raise store_addresses.gone(address)
 
+    def size(self, address: str) -> int:
+        """Return how many bytes are behind an address.
+
+        Raises:
+            PermanentError: there are none, or a removal of them is under way.
+        """
+        size = self._bucket.size(self._object(store_addresses.digest_in(address)))
+        if size is None:
+            raise store_addresses.gone(address)
+        return size
+
     def get(self, address: str) -> bytes:
         """Return the bytes behind an address.
 

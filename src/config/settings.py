@@ -37,6 +37,7 @@ PROJECT_ROOT = Path(__file__).resolve().parents[2]
 ENV_FILE = PROJECT_ROOT / ".env"
 
 SECRET_FIELDS = ("twilio_auth_token", "openai_api_key", "s3_secret_access_key", "ai_providers")
+DKIM_FIELDS = ("email_dkim_domain", "email_dkim_selector", "email_dkim_key_file")
 BROKER_SCHEMES = ("redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps", "pyamqp")
 DATABASE_SCHEMES = ("sqlite", "postgres", "postgresql", "postgresql+psycopg")
 WEB_SCHEMES = ("http", "https")
@@ -60,6 +61,7 @@ def _port(value: int) -> int:
 
 Port = Annotated[int, AfterValidator(_port)]
 Positive = Annotated[int, Field(gt=0)]
+MailSize = Annotated[int, Field(gt=0, le=1000)]
 Room = Annotated[int, Field(gt=0, le=500)]
 Threads = Annotated[int, Field(gt=0, le=64)]
 Days = Annotated[int, Field(gt=0, le=36_600)]
@@ -243,6 +245,15 @@ class Settings(BaseSettings):
         default="hold", description="A mail that may have arrived: hold sends it never again, resend perhaps twice."
     )
 
+    email_max_mb: MailSize = Field(default=25, description="The largest mail that is sent, with all its files.")
+    email_dkim_domain: str | None = Field(default=None, description="The domain that signs mails (DKIM); unset: none.")
+    email_dkim_selector: str | None = Field(
+        default=None, description="Where its public key is: SELECTOR._domainkey.DOMAIN in the DNS."
+    )
+    email_dkim_key_file: Path | None = Field(
+        default=None, description="Its private key: a PEM file that only its owner can read; RSA or Ed25519."
+    )
+
     # Phone
     twilio_account_sid: str | None = Field(default=None, description="Twilio's account.")
     twilio_auth_token: str | None = Field(default=None, repr=False, description="Twilio's token.")
@@ -346,7 +357,7 @@ class Settings(BaseSettings):
             )
         return value
 
-    @field_validator("data_dir", "log_dir", "libreoffice", "vapid_private_key_file")
+    @field_validator("data_dir", "log_dir", "libreoffice", "vapid_private_key_file", "email_dkim_key_file")
     @classmethod
     def _resolve(cls, value: Path | None) -> Path | None:
         return None if value is None else _from_root(value)
@@ -405,6 +416,13 @@ class Settings(BaseSettings):
             raise ValueError("must be one mail address such as noreply@example.com or Service <noreply@example.com>")
         return value
 
+    @field_validator("email_dkim_domain", "email_dkim_selector")
+    @classmethod
+    def _name(cls, value: str | None) -> str | None:
+        if value is not None and not NAME_PATTERN.fullmatch(value):
+            raise ValueError("must be small letters, digits and -, with . between parts, such as example.com")
+        return value
+
     @field_validator("host", "flower_host")
     @classmethod
     def _address(cls, value: str) -> str:
@@ -450,6 +468,14 @@ class Settings(BaseSettings):
             if soft >= hard:
                 name = kind.upper()
                 raise ValueError(f"{name}_SOFT_TIME_LIMIT is '{soft}': must be less than {name}_TIME_LIMIT ('{hard}')")
+        return self
+
+    @model_validator(mode="after")
+    def _whole_dkim(self) -> Self:
+        given = {name: getattr(self, name) for name in DKIM_FIELDS}
+        missing = [name.upper() for name, value in given.items() if value is None]
+        if missing and len(missing) < len(given):
+            raise ValueError(f"{' and '.join(missing)} must be set too: {', '.join(map(str.upper, given))} go together")
         return self
 
     @property

@@ -14,7 +14,9 @@ from email_validator import EmailNotValidError, validate_email
 Role = Literal["to", "cc", "bcc"]
 
 CONTROLS = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")
-ENCODED_WORD = r"=\?[^?]*\?[bq]\?.*?\?="
+ENCODED_WORD = r"=\?[^?]*\?[bq]\?[^?]*\?="
+"""RFC 2047 2; what goes past a question mark is none, and so a text of any length is read in one go."""
+
 ENCODED_WORDS = re.compile(rf"{ENCODED_WORD}(?:\s+{ENCODED_WORD})*", re.IGNORECASE)
 LONGEST = 320
 NAMED = re.compile(r'(?P<name>[^"<>]*|"[^"<>]*")\s*<(?P<address>[^<>]*)>')

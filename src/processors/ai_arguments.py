@@ -4,28 +4,21 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from processors.envelopes import UNSTORABLE
-from processors.results import NOT_STORABLE
+from processors.results import storable
 
 MOST_CHARACTERS = 10_000_000
 LONGEST_NAME = 255
 LONGEST_STOP = 1_000
 
 
-def _sendable(value: str) -> str:
-    if UNSTORABLE.search(value):
-        raise ValueError(NOT_STORABLE)
-    return value
-
-
 def _text(value: str) -> str:
     if not value.strip():
         raise ValueError("must not be empty")
-    return _sendable(value)
+    return storable(value)
 
 
 Text = Annotated[str, Field(max_length=MOST_CHARACTERS), AfterValidator(_text)]
-Stop = Annotated[str, Field(min_length=1, max_length=LONGEST_STOP), AfterValidator(_sendable)]
+Stop = Annotated[str, Field(min_length=1, max_length=LONGEST_STOP), AfterValidator(storable)]
 ModelName = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME, pattern=r"^[^\s\x00-\x1f\x7f]+$")]
 
 

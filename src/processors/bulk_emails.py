@@ -11,12 +11,12 @@ from pydantic import Field, ValidationError
 from processors.bulk_items import MAX_BULK_BYTES, items_of, kind_of
 from processors.email_delivery import Batch, MailInHand, Post
 from processors.emails import Mail, SendEmail
-from processors.errors import EffectInDoubt, InvalidArgument, Postponed, TransportFault
+from processors.errors import EffectInDoubt, InvalidArgument, Postponed, TransientError, TransportFault
 from processors.interfaces import Member, MemberEnd, Members, Report
 from processors.results import Request, Result, sentence_of
 
 MAX_ITEM_BYTES = 1_000_000
-ITEM_KEYS = frozenset({"to_email", "subject", "body", "from_email", "cc", "bcc"})
+ITEM_KEYS = frozenset(Mail.model_fields)
 ITEM_REQUIRED = ("to_email", "subject", "body")
 LISTED_FAILURES = 1_000
 COUNTED = ("sent", "deferred", "refused", "invalid", "duplicate", "skipped", "unknown")
@@ -82,7 +82,8 @@ def deliver_batch(request: SendBatch, members: Members, post: Post, report: Repo
 
     Raises:
         Postponed: a server put some off; their rows say when they are tried again.
-        TransportFault: the transport is at fault; what it did not take stays open, unless this is the last attempt.
+        TransientError: the transport is at fault, or a mail cannot be composed now; what was not sent stays open,
+            unless this is the last attempt.
         EffectInDoubt: a former run may still be sending one; all others are done.
     """
     ends: list[MemberEnd] = []
@@ -99,12 +100,13 @@ def deliver_batch(request: SendBatch, members: Members, post: Post, report: Repo
     except TransportFault as error:
         fault = error
     finally:
-        ends += [end for mail in batch.mails.values() if (end := _end_of(batch, mail)) is not None]
+        ends += [end for mail in batch.mails.values() if (end := _end_of(batch, mail, last=post.last_attempt))]
         post.persist(lambda: members.close_all(request.bulk_id, ends))
     open_mails = [mail for mail in batch.mails.values() if mail.error is None and mail.wait() is not None]
     put_off = [wait for mail in open_mails if (wait := mail.wait()) and not mail.untried()]
-    if fault is not None and not post.last_attempt:
-        raise fault
+    error = fault or next((mail.error for mail in batch.mails.values() if isinstance(mail.error, TransientError)), None)
+    if error is not None and not post.last_attempt:
+        raise error
     if fault is not None and not put_off:
         done = {end.position for end in ends}
         left = [MemberEnd(at, "deferred", {"text": str(fault)}) for at, _ in requests if at not in done]
@@ -151,8 +153,10 @@ def _checked_member(member: Member) -> SendEmail | MemberEnd:
         return MemberEnd(member.position, "invalid", {"text": sentence_of(error)})
 
 
-def _end_of(batch: Batch, mail: MailInHand) -> MemberEnd | None:
+def _end_of(batch: Batch, mail: MailInHand, *, last: bool) -> MemberEnd | None:
     """Return the end of a member whose mail is done; None for one that is still open."""
+    if isinstance(mail.error, TransientError) and not last:
+        return None
     if mail.error is not None:
         return MemberEnd(mail.position, "invalid", {"text": str(mail.error)})
     if mail.wait() is not None:

@@ -3,12 +3,13 @@
 import random
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
 
 from processors import doubt
 from processors.addresses import InvalidRecipient, Recipient, parse, sort_out
+from processors.composition import Composer
 from processors.emails import EmailSent, Refusal, SendEmail
 from processors.errors import EffectInDoubt, PermanentError, Postponed, TransientError, TransportFault
 from processors.interfaces import (
@@ -23,7 +24,7 @@ from processors.interfaces import (
     Run,
     Told,
 )
-from processors.messages import compose, message_id
+from processors.messages import message_id
 
 OPEN_STATES = ("queued", "deferred")
 FIRST_WAIT_SECONDS = 300.0
@@ -46,6 +47,7 @@ class Post:
         run: the run that sends it.
         persist: writes until it is written.
         resend: whether a mail of which nobody knows whether it arrived is sent again, instead of never.
+        composer: makes the message.
     """
 
     mailer: Mailer
@@ -57,6 +59,7 @@ class Post:
     run: Run
     persist: Callable[[Callable[[], None]], None]
     resend: bool = False
+    composer: Composer = field(kw_only=True)
 
 
 @dataclass(slots=True)
@@ -67,7 +70,7 @@ class MailInHand:
         position: its place in a bulk; 0 for a single one.
         rest: seconds for which a former run may still be handing it over to somebody.
         size: of its bytes, once it was composed.
-        error: why it cannot be composed.
+        error: why it cannot be composed, or not now.
     """
 
     position: int
@@ -77,7 +80,7 @@ class MailInHand:
     rows: dict[str, Delivery]
     rest: float = 0.0
     size: int = 0
-    error: PermanentError | None = None
+    error: PermanentError | TransientError | None = None
 
     def untried(self) -> list[str]:
         """Return those whom it could be sent to now."""
@@ -103,6 +106,8 @@ def deliver(request: SendEmail, post: Post, report: Report, position: int = 0) -
         TransportFault: the transport is at fault, unless this is the last attempt and somebody has an outcome.
         EffectInDoubt: a former run may still be handing it over to somebody; all others have an outcome.
         PermanentError: it cannot be composed.
+        TransientError: it cannot be composed now.
+        TransientError: it cannot be composed now.
     """
     batch = Batch(post, iter([(position, request)]), report, total=1)
     batch.look()
@@ -296,10 +301,10 @@ class Batch:
         request = mail.request
         try:
             sender = parse(request.from_email or self._post.sender)
-            content = compose(
-                sender, mail.recipients, request.subject, request.body, mail_id=mail_id, date=self._post.created_at
+            content = self._post.composer.compose(
+                request, sender, mail.recipients, mail_id=mail_id, date=self._post.created_at, report=self._report
             )
-        except PermanentError as error:
+        except (PermanentError, TransientError) as error:
             mail.error = error
             return None
         mail.size = len(content)

@@ -1,22 +1,75 @@
 """Mail: what one message is, and what is told of it, recipient by recipient."""
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
 from processors.addresses import Role, check_line, parse
-from processors.results import Request, Result
+from processors.attachments import Attachment, checked_cids
+from processors.mail_headers import OF_UNSUBSCRIBE, checked_headers
+from processors.messages import is_html
+from processors.results import Request, Result, storable
 
 MAX_RECIPIENTS = 1_000
+MAX_ENCLOSED = 100
+LONGEST_ADDRESS = 900
 Addresses = Annotated[list[str], Field(strict=False)]
 """A list of texts, or a tuple: both are lists once they are JSON."""
 
-NO_TEXT = re.compile("[\0\ud800-\udfff]")
+Attachments = Annotated[list[Attachment], Field(strict=False, max_length=MAX_ENCLOSED)]
+IN_BRACKETS = re.compile(r"[!#-+\--;=?-~]+")
+"""What may stand between < and > in a header: printable ASCII without spaces, quotes, commas and brackets."""
+
+
+class Unsubscribe(Request):
+    """Where a reader ends a mailing with one click (RFC 8058): an https address, and perhaps a mailto."""
+
+    url: str
+    mailto: str | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _https(cls, value: str) -> str:
+        return unsubscribe_address(value)
+
+    @field_validator("mailto")
+    @classmethod
+    def _mailto(cls, value: str | None) -> str | None:
+        if value is not None:
+            scheme, _, rest = value.partition(":")
+            if scheme != "mailto" or len(value) > LONGEST_ADDRESS or not IN_BRACKETS.fullmatch(rest):
+                raise ValueError(f"must be such as mailto:leave@example.com?subject=leave; got {value[:80]!r}")
+            parse(rest.partition("?")[0])
+        return value
+
+
+def unsubscribe_address(value: str) -> str:
+    """Return an address that may stand in `List-Unsubscribe`.
+
+    Raises:
+        ValueError: it is not https, or cannot stand in a header.
+    """
+    good = len(value) <= LONGEST_ADDRESS and IN_BRACKETS.fullmatch(value)
+    if not good or not value.startswith("https://") or not _host(value):
+        raise ValueError(
+            f"must be an https:// address of at most {LONGEST_ADDRESS} characters that answers POST (RFC 8058); "
+            f"got {value[:80]!r}"
+        )
+    return value
 
 
 class Mail(Request):
-    """One mail to at most 1 000 recipients, whose addresses are not looked at yet."""
+    """One mail to at most 1 000 recipients, whose addresses are not looked at yet.
+
+    Attributes:
+        body: the text; or a page, where it begins like one and there is no `html_body`.
+        html_body: the page; `body` is then the text beside it, or empty to have one made.
+        headers: further header fields by their names.
+        inline_images: files that the page shows, by what stands behind `cid:` in it.
+        unsubscribe: an https address, or that and a mailto.
+    """
 
     to_email: str | Addresses
     subject: str
@@ -24,25 +77,44 @@ class Mail(Request):
     from_email: str | None = None
     cc: Addresses | None = None
     bcc: Addresses | None = None
+    html_body: str | None = None
+    reply_to: str | Addresses | None = None
+    headers: dict[str, str] | None = None
+    attachments: Attachments | None = None
+    inline_images: dict[str, Attachment] | None = Field(default=None, max_length=MAX_ENCLOSED)
+    unsubscribe: str | Unsubscribe | None = None
 
     @field_validator("subject")
     @classmethod
     def _check_subject(cls, value: str) -> str:
         return check_line(value)
 
-    @field_validator("body")
+    @field_validator("body", "html_body")
     @classmethod
-    def _check_body(cls, value: str) -> str:
-        if NO_TEXT.search(value):
-            raise ValueError("must be text without NUL and lone surrogates")
-        return value
+    def _check_body(cls, value: str | None) -> str | None:
+        return None if value is None else storable(value)
 
-    @field_validator("to_email", "cc", "bcc")
+    @field_validator("to_email", "cc", "bcc", "reply_to")
     @classmethod
     def _check_list(cls, value: str | list[str] | None) -> str | list[str] | None:
         if value == []:
             raise ValueError("must not be an empty list")
         return value
+
+    @field_validator("headers")
+    @classmethod
+    def _check_headers(cls, value: dict[str, str] | None) -> dict[str, str] | None:
+        return None if value is None else dict(checked_headers(value))
+
+    @field_validator("inline_images")
+    @classmethod
+    def _check_cids(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        return None if value is None else checked_cids(value)
+
+    @field_validator("unsubscribe")
+    @classmethod
+    def _check_unsubscribe(cls, value: str | Unsubscribe | None) -> str | Unsubscribe | None:
+        return unsubscribe_address(value) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _check_number(self) -> Self:
@@ -53,21 +125,61 @@ class Mail(Request):
             )
         return self
 
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.inline_images and self.page is None:
+            raise ValueError("inline_images: need a page that shows them; give html_body")
+        twice = OF_UNSUBSCRIBE & {name.lower() for name in self.headers or {}} if self.unsubscribe else ()
+        if twice:
+            raise ValueError(f"headers: must not set {min(twice)} beside unsubscribe, which does")
+        return self
+
+    @property
+    def page(self) -> str | None:
+        """The HTML, where there is any."""
+        return self.html_body if self.html_body is not None else self.body if is_html(self.body) else None
+
+    @property
+    def text(self) -> str | None:
+        """The text; None where it is to be made from the page."""
+        if self.html_body is None:
+            return None if is_html(self.body) else self.body
+        return self.body if self.body.strip() else None
+
     def recipients(self) -> list[tuple[Role, str]]:
         """Return every recipient as it was given, with its role."""
-        to = [self.to_email] if isinstance(self.to_email, str) else self.to_email
-        roles: list[tuple[Role, list[str]]] = [("to", to), ("cc", self.cc or []), ("bcc", self.bcc or [])]
+        roles: list[tuple[Role, list[str]]] = [
+            ("to", _listed(self.to_email)),
+            ("cc", self.cc or []),
+            ("bcc", self.bcc or []),
+        ]
         return [(role, text) for role, texts in roles for text in texts]
+
+    def answered_to(self) -> list[str]:
+        """Return who gets the answers, as it was given."""
+        return _listed(self.reply_to or [])
+
+    def unsubscribe_addresses(self) -> list[str]:
+        """Return what stands in `List-Unsubscribe`, the https address first."""
+        if isinstance(self.unsubscribe, Unsubscribe):
+            return [self.unsubscribe.url, *([self.unsubscribe.mailto] if self.unsubscribe.mailto else [])]
+        return [self.unsubscribe] if self.unsubscribe else []
 
 
 class SendEmail(Mail):
-    """One mail with a checked sender; an address that is the only one is checked too."""
+    """One mail with a checked sender; an address that is the only one is checked too.
 
-    @field_validator("from_email")
+    Attributes:
+        preview: show what would be sent, and send nothing.
+    """
+
+    preview: bool = False
+
+    @field_validator("from_email", "reply_to")
     @classmethod
-    def _check_sender(cls, value: str | None) -> str | None:
-        if value is not None:
-            parse(value)
+    def _check_address(cls, value: str | list[str] | None) -> str | list[str] | None:
+        for text in _listed(value or []):
+            parse(text)
         return value
 
     @model_validator(mode="after")
@@ -79,6 +191,17 @@ class SendEmail(Mail):
             except ValueError as error:
                 raise ValueError(f"to_email: {error}") from error
         return self
+
+
+def _listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def _host(address: str) -> str | None:
+    try:
+        return urlsplit(address).hostname
+    except ValueError:
+        return None
 
 
 class Refusal(Result):

@@ -2,16 +2,12 @@
 
 import base64
 import math
-import re
 from typing import Any, Literal, cast
 
 from pydantic import ConfigDict, Field
 
 from processors.interfaces import ObjectStorage, Report
-from processors.results import Result
-
-UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-"""NUL, which many programs stop at, and half characters, which no encoding has."""
+from processors.results import UNSTORABLE, Result
 
 
 class Timing(Result):

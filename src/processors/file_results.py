@@ -17,8 +17,8 @@ SCHEMES = ("file", "s3", "https")
 LONGEST_PATH = 4096
 
 
-def _place(value: str) -> str:
-    """Check what a file's place begins with.
+def checked_place(value: str) -> str:
+    """Return the place of a file, if it begins as those do that are read.
 
     Raises:
         ValueError: it is an address of a kind that is not read.
@@ -39,7 +39,19 @@ def _place(value: str) -> str:
     return value
 
 
-FilePath = Annotated[str, Field(min_length=1, max_length=LONGEST_PATH, pattern=r"^[^\x00]+$"), AfterValidator(_place)]
+FilePath = Annotated[
+    str, Field(min_length=1, max_length=LONGEST_PATH, pattern=r"^[^\x00]+$"), AfterValidator(checked_place)
+]
+
+
+def name_in(place: str) -> str:
+    """Return the own name of the file at a path or an address, without its folders."""
+    scheme, mark, rest = place.partition("://")
+    if mark and scheme.lower() == "s3":
+        return PurePosixPath(rest).name  # a key has no query and no escapes
+    if mark and scheme.lower() in SCHEMES:
+        return PurePosixPath(unquote(urlsplit(place).path)).name
+    return Path(place).name
 
 
 class FileRequest(Request):
@@ -50,12 +62,7 @@ class FileRequest(Request):
     @property
     def name(self) -> str:
         """The file's own name, without its folders."""
-        scheme, mark, rest = self.file_path.partition("://")
-        if mark and scheme.lower() == "s3":
-            return PurePosixPath(rest).name  # a key has no query and no escapes
-        if mark and scheme.lower() in SCHEMES:
-            return PurePosixPath(unquote(urlsplit(self.file_path).path)).name
-        return Path(self.file_path).name
+        return name_in(self.file_path)
 
     def effective_options(self) -> dict[str, Any]:
         """Return what was asked for, without what must not be shown."""

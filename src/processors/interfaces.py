@@ -62,6 +62,10 @@ class ObjectStorage(Protocol):
         """Return the bytes behind an address; raises `PermanentError` when there are none."""
         ...
 
+    def size(self, address: str) -> int:
+        """Return how many bytes are behind an address; raises `PermanentError` when there are none."""
+        ...
+
     def refer(self, address: str, task_id: str) -> None:
         """Keep what is at an address for this task too; raises `PermanentError` when there is nothing."""
         ...

@@ -1,31 +1,24 @@
-"""Composing a mail: the same request gives the same bytes, and nothing in them was not asked for.
-
-The headers are written here: `email` reads what looks like encoded words in a value before it writes it, and a crafted
-one (`=?utf-8?q?=0D…` without its end) comes out as a line of its own.
-"""
+"""Composing a mail: the same request gives the same bytes, and nothing in them was not asked for."""
 
 import base64
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from email import policy
 from email.headerregistry import Address
-from email.message import EmailMessage
 from email.parser import BytesHeaderParser
 from email.utils import format_datetime
 from html.parser import HTMLParser
 from typing import Any
 
-from processors.addresses import Recipient, decoded
+from processors.addresses import Recipient
+from processors.built_bodies import BuiltBodies
 from processors.errors import PermanentError
-
-WIRE = policy.SMTP.clone(cte_type="7bit")
-"""CRLF, lines of at most 998 octets, and nothing but ASCII: every server takes it (RFC 5321, RFC 5322)."""
-
-PLAIN_CHARACTERS = 66
-WORD_BYTES = 39
-"""A header's lines have at most 76 characters where they carry encoded words (RFC 2047 2), so those carry 39 bytes."""
+from processors.mail_headers import address_line, extra_line, text_line
+from processors.mail_interfaces import Signer
+from processors.mail_parts import Body, build
 
 HTML_START = re.compile(
     r"(?>\s|\ufeff|<!--.*?-->|<\?xml\b[^>]*>)*+<(!doctype html|"  # each part is taken once: no body can slow this down
@@ -34,7 +27,30 @@ HTML_START = re.compile(
 )
 BLOCKS = {"p", "div", "br", "tr", "li", "h1", "h2", "h3", "h4", "h5", "h6", "table", "ul", "ol", "section", "article"}
 HIDDEN = {"script", "style", "head", "title"}
-BODY_HEADERS = {"mime-version", "content-type", "content-transfer-encoding"}
+MIME_HEADERS = {"mime-version", "content-type", "content-transfer-encoding"}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One mail, checked: what its bytes are made of.
+
+    Attributes:
+        sender: the author.
+        recipients: those in Bcc are nowhere in the bytes.
+        subject: a checked line.
+        body: what it says and encloses.
+        reply_to: who gets the answers, where that is not the author.
+        headers: checked further fields, by their names.
+        unsubscribe: the addresses of `List-Unsubscribe`: an https one, and perhaps a mailto one.
+    """
+
+    sender: Address
+    recipients: Sequence[Recipient]
+    subject: str
+    body: Body
+    reply_to: Sequence[Address] = ()
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    unsubscribe: Sequence[str] = ()
 
 
 def is_html(body: str) -> bool:
@@ -48,74 +64,60 @@ def message_id(mail_id: str, sender: str) -> str:
     return f"<{name}@{sender.rsplit('@', 1)[-1]}>"
 
 
-def compose(
-    sender: Address, recipients: Sequence[Recipient], subject: str, body: str, *, mail_id: str, date: datetime
-) -> bytes:
-    """Return the complete message; Bcc recipients are nowhere in it.
+def compose(message: Message, *, mail_id: str, date: datetime, signer: Signer | None = None) -> bytes:
+    """Return the complete message.
 
     Args:
-        sender: the author.
-        recipients: checked addresses.
-        subject: a checked line.
-        body: plain text, or HTML, which gets a text part beside it.
-        mail_id: decides the Message-ID and the boundary.
+        message: what it says, and to whom.
+        mail_id: decides the Message-ID.
         date: when the mail was submitted.
+        signer: signs it, where one is given.
 
     Raises:
         PermanentError: the bytes have other headers than those asked for.
     """
-    visible = {role.capitalize(): [one.header for one in recipients if one.role == role] for role in ("to", "cc")}
+    body = _bodies.built(message.body)
+    lines = [*_lines(message, mail_id, date), *body.lines, "MIME-Version: 1.0"]
+    asked = [line.partition(":")[0] for line in lines]
+    if signer is not None:
+        lines = [signer.sign(lines, body.body_hash, date), *lines]
+        asked = ["DKIM-Signature", *asked]
+    head = "\r\n".join([*lines, "", ""]).encode("ascii")
+    _check_headers(head, asked)
+    return head + body.content
+
+
+def text_part(body: Body) -> str:
+    """Return the text that a mail with this body shows where pages are not shown."""
+    return text_of(body.html or "") if body.text is None else body.text
+
+
+_bodies = BuiltBodies(lambda body: build(body, text_part(body)))
+
+
+def _lines(message: Message, mail_id: str, date: datetime) -> list[str]:
+    """Return a message's own header fields, without those that say what its body is."""
+    visible = {role: [one.header for one in message.recipients if one.role == role] for role in ("to", "cc")}
+    addresses = {"From": [message.sender], "To": visible["to"], "Cc": visible["cc"], "Reply-To": message.reply_to}
     lines = [
-        *(_address_line(name, some) for name, some in {"From": [sender], **visible}.items() if some),
-        f"Subject: {_words(subject)}",
+        *(address_line(name, some) for name, some in addresses.items() if some),
+        text_line("Subject", message.subject),
         f"Date: {format_datetime(date)}",
-        f"Message-ID: {message_id(mail_id, sender.addr_spec)}",
+        f"Message-ID: {message_id(mail_id, message.sender.addr_spec)}",
+        *(extra_line(name, text) for name, text in message.headers.items()),
     ]
-    content = "".join(f"{line}\r\n" for line in lines).encode("ascii") + _body(body, mail_id)
-    _check_headers(content, [line.split(":", 1)[0] for line in lines])
-    return content
+    if message.unsubscribe:
+        lines.append("List-Unsubscribe: " + ",\r\n ".join(f"<{address}>" for address in message.unsubscribe))
+        lines.append("List-Unsubscribe-Post: List-Unsubscribe=One-Click")  # RFC 8058 3.1
+    return lines
 
 
-def _body(body: str, mail_id: str) -> bytes:
-    """Return the body with the headers that say what it is."""
-    message = EmailMessage(policy=WIRE)
-    message.set_content(text_of(body) if is_html(body) else body)
-    if is_html(body):
-        message.add_alternative(body, subtype="html")
-        message.set_boundary(hashlib.sha256(f"{mail_id}:boundary".encode()).hexdigest()[:32])
-    return message.as_bytes()
-
-
-def _address_line(name: str, addresses: Sequence[Address]) -> str:
-    return f"{name}: " + ",\r\n ".join(_mailbox(address) for address in addresses)
-
-
-def _mailbox(address: Address) -> str:
-    if not address.display_name:
-        return address.addr_spec
-    name = _words(address.display_name)
-    if "=?" not in name:
-        name = '"' + re.sub(r'(["\\])', r"\\\1", name) + '"'  # a quoted string (RFC 5322 3.2.4)
-    return f"{name}\r\n <{address.addr_spec}>"
-
-
-def _words(text: str) -> str:
-    """Return a text as it stands where that is one short plain line, else in encoded words (RFC 2047)."""
-    text = decoded(text)
-    plain = text.isascii() and text.isprintable() and "=?" not in text
-    if plain and text == text.strip() and len(text) <= PLAIN_CHARACTERS:
-        return text
-    words = (base64.b64encode(part.encode()).decode() for part in _pieces(text))
-    return "\r\n ".join(f"=?utf-8?b?{word}?=" for word in words)
-
-
-def _pieces(text: str) -> Iterator[str]:
-    """Cut a text into pieces that fit an encoded word each; no character is cut."""
-    start = 0
-    for end in range(1, len(text) + 1):
-        if end == len(text) or len(text[start : end + 1].encode()) > WORD_BYTES:
-            yield text[start:end]
-            start = end
+def _check_headers(head: bytes, asked: list[str]) -> None:
+    """Read the headers back: those that were asked for, and no other."""
+    parsed: Any = BytesHeaderParser(policy=policy.compat32).parsebytes(head)
+    found: list[str] = list(parsed.keys())
+    if found != asked or parsed.get_payload():
+        raise PermanentError(f"The mail would carry other headers than were asked for: {', '.join(found)}.")
 
 
 def text_of(html: str) -> str:
@@ -156,11 +158,3 @@ class _TextReader(HTMLParser):
     def handle_data(self, data: str) -> None:
         if not self._hidden:
             self.parts.append(data.replace("\n", " "))
-
-
-def _check_headers(content: bytes, asked: list[str]) -> None:
-    """Read the headers back: those that were asked for, the body's, and no other."""
-    parsed: Any = BytesHeaderParser(policy=policy.compat32).parsebytes(content)
-    found: list[str] = list(parsed.keys())
-    if found[: len(asked)] != asked or not {name.lower() for name in found[len(asked) :]} <= BODY_HEADERS:
-        raise PermanentError(f"The mail would carry other headers than were asked for: {', '.join(found)}.")

@@ -1,5 +1,6 @@
 """What every processor returns: a typed model that is stored as JSON."""
 
+import re
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -7,8 +8,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from processors.redaction import is_secret, redact
 
 SHOWN_CHARACTERS = 100
-NEVER_SHOWN = frozenset({"password", "body"})
+NEVER_SHOWN = frozenset({"password", "body", "html_body"})
 NOT_STORABLE = "must be text without NUL and lone surrogates"
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+"""NUL, which many programs stop at, and half characters, which no encoding has."""
+
 NO_UNICODE = "string_unicode"
 """What pydantic calls a text with a lone surrogate; its words are of raw data and of parsing."""
 
@@ -20,6 +24,17 @@ class Request(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, str_strip_whitespace=False, hide_input_in_errors=True
     )
+
+
+def storable(text: str) -> str:
+    """Return a text that a record and a mail can hold.
+
+    Raises:
+        ValueError: it has what neither UTF-8 nor PostgreSQL takes.
+    """
+    if UNSTORABLE.search(text):
+        raise ValueError(NOT_STORABLE)
+    return text
 
 
 def sentence_of(error: ValidationError) -> str:

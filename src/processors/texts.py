@@ -17,13 +17,13 @@ from pydantic import Field, field_validator, model_validator
 
 from processors.audio import LANGUAGE
 from processors.entity_results import Entity
-from processors.envelopes import UNSTORABLE, Artefact, Envelope, Limits, Timing, part_of, stored, warning
+from processors.envelopes import Artefact, Envelope, Limits, Timing, part_of, stored, warning
 from processors.file_results import FileResult
 from processors.file_types import BY_ENDING, MIME
 from processors.files import ProcessFile, RouteTools, process_file
 from processors.interfaces import ObjectStorage, Report
 from processors.keywords import Keyword
-from processors.results import Request, Result
+from processors.results import UNSTORABLE, Request, Result
 
 MOST_CHARACTERS = 1_000_000
 EXCERPT_CHARACTERS = 4_000

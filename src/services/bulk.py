@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from celery.utils import uuid
 
+from config.settings import settings
 from processors.ai_interfaces import ProviderTerms
 from processors.ai_packing import packed
 from processors.ai_requests import GenerateEmbeddings
@@ -16,6 +17,7 @@ from processors.errors import InvalidArgument
 from processors.results import Request
 from records.task_records import Draft
 from services.ai_terms import default_embedding_model, first_terms
+from services.enclosures import Enclosures
 from services.submit_options import Options
 from services.wiring import parts
 
@@ -34,11 +36,13 @@ def submit_bulk_emails(emails: Any, request: SendBulkEmails, queue: str, options
         IdempotencyConflict: the key was given to other mails.
         ServiceUnavailable: nothing was recorded.
     """
-    items = list(check_bulk(emails))
+    enclosures = Enclosures(settings.email_max_mb)
+    items = list(check_bulk(_named(emails, enclosures)))
     if options.due_at is not None:
         _check_last(options.due_at, len(items), request)
     parent = _parent("email.send_bulk_emails", request, len(items), queue, options)
-    return _open(parent, items, list(_batches(parent, len(items), request)), options.session)
+    batches = list(_batches(parent, len(items), request))
+    return enclosures.submitted(parent.id, lambda: _open(parent, items, batches, options.session))
 
 
 def submit_bulk_embeddings(texts: Any, request: GenerateEmbeddings, queue: str, options: Options) -> str:
@@ -55,6 +59,17 @@ def submit_bulk_embeddings(texts: Any, request: GenerateEmbeddings, queue: str, 
     items = list(check_texts(texts))
     parent = _parent("ai_processing.generate_embeddings", request, len(items), queue, options)
     return _open(parent, items, list(_embedded_parts(parent, items, request)), options.session)
+
+
+def _named(emails: Any, enclosures: Enclosures) -> Any:
+    """Return the items with their files named by where they will lie; what is no list of dicts is left as it is."""
+    if not isinstance(emails, (list, tuple)):
+        return emails
+    items = cast("Sequence[Any]", emails)
+    return [
+        enclosures.named(cast("Mapping[str, Any]", item), f"emails[{at}]: ") if isinstance(item, Mapping) else item
+        for at, item in enumerate(items)
+    ]
 
 
 def _parent(name: str, request: Request, total: int, queue: str, options: Options) -> Draft:

@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from typing import Any, TypeVar, Unpack, cast
 
+from celery.utils import uuid
 from pydantic import ValidationError
 
+from config.settings import settings
 from processors.ai_arguments import DefaultModel
 from processors.ai_requests import (
     DEFAULT_CHAT_MODEL,
@@ -38,6 +40,7 @@ from records.task_records import TaskRecord, TaskState, is_task_id
 from services import effects, limiting, retrying, scheduling, steering
 from services.bulk import submit_bulk_emails, submit_bulk_embeddings
 from services.celery_app import QUEUES
+from services.enclosures import Enclosures
 from services.groups import group_of
 from services.own_tasks import CONTEXT, check_limited, checked_arguments, parameters_of, queue_of, registered_task
 from services.scheduling import ScheduleChanges
@@ -68,7 +71,7 @@ class CeleryService:
 
     # --- E-mail -------------------------------------------------------------------------------------------------
 
-    def send_email(
+    def send_email(  # noqa: PLR0913 - the interface's own parameters
         self,
         to_email: str | list[str],
         subject: str,
@@ -78,21 +81,62 @@ class CeleryService:
         bcc: list[str] | None = None,
         priority: str = "normal",
         queue: str = "email",
+        *,
+        html_body: str | None = None,
+        reply_to: str | list[str] | None = None,
+        headers: dict[str, str] | None = None,
+        attachments: Sequence[Mapping[str, Any]] | None = None,
+        inline_images: Mapping[str, Mapping[str, Any]] | None = None,
+        unsubscribe: str | dict[str, str] | None = None,
+        preview: bool = False,
         **options: Unpack[OptionsBesidePriority],
     ) -> str:
-        """Send one mail to at most 1 000 recipients; an HTML body gets a text part beside it."""
-        return _submit(
-            "email.send_email",
+        """Send one mail to at most 1 000 recipients.
+
+        Args:
+            to_email: who gets it.
+            subject: one line.
+            body: the text; or HTML, which gets a text part beside it.
+            from_email: the author; left out, EMAIL_FROM.
+            cc: who gets a copy.
+            bcc: who gets one that nobody sees.
+            priority: `low`, `normal` or `high`; orders tasks inside their queue.
+            queue: overrides the route.
+            html_body: the HTML; `body` is then the text beside it, or empty to have one made.
+            reply_to: who gets the answers.
+            headers: further header fields by their names, such as `{"X-Order": "17"}`.
+            attachments: a dict for each file: `path` (on the worker, an address, or `store://sha256/…`) or `content`
+                (bytes, or base64 text), and, where the path does not tell them, `name` and `type`.
+            inline_images: the same by what stands behind `cid:` in the HTML.
+            unsubscribe: an https address for one-click unsubscribing, or a dict with that `url` and a `mailto`.
+            preview: send nothing; the result is what would be sent, and what is odd about it.
+            options: as every submit takes them.
+        """
+        more = {
+            "html_body": html_body,
+            "reply_to": reply_to,
+            "headers": headers,
+            "attachments": attachments,
+            "inline_images": inline_images,
+            "unsubscribe": unsubscribe,
+            "preview": preview or None,
+        }
+        enclosures = Enclosures(settings.email_max_mb)
+        given = enclosures.named({name: value for name, value in more.items() if value is not None})
+        request = _checked(
             SendEmail,
-            queue,
-            SubmitOptions(**options, priority=priority),
             to_email=to_email,
             subject=subject,
             body=body,
             from_email=from_email,
             cc=cc,
             bcc=bcc,
+            **given,
         )
+        arguments = request.model_dump(mode="json", exclude_unset=True)
+        chosen = _options("send_email", SubmitOptions(**options, priority=priority))
+        task_id = uuid()
+        return enclosures.submitted(task_id, lambda: _send("email.send_email", arguments, queue, chosen, task_id))
 
     def send_bulk_emails(
         self,
@@ -915,9 +959,9 @@ def _submit(name: str, model: type[Request], queue: str, options: SubmitOptions,
     return _send(name, _checked(model, **arguments).model_dump(mode="json"), queue, chosen)
 
 
-def _send(name: str, arguments: Mapping[str, Any], queue: str, options: Options) -> str:
+def _send(name: str, arguments: Mapping[str, Any], queue: str, options: Options, task_id: str | None = None) -> str:
     check_size(name, arguments)
-    return submit_by_name(name, arguments, queue=_queue(queue), origin="facade", options=options)
+    return submit_by_name(name, arguments, queue=_queue(queue), origin="facade", options=options, task_id=task_id)
 
 
 def _given(model: Any) -> Any:

@@ -120,7 +120,13 @@ class RecordingAMQP(PromptAMQP):
 
 
 def submit_by_name(
-    name: str, arguments: Mapping[str, Any], *, queue: str, origin: str, options: Options = NO_OPTIONS
+    name: str,
+    arguments: Mapping[str, Any],
+    *,
+    queue: str,
+    origin: str,
+    options: Options = NO_OPTIONS,
+    task_id: str | None = None,
 ) -> str:
     """Record and publish one task that nothing follows, without Celery's way through its canvas; raises as `submit`.
 
@@ -130,15 +136,23 @@ def submit_by_name(
         queue: where it waits.
         origin: who submits it.
         options: what the submit says beside them.
+        task_id: its id, where the caller has made one.
 
     Returns:
         The task's id, or that of the task which was submitted with this idempotency key before.
     """
-    return submit(draft_by_name(name, arguments, queue=queue, origin=origin, options=options), options.session)
+    draft = draft_by_name(name, arguments, queue=queue, origin=origin, options=options, task_id=task_id)
+    return submit(draft, options.session)
 
 
 def draft_by_name(
-    name: str, arguments: Mapping[str, Any], *, queue: str, origin: str, options: Options = NO_OPTIONS
+    name: str,
+    arguments: Mapping[str, Any],
+    *,
+    queue: str,
+    origin: str,
+    options: Options = NO_OPTIONS,
+    task_id: str | None = None,
 ) -> Draft:
     """Return the draft of a task that nothing follows; arguments as `submit_by_name`'s.
 
@@ -146,7 +160,7 @@ def draft_by_name(
         InvalidArgument: an argument is no JSON value.
     """
     check_json(name, [arguments])
-    caller, task_id = cast("Any", celery_app).current_worker_task, uuid()
+    caller, task_id = cast("Any", celery_app).current_worker_task, task_id or uuid()
     return Draft(
         id=task_id,
         name=name,

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from config.email_urls import read_ways
+from config.secret_files import given_secret
 from config.settings import PROJECT_ROOT, ensure_folders, settings
 from processors.ai_gateway import Gateway
 from processors.ai_interfaces import EmbeddingEngine, SentimentEngine
 from processors.carriers import Carrier
 from processors.document_pictures import OneByOne
+from processors.errors import ConfigurationError
 from processors.interfaces import (
     FileCleaner,
     FileSandbox,
@@ -27,6 +29,7 @@ from processors.interfaces import (
     SideBySide,
 )
 from processors.limits import DefaultLimits, rate_of
+from processors.mail_interfaces import Signer
 from records import schema
 from records.ai_answers import AiAnswers
 from records.ai_calls import AiCalls
@@ -125,6 +128,23 @@ class Parts:
     def missing_carrier(self, channel: str) -> str | None:
         """Return a sentence that says which settings a channel needs, or None where it has a carrier."""
         return missing_carrier(channel, settings)
+
+    @cached_property
+    def signer(self) -> Signer | None:
+        """What signs mails by the EMAIL_DKIM_ settings, whose key is read once; None where they are unset.
+
+        Raises:
+            ConfigurationError: the key file cannot be read or used.
+        """
+        domain, selector, file = settings.email_dkim_domain, settings.email_dkim_selector, settings.email_dkim_key_file
+        if domain is None or selector is None or file is None:
+            return None
+        try:
+            pem = given_secret(file)
+        except OSError as error:
+            why = error.strerror or error
+            raise ConfigurationError(f"EMAIL_DKIM_KEY_FILE: {file} cannot be read: {why}.") from error
+        return import_module("processors.dkim_signing").DkimSigner(domain, selector, pem)
 
     @cached_property
     def storage(self) -> ObjectStorage:
@@ -287,6 +307,7 @@ def protected_paths() -> list[Path]:
         *([url, *(url.with_name(url.name + ending) for ending in ("-wal", "-shm"))] if url else []),
         *(settings.logs / f"{part}{ending}" for part in LOGGING_PARTS for ending in (".log", ".lock")),
         *(PROJECT_ROOT / name for name in CODE),
+        *([settings.email_dkim_key_file] if settings.email_dkim_key_file else []),
         Path(sys.prefix),
     ]
 

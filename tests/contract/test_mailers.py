@@ -18,6 +18,7 @@ from sqlalchemy import update
 
 from adapters.outbox_mailer import OutboxMailer
 from adapters.smtp_mailer import SmtpMailer
+from composing import composer
 from mail_queue import RememberedQueue
 from processors import doubt
 from processors.email_delivery import Post, deliver
@@ -450,7 +451,10 @@ class Posts:
         """Let a run begin and send the mail; returns what came of it, or the error."""
         run = Run("t", self.moves.start("t", 0, "w1", "io@host", None).run)
         when = datetime(2026, 3, 1, tzinfo=UTC)
-        post = Post(self.mailer, self.rows, "t", when, "a@example.com", False, run, lambda write: write(), self.resend)
+        post = Post(
+            *(self.mailer, self.rows, "t", when, "a@example.com", False, run, lambda write: write(), self.resend),
+            composer=composer(),
+        )
         try:
             return deliver(SendEmail(to_email="b@example.com", subject="s", body="b"), post, lambda *_: None)
         except (TransientError, KeyboardInterrupt) as error:

@@ -103,6 +103,13 @@ def test_bytes_put_twice_by_a_task_are_one_reference(kept):
     assert kept.storage.remove("a") == len(b"content")
 
 
+def test_the_size_of_an_artefact_is_known_without_reading_it(kept):
+    assert kept.storage.size(put(kept.storage, "a")) == len(b"content")
+    kept.storage.remove("a")
+    with pytest.raises(PermanentError, match="was removed with its task"):
+        kept.storage.size(ADDRESS)
+
+
 def test_nothing_is_an_artefact_too(kept):
     address = put(kept.storage, "a", b"")
     assert kept.storage.get(address) == b""

@@ -6,16 +6,24 @@ from typing import Any
 from config.settings import settings
 from processors import bulk_emails
 from processors.bulk_emails import LISTED_STATES, SendBatch
+from processors.composition import Composer
 from processors.email_delivery import Post, deliver
 from processors.emails import EmailSent, SendEmail
+from processors.mail_preview import EmailPreview, preview
+from services.attachment_files import AttachmentFiles
 from services.celery_app import celery_app
 from services.celery_tasks.base import ParentTask, RecordedTask, recorded_task
 from services.until_written import until_written
 
 
 @recorded_task("email.send_email", SendEmail)
-def send_email(task: RecordedTask, request: SendEmail) -> EmailSent:
-    """Send one mail."""
+def send_email(task: RecordedTask, request: SendEmail) -> EmailSent | EmailPreview:
+    """Send one mail, or show what would be sent."""
+    if request.preview:
+        run, sender = task.current, task.parts.email_from
+        return preview(
+            request, composer(task, run.id), task.report, mail_id=f"{run.id}-0", date=run.created_at, sender=sender
+        )
     return deliver(request, post(task, task.current.id), task.report)
 
 
@@ -37,10 +45,16 @@ class SendBulkEmailsParent(ParentTask):
 celery_app.register_task(SendBulkEmailsParent())
 
 
+def composer(task: RecordedTask, mail_of: str) -> Composer:
+    """Return what makes mails; files in the storage are kept for the task whose mails they are."""
+    return Composer(AttachmentFiles(task.parts, mail_of), settings.email_max_mb, task.parts.signer)
+
+
 def post(task: RecordedTask, mail_of: str) -> Post:
     """Return what a delivery needs; the mails of a bulk are the bulk's, whichever task sends them."""
     run = task.current
     return Post(
+        composer=composer(task, mail_of),
         mailer=task.parts.mailer,
         deliveries=task.parts.deliveries,
         task_id=mail_of,

@@ -57,6 +57,9 @@ def _no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
         ("VAPID_SUBJECT", "http://example.com", "must be mailto: and a mail address"),
         ("NOTIFICATION_CHAT_SERVICES", "slack,dbus", "must be none, or some of slack, discord"),
         ("NOTIFICATION_CHAT_SERVICES", "none,slack", "must be none, or some of slack, discord"),
+        ("EMAIL_MAX_MB", "0", "greater than 0"),
+        ("EMAIL_DKIM_DOMAIN", "exa mple.com", "must be small letters, digits and -"),
+        ("EMAIL_DKIM_SELECTOR", "s1;x", "must be small letters, digits and -"),
         ("HOST", "a b", "must be an address or a name"),
         ("FLOWER_HOST", "http://localhost", "must be an address or a name"),
         ("WEBHOOK_BASE_URL", "http://", "must name a host"),
@@ -200,6 +203,17 @@ def test_database_urls_are_taken_as_hosts_print_them(monkeypatch, given, used):
 def test_the_database_lies_in_its_folder_whatever_the_folder_is_called(monkeypatch, name):
     monkeypatch.setenv("DATA_DIR", f"/data/{name}")
     assert make_url(load_settings().sqlalchemy_url).database == f"/data/{name}/records.db"
+
+
+@pytest.mark.parametrize("missing", ["EMAIL_DKIM_DOMAIN", "EMAIL_DKIM_SELECTOR", "EMAIL_DKIM_KEY_FILE"])
+def test_signing_needs_all_its_settings_and_names_the_missing_one(monkeypatch, missing):
+    given = {"EMAIL_DKIM_DOMAIN": "example.com", "EMAIL_DKIM_SELECTOR": "s1", "EMAIL_DKIM_KEY_FILE": "dkim.pem"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert load_settings().email_dkim_key_file == PROJECT_ROOT / "dkim.pem"
+    monkeypatch.delenv(missing)
+    with pytest.raises(SettingsError, match=f"^{missing} must be set too"):
+        load_settings()
 
 
 def test_folders_are_the_owners_alone(monkeypatch, tmp_path):

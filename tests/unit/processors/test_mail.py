@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from composing import composer
 from mail_rows import AwayMailer, InTurns, RememberedDeliveries, ScriptedMailer
 from processors import doubt
 from processors.addresses import check_line, parse, sort_out
@@ -18,7 +19,8 @@ from processors.email_delivery import MOST_TRIES, Post, deliver
 from processors.emails import SendEmail
 from processors.errors import Cancelled, EffectInDoubt, InvalidArgument, Postponed, TransientError, TransportFault
 from processors.interfaces import Member, Outcome, Run
-from processors.messages import compose, is_html, text_of
+from processors.mail_parts import Body
+from processors.messages import Message, compose, is_html, text_of
 from processors.results import sentence_of
 
 WHEN = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
@@ -32,7 +34,12 @@ def silent(percent: float, text: str) -> None:
 def composed(subject="Hello", body="text", to=("b@example.com",), cc=(), bcc=()):
     roles = [*(("to", one) for one in to), *(("cc", one) for one in cc), *(("bcc", one) for one in bcc)]
     recipients, _ = sort_out(roles)
-    return compose(parse("a@example.com"), recipients, subject, body, mail_id="t-0", date=WHEN)
+    return compose(message(subject, body, recipients), mail_id="t-0", date=WHEN)
+
+
+def message(subject, body, recipients) -> Message:
+    page = body if is_html(body) else None
+    return Message(parse("a@example.com"), recipients, subject, Body(None if page else body, page))
 
 
 def read(content: bytes):
@@ -157,7 +164,7 @@ def test_a_display_name_reads_back_or_is_refused(name):
 )
 def test_what_looks_like_encoded_words_neither_breaks_a_header_nor_the_mail(text):
     recipients, _ = sort_out([("to", f"{text} <b@example.com>".replace('"', "")), ("to", "c@example.com")])
-    content = compose(parse("a@example.com"), recipients, text, "body", mail_id="t-0", date=WHEN)
+    content = compose(message(text, "body", recipients), mail_id="t-0", date=WHEN)
 
     head, _, body = content.partition(b"\r\n\r\n")
     names = [line.split(b":")[0] for line in head.split(b"\r\n") if not line.startswith(b" ")]
@@ -267,7 +274,10 @@ def test_a_thousand_recipients_are_accepted():
 
 def post(mailer, deliveries=None, *, last=False, resend=False):
     rows = deliveries or RememberedDeliveries()
-    return Post(mailer, rows, "t", WHEN, "from@example.com", last, Run("t", 1), lambda write: write(), resend)
+    run = Run("t", 1)
+    return Post(
+        mailer, rows, "t", WHEN, "from@example.com", last, run, lambda write: write(), resend, composer=composer()
+    )
 
 
 def mail(*names: str) -> SendEmail:

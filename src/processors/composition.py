@@ -1,0 +1,102 @@
+"""From a request to the bytes of a mail: its files are read, its size is bounded, it is signed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from email.headerregistry import Address
+
+from processors.addresses import Recipient, parse
+from processors.attachments import Attachment
+from processors.emails import Mail
+from processors.errors import PermanentError
+from processors.interfaces import Report
+from processors.mail_interfaces import AttachmentReader, Signer
+from processors.mail_parts import Body, Enclosed
+from processors.messages import Message, compose
+
+MIB = 1024**2
+BYTES_PER_BASE64 = 57 / 78
+"""Of a file, for each byte of the mail: 57 are a line of 76 characters and its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Composer:
+    """Makes mails of requests.
+
+    Attributes:
+        reader: reads the files that go with them.
+        max_mb: the largest mail (EMAIL_MAX_MB).
+        signer: signs them, where there is one.
+    """
+
+    reader: AttachmentReader
+    max_mb: int
+    signer: Signer | None = None
+
+    def compose(
+        self,
+        mail: Mail,
+        sender: Address,
+        recipients: Sequence[Recipient],
+        *,
+        mail_id: str,
+        date: datetime,
+        report: Report,
+    ) -> bytes:
+        """Return the complete message, the same bytes at every attempt while its files are the same.
+
+        Args:
+            mail: the request.
+            sender: the author.
+            recipients: those of the request that are valid.
+            mail_id: names this mail for ever.
+            date: when it was submitted.
+            report: told that files are fetched; its `Cancelled` ends it.
+
+        Raises:
+            FileError: a file cannot be had.
+            PermanentError: the mail is too large.
+            TransientError: a file cannot be had now.
+        """
+        message = self.message(mail, sender, recipients, report)
+        return self.composed(message, mail_id=mail_id, date=date)
+
+    def message(self, mail: Mail, sender: Address, recipients: Sequence[Recipient], report: Report) -> Message:
+        """Read the files of a mail and return what its bytes are made of; raises as `compose`."""
+        left = self.max_mb * MIB - len(mail.body) - len(mail.html_body or "")
+        images: list[Enclosed] = []
+        files: list[Enclosed] = []
+        for attachment, cid in [
+            *((one, cid) for cid, one in (mail.inline_images or {}).items()),
+            *((one, None) for one in mail.attachments or []),
+        ]:
+            enclosed = self._enclosed(attachment, cid, max(0, int(left * BYTES_PER_BASE64)), report)
+            left -= int(len(enclosed.content) / BYTES_PER_BASE64)
+            (files if cid is None else images).append(enclosed)
+        return Message(
+            sender=sender,
+            recipients=recipients,
+            subject=mail.subject,
+            body=Body(mail.text, mail.page, tuple(images), tuple(files)),
+            reply_to=[parse(text) for text in mail.answered_to()],
+            headers=mail.headers or {},
+            unsubscribe=mail.unsubscribe_addresses(),
+        )
+
+    def composed(self, message: Message, *, mail_id: str, date: datetime) -> bytes:
+        """Return a message's bytes.
+
+        Raises:
+            PermanentError: they are too many.
+        """
+        content = compose(message, mail_id=mail_id, date=date, signer=self.signer)
+        if len(content) > self.max_mb * MIB:
+            raise PermanentError(
+                f"The mail has {len(content) / MIB:.1f} MB, at most {self.max_mb} MB are sent: see EMAIL_MAX_MB, or "
+                "send an address instead of a file."
+            )
+        return content
+
+    def _enclosed(self, attachment: Attachment, cid: str | None, max_bytes: int, report: Report) -> Enclosed:
+        file = self.reader.read(attachment.path, max_bytes, report)
+        return Enclosed(attachment.shown_name, attachment.media_type, file.content, file.sha256, cid)

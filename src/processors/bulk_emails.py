@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 from processors.bulk_items import MAX_BULK_BYTES, items_of, kind_of
 from processors.email_delivery import Post, deliver
 from processors.emails import Mail, SendEmail
-from processors.errors import EffectInDoubt, InvalidArgument, TransientError, TransportFault
+from processors.errors import EffectInDoubt, InvalidArgument, PermanentError, TransientError, TransportFault
 from processors.interfaces import Members, Report
 from processors.results import Request, Result, sentence_of
 
@@ -155,7 +155,10 @@ def _member_outcome(
         request = SendEmail.model_validate(arguments)
     except ValidationError as error:
         return "invalid", {"text": sentence_of(error)}
-    sent = deliver(request, post, report, position)
+    try:
+        sent = deliver(request, post, report, position)
+    except PermanentError as error:  # a file of this one mail: the others go on
+        return "invalid", {"text": str(error)}
     states = {"sent": "sent", "partial": "sent", "failed": "refused" if sent.refused else "invalid"}
     return states.get(sent.status, sent.status), sent.as_json()
 

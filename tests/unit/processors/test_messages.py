@@ -281,6 +281,20 @@ def test_an_image_lies_beside_the_page_that_shows_it():
 
 
 @pytest.mark.parametrize(
+    "name",
+    [
+        *("Prüfung " * 20 + ".pdf", "日本" * 90, "a" * 200, "x" * 61, "😀" * 50, "100%.pdf", "it's ''.pdf"),
+        *('a"b".pdf', "a;b=c.pdf", "=?utf-8?q?a?=.pdf", "utf-8''x.pdf", "a, b (1) [2].pdf", "a:b.pdf", "\u200d.pdf"),
+    ],
+    ids=range(14),
+)
+def test_any_name_of_a_file_is_read_as_it_was(name):
+    content = composed(SendEmail(**PLAIN | {"attachments": [{"path": "/a/report.pdf", "name": name}]}))
+    assert [part.get_filename() for part in read(content).iter_attachments()] == [name.strip()]
+    assert max(map(len, content.split(b"\r\n"))) <= 100
+
+
+@pytest.mark.parametrize(
     ("given", "shown"),
     [
         ("../../x", "x"),

@@ -138,7 +138,7 @@ def test_spaces_and_folds_may_change_on_the_way():
 
 
 def test_the_author_is_signed_once_more_than_there_is_one_and_all_that_readers_rely_on_once():
-    [tag] = re.findall(rb"h=([^;]*);", signed("rsa"))
+    [tag] = re.findall(rb"\sh=([^;]*);", signed("rsa"))
     names = re.sub(rb"\s", b"", tag).decode().split(":")
     assert names.count("from") == 2
     once = {"to", "cc", "reply-to", "subject", "date", "message-id", "mime-version", "content-type"}

@@ -60,7 +60,7 @@ class Attachment(Request):
     @classmethod
     def _is_stored(cls, value: Any) -> Any:
         """Refuse what no record may hold, without repeating it."""
-        if isinstance(value, dict) and "content" in value:
+        if isinstance(value, dict) and "content" in cast("dict[Any, Any]", value):
             raise ValueError("must be named by its path, got content: send_email and send_bulk_emails store that")
         return cast("Any", value)
 

@@ -137,6 +137,14 @@ def test_spaces_and_folds_may_change_on_the_way():
     assert verifies("rsa", refolded + b"\r\n\r\n" + body + b"\r\n\r\n")
 
 
+def test_the_author_is_signed_once_more_than_there_is_one_and_all_that_readers_rely_on_once():
+    [tag] = re.findall(rb"\sh=([^;]*);", signed("rsa"))
+    names = re.sub(rb"\s", b"", tag).decode().split(":")
+    assert names.count("from") == 2
+    once = {"to", "cc", "reply-to", "subject", "date", "message-id", "mime-version", "content-type"}
+    assert {name for name in names if names.count(name) == 1} == once | {"list-unsubscribe", "list-unsubscribe-post"}
+
+
 @pytest.mark.parametrize("kind", list(KEYS))
 def test_every_attempt_has_the_same_signature(kind):
     assert signed(kind) == signed(kind)

@@ -281,6 +281,20 @@ def test_an_image_lies_beside_the_page_that_shows_it():
 
 
 @pytest.mark.parametrize(
+    "name",
+    [
+        *("Prüfung " * 20 + ".pdf", "日本" * 90, "a" * 200, "x" * 61, "😀" * 50, "100%.pdf", "it's ''.pdf"),
+        *('a"b".pdf', "a;b=c.pdf", "=?utf-8?q?a?=.pdf", "utf-8''x.pdf", "a, b (1) [2].pdf", "a:b.pdf", "\u200d.pdf"),
+    ],
+    ids=range(14),
+)
+def test_any_name_of_a_file_is_read_as_it_was(name):
+    content = composed(SendEmail(**PLAIN | {"attachments": [{"path": "/a/report.pdf", "name": name}]}))
+    assert [part.get_filename() for part in read(content).iter_attachments()] == [name.strip()]
+    assert max(map(len, content.split(b"\r\n"))) <= 100
+
+
+@pytest.mark.parametrize(
     ("given", "shown"),
     [
         ("../../x", "x"),
@@ -463,7 +477,8 @@ def test_the_items_of_a_bulk_carry_what_a_mail_does():
         list(check_bulk([item, PLAIN | {"headers": {"Bcc": "x@example.com"}}]))
 
 
-def test_headers_other_than_those_asked_for_are_never_sent():
-    message = Message(parse("a@example.com"), [], "s", Body("x"), headers={"X-A": "1", "X\r\nBcc": "evil@x.example"})
+@pytest.mark.parametrize("name", ["X\r\nBcc", "X: 1\r\nBcc", "X: 1\r\n\r\nBcc"])
+def test_headers_other_than_those_asked_for_are_never_sent(name):
+    message = Message(parse("a@example.com"), [], "s", Body("x"), headers={"X-A": "1", name: "evil@x.example"})
     with pytest.raises(PermanentError, match="other headers than were asked for"):
         compose(message, mail_id="t-0", date=WHEN)

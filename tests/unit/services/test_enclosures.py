@@ -192,6 +192,16 @@ def test_a_file_that_is_not_there_fails_the_mail_and_is_named(inline_service, tm
     assert mails(inline_service) == []
 
 
+def test_a_file_that_is_not_there_stops_its_own_mail_of_a_bulk_alone(inline_service, tmp_path):
+    gone = MAIL | {"attachments": [{"path": str(tmp_path / "gone.pdf")}]}
+    bulk_id = celery_service.send_bulk_emails([MAIL, gone, MAIL | {"subject": "last"}])
+    inline_service.advance(5)
+    result = celery_service.get_task_result(bulk_id)
+    assert (result["sent"], result["invalid"]) == (2, 1)
+    assert "gone.pdf does not exist" in result["failures"][0]["text"]
+    assert len(mails(inline_service)) == 2
+
+
 def test_a_preview_opens_nothing_notes_nothing_and_sends_nothing(inline_service, monkeypatch):
     monkeypatch.setattr(Parts, "mailer", property(lambda _: pytest.fail("a preview asked for the mailer")))
     task_id = celery_service.send_email(

@@ -18,13 +18,13 @@ from processors.mail_events import event
 from processors.mail_events.event import Kind, MailEvent
 from processors.suppression import is_hard_bounce
 
-READ_BYTES = 512 * 1024
+READ_BYTES = 256 * 1024
 """The report stands before the mail that it is about, which may be large, and of which the headers are enough."""
 
-MOST_CONTAINERS = 30
+MOST_CONTAINERS = 20
 """Parts that hold parts: the parser takes its time for each at every line."""
 
-MOST_PARTS = 5_000
+MOST_PARTS = 2_000
 """A block for each recipient is a part."""
 
 CONTAINER = re.compile(rb"^content-type:\s*(multipart|message)/", re.IGNORECASE | re.MULTILINE)

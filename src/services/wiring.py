@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from config.secret_files import secret
 from config.settings import PROJECT_ROOT, ensure_folders, settings
 from processors.ai_gateway import Gateway
 from processors.ai_interfaces import EmbeddingEngine, SentimentEngine
@@ -25,6 +26,8 @@ from processors.interfaces import (
     SideBySide,
 )
 from processors.limits import DefaultLimits, rate_of
+from processors.mail_events.interfaces import Sns
+from processors.unsubscribing import Unsubscribing
 from records import schema
 from records.ai_answers import AiAnswers
 from records.ai_calls import AiCalls
@@ -33,6 +36,7 @@ from records.chords import Chords
 from records.database import Database
 from records.deliveries import DeliveryRecords
 from records.effects import EffectRecords
+from records.email_events import EmailEvents
 from records.holds import Holds
 from records.identity import database_id
 from records.incidents import Incidents
@@ -43,6 +47,7 @@ from records.parents import Parents
 from records.people import PeopleRecords
 from records.schedules import Schedules
 from records.submit_keys import SubmitKeys
+from records.suppressions import SuppressionRecords
 from records.task_logs import TaskLogs
 from records.task_moves import TaskMoves
 from records.task_records import TaskRecords
@@ -74,6 +79,8 @@ class Parts:
         self.submit_keys = SubmitKeys(database)
         self.members = MemberRecords(database)
         self.deliveries = DeliveryRecords(database)
+        self.suppressions = SuppressionRecords(database)
+        self.email_events = EmailEvents(database)
         self.effects = EffectRecords(database)
         self.workers = Workers(database)
         self.incidents = Incidents(database)
@@ -107,6 +114,17 @@ class Parts:
     def email_from(self) -> str:
         """The author of mails that name none."""
         return settings.email_from
+
+    @cached_property
+    def unsubscribing(self) -> Unsubscribing:
+        """Makes and reads the addresses where somebody unsubscribes."""
+        key = settings.email_unsubscribe_key or secret(settings.run_dir / "unsubscribe-key")
+        return Unsubscribing(key, settings.webhook_base_url)
+
+    @cached_property
+    def sns(self) -> Sns:
+        """What brings the certificates of SES's events."""
+        return _adapter("amazon_sns", "AmazonSns")()
 
     @cached_property
     def storage(self) -> ObjectStorage:

@@ -15,10 +15,11 @@ from processors.interfaces import Members, Report
 from processors.results import Request, Result, sentence_of
 
 MAX_ITEM_BYTES = 1_000_000
-ITEM_KEYS = frozenset({"to_email", "subject", "body", "from_email", "cc", "bcc"})
+ITEM_KEYS = frozenset({"to_email", "subject", "body", "from_email", "cc", "bcc", "critical", "list_name"})
 ITEM_REQUIRED = ("to_email", "subject", "body")
 LISTED_FAILURES = 1_000
 FAULTS_IN_A_ROW = 3
+COUNTED = ("sent", "deferred", "refused", "invalid", "duplicate", "suppressed", "unknown")
 LISTED_STATES = ("deferred", "refused", "invalid", "unknown")
 
 
@@ -48,6 +49,7 @@ class BulkEmailsSent(Result):
     refused: int = 0
     invalid: int = 0
     duplicate: int = 0
+    suppressed: int = 0
     unknown: int = 0
     pending: int = 0
     by_code: dict[str, int] = {}
@@ -57,8 +59,8 @@ class BulkEmailsSent(Result):
     per_second: float = Field(ge=0)
 
     def failure(self) -> str | None:
-        """Nothing was sent."""
-        return None if self.sent else f"None of the {self.total} mails was sent."
+        """Nothing was sent, and not because nobody was to be mailed."""
+        return None if self.status != "failed" else f"None of the {self.total} mails was sent."
 
 
 def check_bulk(emails: Any) -> Iterator[dict[str, Any]]:
@@ -118,16 +120,16 @@ def conclude_bulk(
     total = sum(tally.values())
     sent = tally.get("sent", 0)
     listed = [_listed(row) for row in failures[:LISTED_FAILURES]]
-    bad = total - sent - tally.get("duplicate", 0)
+    bad = total - sent - tally.get("duplicate", 0) - tally.get("suppressed", 0)
     by_code: dict[str, int] = {}
     for row in listed:
         key = f"{row.get('code') or row['state']}"
         by_code[key] = by_code.get(key, 0) + 1
     return BulkEmailsSent(
-        status="failed" if not sent else "completed_with_failures" if bad else "completed",
+        status="completed" if not bad else "completed_with_failures" if sent else "failed",
         bulk_id=bulk_id,
         total=total,
-        **{state: tally.get(state, 0) for state in ("sent", "deferred", "refused", "invalid", "duplicate", "unknown")},
+        **{state: tally.get(state, 0) for state in COUNTED},
         pending=tally.get("waiting", 0),
         by_code=by_code,
         failures=listed,

@@ -1,8 +1,9 @@
 """Delivering a mail: handed over to each recipient once, with one outcome for each."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 
 from processors import doubt
 from processors.addresses import InvalidRecipient, Recipient, parse, sort_out
@@ -10,6 +11,7 @@ from processors.emails import EmailSent, Refusal, SendEmail
 from processors.errors import EffectInDoubt, TransientError, TransportFault
 from processors.interfaces import Deliveries, Mailer, Outcome, Report, Run
 from processors.messages import compose, message_id
+from processors.suppression import ALWAYS_BINDING, NobodySuppressed, Suppressions
 
 OPEN_STATES = ("queued", "deferred")
 
@@ -26,6 +28,7 @@ class Post:
         run: the run that sends it.
         persist: writes until it is written.
         resend: whether a mail of which nobody knows whether it arrived is sent again, instead of never.
+        suppressions: who is not mailed any more.
     """
 
     mailer: Mailer
@@ -37,6 +40,7 @@ class Post:
     run: Run
     persist: Callable[[Callable[[], None]], None]
     resend: bool = False
+    suppressions: Suppressions = field(default_factory=NobodySuppressed)
 
 
 def deliver(request: SendEmail, post: Post, report: Report, position: int = 0) -> EmailSent:
@@ -58,8 +62,10 @@ def deliver(request: SendEmail, post: Post, report: Report, position: int = 0) -
     sender = parse(request.from_email or post.sender)
     content = compose(sender, recipients, request.subject, request.body, mail_id=mail_id, date=post.created_at)
     outcomes, rest = _outcomes_so_far(post, position, recipients)
+    outcomes |= _suppress(request, post, position, outcomes)
     waiting = [address for address, outcome in outcomes.items() if outcome.state in OPEN_STATES]
     while waiting:
+        handed = set[str]()
         report(100 * (1 - len(waiting) / len(outcomes)), f"sending to {len(waiting)} recipients")
         try:
             answered = post.mailer.send(
@@ -67,14 +73,14 @@ def deliver(request: SendEmail, post: Post, report: Report, position: int = 0) -
                 waiting,
                 content,
                 mail_id=mail_id,
-                handing=lambda addresses: _hand_over(post, position, addresses),
+                handing=lambda addresses: handed.update(_hand_over(post, position, addresses)),  # noqa: B023
             )
         except TransportFault as fault:
             if not post.last_attempt or len(waiting) == len(outcomes):
                 raise
             answered = dict.fromkeys(waiting, Outcome("deferred", text=str(fault)))
         answered = {address: _on_doubt(outcome, post) for address, outcome in answered.items()}
-        _close(post, position, answered)
+        post.persist(partial(_keep, post, position, mail_id, answered, handed))
         outcomes |= answered
         waiting = [address for address in waiting if address not in answered]
     sent = _summary(outcomes, invalid, post, message_id(mail_id, sender.addr_spec), len(content))
@@ -85,8 +91,29 @@ def deliver(request: SendEmail, post: Post, report: Report, position: int = 0) -
     return sent
 
 
-def _hand_over(post: Post, position: int, addresses: Sequence[str]) -> None:
-    """Mark that these are being handed over, and look at the clock last.
+def _suppress(request: SendEmail, post: Post, position: int, outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:
+    """Give up those who are not to be mailed now, and return their outcomes; it is asked anew at every attempt."""
+    waiting = [address for address, outcome in outcomes.items() if outcome.state in OPEN_STATES]
+    reasons = post.suppressions.reasons(waiting, request.list_name) if waiting else {}
+    binding = {a: why for a, why in reasons.items() if not request.critical or why in ALWAYS_BINDING}
+    given_up = {address: Outcome("suppressed", text=why) for address, why in binding.items()}
+    if given_up:
+        _close(post, position, given_up)
+    return given_up
+
+
+def _keep(post: Post, position: int, mail_id: str, answered: Mapping[str, Outcome], handed: Collection[str]) -> None:
+    """Store what became of these, and learn which addresses take mail; a refusal of the whole mail is about none."""
+    post.deliveries.close(post.task_id, position, answered, post.run)
+    if accepted := [address for address, one in answered.items() if one.state == "accepted"]:
+        post.suppressions.accepted(accepted)
+    for address, one in answered.items():
+        if one.state == "refused" and address not in handed:
+            post.suppressions.refused(address, one.code, one.enhanced, one.text, mail_id=mail_id)
+
+
+def _hand_over(post: Post, position: int, addresses: Sequence[str]) -> Sequence[str]:
+    """Mark that these are being handed over, look at the clock last, and return them.
 
     Raises:
         TransientError: it took too long, or the task is another run's or cancelled; nothing may go out.
@@ -99,6 +126,7 @@ def _hand_over(post: Post, position: int, addresses: Sequence[str]) -> None:
             f"The mail was not handed over: noting it took over {doubt.BEGIN_SECONDS:g} s, because the database or "
             "this process was too slow."
         )
+    return addresses
 
 
 def _on_doubt(outcome: Outcome, post: Post) -> Outcome:
@@ -140,10 +168,11 @@ def _summary(
     deferred = {a: _refusal(o) for a, o in outcomes.items() if o.state in OPEN_STATES}
     refused = {a: _refusal(o) for a, o in outcomes.items() if o.state == "refused"}
     unknown = [a for a, o in outcomes.items() if o.state in {"unknown", "handing"}]
-    others = bool(deferred or refused or unknown or invalid)
-    status = "partial" if others else "sent"
+    suppressed = {a: o.text for a, o in outcomes.items() if o.state == "suppressed"}
+    failed = bool(refused or invalid) or not suppressed
+    status = "partial" if deferred or refused or unknown or invalid or suppressed else "sent"
     if not accepted:
-        status = "unknown" if unknown else "deferred" if deferred else "failed"
+        status = "unknown" if unknown else "deferred" if deferred else "failed" if failed else "suppressed"
     return EmailSent(
         status=status,
         id=post.task_id,
@@ -154,6 +183,7 @@ def _summary(
         deferred=deferred,
         refused=refused,
         invalid={one.given: one.why for one in invalid},
+        suppressed=suppressed,
         unknown=unknown,
     )
 

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from processors.addresses import Role, check_line, parse
 from processors.results import Request, Result
+from processors.suppression import ListName
 
 MAX_RECIPIENTS = 1_000
 Addresses = Annotated[list[str], Field(strict=False)]
@@ -16,7 +17,12 @@ NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 class Mail(Request):
-    """One mail to at most 1 000 recipients, whose addresses are not looked at yet."""
+    """One mail to at most 1 000 recipients, whose addresses are not looked at yet.
+
+    Attributes:
+        critical: it goes to those, too, who have unsubscribed or are suppressed by hand.
+        list_name: the list that it belongs to, whose unsubscriptions count.
+    """
 
     to_email: str | Addresses
     subject: str
@@ -24,6 +30,8 @@ class Mail(Request):
     from_email: str | None = None
     cc: Addresses | None = None
     bcc: Addresses | None = None
+    critical: bool = False
+    list_name: ListName | None = None
 
     @field_validator("subject")
     @classmethod
@@ -92,7 +100,7 @@ class Refusal(Result):
 class EmailSent(Result):
     """What became of one mail, recipient by recipient."""
 
-    status: Literal["sent", "partial", "deferred", "failed", "unknown"]
+    status: Literal["sent", "partial", "deferred", "failed", "suppressed", "unknown"]
     id: str
     message_id: str
     transport: str
@@ -101,11 +109,12 @@ class EmailSent(Result):
     deferred: dict[str, Refusal] = {}
     refused: dict[str, Refusal] = {}
     invalid: dict[str, str] = {}
+    suppressed: dict[str, str] = {}
     unknown: list[str] = []
 
     def failure(self) -> str | None:
-        """Nobody got it, as far as is known."""
-        if self.accepted:
+        """Nobody got it, as far as is known, and not because nobody was to."""
+        if self.accepted or self.status == "suppressed":
             return None
         if self.unknown:
             return f"It is not known whether the mail arrived at {', '.join(self.unknown[:3])}."

@@ -406,7 +406,7 @@ class VoiceEncoder(Protocol):
         ...
 
 
-DeliveryState = Literal["queued", "handing", "accepted", "deferred", "refused", "invalid", "unknown"]
+DeliveryState = Literal["queued", "handing", "accepted", "deferred", "refused", "invalid", "suppressed", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)

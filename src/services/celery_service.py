@@ -69,7 +69,7 @@ class CeleryService:
 
     # --- E-mail -------------------------------------------------------------------------------------------------
 
-    def send_email(
+    def send_email(  # noqa: PLR0913 - the interface's own parameters
         self,
         to_email: str | list[str],
         subject: str,
@@ -79,9 +79,16 @@ class CeleryService:
         bcc: list[str] | None = None,
         priority: str = "normal",
         queue: str = "email",
+        *,
+        critical: bool = False,
+        list_name: str | None = None,
         **options: Unpack[OptionsBesidePriority],
     ) -> str:
-        """Send one mail to at most 1 000 recipients; an HTML body gets a text part beside it."""
+        """Send one mail to at most 1 000 recipients; an HTML body gets a text part beside it.
+
+        Who is suppressed when it goes out is not mailed. Of a `list_name` it is, too, who has unsubscribed from that
+        list; a `critical` mail is kept back by complaints and hard bounces alone.
+        """
         return _submit(
             "email.send_email",
             SendEmail,
@@ -93,6 +100,8 @@ class CeleryService:
             from_email=from_email,
             cc=cc,
             bcc=bcc,
+            critical=critical,
+            list_name=list_name,
         )
 
     def send_bulk_emails(

@@ -50,4 +50,5 @@ def post(task: RecordedTask, mail_of: str) -> Post:
         run=run.fence,
         persist=partial(until_written, run.id),
         resend=settings.email_on_doubt == "resend",
+        suppressions=task.parts.suppressions,
     )

@@ -4,8 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from examples.celery_example import BOUNCE
 from processors.errors import InvalidArgument
+from services import mail_intake
 from services.celery_service import celery_service
+from services.wiring import parts
 
 
 @pytest.mark.usefixtures("inline_service")
@@ -64,3 +67,39 @@ def test_a_bad_argument_is_one_sentence_and_nothing_is_kept(call, words):
         call(celery_service)
     assert "\n" not in str(error.value)
     assert celery_service.get_suppressions() == []
+
+
+# --- Until it goes out ------------------------------------------------------------------------------------------
+
+
+def test_who_unsubscribes_while_a_mail_waits_does_not_get_it(inline_service):
+    task_id = celery_service.send_email("ann@example.com", "News", "Hello", list_name="news", delay_seconds=60)
+    token = celery_service.unsubscribe_url("ann@example.com", "news").rpartition("/")[2]
+    mail_intake.unsubscribe(parts().unsubscribing.read(token))
+    inline_service.advance(61)
+    result = celery_service.get_task_result(task_id)
+    assert (result["status"], result["suppressed"]) == ("suppressed", {"ann@example.com": "unsubscribe"})
+    assert not list(inline_service.outbox.glob("*.eml"))
+    for more in ({}, {"list_name": "offers"}, {"list_name": "news", "critical": True}):
+        task_id = celery_service.send_email("ann@example.com", "Bill", "Hello", **more)
+        assert celery_service.get_task_result(task_id)["status"] == "sent"
+
+
+def test_a_bounce_and_a_complaint_about_a_mail_of_ours_are_matched_to_it(inline_service):
+    task_id = celery_service.send_email("Gone@example.com", "News", "Hello")
+    ours = celery_service.get_task_result(task_id)["message_id"]
+    report = BOUNCE.replace(
+        b"--4Xk--", f"--4Xk\nContent-Type: text/rfc822-headers\n\nMessage-ID: {ours}\n\n--4Xk--".encode()
+    )
+    (new,) = celery_service.receive_bounce(report.replace(b"gone@", b"Gone@"))
+    assert (new["task_id"], new["message_id"], new["address"]) == (task_id, ours, "gone@example.com")
+    assert celery_service.get_email_events(message_id=ours) == [new]
+    assert celery_service.get_suppressions() == [], "it is the first"
+
+
+def test_the_suppressed_of_a_bulk_are_counted(inline_service):
+    celery_service.suppress_email("r1@example.com")
+    mails = [{"to_email": f"r{number}@example.com", "subject": "s", "body": "b"} for number in range(3)]
+    result = celery_service.get_task_result(celery_service.send_bulk_emails(mails, delay_between_batches=0))
+    assert (result["status"], result["sent"], result["suppressed"], result["total"]) == ("completed", 2, 1, 3)
+    assert len(list(inline_service.outbox.glob("*.eml"))) == 2

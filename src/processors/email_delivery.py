@@ -64,8 +64,8 @@ def deliver(request: SendEmail, post: Post, report: Report, position: int = 0) -
     outcomes, rest = _outcomes_so_far(post, position, recipients)
     outcomes |= _suppress(request, post, position, outcomes)
     waiting = [address for address, outcome in outcomes.items() if outcome.state in OPEN_STATES]
+    handed = set[str]()
     while waiting:
-        handed = set[str]()
         report(100 * (1 - len(waiting) / len(outcomes)), f"sending to {len(waiting)} recipients")
         try:
             answered = post.mailer.send(
@@ -73,7 +73,7 @@ def deliver(request: SendEmail, post: Post, report: Report, position: int = 0) -
                 waiting,
                 content,
                 mail_id=mail_id,
-                handing=lambda addresses: handed.update(_hand_over(post, position, addresses)),  # noqa: B023
+                handing=lambda addresses: handed.update(_hand_over(post, position, addresses)),
             )
         except TransportFault as fault:
             if not post.last_attempt or len(waiting) == len(outcomes):
@@ -94,7 +94,9 @@ def deliver(request: SendEmail, post: Post, report: Report, position: int = 0) -
 def _suppress(request: SendEmail, post: Post, position: int, outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:
     """Give up those who are not to be mailed now, and return their outcomes; it is asked anew at every attempt."""
     waiting = [address for address, outcome in outcomes.items() if outcome.state in OPEN_STATES]
-    reasons = post.suppressions.reasons(waiting, request.list_name) if waiting else {}
+    if not waiting:
+        return {}
+    reasons = post.suppressions.reasons(waiting, request.list_name)
     binding = {a: why for a, why in reasons.items() if not request.critical or why in ALWAYS_BINDING}
     given_up = {address: Outcome("suppressed", text=why) for address, why in binding.items()}
     if given_up:

@@ -37,7 +37,7 @@ SIGNED = {
 """What is signed of each kind of message, in this order; a Subject only where there is one."""
 
 HASHES = {"1": "SHA1", "2": "SHA256"}
-"""By SignatureVersion. Version 1 is what a topic has unless told: to forge one, a text of Amazon's must collide."""
+"""By SignatureVersion. Version 1 is what a topic has unless told; who forged one would need a second preimage."""
 
 LONGEST_MESSAGE = 1_000_000
 OF_SMTP = re.compile(r"\s*smtp\s*;\s*", re.IGNORECASE)

@@ -71,7 +71,8 @@ def test_a_host_that_resolves_to_this_network_is_not_asked(web, authority):
 
 
 def test_another_host_is_not_asked_where_sns_redirects_to_it(web, authority):
-    web.answers["/SimpleNotificationService-01.pem"] = said(302, "Location: https://evil.example/x")
+    web.answers["/SimpleNotificationService-01.pem"] = said(302, "Found", Location="https://evil.example/x")
+    web.answers["/x"] = said(200, body=b"pem")
     with pytest.raises(NotAuthentic, match=r"evil\.example"):
         sns(authority).certificate(URL)
     assert len(web.requests) == 1

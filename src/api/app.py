@@ -13,7 +13,7 @@ from services.monitoring import version
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Return the application; only `/livez` and `/readyz` are open, the rest wants the key."""
+    """Return the application; `/livez` and `/readyz` are open, and what brings a signature; the rest wants the key."""
     app = FastAPI(title="CSAI background service", version=version(), docs_url=None, redoc_url=None, openapi_url=None)
     app.state.admin_key = AdminKey(settings)
     errors.install(app)

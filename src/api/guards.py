@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import problem
 from config.settings import Settings
+from processors.unsubscribing import PATH as UNSUBSCRIBE
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
@@ -43,7 +44,8 @@ class HostGuard:
         answer: ASGIApp = self._app
         if host_name(host) not in self._hosts:
             answer = problem(HTTPStatus.MISDIRECTED_REQUEST, "unknown-host", "This service has another name.")
-        elif origin is not None and netloc(origin) != host:
+        elif origin is not None and netloc(origin) != host and not scope["path"].startswith(UNSUBSCRIBE):
+            # there the address is the right to do it; and a page that sends no referrer names no origin of its own
             answer = problem(HTTPStatus.FORBIDDEN, "cross-site", "Requests of other sites are refused.")
 
         async def send_guarded(message: Message) -> None:

@@ -36,7 +36,15 @@ from config.email_urls import read_ways
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 ENV_FILE = PROJECT_ROOT / ".env"
 
-SECRET_FIELDS = ("twilio_auth_token", "openai_api_key", "s3_secret_access_key", "ai_providers")
+SECRET_FIELDS = (
+    "twilio_auth_token",
+    "openai_api_key",
+    "s3_secret_access_key",
+    "ai_providers",
+    "email_unsubscribe_key",
+    "email_mailgun_signing_key",
+    "email_postmark_secret",
+)
 DKIM_FIELDS = ("email_dkim_domain", "email_dkim_selector", "email_dkim_key_file")
 BROKER_SCHEMES = ("redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps", "pyamqp")
 DATABASE_SCHEMES = ("sqlite", "postgres", "postgresql", "postgresql+psycopg")
@@ -49,6 +57,7 @@ HOST_PATTERN = re.compile(r"[A-Za-z0-9.:_%-]+")
 NAME_PATTERN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*")
 STORAGE_PATTERN = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()-]+)*/?|file:///[^?#]+")
 SUBJECT_PATTERN = re.compile(r"mailto:[^\s@]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+|https://[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
+TOPIC_PATTERN = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_.-]{1,256}")
 IN_PASSWORDS = "in a password / @ : ; # ? are written as %2F %40 %3A %3B %23 %3F"
 MASK = "***"
 
@@ -72,6 +81,8 @@ Names = Annotated[list[str], NoDecode]
 AiProviders = Annotated[
     dict[str, AiProvider], NoDecode, BeforeValidator(lambda value: read_providers(value, PROJECT_ROOT))
 ]
+Topics = Annotated[list[str], NoDecode]
+Secret = Annotated[str, Field(min_length=16, max_length=1_000)]
 NamesByName = Annotated[dict[str, str], NoDecode, BeforeValidator(read_names)]
 NameListsByName = Annotated[dict[str, list[str]], NoDecode, BeforeValidator(read_name_lists)]
 
@@ -244,6 +255,21 @@ class Settings(BaseSettings):
     email_on_doubt: Literal["hold", "resend"] = Field(
         default="hold", description="A mail that may have arrived: hold sends it never again, resend perhaps twice."
     )
+    email_unsubscribe_key: Secret | None = Field(
+        default=None, repr=False, description="Signs unsubscribe addresses; unset: a key of this DATA_DIR's own."
+    )
+    email_ses_topics: Topics = Field(
+        default=[], description="ARNs of SNS topics, comma-separated, that SES tells its events to."
+    )
+    email_sendgrid_public_key: str | None = Field(
+        default=None, description="The verification key of SendGrid's signed event webhook."
+    )
+    email_mailgun_signing_key: Secret | None = Field(
+        default=None, repr=False, description="Mailgun's HTTP webhook signing key."
+    )
+    email_postmark_secret: Secret | None = Field(
+        default=None, repr=False, description="What Postmark's webhooks bring: a password, or X-Postmark-Secret."
+    )
 
     email_max_mb: MailSize = Field(default=25, description="The largest mail that is sent, with all its files.")
     email_dkim_domain: str | None = Field(default=None, description="The domain that signs mails (DKIM); unset: none.")
@@ -259,7 +285,9 @@ class Settings(BaseSettings):
     twilio_auth_token: str | None = Field(default=None, repr=False, description="Twilio's token.")
     twilio_phone_number: str | None = Field(default=None, description="The number that calls.")
     webhook_base_url: str = Field(
-        default="http://localhost:8001", repr=False, description="Where Twilio reaches this service."
+        default="http://localhost:8001",
+        repr=False,
+        description="Where others reach this service: Twilio, mail providers, who unsubscribes.",
     )
 
     # Notifications
@@ -336,6 +364,14 @@ class Settings(BaseSettings):
         names = [part.strip().lower() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
         if not all(NAME_PATTERN.fullmatch(name) for name in names):
             raise ValueError("must be names of hosts, comma-separated, such as files.example.com,media.example.com")
+        return names
+
+    @field_validator("email_ses_topics", mode="before")
+    @classmethod
+    def _topics(cls, value: Any) -> Any:
+        names = [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        if not all(TOPIC_PATTERN.fullmatch(name) for name in names):
+            raise ValueError("must be ARNs, comma-separated, such as arn:aws:sns:eu-west-1:123456789012:mail")
         return names
 
     @field_validator("notification_chat_services", mode="before")

@@ -29,6 +29,26 @@ SAMPLES = Path(__file__).parent / "samples"
 MEDIA = ("sign.png", "tones.mp3", "talk.mp3", "face.png", "film.mp4", "delivery.zip")
 DOCUMENTS = sorted(path for path in SAMPLES.iterdir() if path.name not in MEDIA)
 
+BOUNCE = b"""\
+Date: Sun, 1 Mar 2026 12:30:00 +0100
+Subject: Undelivered Mail Returned to Sender
+Message-ID: <4Xk@example.org>
+Content-Type: multipart/report; report-type=delivery-status; boundary=4Xk
+
+--4Xk
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; example.org
+
+Final-Recipient: rfc822; gone@example.com
+Action: failed
+Status: 5.1.1
+Diagnostic-Code: smtp; 550 5.1.1 <gone@example.com>: User unknown
+
+--4Xk--
+"""
+"""A mail server's report that a mail could not be delivered, as it comes."""
+
 console = Console()
 
 
@@ -85,6 +105,34 @@ def mail() -> Iterator[Row]:
         "send_bulk_emails",
         lambda: celery_service.send_bulk_emails(newsletter, batch_size=10, delay_between_batches=0.5),
         lambda result: f"{result['status']}: {result['sent']} of {result['total']} sent",
+    )
+    yield from not_mailed()
+
+
+def not_mailed() -> Iterator[Row]:
+    """Mail somebody no more, and again; take a bounce, and see what was told of mails."""
+    address = "gone@example.com"
+    yield call(
+        "suppress_email",
+        lambda: celery_service.suppress_email(address, reason="unsubscribe", list_name="news"),
+        lambda made: f"{made['address']} gets no more of {made['list_name']}",
+    )
+    yield call("get_suppressions", celery_service.get_suppressions, lambda found: f"{len(found)} are not mailed")
+    yield call(
+        "unsuppress_email",
+        lambda: celery_service.unsuppress_email(address, "news"),
+        lambda done: "mailed again" if done else "nobody had suppressed it",
+    )
+    yield call("unsubscribe_url", lambda: celery_service.unsubscribe_url(address, "news"), lambda url: f"{url:.60}…")
+    yield call(
+        "receive_bounce",
+        lambda: celery_service.receive_bounce(BOUNCE),
+        lambda new: f"{len(new)} new: " + ", ".join(f"{one['address']} {one['kind']}" for one in new),
+    )
+    yield call(
+        "get_email_events",
+        lambda: celery_service.get_email_events(address=address),
+        lambda found: f"{len(found)} events of {address}",
     )
 
 

@@ -19,7 +19,7 @@ MAX_ITEM_BYTES = 1_000_000
 ITEM_KEYS = frozenset(Mail.model_fields)
 ITEM_REQUIRED = ("to_email", "subject", "body")
 LISTED_FAILURES = 1_000
-COUNTED = ("sent", "deferred", "refused", "invalid", "duplicate", "skipped", "unknown")
+COUNTED = ("sent", "deferred", "refused", "invalid", "duplicate", "suppressed", "skipped", "unknown")
 LISTED_STATES = ("deferred", "refused", "invalid", "skipped", "unknown")
 
 
@@ -50,6 +50,7 @@ class BulkEmailsSent(Result):
     invalid: int = 0
     duplicate: int = 0
     skipped: int = 0
+    suppressed: int = 0
     unknown: int = 0
     pending: int = 0
     by_code: dict[str, int] = {}
@@ -59,8 +60,8 @@ class BulkEmailsSent(Result):
     per_second: float = Field(ge=0)
 
     def failure(self) -> str | None:
-        """Nothing was sent."""
-        return None if self.sent else f"None of the {self.total} mails was sent."
+        """Nothing was sent, and not because nobody was to be mailed."""
+        return None if self.status != "failed" else f"None of the {self.total} mails was sent."
 
 
 def check_bulk(emails: Any) -> Iterator[dict[str, Any]]:
@@ -124,13 +125,13 @@ def conclude_bulk(
     total = sum(tally.values())
     sent = tally.get("sent", 0)
     listed = [_listed(row) for row in failures[:LISTED_FAILURES]]
-    bad = total - sent - tally.get("duplicate", 0)
+    bad = total - sent - tally.get("duplicate", 0) - tally.get("suppressed", 0)
     by_code: dict[str, int] = {}
     for row in listed:
         key = f"{row.get('code') or row['state']}"
         by_code[key] = by_code.get(key, 0) + 1
     return BulkEmailsSent(
-        status="failed" if not sent else "completed_with_failures" if bad else "completed",
+        status="completed" if not bad else "completed_with_failures" if sent else "failed",
         bulk_id=bulk_id,
         total=total,
         **{state: tally.get(state, 0) for state in COUNTED},

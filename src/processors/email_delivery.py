@@ -2,15 +2,16 @@
 
 import random
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from itertools import islice
 
 from processors import doubt
 from processors.addresses import InvalidRecipient, Recipient, parse, sort_out
 from processors.composition import Composer
-from processors.emails import EmailSent, Refusal, SendEmail
+from processors.emails import EmailSent, MailStatus, Refusal, SendEmail
 from processors.errors import EffectInDoubt, PermanentError, Postponed, TransientError, TransportFault
 from processors.interfaces import (
     Closed,
@@ -25,6 +26,7 @@ from processors.interfaces import (
     Told,
 )
 from processors.messages import message_id
+from processors.suppression import ALWAYS_BINDING, NobodySuppressed, Suppressions
 
 OPEN_STATES = ("queued", "deferred")
 FIRST_WAIT_SECONDS = 300.0
@@ -48,6 +50,8 @@ class Post:
         persist: writes until it is written.
         resend: whether a mail of which nobody knows whether it arrived is sent again, instead of never.
         composer: makes the message.
+        suppressions: who is not mailed any more.
+        unsubscribe_url: returns where one address leaves a list with one click; None where that is not to be had.
     """
 
     mailer: Mailer
@@ -60,6 +64,8 @@ class Post:
     persist: Callable[[Callable[[], None]], None]
     resend: bool = False
     composer: Composer = field(kw_only=True)
+    suppressions: Suppressions = field(default_factory=NobodySuppressed)
+    unsubscribe_url: Callable[[str, str], str | None] = lambda _address, _list_name: None
 
 
 @dataclass(slots=True)
@@ -153,6 +159,8 @@ class Batch:
         self._lent: dict[str, int] = {}
         self._back: deque[Letter] = deque()
         self._done = 0
+        self._handed: set[tuple[int, str]] = set()
+        self._answered: list[Closed] = []
 
     def look(self) -> None:
         """Look at the rows of the first mails, so that `mails` knows them whatever comes."""
@@ -165,7 +173,10 @@ class Batch:
         Raises:
             TransportFault: the transport is at fault; what was not handed over stays open.
         """
-        self._post.mailer.send(self)
+        try:
+            self._post.mailer.send(self)
+        finally:
+            self._learn()
 
     # --- The queue of the mailer --------------------------------------------------------------------------------
 
@@ -197,6 +208,8 @@ class Batch:
         for letter, outcomes in told:
             self._go_on(letter, outcomes)
         self._write(closed, announced)
+        self._answered += closed
+        self._handed.update(announced)
         for position, address in announced:
             rows = self.mails[position].rows
             rows[address] = replace(rows[address], attempts=rows[address].attempts + 1)
@@ -266,14 +279,50 @@ class Batch:
         rows = self._post.deliveries.open(self._post.task_id, roles)
         for position, request in group.items():
             known = dict(rows.get(position, {}))
-            mail = MailInHand(position, request, *sorted_out[position], known)
-            self.mails[position] = mail
+            mail = self.mails[position] = MailInHand(position, request, *sorted_out[position], known)
             self._settle_doubt(mail)
-            if mail.untried():
+        self._suppress([self.mails[position] for position in group])
+        for position in group:
+            if self.mails[position].untried():
                 self._next.append(position)
             else:
                 self._done += 1
         return True
+
+    def _suppress(self, mails: Sequence[MailInHand]) -> None:
+        """Give up those who are not to be mailed now; it is asked anew at every attempt."""
+        by_list: dict[str | None, list[MailInHand]] = {}
+        for mail in mails:
+            by_list.setdefault(mail.request.list_name, []).append(mail)
+        given_up: list[Closed] = []
+        for list_name, some in by_list.items():
+            waiting = list(dict.fromkeys(address for mail in some for address in mail.untried()))
+            if not waiting:
+                continue
+            reasons = self._post.suppressions.reasons(waiting, list_name)
+            given_up += [
+                (mail.position, address, Outcome("suppressed", text=reasons[address]))
+                for mail in some
+                for address in mail.untried()
+                if address in reasons and (not mail.request.critical or reasons[address] in ALWAYS_BINDING)
+            ]
+        if given_up:
+            self._write(given_up, [])
+        for position, address, outcome in given_up:
+            self.mails[position].rows[address] = replace(self.mails[position].rows[address], outcome=outcome)
+
+    def _learn(self) -> None:
+        """Learn which addresses take mail, and which are gone; a refusal of a whole mail is about none of them."""
+        answered, self._answered = self._answered, []
+        if accepted := list(dict.fromkeys(address for _, address, one in answered if one.state == "accepted")):
+            self._post.persist(lambda: self._post.suppressions.accepted(accepted))
+        for position, address, one in answered:
+            if one.state == "refused" and (position, address) not in self._handed:
+                self._post.persist(partial(self._refused, position, address, one))
+
+    def _refused(self, position: int, address: str, outcome: Outcome) -> None:
+        mail_id = f"{self._post.task_id}-{position}"
+        self._post.suppressions.refused(address, outcome.code, outcome.enhanced, outcome.text, mail_id=mail_id)
 
     def _settle_doubt(self, mail: MailInHand) -> None:
         """Decide about those to whom a former run was handing the mail over, once that cannot be going on any more.
@@ -298,7 +347,7 @@ class Batch:
     def _composed(self, mail: MailInHand) -> Letter | None:
         """Return a mail's bytes with the recipients that wait; None where it cannot be composed."""
         mail_id = f"{self._post.task_id}-{mail.position}"
-        request = mail.request
+        request = self._unsubscribable(mail)
         try:
             sender = parse(request.from_email or self._post.sender)
             content = self._post.composer.compose(
@@ -311,6 +360,14 @@ class Batch:
         self._lent[mail_id] = mail.position
         return Letter(mail_id, sender.addr_spec, tuple(mail.untried()), content)
 
+    def _unsubscribable(self, mail: MailInHand) -> SendEmail:
+        """Return the request, with the address where its only recipient leaves its list (RFC 8058)."""
+        request = mail.request
+        if request.list_name is None or request.unsubscribe is not None or len(mail.recipients) != 1:
+            return request
+        url = self._post.unsubscribe_url(mail.recipients[0].address, request.list_name)
+        return request if url is None else request.model_copy(update={"unsubscribe": url})
+
     def summary(self, mail: MailInHand) -> EmailSent:
         """Return what is known of a mail, recipient by recipient."""
         outcomes = {address: row.outcome for address, row in mail.rows.items()}
@@ -319,13 +376,11 @@ class Batch:
         refused = {a: _refusal(o) for a, o in outcomes.items() if o.state == "refused"}
         skipped = {a: o.text for a, o in outcomes.items() if o.state == "skipped"}
         unknown = [a for a, o in outcomes.items() if o.state in {"unknown", "handing"}]
-        others = bool(deferred or refused or unknown or skipped or mail.invalid)
-        status = "partial" if others else "sent"
-        if not accepted:
-            status = "unknown" if unknown else "deferred" if deferred else "failed" if not skipped else "skipped"
+        suppressed = {a: o.text for a, o in outcomes.items() if o.state == "suppressed"}
+        states = {outcome.state for outcome in outcomes.values()}
         sender = parse(mail.request.from_email or self._post.sender)
         return EmailSent(
-            status=status,
+            status=_status(states, some_invalid=bool(mail.invalid)),
             id=self._post.task_id,
             message_id=message_id(f"{self._post.task_id}-{mail.position}", sender.addr_spec),
             transport=self._post.mailer.name,
@@ -334,9 +389,23 @@ class Batch:
             deferred=deferred,
             refused=refused,
             skipped=skipped,
+            suppressed=suppressed,
             invalid={one.given: one.why for one in mail.invalid},
             unknown=unknown,
         )
+
+
+def _status(states: Collection[str], *, some_invalid: bool) -> MailStatus:
+    """Return what a mail's recipients add up to."""
+    if "accepted" in states:
+        return "sent" if len(states) == 1 and not some_invalid else "partial"
+    if "unknown" in states or "handing" in states:
+        return "unknown"
+    if any(state in states for state in OPEN_STATES):
+        return "deferred"
+    if "refused" in states or some_invalid:
+        return "failed"
+    return "suppressed" if "suppressed" in states else "skipped"
 
 
 def next_wait(tries: int) -> float:

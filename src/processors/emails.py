@@ -11,6 +11,7 @@ from processors.attachments import Attachment, checked_cids
 from processors.mail_headers import OF_UNSUBSCRIBE, checked_headers
 from processors.messages import is_html
 from processors.results import Request, Result, storable
+from processors.suppression import ListName
 
 MAX_RECIPIENTS = 1_000
 MAX_ENCLOSED = 100
@@ -69,6 +70,8 @@ class Mail(Request):
         headers: further header fields by their names.
         inline_images: files that the page shows, by what stands behind `cid:` in it.
         unsubscribe: an https address, or that and a mailto.
+        critical: it goes to those, too, who have unsubscribed or are suppressed by hand.
+        list_name: the list that it belongs to, whose unsubscriptions count.
     """
 
     to_email: str | Addresses
@@ -83,6 +86,8 @@ class Mail(Request):
     attachments: Attachments | None = None
     inline_images: dict[str, Attachment] | None = Field(default=None, max_length=MAX_ENCLOSED)
     unsubscribe: str | Unsubscribe | None = None
+    critical: bool = False
+    list_name: ListName | None = None
 
     @field_validator("subject")
     @classmethod
@@ -212,10 +217,13 @@ class Refusal(Result):
     text: str = ""
 
 
+MailStatus = Literal["sent", "partial", "deferred", "failed", "skipped", "suppressed", "unknown"]
+
+
 class EmailSent(Result):
     """What became of one mail, recipient by recipient."""
 
-    status: Literal["sent", "partial", "deferred", "failed", "skipped", "unknown"]
+    status: MailStatus
     id: str
     message_id: str
     transport: str
@@ -225,11 +233,12 @@ class EmailSent(Result):
     refused: dict[str, Refusal] = {}
     skipped: dict[str, str] = {}
     invalid: dict[str, str] = {}
+    suppressed: dict[str, str] = {}
     unknown: list[str] = []
 
     def failure(self) -> str | None:
-        """Nobody got it, as far as is known."""
-        if self.accepted:
+        """Nobody got it, as far as is known, and not because nobody was to."""
+        if self.accepted or self.status == "suppressed":
             return None
         if self.unknown:
             return f"It is not known whether the mail arrived at {', '.join(self.unknown[:3])}."

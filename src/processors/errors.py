@@ -22,6 +22,7 @@ WorkError
 │   │   ├── FileError                 a file cannot be processed
 │   │   └── AiError                   an AI request cannot be done
 │   ├── WorkFailed                    the work ended, and nothing of it was done; carries the result
+│   ├── NotAuthentic                  whoever says to have sent it has not, or not now
 │   ├── EffectUnknown                 nobody can tell whether an effect happened; a person settles it
 │   ├── TimeLimitExceeded
 │   └── Quarantined
@@ -183,6 +184,10 @@ class WorkFailed(PermanentError):
     def __init__(self, message: str, result: dict[str, Any] | None = None) -> None:
         super().__init__(message)
         self.result = result or {}
+
+
+class NotAuthentic(PermanentError):
+    """A message from outside is not signed by whom it says to come from, is too old, or was sent again by another."""
 
 
 class EffectUnknown(PermanentError):

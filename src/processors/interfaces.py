@@ -410,7 +410,9 @@ class VoiceEncoder(Protocol):
         ...
 
 
-DeliveryState = Literal["queued", "handing", "accepted", "deferred", "refused", "invalid", "skipped", "unknown"]
+DeliveryState = Literal[
+    "queued", "handing", "accepted", "deferred", "refused", "invalid", "skipped", "suppressed", "unknown"
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,10 +34,11 @@ from processors.people import EnrollPerson, ForgetPerson
 from processors.results import Request, sentence_of
 from processors.scheduling import ListFailedTasks, ProcessPendingTasks, RetryFailedTasks
 from processors.sentiment import AnalyzeSentiment
+from processors.suppression import ListEmailEvents, ListSuppressions, SuppressEmail, UnsuppressEmail
 from processors.texts import ExtractText
 from processors.video import ProcessVideo
 from records.task_records import TaskRecord, TaskState, is_task_id
-from services import effects, limiting, retrying, scheduling, steering
+from services import effects, limiting, mail_intake, retrying, scheduling, steering
 from services.bulk import submit_bulk_emails, submit_bulk_embeddings
 from services.celery_app import QUEUES
 from services.enclosures import Enclosures
@@ -88,6 +89,8 @@ class CeleryService:
         attachments: Sequence[Mapping[str, Any]] | None = None,
         inline_images: Mapping[str, Mapping[str, Any]] | None = None,
         unsubscribe: str | dict[str, str] | None = None,
+        critical: bool = False,
+        list_name: str | None = None,
         preview: bool = False,
         **options: Unpack[OptionsBesidePriority],
     ) -> str:
@@ -109,6 +112,8 @@ class CeleryService:
                 (bytes, or base64 text), and, where the path does not tell them, `name` and `type`.
             inline_images: the same by what stands behind `cid:` in the HTML.
             unsubscribe: an https address for one-click unsubscribing, or a dict with that `url` and a `mailto`.
+            critical: it goes to those, too, who have unsubscribed or are suppressed by hand.
+            list_name: the list that it belongs to: who has unsubscribed from that one is not mailed.
             preview: send nothing; the result is what would be sent, and what is odd about it.
             options: as every submit takes them.
         """
@@ -119,6 +124,8 @@ class CeleryService:
             "attachments": attachments,
             "inline_images": inline_images,
             "unsubscribe": unsubscribe,
+            "critical": critical or None,
+            "list_name": list_name,
             "preview": preview or None,
         }
         enclosures = Enclosures(settings.email_max_mb)
@@ -150,6 +157,98 @@ class CeleryService:
         chosen = _options("send_bulk_emails", options)
         request = _checked(SendBulkEmails, batch_size=batch_size, delay_between_batches=delay_between_batches)
         return submit_bulk_emails(emails, request, _queue(queue), chosen)
+
+    def suppress_email(
+        self,
+        address: str,
+        reason: str = "manual",
+        list_name: str | None = None,
+        until: datetime | str | None = None,
+    ) -> dict[str, Any]:
+        """Mail an address no more, from now on, what was submitted before included; returns it as lists show it.
+
+        Args:
+            address: whom.
+            reason: `manual`, `unsubscribe`, `complaint` or `hard_bounce`; the last two bind critical mail too.
+            list_name: only mails of this list; left out, all.
+            until: when it ends, as `due_at` is given; left out, never.
+        """
+        request = _checked(SuppressEmail, address=address, reason=reason, list_name=list_name)
+        return mail_intake.suppress(request, until)
+
+    def unsuppress_email(self, address: str, list_name: str | None = None) -> bool:
+        """Mail an address again, whatever the reason was; False where it was not suppressed.
+
+        What a list's suppression keeps back goes on being so, unless `list_name` names that list.
+        """
+        return mail_intake.unsuppress(_checked(UnsuppressEmail, address=address, list_name=list_name))
+
+    def get_suppressions(
+        self,
+        address: str | None = None,
+        limit: int = 100,
+        *,
+        list_name: str | None = None,
+        reason: str | None = None,
+        after: int | None = None,
+    ) -> list[dict[str, Any]]:
+        """List who is not mailed now, the newest first.
+
+        Args:
+            address: of this address alone.
+            limit: at most so many, up to 1 000.
+            list_name: of this list alone.
+            reason: of this reason alone.
+            after: the `id` of the last one of the page before.
+
+        Returns:
+            `id`, `address`, `list_name` (None: all mail), `reason`, `until`, `source` (who said so), `text`,
+            `created_at`.
+        """
+        return mail_intake.suppressions(
+            _checked(ListSuppressions, address=address, list_name=list_name, reason=reason, limit=limit, after=after)
+        )
+
+    def receive_bounce(self, message: bytes) -> list[dict[str, Any]]:
+        """Take a mail server's report, as it came: a bounce (RFC 3464) or a complaint (RFC 5965).
+
+        Returns:
+            What is new in it, as `get_email_events` tells it.
+
+        Raises:
+            InvalidArgument: it is no report.
+        """
+        return mail_intake.receive_report(message)
+
+    def get_email_events(
+        self,
+        message_id: str | None = None,
+        address: str | None = None,
+        limit: int = 100,
+        *,
+        after: int | None = None,
+    ) -> list[dict[str, Any]]:
+        """List what was told of mails after they had gone out, the newest first; no delivery's state is changed by it.
+
+        Args:
+            message_id: of this mail alone, as its result names it.
+            address: of this recipient alone.
+            limit: at most so many, up to 1 000.
+            after: the `id` of the last one of the page before.
+
+        Returns:
+            `id`, `provider` (`report`, or a provider's name), `kind` (delivered, delayed, bounced, rejected,
+            complained, unsubscribed), `address`, `hard`, `code`, `enhanced`, `text`, `message_id`, `task_id` (whose
+            mail, where that is known), `at`.
+        """
+        return mail_intake.events(
+            _checked(ListEmailEvents, message_id=message_id, address=address, limit=limit, after=after)
+        )
+
+    def unsubscribe_url(self, address: str, list_name: str | None = None) -> str:
+        """Return the address of the web where somebody leaves a list, or all mail, with one click (RFC 8058)."""
+        who = _checked(UnsuppressEmail, address=address, list_name=list_name)
+        return parts().unsubscribing.url(who.address, who.list_name)
 
     # --- Files --------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from config.email_urls import read_ways
-from config.secret_files import given_secret
+from config.secret_files import given_secret, secret
 from config.settings import PROJECT_ROOT, ensure_folders, settings
 from processors.ai_gateway import Gateway
 from processors.ai_interfaces import EmbeddingEngine, SentimentEngine
@@ -29,7 +29,9 @@ from processors.interfaces import (
     SideBySide,
 )
 from processors.limits import DefaultLimits, rate_of
+from processors.mail_events.interfaces import Sns
 from processors.mail_interfaces import Signer
+from processors.unsubscribing import Unsubscribing
 from records import schema
 from records.ai_answers import AiAnswers
 from records.ai_calls import AiCalls
@@ -38,6 +40,7 @@ from records.chords import Chords
 from records.database import Database
 from records.deliveries import DeliveryRecords
 from records.effects import EffectRecords
+from records.email_events import EmailEvents
 from records.holds import Holds
 from records.identity import database_id
 from records.incidents import Incidents
@@ -48,6 +51,7 @@ from records.parents import Parents
 from records.people import PeopleRecords
 from records.schedules import Schedules
 from records.submit_keys import SubmitKeys
+from records.suppressions import SuppressionRecords
 from records.task_logs import TaskLogs
 from records.task_moves import TaskMoves
 from records.task_records import TaskRecords
@@ -80,6 +84,8 @@ class Parts:
         self.submit_keys = SubmitKeys(database)
         self.members = MemberRecords(database)
         self.deliveries = DeliveryRecords(database)
+        self.suppressions = SuppressionRecords(database)
+        self.email_events = EmailEvents(database)
         self.effects = EffectRecords(database)
         self.workers = Workers(database)
         self.incidents = Incidents(database)
@@ -145,6 +151,17 @@ class Parts:
             why = error.strerror or error
             raise ConfigurationError(f"EMAIL_DKIM_KEY_FILE: {file} cannot be read: {why}.") from error
         return import_module("processors.dkim_signing").DkimSigner(domain, selector, pem)
+
+    @cached_property
+    def unsubscribing(self) -> Unsubscribing:
+        """Makes and reads the addresses where somebody unsubscribes."""
+        key = settings.email_unsubscribe_key or secret(settings.run_dir / "unsubscribe-key")
+        return Unsubscribing(key, settings.webhook_base_url)
+
+    @cached_property
+    def sns(self) -> Sns:
+        """What brings the certificates of SES's events."""
+        return _adapter("amazon_sns", "AmazonSns")()
 
     @cached_property
     def storage(self) -> ObjectStorage:

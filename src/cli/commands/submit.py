@@ -29,6 +29,7 @@ NOT_SUBMITTING = {
     "cancel_task",
     "purge_queue",
     "replay_task",
+    "unsubscribe_url",
 }
 
 

@@ -11,6 +11,7 @@ from records.chords import chords
 from records.columns import metadata
 from records.deliveries import deliveries
 from records.effects import effects
+from records.email_events import email_events
 from records.identity import identity
 from records.incidents import incidents
 from records.leadership import leadership
@@ -19,6 +20,7 @@ from records.members import members
 from records.people import people
 from records.schedules import schedules
 from records.submit_keys import submit_keys
+from records.suppressions import hard_bounces, suppressions
 from records.task_indexes import INDEXES
 from records.task_logs import task_logs
 from records.task_records import task_records
@@ -32,6 +34,8 @@ TABLES = (
     chords,
     deliveries,
     effects,
+    email_events,
+    hard_bounces,
     identity,
     incidents,
     leadership,
@@ -43,6 +47,7 @@ TABLES = (
     people,
     schedules,
     submit_keys,
+    suppressions,
     task_logs,
     task_records,
     workers,

@@ -64,4 +64,12 @@ def post(task: RecordedTask, mail_of: str) -> Post:
         run=run.fence,
         persist=partial(until_written, run.id),
         resend=settings.email_on_doubt == "resend",
+        suppressions=task.parts.suppressions,
+        unsubscribe_url=partial(_unsubscribe_url, task),
     )
+
+
+def _unsubscribe_url(task: RecordedTask, address: str, list_name: str) -> str | None:
+    """Return where one address leaves a list with one click; None where WEBHOOK_BASE_URL is no https address."""
+    unsubscribing = task.parts.unsubscribing
+    return unsubscribing.url(address, list_name) if unsubscribing.one_click else None

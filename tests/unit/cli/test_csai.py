@@ -17,6 +17,7 @@ from cli import main
 from cli.commands import doctor, models
 from cli.commands.submit import follow, parse, submitting_methods
 from config.settings import settings
+from examples.celery_example import BOUNCE
 from model_host import ModelHost, sending
 from processors.errors import InvalidArgument
 from records import incidents, schema
@@ -406,3 +407,32 @@ def test_a_key_of_web_push_is_made_once_for_its_owner_alone_and_its_public_half_
     code, _, errors = csai("config", "vapid", str(file))
     assert (code, "no private key" in errors) == (1, True)
     assert file.read_bytes() == b"no key", "what is there is never replaced"
+
+
+# --- Mail that is not sent -------------------------------------------------------------------------------------
+
+
+def test_who_is_not_mailed_is_added_listed_and_removed(csai):
+    assert csai("suppressions", "list") == (0, "Everybody is mailed.\n", "")
+    assert (
+        csai("suppressions", "add", "Gone@example.com", "--list", "news")[1]
+        == "gone@example.com is not mailed any more.\n"
+    )
+    code, out, _ = csai("suppressions", "list", "--json")
+    (one,) = json.loads(out)
+    assert (code, one["address"], one["list_name"], one["reason"]) == (0, "gone@example.com", "news", "manual")
+    assert "gone@example.com" in csai("suppressions", "list")[1]
+    assert csai("suppressions", "remove", "gone@example.com")[1] == "gone@example.com was not suppressed.\n"
+    assert (
+        csai("suppressions", "remove", "gone@example.com", "--list", "news")[1] == "gone@example.com is mailed again.\n"
+    )
+
+
+def test_a_report_is_taken_from_a_file_and_what_is_none_is_one_line(csai, tmp_path):
+    (tmp_path / "bounce.eml").write_bytes(BOUNCE)
+    code, out, _ = csai("bounce", str(tmp_path / "bounce.eml"))
+    assert (code, [(one["kind"], one["address"]) for one in json.loads(out)]) == (0, [("bounced", "gone@example.com")])
+    (tmp_path / "note.eml").write_text("hello")
+    code, _, said = csai("bounce", str(tmp_path / "note.eml"))
+    assert (code, said.count("\n")) == (2, 1)
+    assert csai("bounce", str(tmp_path / "missing.eml"))[0] == 2

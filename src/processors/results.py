@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from processors.redaction import is_secret, redact
 
 SHOWN_CHARACTERS = 100
-NEVER_SHOWN = frozenset({"password", "body"})
+NEVER_SHOWN = frozenset({"password", "body", "push", "chat"})
 NOT_STORABLE = "must be text without NUL and lone surrogates"
 NO_UNICODE = "string_unicode"
 """What pydantic calls a text with a lone surrogate; its words are of raw data and of parsing."""

@@ -5,9 +5,7 @@ name: an answer that changes between the check and the connection (DNS rebinding
 """
 
 import logging
-import socket
 import ssl
-import threading
 import time
 from collections.abc import Collection, Generator
 from contextlib import closing, contextmanager
@@ -21,6 +19,7 @@ from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import HTTPError, LocationParseError
 from urllib3.util import Url, parse_url
 
+from adapters.deadline import ended_at
 from adapters.network_guard import Resolve, checked_addresses, system_resolver
 from adapters.pouring import CHUNK_BYTES, Bounds, pour
 from adapters.retry_after import retry_after
@@ -107,7 +106,7 @@ class WebFiles:
         """Ask for a file and give the answer whose body is still to be read."""
         connection = self._connected(url, began)
         try:
-            with _ended_at(connection, began + self._bounds.seconds):
+            with ended_at(connection, began + self._bounds.seconds):
                 headers = {"Host": url.netloc or "", "User-Agent": "csai", "Accept-Encoding": "identity"}
                 connection.request("GET", url.request_uri, headers=headers, preload_content=False, decode_content=False)
                 with closing(connection.getresponse()) as response:
@@ -132,7 +131,7 @@ class WebFiles:
                 cert_reqs="CERT_REQUIRED",
             )
             try:
-                with _ended_at(connection, began + self._bounds.seconds):
+                with ended_at(connection, began + self._bounds.seconds):
                     connection.connect()
             except ssl.SSLCertVerificationError as error:
                 connection.close()
@@ -181,26 +180,6 @@ def _size(url: Url, response: BaseHTTPResponse) -> int | None:
     if not (length.isascii() and length.isdecimal()):
         raise FileError(f"The server of {_shown(url)} does not say how long the file is.", "corrupt")
     return int(length)
-
-
-@contextmanager
-def _ended_at(connection: HTTPSConnection, moment: float) -> Generator[None]:
-    """Cut a connection at a moment of the monotonic clock: a limit for each read does not stop a slow drip."""
-    timer = threading.Timer(max(0.0, moment - time.monotonic()), _cut, (connection,))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-def _cut(connection: HTTPSConnection) -> None:
-    if connection.sock is not None:
-        try:
-            socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)  # TLS's own takes its state away from who reads
-        except OSError:
-            return  # closed by the other side in the same moment
 
 
 def _as_meant(location: str) -> str:

@@ -72,17 +72,15 @@ def _delivered(request: SendChannel, tools: ChannelTools, report: Report) -> Out
     """Deliver, unless that is not wanted, not possible, or not yet."""
     inbox = request.channel == "inbox"
     contact = (None if inbox and request.critical else tools.contacts.find(request.user_id)) or Contact()
+    carrier = tools.carriers.get(request.channel)
+    endpoints = contact.endpoints(request.channel)
     if not _wanted(request, contact):
         return skipped("preference")
     if inbox:
         return _into_inbox(request, tools)
-    carrier = tools.carriers.get(request.channel)
-    if carrier is None and request.channel != "email":
-        return skipped("not_configured")
-    endpoints = contact.endpoints(request.channel)
-    if not endpoints:
-        return skipped("no_endpoint")
-    if not request.critical and not _awaken(request, contact, tools.clock()):
+    if not endpoints or (carrier is None and request.channel != "email"):
+        return skipped("no_endpoint" if carrier or request.channel == "email" else "not_configured")
+    if not request.critical and not _awake(request, contact, tools.clock()):
         return skipped("quiet_hours")
     if carrier is None:
         return _by_mail(request, endpoints[0]["email"], tools)
@@ -114,7 +112,7 @@ def _what(request: SendChannel, tools: ChannelTools) -> Gathered:
     return as_one(tools.gathered(request.notification_id), request.notification_type)
 
 
-def _awaken(request: SendChannel, contact: Contact, now: datetime) -> bool:
+def _awake(request: SendChannel, contact: Contact, now: datetime) -> bool:
     """Tell whether the person may be disturbed; False where nobody will want to know once that is so.
 
     Raises:
@@ -190,11 +188,10 @@ class _Sending:
         except EffectInDoubt:
             raise
         except EffectUnknown as error:
-            found = {"state": "unknown", "text": str(error)}
-        # A person who settles an effect says that it happened, with whatever outcome.
-        told = cast("Outcome", found) if isinstance(found, dict) else {}
-        state = str(told.get("state", "sent"))
-        self._count(state, str(told.get("text") or ""))
+            self._count("unknown", str(error))
+            return "unknown"
+        state, text = _settled(found)
+        self._count(state, text)
         return state
 
     def _count(self, state: str, text: str) -> None:
@@ -223,6 +220,14 @@ class _Sending:
             name: {k: n for k, n in self.counts.items() if n},
         }
         return told if all_sent else told | {"text": "; ".join(dict.fromkeys(self.texts))[:1_000]}
+
+
+def _settled(found: Any) -> tuple[str, str]:
+    """Return the state and the text of an effect's outcome; a person who settles one says what it came to at will."""
+    if not isinstance(found, dict):
+        return "sent", ""
+    told = cast("Outcome", found)
+    return str(told.get("state", "sent")), str(told.get("text") or "")
 
 
 def endpoint_key(request: SendChannel, endpoint: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Notifications: what a person is told, over several channels, and what became of each of them."""
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, cast
 from urllib.parse import urlsplit
 
@@ -69,6 +70,24 @@ class SendNotification(Request):
             if not leads and urlsplit(value).scheme not in {"http", "https"}:
                 raise ValueError(f"must be an http(s):// URL, or a path that begins with one /; got {value[:80]!r}")
         return value
+
+
+class ReadInbox(Request):
+    """A page of a person's inbox."""
+
+    user_id: UserId
+    unread_only: bool = False
+    archived: bool = False
+    limit: int = Field(default=50, ge=1, le=1_000)
+    before: int | None = Field(default=None, ge=1, le=2**63 - 1)
+
+
+class MarkInbox(Request):
+    """What a reader did with some items of an inbox."""
+
+    user_id: UserId
+    ids: Annotated[list[Annotated[int, Field(ge=1, le=2**63 - 1)]], Field(max_length=1_000)]
+    mark: Literal["seen", "read", "archived", "unread"]
 
 
 class SendChannel(Request):
@@ -192,3 +211,8 @@ def _unreached(user_id: str, channels: Mapping[str, Outcome]) -> str:
         "CONTACT_DIRECTORY_URL name the directory that has it; what is not_configured needs its settings, as "
         "docs/notifications.md says."
     )
+
+
+def utc_now() -> datetime:
+    """Return the time."""
+    return datetime.now(UTC)

@@ -295,6 +295,7 @@ def _prune() -> None:
     parts().limits.prune()
     parts().effects.prune(settings.keep_records_days)
     parts().deliveries.prune(settings.keep_records_days)
+    parts().inbox.prune(settings.keep_inbox_days)
     parts().ai_calls.prune(settings.keep_ai_usage_days)
     parts().ai_answers.prune(settings.ai_cache_seconds / 3600 + HOURS_OF_ANSWERS)
 

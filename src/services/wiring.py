@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from importlib import import_module
@@ -14,6 +14,8 @@ from typing import Any
 from config.settings import PROJECT_ROOT, ensure_folders, settings
 from processors.ai_gateway import Gateway
 from processors.ai_interfaces import EmbeddingEngine, SentimentEngine
+from processors.carriers import Carrier
+from processors.contacts import ContactDirectory
 from processors.document_pictures import OneByOne
 from processors.interfaces import (
     FileCleaner,
@@ -30,11 +32,14 @@ from records.ai_answers import AiAnswers
 from records.ai_calls import AiCalls
 from records.cached_results import CachedResults
 from records.chords import Chords
+from records.contacts import ContactRecords
 from records.database import Database
 from records.deliveries import DeliveryRecords
+from records.digests import Digests
 from records.effects import EffectRecords
 from records.holds import Holds
 from records.identity import database_id
+from records.inbox import InboxRecords
 from records.incidents import Incidents
 from records.leadership import Leadership
 from records.limits import Limits
@@ -83,6 +88,9 @@ class Parts:
         self.schedules = Schedules(database)
         self.cached_results = CachedResults(database)
         self.people = PeopleRecords(database)
+        self.contacts = ContactRecords(database)
+        self.inbox = InboxRecords(database)
+        self.digests = Digests(database)
         self.ai_calls = AiCalls(database)
         self.ai_answers = AiAnswers(database)
 
@@ -107,6 +115,20 @@ class Parts:
     def email_from(self) -> str:
         """The author of mails that name none."""
         return settings.email_from
+
+    @cached_property
+    def carriers(self) -> Mapping[str, Carrier]:
+        """What carries notifications, by channel; a channel without settings has none."""
+        return {}
+
+    @cached_property
+    def contact_directory(self) -> ContactDirectory | None:
+        """What CONTACT_DIRECTORY_URL names."""
+        if settings.contact_directory_url is None:
+            return None
+        return _adapter("contact_directory", "HttpContactDirectory")(
+            settings.contact_directory_url, settings.contact_directory_token
+        )
 
     @cached_property
     def storage(self) -> ObjectStorage:

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import create_engine, func, select, text, update
+from sqlalchemy.orm import Session
 
 from processors.digests import Gathered
 from processors.errors import IdempotencyConflict
@@ -19,6 +20,7 @@ from records.members import members
 from records.submit_keys import SubmitKeys
 from records.task_moves import TaskMoves
 from records.task_records import Draft, TaskRecords, columns, task_records
+from waiting import until
 
 HOUR = 3_600
 
@@ -98,13 +100,13 @@ def test_old_notifications_are_pruned_and_younger_ones_stay(items, database):
     assert [one.id for one in items.items("u1", 9)] == [young]
 
 
-def gathering(text: str, key: str, name: str = "u1/news", seconds: int = HOUR) -> Gathering:
+def gathering(words: str, key: str, name: str = "u1/news", seconds: int = HOUR) -> Gathering:
     def tasks(parent: Draft) -> Sequence[Draft]:
         return [
             Draft(id=f"{parent.id}-0", name="t", category="t", queue="q", parent_id=parent.id, due_at=parent.due_at)
         ]
 
-    return Gathering(name, seconds, key, Gathered(text, ""), [{"channel": "inbox"}], tasks)
+    return Gathering(name, seconds, key, Gathered(words, ""), [{"channel": "inbox"}], tasks)
 
 
 def parent(**more) -> Draft:
@@ -219,3 +221,34 @@ def test_what_was_gathered_goes_with_the_record(database):
     assert moves.remove([task_id]) == 1
     left = select(func.count()).select_from(digest_entries)
     assert database.read(lambda c: c.execute(left).scalar_one()) == 0
+
+
+def test_what_a_callers_transaction_adds_is_in_the_digest_once_it_is_committed(database):
+    engine = create_engine(database.url)
+    submits = SubmitKeys(database)
+    with Session(engine) as session:
+        submits.gather(parent(idempotency_key="k"), gathering("undone", "1"), session)
+        session.rollback()
+    with Session(engine) as session:
+        first = submits.gather(parent(idempotency_key="k"), gathering("a", "2"), session)
+        assert submits.gather(parent(idempotency_key="k"), gathering("a", "3"), session) == first
+        assert submits.gather(parent(), gathering("b", "4"), session) == first
+        session.commit()
+    engine.dispose()
+    assert texts(database, first) == ["a", "b"]
+
+
+def test_a_close_waits_for_who_is_adding(database):
+    if database.is_sqlite:
+        pytest.skip("who adds holds the whole database")
+    engine, submits = create_engine(database.url), SubmitKeys(database)
+    first = submits.gather(parent(), gathering("a", "1"))
+    with ThreadPoolExecutor(1) as pool:
+        with Session(engine) as session:
+            assert submits.gather(parent(), gathering("b", "2"), session) == first
+            closing = pool.submit(texts, database, first)
+            waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            until(lambda: database.read(lambda c: c.execute(waits).scalar()), what="the close waits")
+            session.commit()
+        assert closing.result() == ["a", "b"]
+    engine.dispose()

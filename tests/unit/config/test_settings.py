@@ -52,6 +52,11 @@ def _no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
         ("EMAIL_FROM", "a@b.example, c@d.example", "must be one mail address"),
         ("EMAIL_FROM", "Ann <a@b.example", "must be one mail address"),
         ("EMAIL_FROM", "jürgen@b.example", "must be one mail address"),
+        ("CONTACT_DIRECTORY_URL", "http://example.com/{user_id}", "must be an https:// URL"),
+        ("CONTACT_DIRECTORY_URL", "https://user:planted@example.com/{user_id}", "must be an https:// URL"),
+        ("CONTACT_DIRECTORY_URL", "https://{user_id}.example.com/", "must have {user_id} once, after the host"),
+        ("CONTACT_DIRECTORY_URL", "https://example.com/users", "must have {user_id} once"),
+        ("CONTACT_DIRECTORY_URL", "https://example.com/{user}/{user_id}", "must have {user_id} once"),
         ("HOST", "a b", "must be an address or a name"),
         ("FLOWER_HOST", "http://localhost", "must be an address or a name"),
         ("WEBHOOK_BASE_URL", "http://", "must name a host"),
@@ -262,3 +267,13 @@ def test_task_modules_are_names_between_commas(monkeypatch):
     assert load_settings().task_modules == []
     monkeypatch.setenv("TASK_MODULES", " shop.tasks, invoices,")
     assert load_settings().task_modules == ["shop.tasks", "invoices"]
+
+
+def test_a_directory_of_contacts_may_be_on_this_machine_and_its_token_is_shown_to_nobody(monkeypatch):
+    monkeypatch.setenv("CONTACT_DIRECTORY_URL", "http://127.0.0.1:8000/people?id={user_id}")
+    monkeypatch.setenv("CONTACT_DIRECTORY_TOKEN", "planted-token")
+    monkeypatch.setenv("NOTIFICATION_CRITICAL_TYPES", "password_reset, alarm")
+    settings = load_settings()
+    assert settings.contact_directory_url == "http://127.0.0.1:8000/people?id={user_id}"
+    assert settings.notification_critical_types == ["password_reset", "alarm"]
+    assert "planted" not in f"{settings!r} {explain(settings)}"

@@ -39,7 +39,6 @@ inbox = Table(
     Column("seen_at", Instant),
     Column("read_at", Instant),
     Column("archived_at", Instant),
-    sqlite_autoincrement=True,  # a page goes on from an id, which must not be given out again
 )
 
 columns = inbox.c

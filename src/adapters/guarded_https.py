@@ -15,9 +15,10 @@ from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import LocationParseError
 from urllib3.util import Url, parse_url
 
+from adapters.deadline import ended_at
 from adapters.network_guard import Resolve, checked_addresses, is_global, system_resolver
 from adapters.own_thread import TookTooLong, in_own_thread
-from adapters.pinned_https import FAULTS, HTTPS_PORT, Unreachable, Untrusted, cause_of, connected, ended_at, name_of
+from adapters.pinned_https import FAULTS, HTTPS_PORT, Unreachable, Untrusted, cause_of, connected, name_of
 from processors.carriers import AnswerLost
 from processors.envelopes import clean
 from processors.errors import FileError, PermanentError, TransientError

@@ -5,17 +5,15 @@ nowhere. Neither the environment's proxies nor its logins are used.
 """
 
 import logging
-import socket
 import ssl
-import threading
-import time
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from http.client import HTTPException
 
 from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import HTTPError
 from urllib3.util import Url
+
+from adapters.deadline import ended_at
 
 HTTPS_PORT = 443
 CONNECT_SECONDS = 10.0
@@ -73,18 +71,6 @@ def connected(
     raise Unreachable(cause)
 
 
-@contextmanager
-def ended_at(connection: HTTPSConnection, moment: float) -> Generator[None]:
-    """Cut a connection at a moment of the monotonic clock: a limit for each read does not stop a slow drip."""
-    timer = threading.Timer(max(0.0, moment - time.monotonic()), _cut, (connection,))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
 def name_of(url: Url) -> str:
     """Return a host as resolvers and certificates know it."""
     return (url.host or "").strip("[]").rstrip(".")
@@ -93,11 +79,3 @@ def name_of(url: Url) -> str:
 def cause_of(error: Exception) -> str:
     """Return what an error says, in one line."""
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
-
-
-def _cut(connection: HTTPSConnection) -> None:
-    if connection.sock is not None:
-        try:
-            socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)  # TLS's own takes its state away from who reads
-        except OSError:
-            return  # closed by the other side in the same moment

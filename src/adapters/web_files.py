@@ -16,6 +16,7 @@ from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import LocationParseError
 from urllib3.util import Url, parse_url
 
+from adapters.deadline import ended_at
 from adapters.network_guard import Resolve, checked_addresses, system_resolver
 from adapters.pinned_https import (
     FAULTS,
@@ -24,7 +25,6 @@ from adapters.pinned_https import (
     Untrusted,
     cause_of,
     connected,
-    ended_at,
     name_of,
 )
 from adapters.pouring import CHUNK_BYTES, Bounds, pour

@@ -44,6 +44,7 @@ SECRET_FIELDS = (
     "email_unsubscribe_key",
     "email_mailgun_signing_key",
     "email_postmark_secret",
+    "contact_directory_token",
 )
 DKIM_FIELDS = ("email_dkim_domain", "email_dkim_selector", "email_dkim_key_file")
 BROKER_SCHEMES = ("redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps", "pyamqp")
@@ -58,6 +59,7 @@ NAME_PATTERN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*")
 STORAGE_PATTERN = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()-]+)*/?|file:///[^?#]+")
 SUBJECT_PATTERN = re.compile(r"mailto:[^\s@]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+|https://[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 TOPIC_PATTERN = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_.-]{1,256}")
+LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
 IN_PASSWORDS = "in a password / @ : ; # ? are written as %2F %40 %3A %3B %23 %3F"
 MASK = "***"
 
@@ -78,6 +80,7 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Folders = Annotated[list[Path], NoDecode]
 Modules = Annotated[list[str], NoDecode]
 Names = Annotated[list[str], NoDecode]
+Types = Annotated[list[str], NoDecode]
 AiProviders = Annotated[
     dict[str, AiProvider], NoDecode, BeforeValidator(lambda value: read_providers(value, PROJECT_ROOT))
 ]
@@ -280,6 +283,21 @@ class Settings(BaseSettings):
         default=None, description="Its private key: a PEM file that only its owner can read; RSA or Ed25519."
     )
 
+    # Notifications
+    contact_directory_url: str | None = Field(
+        default=None,
+        repr=False,
+        description="What is asked for contacts: https://host/users/{user_id}; unset: what was set here is all.",
+    )
+    contact_directory_token: str | None = Field(
+        default=None, repr=False, description="What it is given as Authorization: Bearer."
+    )
+    notification_critical_types: Types = Field(
+        default=[],
+        description="Types, comma-separated, that are told whatever preferences, quiet hours and digests say.",
+    )
+    keep_inbox_days: Days = Field(default=90, description="Days that notifications are kept in the inbox.")
+
     # Phone
     twilio_account_sid: str | None = Field(default=None, description="Twilio's account.")
     twilio_auth_token: str | None = Field(default=None, repr=False, description="Twilio's token.")
@@ -392,6 +410,29 @@ class Settings(BaseSettings):
                 "must be mailto: and a mail address, or an https:// address, such as mailto:ops@example.com"
             )
         return value
+
+    @field_validator("notification_critical_types", mode="before")
+    @classmethod
+    def _types(cls, value: Any) -> Any:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("contact_directory_url")
+    @classmethod
+    def _directory(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(_with_scheme(value, WEB_SCHEMES))
+        local = parts.scheme == "http" and parts.hostname in LOOPBACK_HOSTS
+        if not parts.hostname or not (local or parts.scheme == "https") or parts.username is not None or parts.fragment:
+            raise ValueError("must be an https:// URL (http:// on this machine alone) without a user and a #")
+        if value.count("{user_id}") != 1 or "{user_id}" in parts.netloc or "{" in value.replace("{user_id}", ""):
+            raise ValueError("must have {user_id} once, after the host, such as https://example.com/users/{user_id}")
+        return value
+
+    @field_validator("contact_directory_token")
+    @classmethod
+    def _directory_token(cls, value: str | None) -> str | None:
+        return value and checked_key(value)
 
     @field_validator("data_dir", "log_dir", "libreoffice", "vapid_private_key_file", "email_dkim_key_file")
     @classmethod

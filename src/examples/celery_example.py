@@ -64,7 +64,21 @@ class Row:
 
 def main() -> int:
     """Run everything; exit code 0 when every row is good."""
-    parts = (mail, files, people, ai, figures, by_name, scheduling, schedules, failures, cleaning, limiting, steering)
+    parts = (
+        mail,
+        notifications,
+        files,
+        people,
+        ai,
+        figures,
+        by_name,
+        scheduling,
+        schedules,
+        failures,
+        cleaning,
+        limiting,
+        steering,
+    )
     rows = [row for part in parts for row in part()]
     table = Table("method", "", "outcome", "seconds", title="celery_service", expand=False)
     for row in rows:
@@ -134,6 +148,60 @@ def not_mailed() -> Iterator[Row]:
         lambda: celery_service.get_email_events(address=address),
         lambda found: f"{len(found)} events of {address}",
     )
+
+
+def notifications() -> Iterator[Row]:
+    """Say how somebody is reached, tell that one something, gather a digest, and read the inbox."""
+    user_id = "12345"
+    yield call(
+        "set_contact",
+        lambda: celery_service.set_contact(
+            user_id,
+            email="ann@example.com",
+            time_zone="Europe/Berlin",
+            quiet_hours={"from": "22:00", "to": "07:00"},
+            preferences={"types": {"newsletter": False}},
+        ),
+        lambda contact: f"{contact['email']}, in {contact['time_zone']}",
+    )
+    yield call("get_contact", lambda: celery_service.get_contact(user_id), lambda one: f"quiet: {one['quiet_hours']}")
+    yield task(
+        "send_notification",
+        lambda: celery_service.send_notification(
+            user_id,
+            "welcome",
+            "Welcome",
+            "Good to have you here.",
+            channels=["email", "inbox"],
+            critical=True,  # or the example would wait where it is night in Berlin
+        ),
+        describe_notification,
+    )
+    yield task(
+        "send_notification newsletter",
+        lambda: celery_service.send_notification(user_id, "newsletter", "News", "All of it."),
+        describe_notification,
+    )
+    gather = partial(celery_service.send_notification, user_id, "comment", channels=["inbox"], digest=3600)
+    yield call(
+        "send_notification digest=3600",
+        lambda: {gather(title=f"Comment {number}", message="Well said.") for number in range(3)},
+        lambda ids: f"3 submits, {len(ids)} notification when the hour is over",
+    )
+    inbox = celery_service.get_inbox(user_id)
+    yield call("get_inbox", lambda: celery_service.get_inbox(user_id), lambda found: f"{found['unread']} unread")
+    yield call(
+        "mark_inbox",
+        lambda: celery_service.mark_inbox(user_id, [one["id"] for one in inbox["items"]], "read"),
+        lambda count: f"{count} read",
+    )
+    yield call("delete_contact", lambda: celery_service.delete_contact(user_id), lambda gone: f"deleted: {gone}")
+
+
+def describe_notification(result: dict[str, Any]) -> str:
+    """Say what became of each channel."""
+    told = (f"{name} {one.get('reason', one['status'])}" for name, one in result["channels"].items())
+    return f"{result['status']}: {', '.join(told)}"
 
 
 def files() -> Iterator[Row]:

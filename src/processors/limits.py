@@ -154,7 +154,7 @@ class DefaultLimits:
 
     def binding(self, category: str, queue: str, parent_id: str | None = None) -> dict[str, Rate]:
         """Return the rates that bind a task, by scope; what a parent paces and the service's own work are free."""
-        if parent_id is not None or category in EXEMPT:
+        if category in EXEMPT or (parent_id is not None and category not in UNPACED_PARENTS):
             return {}
         figures = self.categories or {}
         urgent = queue == HIGH_PRIORITY
@@ -174,5 +174,8 @@ class DefaultLimits:
 
 
 HIGH_PRIORITY = "high_priority"
+UNPACED_PARENTS = ("notification",)
+"""Categories whose parents pace nothing: each of their parts is a start like any other."""
+
 EXEMPT = ("monitoring", "cleanup", "scheduling")
 """Categories without a limit by default: their work is the service's own."""

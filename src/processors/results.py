@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from processors.redaction import is_secret, redact
 
 SHOWN_CHARACTERS = 100
-NEVER_SHOWN = frozenset({"password", "body", "html_body"})
+NEVER_SHOWN = frozenset({"password", "body", "html_body", "push", "chat"})
 NOT_STORABLE = "must be text without NUL and lone surrogates"
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 """NUL, which many programs stop at, and half characters, which no encoding has."""

@@ -16,6 +16,7 @@ from sqlalchemy import Column, Connection, Index, String, Table, delete, select,
 from processors.errors import IdempotencyConflict, ServiceUnavailable
 from records.columns import Instant, Now, metadata
 from records.database import Database, RowLocked
+from records.digests import Gathering
 from records.identity import database_id
 from records.insertion import insert_into
 from records.parents import insert_parent
@@ -68,7 +69,7 @@ class SubmitKeys:
             ServiceUnavailable: nothing was written.
             SubmitUnknown: it is not known whether it was written.
         """
-        return self._open(draft, (), lambda connection: insert_drafts(connection, [draft]), session)
+        return self._open(draft, (), lambda connection, one: insert_drafts(connection, [one]), session)
 
     def open_parent(
         self,
@@ -78,7 +79,11 @@ class SubmitKeys:
         session: object | None = None,
     ) -> str:
         """Write a parent with its key, its members and its tasks, as `open` does."""
-        return self._open(parent, members, lambda c: insert_parent(c, parent, members, tasks), session)
+        return self._open(parent, members, lambda c, one: insert_parent(c, one, members, tasks), session)
+
+    def gather(self, parent: Draft, gathering: Gathering, session: object | None = None) -> str:
+        """Add to a window, with a key where the submit has one, as `open` does; returns its notification's id."""
+        return self._open(parent, [gathering.as_json()], gathering.add, session, gathering.place)
 
     def prune(self) -> int:
         """Forget the keys that are free again; returns how many."""
@@ -99,16 +104,19 @@ class SubmitKeys:
         self,
         draft: Draft,
         members: Sequence[Mapping[str, Any]],
-        insert: Callable[[Connection], None],
+        insert: Callable[[Connection, Draft], None],
         session: object | None,
+        place: Callable[[Connection, Draft], Draft] | None = None,
     ) -> str:
+        """Write what `insert` writes; where a draft's id depends on what the database holds, `place` decides it."""
         digest = "" if draft.idempotency_key is None else digest_of(draft, members)
 
         def work(connection: Connection) -> tuple[str, str]:
-            holder = _holder(connection, draft, digest) if digest else (draft.id, digest)
-            if holder[0] == draft.id:
-                insert(connection)
-            return holder
+            placed = place(connection, draft) if place else draft
+            if not digest or _take(connection, placed, digest):
+                insert(connection, placed)
+                return placed.id, digest
+            return _holder(connection, placed)
 
         if session is None:
             task_id, held = surely(draft.id, lambda _: self._write(draft, work))
@@ -157,23 +165,31 @@ def digest_of(draft: Draft, members: Sequence[Mapping[str, Any]]) -> str:
     return found.hexdigest()
 
 
-def _holder(connection: Connection, draft: Draft, digest: str) -> tuple[str, str]:
-    """Give the key to this task unless it is another one's; returns whose it is, and the digest of that one.
+def _take(connection: Connection, draft: Draft, digest: str) -> bool:
+    """Give the key to this task unless it was given to one before.
 
     Whoever comes at the same time waits for the commit, and finds the winner. A row that is not changed is locked all
     the same: it is still there when it is read.
     """
-    tenant = draft.tenant or ""
     statement = insert_into(submit_keys, connection.dialect.name).values(
-        tenant=tenant, key=draft.idempotency_key, task_id=draft.id, digest=digest, expires_at=Now(KEEP_SECONDS)
+        tenant=draft.tenant or "",
+        key=draft.idempotency_key,
+        task_id=draft.id,
+        digest=digest,
+        expires_at=Now(KEEP_SECONDS),
     )
     upsert = statement.on_conflict_do_update(
         index_elements=[keys.tenant, keys.key],
         set_={name: statement.excluded[name] for name in ("task_id", "digest", "expires_at")},
         where=keys.expires_at <= Now(),
     )
-    if connection.execute(upsert.returning(keys.task_id)).first():
-        return draft.id, digest
-    winner = select(keys.task_id, keys.digest).where(keys.tenant == tenant, keys.key == draft.idempotency_key)
+    return connection.execute(upsert.returning(keys.task_id)).first() is not None
+
+
+def _holder(connection: Connection, draft: Draft) -> tuple[str, str]:
+    """Return whose a key is, and the digest of that one."""
+    winner = select(keys.task_id, keys.digest).where(
+        keys.tenant == (draft.tenant or ""), keys.key == draft.idempotency_key
+    )
     task_id, held = connection.execute(winner).one()
     return task_id, held

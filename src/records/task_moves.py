@@ -36,6 +36,7 @@ from records.cached_results import cached_results
 from records.columns import Now, instant, now_once
 from records.database import Database
 from records.deliveries import DOUBTFUL, deliveries
+from records.digests import digest_entries, digests
 from records.effects import CLOSED, OWN_KEY, effects
 from records.incidents import Death, incidents, note
 from records.leadership import Lead, fenced
@@ -692,7 +693,7 @@ class TaskMoves:
             gone = delete(task_records).where(columns.id.in_(list(task_ids)), columns.state.in_(FINAL_VALUES))
             ids = list(connection.execute(gone.returning(columns.id)).scalars().all())
             connection.execute(delete(deliveries).where(deliveries.c.task_id.in_(ids), ~DOUBTFUL))
-            for table in (ai_answers, cached_results, incidents, members, task_logs):
+            for table in (ai_answers, cached_results, digest_entries, digests, incidents, members, task_logs):
                 connection.execute(delete(table).where(table.c.task_id.in_(ids)))
             return len(ids)
 

@@ -23,6 +23,7 @@ from processors.ai_usage import OF_TASK, ReadUsage
 from processors.audio import ProcessAudio
 from processors.bulk_emails import SendBulkEmails
 from processors.cleanup import CleanupOldFiles, CleanupOldLogs, CleanupOldTasks
+from processors.contacts import ContactChange
 from processors.documents import ProcessDocument
 from processors.emails import SendEmail
 from processors.errors import InvalidArgument, TaskCancelled, TaskFailed, TaskTimeout, UnknownQueue
@@ -30,6 +31,7 @@ from processors.file_results import ReadArtefact
 from processors.files import ProcessFile
 from processors.images import ProcessImage
 from processors.logs import ReadLogs, SearchLogs
+from processors.notifications import MarkInbox, ReadInbox, SendNotification
 from processors.people import EnrollPerson, ForgetPerson
 from processors.results import Request, sentence_of
 from processors.scheduling import ListFailedTasks, ProcessPendingTasks, RetryFailedTasks
@@ -38,14 +40,15 @@ from processors.suppression import ListEmailEvents, ListSuppressions, SuppressEm
 from processors.texts import ExtractText
 from processors.video import ProcessVideo
 from records.task_records import TaskRecord, TaskState, is_task_id
-from services import effects, limiting, mail_intake, retrying, scheduling, steering
+from services import contacts, effects, limiting, mail_intake, retrying, scheduling, steering
 from services.bulk import submit_bulk_emails, submit_bulk_embeddings
 from services.celery_app import QUEUES
 from services.enclosures import Enclosures
 from services.groups import group_of
+from services.notifications import submit_notification
 from services.own_tasks import CONTEXT, check_limited, checked_arguments, parameters_of, queue_of, registered_task
 from services.scheduling import ScheduleChanges
-from services.status import active_task, line_of, status_of, unknown_status, unknown_task, usage_of
+from services.status import active_task, inbox_of, line_of, status_of, unknown_status, unknown_task, usage_of
 from services.submission import check_size, submit_by_name
 from services.submit_options import Options, OptionsBesidePriority, SubmitOptions, refuse_unknown
 from services.wiring import parts
@@ -249,6 +252,140 @@ class CeleryService:
         """Return the address of the web where somebody leaves a list, or all mail, with one click (RFC 8058)."""
         who = _checked(UnsuppressEmail, address=address, list_name=list_name)
         return parts().unsubscribing.url(who.address, who.list_name)
+
+    # --- Notifications ------------------------------------------------------------------------------------------
+
+    def send_notification(  # noqa: PLR0913 - the interface's own parameters
+        self,
+        user_id: str,
+        notification_type: str,
+        title: str,
+        message: str,
+        channels: list[str] | None = None,
+        queue: str = "default",
+        *,
+        critical: bool = False,
+        url: str | None = None,
+        digest: int | None = None,
+        **options: Unpack[SubmitOptions],
+    ) -> str:
+        """Tell one person something over several channels, each of which is delivered and tried again by itself.
+
+        Args:
+            user_id: whom; `set_contact` or a directory (CONTACT_DIRECTORY_URL) says how that one is reached.
+            notification_type: what it is about, such as `welcome`; preferences are by type.
+            title: one line: the subject of a mail.
+            message: plain text; a mail may be HTML.
+            channels: of `email`, `inbox`, `push`, `sms`, `chat`; by default `["email"]`.
+            queue: overrides the route.
+            critical: tell it whatever preferences, quiet hours and digests say; so are NOTIFICATION_CRITICAL_TYPES.
+            url: where an item of the inbox leads: http(s), or a path.
+            digest: gather with others of this person, type and channels in windows of so many seconds (60 to 604800),
+                and send one notification when the window closes, whose id this returns.
+            options: as every submit takes them; a digest has a due time of its own.
+        """
+        chosen = _options("send_notification", options)
+        request = _checked(
+            SendNotification,
+            user_id=user_id,
+            notification_type=notification_type,
+            title=title,
+            message=message,
+            channels=channels,
+            critical=critical,
+            url=url,
+            digest=digest,
+        )
+        check_size("notification.send_notification", request.model_dump(mode="json"))
+        return submit_notification(request, _queue(queue), chosen)
+
+    def set_contact(  # noqa: PLR0913, PLR0917 - the interface's own parameters
+        self,
+        user_id: str,
+        email: str | None = None,
+        phone: str | None = None,
+        push: list[dict[str, Any]] | None = None,
+        chat: list[str] | None = None,
+        time_zone: str | None = None,
+        language: str | None = None,
+        quiet_hours: dict[str, str] | None = None,
+        preferences: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Say how a person is reached, at once, and return what is set, with its secrets masked.
+
+        None leaves a field as it is; an empty text, list or dict removes it.
+
+        Args:
+            user_id: your name for the person.
+            email: one address.
+            phone: E.164, such as `+491701234567`.
+            push: web push subscriptions, as a browser's `PushSubscription.toJSON()` says.
+            chat: Apprise URLs, such as `slack://…`.
+            time_zone: an IANA name; UTC where none is known.
+            language: a code of BCP 47.
+            quiet_hours: `{"from": "22:00", "to": "07:00"}`, by the clocks of the zone.
+            preferences: `{"channels": {"sms": False}, "types": {"news": False}, "type_channels": {"news": {"inbox":
+                True}}}`: what is not said is wanted, and what is said of a type and a channel decides.
+        """
+        given = {
+            "email": email,
+            "phone": phone,
+            "push": push,
+            "chat": chat,
+            "time_zone": time_zone,
+            "language": language,
+            "quiet_hours": quiet_hours,
+            "preferences": preferences,
+        }
+        return contacts.set_contact(_checked(ContactChange, user_id=user_id).user_id, given)
+
+    def get_contact(self, user_id: str) -> dict[str, Any] | None:
+        """Return how a person is reached, with secrets masked; None where nobody knows.
+
+        What was set here wins, field by field, over what the directory says.
+
+        Raises:
+            TransientError: the directory does not answer now.
+            PermanentError: what it answers is no contact.
+        """
+        return contacts.get_contact(_checked(ContactChange, user_id=user_id).user_id)
+
+    def delete_contact(self, user_id: str) -> bool:
+        """Remove what was set of a person, at once; False where nothing was. A directory goes on to be asked."""
+        return parts().contacts.delete(_checked(ContactChange, user_id=user_id).user_id)
+
+    def get_inbox(
+        self,
+        user_id: str,
+        unread_only: bool = False,
+        archived: bool = False,
+        limit: int = 50,
+        before: int | None = None,
+    ) -> dict[str, Any]:
+        """Return a person's inbox: `items`, the newest first, and how many are `unseen` and `unread` in all.
+
+        Args:
+            user_id: whose.
+            unread_only: leave out what was read.
+            archived: those that were archived, instead of the others.
+            limit: at most so many, up to 1 000.
+            before: the id of the last item of the page before.
+
+        Returns:
+            Items with `id`, `type`, `title`, `body`, `url`, `created_at`, `seen_at`, `read_at`, `archived_at`.
+        """
+        wanted = _checked(
+            ReadInbox, user_id=user_id, unread_only=unread_only, archived=archived, limit=limit, before=before
+        )
+        found = parts().inbox.items(
+            wanted.user_id, wanted.limit, wanted.before, unread_only=wanted.unread_only, archived=wanted.archived
+        )
+        return inbox_of(found, parts().inbox.counts(wanted.user_id))
+
+    def mark_inbox(self, user_id: str, ids: list[int], mark: str) -> int:
+        """Mark items of a person's inbox `seen`, `read`, `archived` or `unread`; returns how many of them there are."""
+        wanted = _checked(MarkInbox, user_id=user_id, ids=ids, mark=mark)
+        return parts().inbox.mark(wanted.user_id, wanted.ids, wanted.mark)
 
     # --- Files --------------------------------------------------------------------------------------------------
 

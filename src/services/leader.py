@@ -297,6 +297,7 @@ def _prune() -> None:
     parts().deliveries.prune(settings.keep_records_days)
     parts().suppressions.prune()
     parts().email_events.prune(settings.keep_records_days)
+    parts().inbox.prune(settings.keep_inbox_days)
     parts().ai_calls.prune(settings.keep_ai_usage_days)
     parts().ai_answers.prune(settings.ai_cache_seconds / 3600 + HOURS_OF_ANSWERS)
 

@@ -9,6 +9,7 @@ from processors.ai_usage import COST_DIGITS, PARTS
 from processors.errors import UnknownTask
 from processors.redaction import redact
 from records.ai_calls import UsageLine
+from records.inbox import InboxItem
 from records.incidents import Incident
 from records.task_logs import LogLine
 from records.task_records import RUNNING, TaskRecord, TaskState
@@ -80,6 +81,17 @@ def usage_of(line: UsageLine, by: Sequence[str]) -> dict[str, Any]:
     """Return a line of the report of AI calls: the parts that it is by, in their order, and the figures."""
     told = asdict(line) | {"cost": round(line.cost, COST_DIGITS)}
     return {name: told[name] for name in by} | {name: told[name] for name in told if name not in PARTS}
+
+
+def inbox_of(items: Sequence[InboxItem], counts: tuple[int, int]) -> dict[str, Any]:
+    """Return an inbox: its items, and how many are unseen and unread."""
+    told = [asdict(item) for item in items]
+    moments = ("created_at", "seen_at", "read_at", "archived_at")
+    return {
+        "items": [one | {name: _iso(one[name]) for name in moments} for one in told],
+        "unseen": counts[0],
+        "unread": counts[1],
+    }
 
 
 def unknown_status(task_id: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from config.settings import PROJECT_ROOT, ensure_folders, settings
 from processors.ai_gateway import Gateway
 from processors.ai_interfaces import EmbeddingEngine, SentimentEngine
 from processors.carriers import Carrier
+from processors.contacts import ContactDirectory
 from processors.document_pictures import OneByOne
 from processors.errors import ConfigurationError
 from processors.interfaces import (
@@ -37,12 +38,15 @@ from records.ai_answers import AiAnswers
 from records.ai_calls import AiCalls
 from records.cached_results import CachedResults
 from records.chords import Chords
+from records.contacts import ContactRecords
 from records.database import Database
 from records.deliveries import DeliveryRecords
+from records.digests import Digests
 from records.effects import EffectRecords
 from records.email_events import EmailEvents
 from records.holds import Holds
 from records.identity import database_id
+from records.inbox import InboxRecords
 from records.incidents import Incidents
 from records.leadership import Leadership
 from records.limits import Limits
@@ -95,6 +99,9 @@ class Parts:
         self.schedules = Schedules(database)
         self.cached_results = CachedResults(database)
         self.people = PeopleRecords(database)
+        self.contacts = ContactRecords(database)
+        self.inbox = InboxRecords(database)
+        self.digests = Digests(database)
         self.ai_calls = AiCalls(database)
         self.ai_answers = AiAnswers(database)
 
@@ -162,6 +169,15 @@ class Parts:
     def sns(self) -> Sns:
         """What brings the certificates of SES's events."""
         return _adapter("amazon_sns", "AmazonSns")()
+
+    @cached_property
+    def contact_directory(self) -> ContactDirectory | None:
+        """What CONTACT_DIRECTORY_URL names."""
+        if settings.contact_directory_url is None:
+            return None
+        return _adapter("contact_directory", "HttpContactDirectory")(
+            settings.contact_directory_url, settings.contact_directory_token
+        )
 
     @cached_property
     def storage(self) -> ObjectStorage:

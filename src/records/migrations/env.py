@@ -9,10 +9,13 @@ from records.ai_window import ai_calls
 from records.cached_results import cached_results
 from records.chords import chords
 from records.columns import metadata
+from records.contacts import contacts
 from records.deliveries import deliveries
+from records.digests import digest_entries, digests
 from records.effects import effects
 from records.email_events import email_events
 from records.identity import identity
+from records.inbox import inbox
 from records.incidents import incidents
 from records.leadership import leadership
 from records.limits import limit_starts, limiters, limits, pauses
@@ -32,11 +35,15 @@ TABLES = (
     ai_calls,
     cached_results,
     chords,
+    contacts,
     deliveries,
+    digest_entries,
+    digests,
     effects,
     email_events,
     hard_bounces,
     identity,
+    inbox,
     incidents,
     leadership,
     limit_starts,

@@ -33,6 +33,11 @@ def send_batch(task: RecordedTask, request: SendBatch) -> dict[str, Any]:
     return dict(bulk_emails.deliver_batch(request, task.parts.members, post(task, request.bulk_id), task.report))
 
 
+def send_one(task: RecordedTask, request: SendEmail, mail_of: str, position: int) -> dict[str, Any]:
+    """Send the mail at a position of another task's work, and return what became of it."""
+    return deliver(request, post(task, mail_of), task.report, position).as_json()
+
+
 class SendBulkEmailsParent(ParentTask):
     """A bulk: moved by the rows of its mails."""
 

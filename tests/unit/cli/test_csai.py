@@ -48,6 +48,7 @@ def test_every_submitting_method_is_a_command():
     assert set(submitting_methods()) == {
         "send_email",
         "send_bulk_emails",
+        "send_notification",
         "generate_embeddings",
         "health_check",
         "get_system_stats",

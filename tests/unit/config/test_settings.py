@@ -60,6 +60,11 @@ def _no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
         ("EMAIL_MAX_MB", "0", "greater than 0"),
         ("EMAIL_DKIM_DOMAIN", "exa mple.com", "must be small letters, digits and -"),
         ("EMAIL_DKIM_SELECTOR", "s1;x", "must be small letters, digits and -"),
+        ("CONTACT_DIRECTORY_URL", "http://example.com/{user_id}", "must be an https:// URL"),
+        ("CONTACT_DIRECTORY_URL", "https://user:planted@example.com/{user_id}", "must be an https:// URL"),
+        ("CONTACT_DIRECTORY_URL", "https://{user_id}.example.com/", "must have {user_id} once, after the host"),
+        ("CONTACT_DIRECTORY_URL", "https://example.com/users", "must have {user_id} once"),
+        ("CONTACT_DIRECTORY_URL", "https://example.com/{user}/{user_id}", "must have {user_id} once"),
         ("HOST", "a b", "must be an address or a name"),
         ("FLOWER_HOST", "http://localhost", "must be an address or a name"),
         ("WEBHOOK_BASE_URL", "http://", "must name a host"),
@@ -289,3 +294,13 @@ def test_the_chat_services_are_those_named_none_or_left_to_the_default(monkeypat
     assert load_settings().notification_chat_services == ["slack", "mmosts"]
     monkeypatch.setenv("NOTIFICATION_CHAT_SERVICES", "none")
     assert load_settings().notification_chat_services == []
+
+
+def test_a_directory_of_contacts_may_be_on_this_machine_and_its_token_is_shown_to_nobody(monkeypatch):
+    monkeypatch.setenv("CONTACT_DIRECTORY_URL", "http://127.0.0.1:8000/people?id={user_id}")
+    monkeypatch.setenv("CONTACT_DIRECTORY_TOKEN", "planted-token")
+    monkeypatch.setenv("NOTIFICATION_CRITICAL_TYPES", "password_reset, alarm")
+    settings = load_settings()
+    assert settings.contact_directory_url == "http://127.0.0.1:8000/people?id={user_id}"
+    assert settings.notification_critical_types == ["password_reset", "alarm"]
+    assert "planted" not in f"{settings!r} {explain(settings)}"

@@ -121,6 +121,9 @@ def test_the_documents_figures_are_the_settings_and_bind_nothing_of_the_services
         "category:ai_processing": "10/m",
     }
     assert found.binding("monitoring", "default") == found.binding("email", "email", "parent") == {}
+    assert set(found.binding("notification", "default", "parent")) == {"category:notification"}, (
+        "each channel is a start"
+    )
     assert found.binding("file_processing", "file_processing") == {}, "none lifts it"
     assert str(found.of("category:ai_processing")) == "10/m"
     assert found.of("category:cleanup") is found.of("task:email.send_email") is None

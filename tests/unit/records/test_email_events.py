@@ -31,7 +31,7 @@ def _mailed(database):
     """Ann was mailed by the task t, and by others."""
     rows = DeliveryRecords(database)
     for task_id, position in (("x", 0), ("t", 0), ("y", 7)):
-        rows.open(task_id, position, {ANN: "to"})
+        rows.open(task_id, {position: {ANN: "to"}})
 
 
 def event(kind="bounced", address=ANN, event_id="e1", **more) -> MailEvent:

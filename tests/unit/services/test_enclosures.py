@@ -212,7 +212,7 @@ def test_a_preview_opens_nothing_notes_nothing_and_sends_nothing(inline_service,
     assert result["attachments"] == [{"name": "a.pdf", "type": "application/pdf", "size": len(CONTENT), "cid": None}]
     assert result["accepted"] == ["ann@example.com"]
     assert mails(inline_service) == []
-    assert parts().deliveries.open(task_id, 0, {}) == {}
+    assert parts().deliveries.open(task_id, {0: {}}) == {0: {}}
     json.dumps(result)
 
 

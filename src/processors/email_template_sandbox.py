@@ -1,0 +1,258 @@
+"""The Jinja environment of mail templates: nothing leads to the interpreter, and all work is counted.
+
+Imported when the first template is rendered, never before: it loads Jinja.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from functools import wraps
+from typing import Any, cast
+
+from jinja2 import StrictUndefined, TemplateSyntaxError, Undefined, nodes, pass_context, pass_eval_context
+from jinja2.exceptions import SecurityError
+from jinja2.filters import FILTERS
+from jinja2.runtime import LoopContext, Macro, markup_join, str_join
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import Namespace, _PassArg  # pyright: ignore[reportPrivateUsage] - tells what a filter is given first
+from jinja2.visitor import NodeTransformer
+from markupsafe import Markup
+
+from processors.email_template_budget import TooMuch, budget, size_of
+
+FILTER_NAMES = frozenset(
+    "abs batch capitalize center count d default dictsort e escape first float format groupby indent int items join "  # noqa: SIM905 - a list of words reads best as one
+    "last length list lower map max min reject rejectattr replace reverse round safe select selectattr slice sort "
+    "string sum title tojson trim truncate unique upper urlencode wordcount wordwrap xmlattr".split()
+)
+"""Without those that draw by chance (a retry gives the same bytes), reach attributes, or cost more than they show."""
+
+STATEMENTS = (nodes.Import, nodes.FromImport, nodes.ScopedEvalContextModifier, nodes.EvalContextModifier)
+MEASURING = frozenset({"batch", "center", "indent", "round", "slice", "tojson", "truncate", "wordwrap"})
+WIDEST = 1_000
+LONGEST_WRAPPED = 20_000
+LARGEST_PRODUCT = 20_000_000
+METHODS: dict[type, frozenset[str]] = {
+    str: frozenset(
+        "capitalize count endswith find isalpha isdigit lower lstrip removeprefix removesuffix rstrip split splitlines "  # noqa: SIM905 - as above
+        "startswith strip title upper".split()
+    ),
+    dict: frozenset({"get", "items", "keys", "values"}),
+    list: frozenset({"count", "index"}),
+    LoopContext: frozenset(
+        "changed cycle depth depth0 first index index0 last length nextitem previtem revindex revindex0".split()  # noqa: SIM905 - as above
+    ),
+}
+WIDTHS = re.compile(r"%[^a-zA-Z%]*?(\*|\d{4,})")
+
+
+class Sandbox(ImmutableSandboxedEnvironment):
+    """Renders what nobody has to trust, within the budget of the thread."""
+
+    intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%", "**"})
+
+    def __init__(self, *, autoescape: bool, **options: Any) -> None:
+        super().__init__(
+            autoescape=autoescape,
+            undefined=StrictUndefined,
+            finalize=_printed,
+            optimized=False,  # constants are reckoned with the budget of a rendering
+            **options,
+        )
+        self.globals = {"range": _range, "namespace": Namespace}
+        self.filters = {name: _bounded(name, FILTERS[name]) for name in FILTER_NAMES}
+        self.filters |= {"(looped)": _looped, "(made)": _made, "(concat)": _concat}
+
+    def guarded(self, source: str, name: str) -> Any:
+        """Return the compiled code of a source.
+
+        Raises:
+            TemplateSyntaxError: it is none, or uses a statement that mail templates have not.
+        """
+        tree = self.parse(source, name)
+        for statement in tree.find_all(STATEMENTS):
+            message = "import and autoescape are no statements of mail templates"
+            raise TemplateSyntaxError(message, statement.lineno, name)
+        return self.compile(cast("nodes.Template", _Guard().visit(tree)), name, name)
+
+    def rendered(self, source: str, name: str, context: dict[str, Any]) -> str:
+        """Return what a source makes of a context, within the budget of this thread.
+
+        Raises:
+            TooMuch: it does more than the budget allows.
+            TemplateError: it is no template, an undefined name, or something that is not harmless.
+        """
+        template = self.template_class.from_code(self, self.guarded(source, name), self.globals)
+        return str(template.render(context))
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:  # noqa: ARG002 - Jinja's signature
+        """Reckon, within bounds that are looked at first."""
+        budget().step()
+        sizes = size_of(left), size_of(right)
+        if operator == "*" and isinstance(left, str | list | tuple) and isinstance(right, int):
+            _check_product(sizes[0], right)
+        if operator == "*" and isinstance(right, str | list | tuple) and isinstance(left, int):
+            _check_product(sizes[1], left)
+        if operator == "**" and isinstance(left, int) and isinstance(right, int):
+            _check_product(max(1, left.bit_length()) * 1_000, abs(right))
+        if operator == "%" and isinstance(left, str):
+            raise SecurityError("a text takes no %; use ~ to put texts together")
+        return budget().made(self.binop_table[operator](left, right))
+
+    def call(self, context: Any, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Call a macro, a loop or a harmless method."""
+        budget().step()
+        budget().made([*args, *kwargs.values()])
+        if isinstance(obj, LoopContext):
+            args = (_looped(args[0]), *args[1:])
+        budget().depth -= 1
+        if budget().depth < 0:
+            raise TooMuch("its calls lie too deep in each other: a macro or a loop calls itself without end")
+        try:
+            return _counted(super().call(context, obj, *args, **kwargs))
+        finally:
+            budget().depth += 1
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        """Tell whether a template may read an attribute: only what is known to be harmless."""
+        if isinstance(obj, Namespace):
+            return not attr.startswith("_")
+        allowed = next((names for kind, names in METHODS.items() if isinstance(obj, kind)), frozenset[str]())
+        return attr in allowed and super().is_safe_attribute(obj, attr, value)
+
+    def is_safe_callable(self, obj: Any) -> bool:
+        """Tell whether a template may call an object."""
+        own = isinstance(obj, Macro | LoopContext) or obj in {_range, Namespace}
+        return own or self._is_harmless_method(obj)
+
+    def _is_harmless_method(self, obj: Any) -> bool:
+        owner = getattr(obj, "__self__", None)
+        return any(isinstance(owner, kind) and obj.__name__ in names for kind, names in METHODS.items())
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """Return a dict's own key before a method of the same name."""
+        if isinstance(obj, dict) and attribute in obj:
+            return cast("dict[str, Any]", obj)[attribute]
+        return super().getattr(obj, attribute)
+
+
+class _Guard(NodeTransformer):
+    """Puts a count around all that can repeat, grow or be long."""
+
+    def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802 - Jinja's name
+        self.generic_visit(node)
+        node.iter = _filtered(node.iter, "(looped)")
+        return node
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802 - Jinja's name
+        self.generic_visit(node)
+        return _filtered(nodes.List(node.nodes, lineno=node.lineno), "(concat)")
+
+    def visit_List(self, node: nodes.List) -> nodes.Node:  # noqa: N802 - Jinja's name
+        self.generic_visit(node)
+        return _filtered(node, "(made)")
+
+    def visit_Dict(self, node: nodes.Dict) -> nodes.Node:  # noqa: N802 - Jinja's name
+        self.generic_visit(node)
+        return _filtered(node, "(made)")
+
+    def visit_Tuple(self, node: nodes.Tuple) -> nodes.Node:  # noqa: N802 - Jinja's name
+        self.generic_visit(node)
+        return _filtered(node, "(made)") if node.ctx == "load" else node
+
+    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:  # noqa: N802 - Jinja's name
+        self.generic_visit(node)
+        return _filtered(node, "(made)") if isinstance(node.arg, nodes.Slice) else node
+
+
+def _filtered(node: Any, name: str) -> nodes.Filter:
+    return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
+
+
+def _looped(values: Iterable[Any]) -> Iterator[Any]:
+    for value in values:
+        budget().step()
+        yield value
+
+
+def _made(value: Any) -> Any:
+    budget().step()
+    return budget().made(value)
+
+
+@pass_eval_context
+def _concat(context: Any, values: list[Any]) -> str:
+    _made([_text(value) for value in values])
+    return budget().made(markup_join(values) if context.autoescape else str_join(values))
+
+
+@pass_context
+def _printed(context: Any, value: Any) -> Any:  # noqa: ARG001 - with it Jinja prints no constant while it compiles
+    """Return what is printed for a value; null is nothing."""
+    budget().step()
+    return budget().made(_text(value))
+
+
+def _text(value: Any) -> Any:
+    if value is None:
+        return ""
+    if isinstance(value, Undefined):
+        return str(value)  # raises, but for what an if without else leaves out
+    if isinstance(value, str | int | float):
+        return value
+    raise TypeError(f"a {type(value).__name__} cannot be printed: go through it with a loop, or use the filter join")
+
+
+def _counted(value: Any) -> Any:
+    return budget().made(value) if _has_size(value) else value
+
+
+def _has_size(value: Any) -> bool:
+    return isinstance(value, str | int | list | tuple | dict)
+
+
+def _range(*bounds: int) -> range:
+    found = range(*bounds)
+    budget().step(len(found) if -(2**62) < (found.stop - found.start) < 2**62 else 2**62)
+    return found
+
+
+def _check_product(size: int, times: int) -> None:
+    if size * max(1, times) > LARGEST_PRODUCT:
+        raise TooMuch("it makes a value of too many characters or items")
+
+
+def _bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a filter that looks at what it is given before it works, and counts what it makes."""
+    passed = _PassArg.from_obj(function) is not None
+
+    @wraps(function)
+    def within(*given: Any, **named: Any) -> Any:
+        first, value, *rest = given if passed else (None, *given)
+        budget().step()
+        value = _bounded_value(name, value)
+        _check_arguments(name, value, [*rest, *named.values()])
+        result = function(first, value, *rest, **named) if passed else function(value, *rest, **named)
+        return _counted(result)
+
+    return within
+
+
+def _bounded_value(name: str, value: Any) -> Any:
+    if isinstance(value, Iterator):
+        value = list(_looped(cast("Iterator[Any]", value)))
+    _counted(value)
+    if name == "wordwrap" and size_of(value) > LONGEST_WRAPPED:
+        raise TooMuch(f"wordwrap takes at most {LONGEST_WRAPPED} characters")
+    if name == "format" and WIDTHS.search(str(value)):
+        raise TooMuch("format takes no width of more than three digits")
+    return value
+
+
+def _check_arguments(name: str, value: Any, arguments: list[Any]) -> None:
+    longest = max((len(one) for one in arguments if isinstance(one, str | Markup)), default=1)
+    _check_product(size_of(value), longest)
+    for one in arguments:
+        if isinstance(one, list | tuple | dict) and name not in {"d", "default"}:
+            raise TypeError(f"the filter {name} takes no list as its argument")
+        if name in MEASURING and isinstance(one, int) and abs(one) > WIDEST:
+            raise TooMuch(f"the filter {name} takes no number above {WIDEST}")

@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 LARGEST_VALUE = 1_000_000
-"""Characters of one text, or items of one list with all that is inside it."""
+"""Characters of one text, or of all texts in one list."""
+
+LARGEST_LIST = 100_000
+"""Items of one list with all that is inside it: counting them costs time, too."""
 
 LARGEST_NUMBER_BITS = 4_096
 
@@ -89,9 +92,10 @@ def size_of(value: Any) -> int:
         if value.bit_length() > LARGEST_NUMBER_BITS:
             raise TooMuch(f"it makes a number of more than {LARGEST_NUMBER_BITS} bits")
         return 1
-    size, waiting = 0, [value]
+    size, items, waiting = 0, 0, [value]
     while waiting:
         one = waiting.pop()
+        items += 1
         size = _checked(size + (len(one) if isinstance(one, str) else 1))
         if isinstance(one, Mapping):
             mapping = cast("Mapping[Any, Any]", one)
@@ -99,7 +103,8 @@ def size_of(value: Any) -> int:
             waiting.extend(mapping.values())
         elif isinstance(one, list | tuple):
             waiting.extend(cast("Iterable[Any]", one))
-        _checked(size + len(waiting))
+        if items + len(waiting) > LARGEST_LIST:
+            raise TooMuch(f"it makes a list of more than {LARGEST_LIST} items")
     return size
 
 

@@ -120,6 +120,7 @@ class CeleryService:
             preview: send nothing; the result is what would be sent, and what is odd about it.
             options: as every submit takes them.
         """
+        chosen = _options("send_email", SubmitOptions(**options, priority=priority))
         more = {
             "html_body": html_body,
             "reply_to": reply_to,
@@ -144,7 +145,6 @@ class CeleryService:
             **given,
         )
         arguments = request.model_dump(mode="json", exclude_unset=True)
-        chosen = _options("send_email", SubmitOptions(**options, priority=priority))
         task_id = uuid()
         return enclosures.submitted(task_id, lambda: _send("email.send_email", arguments, queue, chosen, task_id))
 

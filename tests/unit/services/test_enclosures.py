@@ -58,7 +58,7 @@ def test_the_pages_example_works_as_it_stands(inline_service, tmp_path):
     for name in ("reports/17.pdf", "logo.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(CONTENT)
-    [example] = examples("mail.md")
+    example = examples("mail.md")[0]
     exec(example.replace("/srv/", f"{tmp_path}/"))
     [mail] = mails(inline_service)
     assert files_of(mail) == [("Bericht 17.pdf", CONTENT), ("17.csv", b"id,amount\n17,9.50\n")]

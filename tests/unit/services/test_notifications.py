@@ -379,7 +379,9 @@ def test_a_cancelled_notification_goes_nowhere(service):
 
 
 def test_a_contact_is_changed_field_by_field_and_its_secrets_are_shown_to_nobody():
-    celery_service.set_contact("1", email="ann@example.com", chat=["slack://token-a/token-b"])
+    celery_service.set_contact(
+        "1", email="ann@example.com", chat=["slack://T1AAAAAA1/B1AAAAAA1/tokenaAAAAAAAAAAAAAAAAAA"]
+    )
     told = celery_service.set_contact("1", phone="+491701234567", push=[subscription("secret-path")])
     assert told == celery_service.get_contact("1")
     assert (told["email"], told["phone"], told["chat"]) == ("ann@example.com", "+491701234567", ["slack://***"])

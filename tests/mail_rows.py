@@ -29,8 +29,10 @@ class RememberedDeliveries:
         for position, address, outcome in closed:
             row = self.rows[task_id, position, address]
             if row.outcome.state in {*WAITING, "handing"} or outcome.state == "accepted":
-                wait = outcome.retry_after or 0.0
-                self.rows[task_id, position, address] = replace(row, outcome=outcome, wait=wait)
+                more = outcome.state == "deferred" and row.outcome.state in WAITING
+                self.rows[task_id, position, address] = replace(
+                    row, outcome=outcome, attempts=row.attempts + more, wait=outcome.retry_after or 0.0
+                )
         for position, address in handed:
             row = self.rows[task_id, position, address]
             assert row.outcome.state in WAITING, "only who waits is handed a mail"

@@ -206,7 +206,11 @@ class _Conversation:
         """Whether nothing more has come yet."""
         if isinstance(self.connection, ssl.SSLSocket):
             return True  # what TLS holds back cannot be seen from here
-        return not select.select([self.connection], [], [], 0)[0]
+        if not select.select([self.connection], [], [], 0)[0]:
+            return True
+        with contextlib.suppress(OSError):
+            return not self.connection.recv(1, socket.MSG_PEEK)  # an end is no command
+        return True
 
     def take_content(self) -> str | None:
         if not self.recipients:

@@ -5,7 +5,7 @@ With PIPELINING (RFC 2920) a mail's envelope goes out in one piece, behind the c
 
 import re
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from adapters.smtp_replies import TRANSPORT_FAULTS, Reply, ReplyReader, outcome_of
 from processors.errors import TransportFault
@@ -42,6 +42,7 @@ class Transaction:
 
         A recipient whom the server wants in a transaction of its own is left out (RFC 5321 4.5.3.1.10).
         """
+        outcome = replace(outcome, of_whole_mail=outcome.state != "accepted")
         told = self.outcomes | dict.fromkeys(self.ready, outcome)
         if self.ready:
             return {address: one for address, one in told.items() if one.code != TOO_MANY_RECIPIENTS or one is outcome}
@@ -164,7 +165,7 @@ class Conversation:
         """End a mail whose content was not wanted."""
         self.envelope, self._must_reset = None, True
         if mail.refused is not None:
-            return mail.letter, dict.fromkeys(mail.recipients, mail.refused)
+            return mail.letter, dict.fromkeys(mail.recipients, replace(mail.refused, of_whole_mail=True))
         return mail.letter, mail.end(outcome)
 
     def _content_answered(self, reply: Reply) -> Told | None:

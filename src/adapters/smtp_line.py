@@ -15,6 +15,9 @@ MAILS_PER_CONNECTION = 100
 CONNECTION_SECONDS = 60.0
 IDLE_SECONDS = 10.0
 READ_BYTES = 65_536
+PIECE_BYTES = 16_384
+"""What goes to the socket at once: one record of TLS (RFC 8446 5.1)."""
+
 NOT_NOW = (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError, InterruptedError)
 
 
@@ -115,6 +118,8 @@ class Line:
     @property
     def due(self) -> float:
         """When its time is over, by the monotonic clock."""
+        if self.talk.content is not None:
+            return self._ends_at  # a server may take its time to read and to look at a mail
         return min(self._ends_at, self._heard + self._timeout)
 
     def orphans(self) -> tuple[Letter | None, Told | None]:
@@ -160,7 +165,10 @@ class Line:
     def _flush(self) -> None:
         try:
             while self._unsent:
-                self._unsent = self._unsent[self.socket.send(self._unsent) :]
+                # TLS tells of nothing that it has sent before it has sent all that it was given
+                content_left = len(self._unsent) - self._after_dot
+                piece = self._unsent[: min(PIECE_BYTES, content_left if content_left > 0 else PIECE_BYTES)]
+                self._unsent = self._unsent[self.socket.send(piece) :]
                 self._heard = time.monotonic()
         except NOT_NOW:
             return

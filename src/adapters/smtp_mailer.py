@@ -9,7 +9,7 @@ import selectors
 import ssl
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
@@ -20,6 +20,9 @@ from processors.errors import TransportFault
 from processors.interfaces import Letter, MailQueue, Outcome, Told
 
 LOOK_SECONDS = 0.5
+REOPEN_SECONDS = 10.0
+"""How long no further connection is asked of a server that has just refused one, while others carry on."""
+
 GATHER_SECONDS = 0.001
 """How long a commit waits for servers that are about to answer: it costs as much for eight mails as for one."""
 
@@ -176,6 +179,8 @@ class _Sending:
         self._opening: Future[Line | None] | None = None
         self._told: list[Told] = []
         self._told_since = 0.0
+        self._aside: deque[Letter] = deque()
+        self._open_not_before = 0.0
         self._losses: Counter[str] = Counter()
         self._losses_in_a_row = 0
         self._sent_any = False
@@ -188,9 +193,11 @@ class _Sending:
             self._begin_where_idle()
             if not self._is_anything_on_its_way():
                 self._keep_told()  # after which a mail may have recipients left
-                if self._is_more_left() and self._lines:
-                    continue
-                break
+                if not self._is_more_left():
+                    break
+                if not self._lines:
+                    self._reopen()
+                continue
             self._wait()
             self._drop_lost()
             self._take_turn()
@@ -200,6 +207,8 @@ class _Sending:
     def close(self) -> None:
         """Give back what was not handed over, and the connections."""
         self._keep_told()
+        while self._aside:
+            self._give_back(self._aside.pop())
         for line in list(self._lines):
             self._remove(line)
             if line.is_busy:
@@ -232,7 +241,8 @@ class _Sending:
                 self._replace(line, letter)
             else:
                 line.begin(letter)
-        if self._opening is None and len(self._lines) < self._mailer.connections and not self._mailer.is_wanted:
+        alone = self._opening is None and not self._mailer.is_wanted
+        if alone and len(self._lines) < self._mailer.connections and time.monotonic() >= self._open_not_before:
             self._open_another()
 
     def _is_anything_on_its_way(self) -> bool:
@@ -324,13 +334,15 @@ class _Sending:
             self._losses[letter.id] += 1
             self._losses_in_a_row += 1
         if self._sent_any and self._losses[letter.id] >= LOSSES_OF_A_MAIL:
-            self._told.append((letter, dict.fromkeys(letter.recipients, Outcome("deferred", text=str(fault)))))
+            outcome = Outcome("deferred", text=str(fault), of_whole_mail=True)
+            self._told.append((letter, dict.fromkeys(letter.recipients, outcome)))
+        elif was_new:
+            self._aside.append(letter)  # another mail shows whether it is this one's fault
         else:
             self._give_back(letter)
         if self._error is not None:
             return
-        most = LOSSES_IN_A_ROW if self._sent_any else 1
-        if self._losses_in_a_row >= most:
+        if self._losses_in_a_row >= LOSSES_IN_A_ROW:
             self._stop(fault)
         elif not self._lines:
             self._reopen()
@@ -357,6 +369,7 @@ class _Sending:
 
     def _reopen(self) -> None:
         """Have a connection where there is none, however long others need all of them."""
+        self._keep_told()
         line = None
         try:
             while line is None and self._is_more_left():
@@ -381,10 +394,13 @@ class _Sending:
         try:
             line = future.result()
         except TransportFault as fault:
+            self._open_not_before = time.monotonic() + REOPEN_SECONDS
             if not self._lines:
                 self._stop(fault)
             return  # the others carry on
-        if line is not None:
+        if line is None:
+            self._open_not_before = time.monotonic() + LOOK_SECONDS
+        else:
             self._add(line)
 
     # --- The queue ----------------------------------------------------------------------------------------------
@@ -393,7 +409,8 @@ class _Sending:
         if self._error is not None:
             return None
         try:
-            return self._queue.take()
+            letter = self._queue.take()
+            return self._aside.popleft() if letter is None and self._aside else letter
         except BaseException as error:  # noqa: BLE001 - raised once what is on its way has ended
             self._stop(error)
             return None

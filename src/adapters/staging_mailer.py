@@ -89,4 +89,4 @@ class _Redirected:
     def _of_all(self, letter: Letter, outcomes: Mapping[str, Outcome]) -> Told:
         whole, outcome = self._lent.pop(letter.id), outcomes[self._address]
         text = f"{outcome.text} (redirected to {self._address})"
-        return whole, dict.fromkeys(whole.recipients, replace(outcome, text=text))
+        return whole, dict.fromkeys(whole.recipients, replace(outcome, text=text, of_whole_mail=True))

@@ -113,8 +113,11 @@ def deliver_batch(request: SendBatch, members: Members, post: Post, report: Repo
         left = [MemberEnd(at, "deferred", {"text": str(fault)}) for at, _ in requests if at not in done]
         post.persist(lambda: members.close_all(request.bulk_id, left))
         ends += left
+        batch.give_up(str(fault))
     elif put_off:
         raise _postponed(open_mails, min(put_off))
+    elif any(mail.untried() for mail in open_mails):
+        raise TransientError("Some mails were not sent, and no reason was given; they are tried again.")
     return dict(Counter(end.state for end in ends))
 
 

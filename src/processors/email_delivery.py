@@ -12,7 +12,7 @@ from processors import doubt
 from processors.addresses import InvalidRecipient, Recipient, parse, sort_out
 from processors.composition import Composer
 from processors.emails import EmailSent, MailStatus, Refusal, SendEmail
-from processors.errors import EffectInDoubt, PermanentError, Postponed, TransientError, TransportFault
+from processors.errors import EffectInDoubt, PermanentError, Postponed, TransientError, TransportFault, WorkError
 from processors.interfaces import (
     Closed,
     Deliveries,
@@ -33,6 +33,9 @@ FIRST_WAIT_SECONDS = 300.0
 WAIT_GROWTH = 1.3
 MOST_TRIES = 18
 """A recipient that a server puts off is tried again after 5 minutes, then ever later, for a day and a half."""
+
+FIRST_UNASKED_TRY = 3
+"""From this try on a server that asks to be tried again soon waits as the others: it would use up all tries."""
 
 GROUP_MAILS = 50
 
@@ -121,10 +124,9 @@ def deliver(request: SendEmail, post: Post, report: Report, position: int = 0) -
     try:
         batch.send()
     except TransportFault as fault:
-        untried = mail.untried()
-        if not post.last_attempt or len(untried) == len(mail.rows):
+        if not post.last_attempt or len(mail.untried()) == len(mail.rows):
             raise
-        mail.rows |= {one: Delivery(Outcome("refused", text=str(fault))) for one in untried}
+        batch.give_up(str(fault))
     if mail.error is not None:
         raise mail.error
     wait = mail.wait()
@@ -178,21 +180,38 @@ class Batch:
         finally:
             self._learn()
 
+    def give_up(self, why: str) -> None:
+        """Close those whom the transport did not let reach, at the last attempt."""
+        closed = [
+            (mail.position, address, Outcome("refused", text=why))
+            for mail in self.mails.values()
+            if mail.error is None
+            for address in mail.untried()
+        ]
+        if closed:
+            self._write(closed, [])
+        for position, address, outcome in closed:
+            self.mails[position].rows[address] = replace(self.mails[position].rows[address], outcome=outcome)
+
     # --- The queue of the mailer --------------------------------------------------------------------------------
 
     def take(self) -> Letter | None:
         """Return the next mail, composed."""
         if self._back:
+            self._tell()
             return self._back.popleft()
         while self._next or self._open_group():
             if not self._next:
                 continue  # nobody of that group waits
             mail = self.mails[self._next.popleft()]
-            self._report(100 * self._done / self._total, f"{self._done} of {self._total} mails")
+            self._tell()
             letter = self._composed(mail)
             if letter is not None:
                 return letter
         return None
+
+    def _tell(self) -> None:
+        self._report(100 * self._done / self._total, f"{self._done} of {self._total} mails")
 
     def give_back(self, letter: Letter) -> None:
         """Have a mail back that was not handed over."""
@@ -203,8 +222,11 @@ class Batch:
         closed = [one for letter, outcomes in told for one in self._closed(letter, outcomes)]
         announced = [(self._lent[letter.id], address) for letter, addresses in handed for address in addresses]
         for position, address, outcome in closed:
-            rows = self.mails[position].rows
-            rows[address] = replace(rows[address], outcome=outcome, wait=outcome.retry_after or 0.0)
+            row = self.mails[position].rows[address]
+            more = outcome.state == "deferred" and (position, address) not in self._handed
+            self.mails[position].rows[address] = replace(
+                row, outcome=outcome, attempts=row.attempts + more, wait=outcome.retry_after or 0.0
+            )
         for letter, outcomes in told:
             self._go_on(letter, outcomes)
         self._write(closed, announced)
@@ -225,14 +247,13 @@ class Batch:
             post.persist(lambda: post.deliveries.turn(post.task_id, closed, [], post.run))
             return
         began = doubt.clock()
+        taken_back = [(position, address, Outcome("queued")) for position, address in announced]
         try:
             post.deliveries.turn(post.task_id, closed, announced, post.run)
-        except BaseException:
-            if closed:
-                post.persist(lambda: post.deliveries.turn(post.task_id, closed, [], post.run))
+        except WorkError:  # the mark may stand, where it is the commit's answer that was lost
+            post.persist(lambda: post.deliveries.turn(post.task_id, [*closed, *taken_back], [], post.run))
             raise
         if doubt.clock() - began >= doubt.BEGIN_SECONDS:
-            taken_back = [(position, address, Outcome("queued")) for position, address in announced]
             post.persist(lambda: post.deliveries.turn(post.task_id, taken_back, [], post.run))
             raise TransientError(
                 f"The mail was not handed over: noting it took over {doubt.BEGIN_SECONDS:g} s, because the database or "
@@ -242,7 +263,10 @@ class Batch:
     def _closed(self, letter: Letter, outcomes: Mapping[str, Outcome]) -> list[Closed]:
         position = self._lent[letter.id]
         rows = self.mails[position].rows
-        return [(position, one, self._scheduled(outcome, rows[one].attempts)) for one, outcome in outcomes.items()]
+        return [
+            (position, one, self._scheduled(outcome, rows[one].attempts + ((position, one) not in self._handed)))
+            for one, outcome in outcomes.items()
+        ]
 
     def _go_on(self, letter: Letter, outcomes: Mapping[str, Outcome]) -> None:
         """Lend a mail again for those of its recipients that a server will have in another transaction."""
@@ -252,17 +276,20 @@ class Batch:
         else:
             self._done += 1
 
-    def _scheduled(self, outcome: Outcome, attempts: int) -> Outcome:
+    def _scheduled(self, outcome: Outcome, tries: int) -> Outcome:
         """Say when a recipient who was put off is tried again, or that it was tried often enough."""
         if outcome.state == "unknown" and self._post.resend:
             outcome = replace(outcome, state="deferred")
         if outcome.state != "deferred":
             return outcome
-        tries = max(1, attempts)
         if tries >= MOST_TRIES:
             text = f"{outcome.text} (given up after {tries} tries)".strip()
             return replace(outcome, state="refused", text=text, retry_after=None)
-        return replace(outcome, retry_after=outcome.retry_after or next_wait(tries))
+        asked = outcome.retry_after
+        usual = next_wait(tries)
+        if asked is None or tries >= FIRST_UNASKED_TRY:
+            return replace(outcome, retry_after=max(usual, asked or 0.0))
+        return replace(outcome, retry_after=asked)
 
     # --- Rows and bytes -----------------------------------------------------------------------------------------
 
@@ -314,6 +341,7 @@ class Batch:
     def _learn(self) -> None:
         """Learn which addresses take mail, and which are gone; a refusal of a whole mail is about none of them."""
         answered, self._answered = self._answered, []
+        answered = [one for one in answered if not one[2].of_whole_mail]
         if accepted := list(dict.fromkeys(address for _, address, one in answered if one.state == "accepted")):
             self._post.persist(lambda: self._post.suppressions.accepted(accepted))
         for position, address, one in answered:

@@ -419,7 +419,8 @@ DeliveryState = Literal[
 class Outcome:
     """What became of one recipient: the state, and the server's code, enhanced code and text where it answered.
 
-    `retry_after` is of one who was put off: the seconds that the server asked for, or that are waited.
+    `retry_after` is of one who was put off: the seconds that the server asked for, or that are waited. `of_whole_mail`
+    says that it tells nothing of the address: the server decided about the mail or its sender, or it went elsewhere.
     """
 
     state: DeliveryState
@@ -427,6 +428,7 @@ class Outcome:
     enhanced: str | None = None
     text: str = ""
     retry_after: float | None = None
+    of_whole_mail: bool = False
 
 
 @dataclass(frozen=True, slots=True)

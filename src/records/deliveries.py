@@ -262,7 +262,9 @@ def _hand_over(value: Given) -> Any:
 
 
 def _close(value: Given, replaceable: ColumnElement[bool]) -> Any:
+    c = deliveries.c
     waits = cast(value("waits", Float()), Float)  # PostgreSQL asks for the type of what may be NULL
+    put_off = cast(value("state", String()), String) == "deferred"
     new = {
         "state": value("state", String()),
         "code": cast(value("code", Integer()), Integer),
@@ -270,6 +272,8 @@ def _close(value: Given, replaceable: ColumnElement[bool]) -> Any:
         "text": value("text", PlainText()),
         "closed_at": case((waits.is_(None), Now())),
         "next_attempt_at": case((waits.is_not(None), Now(func.coalesce(waits, 0.0)))),
+        # who was put off before a content was handed over had a try, too
+        "attempts": c.attempts + case((and_(put_off, c.state.in_(WAITING_STATES)), 1), else_=0),
     }
     return update(deliveries).where(_named(value), replaceable).values(new).returning(deliveries.c.address)
 

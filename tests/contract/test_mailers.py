@@ -215,7 +215,7 @@ def test_a_connection_lost_in_the_content_puts_the_mail_off_or_leaves_it_unknown
 @pytest.mark.parametrize("fault", [{"drop": "dot"}, {"silent": "dot"}])
 def test_a_mail_whose_last_answer_is_lost_is_unknown_and_not_repeated(fault):
     with SmtpServer(**fault) as server:
-        outcome = send(smtp(server, timeout=0.5), "b@example.com")["b@example.com"]
+        outcome = send(smtp(server, deadline=0.5), "b@example.com")["b@example.com"]
         assert outcome.state == "unknown"
         assert len(server.mails) == 1
 
@@ -433,6 +433,62 @@ def test_whatever_a_server_does_nobody_is_mailed_twice_and_what_is_said_of_every
     allowed = {"accepted": {1}, "refused": {0}, "deferred": {0}, "unknown": {0, 1}}
     for address, state in queue.states().items():
         assert copies[address] in allowed[state], f"seed {seed}: {address} is {state} and got {copies[address]}"
+
+
+def test_a_mail_that_breaks_connections_is_not_taken_for_a_broken_server_though_it_is_the_first():
+    def poison(command, _number):
+        return "421 4.7.0 no" if command.startswith("RCPT TO:<r0@") else None
+
+    queue = RememberedQueue.of(*many(20))
+    with SmtpServer(mood=poison) as server:
+        smtp(server, connections=1).send(queue)
+
+    states = queue.states()
+    assert states.pop("r0@example.com") == "deferred"
+    assert set(states.values()) == {"accepted"}
+
+
+def test_no_mail_is_left_unsaid_where_threads_share_one_connection_that_the_server_ends():
+    queues = [RememberedQueue.of(*many(60)[n::3]) for n in range(3)]
+    with SmtpServer(drop_after=1) as server:
+        mailer = smtp(server, connections=1)
+        threads = [threading.Thread(target=mailer.send, args=(queue,)) for queue in queues]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+
+    assert [len(queue.outcomes) for queue in queues] == [20, 20, 20]
+    assert len(server.mails) == 60
+
+
+def test_a_server_that_wants_few_connections_is_not_asked_for_more_again_and_again():
+    def full(_command, number):
+        return "421 4.7.0 too many connections" if number > 2 else None
+
+    queue = RememberedQueue.of(*many(200))
+    with SmtpServer(mood=full) as server:
+        smtp(server, connections=8).send(queue)
+
+    assert set(queue.states().values()) == {"accepted"}
+    assert server.connections <= 6
+
+
+@pytest.mark.parametrize(("at", "whole"), [("MAIL", True), ("DATA", True), ("dot", True), ("RCPT", False)])
+def test_a_refusal_says_whether_it_is_about_the_address(at, whole):
+    with SmtpServer(replies={at: "550 5.1.0 no"}) as server:
+        assert outcome_of(server)["b@example.com"].of_whole_mail is whole
+
+
+def test_a_large_mail_over_tls_arrives_whole(authority):
+    server_context, client_context = contexts(authority)
+    content = CONTENT + b"x" * 70 + b"\r\n" * 100_000 + b"end\r\n"
+    with SmtpServer(tls=server_context, implicit=True) as server:
+        mailer = smtp(server, "smtps", context=client_context)
+        queue = RememberedQueue.of(letter("b@example.com", content=content), *many(3))
+        mailer.send(queue)
+        assert set(queue.states().values()) == {"accepted"}
+        assert content in [mail.content for mail in server.mails]
 
 
 # --- SMTP: in doubt --------------------------------------------------------------------------------------------

@@ -17,7 +17,15 @@ from processors.addresses import check_line, parse, sort_out
 from processors.bulk_emails import SendBatch, check_bulk, conclude_bulk, deliver_batch
 from processors.email_delivery import MOST_TRIES, Post, deliver
 from processors.emails import SendEmail
-from processors.errors import Cancelled, EffectInDoubt, InvalidArgument, Postponed, TransientError, TransportFault
+from processors.errors import (
+    Cancelled,
+    EffectInDoubt,
+    InvalidArgument,
+    Postponed,
+    ServiceUnavailable,
+    TransientError,
+    TransportFault,
+)
 from processors.interfaces import Member, Outcome, Run
 from processors.mail_parts import Body
 from processors.messages import Message, compose, is_html, text_of
@@ -399,6 +407,54 @@ def test_a_lost_answer_is_put_off_where_a_second_copy_is_wanted():
     assert deliver(mail("b"), post(lost), silent).status == "unknown"
 
 
+class Greylisting(ScriptedMailer):
+    """Puts recipients off before it will have any content, as servers do."""
+
+    def send(self, queue):
+        while (letter := queue.take()) is not None:
+            self.sent.append(list(letter.recipients))
+            queue.turn([(letter, dict.fromkeys(letter.recipients, Outcome("deferred", 450, None, "greylisted")))], [])
+
+
+def test_one_who_is_put_off_before_the_content_is_given_up_after_as_many_tries():
+    deliveries, greylisting, waits = RememberedDeliveries(), Greylisting(), []
+    for _ in range(MOST_TRIES - 1):
+        with pytest.raises(Postponed) as put_off:
+            deliver(mail("b"), post(greylisting, deliveries), silent)
+        waits.append(put_off.value.retry_after)
+        deliveries.let_the_wait_pass()
+
+    assert waits[-1] > 20 * waits[0]
+    assert deliver(mail("b"), post(greylisting, deliveries), silent).status == "failed"
+
+
+def test_a_server_that_asks_to_be_tried_again_in_seconds_does_not_use_up_all_tries_in_minutes():
+    deliveries, waits = RememberedDeliveries(), []
+    hasty = ScriptedMailer(b=Outcome("deferred", 451, None, "try again in 5 seconds", retry_after=5.0))
+    for _ in range(4):
+        with pytest.raises(Postponed) as put_off:
+            deliver(mail("b"), post(hasty, deliveries), silent)
+        waits.append(put_off.value.retry_after)
+        deliveries.let_the_wait_pass()
+    assert waits[:2] == [5, 5]
+    assert min(waits[2:]) > 300
+
+
+def test_a_mark_whose_commits_answer_was_lost_is_taken_back_where_nothing_went_out():
+    deliveries, mailer = RememberedDeliveries(), ScriptedMailer()
+    mark = deliveries.turn
+
+    def lose_the_answer(task_id, closed, handed, run):
+        mark(task_id, closed, handed, run)
+        if handed:
+            raise ServiceUnavailable("the answer to the commit was lost")
+
+    deliveries.turn = lose_the_answer
+    with pytest.raises(ServiceUnavailable):
+        deliver(mail("b"), post(mailer, deliveries), silent)
+    assert (mailer.sent, deliveries.state("b@example.com")) == ([], "queued")
+
+
 def test_a_mail_whose_mark_took_too_long_is_not_handed_over(monkeypatch):
     deliveries, mailer, now = RememberedDeliveries(), ScriptedMailer(), [100.0]
     monkeypatch.setattr(doubt, "clock", lambda: now[0])
@@ -568,6 +624,12 @@ def test_what_servers_say_of_addresses_is_learned_and_a_refusal_of_the_whole_mai
     assert (known.taken, known.bounced) == (["b@example.com"], [("c@example.com", 550, "5.1.1", "t-0")])
     deliver(mail("b", "c"), listed(ScriptedMailer(b=gone, c=gone), whole := RememberedSuppressions()), silent)
     assert (whole.taken, whole.bounced) == ([], [])
+
+
+def test_a_refusal_of_the_sender_is_learned_of_no_recipient():
+    known, refused = RememberedSuppressions(), Outcome("refused", 550, "5.1.0", "sender denied", of_whole_mail=True)
+    deliver(mail("b", "c"), listed(RcptMailer(b=refused, c=refused), known), silent)
+    assert (known.taken, known.bounced) == ([], [])
 
 
 def test_a_login_that_is_refused_is_learned_of_nobody():

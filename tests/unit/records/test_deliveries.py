@@ -178,6 +178,17 @@ def test_the_database_tells_when_one_who_was_put_off_is_tried_again_and_how_ofte
     assert (rows["c@example.com"].attempts, rows["c@example.com"].wait) == (0, 0.0)
 
 
+def test_a_try_that_ended_before_the_content_counts_as_one(deliveries):
+    close(deliveries, {"b@example.com": Outcome("deferred", 450, retry_after=0.0)}, FIRST)
+    close(deliveries, {"c@example.com": Outcome("queued")}, FIRST)
+    rows = deliveries.open("t", {0: {}})[0]
+    assert (rows["b@example.com"].attempts, rows["c@example.com"].attempts) == (1, 0)
+
+    hand(deliveries, ["b@example.com"], FIRST)
+    close(deliveries, {"b@example.com": Outcome("deferred", 451, retry_after=0.0)}, FIRST)
+    assert deliveries.open("t", {0: {}})[0]["b@example.com"].attempts == 2
+
+
 def test_one_turn_stores_and_marks_all_of_it_or_nothing(deliveries):
     hand(deliveries, ["b@example.com"], FIRST)
     accepted = [(0, "b@example.com", Outcome("accepted", 250))]

@@ -5,12 +5,20 @@ import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Protocol
 
-from urllib3.connection import HTTPConnection
+
+class Connected(Protocol):
+    """What talks over a socket, once it has one: a connection of urllib3, a server of smtplib."""
+
+    @property
+    def sock(self) -> socket.socket | None:
+        """The socket."""
+        ...
 
 
 @contextmanager
-def ended_at(connection: HTTPConnection, moment: float) -> Generator[None]:
+def ended_at(connection: Connected, moment: float) -> Generator[None]:
     """Cut a connection at a moment of the monotonic clock, unless the block has ended by then."""
     timer = threading.Timer(max(0.0, moment - time.monotonic()), _cut, (connection,))
     timer.daemon = True
@@ -21,7 +29,7 @@ def ended_at(connection: HTTPConnection, moment: float) -> Generator[None]:
         timer.cancel()
 
 
-def _cut(connection: HTTPConnection) -> None:
+def _cut(connection: Connected) -> None:
     if connection.sock is not None:
         try:
             socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)  # TLS's own takes its state away from who reads

@@ -3,13 +3,12 @@
 import smtplib
 import socket
 import ssl
-import threading
-from collections.abc import Generator
-from contextlib import contextmanager
+import time
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from adapters.deadline import ended_at
 from processors.errors import ConfigurationError, TransportFault
 
 READY = 220
@@ -87,7 +86,7 @@ def log_in(account: Account, context: ssl.SSLContext, *, timeout: float, deadlin
     """
     server = _unconnected(account, context, timeout)
     try:
-        with _deadline(server, deadline):
+        with ended_at(server, time.monotonic() + deadline):
             _prepare(server, account, context)
     except smtplib.SMTPAuthenticationError as error:
         code = error.smtp_code
@@ -139,23 +138,3 @@ def _secure(server: smtplib.SMTP, account: Account, context: ssl.SSLContext) -> 
         server.ehlo()
     if account.user and not account.is_local and not isinstance(server.sock, ssl.SSLSocket):
         raise smtplib.SMTPNotSupportedError("a login needs TLS, which this server or EMAIL_URL does not allow")
-
-
-@contextmanager
-def _deadline(server: smtplib.SMTP, seconds: float) -> Generator[None]:
-    """Close a server's socket when what goes on takes too long: a limit for each reply does not stop a slow drip."""
-    timer = threading.Timer(seconds, _shut, (server,))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-def _shut(server: smtplib.SMTP) -> None:
-    if server.sock is not None:
-        try:
-            server.sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            return  # closed by the other side in the same moment

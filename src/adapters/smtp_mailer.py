@@ -10,6 +10,7 @@ import ssl
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
@@ -17,7 +18,7 @@ from functools import partial
 from adapters.smtp_line import Line, fault_of
 from adapters.smtp_login import account_of, log_in
 from processors.errors import TransportFault
-from processors.interfaces import Letter, MailQueue, Outcome, Told
+from processors.interfaces import Handed, Letter, MailQueue, Outcome, Told
 
 LOOK_SECONDS = 0.5
 REOPEN_SECONDS = 10.0
@@ -292,12 +293,9 @@ class _Sending:
                 self._keep_told()
             return
         following = {line: self._take() for line in ready if self._goes_on(line)}
-        told, self._told = self._told, []
-        announced = [(line.talk.envelope.letter, line.talk.envelope.ready) for line in ready if line.talk.envelope]
-        try:
-            self._queue.turn(told, announced)
-        except BaseException as error:  # noqa: BLE001 - raised once what is on its way has ended
-            self._stop(error)
+        if not self._turn(
+            [(line.talk.envelope.letter, line.talk.envelope.ready) for line in ready if line.talk.envelope]
+        ):
             for letter in following.values():
                 self._give_back(letter)
             self._drop_lost()
@@ -425,13 +423,18 @@ class _Sending:
             self._queue.give_back(letter)
 
     def _keep_told(self) -> None:
-        if not self._told:
-            return
+        if self._told:
+            self._turn([])
+
+    def _turn(self, announced: Sequence[Handed]) -> bool:
+        """Keep what was told and announce these; False where they may not go out."""
         told, self._told = self._told, []
         try:
-            self._queue.turn(told, [])
+            self._queue.turn(told, announced)
         except BaseException as error:  # noqa: BLE001 - raised once what is on its way has ended
             self._stop(error)
+            return False
+        return True
 
     def _stop(self, error: BaseException) -> None:
         """Begin nothing more; what is on its way ends first."""

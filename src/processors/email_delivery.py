@@ -14,6 +14,7 @@ from processors.composition import Composer
 from processors.emails import EmailSent, MailStatus, Refusal, SendEmail
 from processors.errors import EffectInDoubt, PermanentError, Postponed, TransientError, TransportFault, WorkError
 from processors.interfaces import (
+    WAITING_STATES,
     Closed,
     Deliveries,
     Delivery,
@@ -28,7 +29,6 @@ from processors.interfaces import (
 from processors.messages import message_id
 from processors.suppression import ALWAYS_BINDING, NobodySuppressed, Suppressions
 
-OPEN_STATES = ("queued", "deferred")
 FIRST_WAIT_SECONDS = 300.0
 WAIT_GROWTH = 1.3
 MOST_TRIES = 18
@@ -93,11 +93,11 @@ class MailInHand:
 
     def untried(self) -> list[str]:
         """Return those whom it could be sent to now."""
-        return [a for a, row in self.rows.items() if row.outcome.state in OPEN_STATES and row.wait <= 0]
+        return [a for a, row in self.rows.items() if row.outcome.state in WAITING_STATES and row.wait <= 0]
 
     def wait(self) -> float | None:
         """Return the seconds until something is to be done for it; None where all is done."""
-        waits = [row.wait for row in self.rows.values() if row.outcome.state in OPEN_STATES]
+        waits = [row.wait for row in self.rows.values() if row.outcome.state in WAITING_STATES]
         return min([*waits, *([self.rest] if self.rest > 0 else [])], default=None)
 
 
@@ -400,7 +400,7 @@ class Batch:
         """Return what is known of a mail, recipient by recipient."""
         outcomes = {address: row.outcome for address, row in mail.rows.items()}
         accepted = [a for a, o in outcomes.items() if o.state == "accepted"]
-        deferred = {a: _refusal(o) for a, o in outcomes.items() if o.state in OPEN_STATES}
+        deferred = {a: _refusal(o) for a, o in outcomes.items() if o.state in WAITING_STATES}
         refused = {a: _refusal(o) for a, o in outcomes.items() if o.state == "refused"}
         skipped = {a: o.text for a, o in outcomes.items() if o.state == "skipped"}
         unknown = [a for a, o in outcomes.items() if o.state in {"unknown", "handing"}]
@@ -429,7 +429,7 @@ def _status(states: Collection[str], *, some_invalid: bool) -> MailStatus:
         return "sent" if len(states) == 1 and not some_invalid else "partial"
     if "unknown" in states or "handing" in states:
         return "unknown"
-    if any(state in states for state in OPEN_STATES):
+    if any(state in states for state in WAITING_STATES):
         return "deferred"
     if "refused" in states or some_invalid:
         return "failed"

@@ -414,6 +414,9 @@ DeliveryState = Literal[
     "queued", "handing", "accepted", "deferred", "refused", "invalid", "skipped", "suppressed", "unknown"
 ]
 
+WAITING_STATES = ("queued", "deferred")
+"""Of a recipient who is still to be mailed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -574,10 +577,6 @@ class Members(Protocol):
 
     def waiting(self, parent_id: str, first: int, count: int) -> Sequence[Member]:
         """Return the members at positions first .. first + count - 1 that have no final state yet."""
-        ...
-
-    def close(self, parent_id: str, position: int, state: str, outcome: Mapping[str, Any]) -> None:
-        """Store a member's final state and outcome, unless it has one."""
         ...
 
     def close_all(self, parent_id: str, ends: Sequence[MemberEnd]) -> None:

@@ -28,15 +28,13 @@ from sqlalchemy import (
 )
 
 from processors.errors import TransientError
-from processors.interfaces import Closed, Delivery, Outcome, Run
+from processors.interfaces import WAITING_STATES, Closed, Delivery, Outcome, Run
 from records.columns import SECONDS_PER_DAY, Instant, Now, PlainText, metadata
 from records.database import Database
 from records.effects import Doubt
 from records.insertion import insert_into
 from records.prepared import Given, Prepared
 from records.task_records import FINAL, TaskState, columns, is_run, task_records
-
-WAITING_STATES = ("queued", "deferred")
 
 PRUNED_AT_ONCE = 10_000
 """How many rows one pruning looks at."""

@@ -54,15 +54,6 @@ class MemberRecords:
         )
         return [Member(*row) for row in self.database.read(lambda connection: connection.execute(query).all())]
 
-    def close(self, parent_id: str, position: int, state: str, outcome: Mapping[str, Any]) -> None:
-        """Store a member's final state and outcome, unless it has one."""
-        statement = (
-            update(members)
-            .where(members.c.task_id == parent_id, members.c.position == position, members.c.state == WAITING)
-            .values(state=state, outcome=dict(outcome), closed_at=Now())
-        )
-        self.database.write(lambda c: c.execute(statement))
-
     def close_all(self, parent_id: str, ends: Sequence[MemberEnd]) -> None:
         """Store the final states and outcomes of those that have none, in one transaction."""
         if not ends:

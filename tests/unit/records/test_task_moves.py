@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.exc import DataError
 
-from processors.interfaces import Outcome, Run
+from processors.interfaces import MemberEnd, Outcome, Run
 from records import task_moves
 from records.columns import Now
 from records.database import Database
@@ -487,8 +487,8 @@ def test_a_parent_is_done_when_its_last_task_is_final_and_is_never_taken_for_dea
     assert moves.reap() == ([], [])
     assert (parents.is_done("p"), parents.done()) == (False, [])
     run = moves.start("c", 0, "w1", "io@host", None).run
-    members.close("p", 0, "sent", {"ok": True})
-    members.close("p", 0, "refused", {"late": True})
+    members.close_all("p", [MemberEnd(0, "sent", {"ok": True})])
+    members.close_all("p", [MemberEnd(0, "refused", {"late": True})])
     moves.succeed("c", run, 1)
 
     assert parents.is_done("p")

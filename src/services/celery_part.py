@@ -5,13 +5,18 @@ The `celery` command loads the commands of every package beside it into each wor
 
 import sys
 from importlib import import_module
+from typing import Any, cast
 
-from celery.bin.base import CLIContext
-from celery.bin.beat import beat
-from celery.bin.worker import worker
+from services.left_out import left_out
 
-from services.celery_app import celery_app
-from services.supervised_part import SUPERVISED
+with left_out():
+    from celery.bin.base import CLIContext
+    from celery.bin.beat import beat
+    from celery.bin.worker import worker
+    from celery.utils import debug
+
+    from services.celery_app import celery_app
+    from services.supervised_part import SUPERVISED
 
 COMMANDS = {"worker": worker, "beat": beat}
 
@@ -25,6 +30,7 @@ def main(name: str, *options: str) -> None:
             `--supervised` is ours: whoever started this process puts another one in its place where it says so.
     """
     celery_app.set_current()
+    cast("Any", debug).Process = _psutil_process
     if SUPERVISED in options:
         import_module("services.threads").ending.supervised = True
     context = CLIContext(app=celery_app, no_color=False, workdir=None, quiet=False)
@@ -34,6 +40,11 @@ def main(name: str, *options: str) -> None:
         obj=context,
         auto_envvar_prefix=f"CELERY_{name.upper()}",
     )
+
+
+def _psutil_process(pid: int) -> Any:
+    """Return what measures this process where somebody asks for a memory sample."""
+    return import_module("psutil").Process(pid)
 
 
 if __name__ == "__main__":

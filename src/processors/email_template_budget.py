@@ -1,7 +1,7 @@
 """How much one rendering of a template may do: steps, characters, seconds; what goes beyond ends with one sentence."""
 
 import time
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -97,8 +97,8 @@ def size_of(value: Any) -> int:
         one = waiting.pop()
         items += 1
         size = _checked(size + (len(one) if isinstance(one, str) else 1))
-        if isinstance(one, Mapping):
-            mapping = cast("Mapping[Any, Any]", one)
+        if isinstance(one, dict):
+            mapping = cast("dict[Any, Any]", one)
             waiting.extend(mapping.keys())
             waiting.extend(mapping.values())
         elif isinstance(one, list | tuple):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
 from typing import Any, cast
 
-from jinja2 import StrictUndefined, TemplateSyntaxError, Undefined, nodes, pass_context, pass_eval_context
+from jinja2 import StrictUndefined, Template, TemplateSyntaxError, Undefined, nodes, pass_context, pass_eval_context
 from jinja2.exceptions import SecurityError
 from jinja2.filters import FILTERS
 from jinja2.runtime import LoopContext, Macro, markup_join, str_join
@@ -18,6 +18,7 @@ from jinja2.visitor import NodeTransformer
 from markupsafe import Markup
 
 from processors.email_template_budget import TooMuch, budget, size_of
+from processors.messages import text_of
 
 FILTER_NAMES = frozenset(
     "abs batch capitalize center count d default dictsort e escape first float format groupby indent int items join "  # noqa: SIM905 - a list of words reads best as one
@@ -74,15 +75,13 @@ class Sandbox(ImmutableSandboxedEnvironment):
             raise TemplateSyntaxError(message, statement.lineno, name)
         return self.compile(cast("nodes.Template", _Guard().visit(tree)), name, name)
 
-    def rendered(self, source: str, name: str, context: dict[str, Any]) -> str:
-        """Return what a source makes of a context, within the budget of this thread.
+    def compiled(self, source: str, name: str) -> Template:
+        """Return what renders a source, within the budget of the thread that does it.
 
         Raises:
-            TooMuch: it does more than the budget allows.
-            TemplateError: it is no template, an undefined name, or something that is not harmless.
+            TemplateSyntaxError: it is no template, or uses a statement that mail templates have not.
         """
-        template = self.template_class.from_code(self, self.guarded(source, name), self.globals)
-        return str(template.render(context))
+        return self.template_class.from_code(self, self.guarded(source, name), self.globals)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:  # noqa: ARG002 - Jinja's signature
         """Reckon, within bounds that are looked at first."""
@@ -186,10 +185,11 @@ def _concat(context: Any, values: list[Any]) -> str:
 
 
 @pass_context
-def _printed(context: Any, value: Any) -> Any:  # noqa: ARG001 - with it Jinja prints no constant while it compiles
-    """Return what is printed for a value; null is nothing."""
+def _printed(context: Any, value: Any) -> Any:
+    """Return what is printed for a value: null is nothing, and HTML is its readable text where no HTML is made."""
     budget().step()
-    return budget().made(_text(value))
+    text = budget().made(_text(value))
+    return text_of(text).strip() if isinstance(text, Markup) and not context.eval_ctx.autoescape else text
 
 
 def _text(value: Any) -> Any:

@@ -15,7 +15,7 @@ MOST_MEMORY_KIB = 400_000
 
 def rendered(source, autoescape=True, budget=None, **context):
     with limited(budget or Budget()):
-        return Sandbox(autoescape=autoescape).rendered(source, "mail.html", context)
+        return Sandbox(autoescape=autoescape).compiled(source, "mail.html").render(context)
 
 
 @pytest.mark.parametrize(
@@ -119,6 +119,12 @@ def test_an_undefined_name_is_an_error():
 
 def test_texts_are_not_escaped_without_autoescape():
     assert rendered("{{ name }}", autoescape=False, name="<b>") == "<b>"
+
+
+def test_html_becomes_readable_where_a_text_is_made():
+    assert (
+        rendered("{{ name|e }}, {{ page|safe }}", autoescape=False, name="<b>", page="<p>a &amp; b</p>") == "<b>, a & b"
+    )
 
 
 @given(value=st.text() | st.integers() | st.booleans() | st.none() | st.floats(allow_nan=False))

@@ -28,14 +28,14 @@ class SmtpServer:
     Attributes:
         replies: a command's beginning to the reply it gets instead of the usual one; the longest beginning wins.
         drop: a command's beginning (or `connect`, `content`, `dot`) at which the connection is cut without a word.
-        drip: a command's beginning (or `connect`) whose answer comes letter by letter and never ends.
+        drip: a command's beginning (or `connect`, `dot`) whose answer comes letter by letter and never ends.
         once: replies that are given only the first time.
         drop_after: how many mails a connection takes before it is cut without a word.
-        silent: a command's beginning (or `dot`) at which nothing is ever answered.
+        silent: a command's beginning (or `connect`, `tls`, `handshake`, `dot`) at which nothing is ever answered.
         most_recipients: how many a transaction takes before 452 comes.
         pipelining: whether it offers to take several commands at once; where not, it takes that for an attack.
         mood: called with each command (or `content`, `dot`) and the connection's number; returns a reply that comes
-            instead of the usual one, `drop`, or None.
+            instead of the usual one, `drop`, `cut` (in the middle of a content), or None.
     """
 
     tls: ssl.SSLContext | None = None
@@ -98,10 +98,14 @@ class SmtpServer:
         self.open_now += 1
         self.open_at_most = max(self.open_at_most, self.open_now)
         with contextlib.suppress(OSError, ssl.SSLError):
+            if self.silent == "tls":
+                self._ended.wait()
             if self.implicit and self.tls:
                 connection = self.tls.wrap_socket(connection, server_side=True)
                 self._open.append(connection)
-            if self.drop != "connect":
+            if self.silent == "connect":
+                self._ended.wait()
+            elif self.drop != "connect":
                 conversation = _Conversation(self, connection)
                 with contextlib.closing(conversation):
                     conversation.run()
@@ -169,6 +173,8 @@ class _Conversation:
                 )
             case "STARTTLS":
                 self.say("220 go ahead")
+                if self.server.silent == "handshake":
+                    self.server._ended.wait()
                 self.reader.close()
                 self.connection = self.server.tls.wrap_socket(self.connection, server_side=True)
                 self.server._open.append(self.connection)
@@ -217,7 +223,10 @@ class _Conversation:
             self.say("554 5.5.1 no valid recipients")
             return None
         self.say("354 go on")
-        if self.server.drop == "content" or self.mood("content") == "drop":
+        mood = self.mood("content")
+        if mood == "cut":
+            self.reader.readline()
+        if self.server.drop == "content" or mood in {"drop", "cut"}:
             return "end"
         lines = []
         while (line := self.reader.readline()) != b".\r\n":
@@ -231,6 +240,8 @@ class _Conversation:
             self.server.mails.append(mail)
         if self.server.silent == "dot":
             self.server._ended.wait()
+        if self.server.drip == "dot":
+            self.drip()
         if self.server.drop == "dot" or self.server.silent == "dot" or mood == "drop":
             return "end"
         self.say(mood or self.server.replies.get("dot", "250 2.0.0 queued as 42"))

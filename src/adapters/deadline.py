@@ -4,8 +4,10 @@ import socket
 import threading
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol
+
+CUT_AGAIN_SECONDS = 0.1
 
 
 class Connected(Protocol):
@@ -20,18 +22,22 @@ class Connected(Protocol):
 @contextmanager
 def ended_at(connection: Connected, moment: float) -> Generator[None]:
     """Cut a connection at a moment of the monotonic clock, unless the block has ended by then."""
-    timer = threading.Timer(max(0.0, moment - time.monotonic()), _cut, (connection,))
+    ended = threading.Event()
+    timer = threading.Timer(max(0.0, moment - time.monotonic()), _cut, (connection, ended))
     timer.daemon = True
     timer.start()
     try:
         yield
     finally:
+        ended.set()
         timer.cancel()
 
 
-def _cut(connection: Connected) -> None:
-    if connection.sock is not None:
-        try:
-            socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)  # TLS's own takes its state away from who reads
-        except OSError:
-            return  # closed by the other side in the same moment
+def _cut(connection: Connected, ended: threading.Event) -> None:
+    """Cut it again and again: it may get its socket, or TLS another one, after the moment."""
+    while True:
+        if (sock := connection.sock) is not None:
+            with suppress(OSError):  # closed by the other side in the same moment
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)  # TLS's own takes its state away from who reads
+        if ended.wait(CUT_AGAIN_SECONDS):
+            return

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import count
 from typing import Literal
 
-from processors.errors import TransportFault
+from processors.errors import TransportFault, TransportRests
 from processors.interfaces import Mailer, MailQueue
 
 
@@ -30,12 +30,16 @@ class SeveralMailers:
 
         Raises:
             TransportFault: none can; what each says.
+            TransportRests: none can, and one of them only waits.
         """
         first = next(self._turns) % len(self._mailers) if self._turns else 0
-        faults: list[str] = []
+        faults: list[TransportFault] = []
         for mailer in [*self._mailers[first:], *self._mailers[:first]]:
             try:
                 return mailer.send(queue)
             except TransportFault as fault:
-                faults.append(str(fault))
-        raise TransportFault(" ".join(faults))
+                faults.append(fault)
+        said, rests = " ".join(map(str, faults)), [one for one in faults if isinstance(one, TransportRests)]
+        if rests:
+            raise TransportRests(said, min(one.retry_after or 0.0 for one in rests))
+        raise TransportFault(said)

@@ -3,18 +3,21 @@
 With PIPELINING (RFC 2920) a mail's envelope goes out in one piece, behind the content of the mail before it.
 """
 
-import re
 from collections import deque
 from dataclasses import dataclass, field, replace
 
-from adapters.smtp_replies import TRANSPORT_FAULTS, Reply, ReplyReader, outcome_of
+from adapters.smtp_replies import TRANSPORT_FAULTS, Reply, ReplyReader, fault_in, outcome_of
 from processors.errors import TransportFault
 from processors.interfaces import Letter, Outcome, Told
 
 RECIPIENTS_PER_TRANSACTION = 50
 TOO_MANY_RECIPIENTS = 452
 START_MAIL_INPUT = 354
-LINE_DOT = re.compile(rb"(?m)^\.")
+
+
+def _dotted(content: bytes) -> bytes:
+    """Return a content in which no line ends the mail: those that begin with a dot get another (RFC 5321 4.5.2)."""
+    return (b"." if content.startswith(b".") else b"") + content.replace(b"\n.", b"\n..")
 
 
 @dataclass
@@ -37,12 +40,18 @@ class Transaction:
         """Those whom this transaction is for."""
         return self.letter.recipients[:RECIPIENTS_PER_TRANSACTION]
 
+    @property
+    def refusals(self) -> dict[str, Outcome]:
+        """Those whom the server will never have the content for."""
+        return {address: outcome for address, outcome in self.outcomes.items() if outcome.state == "refused"}
+
     def end(self, outcome: Outcome) -> dict[str, Outcome]:
         """Return what became of all, where this became of those who were ready.
 
         A recipient whom the server wants in a transaction of its own is left out (RFC 5321 4.5.3.1.10).
         """
-        outcome = replace(outcome, of_whole_mail=outcome.state != "accepted")
+        if outcome.state != "accepted":
+            outcome = replace(outcome, of_whole_mail=True)
         told = self.outcomes | dict.fromkeys(self.ready, outcome)
         if self.ready:
             return {address: one for address, one in told.items() if one.code != TOO_MANY_RECIPIENTS or one is outcome}
@@ -88,7 +97,7 @@ class Conversation:
         if mail is None:
             raise ValueError("the server waits for no content")
         self.content = mail
-        dotted = LINE_DOT.sub(b"..", mail.letter.content)
+        dotted = _dotted(mail.letter.content)
         self._unanswered.append(("content", ""))
         return dotted + (b".\r\n" if dotted.endswith(b"\r\n") else b"\r\n.\r\n")
 
@@ -123,7 +132,7 @@ class Conversation:
     def _asked(self, reply: Reply) -> tuple[str, str]:
         """Return what a reply answers."""
         if not self._unanswered:
-            raise TransportFault(f"The mail server ends the connection: {reply}.")
+            raise fault_in(reply, "The mail server ends the connection")
         return self._unanswered.popleft()
 
     def _answered(self, verb: str, address: str, reply: Reply) -> Told | None:
@@ -131,7 +140,7 @@ class Conversation:
         if verb == "content":
             return self._content_answered(reply)
         if reply.code in TRANSPORT_FAULTS:
-            raise TransportFault(f"The mail server takes no mail now: {reply}.")
+            raise fault_in(reply, "The mail server takes no mail now")
         mail = self.envelope
         if verb == "RSET" or mail is None:
             return None

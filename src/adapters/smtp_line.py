@@ -4,7 +4,7 @@ import ssl
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from socket import SHUT_RDWR
+from socket import IPPROTO_TCP, SHUT_RDWR, TCP_NODELAY
 
 from adapters.smtp_conversation import Conversation
 from adapters.smtp_login import LoggedIn
@@ -16,7 +16,7 @@ CONNECTION_SECONDS = 60.0
 IDLE_SECONDS = 10.0
 READ_BYTES = 65_536
 PIECE_BYTES = 16_384
-"""What goes to the socket at once: one record of TLS (RFC 8446 5.1)."""
+"""What goes to TLS at once: one record (RFC 8446 5.1)."""
 
 NOT_NOW = (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError, InterruptedError)
 
@@ -38,6 +38,8 @@ class Line:
     def __init__(self, connection: LoggedIn, *, timeout: float, deadline: float) -> None:
         self.socket = connection.socket
         self.socket.setblocking(False)  # noqa: FBT003 - the method has no keyword
+        self.socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)  # else an envelope waits until the content is acknowledged
+        self._is_tls = isinstance(self.socket, ssl.SSLSocket)
         self.talk = Conversation(pipelining=connection.pipelining)
         self.mails = 0
         self.done: list[Told] = []
@@ -108,6 +110,8 @@ class Line:
                 self._lose("the server ended it")
                 return
             self._read(data)
+            if len(data) < READ_BYTES and not self._is_tls:
+                return  # there is no more; what comes later is news again
 
     def check_clock(self, now: float) -> None:
         """End it where the server takes too long."""
@@ -122,10 +126,11 @@ class Line:
             return self._ends_at  # a server may take its time to read and to look at a mail
         return min(self._ends_at, self._heard + self._timeout)
 
-    def orphans(self) -> tuple[Letter | None, Told | None]:
+    def orphans(self) -> tuple[Told | None, Told | None]:
         """Return, once it is lost, the mail that was not handed over, and the one of which this is the outcome.
 
-        A mail whose end the socket has not taken whole did not arrive; after that nobody knows.
+        The first one comes with those whom the server has refused: they are not asked for again. A mail whose end the
+        socket has not taken whole did not arrive; after that nobody knows.
         """
         waiting, sent = self.talk.envelope, self.talk.content
         self.talk.envelope = self.talk.content = None
@@ -136,8 +141,8 @@ class Line:
         elif sent is not None:
             text = f"the connection was lost after the mail was sent: {self.fault}"
             outcome = sent.end(Outcome("unknown", text=text))
-        letter = waiting.letter if waiting is not None else None
-        return letter, (sent.letter, outcome) if sent is not None and outcome is not None else None
+        unsent = (waiting.letter, waiting.refusals) if waiting is not None else None
+        return unsent, (sent.letter, outcome) if sent is not None and outcome is not None else None
 
     def close(self) -> None:
         """End it, with a word where nothing is on its way."""
@@ -165,15 +170,22 @@ class Line:
     def _flush(self) -> None:
         try:
             while self._unsent:
-                # TLS tells of nothing that it has sent before it has sent all that it was given
-                content_left = len(self._unsent) - self._after_dot
-                piece = self._unsent[: min(PIECE_BYTES, content_left if content_left > 0 else PIECE_BYTES)]
-                self._unsent = self._unsent[self.socket.send(piece) :]
+                self._unsent = self._unsent[self.socket.send(self._piece()) :]
                 self._heard = time.monotonic()
         except NOT_NOW:
             return
         except OSError as error:
             self._lose(str(error))
+
+    def _piece(self) -> memoryview:
+        """Return what goes to the socket in one go.
+
+        TLS tells of nothing that it has sent before it has sent all that it was given.
+        """
+        if not self._is_tls:
+            return self._unsent
+        content_left = len(self._unsent) - self._after_dot
+        return self._unsent[: min(PIECE_BYTES, content_left if content_left > 0 else PIECE_BYTES)]
 
     def _start_clock(self) -> None:
         self._heard = self._used = time.monotonic()
@@ -186,4 +198,6 @@ class Line:
 
 def fault_of(line: Line, host: str) -> TransportFault:
     """Return the error that a lost line is for mails that were not handed over."""
-    return TransportFault(f"The mail server {host} was lost before anything was sent: {line.fault}")
+    said = line.talk.fault
+    what = f"The mail server {host} was lost before anything was sent: {line.fault}"
+    return TransportFault(what) if said is None else TransportFault(what, said.retry_after, code=said.code)

@@ -1,5 +1,6 @@
 """Reaching a mail server: greeting, TLS and login; then the connection is ready for mails (RFC 5321, 3207, 4954)."""
 
+import hashlib
 import smtplib
 import socket
 import ssl
@@ -9,9 +10,11 @@ from typing import Any, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from adapters.deadline import ended_at
+from adapters.smtp_replies import asked_wait, readable
 from processors.errors import ConfigurationError, TransportFault
 
 READY = 220
+CLOSING = 421
 TLS_WORDS = ("required", "opportunistic", "none")
 FAULTS = (smtplib.SMTPException, OSError, ValueError)
 
@@ -31,6 +34,12 @@ class Account:
     password: str
     tls: str
     is_local: bool
+
+    @property
+    def key(self) -> str:
+        """What tells it from other accounts, without its password and its user."""
+        user = f"#{hashlib.sha256(self.user.encode()).hexdigest()[:8]}" if self.user else ""
+        return f"{self.host}:{self.port}{user}"
 
 
 def account_of(url: str) -> Account:
@@ -64,6 +73,19 @@ def account_of(url: str) -> Account:
     )
 
 
+class _Handshake:
+    """A TLS context that shows its socket before the handshake, so that a deadline can cut that, too."""
+
+    def __init__(self, server: smtplib.SMTP, context: ssl.SSLContext) -> None:
+        self._server, self._context = server, context
+
+    def wrap_socket(self, plain: socket.socket, server_hostname: str) -> ssl.SSLSocket:
+        wrapped = self._context.wrap_socket(plain, server_hostname=server_hostname, do_handshake_on_connect=False)
+        self._server.sock = wrapped
+        wrapped.do_handshake()
+        return wrapped
+
+
 @dataclass(frozen=True, slots=True)
 class LoggedIn:
     """A connection that takes mails, and whether the server takes several commands at once (RFC 2920)."""
@@ -90,11 +112,15 @@ def log_in(account: Account, context: ssl.SSLContext, *, timeout: float, deadlin
             _prepare(server, account, context)
     except smtplib.SMTPAuthenticationError as error:
         code = error.smtp_code
-        raise TransportFault(f"The mail server {account.host} refuses the login ({code}): check EMAIL_URL.") from None
+        what = f"The mail server {account.host} refuses the login ({code}): check EMAIL_URL."
+        raise TransportFault(what, _asked(error), code=code) from None
     except ssl.SSLCertVerificationError as error:
         raise TransportFault(f"The certificate of {account.host} is not trusted: {error.verify_message}.") from error
     except FAULTS as error:
-        raise TransportFault(f"The mail server {account.host}:{account.port} cannot be used: {error}.") from error
+        what = f"The mail server {account.host}:{account.port} cannot be used: {error}."
+        if isinstance(error, smtplib.SMTPResponseException):
+            raise TransportFault(what, _asked(error), code=error.smtp_code) from error
+        raise TransportFault(what) from error
     connection = server.sock
     if connection is None:
         raise TransportFault(f"The mail server {account.host}:{account.port} has ended the connection.")
@@ -103,11 +129,16 @@ def log_in(account: Account, context: ssl.SSLContext, *, timeout: float, deadlin
     return LoggedIn(connection, server.has_extn("pipelining"))
 
 
+def _asked(error: smtplib.SMTPResponseException) -> float | None:
+    text = error.smtp_error
+    return asked_wait(readable(text.encode() if isinstance(text, str) else text))
+
+
 def _prepare(server: smtplib.SMTP, account: Account, context: ssl.SSLContext) -> None:
     """Connect, greet, switch to TLS and log in; a connection that fails here is closed."""
     try:
         _reach(server, account)
-        server.ehlo_or_helo_if_needed()
+        _greet(server)
         _secure(server, account, context)
         if account.user:
             server.login(account.user, account.password)
@@ -122,10 +153,23 @@ def _reach(server: smtplib.SMTP, account: Account) -> None:
         raise smtplib.SMTPConnectError(code, text)
 
 
+def _greet(server: smtplib.SMTP) -> None:
+    """Say EHLO, or HELO to an old server; one that closes is asked nothing more."""
+    code, text = server.ehlo()
+    if code == CLOSING:
+        raise smtplib.SMTPHeloError(code, text)
+    if not server.does_esmtp:
+        code, text = server.helo()
+        if code // 100 != 2:  # noqa: PLR2004 - the positive replies of RFC 5321 4.2.1
+            raise smtplib.SMTPHeloError(code, text)
+
+
 def _unconnected(account: Account, context: ssl.SSLContext, timeout: float) -> smtplib.SMTP:
     """Return a server that is not connected yet, so that a deadline can end whatever it does."""
     implicit = account.tls == "implicit"
     server = smtplib.SMTP_SSL(timeout=timeout, context=context) if implicit else smtplib.SMTP(timeout=timeout)
+    if isinstance(server, smtplib.SMTP_SSL):
+        cast("Any", server).context = _Handshake(server, context)
     cast("Any", server)._host = account.host  # noqa: SLF001 - the name that TLS checks
     return server
 
@@ -134,7 +178,7 @@ def _secure(server: smtplib.SMTP, account: Account, context: ssl.SSLContext) -> 
     """Switch to TLS as the account asks; a password never goes out in clear but to this machine."""
     wanted = account.tls == "required" or (account.tls == "opportunistic" and server.has_extn("starttls"))
     if wanted:
-        server.starttls(context=context)
+        server.starttls(context=cast("Any", _Handshake(server, context)))
         server.ehlo()
     if account.user and not account.is_local and not isinstance(server.sock, ssl.SSLSocket):
         raise smtplib.SMTPNotSupportedError("a login needs TLS, which this server or EMAIL_URL does not allow")

@@ -10,13 +10,13 @@ import ssl
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 
 from adapters.smtp_line import Line, fault_of
-from adapters.smtp_login import account_of, log_in
+from adapters.smtp_login import CLOSING, account_of, log_in
 from processors.errors import TransportFault
 from processors.interfaces import Handed, Letter, MailQueue, Outcome, Told
 
@@ -29,6 +29,8 @@ GATHER_SECONDS = 0.001
 
 TOLD_SECONDS = 0.1
 """How long what became of a mail waits to be kept together with the next announcement."""
+
+NOBODY: Mapping[str, Outcome] = {}
 
 LOSSES_IN_A_ROW = 3
 LOSSES_OF_A_MAIL = 2
@@ -80,7 +82,7 @@ class SmtpMailer:
             sending.close()
 
     def close(self) -> None:
-        """Close the connections that nobody uses now."""
+        """Close the connections, those in use once they come back; what is sent afterwards has new ones."""
         self._lines.close()
 
     @property
@@ -110,13 +112,18 @@ class SmtpMailer:
             TransportFault: it cannot be opened.
         """
         if self._context is None:
-            self._context = ssl.create_default_context()
+            self._context = _unused_context() if self.account.tls == "none" else ssl.create_default_context()
         connection = log_in(self.account, self._context, timeout=self._timeout, deadline=self.deadline)
         return Line(connection, timeout=self._timeout, deadline=self.deadline)
 
     def bring_back(self, line: Line | None) -> None:
         """Have a borrowed connection back; None for one that was lost."""
         self._lines.take_back(line)
+
+
+def _unused_context() -> ssl.SSLContext:
+    """Return a context that trusts nobody: reading all authorities takes longer than a hundred mails."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 class _Lines:
@@ -131,6 +138,7 @@ class _Lines:
         self.waiting = 0
         self._permits = threading.BoundedSemaphore(self._most)
         self._idle: list[Line] = []
+        self._is_closed = False
 
     def permit(self, seconds: float) -> bool:
         if self._pid != os.getpid():
@@ -165,10 +173,16 @@ class _Lines:
         elif line is not None:
             line.close()
         self.end_permit()
+        if self._is_closed:
+            self.close()  # this one was still being opened meanwhile
 
     def close(self) -> None:
-        while self._idle:
-            self._idle.pop().close()
+        self._is_closed = True
+        while True:
+            try:
+                self._idle.pop().close()
+            except IndexError:
+                return
 
 
 class _Sending:
@@ -214,14 +228,18 @@ class _Sending:
             self._remove(line)
             if line.is_busy:
                 line.fault = line.fault or "it was left"
-            letter, _ = line.orphans()
-            self._give_back(letter)
+            unsent, _ = line.orphans()
+            if unsent is not None and unsent[1]:
+                self._told.append(unsent)
+            else:
+                self._give_back(unsent and unsent[0])
             if line.fault is not None:
                 line.close()
             self._mailer.bring_back(line if line.fault is None else None)
         if self._opening is not None:
             self._opening.add_done_callback(partial(_bring_back_opened, self._mailer))
         self._selector.close()
+        self._keep_told()
 
     # --- Steps --------------------------------------------------------------------------------------------------
 
@@ -315,7 +333,7 @@ class _Sending:
                     line.fault = line.fault or "the sending was stopped"
         for line in [one for one in self._lines if one.fault is not None]:
             self._hear(line)
-            letter, told = line.orphans()
+            unsent, told = line.orphans()
             if told is not None:
                 self._told.append(told)
             self._remove(line)
@@ -323,17 +341,18 @@ class _Sending:
             fault = fault_of(line, self._mailer.account.host)
             line.close()
             self._mailer.bring_back(None)
-            if letter is not None:
-                self._lost(letter, fault, was_new=was_new)
+            if unsent is not None:
+                self._lost(*unsent, fault, was_new=was_new)
 
-    def _lost(self, letter: Letter, fault: TransportFault, *, was_new: bool) -> None:
+    def _lost(self, letter: Letter, refused: Mapping[str, Outcome], fault: TransportFault, *, was_new: bool) -> None:
         """Decide what becomes of a mail whose connection was lost before its content went out."""
         if was_new:
             self._losses[letter.id] += 1
             self._losses_in_a_row += 1
         if self._sent_any and self._losses[letter.id] >= LOSSES_OF_A_MAIL:
-            outcome = Outcome("deferred", text=str(fault), of_whole_mail=True)
-            self._told.append((letter, dict.fromkeys(letter.recipients, outcome)))
+            self._put_off(letter, fault, refused)
+        elif refused:
+            self._told.append((letter, refused))  # the queue lends it again for the others
         elif was_new:
             self._aside.append(letter)  # another mail shows whether it is this one's fault
         else:
@@ -342,8 +361,19 @@ class _Sending:
             return
         if self._losses_in_a_row >= LOSSES_IN_A_ROW:
             self._stop(fault)
+            if fault.code == CLOSING:
+                self._put_off_aside(fault)
         elif not self._lines:
             self._reopen()
+
+    def _put_off(self, letter: Letter, fault: TransportFault, refused: Mapping[str, Outcome] = NOBODY) -> None:
+        outcome = Outcome("deferred", text=str(fault), retry_after=fault.retry_after, of_whole_mail=True)
+        self._told.append((letter, dict.fromkeys(letter.recipients, outcome) | dict(refused)))
+
+    def _put_off_aside(self, fault: TransportFault) -> None:
+        """Count the try of those whom the server has closed connections for: else one of them could do so for ever."""
+        while self._aside:
+            self._put_off(self._aside.popleft(), fault)
 
     # --- Connections --------------------------------------------------------------------------------------------
 

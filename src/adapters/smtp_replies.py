@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from processors.errors import TransportFault
 from processors.interfaces import Outcome
@@ -36,12 +37,18 @@ class Reply:
         return f"{self.code} {self.text}".strip()
 
 
+def fault_in(reply: Reply, what: str) -> TransportFault:
+    """Return the error that a reply is which says that the server takes no mail."""
+    return TransportFault(f"{what}: {reply}.", asked_wait(reply.text), code=reply.code)
+
+
 class ReplyReader:
     """Cuts what comes over a connection into replies."""
 
     def __init__(self) -> None:
         self._rest = b""
-        self._lines: list[bytes] = []
+        self._texts: list[str] = []
+        self._octets = 0  # of the lines of a reply that goes on
 
     def feed(self, data: bytes) -> Iterator[Reply]:
         """Yield the replies that are whole with these bytes.
@@ -51,15 +58,28 @@ class ReplyReader:
         """
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
-            found = LINE.fullmatch(line.rstrip(b"\r"))
-            if found is None:
-                raise TransportFault(f"The mail server said what is no reply: {readable(line)[:80]!r}.")
-            self._lines.append(found[3])
-            if found[2] != b"-":
-                text, self._lines = b" ".join(self._lines), []
-                yield Reply(int(found[1]), readable(text))
-        if len(self._rest) + sum(map(len, self._lines)) > LONGEST_REPLY:
+            code, goes_on, text = _read(line)
+            self._texts.append(text)
+            self._octets += len(line)
+            if not goes_on:
+                text = " ".join(filter(None, self._texts))
+                self._texts, self._octets = [], 0
+                yield Reply(code, text)
+        if len(self._rest) + self._octets > LONGEST_REPLY:
             raise TransportFault(f"The mail server's reply has no end: more than {LONGEST_REPLY} octets.")
+
+
+@lru_cache(maxsize=64)
+def _read(line: bytes) -> tuple[int, bool, str]:
+    """Return a line's code, whether its reply goes on, and its words; most are what the server always says.
+
+    Raises:
+        TransportFault: it is no line of a reply.
+    """
+    found = LINE.fullmatch(line.rstrip(b"\r"))
+    if found is None:
+        raise TransportFault(f"The mail server said what is no reply: {readable(line)[:80]!r}.")
+    return int(found[1]), found[2] == b"-", readable(found[3])
 
 
 def outcome_of(reply: Reply) -> Outcome:

@@ -25,8 +25,8 @@ DEADLINE_SECONDS = 30.0
 LONGEST_BODY = 1600
 """UTF-16 units: what Twilio counts as characters where an emoji makes it encode the message as UCS-2."""
 
-LONGEST_VALIDITY_SECONDS = 14_400
-"""The longest that every kind of account may ask Twilio to keep a message in its queue."""
+LONGEST_VALIDITY_SECONDS = 36_000
+"""The longest that Twilio keeps a message in its queue, and how long it does where nothing is said (error 90007)."""
 
 E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 OUR_NUMBER = frozenset({21212, 21603, 21606, 21659, 21660})

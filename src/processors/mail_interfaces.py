@@ -1,9 +1,9 @@
-"""What composing a mail needs from outside, as small protocols."""
+"""What mails need from outside, as small protocols."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from processors.interfaces import Report
 
@@ -51,5 +51,73 @@ class Signer(Protocol):
             lines: the mail's header fields, folded, ASCII, without their last line end.
             body_hash: `processors.mail_parts.Built.body_hash`.
             date: the mail's own, which becomes the time of the signature.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """How a way out, or a recipients' domain by it, was asked to wait.
+
+    Attributes:
+        seconds: for which it still rests; 0 where that is over and it has not recovered whole yet.
+        reason: what its server said.
+    """
+
+    seconds: float
+    reason: str
+
+
+class MailRests(Protocol):
+    """The transports that rest, and the domains that rest by one; known to all processes."""
+
+    def of(self, transport: str) -> Mapping[str, Rest]:
+        """Return what rests of a transport, or has not recovered yet, by domain."""
+        ...
+
+    def note(self, transport: str, domain: str, seconds: float | None, reason: str) -> float | None:
+        """Let a domain rest; returns for how many seconds, or None where it rests already.
+
+        Args:
+            transport: by which.
+            domain: of recipients; an empty one is the whole transport.
+            seconds: that the server asked for; None: ever longer, where it says so again and again.
+            reason: what it said.
+        """
+        ...
+
+    def ease(self, transport: str, domains: Collection[str]) -> None:
+        """Note that mail was taken: the next rest of these domains is shorter again."""
+        ...
+
+    def pace(self, transport: str, most_per_minute: int) -> float:
+        """Count one mail of a rate; returns 0, or the seconds until there is room, in which case nothing is counted."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """What a template makes of a context; each is None where the template has none.
+
+    Attributes:
+        subject: not checked yet.
+        html: the page.
+        text: the text; without one of its own, what is readable in the page.
+    """
+
+    subject: str | None
+    html: str | None
+    text: str | None
+
+
+class MailTemplates(Protocol):
+    """Makes mails of templates."""
+
+    def render(self, name: str, context: Mapping[str, Any]) -> Rendered:
+        """Return what a template makes of a context.
+
+        Raises:
+            PermanentError: there is no such template, it is none, it needs what the context has not, or does too much.
+            TransientError: it cannot be read now.
         """
         ...

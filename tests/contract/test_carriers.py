@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
+import requests
 import trustme
 import urllib3.util.connection
 from apprise.manager_plugins import NotificationManager
@@ -23,6 +24,7 @@ from hypothesis import strategies as st
 
 from adapters.apprise_chats import AppriseChats
 from adapters.guarded_https import GuardedHttps
+from adapters.requests_door import Call, _door, under
 from adapters.twilio_sms import TwilioSms
 from adapters.web_push import WebPush, _payload
 from config.chat_services import CHAT_SERVICES
@@ -479,6 +481,17 @@ def test_a_text_is_cut_to_what_twilio_takes_and_waits_no_longer_than_it_is_wante
     assert 240 <= int(form["ValidityPeriod"][0]) <= 300
 
 
+@pytest.mark.parametrize(("hours", "asked"), [(9, True), (11, False)])
+def test_twilio_is_told_no_longer_time_than_it_takes(sms, server, hours, asked):
+    """It keeps a message for 36 000 s where nothing is said, and refuses a longer time (error 90007)."""
+    sms.send(Notice("1", "t", "title", "text", datetime.now(UTC) + timedelta(hours=hours)))
+
+    form = parse_qs(server.bodies[0].decode())
+    assert ("ValidityPeriod" in form) is asked
+    if asked:
+        assert hours * 3600 - 60 <= int(form["ValidityPeriod"][0]) <= hours * 3600
+
+
 @pytest.mark.parametrize(
     ("status", "code", "expected"),
     [
@@ -586,6 +599,23 @@ def test_each_no_of_a_service_means_what_it_says_and_is_the_last(hosted, url, an
         hosted.chats.send(NOTICE, {"url": url})
     assert type(raised.value) is expected
     assert len(hosted.requests) == 1, "no service tries again by itself"
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_code_that_would_wait_and_ask_again_sees_no_answer_but_a_lost_connection(hosted, authority, status):
+    hosted.answers["*"] = said(status, "No", Retry_After="3")
+    call = Call(trusting(authority, loopback=False, addresses=[GLOBAL]), time.monotonic() + 30)
+    for _ in range(2):
+        with pytest.raises(requests.ConnectionError):
+            under(call, lambda: _door.post("https://discord.com/x", json={}))
+    assert (len(hosted.requests), call.answers[0][1].status, call.shut) == (1, status, True)
+
+
+def test_code_sees_other_answers_as_they_are(hosted, authority):
+    hosted.answers["*"] = said(404, "Not Found", b"none")
+    call = Call(trusting(authority, loopback=False, addresses=[GLOBAL]), time.monotonic() + 30)
+    answer = under(call, lambda: _door.post("https://discord.com/x", json={}))
+    assert (answer.status_code, answer.text, call.shut) == (404, "none", False)
 
 
 def test_what_fails_after_a_request_that_was_taken_may_have_been_sent(hosted):

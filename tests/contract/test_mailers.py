@@ -6,30 +6,27 @@ import ssl
 import threading
 from collections import Counter
 from contextlib import suppress
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from email import policy
 from email.parser import BytesParser
+from ipaddress import ip_address
 from pathlib import Path
 from random import Random
 
 import pytest
 import trustme
-from sqlalchemy import update
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from adapters.outbox_mailer import OutboxMailer
 from adapters.smtp_mailer import SmtpMailer
-from composing import composer
+from mail_posts import Posts
 from mail_queue import RememberedQueue
-from processors import doubt
-from processors.email_delivery import Post, deliver
-from processors.emails import SendEmail
 from processors.errors import ConfigurationError, EffectInDoubt, PermanentError, TransientError, TransportFault
-from processors.interfaces import Letter, Run
-from records.columns import Now
-from records.deliveries import DeliveryRecords, deliveries
-from records.task_moves import TaskMoves
-from records.task_records import Draft, TaskRecords
-from records.workers import Workers
+from processors.interfaces import Letter
 from smtp_server import SmtpServer
 
 CONTENT = b"From: a@example.com\r\nSubject: test\r\n\r\nfirst\r\n.second begins with a dot\r\nlast\r\n"
@@ -187,6 +184,7 @@ def test_a_refused_recipient_does_not_keep_the_others_from_their_mail():
         ("DATA", "554 5.5.1 no", "refused"),
         ("DATA", "451 4.3.0 later", "deferred"),
         ("dot", "552 5.3.4 too big", "refused"),
+        ("dot", "554 5.7.1 no spam here", "refused"),
         ("dot", "451 4.3.0 later", "deferred"),
     ],
 )
@@ -212,7 +210,7 @@ def test_a_connection_lost_in_the_content_puts_the_mail_off_or_leaves_it_unknown
         assert server.mails == []
 
 
-@pytest.mark.parametrize("fault", [{"drop": "dot"}, {"silent": "dot"}])
+@pytest.mark.parametrize("fault", [{"drop": "dot"}, {"silent": "dot"}, {"drip": "dot"}])
 def test_a_mail_whose_last_answer_is_lost_is_unknown_and_not_repeated(fault):
     with SmtpServer(**fault) as server:
         outcome = send(smtp(server, deadline=0.5), "b@example.com")["b@example.com"]
@@ -220,12 +218,19 @@ def test_a_mail_whose_last_answer_is_lost_is_unknown_and_not_repeated(fault):
         assert len(server.mails) == 1
 
 
-def test_a_silent_server_ends_at_the_deadline():
-    with SmtpServer(silent="RCPT") as server, pytest.raises(TransientError, match="before anything was sent"):
-        outcome_of(server, deadline=0.3)
+@pytest.mark.parametrize("at", ["tls", "STARTTLS", "handshake", "connect", "EHLO", "MAIL", "RCPT", "DATA"])
+def test_a_silent_server_ends_at_the_deadline(authority, at):
+    server_context, client_context = contexts(authority)
+    scheme = "smtps" if at == "tls" else "smtp"
+    query = "?tls=required" if at in {"STARTTLS", "handshake"} else ""
+    with SmtpServer(silent=at, tls=server_context, implicit=at == "tls") as server:
+        mailer = smtp(server, scheme, query=query, timeout=600, deadline=0.3, context=client_context)
+        with pytest.raises(TransientError, match=r"before anything was sent|cannot be used|ended the connection"):
+            send(mailer, "b@example.com")
+        assert server.mails == []
 
 
-@pytest.mark.parametrize("at", ["connect", "EHLO", "MAIL"])
+@pytest.mark.parametrize("at", ["connect", "EHLO", "MAIL", "DATA"])
 def test_a_server_that_drips_its_answers_ends_at_the_deadline(at):
     with SmtpServer(drip=at) as server, pytest.raises(TransientError):
         outcome_of(server, deadline=0.5)
@@ -280,6 +285,25 @@ def test_a_second_mail_uses_the_connection_again_and_a_dead_one_is_replaced():
         mailer._lines._idle[0].socket.shutdown(socket.SHUT_RDWR)
         assert send(mailer, "d@example.com", mail_id="task-2")["d@example.com"].state == "accepted"
         assert server.connections == 2
+
+
+@pytest.mark.parametrize("after", [100, 37])
+def test_a_server_that_ends_each_connection_after_some_mails_loses_none_and_leaves_no_doubt(after):
+    queue = RememberedQueue.of(*many(3 * after + 1))
+    with SmtpServer(drop_after=after) as server:
+        smtp(server, connections=2).send(queue)
+    assert set(queue.states().values()) == {"accepted"}
+    assert len({mail.recipients[0] for mail in server.mails}) == len(server.mails) == 3 * after + 1
+
+
+def test_a_server_that_cuts_a_mail_in_the_middle_gets_it_whole_later_and_once():
+    content = CONTENT + b"x" * 70 + b"\r\n" * 8_000_000  # more than any socket keeps
+    with SmtpServer() as server:
+        server.mood = lambda command, number: "cut" if (command, number) == ("content", 1) else None
+        mailer = smtp(server)
+        assert send(mailer, "b@example.com", content=content)["b@example.com"].state == "deferred"
+        assert send(mailer, "b@example.com", content=content)["b@example.com"].state == "accepted"
+        assert [len(mail.content) for mail in server.mails] == [len(content)]
 
 
 def test_a_server_that_ends_each_connection_after_one_mail_gets_every_mail_at_once():
@@ -494,51 +518,6 @@ def test_a_large_mail_over_tls_arrives_whole(authority):
 # --- SMTP: in doubt --------------------------------------------------------------------------------------------
 
 
-class Posts:
-    """Delivers one mail by a real mailer over real rows, run by run."""
-
-    def __init__(self, database, mailer, *, resend: bool) -> None:
-        TaskRecords(database).open(Draft("t", "email.send_email", "email", "email"))
-        Workers(database).start("w1", "io@host", "host", 1, 0)
-        self.database, self.moves, self.rows = database, TaskMoves(database), DeliveryRecords(database)
-        self.mailer, self.resend = mailer, resend
-
-    def deliver(self):
-        """Let a run begin and send the mail; returns what came of it, or the error."""
-        run = Run("t", self.moves.start("t", 0, "w1", "io@host", None).run)
-        when = datetime(2026, 3, 1, tzinfo=UTC)
-        post = Post(
-            *(self.mailer, self.rows, "t", when, "a@example.com", False, run, lambda write: write(), self.resend),
-            composer=composer(),
-        )
-        try:
-            return deliver(SendEmail(to_email="b@example.com", subject="s", body="b"), post, lambda *_: None)
-        except (TransientError, KeyboardInterrupt) as error:
-            return error
-        finally:
-            self.moves.give_back("t", run.number)
-
-    def die_once_it_is_marked(self, monkeypatch) -> None:
-        """End a run between the mark and the first byte."""
-        mark = self.rows.turn
-
-        def die(task_id, closed, handed, run):
-            mark(task_id, closed, handed, run)
-            raise KeyboardInterrupt
-
-        with monkeypatch.context() as patched:
-            patched.setattr(self.rows, "turn", die)
-            assert isinstance(self.deliver(), KeyboardInterrupt)
-        self.mailer.close()
-
-    def let_the_doubt_pass(self) -> None:
-        past = Now(-doubt.doubt_seconds(self.mailer.deadline))
-        self.database.write(lambda c: c.execute(update(deliveries).values(handed_at=past)))
-
-    def let_the_wait_pass(self) -> None:
-        self.database.write(lambda c: c.execute(update(deliveries).values(next_attempt_at=Now(-1))))
-
-
 @pytest.mark.parametrize(("resend", "status", "copies"), [(False, "unknown", 1), (True, "sent", 2)])
 def test_a_mail_whose_last_answer_is_lost_is_held_or_sent_again_under_the_same_id(database, resend, status, copies):
     with SmtpServer(drop="dot") as server:
@@ -600,9 +579,9 @@ def authority() -> trustme.CA:
     return trustme.CA()
 
 
-def contexts(authority: trustme.CA, name: str = "127.0.0.1"):
+def contexts(authority: trustme.CA, name: str = "127.0.0.1", expires_at: datetime | None = None):
     server, client = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
-    authority.issue_cert(name).configure_cert(server)
+    authority.issue_cert(name, not_after=expires_at).configure_cert(server)
     authority.configure_trust(client)
     return server, client
 
@@ -617,22 +596,52 @@ def test_mail_and_login_go_over_verified_tls(authority, scheme):
         assert server.mails[0].user
 
 
+@pytest.mark.parametrize("certificate", ["expired", "self-signed", "of an unknown authority", "of another host"])
 @pytest.mark.parametrize("scheme", ["smtps", "smtp"])
-def test_a_certificate_that_nobody_trusts_stops_the_mail(authority, scheme):
-    server_context, _ = contexts(authority)
+def test_a_certificate_that_is_not_right_gets_no_login_and_no_mail_and_is_named(
+    authority, tmp_path, scheme, certificate
+):
+    server_context, _ = contexts(
+        authority if certificate != "of an unknown authority" else trustme.CA(),
+        "elsewhere.example.com" if certificate == "of another host" else "127.0.0.1",
+        expires_at=datetime.now(UTC) - timedelta(days=1) if certificate == "expired" else None,
+    )
+    if certificate == "self-signed":
+        server_context = self_signed(tmp_path)
+    authority.configure_trust(client_context := ssl.create_default_context())
     with SmtpServer(tls=server_context, implicit=scheme == "smtps") as server:
-        mailer = smtp(server, scheme, query="?tls=required")
-        with pytest.raises(TransientError, match="not trusted"):
+        mailer = smtp(server, scheme, "me:planted-secret@", "?tls=required", context=client_context)
+        with pytest.raises(TransportFault, match=r"The certificate of 127\.0\.0\.1 is not trusted") as refused:
             send(mailer, "b@example.com")
         assert server.mails == []
+        assert not [command for command in server.commands if command.startswith("AUTH")]
+    assert "planted-secret" not in str(refused.value)
 
 
-def test_a_certificate_for_another_host_stops_the_mail(authority):
-    server_context, client_context = contexts(authority, "elsewhere.example.com")
-    with SmtpServer(tls=server_context, implicit=True) as server:
-        mailer = smtp(server, "smtps", context=client_context)
-        with pytest.raises(TransientError, match="not trusted"):
-            send(mailer, "b@example.com")
+def self_signed(folder: Path) -> ssl.SSLContext:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(days=1), now + timedelta(days=1))
+    address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    certificate = made.add_extension(address, critical=False).sign(key, hashes.SHA256())
+    file = folder / "self-signed.pem"
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file.write_bytes(pem + certificate.public_bytes(Encoding.PEM))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(file)
+    return context
+
+
+def test_a_server_from_whose_offers_tls_was_taken_gets_no_login_and_no_mail():
+    with SmtpServer() as server:
+        for query in ("?tls=required", "?tls=opportunistic"):
+            mailer = smtp(server, login="me:planted-secret@", query=query)
+            mailer.account = replace(mailer.account, is_local=False)
+            with pytest.raises(TransportFault):
+                send(mailer, "b@example.com")
+        assert server.mails == []
+        assert not [command for command in server.commands if command.startswith("AUTH")]
 
 
 def test_required_tls_that_the_server_does_not_offer_stops_the_mail():

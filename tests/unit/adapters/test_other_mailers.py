@@ -1,5 +1,7 @@
 """Mailers made of others, and those that send nothing: nobody is left out, and no mail becomes two."""
 
+import socket
+
 import pytest
 
 from adapters.null_mailer import NullMailer
@@ -71,7 +73,8 @@ def test_several_ways_promise_what_all_of_them_promise():
     assert SeveralMailers([safe, safe], "failover").repeatable
 
 
-def test_a_mailer_that_sends_nothing_says_so():
+def test_a_mailer_that_sends_nothing_says_so_and_opens_no_socket(monkeypatch):
+    monkeypatch.setattr(socket, "socket", lambda *_, **__: pytest.fail("a socket was opened"))
     mails = queue(("b@example.com", "c@example.com"))
     NullMailer().send(mails)
     assert set(mails.states().values()) == {"accepted"}

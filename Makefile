@@ -7,6 +7,7 @@
 # make bench    ours, stock Celery and five other task queues side by side; ARGUMENTS="--quick" tries it in minutes
 # make bench-files  the methods for files against what they are made of: speed, memory; writes docs/file-benchmarks.md
 # make bench-ai  embeddings within a provider's limit, what the gateway adds, the local model; half an hour; writes docs/ai-benchmarks.md
+# make bench-mail  bulks against plain Celery and smtp-source, far servers, ten kills; half an hour; writes docs/mail-benchmarks.md; needs postfix
 # make quality  how good the engines are on files with known truth; writes docs/quality.md; needs espeak-ng
 # make chaos    kills, freezes and restarts by three seeds, and stock Celery beside them; takes most of an hour
 # make lives    hosts that die, cut networks, wrong clocks, databases away, deploys, full disks and overload, as long as promised; over an hour
@@ -23,7 +24,7 @@ FAULTS ?= child,worker,publisher,broker,freeze
 
 LIVES_TESTS := $(addprefix tests/integration/test_,two_hosts.py wrong_clocks.py database_away.py deploys.py outages.py full_disks.py overload.py schedules.py flow.py groups.py)
 
-.PHONY: run example setup dev test check services bench bench-files bench-ai quality chaos lives fuzz lock
+.PHONY: run example setup dev test check services bench bench-files bench-ai bench-mail quality chaos lives fuzz lock
 
 run: setup
 	@exec $(BIN)/python scripts/start_celery.py all
@@ -49,9 +50,9 @@ check: dev
 	@sh scripts/platforms.sh
 
 services: dev
-	@$(BIN)/python -m pytest -m services
-	@TEST_DATABASE=postgresql $(BIN)/python -m pytest tests/integration/test_life_of_a_task.py tests/integration/test_faults.py tests/integration/test_effects.py tests/integration/test_dead_letters.py tests/integration/test_schedules.py tests/integration/test_limits.py tests/integration/test_flow.py tests/integration/test_groups.py tests/integration/test_overruns.py
-	@TEST_BROKER=rabbitmq $(BIN)/python -m pytest tests/integration/test_rabbitmq.py tests/integration/test_life_of_a_task.py tests/integration/test_faults.py -m "not any_broker"
+	@$(BIN)/python -m pytest -m services -n 2 --dist loadfile
+	@TEST_DATABASE=postgresql $(BIN)/python -m pytest tests/integration/test_life_of_a_task.py tests/integration/test_faults.py tests/integration/test_effects.py tests/integration/test_dead_letters.py tests/integration/test_schedules.py tests/integration/test_limits.py tests/integration/test_flow.py tests/integration/test_groups.py tests/integration/test_overruns.py -n 2 --dist loadfile
+	@TEST_BROKER=rabbitmq $(BIN)/python -m pytest tests/integration/test_rabbitmq.py tests/integration/test_life_of_a_task.py tests/integration/test_faults.py -m "not any_broker" -n 2 --dist loadfile
 
 bench: setup
 	@$(BIN)/python benchmarks/run.py $(ARGUMENTS)
@@ -61,6 +62,9 @@ bench-files: dev
 
 bench-ai: dev
 	@PYTHONPATH=tests $(BIN)/python benchmarks/ai.py $(ARGUMENTS)
+
+bench-mail: setup
+	@$(BIN)/python benchmarks/mail.py $(ARGUMENTS)
 
 quality: dev
 	@PYTHONPATH=tests $(BIN)/python benchmarks/quality.py

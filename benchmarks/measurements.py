@@ -5,6 +5,7 @@ A run in which a task is missing or ran twice has no figure.
 
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -82,19 +83,18 @@ class Cell:
         """Run the producer's side to its end."""
         command = [str(SYSTEMS / "client.py"), self.entrant.adapter, *arguments]
         with Processes(self.workers.environment, self.folder / "client") as client:
-            return client.run([self._program("python"), *command], CLIENT_SECONDS)
+            return client.run([self.program("python"), *command], CLIENT_SECONDS)
 
     def make_schema(self) -> None:
         """Make an empty record database, as `start_celery.py all` does before it starts its parts."""
         with Processes(self.workers.environment, self.folder / "schema") as programs:
-            program = programs.start([self._program("csai"), "db", "upgrade"])
+            program = programs.start([self.program("csai"), "db", "upgrade"])
             if program.wait(CLIENT_SECONDS):
                 raise ProcessFailed(f"no schema: {programs.last_words(program)}")
 
-    def start_workers(self) -> None:
+    def start_workers(self) -> list[subprocess.Popen[bytes]]:
         """Start what is measured."""
-        for command in self.entrant.workers:
-            self.workers.start(self._command(command))
+        return [self.workers.start(self._command(command)) for command in self.entrant.workers]
 
     def start_beside(self) -> None:
         """Start what the workers need."""
@@ -102,9 +102,10 @@ class Cell:
             self.beside.start(self._command(command))
 
     def _command(self, command: Command) -> list[str]:
-        return [self._program(command[0]), *command[1:]]
+        return [self.program(command[0]), *command[1:]]
 
-    def _program(self, name: str) -> str:
+    def program(self, name: str) -> str:
+        """Return the path of a program of the entrant's environment."""
         return str(self.bench.programs(self.entrant) / name)
 
 
@@ -171,7 +172,7 @@ def latency(bench: Bench, entrant: Entrant) -> Outcome:
     with turn(bench, entrant, results=True) as cell:
         cell.start_beside()
         cell.start_workers()
-        _until_idle(cell.workers)
+        until_idle(cell.workers)
         said = cell.client("latency", str(QUICK_LATENCIES if bench.quick else count))
         if said["wrong"]:
             raise WrongEffects(f"{said['wrong']} results are wrong")
@@ -184,7 +185,7 @@ def memory(bench: Bench, entrant: Entrant) -> Outcome:
     with turn(bench, entrant) as cell:
         cell.start_beside()
         cell.start_workers()
-        _until_idle(cell.workers)
+        until_idle(cell.workers)
         pss, rss, processes = cell.workers.memory_mb()
         cell.client("publish", "no_operation", "1", entrant.publish)
         _until_done(cell, 1)
@@ -218,7 +219,7 @@ def _work_off(cell: Cell, task: str, count: int) -> tuple[list[float], dict[str,
     if filled["counted"] != count:
         raise WrongEffects(f"{filled['counted']} of {count} lie in the queue before the start")
     cell.start_beside()
-    _until_idle(cell.beside)
+    until_idle(cell.beside)
     began = time.monotonic()
     cell.start_workers()
     first, cpu, redis_cpu = _until_done(cell, count)
@@ -268,7 +269,7 @@ def moments(cell: Cell, count: int) -> list[float]:
     return sorted(float(moment) for _, moment in markers)
 
 
-def _until_idle(processes: Processes) -> None:
+def until_idle(processes: Processes) -> None:
     """Wait until these have started, if there are any: their processor time stands still."""
     deadline = time.monotonic() + READY_SECONDS
     before = 0.0

@@ -70,14 +70,29 @@ class Processes:
         Raises:
             ProcessFailed: it failed or took longer.
         """
-        process = self.start(command)
+        return self.outcome(self.start(command), seconds)
+
+    def outcome(self, process: subprocess.Popen[bytes], seconds: float) -> dict[str, Any]:
+        """Wait for the end of a process and return the JSON of its last line; raises as `run`."""
         try:
             code = process.wait(seconds)
         except subprocess.TimeoutExpired:
             raise ProcessFailed(f"not done after {seconds:.0f} s: {self.last_words(process)}") from None
         if code:
             raise ProcessFailed(f"ended with {code}: {self.last_words(process)}")
-        return json.loads(self._logs[process.pid].read_text().splitlines()[-1])
+        return json.loads(self.said_by(process).read_text().splitlines()[-1])
+
+    def said_by(self, process: subprocess.Popen[bytes]) -> Path:
+        """Return the file that has what a process said."""
+        return self._logs[process.pid]
+
+    def kill(self, process: subprocess.Popen[bytes]) -> None:
+        """Kill one of them with its whole group at once; returns when nothing of it lives."""
+        group = [one for one in self.tree() if os.getpgid(one.pid) == process.pid]
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(END_SECONDS)
+        if left := _wait(group):
+            raise ProcessFailed(f"{len(left)} processes outlived kill -9")
 
     def check(self) -> None:
         """Raise `ProcessFailed` where one of them has ended."""

@@ -150,6 +150,11 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
+def until_listens(port: int, processes: Processes) -> None:
+    """Wait until somebody listens on a port of this machine; raises `ProcessFailed` where nobody does for long."""
+    _until_answers(lambda: socket.create_connection(("127.0.0.1", port)).close(), ConnectionRefusedError, processes)
+
+
 def _milliseconds(work: Callable[[], object]) -> float:
     began = time.perf_counter()
     work()

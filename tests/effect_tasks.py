@@ -12,14 +12,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from adapters.smtp_mailer import SmtpMailer
 from processors import doubt
 from processors.interfaces import Absent, Happened
 from services.celery_app import celery_app
 
 DEADLINE_SECONDS = 1.0
 doubt.BEGIN_SECONDS, doubt.MARGIN_SECONDS = 4.0, 0.5
-SmtpMailer.__init__.__kwdefaults__["deadline"] = 3.0
 
 
 def request(port: int, method: str, path: str, body: Any = None, key: str | None = None) -> Any:

@@ -95,7 +95,8 @@ class Installation:
             "--concurrency=2",
             "--loglevel=INFO",
         ]
-        self.worker = Part("worker", [sys.executable, "-m", "celery", *app], logs / "worker.txt", NO_SCHEDULES)
+        variables = NO_SCHEDULES | {"EMAIL_TEMPLATES_DIR": str(settings.data_dir / "templates")}
+        self.worker = Part("worker", [sys.executable, "-m", "celery", *app], logs / "worker.txt", variables)
         self.leader = Part("leader", [sys.executable, "-m", "services.leader"], logs / "leader.txt", NO_SCHEDULES)
 
     def start(self) -> None:

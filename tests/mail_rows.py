@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from processors import doubt
-from processors.interfaces import Delivery, Outcome
+from processors.interfaces import Delivery, Member, Outcome
 
 WAITING = ("queued", "deferred")
 
@@ -50,6 +50,22 @@ class RememberedDeliveries:
 
     def _all(self, **values):
         self.rows = {key: replace(row, **values) for key, row in self.rows.items()}
+
+
+class RememberedMembers:
+    """Members in memory, as `records.members` keeps them."""
+
+    def __init__(self, items):
+        self.items, self.closed = items, {}
+
+    def waiting(self, parent_id, first, count):
+        return [
+            Member(n, self.items[n]) for n in range(first, min(first + count, len(self.items))) if n not in self.closed
+        ]
+
+    def close_all(self, parent_id, ends):
+        for end in ends:
+            self.closed.setdefault(end.position, (end.state, end.outcome))
 
 
 class ScriptedMailer:

@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -16,8 +17,11 @@ def program(name: str) -> str | None:
 
 def needs(name: str) -> str:
     """Return the path of the program, or skip the test (fail it where services are required)."""
-    if path := program(name):
-        return path
+    return program(name) or missing(f"the program {name}")
+
+
+def missing(what: str) -> NoReturn:
+    """Skip the test that needs this (fail it where services are required)."""
     if os.environ.get("REQUIRE_SERVICES") == "1":
-        pytest.fail(f"the program {name} is required here and not installed")
-    pytest.skip(f"needs the program {name}")
+        pytest.fail(f"{what} is required here and not installed")
+    pytest.skip(f"needs {what}")

@@ -248,6 +248,12 @@ class Settings(BaseSettings):
     email_connections: int = Field(
         default=8, ge=1, le=64, description="Connections to each mail server, in one process at most."
     )
+    email_deadline_seconds: float = Field(
+        default=120, ge=5, le=120, description="What one mail may take in all; lower it only while no worker runs."
+    )
+    email_max_per_minute: int | None = Field(
+        default=None, ge=1, le=1_000_000, description="Mails to each server in a minute, of all workers; unset: any."
+    )
     email_only_to: str = Field(
         default="", description="For staging: patterns such as *@example.com, comma-separated; nobody else gets mail."
     )
@@ -275,6 +281,9 @@ class Settings(BaseSettings):
     )
 
     email_max_mb: MailSize = Field(default=25, description="The largest mail that is sent, with all its files.")
+    email_templates_dir: Path | None = Field(
+        default=None, description="The folder of mail templates; relative to the project's root; unset: no templates."
+    )
     email_dkim_domain: str | None = Field(default=None, description="The domain that signs mails (DKIM); unset: none.")
     email_dkim_selector: str | None = Field(
         default=None, description="Where its public key is: SELECTOR._domainkey.DOMAIN in the DNS."
@@ -434,7 +443,9 @@ class Settings(BaseSettings):
     def _directory_token(cls, value: str | None) -> str | None:
         return value and checked_key(value)
 
-    @field_validator("data_dir", "log_dir", "libreoffice", "vapid_private_key_file", "email_dkim_key_file")
+    @field_validator(
+        "data_dir", "log_dir", "libreoffice", "vapid_private_key_file", "email_dkim_key_file", "email_templates_dir"
+    )
     @classmethod
     def _resolve(cls, value: Path | None) -> Path | None:
         return None if value is None else _from_root(value)

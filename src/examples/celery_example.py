@@ -120,7 +120,21 @@ def mail() -> Iterator[Row]:
         lambda: celery_service.send_bulk_emails(newsletter, batch_size=10, delay_between_batches=0.5),
         lambda result: f"{result['status']}: {result['sent']} of {result['total']} sent",
     )
+    yield from steered(newsletter[:3])
     yield from not_mailed()
+
+
+def steered(newsletter: list[dict[str, str]]) -> Iterator[Row]:
+    """Pause a bulk that is to come, let it go on, stop it, and send what it has not sent."""
+    later = celery_service.send_bulk_emails(newsletter, delay_seconds=3600)
+    yield call("pause_task", lambda: celery_service.pause_task(later), lambda paused: "paused" if paused else "it was")
+    yield call("resume_task", lambda: celery_service.resume_task(later), lambda went_on: "resumed" if went_on else "—")
+    celery_service.cancel_task(later)
+    yield task(
+        "resend_failed",
+        lambda: celery_service.resend_failed(later),
+        lambda result: f"{result['sent']} of {result['total']} that were cancelled are sent",
+    )
 
 
 def not_mailed() -> Iterator[Row]:

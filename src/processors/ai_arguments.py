@@ -26,3 +26,7 @@ class DefaultModel(str):
     """A method's own default for a model, which OPENAI_MODEL replaces; the same name given by a caller is not one."""
 
     __slots__ = ()
+
+
+DEFAULT_EMBEDDING_MODEL = DefaultModel("text-embedding-ada-002")
+DEFAULT_CHAT_MODEL = DefaultModel("gpt-4")

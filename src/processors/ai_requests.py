@@ -5,13 +5,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
 
-from processors.ai_arguments import DefaultModel, ModelName, Stop, Text
+from processors.ai_arguments import ModelName, Stop, Text
 from processors.results import Request, sentence_of
 from processors.sentiment import AnalyzeSentiment
 from processors.texts import ExtractText
 
-DEFAULT_EMBEDDING_MODEL = DefaultModel("text-embedding-ada-002")
-DEFAULT_CHAT_MODEL = DefaultModel("gpt-4")
 MOST_DIMENSIONS = 100_000
 MOST_MESSAGES = 10_000
 MOST_DATA = 100

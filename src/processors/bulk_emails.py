@@ -2,32 +2,58 @@
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, cast
+import math
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from processors.bulk_items import MAX_BULK_BYTES, items_of, kind_of
-from processors.email_delivery import Batch, MailInHand, Post
+from processors.email_delivery import Batch, Brake, MailInHand, Post
 from processors.emails import Mail, SendEmail
-from processors.errors import EffectInDoubt, InvalidArgument, Postponed, TransientError, TransportFault
-from processors.interfaces import Member, MemberEnd, Members, Report
+from processors.errors import EffectInDoubt, InvalidArgument, Postponed, TransientError, TransportFault, TransportRests
+from processors.interfaces import EndedPart, Member, MemberEnd, Members, Pauses, Report
 from processors.results import Request, Result, sentence_of
 
 MAX_ITEM_BYTES = 1_000_000
 ITEM_KEYS = frozenset(Mail.model_fields)
 ITEM_REQUIRED = ("to_email", "subject", "body")
+TEMPLATE_REQUIRED = ("to_email",)
 LISTED_FAILURES = 1_000
-COUNTED = ("sent", "deferred", "refused", "invalid", "duplicate", "suppressed", "skipped", "unknown")
+COUNTED = (
+    "sent", "deferred", "refused", "invalid", "duplicate", "suppressed", "skipped", "expired", "cancelled", "unknown",
+)  # fmt: skip
 LISTED_STATES = ("deferred", "refused", "invalid", "skipped", "unknown")
+FAILED_STATES = ("deferred", "refused", "invalid", "unknown")
+
+LOOKED_BACK = 200
+"""Mails whose failures are counted: the last ones that ended."""
+
+FAILURES = frozenset({"refused", "unknown"})
+"""What counts against a bulk: a server's word, or its silence; a bad address reaches no server."""
+
+LOOK_SECONDS = 1.0
+"""How often a run asks whether its bulk was paused."""
+
+Resendable = Literal["deferred", "refused", "invalid", "skipped", "expired", "cancelled", "unknown"]
+RESENT: tuple[Resendable, ...] = ("cancelled", "deferred", "expired", "refused")
+"""What is sent again unless one says otherwise: no server took it."""
 
 
 class SendBulkEmails(Request):
-    """The figures of a bulk; its mails are rows."""
+    """The figures of a bulk; its mails are rows.
+
+    Attributes:
+        max_failure_rate: the part of the last 200 mails from which on the bulk pauses itself; 1 for never.
+        resent: the states of another bulk's mails that this one sends again.
+    """
 
     batch_size: int = Field(default=50, ge=1, le=1_000)
     delay_between_batches: float = Field(default=1.0, ge=0, le=86_400, allow_inf_nan=False)
+    max_failure_rate: float = Field(default=0.2, ge=0, le=1, allow_inf_nan=False)
+    resent: list[str] | None = None
 
 
 class SendBatch(Request):
@@ -36,12 +62,24 @@ class SendBatch(Request):
     bulk_id: str
     first: int
     count: int
+    max_failure_rate: float = 1.0
+
+
+class ResendFailed(Request):
+    """Which of an ended bulk's mails are sent again."""
+
+    states: Annotated[list[Resendable], Field(strict=False, min_length=1)] = list(RESENT)
+
+    @field_validator("states")
+    @classmethod
+    def _once(cls, value: list[Resendable]) -> list[Resendable]:
+        return sorted(set(value))
 
 
 class BulkEmailsSent(Result):
     """What became of a bulk; `total` is the sum of the counters."""
 
-    status: Literal["completed", "completed_with_failures", "failed"]
+    status: Literal["completed", "completed_with_failures", "failed", "cancelled"]
     bulk_id: str
     total: int
     sent: int = 0
@@ -51,6 +89,8 @@ class BulkEmailsSent(Result):
     duplicate: int = 0
     skipped: int = 0
     suppressed: int = 0
+    expired: int = 0
+    cancelled: int = 0
     unknown: int = 0
     pending: int = 0
     by_code: dict[str, int] = {}
@@ -75,14 +115,60 @@ def check_bulk(emails: Any) -> Iterator[dict[str, Any]]:
     return _checked_items(items_of("emails", emails, "dict", "mails"))
 
 
-def deliver_batch(request: SendBatch, members: Members, post: Post, report: Report) -> dict[str, int]:
+class BulkBrake:
+    """Stops a bulk's mails where it is paused, and pauses it where too many of the last ones failed.
+
+    Args:
+        bulk_id: the bulk.
+        rate: the part of the last `LOOKED_BACK` mails that may fail.
+        pauses: pauses it.
+        last: the states of those that ended last, the last one first.
+        clock: seconds.
+    """
+
+    def __init__(
+        self,
+        bulk_id: str,
+        rate: float,
+        pauses: Pauses,
+        last: Sequence[str],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._bulk_id = bulk_id
+        self._rate = rate
+        self._pauses = pauses
+        self._failed = deque((state in FAILURES for state in reversed(last)), LOOKED_BACK)
+        self._clock = clock
+        self._looked_at = -math.inf
+        self._pulled = False
+
+    def pulled(self) -> bool:
+        """Tell whether the bulk is paused; asks at most once a second."""
+        if not self._pulled and self._clock() - self._looked_at >= LOOK_SECONDS:
+            self._looked_at = self._clock()
+            self._pulled = self._pauses.paused(self._bulk_id)
+        return self._pulled
+
+    def note(self, states: Sequence[str]) -> None:
+        """Count a mail, and pause the bulk where too many failed."""
+        self._failed.append("accepted" not in states and not FAILURES.isdisjoint(states))
+        failed = sum(self._failed)
+        if not self._pulled and len(self._failed) == LOOKED_BACK and failed > self._rate * LOOKED_BACK:
+            why = f"{failed} of the last {LOOKED_BACK} mails were refused or are unknown"
+            self._pauses.pause(self._bulk_id, f"{why}; max_failure_rate is {self._rate:g}.")
+            self._pulled = True
+
+
+def deliver_batch(
+    request: SendBatch, members: Members, post: Post, report: Report, brake: Brake | None = None
+) -> dict[str, int]:
     """Send a part of a bulk; members that are done are passed over, so that it may run again.
 
     Returns:
         How many ended in each state.
 
     Raises:
-        Postponed: a server put some off; their rows say when they are tried again.
+        Postponed: a server put some off, and their rows say when they are tried again; or the bulk is paused.
         TransientError: the transport is at fault, or a mail cannot be composed now; what was not sent stays open,
             unless this is the last attempt.
         EffectInDoubt: a former run may still be sending one; all others are done.
@@ -95,7 +181,7 @@ def deliver_batch(request: SendBatch, members: Members, post: Post, report: Repo
             ends.append(checked)
         else:
             requests.append((member.position, checked))
-    batch, fault = Batch(post, requests, report, len(requests)), None
+    batch, fault = Batch(post, requests, report, len(requests), brake), None
     try:
         batch.send()
     except TransportFault as error:
@@ -106,13 +192,16 @@ def deliver_batch(request: SendBatch, members: Members, post: Post, report: Repo
     open_mails = [mail for mail in batch.mails.values() if mail.error is None and mail.wait() is not None]
     put_off = [wait for mail in open_mails if (wait := mail.wait()) and not mail.untried()]
     error = fault or next((mail.error for mail in batch.mails.values() if isinstance(mail.error, TransientError)), None)
-    if error is not None and not post.last_attempt:
+    if error is not None and (not post.last_attempt or isinstance(error, TransportRests)):
         raise error
+    done = {end.position for end in ends}
+    left = [position for position, _ in requests if position not in done]
+    if left and brake is not None and brake.pulled():
+        raise Postponed("The bulk is paused.", 0.0)
     if fault is not None and not put_off:
-        done = {end.position for end in ends}
-        left = [MemberEnd(at, "deferred", {"text": str(fault)}) for at, _ in requests if at not in done]
-        post.persist(lambda: members.close_all(request.bulk_id, left))
-        ends += left
+        given_up = [MemberEnd(position, "deferred", {"text": str(fault)}) for position in left]
+        post.persist(lambda: members.close_all(request.bulk_id, given_up))
+        ends += given_up
         batch.give_up(str(fault))
     elif put_off:
         raise _postponed(open_mails, min(put_off))
@@ -121,10 +210,46 @@ def deliver_batch(request: SendBatch, members: Members, post: Post, report: Repo
     return dict(Counter(end.state for end in ends))
 
 
+def ends_of_left(left: Sequence[tuple[int, str | None]], parts: Sequence[EndedPart]) -> list[MemberEnd]:
+    """Return what became of the members that no task has ended.
+
+    Args:
+        left: their positions, and what is known of their mails: `accepted`, `unknown`, or None where none went out.
+        parts: the tasks that ended without success.
+    """
+    part_of = {at: part for part in parts for at in range(part.first, part.first + part.count)}
+    return [_end_of_left(at, known, part_of.get(at)) for at, known in left]
+
+
+def bulk_progress(tally: Mapping[str, int], put_off: int, per_second: float) -> dict[str, Any]:
+    """Return how far a bulk is.
+
+    Args:
+        tally: how many members stand in each state.
+        put_off: how many of those that wait were put off by their server.
+        per_second: how many are sent a second, of late.
+    """
+    waiting, total = tally.get("waiting", 0), sum(tally.values())
+    return {
+        "done": total - waiting,
+        "total": total,
+        "sent": tally.get("sent", 0),
+        "failed": sum(tally.get(state, 0) for state in FAILED_STATES),
+        "deferred": put_off,
+        "per_second": round(per_second, 1),
+        "eta_s": math.ceil(waiting / per_second) if per_second else None,
+    }
+
+
 def conclude_bulk(
-    *, tally: Mapping[str, int], failures: Sequence[Mapping[str, Any]], seconds: float, bulk_id: str
+    *,
+    tally: Mapping[str, int],
+    failures: Sequence[Mapping[str, Any]],
+    seconds: float,
+    bulk_id: str,
+    cancelled: bool = False,
 ) -> BulkEmailsSent:
-    """Add up the members of a bulk."""
+    """Add up the members of a bulk, as a whole or where it was cancelled."""
     total = sum(tally.values())
     sent = tally.get("sent", 0)
     listed = [_listed(row) for row in failures[:LISTED_FAILURES]]
@@ -133,15 +258,16 @@ def conclude_bulk(
     for row in listed:
         key = f"{row.get('code') or row['state']}"
         by_code[key] = by_code.get(key, 0) + 1
+    ended = "completed" if not bad else "completed_with_failures" if sent else "failed"
     return BulkEmailsSent(
-        status="completed" if not bad else "completed_with_failures" if sent else "failed",
+        status="cancelled" if cancelled else ended,
         bulk_id=bulk_id,
         total=total,
         **{state: tally.get(state, 0) for state in COUNTED},
         pending=tally.get("waiting", 0),
         by_code=by_code,
         failures=listed,
-        failures_truncated=bad - tally.get("waiting", 0) > len(listed),
+        failures_truncated=sum(tally.get(state, 0) for state in LISTED_STATES) > len(listed),
         duration_s=max(0.0, round(seconds, 3)),
         per_second=round(sent / seconds, 3) if seconds > 0 else 0.0,
     )
@@ -155,6 +281,15 @@ def _checked_member(member: Member) -> SendEmail | MemberEnd:
         return SendEmail.model_validate(member.arguments)
     except ValidationError as error:
         return MemberEnd(member.position, "invalid", {"text": sentence_of(error)})
+
+
+def _end_of_left(position: int, known: str | None, part: EndedPart | None) -> MemberEnd:
+    """Return the end of a member that no task has ended: what is known of its mail counts before the task's end."""
+    if known is not None:
+        return MemberEnd(position, "sent" if known == "accepted" else "unknown", {"text": "Its task ended before it."})
+    if part is None or part.fate != "failed":
+        return MemberEnd(position, part.fate if part else "cancelled", None)
+    return MemberEnd(position, "deferred", {"text": part.error})
 
 
 def _end_of(batch: Batch, mail: MailInHand, *, last: bool) -> MemberEnd | None:
@@ -199,9 +334,11 @@ def _checked_item(index: int, item: Any) -> dict[str, Any]:
     if not isinstance(item, Mapping):
         raise InvalidArgument(f"emails[{index}]: must be a dict; got {kind_of(item)}.")
     fields = cast("Mapping[str, Any]", item)
-    unknown, missing = set(fields) - ITEM_KEYS, [key for key in ITEM_REQUIRED if key not in fields]
+    required = TEMPLATE_REQUIRED if "template" in fields else ITEM_REQUIRED
+    unknown, missing = set(fields) - ITEM_KEYS, [key for key in required if key not in fields]
     if unknown or missing:
-        problem = f"unknown key {min(map(str, unknown))!r}" if unknown else f"no {missing[0]!r}"
+        instead = "" if "template" in fields or missing[:1] == ["to_email"] else " and no 'template' that makes it"
+        problem = f"unknown key {min(map(str, unknown))!r}" if unknown else f"no {missing[0]!r}{instead}"
         raise InvalidArgument(f"emails[{index}]: {problem}; the keys are {', '.join(sorted(ITEM_KEYS))}.")
     try:
         return Mail.model_validate(dict(fields)).model_dump(exclude_unset=True)

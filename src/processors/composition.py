@@ -1,16 +1,16 @@
 """From a request to the bytes of a mail: its files are read, its size is bounded, it is signed."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from email.headerregistry import Address
 
-from processors.addresses import Recipient, parse
+from processors.addresses import Recipient, check_line, parse
 from processors.attachments import Attachment
 from processors.emails import Mail
 from processors.errors import PermanentError
 from processors.interfaces import Report
-from processors.mail_interfaces import AttachmentReader, Signer
+from processors.mail_interfaces import AttachmentReader, MailTemplates, Rendered, Signer
 from processors.mail_parts import Body, Enclosed
 from processors.messages import Message, compose
 
@@ -27,11 +27,13 @@ class Composer:
         reader: reads the files that go with them.
         max_mb: the largest mail (EMAIL_MAX_MB).
         signer: signs them, where there is one.
+        templates: returns what makes mails of templates; None where no folder of them is set.
     """
 
     reader: AttachmentReader
     max_mb: int
     signer: Signer | None = None
+    templates: Callable[[], MailTemplates | None] = lambda: None
 
     def compose(
         self,
@@ -43,7 +45,7 @@ class Composer:
         date: datetime,
         report: Report,
     ) -> bytes:
-        """Return the complete message, the same bytes at every attempt while its files are the same.
+        """Return the complete message, the same bytes at every attempt while its files and its template are the same.
 
         Args:
             mail: the request.
@@ -55,15 +57,16 @@ class Composer:
 
         Raises:
             FileError: a file cannot be had.
-            PermanentError: the mail is too large.
-            TransientError: a file cannot be had now.
+            PermanentError: the mail is too large, or its template cannot be rendered.
+            TransientError: a file or its template cannot be had now.
         """
         message = self.message(mail, sender, recipients, report)
         return self.composed(message, mail_id=mail_id, date=date)
 
     def message(self, mail: Mail, sender: Address, recipients: Sequence[Recipient], report: Report) -> Message:
         """Read the files of a mail and return what its bytes are made of; raises as `compose`."""
-        left = self.max_mb * MIB - len(mail.body) - len(mail.html_body or "")
+        said = self._said(mail)
+        left = self.max_mb * MIB - len(said.text or "") - len(said.html or "")
         images: list[Enclosed] = []
         files: list[Enclosed] = []
         for attachment, cid in [
@@ -76,8 +79,8 @@ class Composer:
         return Message(
             sender=sender,
             recipients=recipients,
-            subject=mail.subject,
-            body=Body(mail.text, mail.page, tuple(images), tuple(files)),
+            subject=said.subject or "",
+            body=Body(said.text, said.html, tuple(images), tuple(files)),
             reply_to=[parse(text) for text in mail.answered_to()],
             headers=mail.headers or {},
             unsubscribe=mail.unsubscribe_addresses(),
@@ -96,6 +99,29 @@ class Composer:
                 "send an address instead of a file."
             )
         return content
+
+    def _said(self, mail: Mail) -> Rendered:
+        """Return what a mail says, in its own words or its template's."""
+        if mail.template is None:
+            return Rendered(mail.subject, mail.page, mail.text)
+        templates = self.templates()
+        if templates is None:
+            raise PermanentError(
+                f"The template {mail.template!r} cannot be found: set EMAIL_TEMPLATES_DIR, the folder of templates, "
+                "where the worker runs."
+            )
+        made = templates.render(mail.template, mail.context or {})
+        if mail.inline_images and made.html is None:
+            raise PermanentError(f"The template {mail.template!r} makes no page, which inline_images need.")
+        subject = mail.subject if "subject" in mail.model_fields_set else made.subject
+        if subject is None:
+            raise PermanentError(
+                f"The mail has no subject: give one, or write {mail.template}.subject.txt beside its template."
+            )
+        try:
+            return replace(made, subject=check_line(subject))
+        except ValueError as error:
+            raise PermanentError(f"{mail.template}.subject.txt makes a subject that {error}.") from error
 
     def _enclosed(self, attachment: Attachment, cid: str | None, max_bytes: int, report: Report) -> Enclosed:
         file = self.reader.read(attachment.path, max_bytes, report)

@@ -7,12 +7,21 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from itertools import islice
+from typing import Protocol
 
 from processors import doubt
 from processors.addresses import InvalidRecipient, Recipient, parse, sort_out
 from processors.composition import Composer
 from processors.emails import EmailSent, MailStatus, Refusal, SendEmail
-from processors.errors import EffectInDoubt, PermanentError, Postponed, TransientError, TransportFault, WorkError
+from processors.errors import (
+    EffectInDoubt,
+    PermanentError,
+    Postponed,
+    TransientError,
+    TransportFault,
+    TransportRests,
+    WorkError,
+)
 from processors.interfaces import (
     WAITING_STATES,
     Closed,
@@ -37,7 +46,8 @@ MOST_TRIES = 18
 FIRST_UNASKED_TRY = 3
 """From this try on a server that asks to be tried again soon waits as the others: it would use up all tries."""
 
-GROUP_MAILS = 50
+GROUP_MAILS = 100
+"""Mails whose rows and suppressions are asked for together: some for each connection, so that no answer is old."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +81,18 @@ class Post:
     unsubscribe_url: Callable[[str, str], str | None] = lambda _address, _list_name: None
 
 
+class Brake(Protocol):
+    """Stops the mails of a run between two of them."""
+
+    def pulled(self) -> bool:
+        """Tell whether no more mail is to go out."""
+        ...
+
+    def note(self, states: Sequence[str]) -> None:
+        """Learn what became of all recipients of one mail."""
+        ...
+
+
 @dataclass(slots=True)
 class MailInHand:
     """One mail of a delivery, and what is known of it.
@@ -90,6 +112,14 @@ class MailInHand:
     rest: float = 0.0
     size: int = 0
     error: PermanentError | TransientError | None = None
+
+    def waiting(self) -> list[str]:
+        """Return those who have no outcome yet."""
+        return [address for address, row in self.rows.items() if row.outcome.state in WAITING_STATES]
+
+    def has_reached_somebody(self) -> bool:
+        """Tell whether somebody has it, or may have it."""
+        return any(row.outcome.state in {"accepted", "unknown", "handing"} for row in self.rows.values())
 
     def untried(self) -> list[str]:
         """Return those whom it could be sent to now."""
@@ -116,7 +146,6 @@ def deliver(request: SendEmail, post: Post, report: Report, position: int = 0) -
         EffectInDoubt: a former run may still be handing it over to somebody; all others have an outcome.
         PermanentError: it cannot be composed.
         TransientError: it cannot be composed now.
-        TransientError: it cannot be composed now.
     """
     batch = Batch(post, iter([(position, request)]), report, total=1)
     batch.look()
@@ -124,7 +153,8 @@ def deliver(request: SendEmail, post: Post, report: Report, position: int = 0) -
     try:
         batch.send()
     except TransportFault as fault:
-        if not post.last_attempt or len(mail.untried()) == len(mail.rows):
+        rests = isinstance(fault, TransportRests)  # which is no attempt, and so none is the last
+        if rests or not post.last_attempt or len(mail.untried()) == len(mail.rows):
             raise
         batch.give_up(str(fault))
     if mail.error is not None:
@@ -146,17 +176,26 @@ class Batch:
         requests: each with its place among its task's mails; read a group at a time.
         report: told how many went out; its `Cancelled` stops the rest.
         total: how many there are.
+        brake: asked before each mail whether it may still go out, and told what became of it.
 
     Attributes:
         mails: those that were looked at, by place.
     """
 
-    def __init__(self, post: Post, requests: Iterable[tuple[int, SendEmail]], report: Report, total: int) -> None:
+    def __init__(
+        self,
+        post: Post,
+        requests: Iterable[tuple[int, SendEmail]],
+        report: Report,
+        total: int,
+        brake: Brake | None = None,
+    ) -> None:
         self.mails: dict[int, MailInHand] = {}
         self._post = post
         self._requests: Iterator[tuple[int, SendEmail]] = iter(requests)
         self._report = report
         self._total = total
+        self._brake = brake
         self._next: deque[int] = deque()
         self._lent: dict[str, int] = {}
         self._back: deque[Letter] = deque()
@@ -182,21 +221,23 @@ class Batch:
 
     def give_up(self, why: str) -> None:
         """Close those whom the transport did not let reach, at the last attempt."""
-        closed = [
-            (mail.position, address, Outcome("refused", text=why))
-            for mail in self.mails.values()
-            if mail.error is None
-            for address in mail.untried()
-        ]
-        if closed:
-            self._write(closed, [])
-        for position, address, outcome in closed:
-            self.mails[position].rows[address] = replace(self.mails[position].rows[address], outcome=outcome)
+        self._refuse(
+            [(mail, address) for mail in self.mails.values() if mail.error is None for address in mail.untried()], why
+        )
+
+    def _refuse(self, recipients: Sequence[tuple[MailInHand, str]], why: str) -> None:
+        outcome = Outcome("refused", text=why)
+        if recipients:
+            self._write([(mail.position, address, outcome) for mail, address in recipients], [])
+        for mail, address in recipients:
+            mail.rows[address] = replace(mail.rows[address], outcome=outcome, wait=0.0)
 
     # --- The queue of the mailer --------------------------------------------------------------------------------
 
     def take(self) -> Letter | None:
         """Return the next mail, composed."""
+        if self._brake is not None and self._brake.pulled():
+            return None
         if self._back:
             self._tell()
             return self._back.popleft()
@@ -222,19 +263,21 @@ class Batch:
         closed = [one for letter, outcomes in told for one in self._closed(letter, outcomes)]
         announced = [(self._lent[letter.id], address) for letter, addresses in handed for address in addresses]
         for position, address, outcome in closed:
-            row = self.mails[position].rows[address]
+            rows = self.mails[position].rows
+            row = rows[address]
             more = outcome.state == "deferred" and (position, address) not in self._handed
-            self.mails[position].rows[address] = replace(
-                row, outcome=outcome, attempts=row.attempts + more, wait=outcome.retry_after or 0.0
-            )
+            rows[address] = Delivery(outcome, row.attempts + more, outcome.retry_after or 0.0, row.handed_ago)
         for letter, outcomes in told:
             self._go_on(letter, outcomes)
         self._write(closed, announced)
+        for letter, _ in told:
+            self._note(letter)
         self._answered += closed
         self._handed.update(announced)
         for position, address in announced:
             rows = self.mails[position].rows
-            rows[address] = replace(rows[address], attempts=rows[address].attempts + 1)
+            row = rows[address]
+            rows[address] = Delivery(row.outcome, row.attempts + 1, row.wait, row.handed_ago)
 
     def _write(self, closed: Sequence[Closed], announced: Sequence[tuple[int, str]]) -> None:
         """Write a turn, and look at the clock last where something goes out.
@@ -273,8 +316,14 @@ class Batch:
         left = tuple(one for one in letter.recipients if one not in outcomes)
         if left:
             self._back.append(replace(letter, recipients=left))
-        else:
-            self._done += 1
+            return
+        self._done += 1
+
+    def _note(self, letter: Letter) -> None:
+        """Tell the brake of a mail that has its end, once that is kept."""
+        mail = self.mails[self._lent[letter.id]]
+        if self._brake is not None and mail.wait() is None:
+            self._brake.note([row.outcome.state for row in mail.rows.values()])
 
     def _scheduled(self, outcome: Outcome, tries: int) -> Outcome:
         """Say when a recipient who was put off is tried again, or that it was tried often enough."""
@@ -327,6 +376,8 @@ class Batch:
             if not waiting:
                 continue
             reasons = self._post.suppressions.reasons(waiting, list_name)
+            if not reasons:
+                continue
             given_up += [
                 (mail.position, address, Outcome("suppressed", text=reasons[address]))
                 for mail in some
@@ -382,7 +433,11 @@ class Batch:
                 request, sender, mail.recipients, mail_id=mail_id, date=self._post.created_at, report=self._report
             )
         except (PermanentError, TransientError) as error:
-            mail.error = error
+            lasts = isinstance(error, PermanentError) or self._post.last_attempt
+            if lasts and mail.has_reached_somebody():
+                self._refuse([(mail, address) for address in mail.waiting()], str(error))
+            else:
+                mail.error = error
             return None
         mail.size = len(content)
         self._lent[mail_id] = mail.position
@@ -413,6 +468,8 @@ class Batch:
             message_id=message_id(f"{self._post.task_id}-{mail.position}", sender.addr_spec),
             transport=self._post.mailer.name,
             size=mail.size,
+            attempts=max((row.attempts for row in mail.rows.values()), default=0),
+            response=_response(outcomes[accepted[0]]) if accepted else "",
             accepted=accepted,
             deferred=deferred,
             refused=refused,
@@ -421,6 +478,10 @@ class Batch:
             invalid={one.given: one.why for one in mail.invalid},
             unknown=unknown,
         )
+
+
+def _response(outcome: Outcome) -> str:
+    return " ".join(str(part) for part in (outcome.code, outcome.enhanced, outcome.text) if part)
 
 
 def _status(states: Collection[str], *, some_invalid: bool) -> MailStatus:

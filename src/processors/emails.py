@@ -12,6 +12,7 @@ from processors.mail_headers import OF_UNSUBSCRIBE, checked_headers
 from processors.messages import is_html
 from processors.results import Request, Result, storable
 from processors.suppression import ListName
+from processors.template_arguments import Context, TemplateName
 
 MAX_RECIPIENTS = 1_000
 MAX_ENCLOSED = 100
@@ -72,11 +73,13 @@ class Mail(Request):
         unsubscribe: an https address, or that and a mailto.
         critical: it goes to those, too, who have unsubscribed or are suppressed by hand.
         list_name: the list that it belongs to, whose unsubscriptions count.
+        template: makes subject and body, where it is given; a subject beside it stands instead of its own.
+        context: what the template is rendered with.
     """
 
     to_email: str | Addresses
-    subject: str
-    body: str
+    subject: str = ""
+    body: str = ""
     from_email: str | None = None
     cc: Addresses | None = None
     bcc: Addresses | None = None
@@ -88,6 +91,8 @@ class Mail(Request):
     unsubscribe: str | Unsubscribe | None = None
     critical: bool = False
     list_name: ListName | None = None
+    template: TemplateName | None = None
+    context: Context | None = None
 
     @field_validator("subject")
     @classmethod
@@ -131,8 +136,21 @@ class Mail(Request):
         return self
 
     @model_validator(mode="after")
+    def _check_content(self) -> Self:
+        given = self.model_fields_set
+        if self.template is None:
+            missing = sorted({"subject", "body"} - given, reverse=True)
+            if missing:
+                raise ValueError(f"{' and '.join(missing)} must be given, or a template that makes them")
+            if self.context is not None:
+                raise ValueError("context: is for a template; give its name as template")
+        elif twice := sorted({"body", "html_body"} & given):
+            raise ValueError(f"{twice[0]}: is made by the template; give one of the two")
+        return self
+
+    @model_validator(mode="after")
     def _check_together(self) -> Self:
-        if self.inline_images and self.page is None:
+        if self.inline_images and self.page is None and self.template is None:
             raise ValueError("inline_images: need a page that shows them; give html_body")
         twice = OF_UNSUBSCRIBE & {name.lower() for name in self.headers or {}} if self.unsubscribe else ()
         if twice:
@@ -221,13 +239,21 @@ MailStatus = Literal["sent", "partial", "deferred", "failed", "skipped", "suppre
 
 
 class EmailSent(Result):
-    """What became of one mail, recipient by recipient."""
+    """What became of one mail, recipient by recipient.
+
+    Attributes:
+        size: bytes of the message.
+        attempts: how often it was handed over, or put off, for the recipient where that was most often.
+        response: what the server said when it took it, by which its log tells more.
+    """
 
     status: MailStatus
     id: str
     message_id: str
     transport: str
     size: int
+    attempts: int = 0
+    response: str = ""
     accepted: list[str] = []
     deferred: dict[str, Refusal] = {}
     refused: dict[str, Refusal] = {}

@@ -7,8 +7,9 @@ from typing import Any
 
 from pydantic import Field
 
+from processors.ai_arguments import DEFAULT_EMBEDDING_MODEL
 from processors.ai_interfaces import Asker, Attempt, EmbeddingEngine, Serving, Usage
-from processors.ai_requests import DEFAULT_EMBEDDING_MODEL, GenerateEmbedding
+from processors.ai_requests import GenerateEmbedding
 from processors.ai_results import AiResult, Cost, cost_of_all, cost_told, input_of
 from processors.ai_routes import Routes
 from processors.ai_vectors import Vector, Vectors

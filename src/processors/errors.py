@@ -13,6 +13,7 @@ WorkError
 │   └── SubmitUnknown                 it is not known whether the record was written
 ├── TransientError                    try again, after `retry_after` seconds where the provider said so
 │   ├── TransportFault                the way out is at fault (no connection, no login), not what is sent
+│   │   └── TransportRests (Postponed)  it was asked to wait, and nobody goes that way until then
 │   ├── ProviderFault                 a provider of AI does not answer as it should; `code` says how
 │   └── Postponed                     it must wait for something else; waiting is no attempt
 │       ├── EffectInDoubt             it is not known yet whether an effect happened
@@ -114,7 +115,15 @@ class TransientError(WorkError):
 
 
 class TransportFault(TransientError):
-    """The way out (a mail server's connection, its login) is at fault, not what was to be sent."""
+    """The way out (a mail server's connection, its login) is at fault, not what was to be sent.
+
+    Attributes:
+        code: of the reply in which a server said so; None where nobody said anything.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None, *, code: int | None = None) -> None:
+        super().__init__(message, retry_after)
+        self.code = code
 
 
 class ProviderFault(TransientError):
@@ -133,6 +142,10 @@ class ProviderFault(TransientError):
 
 class Postponed(TransientError):
     """The work must wait for something else, and goes on after `retry_after` seconds; waiting is no attempt."""
+
+
+class TransportRests(TransportFault, Postponed):
+    """The way out takes nothing for `retry_after` seconds: its server asked for that, or a rate is used up."""
 
 
 class EffectInDoubt(Postponed):

@@ -588,6 +588,28 @@ class Members(Protocol):
         ...
 
 
+class Pauses(Protocol):
+    """Stops parents: none of their tasks starts, and those under way end where they can."""
+
+    def paused(self, task_id: str) -> bool:
+        """Tell whether a parent is paused."""
+        ...
+
+    def pause(self, task_id: str, why: str | None = None) -> bool:
+        """Pause a parent; False where it was paused before."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EndedPart:
+    """A task of a parent that ended without success: its members at first .. first + count - 1, its end, its error."""
+
+    first: int
+    count: int
+    fate: Literal["failed", "expired", "cancelled"]
+    error: str
+
+
 @dataclass(frozen=True, slots=True)
 class OldFile:
     """A file that a clean-up found: its path, size in bytes, and the age in seconds that it has at least."""

@@ -106,12 +106,21 @@ def words(text: str) -> str:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """Cut a text into pieces that fit an encoded word each; no character is cut."""
-    start = 0
-    for end in range(1, len(text) + 1):
-        if end == len(text) or len(text[start : end + 1].encode()) > WORD_BYTES:
+    """Cut a text into pieces that fit an encoded word each; no character is cut.
+
+    Where it can be, all but the last have whole groups of base64: GMime joins the words of a header before it decodes
+    them, and so what comes behind the padding of one is lost to its users.
+    """
+    start = whole = size = 0
+    for at, character in enumerate(text):
+        length = len(character.encode())
+        while size + length > WORD_BYTES:
+            end = whole or at
             yield text[start:end]
-            start = end
+            start, whole, size = end, 0, len(text[end:at].encode())
+        size += length
+        whole = at + 1 if size % 3 == 0 else whole
+    yield text[start:]
 
 
 def parameter(name: str, value: str) -> str:

@@ -86,7 +86,7 @@ def preview(
     content = composer.composed(message, mail_id=mail_id, date=date)
     return EmailPreview(
         message_id=message_id(mail_id, author.addr_spec),
-        subject=request.subject,
+        subject=message.subject,
         text=text_part(message.body),
         html=message.body.html,
         headers=_headers(content),

@@ -9,6 +9,7 @@ from processors.redaction import is_secret, redact
 
 SHOWN_CHARACTERS = 100
 NEVER_SHOWN = frozenset({"password", "body", "html_body", "push", "chat"})
+NOT_SHOWN_WHOLE = "context"
 NOT_STORABLE = "must be text without NUL and lone surrogates"
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 """NUL, which many programs stop at, and half characters, which no encoding has."""
@@ -32,7 +33,7 @@ def storable(text: str) -> str:
     Raises:
         ValueError: it has what neither UTF-8 nor PostgreSQL takes.
     """
-    if UNSTORABLE.search(text):
+    if "\0" in text or (not text.isascii() and UNSTORABLE.search(text)):
         raise ValueError(NOT_STORABLE)
     return text
 
@@ -49,6 +50,7 @@ def _problem(problem: dict[str, Any]) -> str:
         message = NOT_STORABLE
     names = set(map(str, problem["loc"]))
     shown = place and NEVER_SHOWN.isdisjoint(names) and not any(map(is_secret, names)) and "got " not in message
+    shown = shown and problem["loc"][-1] != NOT_SHOWN_WHOLE
     shown = shown and problem["type"] != "missing"  # its input is all that was given beside it
     given = f"; got {_short(problem['input'])}" if shown else ""
     return f"{place}: {message}{given}" if place else message

@@ -1,6 +1,7 @@
 """One row per recipient of one mail: marked before the body goes out, closed with the server's answer."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -13,7 +14,6 @@ from sqlalchemy import (
     String,
     Table,
     and_,
-    bindparam,
     case,
     cast,
     delete,
@@ -23,6 +23,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    true,
     tuple_,
     update,
 )
@@ -33,7 +34,7 @@ from records.columns import SECONDS_PER_DAY, Instant, Now, PlainText, metadata
 from records.database import Database
 from records.effects import Doubt
 from records.insertion import insert_into
-from records.prepared import Given, Prepared
+from records.prepared import Given, GivenRows, Prepared
 from records.task_records import FINAL, TaskState, columns, is_run, task_records
 
 PRUNED_AT_ONCE = 10_000
@@ -62,7 +63,41 @@ deliveries = Table(
 
 Index("ix_deliveries_address", deliveries.c.address, deliveries.c.created_at)
 
+
 DOUBTFUL = deliveries.c.state.in_([literal_column("'handing'"), literal_column("'unknown'")])
+
+
+NEW = Delivery(Outcome("queued"))
+
+
+@cache
+def _opening(kind: str) -> Prepared:
+    """Return the statement that creates rows; one that exists is left as it is, and not returned."""
+
+    def values(value: Given) -> dict[str, Any]:
+        return {
+            "task_id": value("task_id", String()),
+            "position": value("position", Integer()),
+            "address": value("address", String()),
+            "role": value("role", String()),
+            "state": literal("queued"),
+            "attempts": literal(0),
+            "text": literal(""),
+            "created_at": Now(),
+        }
+
+    def one(value: Given) -> Any:
+        return unless_there(insert_into(deliveries, kind).values(values(value)))
+
+    def many(rows: GivenRows) -> Any:
+        row = values(rows)
+        query = select(*row.values()).select_from(rows.source).where(true())  # SQLite reads `… ON` as a join's
+        return unless_there(insert_into(deliveries, kind).from_select(list(row), query))
+
+    def unless_there(statement: Any) -> Any:
+        return statement.on_conflict_do_nothing().returning(deliveries.c.address)
+
+    return Prepared(one, "place", many, kind)
 
 
 class DeliveryRecords:
@@ -75,23 +110,29 @@ class DeliveryRecords:
     def open(self, task_id: str, mails: Mapping[int, Mapping[str, str]]) -> Mapping[int, Mapping[str, Delivery]]:
         """Create the rows that do not exist yet (by mail: address to role); return every row of these mails."""
         rows = [
-            {"position": position, "address": address, "role": role}
+            {
+                "place": f"{position}:{address}",
+                "task_id": task_id,
+                "position": position,
+                "address": address,
+                "role": role,
+            }
             for position, roles in mails.items()
             for address, role in roles.items()
         ]
-        if rows:
-            new = insert_into(deliveries, self.database.kind).values(
-                task_id=task_id,
-                position=bindparam("position", type_=Integer),
-                address=bindparam("address", type_=String),
-                role=bindparam("role", type_=String),
-                state="queued",
-                attempts=0,
-                text="",
-                created_at=Now(),
-            )
-            self.database.write(lambda c: c.execute(new.on_conflict_do_nothing(), rows), durable=False)
+        made = self._create(rows) if rows else 0
+        if made == len(rows) and all(mails.values()):  # all are new, as nearly always
+            return {position: dict.fromkeys(roles, NEW) for position, roles in mails.items()}
         return self._rows(task_id, list(mails))
+
+    def _create(self, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Create those of these rows that do not exist yet; returns how many."""
+        new = _opening(self.database.kind).many(rows)
+
+        def work(connection: Connection) -> int:
+            return len(new(connection))
+
+        return self.database.write(work, durable=False)
 
     def _rows(self, task_id: str, positions: Sequence[int]) -> Mapping[int, Mapping[str, Delivery]]:
         c = deliveries.c
@@ -106,6 +147,14 @@ class DeliveryRecords:
             outcome = Outcome(row.state, row.code, row.enhanced, row.text)
             found[row.position][row.address] = Delivery(outcome, row.attempts, wait, handed_ago)
         return found
+
+    def put_off(self, task_id: str) -> int:
+        """Return how many mails of a task wait for a server that put them off."""
+        c = deliveries.c
+        query = select(func.count(c.position.distinct())).where(
+            c.task_id == task_id, c.next_attempt_at.is_not(None), (c.state + "") == "deferred"
+        )
+        return self.database.read(lambda connection: connection.execute(query).scalar_one())
 
     def outcomes(self, task_id: str, position: int) -> dict[str, Outcome]:
         """Return the outcome so far of every recipient of one mail."""
@@ -168,6 +217,8 @@ class DeliveryRecords:
         others = CLOSE.many(row | _closing(outcome) for row, outcome in told if outcome.state != "accepted")
 
         def work(connection: Connection) -> None:
+            if handed and self.database.kind == "postgresql":
+                _hold_back_cancelling(connection, task_id, run)
             if len(marked(connection)) != len(handed):
                 raise TransientError("The mail was not handed over: its task was cancelled, or another run has it.")
             accepted(connection)
@@ -206,6 +257,15 @@ def _doubtful() -> ColumnElement[bool]:
     goes_on = exists().where(own.id == deliveries.c.task_id, own.state.not_in([state.value for state in FINAL]))
     abandoned = and_(deliveries.c.state == "handing", deliveries.c.handed_at <= Now(-ABANDONED_SECONDS), ~goes_on)
     return or_(deliveries.c.state == "unknown", abandoned)
+
+
+def _hold_back_cancelling(connection: Connection, task_id: str, run: Run) -> None:
+    """Let whoever cancels wait until the marks are kept: what was cancelled before is seen, what comes later is late.
+
+    SQLite has one writer, who needs none of it.
+    """
+    rows = select(columns.id).where(columns.id.in_({task_id, run.task_id})).order_by(columns.id)
+    connection.execute(rows.with_for_update(read=True)).all()
 
 
 def _values(outcome: Outcome) -> dict[str, Any]:
@@ -259,21 +319,35 @@ def _hand_over(value: Given) -> Any:
     return marked.values(new).returning(c.address)
 
 
-def _close(value: Given, replaceable: ColumnElement[bool]) -> Any:
-    c = deliveries.c
-    waits = cast(value("waits", Float()), Float)  # PostgreSQL asks for the type of what may be NULL
-    put_off = cast(value("state", String()), String) == "deferred"
-    new = {
-        "state": value("state", String()),
-        "code": cast(value("code", Integer()), Integer),
+def _answer(value: Given) -> dict[str, Any]:
+    """Return what a server has said."""
+    return {
+        "code": cast(value("code", Integer()), Integer),  # PostgreSQL asks for the type of what may be NULL
         "enhanced": value("enhanced", String()),
         "text": value("text", PlainText()),
+    }
+
+
+def _accept(value: Given) -> Any:
+    c = deliveries.c
+    new = _answer(value) | {"state": "accepted", "closed_at": Now(), "next_attempt_at": None}
+    own = and_(_named(value), c.state.in_([*OPEN_STATES, "unknown"]))
+    return update(deliveries).where(own).values(new).returning(c.address)
+
+
+def _close(value: Given) -> Any:
+    c = deliveries.c
+    waits = cast(value("waits", Float()), Float)
+    put_off = cast(value("state", String()), String) == "deferred"
+    new = _answer(value) | {
+        "state": value("state", String()),
         "closed_at": case((waits.is_(None), Now())),
         "next_attempt_at": case((waits.is_not(None), Now(func.coalesce(waits, 0.0)))),
         # who was put off before a content was handed over had a try, too
         "attempts": c.attempts + case((and_(put_off, c.state.in_(WAITING_STATES)), 1), else_=0),
     }
-    return update(deliveries).where(_named(value), replaceable).values(new).returning(deliveries.c.address)
+    own = and_(_named(value), c.state.in_(OPEN_STATES), _newest(value))
+    return update(deliveries).where(own).values(new).returning(c.address)
 
 
 def _newest(value: Given) -> ColumnElement[bool]:
@@ -282,5 +356,5 @@ def _newest(value: Given) -> ColumnElement[bool]:
 
 OPEN_STATES = [*WAITING_STATES, "handing"]
 HAND_OVER = Prepared(_hand_over, "place")
-ACCEPT = Prepared(lambda value: _close(value, deliveries.c.state.in_([*OPEN_STATES, "unknown"])), "place")
-CLOSE = Prepared(lambda value: _close(value, and_(deliveries.c.state.in_(OPEN_STATES), _newest(value))), "place")
+ACCEPT = Prepared(_accept, "place")
+CLOSE = Prepared(_close, "place")

@@ -40,7 +40,6 @@ from records.limits import (
     ALL_PAUSED,
     CLOCK,
     LEVELS,
-    PAUSE,
     SUBJECT_COLUMNS,
     TURN,
     UNPACED,
@@ -48,11 +47,13 @@ from records.limits import (
     Subject,
     Wanted,
     free_slots,
+    pauses_of,
     running_in,
     subject_of,
 )
 from records.prepared import Given, GivenRows, Prepared
 from records.task_moves import Mark, as_marked, mark_values
+from records.task_pauses import PAUSE
 from records.task_records import WAITING, TaskRecord, columns, task_records
 
 LOOK_AHEAD_SECONDS = 0.25
@@ -412,7 +413,7 @@ class _Planner:
         self._room = room
         self._last = last
         self._now: datetime = instant(CLOCK()(connection)[0][0])
-        self._paused = {queue for (queue,) in ALL_PAUSED()(connection)}
+        self._paused = {name for (name,) in ALL_PAUSED()(connection)}
         self._limits = LimitsInForce(ALL_GIVEN()(connection), defaults)
         self._promised, self._promised_starts = Counter[str](), Counter[str]()
         for subject in self._let_go():
@@ -533,8 +534,8 @@ class _Planner:
         Returns:
             Whether it was let go; None where its line's own limiter is full, for all who come after it.
         """
-        if subject.queue in self._paused:
-            self._move(subject, PAUSE + subject.queue)
+        if paused := next((name for name in pauses_of(subject) if name in self._paused), None):
+            self._move(subject, PAUSE + paused)
             return False
         full = [one for one in sorted(limits) if not self._rooms[one].has(limits[one])]
         if scope in full:

@@ -33,7 +33,6 @@ from records.limits import (
     GIVEN,
     LEVELS,
     LOG,
-    PAUSE,
     PAUSED,
     TURN,
     UNPACED,
@@ -43,8 +42,10 @@ from records.limits import (
     limiters,
     running_in,
     scopes_of,
+    until,
 )
 from records.prepared import Given, GivenRows, Prepared
+from records.task_pauses import PAUSE, PAUSE_OF_TASK, TASK_PAUSED
 from records.task_records import WAITING, columns, task_records
 
 WAITING_VALUES = [state.value for state in WAITING]
@@ -63,7 +64,8 @@ class Held:
     """A record that may not start now, and waits for that: `scope` tells for what.
 
     Attributes:
-        scope: a limit's scope, `unpaced:` and one whose concurrency alone binds it, `pause:<queue>` or `turn:<queue>`.
+        scope: a limit's scope, `unpaced:` and one whose concurrency alone binds it, `pause:<queue>`,
+            `pause:task:<id>` of its parent, or `turn:<queue>`.
         until: when its limiter has room again, where that is known.
     """
 
@@ -255,6 +257,16 @@ class LimitedStarts:
         NOTE.many([row for row in rows if row["scope"] not in kept])(connection)
         COUNT.many(rows)(connection)
 
+    def pace(self, connection: Connection, scope: str, rate: Rate) -> float:
+        """Count a start of what is no task, by a rate of its own; returns 0, or the seconds until it may be."""
+        number = self._lock(connection, [scope])[scope] + 1
+        now = _now(connection)
+        before = LOG(scope=scope, number=number - rate.starts)(connection)
+        wait = until(before[0][1] if before else None, rate, now)
+        if not wait:
+            self.count(connection, Grant(now, {scope: (number, rate)}))
+        return wait
+
     def _in_force(self, connection: Connection, subject: Subject) -> LimitsInForce:
         scopes = scopes_of(subject)
         asked = dict.fromkeys([*scopes, *filter(None, map(every_of, scopes))])
@@ -301,6 +313,8 @@ class LimitedStarts:
         """Return what keeps a record whatever room there is: a pause, or a line where others come before it."""
         if PAUSED(queue=subject.queue)(connection):
             return PAUSE + subject.queue
+        if subject.parent_id is not None and TASK_PAUSED(task_id=subject.parent_id)(connection):
+            return PAUSE + PAUSE_OF_TASK + subject.parent_id
         limits = in_force.of(subject)
         scope = min(_ahead_of(connection, subject, _lines_before(in_force, limits)), default=None)
         return None if scope is None else in_force.line(scope, limits[scope])

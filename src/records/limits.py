@@ -28,6 +28,7 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    union_all,
 )
 
 from processors.limits import DefaultLimits, Limit, Rate, every_of
@@ -35,9 +36,9 @@ from records.columns import Instant, Now, instant, metadata
 from records.database import Database
 from records.insertion import insert_into
 from records.prepared import Given, Prepared
+from records.task_pauses import IN_FORCE, PAUSE_OF_TASK, task_pauses
 from records.task_records import RUNNING, TaskRecord, columns
 
-PAUSE = "pause:"
 TURN = "turn:"
 UNPACED = "unpaced:"
 """Before a scope: the line of those whom its concurrency binds and its rate does not."""
@@ -120,6 +121,11 @@ def scopes_of(subject: Subject) -> list[str]:
     return [*own, *([] if subject.tenant is None else [f"tenant:{subject.tenant}"]), *subject.limit_keys]
 
 
+def pauses_of(subject: Subject) -> list[str]:
+    """Return the names of the pauses that a record waits for while one of them is in force."""
+    return [subject.queue, *([] if subject.parent_id is None else [PAUSE_OF_TASK + subject.parent_id])]
+
+
 def unlimited() -> ColumnElement[bool]:
     """Tell in SQL whether a record may start without a look at limits: nothing set at run time or paused binds it."""
     own = [
@@ -133,7 +139,9 @@ def unlimited() -> ColumnElement[bool]:
     # Whether there are any at all is asked once for a whole statement, by the primary key; usually that is the answer.
     free = or_(~exists().where(limits.c.scope > "", in_force), ~exists().where(limits.c.scope.in_(own), in_force))
     open_ = or_(~exists().where(pauses.c.queue > ""), ~exists().where(pauses.c.queue == columns.queue))
-    return and_(columns.hold.is_(None), columns.limit_keys.is_(None), open_, free)
+    paused = exists().where(task_pauses.c.task_id == columns.parent_id, IN_FORCE)
+    alone = or_(columns.parent_id.is_(None), ~paused)
+    return and_(columns.hold.is_(None), columns.limit_keys.is_(None), open_, alone, free)
 
 
 def running() -> ColumnElement[bool]:
@@ -158,7 +166,9 @@ GIVEN_FIELDS = (limits.c.scope, limits.c.rate, limits.c.seconds, limits.c.concur
 GIVEN = Prepared(lambda value: select(*GIVEN_FIELDS).where(limits.c.scope == _scope(value)), "scope")
 ALL_GIVEN = Prepared(lambda _: select(*GIVEN_FIELDS))
 PAUSED = Prepared(lambda value: select(pauses.c.queue).where(pauses.c.queue == value("queue", String())), "queue")
-ALL_PAUSED = Prepared(lambda _: select(pauses.c.queue))
+ALL_PAUSED = Prepared(
+    lambda _: union_all(select(pauses.c.queue), select(literal(PAUSE_OF_TASK) + task_pauses.c.task_id).where(IN_FORCE))
+)
 STARTS = Prepared(
     lambda value: select(limiters.c.scope, limiters.c.starts).where(limiters.c.scope == _scope(value)), "scope"
 )
@@ -302,7 +312,7 @@ def free_slots(
     known = {(scope, number): at for scope, number, at in LOG_BETWEEN.many(rows)(connection)}
     free: dict[str, list[float]] = {}
     for scope, some in numbers.items():
-        seconds = (_until(known.get((scope, number)), wanted[scope].rate, now) for number in some)
+        seconds = (until(known.get((scope, number)), wanted[scope].rate, now) for number in some)
         free[scope] = list(takewhile(lambda one: one <= within, seconds))
     return free
 
@@ -312,7 +322,7 @@ def _starts(connection: Connection, scope: str) -> int:
     return rows[0][1] if rows else 0
 
 
-def _until(at: Any, rate: Rate, now: datetime) -> float:
+def until(at: Any, rate: Rate, now: datetime) -> float:
     """Return the seconds until a start as old as the rate's time; one that is not remembered is older."""
     return 0.0 if at is None else max(0.0, (instant(at) + timedelta(seconds=rate.seconds) - now).total_seconds())
 
@@ -380,7 +390,7 @@ class Limits:
 
     def paused(self) -> set[str]:
         """Return the queues that are paused."""
-        return {queue for (queue,) in self.database.read(ALL_PAUSED())}
+        return {queue for (queue,) in self.database.read(lambda c: c.execute(select(pauses.c.queue)).all())}
 
     def running(self, scope: str) -> int:
         """Return how many tasks of a scope run."""
@@ -403,7 +413,7 @@ class Limits:
             while number > starts:
                 number, rounds = number - rate.starts, rounds + 1
             rows = LOG(scope=scope, number=number)(connection)
-            first = _until(rows[0][1] if rows else None, rate, now)
+            first = until(rows[0][1] if rows else None, rate, now)
             return now + timedelta(seconds=first + (rounds - 1) * rate.seconds)
 
         return self.database.read(query)

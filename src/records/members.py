@@ -1,14 +1,30 @@
 """The parts of a parent, a row each: neither message nor parent record contains them."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Column, Connection, Integer, String, Table, bindparam, func, insert, select, update
+from sqlalchemy import (
+    Column,
+    Connection,
+    Index,
+    Integer,
+    String,
+    Table,
+    bindparam,
+    case,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 
 from processors.interfaces import Member, MemberEnd
 from records.columns import Instant, Json, Now, metadata
 from records.database import Database
+from records.deliveries import deliveries
 
 WAITING = "waiting"
 INSERT_ROWS = PAGE_ROWS = 5_000
@@ -23,6 +39,9 @@ members = Table(
     Column("outcome", Json),
     Column("closed_at", Instant),
 )
+
+# All that is counted is in it: the arguments of a large bulk are gigabytes, which no count reads.
+Index("ix_members_task_id", members.c.task_id, members.c.closed_at, members.c.state)
 
 
 def insert_members(connection: Connection, parent_id: str, arguments: Iterable[Mapping[str, Any]]) -> int:
@@ -92,6 +111,53 @@ class MemberRecords:
         query = select(members.c.state, func.count()).where(members.c.task_id == parent_id).group_by(members.c.state)
         return {row[0]: row[1] for row in self.database.read(lambda c: c.execute(query).all())}
 
+    def cancelled_tally(self, parent_id: str) -> dict[str, int]:
+        """Return how many members of a cancelled parent stand in each state, and of those left, in the mail's."""
+        c = members.c
+        told = case((c.state == WAITING, func.coalesce(_handed_over(), "cancelled")), else_=c.state).label("told")
+        each = select(told).where(c.task_id == parent_id).subquery()
+        query = select(each.c.told, func.count()).group_by(each.c.told)
+        found = {row[0]: row[1] for row in self.database.read(lambda connection: connection.execute(query).all())}
+        accepted = found.pop("accepted", 0)
+        return found | {"sent": found.get("sent", 0) + accepted}
+
+    def in_doubt(self, parent_id: str, limit: int) -> list[dict[str, Any]]:
+        """Return those of a cancelled parent of whose mail nobody knows whether it arrived, as `outcomes` does."""
+        c = members.c
+        query = (
+            select(c.position, c.arguments, literal("unknown").label("state"), c.outcome)
+            .where(c.task_id == parent_id, c.state == WAITING, _handed_over() == "unknown")
+            .order_by(c.position)
+            .limit(limit)
+        )
+        return [dict(row) for row in self.database.read(lambda connection: connection.execute(query).mappings().all())]
+
+    def left(self, parent_id: str) -> list[tuple[int, str | None]]:
+        """Return the positions of those that have no final state, and what is known of the mail of each.
+
+        That is `accepted` or `unknown` where it was handed over for somebody, else None.
+        """
+        c = members.c
+        query = select(c.position, _handed_over()).where(c.task_id == parent_id, c.state == WAITING)
+        rows = self.database.read(lambda connection: connection.execute(query.order_by(c.position)).all())
+        return [(position, known) for position, known in rows]
+
+    def last_states(self, parent_id: str, count: int, since: datetime | None) -> list[str]:
+        """Return the states of those that ended last, the last one first; only of those that ended after a moment."""
+        c = members.c
+        query = select(c.state).where(c.task_id == parent_id, c.closed_at > (since or datetime.min.replace(tzinfo=UTC)))
+        query = query.order_by(c.closed_at.desc()).limit(count)
+        return list(self.database.read(lambda connection: connection.execute(query).scalars().all()))
+
+    def pace(self, parent_id: str, state: str, seconds: float) -> float:
+        """Return how many a second ended in a state, in the last so many seconds."""
+        c = members.c
+        query = select(func.count(), func.min(c.closed_at), Now()).where(
+            c.task_id == parent_id, c.closed_at > Now(-seconds), c.state == state
+        )
+        [(count, first, now)] = self.database.read(lambda connection: connection.execute(query).all())
+        return count / max(1.0, (now - first).total_seconds()) if count else 0.0
+
     def outcomes(self, parent_id: str, states: Sequence[str], limit: int) -> list[dict[str, Any]]:
         """Return position, arguments, state and outcome of members in these states, in order."""
         c = members.c
@@ -102,3 +168,11 @@ class MemberRecords:
             .limit(limit)
         )
         return [dict(row) for row in self.database.read(lambda connection: connection.execute(query).mappings().all())]
+
+
+def _handed_over() -> Any:
+    """Return in SQL what is known of a member's mail that was handed over; NULL where it was not."""
+    c = deliveries.c
+    told = case((c.state == "accepted", 2), (c.state.in_(["handing", "unknown"]), 1))
+    most = select(func.max(told)).where(c.task_id == members.c.task_id, c.position == members.c.position)
+    return case({2: "accepted", 1: "unknown"}, value=most.scalar_subquery())

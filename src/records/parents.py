@@ -1,13 +1,14 @@
 """Parents: records that no worker holds; the rows of their members move them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Connection, exists, select, update
 
+from processors.interfaces import EndedPart
 from records.database import Database
 from records.members import insert_members
-from records.task_moves import FINAL_VALUES, Failure, ended
+from records.task_moves import EXPIRED, Failure, ended
 from records.task_records import (
     Draft,
     TaskRecord,
@@ -28,6 +29,9 @@ def insert_parent(
         insert_drafts(connection, [parent])
         insert_members(connection, parent.id, members)
         insert_drafts(connection, tasks)
+        if parent.retry_of is not None:
+            former = update(task_records).where(columns.id == parent.retry_of)
+            connection.execute(former.values(retried_as=parent.id))
 
 
 class Parents:
@@ -48,20 +52,24 @@ class Parents:
     def done(self, limit: int = 100) -> list[TaskRecord]:
         """Return parents that are not final and have no task left that is not."""
         child = task_records.alias("child")
-        unfinished = exists().where(child.c.parent_id == columns.id, child.c.state.not_in(FINAL_VALUES))
+        unfinished = exists().where(child.c.parent_id == columns.id, child.c.finished_at.is_(None))
         query = select(task_records).where(columns.is_parent, columns.state == TaskState.PROGRESS.value, ~unfinished)
         found = self.database.read(lambda c: c.execute(query.limit(limit)).mappings().all())
         return [to_record(row) for row in found]
 
     def is_done(self, parent_id: str) -> bool:
         """Tell whether no task of this parent is left that is not final."""
-        query = select(columns.id).where(columns.parent_id == parent_id, columns.state.not_in(FINAL_VALUES)).limit(1)
+        query = select(columns.id).where(columns.parent_id == parent_id, columns.finished_at.is_(None)).limit(1)
         return self.database.read(lambda c: c.execute(query).first()) is None
 
-    def report(self, parent_id: str, percent: float, text: str) -> None:
-        """Note how far a parent is; may be dropped under load."""
-        statement = self._open(parent_id).values(progress=percent, progress_text=text)
-        self.database.write_later(lambda c: c.execute(statement))
+    def unsuccessful(self, parent_id: str) -> list[EndedPart]:
+        """Return the tasks of a parent that ended without success."""
+        states = [TaskState.FAILURE.value, TaskState.REVOKED.value]
+        query = select(columns.kwargs, columns.error, columns.state, columns.error_type).where(
+            columns.parent_id == parent_id, columns.state.in_(states)
+        )
+        rows = self.database.read(lambda c: c.execute(query).all())
+        return [EndedPart(given["first"], given["count"], _fate(*end), error or "") for given, error, *end in rows]
 
     def end(self, parent_id: str, result: Any, failure: Failure | None) -> bool:
         """End a parent; False where it had ended before."""
@@ -74,3 +82,9 @@ class Parents:
         return update(task_records).where(
             columns.id == parent_id, columns.is_parent, columns.state == TaskState.PROGRESS.value
         )
+
+
+def _fate(state: str, error_type: str | None) -> Literal["failed", "expired", "cancelled"]:
+    if state == TaskState.FAILURE.value:
+        return "failed"
+    return "expired" if error_type == EXPIRED.error_type else "cancelled"

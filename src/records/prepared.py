@@ -152,14 +152,22 @@ class Bound:
         self.rows = [forms.row(values) for values in self._values]
 
     def __call__(self, connection: Connection) -> list[Row]:
-        """Run it through SQLAlchemy's connection; returns the rows as the driver reads them."""
+        """Run it on SQLAlchemy's connection; returns the rows as the driver reads them."""
         if self.forms is None:
             self.bind(connection.dialect)
-        found: list[Row] = []
-        for statement in statements([self]):
-            result = connection.exec_driver_sql(statement.text, statement.parameters)
-            found += [tuple(row) for row in result.all()] if result.returns_rows else []
-        return found
+        run: Run = connection.info.get(RUN, _run)
+        return [row for statement in statements([self]) for row in run(connection, statement)]
+
+
+Run = Callable[[Connection, "Statement"], Iterable[Row]]
+
+RUN = "run"
+"""Under this name a connection's `info` keeps what runs a statement on it, where that is not SQLAlchemy."""
+
+
+def _run(connection: Connection, statement: "Statement") -> Iterable[Row]:
+    result = connection.exec_driver_sql(statement.text, statement.parameters)
+    return [tuple(row) for row in result.all()] if result.returns_rows else []
 
 
 _KeyedRow = tuple[Any, Bound, list[Any]]

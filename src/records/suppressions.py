@@ -27,6 +27,7 @@ from processors.suppression import EVERYWHERE, REASONS, Reason, is_hard_bounce
 from records.columns import SECONDS_PER_DAY, Instant, Now, PlainText, metadata, now_once
 from records.database import Database
 from records.insertion import insert_into
+from records.prepared import Prepared
 
 SECOND_BOUNCE_SECONDS = 24 * 3600
 """A hard bounce may be a server's fault; two within so long are the address's (Postal's rule)."""
@@ -89,18 +90,13 @@ class SuppressionRecords:
 
     def reasons(self, addresses: Sequence[str], list_name: str | None) -> Mapping[str, Reason]:
         """Return, of those of these addresses that are suppressed now, the strongest reason of each."""
-        scopes = [EVERYWHERE, *([] if list_name is None else [list_name])]
+        asked = IN_FORCE.many(
+            {"address": address, "scope": EVERYWHERE if list_name is None else list_name}
+            for address in dict.fromkeys(address.lower() for address in addresses)
+        )
         found: dict[str, Reason] = {}
-
-        def look(connection: Connection) -> None:
-            for some in _pieces({address.lower() for address in addresses}):
-                query = select(columns.address, columns.reason).where(
-                    columns.address.in_(some), columns.scope.in_(scopes), _in_force()
-                )
-                for address, reason in connection.execute(query):
-                    found[address] = min(reason, found.get(address, reason), key=REASONS.index)
-
-        self.database.read(look)
+        for address, reason in self.database.read(asked):
+            found[address] = min(reason, found.get(address, reason), key=REASONS.index)
         return {address: found[address.lower()] for address in addresses if address.lower() in found}
 
     def refused(self, address: str, code: int | None, enhanced: str | None, text: str, *, mail_id: str) -> None:
@@ -253,6 +249,16 @@ def suppress_bounced(connection: Connection, address: str, source: str, text: st
 
 def _in_force() -> ColumnElement[bool]:
     return or_(columns.until.is_(None), columns.until > now_once())
+
+
+IN_FORCE = Prepared(
+    lambda value: select(columns.address, columns.reason).where(
+        columns.address == value("address", String()),
+        or_(columns.scope == EVERYWHERE, columns.scope == value("scope", String())),
+        _in_force(),
+    ),
+    "address",
+)
 
 
 def _told(addresses: Sequence[str]) -> list[tuple[Table, ColumnElement[bool]]]:

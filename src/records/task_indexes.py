@@ -31,6 +31,7 @@ INDEXES = (
     Index(
         "ix_task_records_parent_id",
         columns.parent_id,
+        columns.finished_at,
         sqlite_where=columns.parent_id.is_not(None),
         postgresql_where=columns.parent_id.is_not(None),
     ),
@@ -86,5 +87,11 @@ INDEXES = (
         deliveries.c.handed_at,
         sqlite_where=DOUBTFUL,
         postgresql_where=DOUBTFUL,
+    ),
+    Index(
+        "ix_deliveries_put_off",
+        deliveries.c.task_id,
+        sqlite_where=deliveries.c.next_attempt_at.is_not(None),
+        postgresql_where=deliveries.c.next_attempt_at.is_not(None),
     ),
 )

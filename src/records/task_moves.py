@@ -45,6 +45,7 @@ from records.limits import SUBJECT_COLUMNS, subject_of, unlimited
 from records.members import members
 from records.prepared import Given, Prepared
 from records.task_logs import task_logs
+from records.task_pauses import task_pauses
 from records.task_records import (
     FINAL,
     RUNNING,
@@ -351,6 +352,10 @@ RUNS_OF = Prepared(
         columns.worker_id == value("worker_id", String()), columns.state.in_(RUNNING_VALUES)
     )
 )
+
+
+OF_A_TASK = (ai_answers, cached_results, digest_entries, digests, incidents, members, task_logs, task_pauses)
+"""What goes with a task's record."""
 
 
 class TaskMoves:
@@ -693,7 +698,16 @@ class TaskMoves:
             gone = delete(task_records).where(columns.id.in_(list(task_ids)), columns.state.in_(FINAL_VALUES))
             ids = list(connection.execute(gone.returning(columns.id)).scalars().all())
             connection.execute(delete(deliveries).where(deliveries.c.task_id.in_(ids), ~DOUBTFUL))
-            for table in (ai_answers, cached_results, digest_entries, digests, incidents, members, task_logs):
+            for table in (
+                ai_answers,
+                cached_results,
+                digest_entries,
+                digests,
+                incidents,
+                members,
+                task_logs,
+                task_pauses,
+            ):
                 connection.execute(delete(table).where(table.c.task_id.in_(ids)))
             return len(ids)
 

@@ -4,8 +4,8 @@ from typing import Any, cast
 
 from config.ai_providers import AiProvider
 from config.settings import settings
+from processors.ai_arguments import DEFAULT_EMBEDDING_MODEL
 from processors.ai_interfaces import ModelTerms, ProviderTerms, Serving
-from processors.ai_requests import DEFAULT_EMBEDDING_MODEL
 from processors.ai_routes import ANY_MODEL, Routes
 from processors.errors import AiError
 from services.ai_providers import account_of, providers_of

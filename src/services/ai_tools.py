@@ -7,9 +7,9 @@ from time import monotonic
 
 from config.ai_providers import AiProvider
 from config.settings import Settings, settings
+from processors.ai_arguments import DEFAULT_CHAT_MODEL
 from processors.ai_gateway import Gateway
 from processors.ai_interfaces import Asker, Serving
-from processors.ai_requests import DEFAULT_CHAT_MODEL
 from processors.ai_routes import Routes
 from processors.ai_vectors import Vectors
 from processors.chats import ANSWERING_PERCENT, ChatTools

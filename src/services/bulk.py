@@ -11,13 +11,18 @@ from config.settings import settings
 from processors.ai_interfaces import ProviderTerms
 from processors.ai_packing import packed
 from processors.ai_requests import GenerateEmbeddings
-from processors.bulk_emails import SendBulkEmails, check_bulk
+from processors.bulk_emails import ResendFailed, SendBulkEmails, check_bulk
+from processors.bulk_items import MAX_BULK
 from processors.bulk_texts import check_texts
 from processors.errors import InvalidArgument
 from processors.results import Request
-from records.task_records import Draft
+from records.members import WAITING
+from records.task_records import Draft, TaskRecord
 from services.ai_terms import default_embedding_model, first_terms
 from services.enclosures import Enclosures
+from services.parent_progress import BULK_EMAILS
+from services.retrying import id_of_retry
+from services.status import unknown_task
 from services.submit_options import Options
 from services.wiring import parts
 
@@ -40,9 +45,69 @@ def submit_bulk_emails(emails: Any, request: SendBulkEmails, queue: str, options
     items = list(check_bulk(_named(emails, enclosures)))
     if options.due_at is not None:
         _check_last(options.due_at, len(items), request)
-    parent = _parent("email.send_bulk_emails", request, len(items), queue, options)
+    parent = _parent(BULK_EMAILS, request, len(items), queue, options)
     batches = list(_batches(parent, len(items), request))
     return enclosures.submitted(parent.id, lambda: _open(parent, items, batches, options.session))
+
+
+def resend_failed(task_id: str, wanted: ResendFailed) -> str:
+    """Send those mails of an ended bulk again that are in the states that are wanted, as a new bulk.
+
+    Whoever does so again gets the same new bulk.
+
+    Returns:
+        The id of the new bulk.
+
+    Raises:
+        InvalidArgument: it is no bulk of mails, has not ended, was resent with other states, or has no such mail.
+        UnknownTask: no task has this id.
+        ServiceUnavailable: nothing was recorded.
+    """
+    former = parts().tasks.read(task_id)
+    if former is None:
+        raise unknown_task(task_id)
+    if former.name != BULK_EMAILS:
+        raise InvalidArgument(f"task_id: task {task_id} is no bulk of mails, it is {former.name}; see replay_task.")
+    if not former.final:
+        raise InvalidArgument(f"task_id: bulk {task_id} has not ended; wait for it, or cancel it first.")
+    new_id = id_of_retry(task_id)
+    if former.retried_as is not None:
+        return _resent_as(former, new_id, wanted)
+    items = _resendable(former, set(wanted.states))
+    if not items:
+        raise InvalidArgument(f"states: bulk {task_id} has no mail that is {' or '.join(wanted.states)}.")
+    request = SendBulkEmails.model_validate(former.kwargs | {"resent": wanted.states})
+    options = Options(priority=former.priority, tenant=former.tenant, tags=tuple(former.tags or ()) or None)
+    parent = replace(
+        _parent(BULK_EMAILS, request, len(items), former.queue, options),
+        id=new_id,
+        retry_of=former.id,
+        retry_count=former.retry_count + 1,
+        origin="retry",
+    )
+    enclosures = Enclosures(settings.email_max_mb)
+    _named(items, enclosures)
+    batches = list(_batches(parent, len(items), request))
+    enclosures.submitted(new_id, lambda: _open(parent, items, batches, None))
+    return _resent_as(former, new_id, wanted)  # somebody may have been first
+
+
+def _resent_as(former: TaskRecord, new_id: str, wanted: ResendFailed) -> str:
+    """Return the bulk that a bulk was resent as, if that was with the same states: who came first has decided."""
+    stored = parts().tasks.read(new_id)
+    if stored is None or stored.kwargs["resent"] != wanted.states:
+        why = "whose record was removed since" if stored is None else f"with {', '.join(stored.kwargs['resent'])}"
+        raise InvalidArgument(f"task_id: bulk {former.id} was resent already, as {new_id}, {why}; resend that one.")
+    return new_id
+
+
+def _resendable(former: TaskRecord, states: set[str]) -> list[dict[str, Any]]:
+    """Return the mails of an ended bulk that are in these states, without those that repeat another one of it."""
+    members = parts().members
+    known = {position: state or "cancelled" for position, state in members.left(former.id)}
+    rows = members.outcomes(former.id, [WAITING, *states], MAX_BULK)
+    found = [row["arguments"] for row in rows if known.get(row["position"], row["state"]) in states]
+    return [item for item in found if "duplicate_of" not in item]
 
 
 def submit_bulk_embeddings(texts: Any, request: GenerateEmbeddings, queue: str, options: Options) -> str:
@@ -128,7 +193,8 @@ def _part(parent: Draft, name: str, first: int, count: int, **more: Any) -> Draf
 def _batches(parent: Draft, total: int, request: SendBulkEmails) -> Iterator[Draft]:
     """Return a task for every `batch_size` mails, each due a little later than the one before."""
     for number, first in enumerate(range(0, total, request.batch_size)):
-        batch = _part(parent, "email.send_batch", first, min(request.batch_size, total - first))
+        count = min(request.batch_size, total - first)
+        batch = _part(parent, "email.send_batch", first, count, max_failure_rate=request.max_failure_rate)
         yield replace(batch, delay=parent.delay + number * request.delay_between_batches)
 
 

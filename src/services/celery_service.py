@@ -4,54 +4,63 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
-from typing import Any, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 
 from celery.utils import uuid
 from pydantic import ValidationError
 
 from config.settings import settings
-from processors.ai_arguments import DefaultModel
-from processors.ai_requests import (
-    DEFAULT_CHAT_MODEL,
-    DEFAULT_EMBEDDING_MODEL,
-    GenerateEmbedding,
-    GenerateEmbeddings,
-    ProcessAiRequest,
-    ProcessChat,
-)
-from processors.ai_usage import OF_TASK, ReadUsage
-from processors.audio import ProcessAudio
-from processors.bulk_emails import SendBulkEmails
-from processors.cleanup import CleanupOldFiles, CleanupOldLogs, CleanupOldTasks
-from processors.contacts import ContactChange
-from processors.documents import ProcessDocument
-from processors.emails import SendEmail
+from processors.ai_arguments import DEFAULT_CHAT_MODEL, DEFAULT_EMBEDDING_MODEL, DefaultModel
 from processors.errors import InvalidArgument, TaskCancelled, TaskFailed, TaskTimeout, UnknownQueue
-from processors.file_results import ReadArtefact
-from processors.files import ProcessFile
-from processors.images import ProcessImage
-from processors.logs import ReadLogs, SearchLogs
-from processors.notifications import MarkInbox, ReadInbox, SendNotification
-from processors.people import EnrollPerson, ForgetPerson
 from processors.results import Request, sentence_of
 from processors.scheduling import ListFailedTasks, ProcessPendingTasks, RetryFailedTasks
-from processors.sentiment import AnalyzeSentiment
-from processors.suppression import ListEmailEvents, ListSuppressions, SuppressEmail, UnsuppressEmail
-from processors.texts import ExtractText
-from processors.video import ProcessVideo
 from records.task_records import TaskRecord, TaskState, is_task_id
-from services import contacts, effects, limiting, mail_intake, retrying, scheduling, steering
-from services.bulk import submit_bulk_emails, submit_bulk_embeddings
+from services import effects, limiting, retrying, scheduling, steering
 from services.celery_app import QUEUES
-from services.enclosures import Enclosures
 from services.groups import group_of
-from services.notifications import submit_notification
+from services.on_first_use import on_first_use
 from services.own_tasks import CONTEXT, check_limited, checked_arguments, parameters_of, queue_of, registered_task
 from services.scheduling import ScheduleChanges
 from services.status import active_task, inbox_of, line_of, status_of, unknown_status, unknown_task, usage_of
 from services.submission import check_size, submit_by_name
 from services.submit_options import Options, OptionsBesidePriority, SubmitOptions, refuse_unknown
 from services.wiring import parts
+
+if TYPE_CHECKING:
+    from processors import (
+        ai_requests,
+        ai_usage,
+        audio,
+        bulk_emails,
+        cleanup,
+        documents,
+        emails,
+        file_results,
+        files,
+        images,
+        logs,
+        notifications,
+        people,
+        sentiment,
+        suppression,
+        texts,
+        video,
+    )
+    from processors import contacts as contact_requests
+    from services import bulk, contacts, enclosures, mail_intake
+    from services import notifications as notifying
+else:
+    ai_requests, ai_usage, audio, bulk_emails = on_first_use(
+        "processors", "ai_requests", "ai_usage", "audio", "bulk_emails"
+    )
+    cleanup, contact_requests, documents, emails = on_first_use(
+        "processors", "cleanup", "contacts", "documents", "emails"
+    )
+    file_results, files, images, logs = on_first_use("processors", "file_results", "files", "images", "logs")
+    notifications, people, sentiment = on_first_use("processors", "notifications", "people", "sentiment")
+    suppression, texts, video = on_first_use("processors", "suppression", "texts", "video")
+    bulk, contacts, enclosures = on_first_use("services", "bulk", "contacts", "enclosures")
+    mail_intake, notifying = on_first_use("services", "mail_intake", "notifications")
 
 FIRST_POLL_SECONDS = 0.001
 LONGEST_POLL_SECONDS = 1.0
@@ -78,8 +87,8 @@ class CeleryService:
     def send_email(  # noqa: PLR0913 - the interface's own parameters
         self,
         to_email: str | list[str],
-        subject: str,
-        body: str,
+        subject: str | None = None,
+        body: str | None = None,
         from_email: str | None = None,
         cc: list[str] | None = None,
         bcc: list[str] | None = None,
@@ -94,6 +103,8 @@ class CeleryService:
         unsubscribe: str | dict[str, str] | None = None,
         critical: bool = False,
         list_name: str | None = None,
+        template: str | None = None,
+        context: Mapping[str, Any] | None = None,
         preview: bool = False,
         **options: Unpack[OptionsBesidePriority],
     ) -> str:
@@ -101,8 +112,8 @@ class CeleryService:
 
         Args:
             to_email: who gets it.
-            subject: one line.
-            body: the text; or HTML, which gets a text part beside it.
+            subject: one line; must be given but for a template that makes one.
+            body: the text; or HTML, which gets a text part beside it. Must be given but for a template.
             from_email: the author; left out, EMAIL_FROM.
             cc: who gets a copy.
             bcc: who gets one that nobody sees.
@@ -117,11 +128,15 @@ class CeleryService:
             unsubscribe: an https address for one-click unsubscribing, or a dict with that `url` and a `mailto`.
             critical: it goes to those, too, who have unsubscribed or are suppressed by hand.
             list_name: the list that it belongs to: who has unsubscribed from that one is not mailed.
+            template: the name of a template in EMAIL_TEMPLATES_DIR, which makes page, text and subject.
+            context: what the template is rendered with: JSON values by their names.
             preview: send nothing; the result is what would be sent, and what is odd about it.
             options: as every submit takes them.
         """
         chosen = _options("send_email", SubmitOptions(**options, priority=priority))
         more = {
+            "subject": subject,
+            "body": body,
             "html_body": html_body,
             "reply_to": reply_to,
             "headers": headers,
@@ -130,15 +145,15 @@ class CeleryService:
             "unsubscribe": unsubscribe,
             "critical": critical or None,
             "list_name": list_name,
+            "template": template,
+            "context": context,
             "preview": preview or None,
         }
-        enclosures = Enclosures(settings.email_max_mb)
-        given = enclosures.named({name: value for name, value in more.items() if value is not None})
+        enclosed = enclosures.Enclosures(settings.email_max_mb)
+        given = enclosed.named({name: value for name, value in more.items() if value is not None})
         request = _checked(
-            SendEmail,
+            emails.SendEmail,
             to_email=to_email,
-            subject=subject,
-            body=body,
             from_email=from_email,
             cc=cc,
             bcc=bcc,
@@ -146,7 +161,7 @@ class CeleryService:
         )
         arguments = request.model_dump(mode="json", exclude_unset=True)
         task_id = uuid()
-        return enclosures.submitted(task_id, lambda: _send("email.send_email", arguments, queue, chosen, task_id))
+        return enclosed.submitted(task_id, lambda: _send("email.send_email", arguments, queue, chosen, task_id))
 
     def send_bulk_emails(
         self,
@@ -154,12 +169,53 @@ class CeleryService:
         batch_size: int = 50,
         delay_between_batches: float = 1.0,
         queue: str = "email",
+        *,
+        max_failure_rate: float = 0.2,
         **options: Unpack[SubmitOptions],
     ) -> str:
-        """Send many mails, in batches that start `delay_between_batches` seconds apart; at most 1 000 000."""
+        """Send many mails, in batches that start `delay_between_batches` seconds apart.
+
+        Args:
+            emails: at most 1 000 000 dicts with the names of `send_email`; what one says wrong is its own outcome where
+                it is an address, and else refuses the bulk.
+            batch_size: mails of one task.
+            delay_between_batches: seconds.
+            queue: where its tasks wait.
+            max_failure_rate: the part of the last 200 mails that may be refused or unknown; beyond it the bulk pauses
+                itself, until `resume_task`. 1 for never.
+            options: see `SubmitOptions`.
+
+        Returns:
+            The id of the bulk, which `pause_task`, `resume_task`, `cancel_task` and `resend_failed` take.
+        """
         chosen = _options("send_bulk_emails", options)
-        request = _checked(SendBulkEmails, batch_size=batch_size, delay_between_batches=delay_between_batches)
-        return submit_bulk_emails(emails, request, _queue(queue), chosen)
+        request = _checked(
+            bulk_emails.SendBulkEmails,
+            batch_size=batch_size,
+            delay_between_batches=delay_between_batches,
+            max_failure_rate=max_failure_rate,
+        )
+        return bulk.submit_bulk_emails(emails, request, _queue(queue), chosen)
+
+    def resend_failed(self, task_id: str, states: Sequence[str] | None = None) -> str:
+        """Send the mails of an ended bulk again that nobody got, as a new bulk.
+
+        Whoever does so again with the same states gets the same new bulk: a double click sends it once.
+
+        Args:
+            task_id: the bulk.
+            states: of its mails, some of `deferred`, `refused`, `expired`, `cancelled` (these without it), `invalid`,
+                `skipped` and `unknown`, which may have arrived.
+
+        Returns:
+            The id of the new bulk.
+
+        Raises:
+            InvalidArgument: it is no bulk of mails, has not ended, was resent with other states, or has no such mail.
+            UnknownTask: no task has this id.
+        """
+        given: dict[str, Any] = {} if states is None else {"states": states}
+        return bulk.resend_failed(_task_id(task_id), _checked(bulk_emails.ResendFailed, **given))
 
     def suppress_email(
         self,
@@ -176,7 +232,7 @@ class CeleryService:
             list_name: only mails of this list; left out, all.
             until: when it ends, as `due_at` is given; left out, never.
         """
-        request = _checked(SuppressEmail, address=address, reason=reason, list_name=list_name)
+        request = _checked(suppression.SuppressEmail, address=address, reason=reason, list_name=list_name)
         return mail_intake.suppress(request, until)
 
     def unsuppress_email(self, address: str, list_name: str | None = None) -> bool:
@@ -184,7 +240,7 @@ class CeleryService:
 
         What a list's suppression keeps back goes on being so, unless `list_name` names that list.
         """
-        return mail_intake.unsuppress(_checked(UnsuppressEmail, address=address, list_name=list_name))
+        return mail_intake.unsuppress(_checked(suppression.UnsuppressEmail, address=address, list_name=list_name))
 
     def get_suppressions(
         self,
@@ -209,7 +265,14 @@ class CeleryService:
             `created_at`.
         """
         return mail_intake.suppressions(
-            _checked(ListSuppressions, address=address, list_name=list_name, reason=reason, limit=limit, after=after)
+            _checked(
+                suppression.ListSuppressions,
+                address=address,
+                list_name=list_name,
+                reason=reason,
+                limit=limit,
+                after=after,
+            )
         )
 
     def receive_bounce(self, message: bytes) -> list[dict[str, Any]]:
@@ -245,12 +308,12 @@ class CeleryService:
             mail, where that is known), `at`.
         """
         return mail_intake.events(
-            _checked(ListEmailEvents, message_id=message_id, address=address, limit=limit, after=after)
+            _checked(suppression.ListEmailEvents, message_id=message_id, address=address, limit=limit, after=after)
         )
 
     def unsubscribe_url(self, address: str, list_name: str | None = None) -> str:
         """Return the address of the web where somebody leaves a list, or all mail, with one click (RFC 8058)."""
-        who = _checked(UnsuppressEmail, address=address, list_name=list_name)
+        who = _checked(suppression.UnsuppressEmail, address=address, list_name=list_name)
         return parts().unsubscribing.url(who.address, who.list_name)
 
     # --- Notifications ------------------------------------------------------------------------------------------
@@ -286,7 +349,7 @@ class CeleryService:
         """
         chosen = _options("send_notification", options)
         request = _checked(
-            SendNotification,
+            notifications.SendNotification,
             user_id=user_id,
             notification_type=notification_type,
             title=title,
@@ -297,7 +360,7 @@ class CeleryService:
             digest=digest,
         )
         check_size("notification.send_notification", request.model_dump(mode="json"))
-        return submit_notification(request, _queue(queue), chosen)
+        return notifying.submit_notification(request, _queue(queue), chosen)
 
     def set_contact(  # noqa: PLR0913, PLR0917 - the interface's own parameters
         self,
@@ -337,7 +400,7 @@ class CeleryService:
             "quiet_hours": quiet_hours,
             "preferences": preferences,
         }
-        return contacts.set_contact(_checked(ContactChange, user_id=user_id).user_id, given)
+        return contacts.set_contact(_checked(contact_requests.ContactChange, user_id=user_id).user_id, given)
 
     def get_contact(self, user_id: str) -> dict[str, Any] | None:
         """Return how a person is reached, with secrets masked; None where nobody knows.
@@ -348,11 +411,11 @@ class CeleryService:
             TransientError: the directory does not answer now.
             PermanentError: what it answers is no contact.
         """
-        return contacts.get_contact(_checked(ContactChange, user_id=user_id).user_id)
+        return contacts.get_contact(_checked(contact_requests.ContactChange, user_id=user_id).user_id)
 
     def delete_contact(self, user_id: str) -> bool:
         """Remove what was set of a person, at once; False where nothing was. A directory goes on to be asked."""
-        return parts().contacts.delete(_checked(ContactChange, user_id=user_id).user_id)
+        return parts().contacts.delete(_checked(contact_requests.ContactChange, user_id=user_id).user_id)
 
     def get_inbox(
         self,
@@ -375,7 +438,12 @@ class CeleryService:
             Items with `id`, `type`, `title`, `body`, `url`, `created_at`, `seen_at`, `read_at`, `archived_at`.
         """
         wanted = _checked(
-            ReadInbox, user_id=user_id, unread_only=unread_only, archived=archived, limit=limit, before=before
+            notifications.ReadInbox,
+            user_id=user_id,
+            unread_only=unread_only,
+            archived=archived,
+            limit=limit,
+            before=before,
         )
         found = parts().inbox.items(
             wanted.user_id, wanted.limit, wanted.before, unread_only=wanted.unread_only, archived=wanted.archived
@@ -384,7 +452,7 @@ class CeleryService:
 
     def mark_inbox(self, user_id: str, ids: list[int], mark: str) -> int:
         """Mark items of a person's inbox `seen`, `read`, `archived` or `unread`; returns how many of them there are."""
-        wanted = _checked(MarkInbox, user_id=user_id, ids=ids, mark=mark)
+        wanted = _checked(notifications.MarkInbox, user_id=user_id, ids=ids, mark=mark)
         return parts().inbox.mark(wanted.user_id, wanted.ids, wanted.mark)
 
     # --- Files --------------------------------------------------------------------------------------------------
@@ -410,7 +478,7 @@ class CeleryService:
         """
         return _submit(
             "file_processing.process_file",
-            ProcessFile,
+            files.ProcessFile,
             queue,
             options,
             file_path=file_path,
@@ -433,7 +501,7 @@ class CeleryService:
         """Read a document: text page by page, metadata, language, summary; pages without text through OCR."""
         return _submit(
             "file_processing.process_document",
-            ProcessDocument,
+            documents.ProcessDocument,
             queue,
             options,
             file_path=file_path,
@@ -457,7 +525,7 @@ class CeleryService:
         """Process a film: streams, scenes, frames, a thumbnail with a preview, and the sound."""
         return _submit(
             "file_processing.process_video",
-            ProcessVideo,
+            video.ProcessVideo,
             queue,
             options,
             file_path=file_path,
@@ -480,7 +548,7 @@ class CeleryService:
         """Read a picture: EXIF, hashes, colours, thumbnails, text, objects and tags; faces only where asked for."""
         return _submit(
             "file_processing.process_image",
-            ProcessImage,
+            images.ProcessImage,
             queue,
             options,
             file_path=file_path,
@@ -504,7 +572,7 @@ class CeleryService:
         """
         return _submit(
             "file_processing.enroll_person",
-            EnrollPerson,
+            people.EnrollPerson,
             queue,
             options,
             name=name,
@@ -514,7 +582,7 @@ class CeleryService:
 
     def forget_person(self, name: str) -> bool:
         """Remove a person's encodings and consent, at once; False where nobody has this name."""
-        return parts().people.forget(_checked(ForgetPerson, name=name).name)
+        return parts().people.forget(_checked(people.ForgetPerson, name=name).name)
 
     def list_people(self) -> list[dict[str, Any]]:
         """List who is enrolled, by name: `name`, `consent`, `consent_at`, `encodings` (how many), `created_at`."""
@@ -542,7 +610,7 @@ class CeleryService:
         """Read a sound: what is said and by whom, loudness, silence, tempo, spectrum; no `language`: detected."""
         return _submit(
             "file_processing.process_audio",
-            ProcessAudio,
+            audio.ProcessAudio,
             queue,
             options,
             file_path=file_path,
@@ -559,7 +627,7 @@ class CeleryService:
             PermanentError: there are none: they were removed with their task, or are damaged.
             TransientError: the bucket that keeps them does not answer now.
         """
-        return parts().storage.get(_checked(ReadArtefact, uri=uri).uri)
+        return parts().storage.get(_checked(file_results.ReadArtefact, uri=uri).uri)
 
     # --- AI -----------------------------------------------------------------------------------------------------
 
@@ -583,7 +651,7 @@ class CeleryService:
         """
         return _submit(
             "ai_processing.process_ai_request",
-            ProcessAiRequest,
+            ai_requests.ProcessAiRequest,
             queue,
             options,
             request_type=request_type,
@@ -611,7 +679,7 @@ class CeleryService:
         """
         return _submit(
             "ai_processing.generate_embedding",
-            GenerateEmbedding,
+            ai_requests.GenerateEmbedding,
             queue,
             options,
             text=text,
@@ -638,8 +706,8 @@ class CeleryService:
             options: as every submit takes them.
         """
         chosen = _options("generate_embeddings", options)
-        request = _checked(GenerateEmbeddings, model=_given(model), dimensions=dimensions)
-        return submit_bulk_embeddings(texts, request, _queue(queue), chosen)
+        request = _checked(ai_requests.GenerateEmbeddings, model=_given(model), dimensions=dimensions)
+        return bulk.submit_bulk_embeddings(texts, request, _queue(queue), chosen)
 
     def get_vectors(self, task_id: str) -> Iterator[tuple[int, Any]]:
         """Return the vectors that `generate_embeddings` or `generate_embedding` made; they are read as they are taken.
@@ -686,7 +754,7 @@ class CeleryService:
         """
         return _submit(
             "ai_processing.process_chat",
-            ProcessChat,
+            ai_requests.ProcessChat,
             queue,
             options,
             message=message,
@@ -705,7 +773,7 @@ class CeleryService:
     ) -> str:
         """Tell how an English text sounds: positive, negative, neutral or mixed; `detailed`: each sentence too."""
         return _submit(
-            "ai_processing.analyze_sentiment", AnalyzeSentiment, queue, options, text=text, detailed=detailed
+            "ai_processing.analyze_sentiment", sentiment.AnalyzeSentiment, queue, options, text=text, detailed=detailed
         )
 
     def extract_text(
@@ -728,7 +796,7 @@ class CeleryService:
         """
         return _submit(
             "ai_processing.extract_text",
-            ExtractText,
+            texts.ExtractText,
             queue,
             options,
             content=content,
@@ -750,10 +818,10 @@ class CeleryService:
             The parts, `calls`, tokens, and `cost`, in which a model without a price counts as 0; `estimated` is the
             share of the calls (0 to 1) whose tokens or cost nobody counted.
         """
-        wanted = _checked(ReadUsage, days=days, by=by)
+        wanted = _checked(ai_usage.ReadUsage, days=days, by=by)
         calls = parts().ai_calls
         if task_id is not None:
-            return [usage_of(line, OF_TASK) for line in calls.of_task(_task_id(task_id))]
+            return [usage_of(line, ai_usage.OF_TASK) for line in calls.of_task(_task_id(task_id))]
         midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         since, until = midnight - timedelta(days=wanted.days - 1), midnight + timedelta(days=1)
         return [usage_of(line, wanted.by) for line in calls.usage(since, until, wanted.by)]
@@ -782,7 +850,9 @@ class CeleryService:
         self, max_age_hours: float = 24, queue: str = "default", **options: Unpack[SubmitOptions]
     ) -> str:
         """Remove the records of tasks that ended more than `max_age_hours` ago, with their artefacts."""
-        return _submit("cleanup.cleanup_old_tasks", CleanupOldTasks, queue, options, max_age_hours=max_age_hours)
+        return _submit(
+            "cleanup.cleanup_old_tasks", cleanup.CleanupOldTasks, queue, options, max_age_hours=max_age_hours
+        )
 
     def cleanup_old_files(
         self,
@@ -795,7 +865,7 @@ class CeleryService:
         """Remove files older than `max_age_hours` below a directory that lies under CLEANUP_ROOTS."""
         return _submit(
             "cleanup.cleanup_old_files",
-            CleanupOldFiles,
+            cleanup.CleanupOldFiles,
             queue,
             options,
             directory=directory,
@@ -813,7 +883,7 @@ class CeleryService:
         """Remove logs older than `max_age_hours`; `logs` means LOG_DIR."""
         return _submit(
             "cleanup.cleanup_old_logs",
-            CleanupOldLogs,
+            cleanup.CleanupOldLogs,
             queue,
             options,
             log_directory=log_directory,
@@ -1152,7 +1222,7 @@ class CeleryService:
         Raises:
             UnknownTask: no task has this id.
         """
-        wanted = _checked(ReadLogs, search=search, level=level, limit=limit)
+        wanted = _checked(logs.ReadLogs, search=search, level=level, limit=limit)
         lines = parts().task_logs.of(_task_id(task_id), wanted.limit, wanted.search, wanted.levels())
         if not lines and parts().tasks.is_final(task_id) is None:
             raise unknown_task(task_id)
@@ -1160,13 +1230,37 @@ class CeleryService:
 
     def search_task_logs(self, search: str, max_age_hours: float = 24, limit: int = 100) -> list[dict[str, Any]]:
         """Find lines that any task logged within `max_age_hours` and that have this text, the newest first."""
-        wanted = _checked(SearchLogs, search=search, max_age_hours=max_age_hours, limit=limit)
+        wanted = _checked(logs.SearchLogs, search=search, max_age_hours=max_age_hours, limit=limit)
         lines = parts().task_logs.search(wanted.search, wanted.max_age_hours, wanted.limit)
         return [{"task_id": line.task_id, **line_of(line)} for line in lines]
 
     def cancel_task(self, task_id: str) -> bool:
         """Cancel a task, for good; True only where something was still to be done and now will not be."""
         return steering.cancel(_task_id(task_id))
+
+    def pause_task(self, task_id: str) -> bool:
+        """Pause a parent, such as a bulk: none of its parts starts, and a batch of mails ends after the one in hand.
+
+        Returns:
+            False where it was paused before, or has ended.
+
+        Raises:
+            InvalidArgument: the task has no parts.
+            UnknownTask: no task has this id.
+        """
+        return steering.pause_task(_task_id(task_id))
+
+    def resume_task(self, task_id: str) -> bool:
+        """Let a paused parent go on; what is due later is as much later as the pause was long.
+
+        Returns:
+            False where it was not paused, or has ended.
+
+        Raises:
+            InvalidArgument: the task has no parts.
+            UnknownTask: no task has this id.
+        """
+        return steering.resume_task(_task_id(task_id))
 
     def purge_queue(self, queue_name: str) -> int:
         """Empty one queue: its messages, and its records that wait for publishing, a limit or a retry.

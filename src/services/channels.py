@@ -7,6 +7,7 @@ from typing import Any
 from config.chat_services import HOSTED
 from config.settings import Settings
 from processors.carriers import Carrier
+from processors.optional_packages import load
 
 CHANNELS = ("push", "sms", "chat")
 
@@ -65,7 +66,8 @@ def missing_carrier(channel: str, settings: Settings) -> str | None:
 
 
 def _push(settings: Settings) -> Carrier:
-    return _adapter("web_push", "WebPush")(settings.vapid_private_key_file, settings.vapid_subject)
+    web_push = load("adapters.web_push", "Web push", "unset VAPID_SUBJECT")
+    return web_push.WebPush(settings.vapid_private_key_file, settings.vapid_subject)
 
 
 def _sms(settings: Settings) -> Carrier:

@@ -12,6 +12,7 @@ from processors.errors import ServiceUnavailable, WorkError
 from records import schema
 from records.database import Database
 from services.monitoring import probes
+from services.signing import signer_of
 from services.wiring import parts
 
 
@@ -31,10 +32,12 @@ def diagnose() -> list[Finding]:
         "folders": _folders,
         "redis server": find_server if not settings.broker_given else lambda: "not needed: CELERY_BROKER_URL names one",
         "schema": _schema,
+        "dkim": _dkim,
     }
     found = [_find(name, check) for name, check in checks.items()]
     if all(one.good for one in found if one.name in {"folders", "schema"}):
         found += [_find(name, probe) for name, probe in probes(parts()).items()]
+        found.append(_find("mail servers", _mail_servers))
     return found
 
 
@@ -54,6 +57,23 @@ def _folders() -> str:
     ensure_folders(settings)
     free = shutil.disk_usage(settings.data_dir).free // 1024**2
     return f"{os.path.relpath(settings.data_dir, PROJECT_ROOT)}, {free} MB free"
+
+
+def _dkim() -> str:
+    signer = signer_of(settings)
+    return f"signs for {signer.domain}" if signer is not None else "not set: mails are not signed"
+
+
+def _mail_servers() -> str:
+    """Tell which rest, and what they said."""
+    resting = [
+        f"{domain or 'all mail'} by {transport.partition('#')[0]} rests for {rest.seconds:.0f} s: {rest.reason}"
+        for transport, domains in parts().mail_rests.all().items()
+        for domain, rest in domains.items()
+    ]
+    if resting:
+        raise ServiceUnavailable("; ".join(resting))
+    return "none rests"
 
 
 def _schema() -> str:

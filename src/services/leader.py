@@ -296,6 +296,7 @@ def _prune() -> None:
     parts().effects.prune(settings.keep_records_days)
     parts().deliveries.prune(settings.keep_records_days)
     parts().suppressions.prune()
+    parts().mail_rests.prune()
     parts().email_events.prune(settings.keep_records_days)
     parts().inbox.prune(settings.keep_inbox_days)
     parts().ai_calls.prune(settings.keep_ai_usage_days)

@@ -63,7 +63,7 @@ def checked_arguments(task: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InvalidArgument: one is missing, unknown, or not what the task's request takes.
     """
-    takes: type[Request] | None = task.takes
+    takes: type[Request] | None = task.request_model
     if takes is not None:
         try:
             return takes.model_validate(dict(given), context=CONTEXT).model_dump(mode="json")
@@ -85,9 +85,9 @@ def check_signature(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -
 
 def parameters_of(task: Any) -> list[str]:
     """Return the names of what a task takes; a bound one's own first argument is none of them."""
-    if task.takes is None:
+    if task.request_model is None:
         return list(inspect.signature(task.run).parameters)
-    return [field.alias or name for name, field in task.takes.model_fields.items()]
+    return [field.alias or name for name, field in task.request_model.model_fields.items()]
 
 
 def shown_arguments(name: str, args: Any) -> Any:

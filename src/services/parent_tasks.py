@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from config.log_setup import get_logger
-from records.members import WAITING
 from records.task_moves import Failure
 from records.task_records import TaskRecord
 from services.celery_app import celery_app
@@ -14,23 +13,19 @@ logger = get_logger()
 
 
 def parent_moved(parent_id: str) -> None:
-    """Note how far a parent is, after one of its tasks ended, and end it where that was the last."""
+    """End a parent, after one of its tasks ended, where that was the last."""
     service = parts()
     if service.parents.is_done(parent_id):
         record = service.tasks.read(parent_id)
         if record is not None and not record.final:
             conclude(record)
-        return
-    tally = service.members.tally(parent_id)
-    total = sum(tally.values()) or 1
-    done = total - tally.get(WAITING, 0)
-    service.parents.report(parent_id, 100 * done / total, f"{done} of {total} done")
 
 
 def conclude(record: TaskRecord) -> None:
     """End a parent whose tasks are all final."""
     service = parts()
     kind = cast("Any", celery_app.tasks[record.name])
+    kind.settle(record)
     tally = service.members.tally(record.id)
     seconds = (datetime.now(UTC) - record.created_at).total_seconds()
     result = kind.result_of(record, tally, seconds)

@@ -18,6 +18,7 @@ from records.task_moves import EXPIRED
 from records.task_records import Draft, TaskRecord, TaskState
 from services.celery_app import celery_app
 from services.failures import failure_of, has_followers
+from services.parent_progress import progress_of
 from services.submission import category_of, following
 from services.wiring import parts
 
@@ -234,6 +235,8 @@ def meta_of(record: TaskRecord) -> dict[str, Any]:
         meta["result"] = {"exc_type": kind, "exc_message": [record.error or ""], "exc_module": module}
     elif not record.final:
         meta["result"] = {"progress": record.progress, "status": record.progress_text}
+        if record.is_parent:
+            meta["result"] |= progress_of(record)
     return meta
 
 

@@ -182,7 +182,7 @@ def _edited(record: TaskRecord, arguments: Mapping[str, Any]) -> tuple[list[Any]
     json_size(record.name, arguments)
     celery_app.loader.import_default_modules()
     task = cast("Any", celery_app).tasks.get(record.name)
-    takes: type[Request] | None = getattr(task, "takes", None)
+    takes: type[Request] | None = getattr(task, "request_model", None)
     places = _places(record, task) if arguments and task is not None and takes is None else {}
     stored = record.kwargs | {name: record.args[place] for name, place in places.items()}
     edited = _unmasked(storable(arguments), stored, places)

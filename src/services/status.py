@@ -1,20 +1,25 @@
 """A record as callers read it: the dictionaries of the interface."""
 
+from __future__ import annotations  # records that only some methods read are imported by those
+
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from processors.ai_usage import COST_DIGITS, PARTS
 from processors.errors import UnknownTask
 from processors.redaction import redact
-from records.ai_calls import UsageLine
-from records.inbox import InboxItem
 from records.incidents import Incident
 from records.task_logs import LogLine
 from records.task_records import RUNNING, TaskRecord, TaskState
 from services.own_tasks import shown_arguments
+from services.parent_progress import BULK_EMAILS, cancelled_bulk, progress_of
 from services.wiring import parts
+
+if TYPE_CHECKING:
+    from records.ai_calls import UsageLine
+    from records.inbox import InboxItem
 
 HOLDS = {"pause": "pause", "turn": "queue"}
 """What a held record waits for, where that is no limit."""
@@ -111,9 +116,12 @@ def info_of(record: TaskRecord) -> Any:
     if record.state is TaskState.FAILURE:
         return {**(record.result or dict[str, Any]()), "error": record.error, "error_type": record.error_type}
     if record.state is TaskState.REVOKED:
-        return {"error": record.error or "The task was cancelled.", "error_type": record.error_type or "TaskCancelled"}
+        error = {"error": record.error or "The task was cancelled.", "error_type": record.error_type or "TaskCancelled"}
+        return cancelled_bulk(record) | error if record.name == BULK_EMAILS else error
     if record.state in RUNNING:
         info: dict[str, Any] = {"progress": record.progress, "status": record.progress_text or "started"}
+        if record.is_parent:
+            return info | progress_of(record)
         return info if record.partial_text is None else info | {"partial_text": record.partial_text}
     return _waiting(record)
 

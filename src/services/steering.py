@@ -11,9 +11,10 @@ from broker.away import AWAY_ERRORS
 from broker.waiting_messages import take_all
 from config.log_setup import get_logger
 from processors.errors import InvalidArgument, ServiceUnavailable
-from records.task_records import Draft, is_task_id
+from records.task_records import Draft, TaskRecord, is_task_id
 from services.celery_app import QUEUES, celery_app, is_recorded
 from services.failures import follow_failure
+from services.status import unknown_task
 from services.submission import category_of, kept_message, moment, storable
 from services.wiring import parts
 
@@ -29,6 +30,27 @@ def cancel(task_id: str) -> bool:
     if cancelled:
         follow_failure(task_id)
     return cancelled
+
+
+def pause_task(task_id: str) -> bool:
+    """Let none of a parent's tasks start, and those under way end where they can; False where it was paused before."""
+    return not _parent(task_id).final and parts().task_pauses.pause(task_id)
+
+
+def resume_task(task_id: str) -> bool:
+    """Let a paused parent's tasks go on; False where it was not paused."""
+    return not _parent(task_id).final and parts().task_pauses.resume(task_id)
+
+
+def _parent(task_id: str) -> TaskRecord:
+    record = parts().tasks.read(task_id)
+    if record is None:
+        raise unknown_task(task_id)
+    if not record.is_parent:
+        raise InvalidArgument(
+            f"task_id: task {task_id} has no parts to be paused, it is {record.name}; bulks have. See pause_queue."
+        )
+    return record
 
 
 def purge(queue: str) -> int:

@@ -23,6 +23,7 @@ from processors.errors import ConfigurationError, ServiceUnavailable
 from records import schema
 from records.database import Database
 from services.access import FLOWER_USER, admin_key, admin_key_file, flower_login, flower_password_file
+from services.signing import signer_of
 from services.supervised_part import SUPERVISED, SupervisedPart, forget_marks
 from services.wiring import parts
 
@@ -96,6 +97,7 @@ class Supervisor:
         """Start everything; False where it was stopped or a part did not come up."""
         began = time.monotonic()
         self._say("Starting: the first time takes some seconds more.")
+        signer_of(self._settings)  # a key that cannot be used would fail every mail
         self._start_broker()
         database = Database(self._settings.sqlalchemy_url)
         schema.upgrade(database)

@@ -207,7 +207,8 @@ class _InlinePublisher(Publisher):
         task = celery_app.tasks[one.name]
         build_tracer(one.name, task, celery_app.loader, WORKER, app=celery_app)(task_id, args, kwargs, request)
         record = parts().tasks.read(task_id)
-        if record is not None and record.state is TaskState.RETRY and record.due_at <= datetime.now(UTC):
+        again = record is not None and record.state is TaskState.RETRY and not record.held
+        if record is not None and again and record.due_at <= datetime.now(UTC):
             message = message_of(record)
             self._take(record.name, message.payload["headers"], json.loads(message.payload["body"]), record.queue)
 

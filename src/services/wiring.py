@@ -1,5 +1,7 @@
 """Settings in; records, adapters and engines out. Made on first use in each process, never at import."""
 
+from __future__ import annotations  # what only some tasks need is imported by the part that makes it
+
 import os
 import shutil
 import sys
@@ -9,59 +11,60 @@ from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from config.email_urls import read_ways
-from config.secret_files import given_secret, secret
+from config.secret_files import secret
 from config.settings import PROJECT_ROOT, ensure_folders, settings
-from processors.ai_gateway import Gateway
-from processors.ai_interfaces import EmbeddingEngine, SentimentEngine
-from processors.carriers import Carrier
-from processors.contacts import ContactDirectory
-from processors.document_pictures import OneByOne
-from processors.errors import ConfigurationError
-from processors.interfaces import (
-    FileCleaner,
-    FileSandbox,
-    FileSource,
-    Mailer,
-    ObjectStorage,
-    OfficeConverter,
-    SideBySide,
-)
 from processors.limits import DefaultLimits, rate_of
-from processors.mail_events.interfaces import Sns
-from processors.mail_interfaces import Signer
-from processors.unsubscribing import Unsubscribing
 from records import schema
 from records.ai_answers import AiAnswers
-from records.ai_calls import AiCalls
 from records.cached_results import CachedResults
 from records.chords import Chords
-from records.contacts import ContactRecords
 from records.database import Database
 from records.deliveries import DeliveryRecords
 from records.digests import Digests
 from records.effects import EffectRecords
-from records.email_events import EmailEvents
 from records.holds import Holds
 from records.identity import database_id
-from records.inbox import InboxRecords
 from records.incidents import Incidents
 from records.leadership import Leadership
 from records.limits import Limits
 from records.members import MemberRecords
 from records.parents import Parents
-from records.people import PeopleRecords
 from records.schedules import Schedules
 from records.submit_keys import SubmitKeys
-from records.suppressions import SuppressionRecords
 from records.task_logs import TaskLogs
 from records.task_moves import TaskMoves
+from records.task_pauses import TaskPauses
 from records.task_records import TaskRecords
 from records.workers import Workers
-from services.channels import Carriers, missing_carrier
 from services.publisher import Publisher
+
+if TYPE_CHECKING:
+    from processors.ai_gateway import Gateway
+    from processors.ai_interfaces import EmbeddingEngine, SentimentEngine
+    from processors.carriers import Carrier
+    from processors.contacts import ContactDirectory
+    from processors.interfaces import (
+        FileCleaner,
+        FileSandbox,
+        FileSource,
+        Mailer,
+        ObjectStorage,
+        OfficeConverter,
+        SideBySide,
+    )
+    from processors.mail_events.interfaces import Sns
+    from processors.mail_interfaces import MailTemplates, Signer
+    from processors.unsubscribing import Unsubscribing
+    from records.ai_calls import AiCalls
+    from records.contacts import ContactRecords
+    from records.email_events import EmailEvents
+    from records.inbox import InboxRecords
+    from records.mail_rests import MailRestRecords
+    from records.people import PeopleRecords
+    from records.suppressions import SuppressionRecords
 
 CODE = ("src", "scripts", ".env", "alembic.ini", "flowerconfig.py", "pyproject.toml")
 MOST_OCR_PROCESSES = 4
@@ -74,7 +77,8 @@ LOGGING_PARTS = ("worker", "beat", "leader", "web")
 class Parts:
     """What every process of the service uses, over one database.
 
-    Adapters and engines are imported on first use: a program that only submits loads no vendor library and no model.
+    Adapters, engines and what only some tasks need are imported on first use: a program that only submits loads no
+    vendor library and no model, and an idle worker holds little.
     """
 
     def __init__(self, database: Database) -> None:
@@ -85,11 +89,10 @@ class Parts:
         self.limits = Limits(database, self.default_limits)
         self.holds = Holds(database, self.default_limits, settings.tenant_room)
         self.parents = Parents(database)
+        self.task_pauses = TaskPauses(database)
         self.submit_keys = SubmitKeys(database)
         self.members = MemberRecords(database)
         self.deliveries = DeliveryRecords(database)
-        self.suppressions = SuppressionRecords(database)
-        self.email_events = EmailEvents(database)
         self.effects = EffectRecords(database)
         self.workers = Workers(database)
         self.incidents = Incidents(database)
@@ -98,12 +101,43 @@ class Parts:
         self.leadership = Leadership(database)
         self.schedules = Schedules(database)
         self.cached_results = CachedResults(database)
-        self.people = PeopleRecords(database)
-        self.contacts = ContactRecords(database)
-        self.inbox = InboxRecords(database)
         self.digests = Digests(database)
-        self.ai_calls = AiCalls(database)
         self.ai_answers = AiAnswers(database)
+
+    @cached_property
+    def mail_rests(self) -> MailRestRecords:
+        """The mail servers that were asked to be left alone."""
+        return _records("mail_rests", "MailRestRecords")(self.database)
+
+    @cached_property
+    def suppressions(self) -> SuppressionRecords:
+        """Who is not mailed."""
+        return _records("suppressions", "SuppressionRecords")(self.database)
+
+    @cached_property
+    def email_events(self) -> EmailEvents:
+        """What was told of mails after they had gone out."""
+        return _records("email_events", "EmailEvents")(self.database)
+
+    @cached_property
+    def contacts(self) -> ContactRecords:
+        """How people are reached."""
+        return _records("contacts", "ContactRecords")(self.database)
+
+    @cached_property
+    def inbox(self) -> InboxRecords:
+        """People's inboxes."""
+        return _records("inbox", "InboxRecords")(self.database)
+
+    @cached_property
+    def people(self) -> PeopleRecords:
+        """Who is known by face."""
+        return _records("people", "PeopleRecords")(self.database)
+
+    @cached_property
+    def ai_calls(self) -> AiCalls:
+        """What AI calls took, and what providers allow."""
+        return _records("ai_calls", "AiCalls")(self.database)
 
     @cached_property
     def database_id(self) -> str:
@@ -119,7 +153,7 @@ class Parts:
     def mailer(self) -> Mailer:
         """What EMAIL_URL names, within what EMAIL_ONLY_TO and EMAIL_REDIRECT_ALL_TO allow."""
         ways = read_ways(settings.email_url)
-        mailers = [_mailer(url) for url in ways.urls]
+        mailers = [self._mailer(url) for url in ways.urls]
         mailer = mailers[0]
         if ways.order != "single":
             mailer = _adapter("several_mailers", "SeveralMailers")(mailers, ways.order)
@@ -127,6 +161,19 @@ class Parts:
         if only_to or settings.email_redirect_all_to:
             return _adapter("staging_mailer", "StagingMailer")(mailer, only_to, settings.email_redirect_all_to)
         return mailer
+
+    def _mailer(self, url: str) -> Mailer:
+        scheme = url.partition(":")[0]
+        if scheme == "outbox":
+            return _adapter("outbox_mailer", "OutboxMailer")(settings.outbox_dir)
+        if scheme == "null":
+            return _adapter("null_mailer", "NullMailer")()
+        mailer = _adapter("smtp_mailer", "SmtpMailer")(
+            url, connections=settings.email_connections, deadline=settings.email_deadline_seconds
+        )
+        return _adapter("resting_mailer", "RestingMailer")(
+            mailer, mailer.account.key, self.mail_rests, settings.email_max_per_minute
+        )
 
     @property
     def email_from(self) -> str:
@@ -136,34 +183,34 @@ class Parts:
     @cached_property
     def carriers(self) -> Mapping[str, Carrier]:
         """What carries notifications, for the channels that are configured: `push`, `sms`, `chat`."""
-        return Carriers(settings)
+        return import_module("services.channels").Carriers(settings)
 
     def missing_carrier(self, channel: str) -> str | None:
         """Return a sentence that says which settings a channel needs, or None where it has a carrier."""
-        return missing_carrier(channel, settings)
+        return import_module("services.channels").missing_carrier(channel, settings)
 
     @cached_property
     def signer(self) -> Signer | None:
         """What signs mails by the EMAIL_DKIM_ settings, whose key is read once; None where they are unset.
 
         Raises:
-            ConfigurationError: the key file cannot be read or used.
+            ConfigurationError: the key file cannot be read or used, or what signs is not installed.
         """
-        domain, selector, file = settings.email_dkim_domain, settings.email_dkim_selector, settings.email_dkim_key_file
-        if domain is None or selector is None or file is None:
-            return None
-        try:
-            pem = given_secret(file)
-        except OSError as error:
-            why = error.strerror or error
-            raise ConfigurationError(f"EMAIL_DKIM_KEY_FILE: {file} cannot be read: {why}.") from error
-        return import_module("processors.dkim_signing").DkimSigner(domain, selector, pem)
+        if settings.email_dkim_domain is None:
+            return None  # nothing of it is loaded
+        return import_module("services.signing").signer_of(settings)
+
+    @cached_property
+    def templates(self) -> MailTemplates | None:
+        """What makes mails of the templates in EMAIL_TEMPLATES_DIR; None where that is unset."""
+        folder = settings.email_templates_dir
+        return None if folder is None else import_module("processors.email_templates").Templates(folder)
 
     @cached_property
     def unsubscribing(self) -> Unsubscribing:
         """Makes and reads the addresses where somebody unsubscribes."""
         key = settings.email_unsubscribe_key or secret(settings.run_dir / "unsubscribe-key")
-        return Unsubscribing(key, settings.webhook_base_url)
+        return import_module("processors.unsubscribing").Unsubscribing(key, settings.webhook_base_url)
 
     @cached_property
     def sns(self) -> Sns:
@@ -217,7 +264,9 @@ class Parts:
         """What reads groups of pages as pictures: OCR_PROCESSES, else this worker process's share of the processors."""
         share = (os.cpu_count() or 1) // settings.celery_worker_concurrency
         at_once = settings.ocr_processes or max(1, min(share, MOST_OCR_PROCESSES))
-        return OneByOne() if at_once == 1 else _adapter("side_by_side", "SideBySideThreads")(at_once)
+        if at_once == 1:
+            return import_module("processors.document_pictures").OneByOne()
+        return _adapter("side_by_side", "SideBySideThreads")(at_once)
 
     @cached_property
     def converter(self) -> OfficeConverter | None:
@@ -237,7 +286,7 @@ class Parts:
     @cached_property
     def ai_gateway(self) -> Gateway:
         """The way to the providers that OPENAI_API_KEY, OPENAI_BASE_URL and AI_PROVIDERS name."""
-        return Gateway(
+        return import_module("processors.ai_gateway").Gateway(
             import_module("services.ai_tools").routes_of(settings),
             self.ai_calls,
             self.ai_answers,
@@ -341,6 +390,7 @@ def protected_paths() -> list[Path]:
         *(settings.logs / f"{part}{ending}" for part in LOGGING_PARTS for ending in (".log", ".lock")),
         *(PROJECT_ROOT / name for name in CODE),
         *([settings.email_dkim_key_file] if settings.email_dkim_key_file else []),
+        *([settings.email_templates_dir] if settings.email_templates_dir else []),
         Path(sys.prefix),
     ]
 
@@ -356,13 +406,8 @@ def _s3_client() -> Any:
     return _adapter("s3_bucket", "client_of")(access)
 
 
-def _mailer(url: str) -> Mailer:
-    scheme = url.partition(":")[0]
-    if scheme == "outbox":
-        return _adapter("outbox_mailer", "OutboxMailer")(settings.outbox_dir)
-    if scheme == "null":
-        return _adapter("null_mailer", "NullMailer")()
-    return _adapter("smtp_mailer", "SmtpMailer")(url, connections=settings.email_connections)
+def _records(module: str, name: str) -> Any:
+    return getattr(import_module(f"records.{module}"), name)
 
 
 def _adapter(module: str, name: str) -> Any:
@@ -374,9 +419,9 @@ def _engine(module: str, name: str) -> Any:
 
 
 def _fresh_after_fork() -> None:
-    """Let a forked child make its own mailer, storage and model; the database looks after itself."""
+    """Let a forked child make its own mailer, storage, model and templates; the database looks after itself."""
     if _own_parts.cache_info().currsize:
-        for name in ("mailer", "storage", "embedding_engine"):
+        for name in ("mailer", "storage", "embedding_engine", "templates"):
             _own_parts().__dict__.pop(name, None)
 
 

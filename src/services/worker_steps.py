@@ -152,6 +152,7 @@ def _check_start(sender: Any = None, **_: Any) -> None:
             swear(connection, parts().database_id)
             if rabbitmq.serves(location.url):
                 _prepare_rabbitmq(connection)
+        _signer = parts().signer  # a key that cannot be used would fail every mail
         parts().database.prepare_children()
     except WorkError as error:
         sys.stderr.write(f"{error}\n")

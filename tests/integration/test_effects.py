@@ -38,7 +38,7 @@ def workers(
     installation.worker.stop()
     logs = tmp_path_factory.mktemp("effects")
     celery = [sys.executable, "-m", "celery", "-A", "services.celery_app:celery_app", "worker", "-I", "effect_tasks"]
-    post = {"EMAIL_URL": f"smtp://127.0.0.1:{mail_server.port}"}
+    post = {"EMAIL_URL": f"smtp://127.0.0.1:{mail_server.port}", "EMAIL_DEADLINE_SECONDS": "5"}
     running = [
         Part("worker", [*celery, "--concurrency=2", f"--hostname={name}@%h"], logs / f"{name}.txt", post)
         for name in ("first", "second")

@@ -109,6 +109,33 @@ def test_a_bulk_is_one_task_whose_counters_add_up():
     assert len(mails(task_id)) == 7
 
 
+def test_a_worker_makes_mails_of_a_template_and_notices_that_it_changed():
+    folder = settings.data_dir / "templates"
+    folder.mkdir(exist_ok=True)
+    (folder / "greeting.subject.txt").write_text("To {{ name }}")
+    (folder / "greeting.mjml").write_text(
+        "<mjml><mj-body><mj-section><mj-column>"
+        "<mj-text>Hi {{ name }}</mj-text></mj-column></mj-section></mj-body></mjml>"
+    )
+    names = [f"r{number} <b>" for number in range(7)]
+    emails = [
+        {"to_email": f"t{at}@example.com", "template": "greeting", "context": {"name": name}}
+        for at, name in enumerate(names)
+    ]
+    bulk = celery_service.send_bulk_emails(emails, batch_size=3, delay_between_batches=0)
+    assert celery_service.get_task_result(bulk, timeout=60)["sent"] == 7
+    found = [message_from_bytes(mail, policy=policy.default) for mail in mails(bulk)]
+    assert {mail["Subject"] for mail in found} == {f"To {name}" for name in names}
+    pages = "".join(mail.get_body(["html"]).get_content() for mail in found)
+    assert all(f"Hi r{number} &lt;b&gt;" in pages for number in range(7))
+
+    (folder / "greeting.mjml").unlink()
+    (folder / "greeting.html").write_text("<p>Bye {{ name }}</p>")
+    one = celery_service.send_email("t9@example.com", template="greeting", context={"name": "Ann"})
+    celery_service.get_task_result(one, timeout=60)
+    assert b"<p>Bye Ann</p>" in mails(one)[0]
+
+
 def test_a_bulk_with_a_bad_item_records_nothing():
     with pytest.raises(InvalidArgument, match=r"emails\[1\]"):
         celery_service.send_bulk_emails([{"to_email": "a@example.com", "subject": "s", "body": "b"}, {"to": "x"}])

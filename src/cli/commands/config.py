@@ -1,6 +1,5 @@
 """`csai config check`: what is in use, and why; `csai config vapid`: the key of web push."""
 
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,7 @@ from rich.table import Column, Table
 from broker.location import resolve
 from config.settings import explain, settings
 from processors.errors import ConfigurationError
+from processors.optional_packages import load
 from records.database import Database
 
 
@@ -49,9 +49,9 @@ def vapid(
     ] = None,
 ) -> None:
     """Make the key of web push where there is none, and print the public key that pages subscribe with."""
-    keys = import_module("adapters.vapid_keys")  # not above: no other command needs its library
     place = (file or settings.vapid_private_key_file or settings.run_dir / "vapid.pem").absolute()
     try:
+        keys = load("adapters.vapid_keys", "Web push", "make the key on another machine")
         if not place.exists():
             keys.make_key(place)
         public = keys.public_key(place)

@@ -23,6 +23,7 @@ POLL_SECONDS = 0.2
 FINAL = {"SUCCESS", "FAILURE", "REVOKED"}
 NOT_FOR_A_TERMINAL = {"session"}
 NOT_SUBMITTING = {
+    "resend_failed",
     "run_schedule_now",
     "get_task_status",
     "get_task_result",

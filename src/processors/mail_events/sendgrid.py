@@ -14,6 +14,7 @@ from typing import Any
 from processors.errors import ConfigurationError, NotAuthentic
 from processors.mail_events import event
 from processors.mail_events.event import Kind, MailEvent, field
+from processors.optional_packages import load
 from processors.suppression import is_spared
 
 SIGNATURE = "x-twilio-email-event-webhook-signature"
@@ -48,17 +49,15 @@ def check(body: bytes, headers: Mapping[str, str], public_key: str, now: datetim
 
     Raises:
         NotAuthentic: it is not signed with the key, or was too long ago.
-        ConfigurationError: the key is none.
+        ConfigurationError: the key is none, or what checks it is not installed.
     """
     at = headers.get(TIMESTAMP, "")
     try:
         signature = base64.b64decode(headers.get(SIGNATURE, ""), validate=True)
     except (binascii.Error, ValueError):
         signature = b""
-    exceptions, hashes = (
-        import_module("cryptography.exceptions"),
-        import_module("cryptography.hazmat.primitives.hashes"),
-    )
+    exceptions = load("cryptography.exceptions", "SendGrid's webhook", "unset EMAIL_SENDGRID_PUBLIC_KEY")
+    hashes = import_module("cryptography.hazmat.primitives.hashes")
     ec = import_module("cryptography.hazmat.primitives.asymmetric.ec")
     try:
         _key(public_key, ec).verify(signature, at.encode("utf-8", "replace") + body, ec.ECDSA(hashes.SHA256()))

@@ -16,6 +16,7 @@ from typing import Any
 from processors.errors import NotAuthentic
 from processors.mail_events import event
 from processors.mail_events.event import MailEvent, field
+from processors.optional_packages import load
 from processors.suppression import is_spared
 
 OLDEST_SECONDS = 12 * 3600
@@ -75,7 +76,8 @@ def _verify(envelope: Any, kind: str, pem: bytes) -> None:
         signature = base64.b64decode(event.text(field(envelope, "Signature")), validate=True)
     except (binascii.Error, ValueError):
         signature = b""
-    x509, exceptions = import_module("cryptography.x509"), import_module("cryptography.exceptions")
+    exceptions = load("cryptography.exceptions", "SES's webhook", "unset EMAIL_SES_TOPICS")
+    x509 = import_module("cryptography.x509")
     hashes = import_module("cryptography.hazmat.primitives.hashes")
     padding = import_module("cryptography.hazmat.primitives.asymmetric.padding")
     rsa = import_module("cryptography.hazmat.primitives.asymmetric.rsa")

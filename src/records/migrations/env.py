@@ -19,6 +19,7 @@ from records.inbox import inbox
 from records.incidents import incidents
 from records.leadership import leadership
 from records.limits import limit_starts, limiters, limits, pauses
+from records.mail_rests import mail_rests
 from records.members import members
 from records.people import people
 from records.schedules import schedules
@@ -26,6 +27,7 @@ from records.submit_keys import submit_keys
 from records.suppressions import hard_bounces, suppressions
 from records.task_indexes import INDEXES
 from records.task_logs import task_logs
+from records.task_pauses import task_pauses
 from records.task_records import task_records
 from records.workers import workers
 
@@ -49,6 +51,7 @@ TABLES = (
     limit_starts,
     limiters,
     limits,
+    mail_rests,
     members,
     pauses,
     people,
@@ -56,6 +59,7 @@ TABLES = (
     submit_keys,
     suppressions,
     task_logs,
+    task_pauses,
     task_records,
     workers,
 )

@@ -1,13 +1,16 @@
 """The base of every task: a doorway whose runs are recorded, retried, reported and fenced."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from inspect import isawaitable
 from typing import Any, NoReturn, cast
 
 from celery import Task
 from celery.exceptions import InvalidTaskError, SoftTimeLimitExceeded
 from celery.worker.strategy import default as default_strategy
+from kombu.utils.imports import symbol_by_name
 from pydantic import BaseModel
 
 from processors.errors import (
@@ -31,7 +34,8 @@ from services.submission import moment
 from services.task_run import TaskRun, run_unrecorded
 from services.wiring import Parts, parts
 
-LISTED_MEMBERS = 1_000
+NAMED = re.compile(r"[\w.]+:\w+")
+"""How `takes` names a class that is imported later."""
 
 DECIDED = (Cancelled, Postponed, PermanentError, SoftTimeLimitExceeded)
 """What says by itself what becomes of a task: to try it again would say something else."""
@@ -42,7 +46,8 @@ class RecordedTask(cast("Any", Task)):
 
     Attributes:
         record: False for a task that needs no record.
-        takes: the request model that the message's keyword arguments are checked against, and the body gets.
+        takes: the request model that the message's keyword arguments are checked against, and the body gets; named as
+            `module:Class`, it is imported when it is first needed.
         category: one of the categories; by default the first word of the name.
         queue: where it waits; by default its category's queue, or `default`.
         wrapping: what a class with a `__call__` of its own puts around the function.
@@ -55,7 +60,7 @@ class RecordedTask(cast("Any", Task)):
     record = True
     wrapping: Callable[..., Any] | None = None
     is_parent = False
-    takes: type[Request] | None = None
+    takes: type[BaseModel] | str | None = None
     category: str | None = None
     queue: str
     limited_by: Callable[[dict[str, Any]], Sequence[str]] | None = None
@@ -69,7 +74,7 @@ class RecordedTask(cast("Any", Task)):
         """Take the settings that the task does not set itself; the soft limit is never later than the hard one.
 
         Raises:
-            ConfigurationError: `takes` is no request model, or `category` no text.
+            ConfigurationError: `takes` is no request model and names none, or `category` is no text.
         """
         _check_declared(cls)
         queue = cls.__dict__.get("queue")
@@ -81,6 +86,23 @@ class RecordedTask(cast("Any", Task)):
         if cls.time_limit and cls.soft_time_limit:
             cls.soft_time_limit = min(cls.soft_time_limit, cls.time_limit)
         return app
+
+    @cached_property
+    def request_model(self) -> type[BaseModel] | None:
+        """What `takes` says, imported where it is a name.
+
+        Raises:
+            ConfigurationError: it names nothing that can be imported, or no request model.
+        """
+        if not isinstance(self.takes, str):
+            return self.takes
+        try:
+            found = symbol_by_name(self.takes)
+        except (ImportError, AttributeError) as error:
+            raise ConfigurationError(
+                f"{self.name}: takes names {self.takes!r:.100}, which is not there: {error}."
+            ) from error
+        return _checked_model(self.name, found)
 
     @property
     def parts(self) -> Parts:
@@ -108,9 +130,9 @@ class RecordedTask(cast("Any", Task)):
 
     def run_checked(self, args: tuple[Any, ...], kwargs: dict[str, Any], hand: RunInHand) -> Any:
         """Call the body with its request, checked; or with the message's own arguments where it takes no request."""
-        if self.takes is None:
+        if self.request_model is None:
             return _result(self._body(*args, **kwargs), hand)
-        return _result(self._body(self.takes.model_validate(kwargs, context=CONTEXT)), hand)
+        return _result(self._body(self.request_model.model_validate(kwargs, context=CONTEXT)), hand)
 
     def _body(self, *args: Any, **kwargs: Any) -> Any:
         return (self.wrapping or cast("Any", self).run)(*args, **kwargs)
@@ -233,10 +255,16 @@ class RecordedTask(cast("Any", Task)):
 def _check_declared(task: type[RecordedTask]) -> None:
     """Raise where a task's declaration would only be found wrong when it is submitted."""
     takes, category = cast("Any", task.takes), cast("Any", task.category)
-    if takes is not None and not (isinstance(takes, type) and issubclass(takes, BaseModel)):
-        raise ConfigurationError(f"{task.name}: takes must be a pydantic model's class, got {takes!r:.100}.")
+    if takes is not None and not (isinstance(takes, str) and NAMED.fullmatch(takes)):
+        _checked_model(task.name, takes)
     if category is not None and not (isinstance(category, str) and category):
         raise ConfigurationError(f"{task.name}: category must be a word such as 'invoices', got {category!r:.100}.")
+
+
+def _checked_model(name: str, takes: Any) -> type[BaseModel]:
+    if not (isinstance(takes, type) and issubclass(takes, BaseModel)):
+        raise ConfigurationError(f"{name}: takes must be a pydantic model's class, or name one, got {takes!r:.100}.")
+    return takes
 
 
 def _result(returned: Any, hand: RunInHand) -> Any:
@@ -245,17 +273,13 @@ def _result(returned: Any, hand: RunInHand) -> Any:
 
 
 class ParentTask(RecordedTask):
-    """A record without a body: the rows of its members move it, and `conclude` adds them up.
-
-    Attributes:
-        listed_states: states of members that `conclude` gets one by one.
-        conclude: makes the result from `tally`, `failures`, `seconds` and `bulk_id`.
-    """
+    """A record without a body: the rows of its members move it, and `result_of` adds them up."""
 
     abstract = True
     is_parent = True
-    listed_states: tuple[str, ...] = ()
-    conclude: Callable[..., Any]
+
+    def settle(self, record: TaskRecord) -> None:
+        """Do nothing: called before `result_of`, to say what became of members that no task has ended."""
 
     def result_of(self, record: TaskRecord, tally: Mapping[str, int], seconds: float) -> Result:
         """Return what a parent's rows add up to.
@@ -265,8 +289,7 @@ class ParentTask(RecordedTask):
             tally: how many members stand in each state.
             seconds: since it was submitted.
         """
-        listed = self.parts.members.outcomes(record.id, list(self.listed_states), LISTED_MEMBERS)
-        return self.conclude(tally=tally, failures=listed, seconds=seconds, bulk_id=record.id)
+        raise NotImplementedError
 
     def run(self, *_: Any, **__: Any) -> NoReturn:
         """Refuse a message: a parent's items belong into rows."""
@@ -275,12 +298,12 @@ class ParentTask(RecordedTask):
         )
 
 
-def recorded_task(name: str, takes: type[Request], **policy: Any) -> Callable[[Callable[..., Any]], RecordedTask]:
+def recorded_task(name: str, takes: type[Request] | str, **policy: Any) -> Callable[[Callable[..., Any]], RecordedTask]:
     """Declare a task whose body gets itself and its checked request: the doorway to one processor.
 
     Args:
         name: the stable name, `category.verb`.
-        takes: the request model.
+        takes: the request model, or its name as `module:Class`.
         policy: more of Celery's task attributes, such as a time limit.
     """
     return cast("Any", celery_app).task(name=name, takes=takes, bind=True, **policy)

@@ -1,41 +1,56 @@
 """E-mail: one mail, and bulks as parents with small tasks."""
 
+from __future__ import annotations  # the modules that these name are imported on first use
+
+from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from config.settings import settings
-from processors import bulk_emails
-from processors.bulk_emails import LISTED_STATES, SendBatch
-from processors.composition import Composer
-from processors.email_delivery import Post, deliver
-from processors.emails import EmailSent, SendEmail
-from processors.mail_preview import EmailPreview, preview
-from services.attachment_files import AttachmentFiles
+from records.task_records import TaskRecord
 from services.celery_app import celery_app
 from services.celery_tasks.base import ParentTask, RecordedTask, recorded_task
+from services.on_first_use import on_first_use
 from services.until_written import until_written
 
+if TYPE_CHECKING:
+    from processors import bulk_emails, composition, email_delivery, emails, mail_preview
+    from services import attachment_files
+else:
+    bulk_emails, composition, email_delivery = on_first_use(
+        "processors", "bulk_emails", "composition", "email_delivery"
+    )
+    emails, mail_preview = on_first_use("processors", "emails", "mail_preview")
+    attachment_files = on_first_use("services", "attachment_files")
 
-@recorded_task("email.send_email", SendEmail)
-def send_email(task: RecordedTask, request: SendEmail) -> EmailSent | EmailPreview:
+LISTED_MEMBERS = 1_000
+CLOSED_AT_ONCE = 5_000
+
+
+@recorded_task("email.send_email", "processors.emails:SendEmail")
+def send_email(task: RecordedTask, request: emails.SendEmail) -> emails.EmailSent | mail_preview.EmailPreview:
     """Send one mail, or show what would be sent."""
     if request.preview:
         run, sender = task.current, task.parts.email_from
-        return preview(
+        return mail_preview.preview(
             request, composer(task, run.id), task.report, mail_id=f"{run.id}-0", date=run.created_at, sender=sender
         )
-    return deliver(request, post(task, task.current.id), task.report)
+    return email_delivery.deliver(request, post(task, task.current.id), task.report)
 
 
-@recorded_task("email.send_batch", SendBatch)
-def send_batch(task: RecordedTask, request: SendBatch) -> dict[str, Any]:
+@recorded_task("email.send_batch", "processors.bulk_emails:SendBatch")
+def send_batch(task: RecordedTask, request: bulk_emails.SendBatch) -> dict[str, Any]:
     """Send a part of a bulk."""
-    return dict(bulk_emails.deliver_batch(request, task.parts.members, post(task, request.bulk_id), task.report))
+    return dict(
+        bulk_emails.deliver_batch(
+            request, task.parts.members, post(task, request.bulk_id), task.report, _brake(task, request)
+        )
+    )
 
 
-def send_one(task: RecordedTask, request: SendEmail, mail_of: str, position: int) -> dict[str, Any]:
+def send_one(task: RecordedTask, request: emails.SendEmail, mail_of: str, position: int) -> dict[str, Any]:
     """Send the mail at a position of another task's work, and return what became of it."""
-    return deliver(request, post(task, mail_of), task.report, position).as_json()
+    return email_delivery.deliver(request, post(task, mail_of), task.report, position).as_json()
 
 
 class SendBulkEmailsParent(ParentTask):
@@ -43,22 +58,35 @@ class SendBulkEmailsParent(ParentTask):
 
     name = "email.send_bulk_emails"
     category = "email"
-    listed_states = LISTED_STATES
-    conclude = staticmethod(bulk_emails.conclude_bulk)
+
+    def result_of(self, record: TaskRecord, tally: Mapping[str, int], seconds: float) -> bulk_emails.BulkEmailsSent:
+        """Return what the mails' rows add up to."""
+        listed = self.parts.members.outcomes(record.id, list(bulk_emails.LISTED_STATES), LISTED_MEMBERS)
+        return bulk_emails.conclude_bulk(tally=tally, failures=listed, seconds=seconds, bulk_id=record.id)
+
+    def settle(self, record: TaskRecord) -> None:
+        """Say of each mail that no task has ended whether it expired, was cancelled, or could not be sent."""
+        left = self.parts.members.left(record.id)
+        if left:
+            ends = bulk_emails.ends_of_left(left, self.parts.parents.unsuccessful(record.id))
+            for first in range(0, len(ends), CLOSED_AT_ONCE):  # others have to write between
+                self.parts.members.close_all(record.id, ends[first : first + CLOSED_AT_ONCE])
 
 
 celery_app.register_task(SendBulkEmailsParent())
 
 
-def composer(task: RecordedTask, mail_of: str) -> Composer:
+def composer(task: RecordedTask, mail_of: str) -> composition.Composer:
     """Return what makes mails; files in the storage are kept for the task whose mails they are."""
-    return Composer(AttachmentFiles(task.parts, mail_of), settings.email_max_mb, task.parts.signer)
+    parts = task.parts
+    files = attachment_files.AttachmentFiles(parts, mail_of)
+    return composition.Composer(files, settings.email_max_mb, parts.signer, lambda: parts.templates)
 
 
-def post(task: RecordedTask, mail_of: str) -> Post:
+def post(task: RecordedTask, mail_of: str) -> email_delivery.Post:
     """Return what a delivery needs; the mails of a bulk are the bulk's, whichever task sends them."""
     run = task.current
-    return Post(
+    return email_delivery.Post(
         composer=composer(task, mail_of),
         mailer=task.parts.mailer,
         deliveries=task.parts.deliveries,
@@ -72,6 +100,14 @@ def post(task: RecordedTask, mail_of: str) -> Post:
         suppressions=task.parts.suppressions,
         unsubscribe_url=partial(_unsubscribe_url, task),
     )
+
+
+def _brake(task: RecordedTask, request: bulk_emails.SendBatch) -> bulk_emails.BulkBrake:
+    """Return what stops a batch; only what ended after the last pause counts against its bulk."""
+    pause = task.parts.task_pauses.last(request.bulk_id)
+    since = pause.resumed_at if pause else None
+    last = task.parts.members.last_states(request.bulk_id, bulk_emails.LOOKED_BACK, since)
+    return bulk_emails.BulkBrake(request.bulk_id, request.max_failure_rate, task.parts.task_pauses, last)
 
 
 def _unsubscribe_url(task: RecordedTask, address: str, list_name: str) -> str | None:

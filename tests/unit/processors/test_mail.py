@@ -1,20 +1,31 @@
 """Mail: nothing but what was asked for goes out, to nobody else, and each recipient has one outcome."""
 
+import random
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from email import policy
 from email.parser import BytesParser
 
 import pytest
-from hypothesis import given
+from email_validator import EmailNotValidError, validate_email
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from composing import composer
-from mail_rows import AwayMailer, InTurns, RememberedDeliveries, ScriptedMailer
+from mail_rows import AwayMailer, InTurns, RememberedDeliveries, RememberedMembers, ScriptedMailer
 from processors import doubt
 from processors.addresses import check_line, parse, sort_out
-from processors.bulk_emails import SendBatch, check_bulk, conclude_bulk, deliver_batch
+from processors.bulk_emails import (
+    LOOKED_BACK,
+    BulkBrake,
+    SendBatch,
+    check_bulk,
+    conclude_bulk,
+    deliver_batch,
+    ends_of_left,
+)
 from processors.email_delivery import MOST_TRIES, Post, deliver
 from processors.emails import SendEmail
 from processors.errors import (
@@ -26,7 +37,7 @@ from processors.errors import (
     TransientError,
     TransportFault,
 )
-from processors.interfaces import Member, Outcome, Run
+from processors.interfaces import EndedPart, Outcome, Run
 from processors.mail_parts import Body
 from processors.messages import Message, compose, is_html, text_of
 from processors.results import sentence_of
@@ -99,6 +110,103 @@ def test_a_name_that_smtp_cannot_carry_is_refused_with_the_reason():
 def test_an_address_too_long_for_an_envelope_is_refused():
     with pytest.raises(ValueError, match="at most 320"):
         parse("a" * 400 + "@example.com")
+
+
+@pytest.mark.parametrize(
+    ("text", "envelope"),
+    [
+        ("!#$%&'*+-/=?^_`{|}~@example.com", "!#$%&'*+-/=?^_`{|}~@example.com"),  # RFC 5321 4.1.2: atext
+        ("a.b+tag@sub.example.co.uk", "a.b+tag@sub.example.co.uk"),
+        ("x" * 64 + "@example.com", "x" * 64 + "@example.com"),  # 4.5.3.1.1: the longest local part
+        ("Ann <ann@EXAMPLE.com>", "ann@example.com"),
+        ('"Doe, Jane" <jane@example.com>', "jane@example.com"),
+        ("Doe, Jane <jane@example.com>", "jane@example.com"),  # no second address
+        ("<ann@example.com>", "ann@example.com"),
+        ("ann@例え.テスト", "ann@xn--r8jz45g.xn--zckzah"),  # RFC 6531: the domain has an ASCII form
+        ("ann@example。com", "ann@example.com"),  # RFC 3490 3.1: an ideographic full stop
+    ],
+)
+def test_an_odd_address_that_smtp_can_carry_is_taken_as_it_is(text, envelope):
+    assert parse(text).addr_spec == envelope
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"a b"@example.com',  # RFC 5321 4.1.2: quoted local parts, which hide what a server may read in them
+        '"a@b"@example.com',
+        '"a\\"b"@example.com',
+        "ann@[192.0.2.1]",  # address literals: a machine and no domain
+        "ann@[IPv6:2001:db8::1]",
+        "postmaster",
+        "<>",
+        "a(comment)@example.com",  # RFC 5322 3.2.2, 3.4, 4.4: comments, groups, source routes
+        "ann@example.com (Ann)",
+        "Team: a@example.com, b@example.com;",
+        "undisclosed-recipients:;",
+        "@a.example,@b.example:c@example.com",
+        "<@a.example:c@example.com>",
+        ".ann@example.com",
+        "ann.@example.com",
+        "a..b@example.com",
+        " ann@example.com",
+        "ann@" + "a" * 64 + ".example.com",
+        "ann@" + "a." * 130 + "com",
+        "ann@-example.com",
+        "ann@example-.com",
+        "ann@exam_ple.com",
+        "用户@例子.广告",  # RFC 6531: a local part that needs SMTPUTF8
+        "ann@example.com, bob@example.com",
+        "ann@example.com bob@example.com",
+        "ann@example.com;bob@example.com",
+        "Ann <a@example.com> <b@example.com>",
+        "ann@example.com ORCPT=rfc822;x@example.com",
+        "ann@example.com> SIZE=1",
+        "ann@example.com\u200b",
+        "a\u202enn@example.com",
+        "ann@exa\u00admple..com",
+        "ann%example.com",
+        "mailto:ann@example.com?cc=bob@example.com",
+        "=?utf-8?q?ann=40example.com?=",
+    ],
+)
+def test_what_could_be_read_as_another_address_or_as_several_is_refused(text):
+    with pytest.raises(ValueError, match="must"):
+        parse(text)
+
+
+ADDRESS_PIECE = st.sampled_from(
+    [*"<>@,;:()[]\"' .\\%!=+", "ann", "example.com", "ü", "。", "xn--", "@example.com", "\t", "\u200b", " ORCPT="]
+)
+
+
+@given(text=st.lists(ADDRESS_PIECE | st.text(max_size=3), max_size=8).map("".join))
+def test_whatever_is_taken_as_an_address_is_one_word_of_an_envelope(text):
+    try:
+        envelope = parse(text).addr_spec
+    except ValueError:
+        return
+    assert re.fullmatch(r"[!#-'*+\-./0-9=?A-Z^_`a-z{|}~]{1,310}@[a-z0-9.-]{1,255}", envelope), envelope
+
+
+LABELS = st.text("aB1-", min_size=1, max_size=6) | st.sampled_from(["xn--bcher-kva", "a--b", "c" * 63, "c" * 64, ""])
+
+
+@given(
+    st.text("ab1._+-A!", min_size=1, max_size=8) | st.sampled_from(["INFO", "info", "a" * 65]),
+    st.lists(LABELS, min_size=1, max_size=5).map(".".join),
+    st.sampled_from(["com", "example", "test", "local", "localhost", "invalid", "1"]),
+)
+@example("ab", ".".join(["c" * 48, *["c" * 49] * 4]), "com")  # a domain of 252 characters is one, such an address none
+def test_an_address_is_what_the_validator_takes_whatever_way_is_shorter(local, domain, last):
+    text = f"{local}@{domain}.{last}"
+    try:
+        found = validate_email(text, check_deliverability=False, test_environment=True)
+    except EmailNotValidError as error:
+        with pytest.raises(ValueError, match="must" if len(text) > 320 else re.escape(str(error))):
+            parse(text)
+    else:
+        assert parse(text).addr_spec == f"{found.local_part}@{found.ascii_domain}"
 
 
 def test_each_address_gets_one_mail_in_its_first_role_however_it_is_written():
@@ -564,6 +672,14 @@ def test_who_is_suppressed_is_not_mailed_and_told_why():
     assert deliveries.rows["t", 0, "c@example.com"].outcome == Outcome("suppressed", text="complaint")
 
 
+def test_the_headers_stay_as_the_author_wrote_them_whoever_is_suppressed():
+    mailer, everybody = ScriptedMailer(), ScriptedMailer()
+    deliver(mail("b", "c"), listed(mailer, RememberedSuppressions(c="unsubscribe")), silent)
+    deliver(mail("b", "c"), listed(everybody, RememberedSuppressions()), silent)
+    assert mailer.sent == [["b@example.com"]]
+    assert mailer.contents == everybody.contents, "one mail, one signature, whoever is left out"
+
+
 def test_a_mail_whose_recipients_are_all_suppressed_is_done_and_no_failure():
     mailer = ScriptedMailer()
     sent = deliver(mail("b", "c"), listed(mailer, RememberedSuppressions(b="manual", c="hard_bounce")), silent)
@@ -642,22 +758,6 @@ def test_a_login_that_is_refused_is_learned_of_nobody():
 # --- Bulk ------------------------------------------------------------------------------------------------------
 
 
-class RememberedMembers:
-    """Members in memory, as `records.members` keeps them."""
-
-    def __init__(self, items):
-        self.items, self.closed = items, {}
-
-    def waiting(self, parent_id, first, count):
-        return [
-            Member(n, self.items[n]) for n in range(first, min(first + count, len(self.items))) if n not in self.closed
-        ]
-
-    def close_all(self, parent_id, ends):
-        for end in ends:
-            self.closed.setdefault(end.position, (end.state, end.outcome))
-
-
 def items(*names):
     return [{"to_email": f"{name}@example.com", "subject": "s", "body": "b"} for name in names]
 
@@ -728,6 +828,16 @@ def test_a_batch_sends_each_member_once_though_it_runs_twice():
     assert mailer.sent == [["b@example.com"], ["no@example.com"]]
 
 
+def test_a_mail_tells_what_its_server_said_when_it_took_it_and_after_how_many_tries():
+    deliveries, mailer = RememberedDeliveries(), ScriptedMailer(b=Outcome("deferred", 450, "4.2.0", "later"))
+    with pytest.raises(Postponed):
+        deliver(SendEmail(to_email="b@example.com", subject="s", body="b"), post(mailer, deliveries), silent)
+    deliveries.let_the_wait_pass()
+    mailer.answers["b"] = Outcome("accepted", 250, "2.0.0", "queued as 4Xk2")
+    sent = deliver(SendEmail(to_email="b@example.com", subject="s", body="b"), post(mailer, deliveries), silent)
+    assert (sent.attempts, sent.response) == (2, "250 2.0.0 queued as 4Xk2")
+
+
 def test_a_member_who_is_suppressed_ends_so_and_counts_as_neither_sent_nor_failed():
     members, known = RememberedMembers(items("b", "c")), RememberedSuppressions(c="unsubscribe")
     tally = deliver_batch(SendBatch(bulk_id="p", first=0, count=2), members, listed(ScriptedMailer(), known), silent)
@@ -778,7 +888,7 @@ def test_a_batch_of_many_mails_asks_for_their_rows_and_stores_their_ends_a_few_t
     )
 
     assert tally == {"sent": 120}
-    assert (len(opened), len(closed)) == (3, 1)
+    assert (len(opened), len(closed)) == (2, 1)
 
 
 def test_what_was_sent_before_a_cancellation_is_stored():
@@ -825,6 +935,97 @@ def test_a_batch_does_not_try_a_dead_server_or_a_bad_login_for_every_mail(last):
         assert members.closed == {}
 
     assert len(away.sent) == 1
+
+
+class RememberedPauses:
+    """Fulfils `processors.interfaces.Pauses`."""
+
+    def __init__(self):
+        self.why, self.asked = {}, 0
+
+    def paused(self, task_id):
+        self.asked += 1
+        return task_id in self.why
+
+    def pause(self, task_id, why=None):
+        return self.why.setdefault(task_id, why) == why
+
+
+def test_a_batch_ends_between_two_mails_once_its_bulk_is_paused_and_goes_on_later():
+    members, pauses, now = RememberedMembers(items(*"bcdef")), RememberedPauses(), [0.0]
+    brake = BulkBrake("p", 1.0, pauses, [], clock=lambda: now[0])
+
+    class Pausing(ScriptedMailer):
+        def some(self, recipients):
+            if recipients == ("c@example.com",):
+                pauses.pause("p")
+                now[0] += 1.0
+            return recipients
+
+    mailer, batch = Pausing(), SendBatch(bulk_id="p", first=0, count=5)
+    with pytest.raises(Postponed, match="The bulk is paused") as paused:
+        deliver_batch(batch, members, post(mailer), silent, brake)
+    assert paused.value.retry_after == 0
+    assert mailer.sent == [["b@example.com"], ["c@example.com"]]
+    assert {n: state for n, (state, _) in members.closed.items()} == {0: "sent", 1: "sent"}
+
+    pauses.why.clear()
+    again = BulkBrake("p", 1.0, pauses, [])
+    assert deliver_batch(batch, members, post(mailer), silent, again) == {"sent": 3}
+
+
+def test_a_paused_batch_that_has_nothing_left_is_done():
+    members, pauses = RememberedMembers(items("b")), RememberedPauses()
+    mailer, batch = ScriptedMailer(), SendBatch(bulk_id="p", first=0, count=1)
+    deliver_batch(batch, members, post(mailer), silent)
+    pauses.pause("p")
+    assert deliver_batch(batch, members, post(mailer), silent, BulkBrake("p", 1.0, pauses, [])) == {}
+
+
+def test_a_pause_is_asked_for_at_most_once_a_second():
+    pauses, now = RememberedPauses(), [0.0]
+    brake = BulkBrake("p", 1.0, pauses, [], clock=lambda: now[0])
+    for _ in range(100):
+        assert not brake.pulled()
+        now[0] += 0.1
+    assert pauses.asked == 10
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_bulk_is_paused_at_the_very_mail_that_makes_too_many_of_the_last_200_fail(seed):
+    chance = random.Random(seed)
+    states = [
+        chance.choice(["accepted", "accepted", "accepted", "refused", "unknown", "suppressed"]) for _ in range(900)
+    ]
+    before, rate = states[: chance.randrange(0, 300)], chance.choice([0.2, 0.3, 0.35, 0.5])
+    pauses = RememberedPauses()
+    brake = BulkBrake("p", rate, pauses, before[::-1][:LOOKED_BACK])
+    for at in range(len(before), len(states)):
+        brake.note([states[at]])
+        last = states[max(0, at + 1 - LOOKED_BACK) : at + 1]
+        failed = sum(state in {"refused", "unknown"} for state in last)
+        if len(last) == LOOKED_BACK and failed > rate * LOOKED_BACK:
+            assert pauses.why["p"].startswith(f"{failed} of the last 200 mails were refused or are unknown"), seed
+            return
+        assert not pauses.why, seed
+    assert not pauses.why
+
+
+def test_a_mail_that_one_of_its_recipients_got_has_not_failed():
+    pauses = RememberedPauses()
+    brake = BulkBrake("p", 0.0, pauses, ["accepted"] * 199)
+    brake.note(["accepted", "refused"])
+    assert not pauses.why
+    brake.note(["refused", "suppressed"])
+    assert pauses.why
+
+
+def test_what_no_task_has_ended_is_told_by_its_mail_first_and_then_by_its_tasks_end():
+    left = [(0, "accepted"), (1, "unknown"), (2, None), (3, None), (4, None), (5, None)]
+    parts = [EndedPart(0, 3, "expired", "…"), EndedPart(3, 1, "cancelled", "…"), EndedPart(4, 1, "failed", "It broke.")]
+    ends = ends_of_left(left, parts)
+    assert [end.state for end in ends] == ["sent", "unknown", "expired", "cancelled", "deferred", "cancelled"]
+    assert ends[4].outcome == {"text": "It broke."}
 
 
 def test_a_bulk_adds_up():

@@ -56,6 +56,26 @@ def states(deliveries) -> dict[str, str]:
     return {address: outcome.state for address, outcome in deliveries.outcomes("t", 0).items()}
 
 
+def test_rows_that_exist_are_told_beside_new_ones_as_they_are(deliveries):
+    hand(deliveries, ["b@example.com"], FIRST)
+
+    rows = deliveries.open("t", {0: {"b@example.com": "to"}, 1: {"b@example.com": "to", "d@example.com": "to"}})
+
+    assert {address: (row.outcome.state, row.attempts) for address, row in rows[0].items()} == {
+        "b@example.com": ("handing", 1),
+        "c@example.com": ("queued", 0),
+    }
+    assert {address: row.outcome.state for address, row in rows[1].items()} == {
+        "b@example.com": "queued",
+        "d@example.com": "queued",
+    }
+
+
+def test_new_rows_are_told_as_they_are_told_later(deliveries):
+    mails = {place: {f"n{place}@example.com": "to", "x@example.com": "bcc"} for place in range(2, 60)}
+    assert deliveries.open("t", mails) == deliveries.open("t", mails)
+
+
 @pytest.mark.parametrize("state", ["handing", "accepted", "refused", "unknown"])
 def test_a_run_that_wakes_up_hands_nothing_over_that_another_run_has_taken(deliveries, state):
     hand(deliveries, ["b@example.com"], FIRST)

@@ -2,6 +2,8 @@
 
 import base64
 import json
+import sys
+from datetime import UTC, datetime
 from email import policy
 from email.parser import BytesParser
 from types import SimpleNamespace
@@ -15,12 +17,17 @@ from adapters.disk_storage import DiskStorage
 from config.settings import settings
 from documentation import examples
 from processors.errors import ConfigurationError, FileError, InvalidArgument, SubmitUnknown, TaskFailed
+from processors.mail_events import sendgrid
 from reading import silent
 from services import submission
 from services.attachment_files import AttachmentFiles
 from services.celery_service import celery_service
+from services.channels import Carriers
+from services.diagnosis import Finding, diagnose
 from services.enclosures import Enclosures
+from services.signing import signer_of
 from services.wiring import Parts, parts
+from services.worker_steps import _check_start
 
 MIB = 1024**2
 CONTENT = b"%PDF planted-content \xff\0"
@@ -58,7 +65,7 @@ def test_the_pages_example_works_as_it_stands(inline_service, tmp_path):
     for name in ("reports/17.pdf", "logo.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(CONTENT)
-    example = examples("mail.md")[0]
+    [example] = [one for one in examples("mail.md") if "/srv/" in one]
     exec(example.replace("/srv/", f"{tmp_path}/"))
     [mail] = mails(inline_service)
     assert files_of(mail) == [("Bericht 17.pdf", CONTENT), ("17.csv", b"id,amount\n17,9.50\n")]
@@ -291,7 +298,9 @@ def test_mails_are_not_signed_where_nothing_is_set(inline_service):
 
 
 @pytest.mark.parametrize("bad", ["others", "gone", "no key"])
-def test_a_key_that_cannot_be_used_names_the_setting(inline_service, key_file, bad):
+def test_a_key_that_cannot_be_used_names_the_setting_in_the_task_and_at_the_start_by_the_same_sentence(
+    inline_service, key_file, bad, capsys
+):
     if bad == "others":
         key_file.chmod(0o644)
     elif bad == "gone":
@@ -301,3 +310,39 @@ def test_a_key_that_cannot_be_used_names_the_setting(inline_service, key_file, b
     with pytest.raises(ConfigurationError, match="EMAIL_DKIM_KEY_FILE") as error:
         _ = parts().signer
     assert "planted" not in str(error.value)
+    assert Finding("dkim", good=False, detail=str(error.value)) in diagnose()
+    with pytest.raises(SystemExit):
+        _check_start("io@host")
+    assert str(error.value) in capsys.readouterr().err
+
+
+def test_the_doctor_says_who_signs_and_which_mail_server_rests_and_why(inline_service, key_file):
+    assert Finding("dkim", good=True, detail="signs for example.com") in diagnose()
+    parts().mail_rests.note("mail.example.com:587#12ab34cd", "slow.example", 420, "451 4.7.1 slower")
+    found = next(one for one in diagnose() if one.name == "mail servers")
+    assert not found.good
+    assert "slow.example by mail.example.com:587 rests for 4" in found.detail
+    assert "451 4.7.1 slower" in found.detail
+
+
+@pytest.mark.parametrize(
+    ("what", "needed_by"),
+    [
+        (lambda: signer_of(settings), "DKIM"),
+        (lambda: Carriers(settings)["push"], "Web push"),
+        (lambda: sendgrid.check(b"", {}, "key", datetime.now(UTC)), "SendGrid's webhook"),
+    ],
+    ids=["dkim", "push", "sendgrid"],
+)
+def test_where_cryptography_has_no_build_what_needs_it_says_so_and_how_to_go_on(key_file, monkeypatch, what, needed_by):
+    monkeypatch.setattr(settings, "vapid_private_key_file", key_file)
+    monkeypatch.setattr(settings, "vapid_subject", "mailto:a@example.com")
+    for name in list(sys.modules):
+        if name in {"processors.dkim_signing", "adapters.web_push", "adapters.vapid_keys"}:
+            monkeypatch.delitem(sys.modules, name)
+        if name.partition(".")[0] in {"cryptography", "py_vapid", "pywebpush"}:
+            monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ConfigurationError) as error:
+        what()
+    assert str(error.value).startswith(f"{needed_by} needs the package cryptography, which is not installed")
+    assert "pip install cryptography" in str(error.value)

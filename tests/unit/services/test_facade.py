@@ -26,6 +26,10 @@ from services.celery_service import CeleryService, celery_service, poll_pause
 from services.wiring import cleanup_roots, parts, protected_paths
 
 HEAVY = [
+    "css_inline",
+    "jinja2",
+    "mrml",
+    "processors.email_templates",
     "apprise",
     "pywebpush",
     "py_vapid",
@@ -113,6 +117,9 @@ PROMISED_NOW = [
     "get_limits",
     "clear_limit",
     "pause_queue",
+    "pause_task",
+    "resend_failed",
+    "resume_task",
     "resume_queue",
     "drain",
     "add_schedule",

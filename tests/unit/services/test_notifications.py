@@ -11,9 +11,10 @@ import pytest
 
 from config.settings import settings
 from notification_carriers import FileCarrier, carriers_in, subscription
+from processors import notifications
 from processors.errors import IdempotencyConflict, InvalidArgument, TaskFailed
 from services.celery_service import celery_service
-from services.celery_tasks import notification_tasks
+from services.notifications import channel_id
 from services.testing import InlineService
 from services.wiring import parts
 
@@ -35,7 +36,7 @@ def carriers(tmp_path: Path, monkeypatch) -> dict[str, FileCarrier]:
 def clock(monkeypatch) -> list[datetime]:
     """What the time is: the last one in the list."""
     times = [datetime(2026, 5, 4, 12, tzinfo=UTC)]
-    monkeypatch.setattr(notification_tasks, "utc_now", lambda: times[-1])
+    monkeypatch.setattr(notifications, "utc_now", lambda: times[-1])
     return times
 
 
@@ -225,7 +226,7 @@ def test_quiet_hours_put_a_channel_off_to_their_end_which_is_no_attempt(service,
     task_id = notify("email", "push", "inbox")
     assert celery_service.get_task_status(task_id)["status"] == "PROGRESS"
     assert len(celery_service.get_inbox("12345")["items"]) == 1, "an inbox disturbs nobody"
-    waiting = celery_service.get_task_status(notification_tasks.channel_id(task_id, 1))
+    waiting = celery_service.get_task_status(channel_id(task_id, 1))
     assert waiting["info"]["waits_for"] == "retry"
     due = datetime.fromisoformat(waiting["due_at"]) - datetime.now(UTC)
     assert abs(due - timedelta(minutes=90)) < timedelta(minutes=1)
@@ -237,7 +238,7 @@ def test_quiet_hours_put_a_channel_off_to_their_end_which_is_no_attempt(service,
     service.advance(5400)
     told = result(task_id)
     assert told["status"] == "sent"
-    assert celery_service.get_task_status(notification_tasks.channel_id(task_id, 1))["attempts"] == 1
+    assert celery_service.get_task_status(channel_id(task_id, 1))["attempts"] == 1
     assert (len(mails(service)), len(carriers["push"].lines("sent"))) == (1, 1)
 
 

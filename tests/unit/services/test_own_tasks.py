@@ -34,7 +34,7 @@ from services.celery_app import celery_app
 from services.celery_service import celery_service
 from services.celery_tasks.base import RecordedTask
 from services.coroutines import close_loop, run_to_result
-from services.own_tasks import queue_of, registered_task
+from services.own_tasks import checked_arguments, queue_of, registered_task
 from services.run_watch import RunInHand
 from services.wiring import parts
 
@@ -668,7 +668,8 @@ def test_a_module_that_cannot_be_imported_is_one_line_with_its_cause(monkeypatch
 @pytest.mark.parametrize(
     ("declared", "words"),
     [
-        ({"takes": 5}, "test.ill: takes must be a pydantic model's class, got 5"),
+        ({"takes": 5}, "test.ill: takes must be a pydantic model's class, or name one, got 5"),
+        ({"takes": "processors.emails.SendEmail"}, "test.ill: takes must be .*, got 'processors.emails.SendEmail'"),
         ({"takes": Invoice(customer="Ada", cents=1)}, "test.ill: takes must be"),
         ({"category": 5}, "test.ill: category must be a word such as 'invoices', got 5"),
         ({"category": ""}, "test.ill: category must be"),
@@ -680,6 +681,16 @@ def test_a_declaration_that_no_submit_could_serve_is_refused_where_it_stands(dec
     app = Celery("another", task_cls=RecordedTask, set_as_current=False)
     with pytest.raises(ConfigurationError, match=words):
         app.task(name="test.ill", lazy=False, shared=False, **declared)(ill)
+
+
+@pytest.mark.parametrize("named", ["processors.emails:SendMail", "processors.mailing:SendEmail"])
+def test_a_request_model_that_is_named_and_not_there_is_told_in_one_sentence(named):
+    def misnamed() -> None: ...
+
+    app = Celery("another", task_cls=RecordedTask, set_as_current=False)
+    task = app.task(name="test.misnamed", lazy=False, shared=False, takes=named)(misnamed)
+    with pytest.raises(ConfigurationError, match=f"test.misnamed: takes names '{named}', which is not there: "):
+        checked_arguments(task, {})
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,51 @@
+"""How far parents are, and what there is of one that was cancelled: read from the rows of their members."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from records.members import WAITING
+from records.task_records import TaskRecord
+from services.on_first_use import on_first_use
+from services.wiring import parts
+
+if TYPE_CHECKING:
+    from processors import bulk_emails
+else:
+    bulk_emails = on_first_use("processors", "bulk_emails")
+
+BULK_EMAILS = "email.send_bulk_emails"
+PACE_SECONDS = 60.0
+
+
+def progress_of(parent: TaskRecord) -> dict[str, Any]:
+    """Return what `info` tells of a parent that is not done, beside `progress` and `status`."""
+    service = parts()
+    tally = service.members.tally(parent.id)
+    total = sum(tally.values())
+    told: dict[str, Any] = {"done": total - tally.get(WAITING, 0), "total": total}
+    if parent.name == BULK_EMAILS:
+        pace = service.members.pace(parent.id, "sent", PACE_SECONDS)
+        told = bulk_emails.bulk_progress(tally, service.deliveries.put_off(parent.id), pace)
+    if total:
+        told |= {"progress": round(100 * told["done"] / total, 1), "status": f"{told['done']} of {total} done"}
+    pause = service.task_pauses.last(parent.id)
+    if pause is not None and pause.resumed_at is None:
+        why = f": {pause.why}" if pause.why else ""
+        told |= {"waits_for": "pause", "status": f"paused{why}", "paused_at": pause.paused_at.isoformat()}
+    return told
+
+
+def cancelled_bulk(parent: TaskRecord) -> dict[str, Any]:
+    """Return what became of the mails of a bulk that was cancelled; those that a run has in hand are `unknown`."""
+    members = parts().members
+    result = bulk_emails.conclude_bulk(
+        tally=members.cancelled_tally(parent.id),
+        failures=[
+            *members.outcomes(parent.id, list(bulk_emails.LISTED_STATES), bulk_emails.LISTED_FAILURES),
+            *members.in_doubt(parent.id, bulk_emails.LISTED_FAILURES),
+        ],
+        seconds=((parent.finished_at or datetime.now(UTC)) - parent.created_at).total_seconds(),
+        bulk_id=parent.id,
+        cancelled=True,
+    )
+    return result.as_json()

@@ -94,11 +94,11 @@ class _Careful:
             try:
                 letter = self._next(known, put_off)
             finally:
-                self._put_off(put_off, letter)
+                self._keep(put_off, letter)
             if letter is not None or self.stopped is not None or not put_off:
                 return letter  # else the queue may lend one again, for those of its recipients who do not rest
 
-    def _put_off(self, put_off: list[Told], letter: Letter | None) -> None:
+    def _keep(self, put_off: list[Told], letter: Letter | None) -> None:
         try:
             if put_off:
                 self._queue.turn(put_off, [])

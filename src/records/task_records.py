@@ -116,7 +116,7 @@ task_records = Table(
     Column("tags", Json),
     Column("idempotency_key", Text),
     Column("limit_keys", Json),  # what it is limited by beside queue, category, name and tenant
-    Column("hold", Text),  # what it waits for: a scope, alone or after `unpaced:`, `pause:<queue>` or `turn:<queue>`
+    Column("hold", Text),  # what it waits for: a scope, alone or after `unpaced:`, `pause:<queue>`, …
     Column("held", Boolean, nullable=False, server_default=false()),  # until it is let go; `hold` stays until it starts
     Column("holds", Integer, nullable=False, server_default=text("0")),  # how often it was held
     Column("turn", Integer),  # its place in the line of those who wait for the same

@@ -86,7 +86,7 @@ def resend_failed(task_id: str, wanted: ResendFailed) -> str:
         origin="retry",
     )
     enclosures = Enclosures(settings.email_max_mb)
-    _named(items, enclosures)
+    _named(items, enclosures)  # their files lie in the storage already, and are kept for the new bulk too
     batches = list(_batches(parent, len(items), request))
     enclosures.submitted(new_id, lambda: _open(parent, items, batches, None))
     return _resent_as(former, new_id, wanted)  # somebody may have been first

@@ -347,3 +347,24 @@ def test_all_processes_together_send_no_more_in_a_minute_than_was_set(database):
         mailer_to(server, database, most=6).send(queues[1])
         assert len(server.mails) == 8
     assert all(set(queue.states().values()) == {"accepted"} for queue in queues)
+
+
+def test_a_server_that_asks_for_no_time_at_all_is_not_asked_in_a_circle(database):
+    with SmtpServer(replies={"connect": "421 4.7.0 busy, try again in 0 seconds"}) as server:
+        waits = []
+        for _ in range(5):
+            with pytest.raises(TransportRests) as told:
+                mailer_to(server, database).send(mails("b@one.example"))
+            waits.append(told.value.retry_after)
+    assert max(waits) > 0, f"waits {waits} over {server.connections} connections: none is counted as an attempt"
+
+
+def test_a_domain_that_rests_costs_no_commit_for_each_of_its_mails(database):
+    with SmtpServer() as server:
+        way = mailer_to(server, database)
+        MailRestRecords(database).note(f"127.0.0.1:{server.port}", "one.example", 600, "451")
+        queue = mails(*(f"b{n}@one.example" for n in range(50)))
+        turns, turn = [], queue.turn
+        queue.turn = lambda told, handed: (turns.append(len(told)), turn(told, handed))
+        way.send(queue)
+    assert len(turns) <= 2, f"{len(turns)} turns, each a durable commit"

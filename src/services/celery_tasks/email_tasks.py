@@ -23,7 +23,6 @@ else:
     emails, mail_preview = on_first_use("processors", "emails", "mail_preview")
     attachment_files = on_first_use("services", "attachment_files")
 
-LISTED_MEMBERS = 1_000
 CLOSED_AT_ONCE = 5_000
 
 
@@ -61,7 +60,7 @@ class SendBulkEmailsParent(ParentTask):
 
     def result_of(self, record: TaskRecord, tally: Mapping[str, int], seconds: float) -> bulk_emails.BulkEmailsSent:
         """Return what the mails' rows add up to."""
-        listed = self.parts.members.outcomes(record.id, list(bulk_emails.LISTED_STATES), LISTED_MEMBERS)
+        listed = self.parts.members.outcomes(record.id, list(bulk_emails.LISTED_STATES), bulk_emails.LISTED_FAILURES)
         return bulk_emails.conclude_bulk(tally=tally, failures=listed, seconds=seconds, bulk_id=record.id)
 
     def settle(self, record: TaskRecord) -> None:

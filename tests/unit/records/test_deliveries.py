@@ -1,5 +1,7 @@
 """A mail's rows: whoever hands it over first has it, and what is known stays."""
 
+import threading
+
 import pytest
 from sqlalchemy import Engine, event, update
 
@@ -324,3 +326,40 @@ def test_a_pruning_goes_on_behind_the_rows_it_has_looked_at_and_begins_again(dat
 
     assert [deliveries.prune(30) for _ in range(5)] == [2, 2, 1, 0, 0]
     assert states(deliveries) == {"b@example.com": "queued", "c@example.com": "queued"}
+
+
+def test_nothing_goes_out_of_a_bulk_whose_cancelling_was_answered(database):
+    """Who cancels, and then sends the rest again, mails somebody twice: the row says `queued` to the second."""
+    if database.is_sqlite:
+        pytest.skip("one writer at a time")
+    TaskRecords(database).open(Draft("t", "email.send_email", "email", "email"))
+    Workers(database).start("w1", "io@host", "host", 1, 0)
+    moves, rows = TaskMoves(database), DeliveryRecords(database)
+    assert moves.start("t", 0, "w1", "io@host", None).run == 1
+    rows.open("t", {0: {"b@example.com": "to"}})
+    seen = []
+
+    def cancel():
+        if moves.revoke("t"):
+            seen.append(rows.outcomes("t", 0)["b@example.com"].state)
+
+    original, other = database._write_pooled, threading.Thread(target=cancel)
+
+    def slow_commit(work, *more):
+        def then_waits(connection):
+            result = work(connection)
+            if threading.current_thread() is not other and not other.ident:
+                other.start()
+                other.join(3)  # a commit takes as long on a busy disk, or with a synchronous standby
+            return result
+
+        return original(then_waits, *more)
+
+    database._write_pooled = slow_commit
+    went = True
+    try:
+        rows.turn("t", [], [(0, "b@example.com")], Run("t", 1))
+    except TransientError:
+        went = False
+    other.join(10)
+    assert not (went and seen == ["queued"]), "it goes out, and was told as not sent"

@@ -7,6 +7,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from jinja2 import Undefined
+
 LARGEST_VALUE = 1_000_000
 """Characters of one text, or of all texts in one list."""
 
@@ -85,6 +87,7 @@ def size_of(value: Any) -> int:
 
     Raises:
         TooMuch: it is too large.
+        TypeError: it is no JSON value, or holds what is none: printed, that tells an address in memory.
     """
     if isinstance(value, str):
         return _checked(len(value))
@@ -103,6 +106,11 @@ def size_of(value: Any) -> int:
             waiting.extend(mapping.values())
         elif isinstance(one, list | tuple):
             waiting.extend(cast("Iterable[Any]", one))
+        elif not (one is None or isinstance(one, str | int | float | Undefined)):
+            raise TypeError(
+                f"a {type(one).__name__} is no value: texts, numbers, true, false, null, lists and dicts are; call it, "
+                "or leave it out"
+            )
         if items + len(waiting) > LARGEST_LIST:
             raise TooMuch(f"it makes a list of more than {LARGEST_LIST} items")
     return size

@@ -1,12 +1,17 @@
 """The files of mail templates: they lie in one folder, are text, and are bounded."""
 
 import re
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from processors.errors import PermanentError, TransientError
 from processors.results import UNSTORABLE
 
 LARGEST_FILE = 500_000
+MOST_FILES = 10_000
+"""In the folder of templates, where all of them are looked at."""
+
 FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 
 Stamp = tuple[int, int, int, int] | None
@@ -83,3 +88,31 @@ def stamp_of(file: Path) -> Stamp:
     except OSError:
         return None
     return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
+
+
+def files_below(folder: Path) -> Iterator[str]:
+    """Return the names of all files of templates in a folder, in their order; nothing hidden, no linked folders.
+
+    Raises:
+        PermanentError: it is no folder, or has too much in it.
+        OSError: it, or a folder in it, cannot be read.
+    """
+    if not folder.is_dir():
+        raise PermanentError(f"{folder} is no folder: make it, or let EMAIL_TEMPLATES_DIR name another.")
+    waiting, left = [folder], MOST_FILES
+    while waiting:
+        inside = sorted(islice(waiting.pop().iterdir(), left + 1))
+        left -= len(inside)
+        if left < 0:
+            raise PermanentError(
+                f"{folder} has more than {MOST_FILES} files and folders; let EMAIL_TEMPLATES_DIR name the folder of "
+                "templates alone."
+            )
+        for place in inside:
+            name = place.relative_to(folder).as_posix()
+            if not FILE_NAME.fullmatch(name):
+                continue
+            if not place.is_dir():
+                yield name
+            elif not place.is_symlink():
+                waiting.append(place)

@@ -9,14 +9,15 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from html import unescape
+from html import escape, unescape
 from itertools import accumulate
 
 import css_inline
 import mrml
 
 from processors.email_template_markup import Malformed, Region, regions_of
-from processors.email_template_sources import Piece, fault
+from processors.email_template_sources import Piece, check_size, fault
+from processors.email_template_styles import TooManyStyles, check_styles
 from processors.errors import PermanentError
 from processors.messages import text_of
 
@@ -28,13 +29,26 @@ BODY = re.compile(r"<body[\s>]", re.IGNORECASE)
 POSITION = re.compile(r"at position (\d+)")
 ENDS = re.compile(r"end\w+")
 MIDDLES = frozenset({"elif", "else"})
-INLINER = css_inline.CSSInliner(keep_style_tags=True, keep_at_rules=True, load_remote_stylesheets=False)
+INLINER = css_inline.CSSInliner(
+    keep_style_tags=True, keep_at_rules=True, keep_link_tags=True, load_remote_stylesheets=False
+)
+STYLE_SHEET = re.compile(r"<link\s[^>]*?\brel\s*=[\"'\s]*[^\"'>]*?\bstylesheet", re.IGNORECASE)
+ATTRIBUTES = re.compile(
+    r"""<(mj-attributes)[\s>].*?</mj-attributes|<(mj-(?:accordion|carousel|navbar|social))\s(?:"[^"]*"|'[^']*'|[^"'>])*""",
+    re.IGNORECASE | re.DOTALL,
+)
+"""Of many elements: MJML writes them into each."""
+
+INLINE_STYLE = re.compile(r"""(<mj-style(?:\s[^<>]*?)?)\sinline\s*=\s*(?:"[^"]*"|'[^']*')""", re.IGNORECASE)
 BEGUN = re.compile(r"<([A-Za-z][^\s/>]*)")
 IMPLIED = frozenset({"html", "head", "body", "colgroup", "tbody", "tr"})
 OUTSIDE = frozenset({0, 1})
 """The document and its <html>, as elements are numbered."""
 
 LARGEST_PAGE = 2_000_000
+MOST_ATTRIBUTES = 5_000_000
+"""Characters of attributes times the elements that they may be for."""
+
 PLACES = "a tag stands between elements or in the quotes of an attribute"
 
 
@@ -67,9 +81,11 @@ def made(pieces: Sequence[Piece], file: str, *, mjml: bool) -> Page:
     """
     first = _settings_before(pieces)
     document = _Document(pieces[len(first) :], file)
-    html = document.made(mjml=mjml)
-    text = [*(piece for piece in first if not piece.blank), *document.put_back_in_text(html)]
-    return Page([*first, *document.put_back(html)], text)
+    page = document.made(mjml=mjml)
+    html = [*first, *document.put_back(page)]
+    check_size(html)  # MJML writes some values several times
+    text = [*(piece for piece in first if not piece.blank), *document.put_back_in_text(page)]
+    return Page(html, text)
 
 
 def _settings_before(pieces: Sequence[Piece]) -> list[Piece]:
@@ -106,16 +122,18 @@ class _Document:
         page = self._marked(mjml=mjml)
         page = self._compiled(page) if mjml else self._whole(page)
         page = _with_bodies_of_tables(page, self._marks)
-        if len(page) > LARGEST_PAGE:
-            raise PermanentError(
-                f"{self._file}: MJML makes more than {LARGEST_PAGE} characters of it; make it smaller."
-            )
+        self._check_length(page, "MJML makes")
         try:
-            before = list(_told(page, regions_of(page)))  # which bounds the depth, too, before CSS's library
+            regions = regions_of(page)  # which bounds the depth, too, before CSS's library
+            before = list(_told(page, regions))
+            check_styles(page, regions)
             page = INLINER.inline(page)
+            self._check_length(page, "its styles make")
             regions = regions_of(page)
             self._check_told(before, list(_told(page, regions)))
             self._check(page, regions)
+        except TooManyStyles as error:
+            raise PermanentError(f"{self._file}: {error}.") from error
         except css_inline.InlineError as error:
             raise PermanentError(f"{self._file}: its CSS cannot be read: {error}.") from error
         except Malformed as error:
@@ -132,7 +150,7 @@ class _Document:
         yield Piece("static", page[at:])
 
     def put_back_in_text(self, page: str) -> Iterator[Piece]:
-        """Return the pieces of the text that is readable in a page."""
+        """Return the pieces of the text that is readable in a page, escaped as the page's values are."""
         words = re.compile(rf"{self._mark}(\d+)[wz]")
         text = text_of(re.sub(rf"<!--({self._mark}\d+z)-->", r"\1", page))
         found = {int(word[1]) for word in words.finditer(text)}
@@ -141,11 +159,10 @@ class _Document:
                 yield unit.pieces[0]  # it stood in the head
         at = 0
         for word in words.finditer(text):
-            yield Piece("static", text[at : word.start()])
-            for piece in self._units[int(word[1])].pieces:
-                yield replace(piece, text=unescape(piece.text)) if piece.kind == "static" else piece
+            yield Piece("static", escape(text[at : word.start()]))
+            yield from self._units[int(word[1])].pieces
             at = word.end()
-        yield Piece("static", text[at:])
+        yield Piece("static", escape(text[at:]))
 
     # --- Marks in ------------------------------------------------------------------------------------------------
 
@@ -158,6 +175,12 @@ class _Document:
             regions = regions_of(page, mjml=mjml)
         except Malformed as error:
             raise fault(self._piece_at(error.offset), str(error)) from error
+        linked = STYLE_SHEET.search(page)
+        if linked:
+            raise fault(
+                self._piece_at(linked.start()),
+                "mail programs load no style sheet: put what is in it between <style> and </style>, not behind <link>",
+            )
         places: dict[int, int | None] = {}
         marked = "".join(self._marked_region(page, number, region, places) for number, region in enumerate(regions))
         self._check_groups(places)
@@ -206,6 +229,14 @@ class _Document:
 
     def _compiled(self, page: str) -> str:
         """Return what MJML makes of a page."""
+        attributes = list(ATTRIBUTES.finditer(page))
+        if sum(len(found[0]) for found in attributes) * page.lower().count("<mj-") > MOST_ATTRIBUTES:
+            raise self._at_first(
+                f"<{attributes[0][1] or attributes[0][2]}",
+                f"attributes that many elements have from elsewhere (<mj-attributes>, <mj-social>, …) could make more "
+                f"than {MOST_ATTRIBUTES} characters; give them to those elements that need them",
+            )
+        page = INLINE_STYLE.sub(r"\1", page)  # they are moved afterwards, as all are
         try:
             options = mrml.ParserOptions(include_loader=mrml.noop_loader())
             found = mrml.to_html(page, options, mrml.RenderOptions(fonts={}))
@@ -251,6 +282,10 @@ class _Document:
                 lines = piece.text.partition(text)[0].count("\n")
                 return fault(replace(piece, line=piece.line + lines), why)
         return fault(self._pieces[0], why)
+
+    def _check_length(self, page: str, what: str) -> None:
+        if len(page) > LARGEST_PAGE:
+            raise PermanentError(f"{self._file}: {what} more than {LARGEST_PAGE} characters of it; make it smaller.")
 
     # --- Marks out -----------------------------------------------------------------------------------------------
 

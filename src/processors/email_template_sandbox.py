@@ -4,13 +4,14 @@ Imported when the first template is rendered, never before: it loads Jinja.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, ValuesView
 from functools import wraps
+from html import unescape
 from typing import Any, cast
 
 from jinja2 import StrictUndefined, Template, TemplateSyntaxError, Undefined, nodes, pass_context, pass_eval_context
 from jinja2.exceptions import SecurityError
-from jinja2.filters import FILTERS
+from jinja2.filters import FILTERS, make_attrgetter, sync_do_join
 from jinja2.runtime import LoopContext, Macro, markup_join, str_join
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace, _PassArg  # pyright: ignore[reportPrivateUsage] - tells what a filter is given first
@@ -29,6 +30,12 @@ FILTER_NAMES = frozenset(
 
 STATEMENTS = (nodes.Import, nodes.FromImport, nodes.ScopedEvalContextModifier, nodes.EvalContextModifier)
 MEASURING = frozenset({"batch", "center", "indent", "round", "slice", "tojson", "truncate", "wordwrap"})
+OF_TEXT = frozenset(
+    "capitalize center e escape format indent lower replace safe string title trim truncate upper wordcount "  # noqa: SIM905 - as above
+    "wordwrap".split()
+)
+"""These make a text of whatever they are given; a list would be shown as Python writes it."""
+
 WIDEST = 1_000
 LONGEST_WRAPPED = 20_000
 LARGEST_PRODUCT = 20_000_000
@@ -43,15 +50,26 @@ METHODS: dict[type, frozenset[str]] = {
         "changed cycle depth depth0 first index index0 last length nextitem previtem revindex revindex0".split()  # noqa: SIM905 - as above
     ),
 }
+OBJECTS = (Macro, LoopContext, Namespace)
+"""What a template may call, hold or hand on, beside values; never printed."""
+
+EDGE = "\ufdd0"
+"""Stands at both ends of HTML while it is read, so that blanks and lines there stay; no text has it (Unicode 23.7)."""
+
 WIDTHS = re.compile(r"%[^a-zA-Z%]*?(\*|\d{4,})")
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
-    """Renders what nobody has to trust, within the budget of the thread."""
+    """Renders what nobody has to trust, within the budget of the thread.
+
+    Args:
+        autoescape: whether values become HTML.
+        prints_text: whether HTML that is printed becomes its readable text; it does wherever values are not escaped.
+    """
 
     intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%", "**"})
 
-    def __init__(self, *, autoescape: bool, **options: Any) -> None:
+    def __init__(self, *, autoescape: bool, prints_text: bool = False, **options: Any) -> None:
         super().__init__(
             autoescape=autoescape,
             undefined=StrictUndefined,
@@ -59,8 +77,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
             optimized=False,  # constants are reckoned with the budget of a rendering
             **options,
         )
+        self.prints_text = prints_text or not autoescape
         self.globals = {"range": _range, "namespace": Namespace}
         self.filters = {name: _bounded(name, FILTERS[name]) for name in FILTER_NAMES}
+        self.filters["join"] = _bounded("join", _joined)
         self.filters |= {"(looped)": _looped, "(made)": _made, "(concat)": _concat}
 
     def guarded(self, source: str, name: str) -> Any:
@@ -100,14 +120,16 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def call(self, context: Any, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Call a macro, a loop or a harmless method."""
         budget().step()
-        budget().made([*args, *kwargs.values()])
+        budget().made([one for one in (*args, *kwargs.values()) if not isinstance(one, OBJECTS)])
         if isinstance(obj, LoopContext):
             args = (_looped(args[0]), *args[1:])
         budget().depth -= 1
         if budget().depth < 0:
             raise TooMuch("its calls lie too deep in each other: a macro or a loop calls itself without end")
         try:
-            return _counted(super().call(context, obj, *args, **kwargs))
+            made = super().call(context, obj, *args, **kwargs)
+            made = list(cast("Iterable[Any]", made)) if isinstance(made, KeysView | ValuesView | ItemsView) else made
+            return made if isinstance(made, OBJECTS) else budget().made(made)
         finally:
             budget().depth += 1
 
@@ -184,12 +206,29 @@ def _concat(context: Any, values: list[Any]) -> str:
     return budget().made(markup_join(values) if context.autoescape else str_join(values))
 
 
+@pass_eval_context
+def _joined(context: Any, values: Iterable[Any], between: Any = "", attribute: Any = None) -> str:
+    """Put what can be printed together, as the filter join does."""
+    if attribute is not None:
+        values = map(make_attrgetter(context.environment, attribute), values)
+    return sync_do_join(context, [_text(value) for value in values], between)
+
+
 @pass_context
 def _printed(context: Any, value: Any) -> Any:
-    """Return what is printed for a value: null is nothing, and HTML is its readable text where no HTML is made."""
+    """Return what is printed for a value: null is nothing, and HTML is its readable text where a text is made."""
     budget().step()
     text = budget().made(_text(value))
-    return text_of(text).strip() if isinstance(text, Markup) and not context.eval_ctx.autoescape else text
+    if not context.environment.prints_text or not isinstance(text, Markup):
+        return text
+    return _read(text) if context.eval_ctx.autoescape else _read(text).strip()
+
+
+def _read(html: Markup) -> str:
+    """Return the readable text of HTML, with the blanks and lines at its ends."""
+    if "<" not in html:
+        return unescape(html)
+    return text_of(f"{EDGE}{html}{EDGE}").strip("\n").replace(EDGE, "")
 
 
 def _text(value: Any) -> Any:
@@ -202,18 +241,10 @@ def _text(value: Any) -> Any:
     raise TypeError(f"a {type(value).__name__} cannot be printed: go through it with a loop, or use the filter join")
 
 
-def _counted(value: Any) -> Any:
-    return budget().made(value) if _has_size(value) else value
-
-
-def _has_size(value: Any) -> bool:
-    return isinstance(value, str | int | list | tuple | dict)
-
-
-def _range(*bounds: int) -> range:
+def _range(*bounds: int) -> list[int]:
     found = range(*bounds)
     budget().step(len(found) if -(2**62) < (found.stop - found.start) < 2**62 else 2**62)
-    return found
+    return list(found)
 
 
 def _check_product(size: int, times: int) -> None:
@@ -232,15 +263,15 @@ def _bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         value = _bounded_value(name, value)
         _check_arguments(name, value, [*rest, *named.values()])
         result = function(first, value, *rest, **named) if passed else function(value, *rest, **named)
-        return _counted(result)
+        return budget().made(list(_looped(cast("Iterator[Any]", result))) if isinstance(result, Iterator) else result)
 
     return within
 
 
 def _bounded_value(name: str, value: Any) -> Any:
-    if isinstance(value, Iterator):
-        value = list(_looped(cast("Iterator[Any]", value)))
-    _counted(value)
+    budget().made(value)
+    if name in OF_TEXT:
+        value = _text(value)
     if name == "wordwrap" and size_of(value) > LONGEST_WRAPPED:
         raise TooMuch(f"wordwrap takes at most {LONGEST_WRAPPED} characters")
     if name == "format" and WIDTHS.search(str(value)):
@@ -252,7 +283,12 @@ def _check_arguments(name: str, value: Any, arguments: list[Any]) -> None:
     longest = max((len(one) for one in arguments if isinstance(one, str | Markup)), default=1)
     _check_product(size_of(value), longest)
     for one in arguments:
-        if isinstance(one, list | tuple | dict) and name not in {"d", "default"}:
+        size_of(one)
+        if name in {"d", "default"}:
+            continue
+        if isinstance(one, Undefined):
+            str(one)  # raises, as above
+        if isinstance(one, list | tuple | dict):
             raise TypeError(f"the filter {name} takes no list as its argument")
         if name in MEASURING and isinstance(one, int) and abs(one) > WIDEST:
             raise TooMuch(f"the filter {name} takes no number above {WIDEST}")

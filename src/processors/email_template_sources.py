@@ -8,6 +8,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Literal
 
 from jinja2 import TemplateSyntaxError
@@ -15,12 +16,21 @@ from jinja2 import TemplateSyntaxError
 from processors.email_template_files import TemplateFolder
 from processors.email_template_sandbox import Sandbox
 from processors.errors import PermanentError
+from processors.messages import ENDLESS_NUMBER
 
 LARGEST_TEMPLATE = 500_000
 """Characters, with all that it includes."""
 
-MOST_PIECES = 20_000
-"""With each block and each include."""
+MOST_PIECES = 5_000
+"""With each block and each include, and texts between them; each takes 0.2 ms and 20 kB to compile."""
+
+MOST_WORDS = 20_000
+"""Names, numbers, signs in all tags; each takes 0.1 ms and 8 kB to compile."""
+
+TOO_MUCH = (
+    f"with all that it includes, a template has at most {LARGEST_TEMPLATE} characters, {MOST_PIECES} tags and texts "
+    f"between them, and {MOST_WORDS} names, numbers and signs in its tags"
+)
 
 DEEPEST = 50
 """Blocks and includes inside each other."""
@@ -45,12 +55,14 @@ class Piece:
 
     Attributes:
         line: the first one of it in its file.
+        words: how many names, numbers and signs are in a tag.
     """
 
     kind: Kind
     text: str
     file: str = ""
     line: int = 0
+    words: int = 0
 
     @property
     def word(self) -> str:
@@ -93,6 +105,19 @@ def pieces_of(folder: TemplateFolder, file: str) -> list[Piece]:
         TransientError: one of its files cannot be read now.
     """
     return _Assembly(folder).expanded(file, ())
+
+
+def check_size(pieces: Sequence[Piece]) -> None:
+    """Look that pieces can be compiled in little time and memory.
+
+    Raises:
+        PermanentError: they are too many.
+    """
+    words = accumulate(piece.words for piece in pieces)
+    beyond = next((piece for piece, sum_of_words in zip(pieces, words, strict=True) if sum_of_words > MOST_WORDS), None)
+    tags = [piece for piece in pieces if piece.kind != "static"]
+    if beyond or len(tags) > MOST_PIECES:
+        raise fault(beyond or tags[MOST_PIECES], TOO_MUCH)
 
 
 class Lines:
@@ -138,7 +163,7 @@ class _Assembly:
         self._folder = folder
         self._sandbox = Sandbox(autoescape=True, trim_blocks=True, lstrip_blocks=True)
         self._known: dict[str, list[Item]] = {}
-        self._characters = self._pieces = 0
+        self._characters = self._pieces = self._words = 0
 
     def expanded(self, file: str, around: tuple[str, ...], asked: Piece | None = None) -> list[Piece]:
         """Return a file with all that it extends and includes.
@@ -171,9 +196,14 @@ class _Assembly:
                 source = self._folder.read(file)
             except PermanentError as error:
                 raise error if asked is None else fault(asked, str(error)) from error
+            endless = ENDLESS_NUMBER.search(source)
+            if endless:
+                line = source.count("\n", 0, endless.start()) + 1
+                raise fault(Piece("static", "", file, line), "this is the number of no character")
             try:
+                pieces = list(self._pieces_in(source, file))
                 self._sandbox.parse(source, file)  # it tells what is wrong better than can be told later
-                self._known[file] = _taken_apart(list(self._pieces_in(source, file)))
+                self._known[file] = _taken_apart(pieces)
             except TemplateSyntaxError as error:
                 raise fault(Piece("static", "", file, error.lineno), error.message or "no template") from error
             except (ArithmeticError, ValueError) as error:  # a number of thousands of digits
@@ -187,16 +217,19 @@ class _Assembly:
     def _pieces_in(self, source: str, file: str) -> Iterator[Piece]:
         inside: list[str] = []
         kind: Kind = "static"
-        began = 1
+        began, words = 1, 0
         for line, sort, value in self._sandbox.lexer.tokeniter(source, file):
             if sort == "data":
                 yield Piece("static", value, file, line)
             elif sort in {"variable_begin", "block_begin"}:
                 kind, began, inside = ("value" if sort == "variable_begin" else "statement"), line, []
             elif sort in {"variable_end", "block_end"}:
-                yield Piece(kind, "".join(inside), file, began)
+                yield Piece(kind, "".join(inside), file, began, sum(not one.isspace() for one in inside))
             elif not sort.startswith(("raw", "comment")):
                 inside.append(value)
+                words += 1
+                if words > 2 * MOST_WORDS:  # with the blanks between them; it is not parsed
+                    raise fault(Piece("static", "", file, line), TOO_MUCH)
 
     def _flat(self, items: Sequence[Item], place: "_Place") -> Iterator[Piece]:
         """Return items with their blocks and includes filled in."""
@@ -219,11 +252,9 @@ class _Assembly:
     def _count(self, piece: Piece) -> None:
         self._characters += len(piece.text)
         self._pieces += 1
-        if self._characters > LARGEST_TEMPLATE or self._pieces > MOST_PIECES:
-            raise fault(
-                piece,
-                f"with all that it includes, a template has at most {LARGEST_TEMPLATE} characters, {MOST_PIECES} tags",
-            )
+        self._words += piece.words
+        if self._characters > LARGEST_TEMPLATE or self._pieces > MOST_PIECES or self._words > MOST_WORDS:
+            raise fault(piece, TOO_MUCH)
 
 
 @dataclass(frozen=True, slots=True)

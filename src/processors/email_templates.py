@@ -6,7 +6,9 @@ Imported when the first template is rendered, never before: it loads Jinja and w
 import re
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from html import unescape
+from itertools import islice
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -16,20 +18,41 @@ from jinja2 import Template, TemplateError, TemplateSyntaxError, UndefinedError
 
 from processors import email_template_pages
 from processors.email_template_budget import Budget, TooMuch, limited
-from processors.email_template_files import TemplateFolder
+from processors.email_template_files import TemplateFolder, files_below
 from processors.email_template_sandbox import Sandbox
 from processors.email_template_sources import Lines, Piece, fault, pieces_of, source_of
-from processors.errors import PermanentError
+from processors.errors import PermanentError, WorkError
 from processors.mail_interfaces import Rendered
 from processors.results import storable
-from processors.template_arguments import template_name
+from processors.template_arguments import NAME, template_name
 
 MOST_KEPT = 200
 """Templates that a process keeps compiled."""
 
+MOST_CHECKED = 1_000
+"""Templates that are checked at once, some 30 ms each."""
+
+ENDINGS = (".mjml", ".html", ".txt")
 LARGEST_OUTPUT = 2_000_000
 LONGEST_REASON = 300
 NAMES_SHOWN = 10
+QUOTED = re.compile(r"""'[^']*'|"[^"]*\"""")
+TYPES = frozenset(
+    {
+        "bool",
+        "dict",
+        "float",
+        "int",
+        "list",
+        "Macro",
+        "Namespace",
+        "None",
+        "NoneType",
+        "str",
+        "StrictUndefined",
+        "tuple",
+    }
+)
 BLANK_LINES = re.compile(r"\n[ \t]*(?:\n[ \t]*)+\n")
 OF_TEMPLATES = (
     TemplateError,
@@ -47,6 +70,8 @@ OF_TEMPLATES = (
 
 PAGES = Sandbox(autoescape=True, keep_trailing_newline=True)
 TEXTS = Sandbox(autoescape=False, keep_trailing_newline=True)
+MADE_TEXTS = Sandbox(autoescape=True, prints_text=True, keep_trailing_newline=True)
+"""Of pages: as there, escaped and safe values are told apart until they are printed."""
 
 
 class Templates:
@@ -86,20 +111,23 @@ class Templates:
     def _compiled(self, name: str) -> "_Mail | PermanentError":
         """Return a template, or the error that compiling it gave while its files were the same."""
         with self._lock:
-            kept = self._kept.get(name)
-            if kept is None or kept.folder.changed():
-                folder = TemplateFolder(self._folder)
-                kept = self._kept[name] = _Kept(folder, _mail_or_error(folder, name))
+            kept = self._kept.setdefault(name, _Kept())
             self._kept.move_to_end(name)
             while len(self._kept) > MOST_KEPT:
                 self._kept.popitem(last=False)
-            return kept.mail
+        with kept.lock:
+            if kept.made is None or kept.made[0].changed():
+                folder = TemplateFolder(self._folder)
+                kept.made = folder, _mail_or_error(folder, name)
+            return kept.made[1]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Kept:
-    folder: TemplateFolder
-    mail: "_Mail | PermanentError"
+    """A template, compiled by one thread while others of its name wait: with its files, once that is done."""
+
+    lock: Lock = field(default_factory=Lock)
+    made: "tuple[TemplateFolder, _Mail | PermanentError] | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +149,7 @@ class _Part:
 
     def __init__(self, pieces: Sequence[Piece], file: str, sandbox: Sandbox) -> None:
         self._code_name = f"<mail template {file}>"
+        self._is_read_from_page = sandbox is MADE_TEXTS
         source, self._lines = source_of(pieces, file)
         try:
             self._template: Template = sandbox.compiled(source, self._code_name)
@@ -134,7 +163,8 @@ class _Part:
             PermanentError: it cannot be made; the sentence begins with the file and the line.
         """
         try:
-            return storable("".join(self._bounded(self._template.generate(context))))
+            made = "".join(self._bounded(self._template.generate(context)))
+            return storable(unescape(made) if self._is_read_from_page else made)
         except OF_TEMPLATES as error:
             raise _explained(error, self._lines, self._code_name, context) from error
 
@@ -145,6 +175,33 @@ class _Part:
             if left < 0:
                 raise TooMuch(f"it makes more than {LARGEST_OUTPUT} characters")
             yield part
+
+
+def checked(folder: Path) -> tuple[int, list[str]]:
+    """Return how many templates are in a folder, and what is wrong with each that cannot be compiled, in a sentence.
+
+    What another file extends or includes is a part and need be no whole template. The first 1 000 are compiled.
+
+    Raises:
+        PermanentError: it is no folder, or has too much in it.
+        OSError: it, or a folder in it, cannot be read.
+    """
+    files = (file for file in files_below(folder) if file.endswith(ENDINGS) and not file.endswith(".subject.txt"))
+    names = dict.fromkeys(name for name in (file.rpartition(".")[0] for file in files) if NAME.fullmatch(name))
+    faults: dict[str, str] = {}
+    parts = set[Path]()
+    for name in islice(names, MOST_CHECKED):
+        read = TemplateFolder(folder)
+        try:
+            _mail(read, name)
+        except WorkError as error:
+            faults[name] = str(error)
+        parts.update(of for of in map(_name_of, read.stamps) if of != folder / name)
+    return len(names), [fault for name, fault in faults.items() if folder / name not in parts]
+
+
+def _name_of(file: Path) -> Path:
+    return file.with_name(file.name.removesuffix(".subject.txt").rpartition(".")[0] or file.name)
 
 
 def _mail_or_error(folder: TemplateFolder, name: str) -> _Mail | PermanentError:
@@ -171,7 +228,7 @@ def _mail(folder: TemplateFolder, name: str) -> _Mail:
     made = email_template_pages.made(pieces_of(folder, page), page, mjml=page == mjml) if page else None
     of_text = _Part(pieces_of(folder, text), text, TEXTS) if text in there else None
     if made and page and of_text is None:
-        of_text = _Part(made.text, page, TEXTS)
+        of_text = _Part(made.text, page, MADE_TEXTS)
     return _Mail(
         html=_Part(made.html, page, PAGES) if made and page else None,
         text=of_text,
@@ -185,12 +242,20 @@ def _explained(
 ) -> PermanentError:
     """Return what a template did wrong in one sentence: its file, its line, and what is missing."""
     line = error.lineno if isinstance(error, TemplateSyntaxError) else _line_of(error.__traceback__, code_name)
+    piece = lines.piece_at(line)
     why = _reason(error)
+    if context is not None:
+        why = QUOTED.sub(lambda quoted: quoted[0] if _is_told(quoted[0][1:-1], piece) else "'…'", why)
     if isinstance(error, UndefinedError) and why.endswith("is undefined") and context is not None:
         names = sorted(map(str, context))
         more = ", …" if len(names) > NAMES_SHOWN else ""
         why = f"{why}; the context has {', '.join(names[:NAMES_SHOWN]) or 'nothing'}{more}"
-    return fault(lines.piece_at(line), why)
+    return fault(piece, why)
+
+
+def _is_told(word: str, piece: Piece) -> bool:
+    """Tell whether a word may stand in an error: what the template says itself, or a type; no value of a context."""
+    return word in piece.text or word.endswith(" object") or word in TYPES
 
 
 def _reason(error: BaseException) -> str:

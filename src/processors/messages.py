@@ -28,6 +28,9 @@ HIDDEN = {"script", "style", "head", "title"}
 HEADER_FIELD = re.compile(r"(([!-9;-~]+):[^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*+)")
 """A field with the lines that it is folded to (RFC 5322 2.2); a line break of any other kind ends none."""
 
+ENDLESS_NUMBER = re.compile(r"&#\d{1000,};?")
+"""Of no character, and Python reads none of more than 4 300 digits (HTML 13.2.5.80 has the replacement character)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -126,7 +129,7 @@ def _check_headers(head: str, asked: list[str]) -> None:
 def text_of(html: str) -> str:
     """Return the readable text of an HTML body; links are followed by their address."""
     reader = _TextReader()
-    reader.feed(_ended(html))
+    reader.feed(_ended(ENDLESS_NUMBER.sub("\N{REPLACEMENT CHARACTER}", html)))
     reader.close()
     lines = (re.sub(r"[ \t\r\f\v]+", " ", line).strip() for line in "".join(reader.parts).split("\n"))
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip() + "\n"

@@ -25,6 +25,12 @@ def rendered(source, autoescape=True, budget=None, **context):
         ("{% for i in range(3) %}{{ loop.index }}/{{ loop.length }} {% endfor %}", "1/3 2/3 3/3 "),
         ("{{ order.items|join(', ') }}", "tea, cup"),
         ("{{ none }}", ""),
+        ("{{ none|upper }}{{ [none, 1]|join }}{{ [{'a': none}]|join(attribute='a') }}", "1"),
+        ("{{ {'a': 1, 'b': 2}.keys()|join }}{{ {'a': 1}.items()|list|length }}", "ab1"),
+        ("{{ [{'a': 1}, {}]|map(attribute='a')|select('defined')|join }}", "1"),
+        ("{{ [3, 1, 2]|reverse|batch(2)|first|join }}{{ range(4)[2:]|join }}", "2123"),
+        ("{% for n, some in [{'n': 1}, {'n': 2}]|groupby('n') %}{{ n }}{{ some|length }}{% endfor %}", "1121"),
+        ("{% macro f(a) %}({{ a }}){% endmacro %}{% macro m(g) %}{{ g(1) }}{% endmacro %}{{ m(f) }}", "(1)"),
         ("{{ 'x' if false }}", ""),
         ("{{ ('a' ~ '<')|upper }}", "A&lt;"),
         ("{% macro m(a) %}[{{ a }}]{% endmacro %}{{ m('z') }}", "[z]"),
@@ -105,6 +111,43 @@ def test_endless_and_huge_work_ends_in_bounded_memory(source):
     with pytest.raises(TooMuch):
         rendered(source)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MOST_MEMORY_KIB
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "x.upper",
+        "[x.upper]|join",
+        "x.upper|string",
+        "x.upper|lower",
+        "[x.upper]|string",
+        "[[x.upper]]|tojson",
+        "{'a': x.upper}|xmlattr",
+        "x.upper ~ ''",
+        "'%s'|format(x.upper)",
+        "'%r'|format(nobody)",
+        "x|replace('a', x.upper)",
+        "x|default(x.upper)|string",
+        "range|string",
+        "[range]|join",
+        "namespace(a=1)|string",
+        "[namespace(a=1)]|join",
+        "[x]|groupby('n')|join",
+        "[x]|groupby('n')|string",
+        "[[x]|map('upper')]|join|string|e ~ [m]|join",
+        "(-8) ** 0.5 ~ ''",
+        "m|string",
+        "m",
+        "x.split|e",
+        "[nobody]|string",
+        "[1]|string",
+    ],
+)
+@pytest.mark.parametrize("autoescape", [True, False])
+def test_nothing_but_texts_and_numbers_is_printed_by_whatever_filter(value, autoescape):
+    """An address in memory tells what it must not, and differs at every attempt."""
+    with pytest.raises((TypeError, TemplateError)):
+        rendered(f"{{% macro m() %}}{{% endmacro %}}{{{{ {value} }}}}", autoescape, x="a")
 
 
 def test_a_rendering_ends_when_its_time_is_over():

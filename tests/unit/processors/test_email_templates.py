@@ -2,6 +2,8 @@
 
 import re
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from html import escape
 from html.parser import HTMLParser
@@ -13,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2 import Environment
 
-from processors import email_template_pages, email_templates
+from processors import email_template_files, email_template_pages, email_templates
 from processors.email_templates import Templates
 from processors.errors import PermanentError, TransientError
 from processors.messages import text_of
@@ -82,6 +84,32 @@ def test_styles_are_in_their_elements_and_rules_for_screens_stay(tmp_path):
     assert "@media (max-width: 9px)" in html
 
 
+def test_a_page_of_many_rules_classes_and_elements_is_made(tmp_path):
+    """As frameworks for mails have them: a long style sheet, of which each element gets little."""
+    rules = "".join(
+        f".c{n}, .none .c{n} > p, td.c{n}:hover, p#i{n} {{ color: red; margin: 0 auto; width: {n}px; }}"
+        for n in range(2_000)
+    )
+    media = "@media (max-width: 9px) {" + "p, td, a { width: 100% !important }" * 500 + "}"
+    body = "".join(f"<div class='c{n}'><p id='i{n}'>x</p></div>" for n in range(1_000))
+    html = templates(tmp_path, a_html=f"<style>{rules}{media}</style>{body}").render("a", {}).html
+    assert '<p id="i7" style="color: red;margin: 0 auto;width: 7px;">' in html
+
+
+def test_styles_of_mjml_are_moved_into_their_elements_and_its_fonts_are_linked(tmp_path):
+    head = (
+        "<mj-style inline='inline'>.red { color: red }</mj-style><mj-font name='Own' href='https://f.example/own.css'/>"
+    )
+    source = COLUMN % "<mj-text font-family='Own'><p class='red'>a</p></mj-text>"
+    html = (
+        templates(tmp_path, a_mjml=source.replace("<mj-body>", f"<mj-head>{head}</mj-head><mj-body>"))
+        .render("a", {})
+        .html
+    )
+    assert 'color: red;">a</p>' in html
+    assert re.search(r'<link [^>]*href="https://f\.example/own\.css"', html)
+
+
 def test_extends_block_super_and_include_are_resolved_before_mjml(tmp_path):
     found = templates(
         tmp_path,
@@ -135,6 +163,28 @@ def test_a_text_made_of_a_page_has_no_gaps_where_conditions_left_something_out(t
     assert made.text == "a\n\n1\n\n2\n\nx & y\n"
 
 
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        (r"""<p>{{ x|e|replace("\n", "<br>"|safe) }}</p>""", "a & b\nc\n"),
+        ("""<p>{{ ["<b>y</b>"|safe, x]|join(", ") }}</p>""", "y, a & b c\n"),
+        ("""<p>{{ "<b>k</b>"|safe|replace("k", "l") }}</p>""", "l\n"),
+        (r"""<p>{{ "<b>k</b> "|safe ~ x|replace("\n", " ") }}</p>""", "k a & b c\n"),
+        ("""{{ "<p>k</p>"|safe }}{{ "<p>l</p>"|safe }}""", "k\n\nl\n"),
+        ("""<p>{{ "<b>k </b>"|safe }}l</p>""", "k l\n"),
+        (
+            """{% macro m(v) %}<p>1 &lt; 2 {{ v }}</p>{% endmacro %}{{ m(x) }}{{ m("<b>"|e) }}""",
+            "1 < 2 a & b\nc\n\n1 < 2 <b>\n",
+        ),
+        ("""{% set s %}<b>k</b> &amp;amp; {{ x }}{% endset %}<p>{{ s }}</p>""", "k &amp; a & b\nc\n"),
+        ("""<p>&amp;lt; {{ "&amp;lt;" }} {{ "&lt;"|safe }}</p>""", "&lt; &amp;lt; <\n"),
+        ("""<a href="{{ x }}?a=1&amp;b={{ "&" }}">k</a>""", "k (a & b\nc?a=1&b=&)\n"),
+    ],
+)
+def test_a_text_that_is_made_of_a_page_says_what_the_page_says(tmp_path, source, text):
+    assert templates(tmp_path, a_html=source).render("a", {"x": "a & b\nc"}).text == text
+
+
 def test_a_text_of_its_own_stays_as_it_is_written(tmp_path):
     source = "Dear {{ name }},\n\n\n{% if no %}\nno\n{% endif %}\n  - a\n\n\n-- \nbye\n"
     made = templates(tmp_path, a_txt=source).render("a", {"name": "Ann", "no": False})
@@ -178,6 +228,30 @@ def test_a_template_that_is_mended_is_used_and_a_broken_one_is_not_made_again_fo
     assert body_of(found.render("a", {}).html) == "b"
 
 
+def test_a_template_is_compiled_once_for_all_threads_and_keeps_no_other_template_waiting(tmp_path, monkeypatch):
+    made, began, go_on = [], threading.Event(), threading.Event()
+    make = email_template_pages.made
+
+    def slow(pieces, file, **named):
+        made.append(file)
+        if file == "a.html":
+            began.set()
+            assert go_on.wait(60)
+        return make(pieces, file, **named)
+
+    monkeypatch.setattr(email_template_pages, "made", slow)
+    found = templates(tmp_path, a_html="a", b_html="b")
+    with ThreadPoolExecutor(4) as pool:
+        waiting = [pool.submit(found.render, "a", {}) for _ in range(3)]
+        assert began.wait(60)
+        try:
+            assert pool.submit(found.render, "b", {}).result(60).text == "b\n"
+        finally:
+            go_on.set()
+        assert {one.result(60).text for one in waiting} == {"a\n"}
+    assert made == ["a.html", "b.html"]
+
+
 def test_no_more_templates_are_kept_than_are_used(tmp_path, monkeypatch):
     monkeypatch.setattr(email_templates, "MOST_KEPT", 2)
     found = templates(tmp_path, a_txt="a", b_txt="b", c_txt="c")
@@ -195,6 +269,7 @@ def test_no_more_templates_are_kept_than_are_used(tmp_path, monkeypatch):
         ("<p>\n\n{{ nmae }}</p>", "a.html line 3: 'nmae' is undefined; the context has name."),
         ("<p>\n{{ name.first.second }}</p>", "a.html line 2: 'str object' has no attribute 'first'."),
         ("{% for i in range(10**9) %}x{% endfor %}", "a.html line 1: it takes too many steps"),
+        ("\n{{ [name.upper]|join }}", "a.html line 2: a builtin_function_or_method is no value: texts, numbers, true,"),
         ("\n{{ ''.__class__.__mro__ }}", "a.html line 2: access to attribute '__class__' of 'str' object is unsafe."),
         ("a\n{% if name %}", "a.html line 2: Unexpected end of template."),
         ("a\n{{ name + }}", "a.html line 2: unexpected 'end of print statement'."),
@@ -250,6 +325,50 @@ def test_no_more_templates_are_kept_than_are_used(tmp_path, monkeypatch):
         ("\n<!-- ", "a.html line 2: what begins here has no end."),
         ("<head></head>x", "a.html: a page that has <html> or <head> has a <body>, too; write it."),
         ("<style>p{color:}}}{ @x</style><p style='a'>x</p>", "a.html: its CSS cannot be read"),
+        (
+            "<html><head>\n<link rel='stylesheet' href='x.css'></head><body>a</body></html>",
+            "a.html line 2: mail programs load no style sheet: put what is in it between <style> and </style>",
+        ),
+        (
+            "<style>p{" + "a:red;" * 1_000 + "}</style>" + "<p>x</p>" * 1_000,
+            "a.html: its styles, moved into their elements, could make more than 2000000 characters",
+        ),
+        ("<style>" + ",p" * 10_000 + "{a:b}</style>" + "<p>x</p>" * 1_000, "a.html: its styles, moved into"),
+        (
+            "<style>tbody{" + "a:b;" * 9_000 + "}</style>" + "<table><tr></tr></table>" * 99,
+            "a.html: its styles, moved into",
+        ),
+        ("<style>\\70{" + "a:b;" * 9_000 + "}</style>" + "<p>x</p>" * 99, "a.html: its styles, moved into"),
+        ("<style>a{b{}" + "a:b;" * 9_000 + "}</style>" + "<a>x</a>" * 99, "a.html: its styles, moved into"),
+        (
+            '<style>p{a:"}";' + "a:b;" * 9_000 + "}</style>" + "<p>x</p>" * 99,
+            "a.html: its styles, moved into",
+        ),
+        (
+            "<style>/*'*/@layer{.a{" + "a:b;" * 9_000 + "}}/*'*/</style>" + "<p class='&#97;'>x</p>" * 99,
+            "a.html: its styles, moved into",
+        ),
+        (
+            "<style>p{" + "".join(f"p{n}:red;" for n in range(301)) + "}</style><p>x</p>",
+            "a.html: its styles set more than 300 different properties",
+        ),
+        (
+            "<p>{{ name" + "~name" * 20_000 + " }}</p>",
+            "a.html line 1: with all that it includes, a template has at most 500000 characters, 5000 tags and texts",
+        ),
+        (("{{ name" + "~name" * 3_000 + " }}") * 4, "a.html line 1: with all that it includes, a template has at most"),
+        ("{{ name }}" * 5_001, "a.html line 1: with all that it includes, a template has at most"),
+        (
+            "<style>" + "@layer a{" * 40_000 + "}</style>x",
+            "a.html: blocks of its styles are at most 20 deep in each other",
+        ),
+        ("<p>\n&#" + "9" * 5_000 + ";</p>", "a.html line 2: this is the number of no character."),
+        ("<p>\n{{ ('&#' ~ '9' * 5000)|safe }}</p>", "a.html line 2: Exceeds the limit"),
+        ("<a href='{{ 1 }}&#" + "9" * 900 + "{{ '9' * 5000 }};{{ 1 }}'>x</a>", "a.html line 1: Exceeds the limit"),
+        ("\n{{ [1].index(name) }}", "a.html line 2: "),
+        ("\n{{ {'a': 1}[name] }}", "a.html line 2: 'dict object' has no attribute '…'."),
+        ("\n{{ none[name] }}", "a.html line 2: 'None' has no attribute '…'."),
+        ("\n{{ 1 + name }}", "a.html line 2: unsupported operand type(s) for +: 'int' and 'str'."),
         ("<iframe src='x'></iframe>", "a.html line 1: no mail shows <iframe>."),
         ("<div>" * 3_000, "a.html line 1: elements are at most 200 deep"),
         ("{{ " + "(" * 3_000 + "1" + ")" * 3_000 + " }}", "a.html: its tags are too deep in each other"),
@@ -267,7 +386,7 @@ def test_no_more_templates_are_kept_than_are_used(tmp_path, monkeypatch):
             "a.html line 1: it makes more than 2000000 characters.",
         ),
     ],
-    ids=range(47),
+    ids=range(68),
 )
 def test_what_is_wrong_with_a_template_is_one_sentence_with_its_file_and_line(tmp_path, source, words):
     found = templates(
@@ -296,6 +415,18 @@ def test_what_is_wrong_with_a_template_is_one_sentence_with_its_file_and_line(tm
             "a.mjml line 2: near this line, '<p>' would be moved",
         ),
         ("<mj-text>a</mj-text>" * 20_000, "a.mjml: MJML makes more than 2000000 characters of it"),
+        (
+            "\n<mj-social color='" + "r" * 9_000 + "'>" + "<mj-social-element />" * 900 + "</mj-social>",
+            "a.mjml line 3: attributes that many elements have from elsewhere (<mj-attributes>, <mj-social>, …) could",
+        ),
+        (
+            "<mj-social color='{{ 1"
+            + "+1" * 500
+            + " }}'>"
+            + "<mj-social-element>a</mj-social-element>" * 30
+            + "</mj-social>",
+            "a.mjml line 2: with all that it includes, a template has at most 500000 characters",
+        ),
         ("<mj-text>{{ 1 }}\n{{ undefined }}</mj-text>", "a.mjml line 3: 'undefined' is undefined"),
     ],
 )
@@ -370,6 +501,42 @@ def test_a_folder_in_place_of_a_file_is_said_and_one_that_cannot_be_read_now_is_
 def test_what_python_alone_refuses_is_a_permanent_error_of_its_file_and_line(tmp_path, source):
     with pytest.raises(PermanentError, match=r"a\.html line 1"):
         templates(tmp_path, a_html=source).render("a", {})
+
+
+def test_all_templates_of_a_folder_are_checked_and_parts_only_where_they_are_used(tmp_path):
+    templates(
+        tmp_path,
+        base_mjml="<mjml><mj-body>{% block body %}{% endblock %}</mj-body></mjml>",
+        parts__foot_mjml="<mj-section></mj-section>",
+        a_mjml="{% extends 'base.mjml' %}{% block body %}{% include 'parts/foot.mjml' %}{% endblock %}",
+        a_txt="a",
+        deep__b_html="<p>{{ x }}",
+        deep__c_html="\n{{ x",
+        d_txt="d",
+        e_md="{{",
+    )
+    write(tmp_path, "d.subject.txt", "{% if %}")
+    write(tmp_path, ".hidden/f.html", "<b>")
+    write(tmp_path, "no name.html", "<b>")
+    number, faults = email_templates.checked(tmp_path)
+    assert number == 6
+    assert [fault.partition(":")[0] for fault in faults] == ["d.subject.txt line 1", "deep/c.html line 2"]
+
+
+def test_a_folder_that_is_none_or_is_no_folder_of_templates_alone_is_said(tmp_path, monkeypatch):
+    with pytest.raises(PermanentError, match=f"{tmp_path}/a is no folder: make it"):
+        email_templates.checked(tmp_path / "a")
+    monkeypatch.setattr(email_template_files, "MOST_FILES", 2)
+    templates(tmp_path, a_html="a", b_html="b", c_html="c")
+    with pytest.raises(PermanentError, match="has more than 2 files and folders"):
+        email_templates.checked(tmp_path)
+
+
+def test_a_folder_that_cannot_be_read_is_said(tmp_path, monkeypatch):
+    refused = PermissionError(13, "Permission denied", str(tmp_path))
+    monkeypatch.setattr("pathlib.Path.iterdir", lambda *_: (_ for _ in ()).throw(refused))
+    with pytest.raises(OSError, match="Permission denied"):
+        email_templates.checked(tmp_path)
 
 
 # --- For every page and every value ----------------------------------------------------------------------------

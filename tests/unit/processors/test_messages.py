@@ -520,3 +520,7 @@ def test_what_never_ends_in_a_page_of_a_megabyte_is_text_and_holds_nobody_up(beg
 def test_what_ends_is_hidden_as_before(beginning):
     ends = {"<!--": "-->", "<![CDATA[": "]]>"}
     assert text_of(f"<p>seen {beginning} hidden {ends.get(beginning, '>')} too</p>").split() == ["seen", "too"]
+
+
+def test_an_endless_number_in_a_page_is_no_character_and_no_fault():
+    assert text_of(f"<p>a&#{'9' * 5_000};b &#65;</p>") == "a\N{REPLACEMENT CHARACTER}b A\n"

@@ -143,6 +143,29 @@ def test_no_value_of_a_context_adds_a_header(inline_service, folder, name):
     assert mails(inline_service) == []
 
 
+@pytest.mark.parametrize(
+    ("subject", "words"),
+    [
+        ("", "must not be empty"),
+        (" \n{{ none }}\n", "must not be empty"),
+        ("{% if name == 'Bob' %}Hi{% endif %}", "must not be empty"),
+        ("{{ 'x' * 900000 }}", "must have at most 998 characters; got 900000"),
+        ("{{ 'ä' * 999 }}", "must have at most 998 characters; got 999"),
+    ],
+)
+def test_a_template_that_makes_no_subject_or_an_endless_one_fails_the_mail(inline_service, folder, subject, words):
+    (folder / "welcome.subject.txt").write_text(subject)
+    why = why_failed(celery_service.send_email(**MAIL, context={"name": "Ann"}))
+    assert f"welcome.subject.txt makes a subject that {words}" in why
+    assert mails(inline_service) == []
+
+
+def test_the_longest_subject_of_a_template_arrives_whole(inline_service, folder):
+    (folder / "welcome.subject.txt").write_text("{{ 'ä' * 998 }}\n")
+    celery_service.send_email(**MAIL, context={"name": "Ann"})
+    assert mails(inline_service)[0]["Subject"] == "ä" * 998
+
+
 def test_a_mail_is_the_same_bytes_at_every_attempt_and_in_every_process_while_its_template_is(folder):
     mail = SendEmail.model_validate(MAIL | {"context": {"name": "Ann", "order": {"b": 1, "a": 2}}})
     recipients, _ = sort_out(mail.recipients())
@@ -180,7 +203,7 @@ def test_a_mail_is_the_same_bytes_at_every_attempt_and_in_every_process_while_it
         ({"context": {"a": b"planted"}}, r"context\.a must be a JSON value: .*; it is a bytes"),
         ({"context": {"a": "planted\0"}}, r"context\.a must be text without NUL"),
         ({"context": {"a": "\ud800"}}, r"context\.a must be text without NUL and lone surrogates"),
-        ({"context": {"a": "x" * 2_000_000}}, "The arguments have|at most 1000000 bytes an item"),
+        ({"context": {"a": "x" * 2_000_000}}, "of all arguments|at most 1000000 bytes an item"),
         ({"subject": "a\nb"}, "subject: must not contain control characters"),
     ],
     ids=range(19),

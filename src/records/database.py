@@ -10,7 +10,7 @@ import random
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cached_property
 from importlib import import_module
@@ -89,12 +89,29 @@ class Database:
         if isinstance(work, Bound) and not work.forms:
             work.bind(self._engine().dialect)
         if not self.is_sqlite and isinstance(work, Bound) and len(work) > ROWS_AT_ONCE:
-            return self._write_pooled(self._own.pipelined(work))
+            return self._write_pooled(lambda connection: self._own.pipelined([work])(connection)[0])
         if not self.is_sqlite and not isinstance(work, Bound):
             return self._write_pooled(work)
         job = Job(work, durable=durable, waits=True)
         self._hand_over(job)
         return job.outcome()
+
+    def write_together(self, works: Sequence[Bound], check: Callable[[Sequence[Sequence[Row]]], None]) -> None:
+        """Run several statements in one durable transaction, which `check` may undo.
+
+        Args:
+            works: run in this order.
+            check: told the rows of each; what it raises undoes them all.
+
+        Raises:
+            ServiceUnavailable: as `write`.
+            CommitUnknown: as `write`.
+        """
+        if self.is_sqlite:
+            self.write(lambda connection: check([work(connection) for work in works]))
+        else:
+            run = self._own.pipelined(works)
+            self._write_pooled(lambda connection: check(run(connection)))
 
     def write_later(self, work: Callable[[Connection], object]) -> None:
         """Run `work` soon, beside other writes; dropped where too much waits or the database is away."""

@@ -34,8 +34,8 @@ from records.columns import SECONDS_PER_DAY, Instant, Now, PlainText, metadata
 from records.database import Database
 from records.effects import Doubt
 from records.insertion import insert_into
-from records.prepared import Given, GivenRows, Prepared
-from records.task_records import FINAL, TaskState, columns, is_run, task_records
+from records.prepared import Given, GivenRows, Prepared, Row
+from records.task_records import FINAL, RUNNING, TaskState, columns, task_records
 
 PRUNED_AT_ONCE = 10_000
 """How many rows one pruning looks at."""
@@ -163,13 +163,20 @@ class DeliveryRecords:
         found = self.database.read(lambda connection: connection.execute(query).all())
         return {address: Outcome(state, code, enhanced, text) for address, state, code, enhanced, text in found}
 
-    def carry_over(self, from_task: str, to_task: str) -> None:
-        """Let a task that retries another know whom that one has reached already."""
+    def carry_over(self, from_task: str, to_task: str, moved: tuple[int, int] = (0, 0)) -> None:
+        """Let a task that retries another know whom a mail of that one has reached already.
+
+        Args:
+            from_task: that one.
+            to_task: the one that retries it.
+            moved: the position of the mail in either.
+        """
         c = deliveries.c
+        before, after = moved
         # Closed now, or a pruning might find a copy old whose task has no record yet.
-        new = {c.task_id: literal(to_task), c.closed_at: Now()}
+        new = {c.task_id: literal(to_task), c.position: literal(after), c.closed_at: Now()}
         reached = select(*(new.get(column, column) for column in c)).where(
-            c.task_id == from_task, c.state == "accepted"
+            _mail(from_task, before), c.state == "accepted"
         )
         insert = insert_into(deliveries, self.database.kind)
         copied = insert.from_select([column.name for column in c], reached).on_conflict_do_nothing()
@@ -180,6 +187,13 @@ class DeliveryRecords:
         c = deliveries.c
         query = select(c.address).where(c.task_id == task_id, c.state.in_(["unknown", "handing"])).limit(1)
         return self.database.read(lambda connection: connection.execute(query).first()) is not None
+
+    def handing(self, task_id: str) -> set[int]:
+        """Return which mails of a task are being handed over to somebody now, as far as is known."""
+        c = deliveries.c
+        lately = c.handed_at > Now(-ABANDONED_SECONDS)
+        query = select(c.position).where(c.task_id == task_id, DOUBTFUL, (c.state + "") == "handing", lately)
+        return set(self.database.read(lambda connection: connection.execute(query).scalars().all()))
 
     def doubts(self, limit: int) -> list[Doubt]:
         """Return the recipients of whom it is not known whether their mail arrived, the oldest first."""
@@ -215,16 +229,13 @@ class DeliveryRecords:
         told = [(_row(task_id, run, position, address), outcome) for position, address, outcome in closed]
         accepted = ACCEPT.many(row | _closing(outcome) for row, outcome in told if outcome.state == "accepted")
         others = CLOSE.many(row | _closing(outcome) for row, outcome in told if outcome.state != "accepted")
+        held = HOLD.many([{"task_id": task_id, "run_id": run.task_id}] if handed else [])
 
-        def work(connection: Connection) -> None:
-            if handed and self.database.kind == "postgresql":
-                _hold_back_cancelling(connection, task_id, run)
-            if len(marked(connection)) != len(handed):
+        def check(found: Sequence[Sequence[Row]]) -> None:
+            if handed and (not _may_hand_over(found[0], task_id, run) or len(found[1]) != len(handed)):
                 raise TransientError("The mail was not handed over: its task was cancelled, or another run has it.")
-            accepted(connection)
-            others(connection)
 
-        self.database.write(work)
+        self.database.write_together([held, marked, accepted, others], check)
 
     def prune(self, days: float) -> int:
         """Remove what is known of the mails of tasks that have no record any more.
@@ -259,13 +270,22 @@ def _doubtful() -> ColumnElement[bool]:
     return or_(deliveries.c.state == "unknown", abandoned)
 
 
-def _hold_back_cancelling(connection: Connection, task_id: str, run: Run) -> None:
-    """Let whoever cancels wait until the marks are kept: what was cancelled before is seen, what comes later is late.
+def _hold(value: Given) -> Any:
+    """Read who hands over and for whom, and let whoever cancels wait: what was cancelled before is seen.
 
-    SQLite has one writer, who needs none of it.
+    What comes later is late. SQLite has one writer, who needs no lock.
     """
-    rows = select(columns.id).where(columns.id.in_({task_id, run.task_id})).order_by(columns.id)
-    connection.execute(rows.with_for_update(read=True)).all()
+    both = columns.id.in_([value("task_id", String()), value("run_id", String())])
+    rows = select(columns.id, columns.run, columns.state).where(both).order_by(columns.id)
+    return rows.with_for_update(read=True)
+
+
+def _may_hand_over(found: Sequence[Row], task_id: str, run: Run) -> bool:
+    """Tell whether this run goes on, and whose mail it is was not cancelled."""
+    known = {one: (number, state) for one, number, state in found}
+    number, state = known.get(run.task_id, (None, None))
+    cancelled = task_id in known and known[task_id][1] == TaskState.REVOKED.value
+    return number == run.number and state in {one.value for one in RUNNING} and not cancelled
 
 
 def _values(outcome: Outcome) -> dict[str, Any]:
@@ -312,11 +332,8 @@ def _named(value: Given) -> ColumnElement[bool]:
 
 def _hand_over(value: Given) -> Any:
     c = deliveries.c
-    cancelled = exists().where(columns.id == c.task_id, columns.state == TaskState.REVOKED.value)
-    own = exists().where(is_run(value("run_id", String()), value("run", Integer())))
-    marked = update(deliveries).where(_named(value), c.state.in_(WAITING_STATES), ~cancelled, own)
     new = {"state": "handing", "attempts": c.attempts + 1, "handed_at": Now(), "next_attempt_at": None}
-    return marked.values(new).returning(c.address)
+    return update(deliveries).where(_named(value), c.state.in_(WAITING_STATES)).values(new).returning(c.address)
 
 
 def _answer(value: Given) -> dict[str, Any]:
@@ -355,6 +372,7 @@ def _newest(value: Given) -> ColumnElement[bool]:
 
 
 OPEN_STATES = [*WAITING_STATES, "handing"]
+HOLD = Prepared(_hold)
 HAND_OVER = Prepared(_hand_over, "place")
 ACCEPT = Prepared(_accept, "place")
 CLOSE = Prepared(_close, "place")

@@ -1,6 +1,6 @@
 """Changes in the outside world: the intent, kept before a change begins, and what came of it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -264,8 +264,19 @@ class EffectRecords:
         rows = self.database.read(lambda c: c.execute(query).mappings().all())
         return [doubt for row in rows if (doubt := _to_doubt(row))]
 
-    def carry_over(self, from_task: str, to_task: str) -> None:
+    def done(self, task_id: str) -> dict[str, Any]:
+        """Return the effects of a task that happened: each key with its outcome."""
+        query = select(effects.c.key, effects.c.outcome).where(effects.c.task_id == task_id, effects.c.state == "done")
+        rows = self.database.read(lambda c: c.execute(query).all())
+        return dict(tuple(row) for row in rows)
+
+    def carry_over(self, from_task: str, to_task: str, but: Collection[str] = ()) -> None:
         """Let a task that retries another know what that one has done under keys that begin with its id.
+
+        Args:
+            from_task: that one.
+            to_task: the one that retries it.
+            but: keys that the retry may use again.
 
         Raises:
             InvalidArgument: such a key would be too long under the other id; nothing was written.
@@ -279,6 +290,7 @@ class EffectRecords:
             c.closed_at: Now(),  # or a pruning might find a copy old whose task has no record yet
         }
         own = and_(c.task_id == from_task, c.state == "done", func.substr(c.key, 1, len(prefix)) == prefix)
+        own = and_(own, c.key.not_in(list(but))) if but else own
         done = select(*(new.get(column, column) for column in c)).where(own)
         copied = insert_into(effects, self.database.kind).from_select(names, done).on_conflict_do_nothing()
         longest = LONGEST_ID - len(to_task) + len(from_task)

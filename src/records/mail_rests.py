@@ -25,7 +25,7 @@ mail_rests = Table(
     "mail_rests",
     metadata,
     Column("transport", String(300), primary_key=True),
-    Column("domain", String(255), primary_key=True),  # of recipients; empty: the whole transport
+    Column("domain", String(255), primary_key=True),  # of recipients; empty: the whole transport; @: new connections
     Column("level", Integer, nullable=False),  # rests in a row, less the times when it took mail since
     Column("not_before", Instant, nullable=False),
     Column("reason", PlainText, nullable=False),

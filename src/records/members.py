@@ -1,7 +1,10 @@
 """The parts of a parent, a row each: neither message nor parent record contains them."""
 
+import math
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -12,8 +15,11 @@ from sqlalchemy import (
     Integer,
     String,
     Table,
+    and_,
     bindparam,
     case,
+    delete,
+    exists,
     func,
     insert,
     literal,
@@ -21,13 +27,21 @@ from sqlalchemy import (
     update,
 )
 
-from processors.interfaces import Member, MemberEnd
+from processors.errors import ServiceUnavailable
+from processors.interfaces import WAITING_STATES, Member, MemberEnd
 from records.columns import Instant, Json, Now, metadata
 from records.database import Database
-from records.deliveries import deliveries
+from records.deliveries import DOUBTFUL, deliveries
+from records.prepared import Bound, Given, Prepared
+from records.task_records import columns
 
 WAITING = "waiting"
 INSERT_ROWS = PAGE_ROWS = 5_000
+PRUNED_AT_ONCE = 10_000
+PRUNING_SECONDS = 1.0
+OTHERS_SECONDS = 0.02
+"""Between two transactions of many: SQLite's lock is no queue, and who waits for it looks every few milliseconds."""
+
 
 members = Table(
     "members",
@@ -44,9 +58,11 @@ members = Table(
 Index("ix_members_task_id", members.c.task_id, members.c.closed_at, members.c.state)
 
 
-def insert_members(connection: Connection, parent_id: str, arguments: Iterable[Mapping[str, Any]]) -> int:
-    """Insert a parent's members inside a caller's transaction; returns how many."""
-    positions = enumerate(arguments)
+def insert_members(
+    connection: Connection, parent_id: str, arguments: Iterable[Mapping[str, Any]], first: int = 0
+) -> int:
+    """Insert a parent's members, from a position on, inside a caller's transaction; returns how many."""
+    positions = enumerate(arguments, first)
     total = 0
     while rows := [
         {"task_id": parent_id, "position": position, "arguments": dict(one), "state": WAITING}
@@ -62,6 +78,40 @@ class MemberRecords:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self._pruned_to = ""  # the last parent that a pruning has looked at
+        self._without_parent: set[str] = set()
+
+    def write_before(self, parent_id: str, arguments: Sequence[Mapping[str, Any]]) -> None:
+        """Write the members of a parent that is not there yet, but for the last ones, in bounded transactions.
+
+        Nobody sees them before the parent is written, which adds the rest.
+        """
+        for first in range(0, len(arguments) - INSERT_ROWS, INSERT_ROWS):
+            some = arguments[first : first + INSERT_ROWS]
+            self.database.write(
+                partial(insert_members, parent_id=parent_id, arguments=some, first=first), durable=False
+            )
+            time.sleep(OTHERS_SECONDS)
+
+    def prune(self) -> int:
+        """Remove members whose parent was not written in the end: a prune finds them, and the next one removes them.
+
+        Some parents are looked at, and those behind them the next time; so are members that take too long to remove.
+        Returns how many parents' members were removed.
+        """
+        c = members.c
+        page = select(c.task_id).where(c.position == 0, c.task_id > self._pruned_to).order_by(c.task_id)
+        page = page.limit(PRUNED_AT_ONCE).subquery()
+        orphan = ~exists().where(columns.id == page.c.task_id)
+        query = select(page.c.task_id, orphan).order_by(page.c.task_id)
+        rows = self.database.read(lambda connection: connection.execute(query).all())
+        self._pruned_to = rows[-1][0] if len(rows) == PRUNED_AT_ONCE else ""
+        found = {task_id for task_id, without_parent in rows if without_parent}
+        until = time.monotonic() + PRUNING_SECONDS
+        removed = {one for one in found & self._without_parent if remove_members(self.database, one, until)}
+        self._without_parent -= {task_id for task_id, _ in rows}
+        self._without_parent |= found - removed
+        return len(removed)
 
     def waiting(self, parent_id: str, first: int, count: int) -> Sequence[Member]:
         """Return the members at positions first .. first + count - 1 that have no final state yet."""
@@ -75,19 +125,8 @@ class MemberRecords:
 
     def close_all(self, parent_id: str, ends: Sequence[MemberEnd]) -> None:
         """Store the final states and outcomes of those that have none, in one transaction."""
-        if not ends:
-            return
-        c = members.c
-        statement = (
-            update(members)
-            .where(c.task_id == parent_id, c.position == bindparam("at"), c.state == WAITING)
-            .values(state=bindparam("ended"), outcome=bindparam("told", type_=c.outcome.type), closed_at=Now())
-        )
-        rows = [
-            {"at": one.position, "ended": one.state, "told": dict(one.outcome or {})}
-            for one in sorted(ends, key=lambda one: one.position)  # so that nobody else's rows are locked crosswise
-        ]
-        self.database.write(lambda connection: connection.execute(statement, rows))
+        if ends:
+            self.database.write(_closing(parent_id, ends))
 
     def ends(self, parent_id: str, first: int, count: int) -> Sequence[MemberEnd]:
         """Return what became of the members at positions first .. first + count - 1, in their order."""
@@ -105,6 +144,22 @@ class MemberRecords:
         while page := self.ends(parent_id, first, PAGE_ROWS):
             yield from page
             first += PAGE_ROWS
+
+    def ended_in(self, parent_id: str, states: Sequence[str]) -> Iterator[MemberEnd]:
+        """Yield all that stand in these states, in their order; a page of them is held in memory."""
+        c = members.c
+        query = (
+            select(c.position, c.state, c.outcome)
+            .where(c.task_id == parent_id, c.state.in_(states), c.position > bindparam("last"))
+            .order_by(c.position)
+            .limit(PAGE_ROWS)
+        )
+        last = -1
+        while page := self.database.read(
+            lambda connection, after=last: connection.execute(query, {"last": after}).all()
+        ):
+            yield from (MemberEnd(*row) for row in page)
+            last = page[-1].position
 
     def tally(self, parent_id: str) -> dict[str, int]:
         """Return how many members stand in each state."""
@@ -132,15 +187,49 @@ class MemberRecords:
         )
         return [dict(row) for row in self.database.read(lambda connection: connection.execute(query).mappings().all())]
 
-    def left(self, parent_id: str) -> list[tuple[int, str | None]]:
+    def left(self, parent_id: str, after: int = -1, limit: int | None = None) -> list[tuple[int, str | None]]:
         """Return the positions of those that have no final state, and what is known of the mail of each.
 
         That is `accepted` or `unknown` where it was handed over for somebody, else None.
+
+        Args:
+            parent_id: whose.
+            after: only those behind this position.
+            limit: at most so many; None: all.
         """
         c = members.c
-        query = select(c.position, _handed_over()).where(c.task_id == parent_id, c.state == WAITING)
-        rows = self.database.read(lambda connection: connection.execute(query.order_by(c.position)).all())
-        return [(position, known) for position, known in rows]
+        query = select(c.position, _handed_over()).where(c.task_id == parent_id, c.state == WAITING, c.position > after)
+        ordered = query.order_by(c.position).limit(limit)
+        return [(at, known) for at, known in self.database.read(lambda connection: connection.execute(ordered).all())]
+
+    def close_left(self, parent_id: str, ends: Sequence[MemberEnd]) -> None:
+        """Store the ends of members that follow each other and that no task will end, and close their mails' rows.
+
+        Whoever of their recipients still waits is mailed no more.
+        """
+        if not ends:
+            return
+        c = deliveries.c
+        waiting = update(deliveries).where(
+            c.task_id == parent_id,
+            c.position.between(ends[0].position, ends[-1].position),
+            c.state.in_(WAITING_STATES),
+        )
+        closed = waiting.values(state="cancelled", closed_at=Now(), next_attempt_at=None)
+
+        close = _closing(parent_id, ends)
+
+        def work(connection: Connection) -> None:
+            close(connection)
+            connection.execute(closed)
+
+        self.database.write(work, durable=False)
+
+    def arrived(self, parent_id: str) -> set[int]:
+        """Return the positions of those that ended as unknown, whose mail somebody got, as was found out since."""
+        c = members.c
+        query = select(c.position).where(c.task_id == parent_id, c.state == "unknown", _handed_over() == "accepted")
+        return set(self.database.read(lambda connection: connection.execute(query).scalars().all()))
 
     def last_states(self, parent_id: str, count: int, since: datetime | None) -> list[str]:
         """Return the states of those that ended last, the last one first; only of those that ended after a moment."""
@@ -170,9 +259,75 @@ class MemberRecords:
         return [dict(row) for row in self.database.read(lambda connection: connection.execute(query).mappings().all())]
 
 
+def many_of(connection: Connection, parent_ids: Sequence[str]) -> list[str]:
+    """Return those of these parents whose members are too many for one transaction."""
+    query = select(members.c.task_id).where(members.c.task_id.in_(parent_ids), members.c.position == INSERT_ROWS)
+    return list(connection.execute(query).scalars().all())
+
+
+def remove_members(database: Database, parent_id: str, until: float = math.inf) -> bool:
+    """Remove the members of a parent without a record, and what is known of their mails but for doubts, in pages.
+
+    The last ones go first: what is left where this ends midway is found by a prune.
+
+    Args:
+        database: where.
+        parent_id: whose.
+        until: by `time.monotonic`, when to end midway.
+
+    Returns:
+        Whether all are removed.
+    """
+    c, d = members.c, deliveries.c
+    alone = ~exists().where(columns.id == parent_id)
+
+    def page_from(first: int, connection: Connection) -> None:
+        connection.execute(delete(deliveries).where(d.task_id == parent_id, d.position >= first, ~DOUBTFUL, alone))
+        connection.execute(delete(members).where(c.task_id == parent_id, c.position >= first, alone))
+
+    last = database.read(lambda r: r.execute(select(func.max(c.position)).where(c.task_id == parent_id)).scalar())
+    for page in range((-1 if last is None else last) // INSERT_ROWS, -1, -1):
+        if time.monotonic() >= until:
+            return False
+        database.write(partial(page_from, page * INSERT_ROWS), durable=False)
+        time.sleep(OTHERS_SECONDS)
+    return True
+
+
+def written(connection: Connection, parent_id: str) -> int:
+    """Return how many members of a parent were written before it.
+
+    Raises:
+        ServiceUnavailable: some of them were removed again: the submit took too long.
+    """
+    query = select(func.count(), func.max(members.c.position)).where(members.c.task_id == parent_id)
+    ((count, last),) = connection.execute(query).all()
+    if count and last != count - 1:
+        raise ServiceUnavailable(f"Task {parent_id} was not recorded: it took so long that a part of it was removed.")
+    return count
+
+
+def _closing(parent_id: str, ends: Sequence[MemberEnd]) -> Bound:
+    """Return the statement that closes them, in the order of their positions: nobody's rows are locked crosswise."""
+    return CLOSE.many(
+        {"task_id": parent_id, "position": one.position, "state": one.state, "outcome": dict(one.outcome or {})}
+        for one in ends
+    )
+
+
 def _handed_over() -> Any:
     """Return in SQL what is known of a member's mail that was handed over; NULL where it was not."""
     c = deliveries.c
     told = case((c.state == "accepted", 2), (c.state.in_(["handing", "unknown"]), 1))
     most = select(func.max(told)).where(c.task_id == members.c.task_id, c.position == members.c.position)
     return case({2: "accepted", 1: "unknown"}, value=most.scalar_subquery())
+
+
+def _close(value: Given) -> Any:
+    c = members.c
+    own = and_(c.task_id == value("task_id", String()), c.position == value("position", Integer()), c.state == WAITING)
+    new = {"state": value("state", String()), "outcome": value("outcome", Json()), "closed_at": Now()}
+    return update(members).where(own).values(new)
+
+
+CLOSE = Prepared(_close, "position")

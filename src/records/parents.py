@@ -7,7 +7,7 @@ from sqlalchemy import Connection, exists, select, update
 
 from processors.interfaces import EndedPart
 from records.database import Database
-from records.members import insert_members
+from records.members import INSERT_ROWS, insert_members, written
 from records.task_moves import EXPIRED, Failure, ended
 from records.task_records import (
     Draft,
@@ -15,6 +15,7 @@ from records.task_records import (
     TaskState,
     columns,
     insert_drafts,
+    insertion,
     surely,
     task_records,
     to_record,
@@ -24,14 +25,25 @@ from records.task_records import (
 def insert_parent(
     connection: Connection, parent: Draft, members: Sequence[Mapping[str, Any]], tasks: Sequence[Draft]
 ) -> None:
-    """Insert a parent, its members and its tasks inside a caller's transaction; nothing where it is there already."""
-    if connection.execute(select(columns.id).where(columns.id == parent.id)).first() is None:
-        insert_drafts(connection, [parent])
-        insert_members(connection, parent.id, members)
+    """Insert a parent, its tasks and those members that were not written before inside a caller's transaction.
+
+    Nothing is done where the parent is there already.
+
+    Raises:
+        ServiceUnavailable: of the members that were written before, some were removed again.
+    """
+    if insertion(connection.dialect.name, [parent])(connection):
+        first = written(connection, parent.id) if is_large(parent) else 0
+        insert_members(connection, parent.id, members[first:] if first else members, first)
         insert_drafts(connection, tasks)
         if parent.retry_of is not None:
             former = update(task_records).where(columns.id == parent.retry_of)
             connection.execute(former.values(retried_as=parent.id))
+
+
+def is_large(parent: Draft) -> bool:
+    """Tell whether a parent's members are too many for one transaction that all others would wait for."""
+    return (parent.members_total or 0) > INSERT_ROWS
 
 
 class Parents:
@@ -77,6 +89,11 @@ class Parents:
         values = ended(state, failure) | {"result": result, "progress": 100.0}
         statement = self._open(parent_id).values(values).returning(columns.id)
         return self.database.write(lambda c: c.execute(statement).first() is not None, durable=False)
+
+    def keep_cancelled(self, parent_id: str, result: Any) -> None:
+        """Keep what became of the members of a parent that was cancelled."""
+        own = update(task_records).where(columns.id == parent_id, columns.state == TaskState.REVOKED.value)
+        self.database.write(lambda c: c.execute(own.values(result=result)), durable=False)
 
     def _open(self, parent_id: str) -> Any:
         return update(task_records).where(

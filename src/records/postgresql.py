@@ -1,5 +1,6 @@
 """PostgreSQL: its connections, and group commit: one pipeline, which the server takes as one transaction."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -7,7 +8,7 @@ from typing import Any, TypeVar, cast
 
 import psycopg
 from sqlalchemy import Connection, create_engine, event
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 
 from records.engines import Engines
 from records.grouped_writes import CommitUnknown, Job, Work
@@ -28,6 +29,11 @@ PATIENCE_SECONDS = STATEMENT_TIMEOUT_SECONDS + 5.0
 
 PING_SECONDS = 3.0
 IDLE_SECONDS = 1.0
+"""A connection that was used in so short a time before is taken for alive: to ask would be one more round trip."""
+
+USED = "used"
+"""Under this name the pool keeps when a connection was used last."""
+
 LOCK_TIMEOUT_SECONDS = 1
 """How long a group may wait for a row that another session has locked, before each of it is written by itself."""
 
@@ -61,7 +67,6 @@ def engines(url: Any) -> Engines:
     """Make the engine of a server; it has a pool of connections for all."""
     engine = create_engine(
         url,
-        pool_pre_ping=True,
         pool_size=POOL_SIZE,
         max_overflow=0,
         pool_timeout=CONNECT_TIMEOUT_SECONDS,
@@ -77,8 +82,8 @@ def engines(url: Any) -> Engines:
         },
     )
     event.listen(engine, "do_connect", _connect)
-    event.listen(engine, "checkin", partial(_be_patient, PING_SECONDS))
-    event.listen(engine, "checkout", partial(_be_patient, PATIENCE_SECONDS))
+    event.listen(engine, "checkin", _rest)
+    event.listen(engine, "checkout", _wake)
     return Engines(engine, engine)
 
 
@@ -96,10 +101,27 @@ def _connect(_dialect: Any, _record: Any, given: Any, named: Any) -> PatientConn
     return PatientConnection.connect(*given, **named)
 
 
-def _be_patient(seconds: float, connection: PatientConnection | None, *_: Any) -> None:
-    """Let a connection wait so long for an answer: in the pool its next one is that to a ping."""
-    if connection is not None:  # None: it was lost
-        connection.patience = seconds
+def _rest(_connection: object, record: Any) -> None:
+    record.info[USED] = time.monotonic()
+
+
+def _wake(connection: PatientConnection, record: Any, _proxy: object) -> None:
+    """See whether the server is still there, where a connection was not used just now."""
+    if time.monotonic() - record.info.get(USED, math.inf) > IDLE_SECONDS and not _answers(connection):
+        raise InvalidatePoolError  # all others are as old: the pool opens a new one
+
+
+def _answers(connection: PatientConnection) -> bool:
+    """Ask the server for nothing; an answer is worth a short wait only."""
+    connection.patience = PING_SECONDS
+    try:
+        connection.execute("SELECT 1")
+        connection.rollback()
+    except psycopg.Error:
+        return False
+    finally:
+        connection.patience = PATIENCE_SECONDS
+    return True
 
 
 class PostgresqlCommits:
@@ -150,14 +172,9 @@ class PostgresqlCommits:
 
     def _ready(self) -> PatientConnection:
         """Return the connection, a new one where a server that went away has cut the old one meanwhile."""
-        if self._connection is not None and time.monotonic() - self._used > IDLE_SECONDS:
-            driver = _driver(self._connection)
-            driver.patience = PING_SECONDS
-            try:
-                driver.execute("SELECT 1")
-            except psycopg.Error:
-                self.close()
-            driver.patience = PATIENCE_SECONDS
+        idle = time.monotonic() - self._used > IDLE_SECONDS
+        if self._connection is not None and idle and not _answers(_driver(self._connection)):
+            self.close()
         if self._connection is None:
             self._connection = self._connect()
         return _driver(self._connection)
@@ -186,18 +203,24 @@ def _waiting_briefly(work: Work, connection: Connection) -> Any:
     return work(connection)
 
 
-def pipelined(bound: Bound) -> Callable[[Connection], list[Row]]:
-    """Return what runs a statement of many rows: the server works on some while the next are made ready."""
+def pipelined(bounds: Sequence[Bound]) -> Callable[[Connection], list[list[Row]]]:
+    """Return what runs these in one go: the server works on some while the next are made ready.
 
-    def work(connection: Connection) -> list[Row]:
+    It returns the rows of each.
+    """
+
+    def work(connection: Connection) -> list[list[Row]]:
+        for bound in bounds:
+            if bound.forms is None:
+                bound.bind(connection.dialect)
         connection.begin()  # what goes past SQLAlchemy begins nothing that it could commit
-        raw = _driver(connection)
+        raw, sent = _driver(connection), list(statements(bounds))
         try:
             with raw.pipeline():
-                cursors = [raw.execute(cast("Any", one.text), one.parameters) for one in statements([bound])]
+                cursors = [raw.execute(cast("Any", one.text), one.parameters) for one in sent]
         except psycopg.Error as error:
             raise DBAPIError.instance(None, None, error, psycopg.Error, dialect=connection.dialect) from error
-        return [row for cursor in cursors if cursor.description for row in cursor.fetchall()]
+        return shared(bounds, sent, [cursor.fetchall() if cursor.description else [] for cursor in cursors])
 
     return work
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import Column, Connection, Index, String, Table, delete, select, tuple_
+from sqlalchemy import Column, Connection, Index, String, Table, and_, delete, select, tuple_
 
 from processors.errors import IdempotencyConflict, ServiceUnavailable
 from records.columns import Instant, Now, metadata
@@ -80,6 +80,11 @@ class SubmitKeys:
     ) -> str:
         """Write a parent with its key, its members and its tasks, as `open` does."""
         return self._open(parent, members, lambda c, one: insert_parent(c, one, members, tasks), session)
+
+    def is_held(self, draft: Draft) -> bool:
+        """Tell whether a draft's key was given to a task before."""
+        own = and_(keys.tenant == (draft.tenant or ""), keys.key == draft.idempotency_key, keys.expires_at > Now())
+        return self.database.read(lambda c: c.execute(select(keys.task_id).where(own)).first()) is not None
 
     def gather(self, parent: Draft, gathering: Gathering, session: object | None = None) -> str:
         """Add to a window, with a key where the submit has one, as `open` does; returns its notification's id."""

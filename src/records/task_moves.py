@@ -42,7 +42,7 @@ from records.incidents import Death, incidents, note
 from records.leadership import Lead, fenced
 from records.limited_starts import Grant, Held, LimitedStarts, Soon
 from records.limits import SUBJECT_COLUMNS, subject_of, unlimited
-from records.members import members
+from records.members import many_of, members, remove_members
 from records.prepared import Given, Prepared
 from records.task_logs import task_logs
 from records.task_pauses import task_pauses
@@ -571,6 +571,12 @@ class TaskMoves:
         )
         return [to_record(row) for row in found]
 
+    def follow_again(self, task_id: str) -> None:
+        """Let what follows a task's end be looked at again soon."""
+        final = update(task_records).where(columns.id == task_id, _state_in(FINAL_VALUES))
+        again = final.values(relay_at=Now(FOLLOW_SECONDS))
+        self.database.write(lambda c: c.execute(again), durable=False)
+
     def followed(self, task_id: str) -> None:
         """Note that what follows a task's end was done."""
         self.database.write_later(FOLLOWED(task_id=task_id))
@@ -693,25 +699,22 @@ class TaskMoves:
         )
         known = delete(effects).where(effects.c.task_id.in_(list(task_ids)), effects.c.state.in_(CLOSED), OWN_KEY, over)
 
-        def work(connection: Connection) -> int:
+        def work(connection: Connection) -> tuple[int, list[str]]:
             connection.execute(known)
             gone = delete(task_records).where(columns.id.in_(list(task_ids)), columns.state.in_(FINAL_VALUES))
             ids = list(connection.execute(gone.returning(columns.id)).scalars().all())
-            connection.execute(delete(deliveries).where(deliveries.c.task_id.in_(ids), ~DOUBTFUL))
-            for table in (
-                ai_answers,
-                cached_results,
-                digest_entries,
-                digests,
-                incidents,
-                members,
-                task_logs,
-                task_pauses,
-            ):
-                connection.execute(delete(table).where(table.c.task_id.in_(ids)))
-            return len(ids)
+            many = many_of(connection, ids)
+            few = [task_id for task_id in ids if task_id not in many]
+            connection.execute(delete(deliveries).where(deliveries.c.task_id.in_(few), ~DOUBTFUL))
+            for table in OF_A_TASK:
+                own = few if table is members else ids
+                connection.execute(delete(table).where(table.c.task_id.in_(own)))
+            return len(ids), many
 
-        return self.database.write(work)
+        removed, large = self.database.write(work)
+        for task_id in large:
+            remove_members(self.database, task_id)
+        return removed
 
     def waiting_count(self, categories: Sequence[str] | None = None) -> int:
         """Return how many records wait for the relay now."""
@@ -737,7 +740,9 @@ def _failed(failure: Failure) -> dict[str, Any]:
 
 
 def _revocation(condition: ColumnElement[bool]) -> Any:
-    return update(task_records).where(_not_final(), condition).values(_ended_waiting(TaskState.REVOKED))
+    followed = case((or_(columns.is_parent, _has_followers()), Now(FOLLOW_SECONDS)))  # a parent's members are settled
+    values = _ended_waiting(TaskState.REVOKED) | {"relay_at": followed}
+    return update(task_records).where(_not_final(), condition).values(values)
 
 
 def _death(row: Mapping[Any, Any]) -> Death:

@@ -215,13 +215,15 @@ class Crowd:
             heapq.heappush(events, (start + timedelta(seconds=self.seconds), number, "settle", told))
 
 
-@pytest.mark.parametrize(("seconds", "asks"), [(0.05, 2), (8, 3)], ids=["quick", "slow, which nobody knows at first"])
-def test_a_crowd_gets_through_in_the_time_that_the_limit_allows_and_asks_seldom(ledger, passing, seconds, asks):
+@pytest.mark.parametrize("seconds", [0.05, 8], ids=["quick", "slow, which nobody knows at first"])
+def test_a_crowd_gets_through_in_the_time_that_the_limit_allows_and_asks_seldom(ledger, passing, seconds):
     crowd = Crowd(ledger, passing, 10, seconds)
     crowd.run(47)
 
     assert len(crowd.begun) == 47
-    assert max(crowd.asked.values()) <= asks
+    assert (
+        max(crowd.asked.values()) <= 3
+    )  # 2 where the first have ended before the last asks, on a machine that is quick
     took = (max(crowd.begun) - min(crowd.begun)).total_seconds()
     assert 4 * (60 + seconds) <= took < 4 * (60 + seconds) * 1.01
 

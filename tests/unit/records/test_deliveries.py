@@ -290,6 +290,17 @@ def test_what_a_server_says_is_kept_whatever_it_sends(deliveries):
     assert deliveries.outcomes("t", 0)["b@example.com"] == Outcome("accepted", 250, None, "ok\\x00 \\ud800")
 
 
+def test_a_mail_is_carried_over_to_its_new_position_without_the_others(deliveries):
+    deliveries.open("t", {1: {"d@example.com": "to"}, 2: {"e@example.com": "to", "f@example.com": "to"}})
+    for position, address in ((1, "d@example.com"), (2, "e@example.com")):
+        hand(deliveries, [address], FIRST, position=position)
+        close(deliveries, {address: Outcome("accepted")}, FIRST, position=position)
+
+    deliveries.carry_over("t", "new", (2, 0))
+
+    assert [list(deliveries.outcomes("new", position)) for position in range(3)] == [["e@example.com"], [], []]
+
+
 def test_what_was_settled_after_its_record_was_removed_is_pruned_and_nothing_else(database, deliveries, moves):
     addresses = ["b@example.com", "c@example.com"]
     hand(deliveries, addresses, FIRST)

@@ -323,6 +323,18 @@ def test_a_retry_by_hand_knows_what_was_done_under_its_own_keys(tasks, records, 
     assert records.intend("newt:charge", new, 5)
 
 
+def test_a_retry_by_hand_may_do_again_what_it_is_told_so(tasks, records):
+    for key in ("t:sent", "t:refused"):
+        records.intend(key, FIRST, 5)
+        records.close(key, FIRST, {"state": key[2:]})
+    records.intend("t:open", FIRST, 5)
+
+    assert records.done("t") == {"t:sent": {"state": "sent"}, "t:refused": {"state": "refused"}}
+    records.carry_over("t", "new", ["t:refused"])
+
+    assert records.done("new") == {"new:sent": {"state": "sent"}}
+
+
 def test_a_retry_by_hand_is_refused_before_a_key_grows_too_long(database, records):
     for length in (252, 253):
         assert records.intend("t:".ljust(length, "k"), FIRST, 5)

@@ -1,12 +1,21 @@
 """The rows of a parent's parts: each ends once, and many end together or not at all."""
 
-import pytest
-from sqlalchemy.exc import StatementError
+from types import SimpleNamespace
 
+import pytest
+from sqlalchemy import delete, update
+
+from processors.errors import ServiceUnavailable
 from processors.interfaces import MemberEnd
 from records import members as rooms
+from records import parents
+from records.columns import Now
 from records.database import Database
-from records.members import MemberRecords, insert_members
+from records.deliveries import ABANDONED_SECONDS, DeliveryRecords, deliveries
+from records.members import MemberRecords, insert_members, members
+from records.parents import Parents
+from records.task_moves import TaskMoves
+from records.task_records import Draft, TaskRecords
 
 
 @pytest.fixture
@@ -40,7 +49,7 @@ def test_a_member_that_has_ended_stays_as_it_is(rows):
 
 
 def test_none_of_them_ends_where_one_cannot(rows):
-    with pytest.raises(StatementError, match="not JSON serializable"):
+    with pytest.raises(TypeError, match="not JSON serializable"):
         rows.close_all("bulk", [end(0, row=0), end(1, row=object())])
     assert rows.tally("bulk") == {"waiting": 12}
 
@@ -56,3 +65,152 @@ def test_all_members_are_read_in_their_order_page_by_page(rows, monkeypatch):
     read = list(rows.all_ends("bulk"))
     assert [one.position for one in read] == list(range(12))
     assert read[11] == end(11, row=3)
+
+
+# --- What no task has ended -------------------------------------------------------------------------------------------
+
+
+def mails_of(database, **states: str) -> DeliveryRecords:
+    """Write the rows of the first mails of the bulk: of each its recipients' states."""
+    mails = DeliveryRecords(database)
+    mails.open("bulk", {int(at[1:]): dict.fromkeys(some.split(), "to") for at, some in states.items()})
+    stated = update(deliveries).values(state=deliveries.c.address, handed_at=Now())
+    database.write(lambda c: c.execute(stated.where(deliveries.c.address != "abandoned")))
+    old = update(deliveries).where(deliveries.c.address == "abandoned")
+    database.write(lambda c: c.execute(old.values(state="handing", handed_at=Now(-ABANDONED_SECONDS))))
+    return mails
+
+
+def test_what_is_left_is_told_page_by_page_with_what_is_known_of_its_mail(database, rows):
+    mails = mails_of(database, m0="accepted queued", m1="handing", m2="abandoned refused", m3="queued", m4="unknown")
+    rows.close_all("bulk", [end(5)])
+    assert rows.left("bulk", limit=3) == [(0, "accepted"), (1, "unknown"), (2, "unknown")]
+    assert rows.left("bulk", 2, 3) == [(3, None), (4, "unknown"), (6, None)]
+    assert [at for at, _ in rows.left("bulk", 4)] == [6, 7, 8, 9, 10, 11]
+    assert mails.handing("bulk") == {1}, "nobody hands the other one over any more"
+
+
+def test_members_that_are_closed_for_their_tasks_leave_nobody_of_their_mails_waiting(database, rows):
+    mails = mails_of(database, m0="accepted deferred", m1="queued", m2="handing queued", m4="queued")
+    rows.close_left("bulk", [end(0, "sent"), end(1, "cancelled")])
+    rows.close_left("bulk", [end(3, "cancelled")])
+    rows.close_left("bulk", [])
+    assert rows.tally("bulk") == {"sent": 1, "cancelled": 2, "waiting": 9}
+    told = {at: {a: one.state for a, one in mails.outcomes("bulk", at).items()} for at in range(5)}
+    assert told[0] == {"accepted": "accepted", "deferred": "cancelled"}
+    assert told[1] == {"queued": "cancelled"}
+    assert told[2] == {"handing": "handing", "queued": "queued"}
+    assert told[4] == {"queued": "queued"}
+
+
+def test_those_that_ended_in_some_states_are_read_page_by_page(rows, monkeypatch):
+    monkeypatch.setattr(rooms, "PAGE_ROWS", 2)
+    ends = [end(at, "refused" if at % 2 else "unknown" if at % 3 else "sent", at=at) for at in range(11)]
+    rows.close_all("bulk", ends)
+    assert list(rows.ended_in("bulk", ("refused", "unknown"))) == [one for one in ends if one.state != "sent"]
+    assert list(rows.ended_in("bulk", ("invalid",))) == []
+
+
+def test_of_those_that_ended_as_unknown_it_is_told_whose_mail_arrived(database, rows):
+    mails_of(database, m0="accepted", m1="unknown", m2="accepted unknown", m3="accepted")
+    rows.close_all("bulk", [end(at, "unknown") for at in range(3)])
+    assert rows.arrived("bulk") == {0, 2}
+
+
+# --- Members that are written before their parent ---------------------------------------------------------------------
+
+
+def parent_of(count: int, task_id: str = "large") -> Draft:
+    return Draft(task_id, "email.send_bulk_emails", "email", "email", is_parent=True, members_total=count)
+
+
+@pytest.fixture
+def few_rows(monkeypatch):
+    """Take five members for many."""
+    monkeypatch.setattr(rooms, "INSERT_ROWS", 5)
+    monkeypatch.setattr(parents, "INSERT_ROWS", 5)
+    monkeypatch.setattr(rooms, "OTHERS_SECONDS", 0.0)
+
+
+@pytest.mark.parametrize("count", [6, 10, 11, 12, 23])
+def test_the_members_of_a_large_parent_are_written_before_it_and_completed_with_it(database, few_rows, count):
+    rows, items = MemberRecords(database), [{"n": number} for number in range(count)]
+    rows.write_before("large", items)
+    assert TaskRecords(database).read("large") is None
+    assert count - 5 <= rows.tally("large")["waiting"] < count
+    Parents(database).open(parent_of(count), items, [])
+    assert [member.arguments for member in rows.waiting("large", 0, 100)] == items
+
+
+def test_members_whose_parent_was_not_written_are_removed_by_the_second_prune_that_finds_them(database, few_rows):
+    rows, items = MemberRecords(database), [{"n": number} for number in range(23)]
+    for task_id in ("lost", "late", "large"):
+        rows.write_before(task_id, items)
+    Parents(database).open(parent_of(23), items, [])
+    assert rows.prune() == 0, "its submit may still be under way"
+    Parents(database).open(parent_of(23, "late"), items, [])
+    assert rows.prune() == 1
+    assert (rows.tally("lost"), rows.tally("late"), rows.tally("large")) == ({}, {"waiting": 23}, {"waiting": 23})
+    assert rows.prune() == 0
+
+
+def test_a_pruning_that_takes_too_long_is_gone_on_with_by_the_next(database, few_rows, monkeypatch):
+    rows = MemberRecords(database)
+    rows.write_before("lost", [{}] * 23)
+    rows.prune()
+    clock = iter([0.0, 0.5, 1.5])
+    monkeypatch.setattr(rooms, "time", SimpleNamespace(monotonic=lambda: next(clock), sleep=lambda _: None))
+    assert (rows.prune(), rows.tally("lost")) == (0, {"waiting": 15})
+    monkeypatch.undo()
+    assert (rows.prune(), rows.tally("lost")) == (1, {})
+
+
+def test_pruning_goes_on_behind_the_parents_it_has_looked_at(database, few_rows, monkeypatch):
+    monkeypatch.setattr(rooms, "PRUNED_AT_ONCE", 2)
+    rows = MemberRecords(database)
+    for task_id in "abcde":
+        rows.write_before(task_id, [{}] * 6)
+    assert sum(rows.prune() for _ in range(8)) == 5
+    assert rows.prune() == 0
+
+
+def test_a_parent_is_whole_though_some_of_its_members_were_removed_before_it_was_written(database, few_rows):
+    rows, items = MemberRecords(database), [{"n": number} for number in range(23)]
+    rows.write_before("large", items)
+    database.write(lambda c: c.execute(delete(members).where(members.c.position >= 10)))
+    Parents(database).open(parent_of(23), items, [])
+    assert [member.arguments for member in rows.waiting("large", 0, 100)] == items
+
+
+def test_a_parent_of_which_members_are_missing_in_the_middle_is_not_written(database, few_rows):
+    rows, items = MemberRecords(database), [{"n": number} for number in range(23)]
+    rows.write_before("large", items)
+    database.write(lambda c: c.execute(delete(members).where(members.c.position.between(5, 9))))
+    with pytest.raises(ServiceUnavailable, match="large was not recorded"):
+        Parents(database).open(parent_of(23), items, [])
+    assert TaskRecords(database).read("large") is None
+
+
+def test_a_large_parent_is_removed_with_all_that_is_known_of_it_but_its_doubts_in_bounded_transactions(
+    database, few_rows, monkeypatch
+):
+    rows, mails, moves = MemberRecords(database), DeliveryRecords(database), TaskMoves(database)
+    for task_id in ("large", "other"):
+        Parents(database).open(parent_of(23, task_id), [{}] * 23, [])
+        mails.open(task_id, {at: {"a@example.com": "to"} for at in range(23)})
+    doubt = update(deliveries).where(deliveries.c.task_id == "large", deliveries.c.position == 7)
+    database.write(lambda c: c.execute(doubt.values(state="unknown")))
+    moves.revoke("large")
+    left, write = [], database.write
+
+    def noting(work, **options):
+        done = write(work, **options)
+        left.append(sum(rows.tally("large").values()))
+        return done
+
+    monkeypatch.setattr(database, "write", noting)
+    assert moves.remove(["large", "other"]) == 1, "the other one has not ended"
+    assert left == [23, 20, 15, 10, 5, 0]
+    told = {at: mails.outcomes("large", at) for at in range(23)}
+    assert [at for at in told if told[at]] == [7]
+    assert (rows.tally("other"), len(mails.outcomes("other", 22))) == ({"waiting": 23}, 1)

@@ -8,11 +8,18 @@ from sqlalchemy import func, select, update
 from composing import composer
 from mail_rows import RememberedMembers
 from processors import doubt
-from processors.bulk_emails import LISTED_STATES, BulkEmailsSent, SendBatch, conclude_bulk, deliver_batch
+from processors.bulk_emails import (
+    LISTED_STATES,
+    BulkEmailsSent,
+    SendBatch,
+    conclude_bulk,
+    counted_by_code,
+    deliver_batch,
+)
 from processors.email_delivery import Post, deliver
 from processors.emails import SendEmail
 from processors.errors import TransientError
-from processors.interfaces import Run
+from processors.interfaces import MemberEnd, Run
 from records.columns import Now
 from records.deliveries import DeliveryRecords, deliveries
 from records.mail_rests import mail_rests
@@ -90,11 +97,11 @@ class Bulk(Posts):
 
     def __init__(self, database, mailer, items, **options) -> None:
         super().__init__(database, mailer, **options)
-        self.members = RememberedMembers(items)
+        self.members, self.brake = RememberedMembers(items), None
 
     def work(self, post: Post):
         batch = SendBatch(bulk_id="t", first=0, count=len(self.members.items))
-        return deliver_batch(batch, self.members, post, lambda *_: None)
+        return deliver_batch(batch, self.members, post, lambda *_: None, self.brake)
 
     def concluded(self) -> BulkEmailsSent:
         """Add up what is known so far, as the bulk's own result does."""
@@ -106,7 +113,8 @@ class Bulk(Posts):
             for at, (state, outcome) in sorted(closed.items())
             if state in LISTED_STATES
         ]
-        return conclude_bulk(tally=tally, failures=failures, seconds=1.0, bulk_id="t")
+        by_code = counted_by_code(MemberEnd(one["position"], one["state"], one["outcome"]) for one in failures)
+        return conclude_bulk(tally=tally, by_code=by_code, failures=failures, seconds=1.0, bulk_id="t", batch_size=50)
 
     def states(self) -> Counter[str]:
         """Count the rows by their state."""

@@ -1,5 +1,6 @@
 """A mail server's wish to be left alone: whoever it told waits, and so does everybody else, in every process."""
 
+import math
 import random
 import re
 import time
@@ -15,7 +16,8 @@ logger = get_logger()
 LOOK_AGAIN_SECONDS = 1.0
 """How long a rest that another process has noted may be unknown here."""
 
-CONNECTION_CODES = frozenset({421, 454})
+CLOSING = 421
+CONNECTION_CODES = frozenset({CLOSING, 454})
 """Closing, and a temporary failure of login or TLS, which some say where a rate is used up (RFC 5321, RFC 4954)."""
 
 LOGIN_CODES = frozenset({530, 534, 535, 538})
@@ -30,6 +32,11 @@ ABOUT_THE_MAIL = ("4.2.", "4.5.3")
 LONGEST_DOMAIN = 255
 MOST_PUT_OFF = 100
 WHOLE = ""
+OPENING = "@"
+"""What rests in a domain's place where a server has closed a new connection: whoever has an open one may go on."""
+
+GOOD_SECONDS = 10.0
+"""How long after a mail was taken a process has an open connection still."""
 
 
 class RestingMailer:
@@ -46,6 +53,7 @@ class RestingMailer:
         self.name, self.repeatable, self.deadline = mailer.name, mailer.repeatable, mailer.deadline
         self._mailer, self._transport, self._rests = mailer, transport, rests
         self._most_per_minute = most_per_minute
+        self._taken_at = -math.inf
 
     def send(self, queue: MailQueue) -> None:
         """Send what does not rest.
@@ -53,15 +61,18 @@ class RestingMailer:
         Raises:
             TransportRests: the whole transport rests, or its rate is used up; what is left was given back.
         """
-        careful = _Careful(queue, self._transport, self._rests, self._most_per_minute)
+        careful = _Careful(queue, self._transport, self._rests, self._most_per_minute, self._taken_at)
         try:
             self._mailer.send(careful)
         except TransportFault as fault:
             if not _wants_rest(fault.code, None, str(fault)):
                 raise
-            rest = careful.note(WHOLE, fault.retry_after, str(fault), is_login=fault.code in LOGIN_CODES)
+            careful.taken_at = -math.inf  # there is no connection any more
+            what = OPENING if fault.opening and fault.code == CLOSING else WHOLE
+            rest = careful.note(what, fault.retry_after, str(fault), is_login=fault.code in LOGIN_CODES)
             raise _resting(self._transport, rest) from fault
         finally:
+            self._taken_at = careful.taken_at
             careful.end()
         if careful.stopped is not None:
             raise careful.stopped
@@ -72,10 +83,14 @@ class _Careful:
 
     Attributes:
         stopped: why it lends nothing more, though there is something left; what is on its way goes on.
+        taken_at: when the server took a mail from this process last.
     """
 
-    def __init__(self, queue: MailQueue, transport: str, rests: MailRests, most_per_minute: int | None) -> None:
+    def __init__(
+        self, queue: MailQueue, transport: str, rests: MailRests, most_per_minute: int | None, taken_at: float
+    ) -> None:
         self.stopped: TransportRests | None = None
+        self.taken_at = taken_at
         self._queue, self._transport, self._rests = queue, transport, rests
         self._most_per_minute = most_per_minute
         self._known: Mapping[str, Rest] = {}
@@ -114,7 +129,8 @@ class _Careful:
                 put_off.append((letter, {one: _put_off(rest) for one, rest in waiting.items()}))
                 continue
             try:
-                self.stopped = _resting(self._transport, known[WHOLE]) if WHOLE in known else self._used_up()
+                rest = self._rest_of_all(known)
+                self.stopped = _resting(self._transport, rest) if rest is not None else self._used_up()
             except BaseException:
                 self._queue.give_back(letter)
                 raise
@@ -123,6 +139,11 @@ class _Careful:
             self._queue.give_back(letter)
         return None
 
+    def _rest_of_all(self, known: Mapping[str, Rest]) -> Rest | None:
+        """Return the rest that binds all mail; one of new connections binds nobody who has a good one."""
+        is_good = time.monotonic() - self.taken_at < GOOD_SECONDS
+        return known.get(WHOLE) or (None if is_good else known.get(OPENING))
+
     def give_back(self, letter: Letter) -> None:
         self._counted += 1
         self._queue.give_back(letter)
@@ -130,9 +151,10 @@ class _Careful:
     def turn(self, told: Sequence[Told], handed: Sequence[Handed]) -> None:
         self._queue.turn(told, handed)
         for _, outcomes in told:  # it is noted later: an error here would tell the mailer that nothing may go out
-            self._taken_by.update(
-                at for one in outcomes if outcomes[one].state == "accepted" for at in (WHOLE, _domain(one))
-            )
+            taken_by = [_domain(one) for one in outcomes if outcomes[one].state == "accepted"]
+            if taken_by:
+                self.taken_at = time.monotonic()
+                self._taken_by.update(taken_by, (WHOLE, OPENING))
             self._throttling |= {
                 _scope(one, outcome): outcome
                 for one, outcome in outcomes.items()

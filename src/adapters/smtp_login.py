@@ -119,7 +119,7 @@ def log_in(account: Account, context: ssl.SSLContext, *, timeout: float, deadlin
     except FAULTS as error:
         what = f"The mail server {account.host}:{account.port} cannot be used: {error}."
         if isinstance(error, smtplib.SMTPResponseException):
-            raise TransportFault(what, _asked(error), code=error.smtp_code) from error
+            raise TransportFault(what, _asked(error), code=error.smtp_code, opening=True) from error
         raise TransportFault(what) from error
     connection = server.sock
     if connection is None:

@@ -438,10 +438,13 @@ class _Sending:
             return None
         try:
             letter = self._queue.take()
-            return self._aside.popleft() if letter is None and self._aside else letter
+            if letter is None and self._aside:
+                self._queue.give_back(self._aside.popleft())  # it may still say that nothing more goes out
+                letter = self._queue.take()
         except BaseException as error:  # noqa: BLE001 - raised once what is on its way has ended
             self._stop(error)
             return None
+        return letter
 
     def _is_more_left(self) -> bool:
         letter = self._take()

@@ -4,12 +4,14 @@ import hashlib
 import json
 import math
 import time
+from bisect import bisect_right
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, ValidationError, field_validator
 
+from processors.addresses import parse
 from processors.bulk_items import MAX_BULK_BYTES, items_of, kind_of
 from processors.email_delivery import Batch, Brake, MailInHand, Post
 from processors.emails import Mail, SendEmail
@@ -19,6 +21,7 @@ from processors.results import Request, Result, sentence_of
 
 MAX_ITEM_BYTES = 1_000_000
 ITEM_KEYS = frozenset(Mail.model_fields)
+ROLES = ("to_email", "cc", "bcc")
 ITEM_REQUIRED = ("to_email", "subject", "body")
 TEMPLATE_REQUIRED = ("to_email",)
 LISTED_FAILURES = 1_000
@@ -27,6 +30,9 @@ COUNTED = (
 )  # fmt: skip
 LISTED_STATES = ("deferred", "refused", "invalid", "skipped", "unknown")
 FAILED_STATES = ("deferred", "refused", "invalid", "unknown")
+
+NOT_TO_BE_MAILED = ("duplicate", "suppressed", "skipped")
+"""Who was left out on purpose: no failure of the bulk."""
 
 LOOKED_BACK = 200
 """Mails whose failures are counted: the last ones that ended."""
@@ -82,6 +88,7 @@ class BulkEmailsSent(Result):
     status: Literal["completed", "completed_with_failures", "failed", "cancelled"]
     bulk_id: str
     total: int
+    batches: int
     sent: int = 0
     deferred: int = 0
     refused: int = 0
@@ -105,7 +112,7 @@ class BulkEmailsSent(Result):
 
 
 def check_bulk(emails: Any) -> Iterator[dict[str, Any]]:
-    """Check the items of a bulk and return them as rows; an item that repeats an earlier one whole is marked.
+    """Check the items of a bulk and return them as rows; an item that is an earlier mail to the same people is marked.
 
     A bad address is its item's outcome, later; anything else that is wrong refuses the bulk.
 
@@ -217,8 +224,15 @@ def ends_of_left(left: Sequence[tuple[int, str | None]], parts: Sequence[EndedPa
         left: their positions, and what is known of their mails: `accepted`, `unknown`, or None where none went out.
         parts: the tasks that ended without success.
     """
-    part_of = {at: part for part in parts for at in range(part.first, part.first + part.count)}
-    return [_end_of_left(at, known, part_of.get(at)) for at, known in left]
+    ordered = sorted(parts, key=lambda part: part.first)
+    starts = [part.first for part in ordered]
+
+    def part_of(at: int) -> EndedPart | None:
+        before = bisect_right(starts, at)
+        part = ordered[before - 1] if before else None
+        return part if part is not None and at < part.first + part.count else None
+
+    return [_end_of_left(at, known, part_of(at)) for at, known in left]
 
 
 def bulk_progress(tally: Mapping[str, int], put_off: int, per_second: float) -> dict[str, Any]:
@@ -241,31 +255,45 @@ def bulk_progress(tally: Mapping[str, int], put_off: int, per_second: float) -> 
     }
 
 
+def counted_by_code(ends: Iterable[MemberEnd]) -> dict[str, int]:
+    """Return how many mails that were not sent have which reply, with its enhanced code; without one, which state."""
+    return dict(Counter(_code_of(end.state, end.outcome or {}) for end in ends))
+
+
 def conclude_bulk(
     *,
     tally: Mapping[str, int],
+    by_code: Mapping[str, int],
     failures: Sequence[Mapping[str, Any]],
     seconds: float,
     bulk_id: str,
+    batch_size: int,
     cancelled: bool = False,
 ) -> BulkEmailsSent:
-    """Add up the members of a bulk, as a whole or where it was cancelled."""
+    """Add up the members of a bulk, as a whole or where it was cancelled.
+
+    Args:
+        tally: how many members stand in each state.
+        by_code: what `counted_by_code` tells of all in `LISTED_STATES`.
+        failures: the first of these, as rows.
+        seconds: since it was submitted.
+        bulk_id: the bulk.
+        batch_size: how many mails one task had.
+        cancelled: whether it was.
+    """
     total = sum(tally.values())
     sent = tally.get("sent", 0)
     listed = [_listed(row) for row in failures[:LISTED_FAILURES]]
-    bad = total - sent - tally.get("duplicate", 0) - tally.get("suppressed", 0)
-    by_code: dict[str, int] = {}
-    for row in listed:
-        key = f"{row.get('code') or row['state']}"
-        by_code[key] = by_code.get(key, 0) + 1
+    bad = total - sent - sum(tally.get(state, 0) for state in NOT_TO_BE_MAILED)
     ended = "completed" if not bad else "completed_with_failures" if sent else "failed"
     return BulkEmailsSent(
         status="cancelled" if cancelled else ended,
         bulk_id=bulk_id,
         total=total,
+        batches=math.ceil(total / batch_size),
         **{state: tally.get(state, 0) for state in COUNTED},
         pending=tally.get("waiting", 0),
-        by_code=by_code,
+        by_code=dict(by_code),
         failures=listed,
         failures_truncated=sum(tally.get(state, 0) for state in LISTED_STATES) > len(listed),
         duration_s=max(0.0, round(seconds, 3)),
@@ -297,7 +325,8 @@ def _end_of(batch: Batch, mail: MailInHand, *, last: bool) -> MemberEnd | None:
     if isinstance(mail.error, TransientError) and not last:
         return None
     if mail.error is not None:
-        return MemberEnd(mail.position, "invalid", {"text": str(mail.error)})
+        state = "deferred" if isinstance(mail.error, TransientError) else "invalid"
+        return MemberEnd(mail.position, state, {"text": str(mail.error)})
     if mail.wait() is not None:
         return None
     sent = batch.summary(mail)
@@ -317,17 +346,30 @@ def _checked_items(items: Sequence[Any]) -> Iterator[dict[str, Any]]:
     size = 0
     for index, given in enumerate(items):
         item = _checked_item(index, given)
-        text = json.dumps(item, sort_keys=True)
-        size += len(text)
-        if len(text) > MAX_ITEM_BYTES or size > MAX_BULK_BYTES:
-            what = (
-                f"item {index} has {len(text)} bytes" if len(text) > MAX_ITEM_BYTES else f"{size} bytes at item {index}"
-            )
+        people = {role: item[role] for role in ROLES if role in item}
+        content = json.dumps({key: value for key, value in item.items() if key not in people}, sort_keys=True)
+        length = len(content) + len(json.dumps(people))
+        size += length
+        if length > MAX_ITEM_BYTES or size > MAX_BULK_BYTES:
+            what = f"item {index} has {length} bytes" if length > MAX_ITEM_BYTES else f"{size} bytes at item {index}"
             raise InvalidArgument(
                 f"emails: at most {MAX_ITEM_BYTES} bytes an item and {MAX_BULK_BYTES} in all; got {what}."
             )
-        first = seen.setdefault(hashlib.sha256(text.encode()).digest()[:16], index)
+        identity = content + json.dumps([_mailboxes(people.get(role)) for role in ROLES])
+        first = seen.setdefault(hashlib.sha256(identity.encode()).digest()[:16], index)
         yield item if first == index else {**item, "duplicate_of": first}
+
+
+def _mailboxes(given: str | Sequence[str] | None) -> list[str]:
+    """Return recipients without what does not make them others: names, capital letters, and being alone in a list."""
+    return [_mailbox(text) for text in ([given] if isinstance(given, str) else given or [])]
+
+
+def _mailbox(text: str) -> str:
+    try:
+        return parse(text).addr_spec.lower()
+    except ValueError:
+        return text
 
 
 def _checked_item(index: int, item: Any) -> dict[str, Any]:
@@ -346,11 +388,22 @@ def _checked_item(index: int, item: Any) -> dict[str, Any]:
         raise InvalidArgument(f"emails[{index}]: {sentence_of(error)}.") from error
 
 
+def _first_refusal(outcome: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a server said of the first recipient that it did not take; nothing where it said nothing."""
+    refusals: dict[str, Any] = {**outcome.get("refused", {}), **outcome.get("deferred", {})}
+    return next(iter(refusals.values()), dict[str, Any]())
+
+
+def _code_of(state: str, outcome: Mapping[str, Any]) -> str:
+    first = _first_refusal(outcome)
+    return " ".join(str(part) for part in (first.get("code"), first.get("enhanced")) if part) or state
+
+
 def _listed(row: Mapping[str, Any]) -> dict[str, Any]:
     outcome = cast("Mapping[str, Any]", row["outcome"] or {})
-    refusals: dict[str, Any] = {**outcome.get("refused", {}), **outcome.get("deferred", {})}
-    first = cast("dict[str, Any]", next(iter(refusals.values()), dict[str, Any]()))
-    text = first.get("text") or outcome.get("text") or next(iter(outcome.get("invalid", {}).values()), "")
+    first = _first_refusal(outcome)
+    left_out = {**outcome.get("invalid", {}), **outcome.get("skipped", {})}
+    text = first.get("text") or outcome.get("text") or next(iter(left_out.values()), "")
     return {
         "index": row["position"],
         "email": row["arguments"].get("to_email"),

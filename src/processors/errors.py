@@ -119,11 +119,15 @@ class TransportFault(TransientError):
 
     Attributes:
         code: of the reply in which a server said so; None where nobody said anything.
+        opening: whether it said so to a new connection, which may be one too many.
     """
 
-    def __init__(self, message: str, retry_after: float | None = None, *, code: int | None = None) -> None:
+    def __init__(
+        self, message: str, retry_after: float | None = None, *, code: int | None = None, opening: bool = False
+    ) -> None:
         super().__init__(message, retry_after)
         self.code = code
+        self.opening = opening
 
 
 class ProviderFault(TransientError):

@@ -411,7 +411,7 @@ class VoiceEncoder(Protocol):
 
 
 DeliveryState = Literal[
-    "queued", "handing", "accepted", "deferred", "refused", "invalid", "skipped", "suppressed", "unknown"
+    "queued", "handing", "accepted", "deferred", "refused", "invalid", "skipped", "suppressed", "cancelled", "unknown"
 ]
 
 WAITING_STATES = ("queued", "deferred")
@@ -503,7 +503,8 @@ class Mailer(Protocol):
         """Send all mails of a queue, in any order.
 
         Each is taken, announced by `turn` once all is ready and before the first byte of its content goes out, and told
-        of by `turn`. Only announced ones that got no answer are `unknown`.
+        of by `turn`. Only announced ones that got no answer are `unknown`. Who is told of as `queued`, with
+        `retry_after`, was not tried, because their server rests by this way.
 
         Raises:
             TransportFault: what is left could not be handed over, and it is nobody's refusal (no connection, no login,

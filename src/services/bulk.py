@@ -1,5 +1,6 @@
-"""Submitting a parent: its record, its members' rows and its tasks in one commit; the relay publishes the tasks."""
+"""Submitting a parent: its record, its tasks and (the last of) its members in one commit; the relay publishes them."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,12 +12,13 @@ from config.settings import settings
 from processors.ai_interfaces import ProviderTerms
 from processors.ai_packing import packed
 from processors.ai_requests import GenerateEmbeddings
-from processors.bulk_emails import ResendFailed, SendBulkEmails, check_bulk
+from processors.bulk_emails import ResendFailed, SendBulkEmails, check_bulk, ends_of_left
 from processors.bulk_items import MAX_BULK
 from processors.bulk_texts import check_texts
 from processors.errors import InvalidArgument
 from processors.results import Request
 from records.members import WAITING
+from records.parents import is_large
 from records.task_records import Draft, TaskRecord
 from services.ai_terms import default_embedding_model, first_terms
 from services.enclosures import Enclosures
@@ -25,6 +27,15 @@ from services.retrying import id_of_retry
 from services.status import unknown_task
 from services.submit_options import Options
 from services.wiring import parts
+
+MAIL_PRIORITY = "low"
+"""Of a bulk of mails, unless told: a single mail in the same queue does not wait for it."""
+
+PATIENCE_SECONDS = 5.0
+"""How long sending again waits for what a cancelled run has in hand, which ends within a second or so."""
+
+LOOK_SECONDS = 0.1
+LISTED = 10
 
 UNKNOWN_TERMS = ProviderTerms(name="", account="", models={}, max_inputs=256)
 """For parts whose provider this program does not know: the model that runs here, or one that its workers know."""
@@ -59,7 +70,8 @@ def resend_failed(task_id: str, wanted: ResendFailed) -> str:
         The id of the new bulk.
 
     Raises:
-        InvalidArgument: it is no bulk of mails, has not ended, was resent with other states, or has no such mail.
+        InvalidArgument: it is no bulk of mails, has not ended, was resent with other states, has no such mail, or some
+            of its mails are still being handed over.
         UnknownTask: no task has this id.
         ServiceUnavailable: nothing was recorded.
     """
@@ -102,12 +114,34 @@ def _resent_as(former: TaskRecord, new_id: str, wanted: ResendFailed) -> str:
 
 
 def _resendable(former: TaskRecord, states: set[str]) -> list[dict[str, Any]]:
-    """Return the mails of an ended bulk that are in these states, without those that repeat another one of it."""
+    """Return the mails of an ended bulk that are in these states.
+
+    Without those that repeat another one of it, and those of which it was found out since that somebody has got them.
+    """
+    _wait_for_hand_overs(former.id)
     members = parts().members
-    known = {position: state or "cancelled" for position, state in members.left(former.id)}
+    ends = ends_of_left(members.left(former.id), parts().parents.unsuccessful(former.id))
+    known = {end.position: end.state for end in ends} | dict.fromkeys(members.arrived(former.id), "sent")
     rows = members.outcomes(former.id, [WAITING, *states], MAX_BULK)
     found = [row["arguments"] for row in rows if known.get(row["position"], row["state"]) in states]
     return [item for item in found if "duplicate_of" not in item]
+
+
+def _wait_for_hand_overs(bulk_id: str) -> None:
+    """Wait a moment for the mails that a run still has in hand: nobody can say yet whether they are to be sent again.
+
+    Raises:
+        InvalidArgument: there are still some; which.
+    """
+    until = time.monotonic() + PATIENCE_SECONDS
+    while going_on := sorted(parts().deliveries.handing(bulk_id)):
+        if time.monotonic() >= until:
+            some = ", ".join(map(str, going_on[:LISTED])) + (" and more" if len(going_on) > LISTED else "")
+            raise InvalidArgument(
+                f"task_id: of bulk {bulk_id}, the mails at {some} are being handed over; call again in a few minutes, "
+                "when it is known what became of them."
+            )
+        time.sleep(LOOK_SECONDS)
 
 
 def submit_bulk_embeddings(texts: Any, request: GenerateEmbeddings, queue: str, options: Options) -> str:
@@ -162,10 +196,22 @@ def _open(parent: Draft, items: Sequence[Mapping[str, Any]], tasks: Sequence[Dra
     service = parts()
     if session is None:
         service.publisher.check()
+        _write_before(parent, items)
     if parent.idempotency_key is None and session is None:
         service.parents.open(parent, items, tasks)
         return parent.id
     return service.submit_keys.open_parent(parent, items, tasks, session)
+
+
+def _write_before(parent: Draft, items: Sequence[Mapping[str, Any]]) -> None:
+    """Write most members of a large parent before it, on SQLite, where one transaction would keep all others waiting.
+
+    Not those of a bulk that is sent again: somebody else may be writing for its id.
+    """
+    service = parts()
+    alone = service.database.is_sqlite and is_large(parent) and parent.retry_of is None
+    if alone and not (parent.idempotency_key and service.submit_keys.is_held(parent)):
+        service.members.write_before(parent.id, items)
 
 
 def _part(parent: Draft, name: str, first: int, count: int, **more: Any) -> Draft:

@@ -207,6 +207,7 @@ class Leader:
             follow_failure(task_id)
         for record in service.parents.done():
             conclude(record)
+            self._each("lease", LEASE_SECONDS, self._take_lease)
 
     def _watch_broker(self) -> None:
         """Publish again what a broker that was started anew may have lost."""
@@ -295,6 +296,7 @@ def _prune() -> None:
     parts().limits.prune()
     parts().effects.prune(settings.keep_records_days)
     parts().deliveries.prune(settings.keep_records_days)
+    parts().members.prune()
     parts().suppressions.prune()
     parts().mail_rests.prune()
     parts().email_events.prune(settings.keep_records_days)

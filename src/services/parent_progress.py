@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from processors.interfaces import MemberEnd
 from records.members import WAITING
 from records.task_records import TaskRecord
 from services.on_first_use import on_first_use
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 else:
     bulk_emails = on_first_use("processors", "bulk_emails")
 
-BULK_EMAILS = "email.send_bulk_emails"
+BULK_EMAILS, NOTIFICATION = "email.send_bulk_emails", "notification.send_notification"
 PACE_SECONDS = 60.0
 
 
@@ -38,14 +39,23 @@ def progress_of(parent: TaskRecord) -> dict[str, Any]:
 def cancelled_bulk(parent: TaskRecord) -> dict[str, Any]:
     """Return what became of the mails of a bulk that was cancelled; those that a run has in hand are `unknown`."""
     members = parts().members
+    in_doubt = members.in_doubt(parent.id, bulk_emails.LISTED_FAILURES)
+    by_code = bulk_emails.counted_by_code(
+        [
+            *members.ended_in(parent.id, bulk_emails.LISTED_STATES),
+            *(MemberEnd(one["position"], one["state"], None) for one in in_doubt),
+        ]
+    )
     result = bulk_emails.conclude_bulk(
         tally=members.cancelled_tally(parent.id),
+        by_code=by_code,
         failures=[
-            *members.outcomes(parent.id, list(bulk_emails.LISTED_STATES), bulk_emails.LISTED_FAILURES),
-            *members.in_doubt(parent.id, bulk_emails.LISTED_FAILURES),
+            *members.outcomes(parent.id, bulk_emails.LISTED_STATES, bulk_emails.LISTED_FAILURES),
+            *in_doubt,
         ],
         seconds=((parent.finished_at or datetime.now(UTC)) - parent.created_at).total_seconds(),
         bulk_id=parent.id,
+        batch_size=parent.kwargs["batch_size"],
         cancelled=True,
     )
     return result.as_json()

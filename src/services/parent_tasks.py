@@ -1,5 +1,7 @@
 """Parents: ended when all their tasks are, with what their members' rows add up to."""
 
+import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -7,9 +9,13 @@ from config.log_setup import get_logger
 from records.task_moves import Failure
 from records.task_records import TaskRecord
 from services.celery_app import celery_app
+from services.parent_progress import BULK_EMAILS, cancelled_bulk
 from services.wiring import parts
 
 logger = get_logger()
+
+SETTLE_SECONDS = 1.0
+"""How long members are settled at a stretch: whoever leads has other duties."""
 
 
 def parent_moved(parent_id: str) -> None:
@@ -22,13 +28,26 @@ def parent_moved(parent_id: str) -> None:
 
 
 def conclude(record: TaskRecord) -> None:
-    """End a parent whose tasks are all final."""
+    """End a parent whose tasks are all final; where its members are many, or not all known yet, at a later call."""
     service = parts()
     kind = cast("Any", celery_app.tasks[record.name])
-    kind.settle(record)
+    if not kind.settle(record, time.monotonic() + SETTLE_SECONDS):
+        return
     tally = service.members.tally(record.id)
     seconds = (datetime.now(UTC) - record.created_at).total_seconds()
     result = kind.result_of(record, tally, seconds)
     why = result.failure()
-    service.parents.end(record.id, result.as_json(), Failure(why, "WorkFailed") if why else None)
+    service.parents.end(record.id, result.as_json(), Failure(why, "WorkFailed", traceback=why) if why else None)
     logger.info("parent_ended", task_id=record.id, task=record.name, state="FAILURE" if why else "SUCCESS", **tally)
+
+
+def settle_cancelled(records: Sequence[TaskRecord]) -> None:
+    """Say of all members of cancelled parents what became of them, for some time; what is left is done soon."""
+    service, until = parts(), time.monotonic() + SETTLE_SECONDS
+    for record in records:
+        if not cast("Any", celery_app.tasks[record.name]).settle(record, until):
+            service.moves.follow_again(record.id)
+            continue
+        if record.name == BULK_EMAILS:
+            service.parents.keep_cancelled(record.id, cancelled_bulk(record))
+        service.moves.followed(record.id)

@@ -13,6 +13,7 @@ from records.task_records import TaskRecord, TaskState, is_task_id
 from services.celery_app import PRIORITIES, QUEUES, celery_app
 from services.failures import follow_failure
 from services.limiting import due_in_turn
+from services.parent_tasks import settle_cancelled
 from services.submission import publish
 from services.wiring import parts
 
@@ -89,6 +90,8 @@ def _places(name: str) -> list[Place]:
 def follow(limit: int, lead: Lead, may_publish: Callable[[], bool]) -> None:
     """Do what follows tasks whose process died after it wrote their end; a success is repeated by a worker.
 
+    The members of parents that were cancelled are settled.
+
     Arguments as `relay`'s.
     """
     late = parts().moves.unfollowed(limit, lead)
@@ -96,8 +99,9 @@ def follow(limit: int, lead: Lead, may_publish: Callable[[], bool]) -> None:
         logger.warning("lead_unsure", claimed=len(late))
         return
     for record in late:
-        if record.state is not TaskState.SUCCESS:
+        if record.state is not TaskState.SUCCESS and not record.is_parent:
             follow_failure(record.id)
+    settle_cancelled([record for record in late if record.is_parent])
     publish([record for record in late if record.state is TaskState.SUCCESS])
 
 

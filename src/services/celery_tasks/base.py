@@ -278,8 +278,17 @@ class ParentTask(RecordedTask):
     abstract = True
     is_parent = True
 
-    def settle(self, record: TaskRecord) -> None:
-        """Do nothing: called before `result_of`, to say what became of members that no task has ended."""
+    def settle(self, record: TaskRecord, until: float) -> bool:  # noqa: ARG002 - for whoever has something to settle
+        """Say what became of members that no task has ended; called before `result_of`, and after a cancellation.
+
+        Args:
+            record: the parent's, whose tasks are all final.
+            until: by `time.monotonic`, when to stop and go on at the next call.
+
+        Returns:
+            False where something is left, or not known yet.
+        """
+        return True
 
     def result_of(self, record: TaskRecord, tally: Mapping[str, int], seconds: float) -> Result:
         """Return what a parent's rows add up to.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations  # the modules that these name are imported on first use
 
+import time
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,8 @@ else:
     emails, mail_preview = on_first_use("processors", "emails", "mail_preview")
     attachment_files = on_first_use("services", "attachment_files")
 
-CLOSED_AT_ONCE = 5_000
+CLOSED_AT_ONCE = 2_000
+"""Others have to write between."""
 
 
 @recorded_task("email.send_email", "processors.emails:SendEmail")
@@ -60,16 +62,27 @@ class SendBulkEmailsParent(ParentTask):
 
     def result_of(self, record: TaskRecord, tally: Mapping[str, int], seconds: float) -> bulk_emails.BulkEmailsSent:
         """Return what the mails' rows add up to."""
-        listed = self.parts.members.outcomes(record.id, list(bulk_emails.LISTED_STATES), bulk_emails.LISTED_FAILURES)
-        return bulk_emails.conclude_bulk(tally=tally, failures=listed, seconds=seconds, bulk_id=record.id)
+        return bulk_emails.conclude_bulk(
+            tally=tally,
+            by_code=bulk_emails.counted_by_code(self.parts.members.ended_in(record.id, bulk_emails.LISTED_STATES)),
+            failures=self.parts.members.outcomes(record.id, bulk_emails.LISTED_STATES, bulk_emails.LISTED_FAILURES),
+            seconds=seconds,
+            bulk_id=record.id,
+            batch_size=record.kwargs["batch_size"],
+        )
 
-    def settle(self, record: TaskRecord) -> None:
-        """Say of each mail that no task has ended whether it expired, was cancelled, or could not be sent."""
-        left = self.parts.members.left(record.id)
-        if left:
-            ends = bulk_emails.ends_of_left(left, self.parts.parents.unsuccessful(record.id))
-            for first in range(0, len(ends), CLOSED_AT_ONCE):  # others have to write between
-                self.parts.members.close_all(record.id, ends[first : first + CLOSED_AT_ONCE])
+    def settle(self, record: TaskRecord, until: float) -> bool:
+        """Say of each mail that no task has ended whether it was sent, expired, was cancelled, or could not be sent."""
+        going_on, left = self.parts.deliveries.handing(record.id), False
+        tasks, last = self.parts.parents.unsuccessful(record.id), -1
+        while page := self.parts.members.left(record.id, last, CLOSED_AT_ONCE):
+            if time.monotonic() >= until:
+                return False
+            known = [one for one in page if one[0] not in going_on]
+            left = left or len(known) < len(page)
+            self.parts.members.close_left(record.id, bulk_emails.ends_of_left(known, tasks))
+            last = page[-1][0]
+        return not left
 
 
 celery_app.register_task(SendBulkEmailsParent())
@@ -95,6 +108,7 @@ def post(task: RecordedTask, mail_of: str) -> email_delivery.Post:
         last_attempt=run.last_attempt(),
         run=run.fence,
         persist=partial(until_written, run.id),
+        fault_wait=email_delivery.fault_wait(run.attempt, settings.celery_task_retry_max_delay),
         resend=settings.email_on_doubt == "resend",
         suppressions=task.parts.suppressions,
         unsubscribe_url=partial(_unsubscribe_url, task),

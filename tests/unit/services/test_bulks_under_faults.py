@@ -1,18 +1,31 @@
 """Bulks of mails while something fails or comes between: their figures add up, and nothing that was said is lost."""
 
 from contextlib import suppress
+from types import SimpleNamespace
 
 import pytest
+from sqlalchemy import func, select, update
 
 from mail_rows import ScriptedMailer
 from processors.bulk_emails import ResendFailed
-from processors.errors import InvalidArgument, ServiceUnavailable
-from processors.interfaces import MemberEnd, Outcome
-from services import bulk
+from processors.errors import InvalidArgument, ServiceUnavailable, TaskCancelled
+from processors.interfaces import MemberEnd, Outcome, Run
+from records import members as rooms
+from records import parents
+from records.columns import Now
+from records.deliveries import ABANDONED_SECONDS, deliveries
+from records.leadership import Lead
+from records.members import members
+from records.task_records import columns, task_records
+from services import bulk, parent_tasks
 from services.celery_service import celery_service
+from services.celery_tasks import email_tasks
+from services.relay import follow
+from services.testing import WORKER
 from services.wiring import Parts, parts
 
 REFUSED = Outcome("refused", 550, "5.7.1", "no")
+ACCEPTED = Outcome("accepted", 250)
 
 
 @pytest.fixture
@@ -115,3 +128,221 @@ def test_a_mail_that_somebody_got_is_not_counted_as_invalid(inline_service, mail
     inline_service.advance(10_000)
     told = info(bulk_id)
     assert (told["sent"], told["invalid"]) == (1, 0), told
+
+
+def test_all_failures_are_counted_by_their_code_though_only_the_first_thousand_are_listed(inline_service, mailer):
+    mailer.answers |= {f"r{n}": Outcome("refused", 550, "5.1.1", "no such user") for n in range(1, 1_101)}
+    bulk_id = celery_service.send_bulk_emails(
+        [*numbered(1_101), {"to_email": "nobody", "subject": "s", "body": "b"}],
+        batch_size=1_000,
+        delay_between_batches=0,
+        max_failure_rate=1,
+    )
+    inline_service.run_due()
+    told = celery_service.get_task_result(bulk_id)
+    assert (len(told["failures"]), told["failures_truncated"]) == (1_000, True)
+    assert told["by_code"] == {"550 5.1.1": 1_100, "invalid": 1}
+
+
+# --- The rest of a cancelled bulk ---------------------------------------------------------------------------------
+
+
+def follow_up() -> None:
+    """Do what the leader does some seconds after a cancellation."""
+    parts().database.write(
+        lambda c: c.execute(update(task_records).where(columns.relay_at.is_not(None)).values(relay_at=Now()))
+    )
+    lead = Lead(WORKER, parts().leadership.take(WORKER, WORKER, 1) or 0)
+    follow(100, lead, lambda: True)
+
+
+def rests_of(bulk_id: str) -> list[tuple[str, str]]:
+    """Return the members and recipients of a bulk that have neither an end nor a time of their next try."""
+    m, d = members.c, deliveries.c
+    queries = [
+        select(m.state).where(m.task_id == bulk_id, m.closed_at.is_(None)),
+        select(d.state).where(d.task_id == bulk_id, d.closed_at.is_(None)),
+    ]
+    return [row for query in queries for row in parts().database.read(lambda c, q=query: c.execute(q).scalars().all())]
+
+
+def test_every_mail_of_a_cancelled_bulk_gets_its_end_from_the_leader_and_nothing_that_is_told_changes(
+    inline_service, mailer
+):
+    mailer.answers |= {"r1": REFUSED, "r2": Outcome("deferred", 450, "4.2.0", "later")}
+    bulk_id = celery_service.send_bulk_emails(numbered(6), batch_size=3, delay_between_batches=100)
+    celery_service.cancel_task(bulk_id)
+    before = info(bulk_id)
+    assert rests_of(bulk_id)
+
+    follow_up()
+
+    assert rests_of(bulk_id) == []
+    assert parts().members.tally(bulk_id) == {"sent": 1, "refused": 1, "cancelled": 4}
+    assert info(bulk_id) == before
+    assert (before["cancelled"], before["by_code"], before["total"]) == (4, {"550 5.7.1": 1}, 6)
+    assert parts().deliveries.put_off(bulk_id) == 0
+    follow_up()
+    assert info(bulk_id) == before
+    with pytest.raises(TaskCancelled):
+        celery_service.get_task_result(bulk_id)
+
+
+def test_the_members_of_a_large_cancelled_bulk_are_settled_a_page_at_a_time(inline_service, mailer, monkeypatch):
+    bulk_id = celery_service.send_bulk_emails(numbered(10), batch_size=1, delay_between_batches=100)
+    celery_service.cancel_task(bulk_id)
+    monkeypatch.setattr(email_tasks, "CLOSED_AT_ONCE", 2)
+    clock = iter(range(100))
+    monkeypatch.setattr(email_tasks, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(parent_tasks, "time", SimpleNamespace(monotonic=lambda: 1.0))
+    follow_up()
+    assert parts().members.tally(bulk_id) == {"sent": 1, "waiting": 5, "cancelled": 4}, "two pages, then others' turn"
+    assert (info(bulk_id)["sent"], info(bulk_id)["cancelled"]) == (1, 9)
+    monkeypatch.undo()
+    follow_up()
+    assert parts().members.tally(bulk_id) == {"sent": 1, "cancelled": 9}
+
+
+def test_what_is_known_of_a_cancelled_bulk_goes_with_its_record(inline_service, mailer):
+    bulk_id = celery_service.send_bulk_emails(numbered(4), batch_size=2, delay_between_batches=100)
+    celery_service.cancel_task(bulk_id)
+    follow_up()
+    assert parts().moves.remove([bulk_id]) == 1
+    assert parts().members.tally(bulk_id) == {}
+    assert parts().deliveries.outcomes(bulk_id, 0) == {}
+
+
+class InHand(ScriptedMailer):
+    """Is cancelled while it hands the first mail over, and gets no answer yet."""
+
+    def __init__(self, cancel: str = "bulk"):
+        super().__init__()
+        self.cancel = cancel
+
+    def send(self, queue):
+        letter = queue.take()
+        queue.turn([], [(letter, letter.recipients)])
+        bulk_id = letter.id.rpartition("-")[0]
+        batch = select(columns.id).where(columns.parent_id == bulk_id, columns.finished_at.is_(None))
+        found = parts().database.read(lambda c: c.execute(batch).scalars().all())
+        celery_service.cancel_task(bulk_id if self.cancel == "bulk" else found[0])
+        raise SystemExit  # as a kill: nothing more is written
+
+
+def in_hand(inline_service, monkeypatch, *, cancel: str) -> str:
+    """Return a bulk of three, cancelled while its first mail is being handed over."""
+    monkeypatch.setattr(Parts, "mailer", InHand(cancel))
+    celery_service.pause_queue("email")
+    bulk_id = celery_service.send_bulk_emails(numbered(3), delay_between_batches=0)
+    celery_service.resume_queue("email")
+    with suppress(BaseException):
+        inline_service.run_due()
+    monkeypatch.setattr(Parts, "mailer", mailer := ScriptedMailer())
+    assert not mailer.sent
+    return bulk_id
+
+
+def answer(bulk_id: str, outcome: Outcome) -> None:
+    """Let the run that has the first mail in hand tell of it."""
+    batch = select(columns.id, columns.run).where(columns.parent_id == bulk_id)
+    ((task_id, run),) = parts().database.read(lambda c: c.execute(batch).all())
+    parts().deliveries.turn(bulk_id, [(0, "r0@example.com", outcome)], [], Run(task_id, run))
+
+
+def test_a_bulk_is_not_sent_again_while_one_of_its_mails_is_being_handed_over_and_all_of_it_is_afterwards(
+    inline_service, monkeypatch
+):
+    monkeypatch.setattr(bulk, "PATIENCE_SECONDS", 0.0)
+    bulk_id = in_hand(inline_service, monkeypatch, cancel="bulk")
+    with pytest.raises(InvalidArgument, match="the mails at 0 are being handed over; call again in a few minutes"):
+        celery_service.resend_failed(bulk_id)
+    assert celery_service.get_task_status(bulk_id)["retried_as"] is None
+    follow_up()
+    assert info(bulk_id)["unknown"] == 1
+    assert parts().members.tally(bulk_id) == {"waiting": 1, "cancelled": 2}, "nobody knows yet about one"
+
+    answer(bulk_id, REFUSED)
+    follow_up()
+    assert info(bulk_id)["cancelled"] == 3
+    celery_service.resend_failed(bulk_id)
+    assert Parts.mailer.sent == [["r0@example.com"], ["r1@example.com"], ["r2@example.com"]]
+
+
+def test_to_send_a_bulk_again_waits_a_moment_for_the_mail_that_is_in_hand(inline_service, monkeypatch):
+    bulk_id = in_hand(inline_service, monkeypatch, cancel="bulk")
+    monkeypatch.setattr(bulk, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=lambda _: answer(bulk_id, REFUSED)))
+    celery_service.resend_failed(bulk_id)
+    assert Parts.mailer.sent == [["r0@example.com"], ["r1@example.com"], ["r2@example.com"]]
+
+
+@pytest.mark.parametrize(("said", "sent"), [(True, 1), (False, 0)])
+def test_a_bulk_whose_batch_was_cancelled_with_a_mail_in_hand_ends_once_it_is_known_what_became_of_it(
+    inline_service, monkeypatch, said, sent
+):
+    bulk_id = in_hand(inline_service, monkeypatch, cancel="batch")
+    inline_service.run_due()
+    assert celery_service.get_task_status(bulk_id)["status"] == "PROGRESS"
+    assert (info(bulk_id)["done"], info(bulk_id)["total"]) == (2, 3)
+    if said:
+        answer(bulk_id, ACCEPTED)
+    else:
+        inline_service.advance(ABANDONED_SECONDS)
+    inline_service.run_due()
+    told = info(bulk_id)
+    assert (told["sent"], told["unknown"], told["cancelled"]) == (sent, 1 - sent, 2)
+
+
+# --- Submitting many ----------------------------------------------------------------------------------------------
+
+
+def all_members() -> int:
+    return parts().database.read(lambda c: c.execute(select(func.count()).select_from(members)).scalar_one())
+
+
+@pytest.fixture
+def few_rows(monkeypatch):
+    """Take five members for many."""
+    for module in (rooms, parents):
+        monkeypatch.setattr(module, "INSERT_ROWS", 5)
+    monkeypatch.setattr(rooms, "OTHERS_SECONDS", 0.0)
+
+
+@pytest.mark.parametrize("key", [None, "march"])
+def test_a_large_bulk_is_written_in_bounded_transactions_and_none_of_it_goes_out_before_the_last(
+    inline_service, mailer, monkeypatch, few_rows, key
+):
+    write, grew = parts().database.write, []
+
+    def noting(work, **options):
+        before = all_members()
+        done = write(work, **options)
+        grew.append(all_members() - before)
+        assert not mailer.sent or sum(grew) == 23
+        return done
+
+    monkeypatch.setattr(parts().database, "write", noting)
+    given = {"delay_between_batches": 0, "idempotency_key": key}
+    bulk_id = celery_service.send_bulk_emails(numbered(23), **given)
+    inline_service.run_due()
+    assert max(grew) == 5
+    assert celery_service.get_task_result(bulk_id)["sent"] == 23
+    if key:
+        assert celery_service.send_bulk_emails(numbered(23), **given) == bulk_id
+        assert all_members() == 23, "a submit that was made before writes nothing"
+
+
+def test_nothing_of_a_large_bulk_whose_submit_ends_midway_is_sent_or_told_and_it_is_removed(
+    inline_service, mailer, monkeypatch, few_rows
+):
+    def dies(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(parts().parents, "open", dies)
+    with pytest.raises(KeyboardInterrupt):
+        celery_service.send_bulk_emails(numbered(23))
+    inline_service.run_due()
+    assert (mailer.sent, celery_service.get_active_tasks()) == ([], [])
+    assert all_members() == 20
+    for _ in range(2):
+        parts().members.prune()
+    assert all_members() == 0

@@ -44,7 +44,7 @@ def whole(content: bytes, digest: str) -> bytes:
 
 def gone(address: str) -> PermanentError:
     """Return the error for an artefact that is not there."""
-    return PermanentError(f"There is no artefact at {address}: it was removed with its task.")
+    return PermanentError(f"There is no artefact at {address}: it never was, or it was removed with its task.")
 
 
 def names_a_task(task_id: str) -> bool:

@@ -181,6 +181,8 @@ def _payload(notice: Notice, size: int) -> bytes:
 
     def written(title: str, message: str) -> bytes:
         fields = {"id": notice.id, "type": notice.type, "title": title, "message": message}
+        if notice.language is not None:
+            fields["lang"] = notice.language
         return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
     message = shortened(notice.message, lambda text: len(written(notice.title, text)) <= size)

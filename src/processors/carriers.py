@@ -26,6 +26,7 @@ class Notice:
         title: one line.
         message: plain text.
         expires_at: after it nobody wants to know; None for never.
+        language: what the person reads, a code of BCP 47; None where that is not known.
     """
 
     id: str
@@ -33,6 +34,7 @@ class Notice:
     title: str
     message: str
     expires_at: datetime | None = None
+    language: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,9 @@ from processors.mail_parts import Body, Enclosed
 from processors.messages import Message, compose
 
 MIB = 1024**2
+LONGEST_SUBJECT = 998
+"""Characters that a template makes: as many as a line may have (RFC 5322 2.1.1). Mail programs show 60 to 250."""
+
 BYTES_PER_BASE64 = 57 / 78
 """Of a file, for each byte of the mail: 57 are a line of 76 characters and its end."""
 
@@ -113,16 +116,30 @@ class Composer:
         made = templates.render(mail.template, mail.context or {})
         if mail.inline_images and made.html is None:
             raise PermanentError(f"The template {mail.template!r} makes no page, which inline_images need.")
-        subject = mail.subject if "subject" in mail.model_fields_set else made.subject
-        if subject is None:
+        if "subject" in mail.model_fields_set:
+            return replace(made, subject=mail.subject)
+        if made.subject is None:
             raise PermanentError(
                 f"The mail has no subject: give one, or write {mail.template}.subject.txt beside its template."
             )
         try:
-            return replace(made, subject=check_line(subject))
+            return replace(made, subject=_made_subject(made.subject))
         except ValueError as error:
             raise PermanentError(f"{mail.template}.subject.txt makes a subject that {error}.") from error
 
     def _enclosed(self, attachment: Attachment, cid: str | None, max_bytes: int, report: Report) -> Enclosed:
         file = self.reader.read(attachment.path, max_bytes, report)
         return Enclosed(attachment.shown_name, attachment.media_type, file.content, file.sha256, cid)
+
+
+def _made_subject(text: str) -> str:
+    """Return the subject that a template makes; nobody has seen it, so it says something and is bounded.
+
+    Raises:
+        ValueError: it is empty or too long, or has a control character.
+    """
+    if not text:
+        raise ValueError("must not be empty: it has nothing, or only values of the context that are empty")
+    if len(text) > LONGEST_SUBJECT:
+        raise ValueError(f"must have at most {LONGEST_SUBJECT} characters; got {len(text)}")
+    return check_line(text)

@@ -9,10 +9,11 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, ConfigDict, Field, field_validator
 
 from processors.addresses import CONTROLS, parse
+from processors.errors import InvalidArgument
 from processors.moments import zone_named
 from processors.quiet_hours import QuietHours
 from processors.redaction import MASK
-from processors.results import Request
+from processors.results import Request, of_form
 
 Channel = Literal["email", "inbox", "push", "sms", "chat"]
 CHANNELS: tuple[Channel, ...] = ("inbox", "email", "push", "sms", "chat")
@@ -21,11 +22,13 @@ CHANNELS: tuple[Channel, ...] = ("inbox", "email", "push", "sms", "chat")
 MOST_ENDPOINTS = 20
 LONGEST_URL = 2_048
 CHAT_URL = re.compile(r"[a-z][a-z0-9]{1,31}://\S+")
-PHONE = r"^\+[1-9][0-9]{1,14}$"
-"""E.164 by shape: a plus, and at most 15 digits."""
+Phone = Annotated[
+    str, of_form(r"\+[1-9][0-9]{1,14}", "must be like +436641234567: a plus, the country's code, at most 15 digits")
+]
+"""E.164 by shape."""
 
-LANGUAGE = r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3}$"
-"""A code of BCP 47 by shape."""
+Language = Annotated[str, of_form(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3}", "must be a code like de or pt-BR (BCP 47)")]
+"""By shape."""
 
 
 def _one_name(value: str) -> str:
@@ -45,8 +48,8 @@ class PushKeys(Request):
 
     model_config = ConfigDict(extra="ignore")
 
-    p256dh: str = Field(pattern=r"^[A-Za-z0-9_-]{87}=?$", repr=False)
-    auth: str = Field(pattern=r"^[A-Za-z0-9_-]{22}={0,2}$", repr=False)
+    p256dh: Annotated[str, of_form(r"[A-Za-z0-9_-]{87}=?", "must be 65 bytes in base64url")] = Field(repr=False)
+    auth: Annotated[str, of_form(r"[A-Za-z0-9_-]{22}={0,2}", "must be 16 bytes in base64url")] = Field(repr=False)
 
 
 class Subscription(Request):
@@ -90,11 +93,11 @@ class Contact(Request):
     """All that is known of a person; every part may be missing."""
 
     email: str | None = None
-    phone: str | None = Field(default=None, pattern=PHONE)
+    phone: Phone | None = None
     push: list[Subscription] | None = Field(default=None, max_length=MOST_ENDPOINTS)
     chat: list[str] | None = Field(default=None, max_length=MOST_ENDPOINTS, repr=False)
     time_zone: str | None = None
-    language: str | None = Field(default=None, pattern=LANGUAGE)
+    language: Language | None = None
     quiet_hours: QuietHours | None = None
     preferences: Preferences | None = None
 
@@ -117,7 +120,10 @@ class Contact(Request):
     @classmethod
     def _check_zone(cls, value: str | None) -> str | None:
         if value is not None:
-            zone_named(value)
+            try:
+                zone_named(value)
+            except InvalidArgument as error:
+                raise ValueError(str(error).removeprefix("timezone: ").removesuffix(".")) from error
         return value
 
     def stored(self) -> dict[str, Any]:

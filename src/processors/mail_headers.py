@@ -21,6 +21,9 @@ OWN = frozenset(
     }
 )
 OWN_BEGINNINGS = ("mime-", "content-", "resent-", "arc-")
+LANGUAGE_FIELD = "Content-Language"
+"""What a mail is written in (RFC 3282): of the fields of its content the one that the service does not know itself."""
+
 OF_UNSUBSCRIBE = frozenset({"list-unsubscribe", "list-unsubscribe-post"})
 MAX_HEADERS = 100
 
@@ -52,7 +55,7 @@ def checked_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
         small = name.lower()
         if not FIELD_NAME.fullmatch(name):
             raise ValueError(f"must be named by printable ASCII without : and spaces; got {ascii(name)[:80]}")
-        if small in OWN or small.startswith(OWN_BEGINNINGS):
+        if small in OWN or (small.startswith(OWN_BEGINNINGS) and small != LANGUAGE_FIELD.lower()):
             raise ValueError(f"must not set {name}, which the service writes itself; use the argument for it")
         if small in seen:
             raise ValueError(f"must have each name once, whatever its case; got {name} twice")

@@ -15,6 +15,7 @@ from processors.digests import Gathered, as_one
 from processors.emails import SendEmail
 from processors.errors import EffectInDoubt, EffectUnknown, PermanentError, Postponed, TransientError
 from processors.interfaces import MemberEnd, Members, Report
+from processors.mail_headers import LANGUAGE_FIELD
 from processors.notifications import ChannelSent, Outcome, SendChannel, skipped
 from processors.quiet_hours import quiet_until
 
@@ -83,8 +84,8 @@ def _delivered(request: SendChannel, tools: ChannelTools, report: Report) -> Out
     if not request.critical and not _awake(request, contact, tools.clock()):
         return skipped("quiet_hours")
     if carrier is None:
-        return _by_mail(request, endpoints[0]["email"], tools)
-    return _Sending(request, carrier, endpoints, tools, report).outcome()
+        return _by_mail(request, endpoints[0]["email"], contact.language, tools)
+    return _Sending(request, carrier, endpoints, contact.language, tools, report).outcome()
 
 
 def _wanted(request: SendChannel, contact: Contact) -> bool:
@@ -96,13 +97,19 @@ def _wanted(request: SendChannel, contact: Contact) -> bool:
 
 def _into_inbox(request: SendChannel, tools: ChannelTools) -> Outcome:
     what = _what(request, tools)
-    key, user, kind = request.notification_id, request.user_id, request.notification_type
+    key, user, kind = request.known_as, request.user_id, request.notification_type
     return {"status": "stored", "id": tools.inbox.write(key, user, kind, what.title, what.message, what.url)}
 
 
-def _by_mail(request: SendChannel, address: str, tools: ChannelTools) -> Outcome:
+def _by_mail(request: SendChannel, address: str, language: str | None, tools: ChannelTools) -> Outcome:
     what = _what(request, tools)
-    mail = SendEmail(to_email=address, subject=what.title, body=what.message, critical=request.critical)
+    mail = SendEmail(
+        to_email=address,
+        subject=what.title,
+        body=what.message,
+        critical=request.critical,
+        headers={LANGUAGE_FIELD: language} if language else None,
+    )
     sent = tools.mail(mail, request.position)
     held_back = {"suppressed": "suppressed", "skipped": "not_let_out"}.get(sent["status"])
     return sent if held_back is None else {**sent, "status": "skipped", "reason": held_back}
@@ -140,6 +147,7 @@ class _Sending:
     request: SendChannel
     carrier: Carrier
     endpoints: Sequence[Mapping[str, Any]]
+    language: str | None
     tools: ChannelTools
     report: Report
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("sent", "gone", "refused", "unknown"), 0))
@@ -205,11 +213,12 @@ class _Sending:
         what = _what(self.request, self.tools)
         expires_at = self.request.expires_at
         return Notice(
-            id=self.request.notification_id,
+            id=self.request.known_as,
             type=self.request.notification_type,
             title=what.title,
             message=what.message,
             expires_at=datetime.fromisoformat(expires_at) if expires_at else None,
+            language=self.language,
         )
 
     def _told(self) -> Outcome:

@@ -13,7 +13,8 @@ from processors.interfaces import MemberEnd
 from processors.results import Request, Result, storable
 
 LONGEST_TITLE = 1_000
-DELIVERED = frozenset({"stored", "sent", "partial"})
+DELIVERED_WHOLE = frozenset({"stored", "sent"})
+DELIVERED = DELIVERED_WHOLE | {"partial"}
 UNWANTED = frozenset({"preference", "quiet_hours", "cancelled", "suppressed", "not_let_out"})
 """Reasons for which a channel is left out as was wished."""
 
@@ -93,6 +94,7 @@ class SendChannel(Request):
     Attributes:
         notification_id: the notification, whose member at `position` this is.
         gathered: whether it is a digest, whose title and message are what its window has gathered.
+        first_id: where it retries another one by hand, the first of those: to its reader it is that one.
     """
 
     notification_id: str
@@ -106,6 +108,12 @@ class SendChannel(Request):
     critical: bool
     gathered: bool
     expires_at: str | None
+    first_id: str | None = None
+
+    @property
+    def known_as(self) -> str:
+        """The id by which an inbox and a browser know the notification, however often it is retried."""
+        return self.first_id or self.notification_id
 
 
 class ChannelSent(Result):
@@ -173,7 +181,7 @@ def conclude_notification(
     wanted = [outcome for outcome in channels.values() if outcome.get("reason") not in UNWANTED]
     statuses = [outcome["status"] for outcome in wanted]
     if any(status in DELIVERED for status in statuses):
-        whole = all(status in {"stored", "sent"} for status in statuses)
+        whole = all(status in DELIVERED_WHOLE for status in statuses)
         return NotificationSent.model_validate(told | {"status": "sent" if whole else "partial"})
     if not wanted:
         return NotificationSent.model_validate(told | {"status": "skipped"})

@@ -6,13 +6,14 @@ from zoneinfo import ZoneInfo
 
 from pydantic import ConfigDict, Field, model_validator
 
-from processors.results import Request
+from processors.results import Request, of_form
 
-CLOCK = r"^([01]\d|2[0-3]):[0-5]\d$"
 DAYS_AHEAD = range(4)
 """A zone that changes sides of the date line skips a day."""
 
-Clock = Annotated[str, Field(pattern=CLOCK)]
+Clock = Annotated[
+    str, of_form("([01][0-9]|2[0-3]):[0-5][0-9]", "must be a time of day like 07:30, from 00:00 to 23:59")
+]
 
 
 class QuietHours(Request):

@@ -51,9 +51,11 @@ def set_contact(user_id: str, given: Mapping[str, Any]) -> dict[str, Any]:
         given: by field: None leaves it as it is, an empty text, list or dict removes it.
 
     Raises:
-        InvalidArgument: a field is not acceptable; nothing was changed.
+        InvalidArgument: no field was given, or one is not acceptable; nothing was changed.
     """
     said = {name: value for name, value in given.items() if value is not None}
+    if not said:
+        raise InvalidArgument(f"set_contact: give at least one of {', '.join(given)}; none was given.")
     removed = {name for name, value in said.items() if value in ("", [], {}, ())}
     try:
         changed = Contact.model_validate({name: value for name, value in said.items() if name not in removed})

@@ -1,7 +1,7 @@
 """Submitting a notification: a parent with a task for each channel, or an addition to a digest."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 from uuid import NAMESPACE_OID, uuid4, uuid5
@@ -14,7 +14,7 @@ from processors.digests import Gathered
 from processors.errors import InvalidArgument
 from processors.notifications import SendChannel, SendNotification
 from records.digests import Gathering
-from records.task_records import Draft
+from records.task_records import Draft, TaskRecord
 from services.submit_options import Options
 from services.wiring import parts
 
@@ -44,6 +44,30 @@ def submit_notification(request: SendNotification, queue: str, options: Options)
         parts().parents.open(parent, members, tasks)
         return parent.id
     return parts().submit_keys.open_parent(parent, members, tasks, options.session)
+
+
+def open_retry(former: TaskRecord, new_id: str, arguments: Mapping[str, Any]) -> None:
+    """Record a notification that retries another one, unless that was recorded before.
+
+    Args:
+        former: the other one.
+        new_id: the id of this one.
+        arguments: its own, and as `first_id` the first one of those that retry each other.
+
+    Raises:
+        ServiceUnavailable: nothing was recorded.
+    """
+    parts().publisher.check()
+    first_id = arguments["first_id"]
+    request = SendNotification.model_validate({name: one for name, one in arguments.items() if name != "first_id"})
+    options = Options(priority=former.priority, tenant=former.tenant, tags=tuple(former.tags or ()) or None)
+    parent = replace(
+        _parent(new_id, dict(arguments), former.queue, options),
+        retry_of=former.id,
+        retry_count=former.retry_count + 1,
+        origin="retry",
+    )
+    parts().parents.open(parent, _members(request), _channels(parent, request, first_id=first_id))
 
 
 def channel_id(notification_id: str, position: int) -> str:
@@ -97,14 +121,18 @@ def _members(request: SendNotification) -> list[dict[str, str]]:
     return [{"channel": channel} for channel in request.channels or ()]
 
 
-def _channels(parent: Draft, request: SendNotification, *, gathered: bool = False) -> Sequence[Draft]:
+def _channels(
+    parent: Draft, request: SendNotification, *, gathered: bool = False, first_id: str | None = None
+) -> Sequence[Draft]:
     """Return the task of each channel."""
     return [
         replace(
             parent,
             id=channel_id(parent.id, position),
             name=PART,
-            kwargs=_channel(parent, position, channel, request, gathered=gathered).model_dump(mode="json"),
+            kwargs=_channel(parent, position, channel, request, gathered=gathered, first_id=first_id).model_dump(
+                mode="json"
+            ),
             is_parent=False,
             members_total=None,
             parent_id=parent.id,
@@ -112,12 +140,16 @@ def _channels(parent: Draft, request: SendNotification, *, gathered: bool = Fals
             caller_id=parent.id,
             relay_now=True,
             idempotency_key=None,
+            retry_of=None,
+            retry_count=0,
         )
         for position, channel in enumerate(request.channels or ())
     ]
 
 
-def _channel(parent: Draft, position: int, channel: str, request: SendNotification, *, gathered: bool) -> SendChannel:
+def _channel(
+    parent: Draft, position: int, channel: str, request: SendNotification, *, gathered: bool, first_id: str | None
+) -> SendChannel:
     return SendChannel(
         notification_id=parent.id,
         position=position,
@@ -130,4 +162,5 @@ def _channel(parent: Draft, position: int, channel: str, request: SendNotificati
         critical=request.critical,
         gathered=gathered,
         expires_at=parent.expires_at.isoformat() if parent.expires_at else None,
+        first_id=first_id,
     )

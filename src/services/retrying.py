@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from uuid import NAMESPACE_OID, uuid5
 
 from pydantic import ValidationError
@@ -15,11 +15,20 @@ from processors.scheduling import FailedRetried, ListFailedTasks, RetryFailedTas
 from records.task_records import Draft, TaskRecord, TaskState
 from services.celery_app import celery_app
 from services.limiting import limit_keys_of
+from services.on_first_use import on_first_use
 from services.own_tasks import CONTEXT, check_signature
+from services.parent_progress import BULK_EMAILS, NOTIFICATION
 from services.positional_arguments import masked, names_of
 from services.status import story_of, unknown_task
 from services.submission import MAX_ARGUMENT_BYTES, check_size, json_size, shown, storable, submit_retry
 from services.wiring import parts
+
+if TYPE_CHECKING:
+    from services import notification_retries
+else:
+    notification_retries = on_first_use("services", "notification_retries")
+
+CHANNEL, BATCH = "notification.send_channel", "email.send_batch"
 
 AT_ONCE = 10_000
 """How many are retried, and told as skipped, at most: who asks again goes on behind those."""
@@ -64,7 +73,7 @@ def retry_failed(request: RetryFailedTasks, report: Report, until: datetime) -> 
             report(100 * len(retried) / AT_ONCE, f"{len(retried)} retried, {len(skipped)} skipped")
             try:
                 why = reason_to_skip(record, request.max_retries)
-                if why is None and not _retry(record, record.args, record.kwargs):
+                if why is None and not _retry(record, *_as_they_are(record)):
                     why = "it was retried by somebody else just now"
             except InvalidArgument as error:  # of this one alone: the others go on
                 why = str(error)
@@ -111,18 +120,32 @@ def reason_to_skip(record: TaskRecord, max_retries: int) -> str | None:
 def reason_to_refuse(record: TaskRecord) -> str | None:
     """Tell in a few words why a task cannot be retried at all, or None."""
     is_retry = record.retry_of is not None
-    if record.state is not TaskState.FAILURE and not (is_retry and record.state is TaskState.REVOKED):
+    is_notification = record.name == NOTIFICATION
+    partly = is_notification and record.state is TaskState.SUCCESS and record.result["status"] == "partial"
+    failed = record.state is TaskState.FAILURE or (is_retry and record.state is TaskState.REVOKED)
+    if not failed and not partly:
         return f"it is {record.state}, and only what has failed can be, or a replay that was cancelled"
-    if record.is_parent:
-        return "it is a parent: its members are retried by themselves"
-    if record.parent_id:
-        return f"it is a part of task {record.parent_id}, which ends as a whole"
+    if is_notification:
+        return notification_retries.reason_to_refuse(record)
+    if record.is_parent or record.parent_id:
+        return _instead(record)
     if doubt := _doubt(record):
         return doubt
     never_ran = record.run == 0 and not is_retry  # it failed because what it was to follow did; a retry follows nothing
     if record.message.get("embed") or never_ran:
         return "it is part of a workflow that has failed as a whole"
     return None
+
+
+def _instead(record: TaskRecord) -> str:
+    """Tell in a few words why a bulk or a part of something is not retried, and what is to be called instead."""
+    whole = record.parent_id or record.id
+    what = "it is a bulk" if record.is_parent else f"it is a part of task {whole}"
+    if record.name == CHANNEL:
+        return f"it is a channel of notification {whole}: replay that one, which repeats what did not deliver alone"
+    if record.name in {BULK_EMAILS, BATCH}:
+        return f"{what}: see resend_failed({whole!r}), which sends the mails again that nobody got"
+    return f"{what}, which ends as a whole: submit what is missing of it anew"
 
 
 def id_of_retry(task_id: str) -> str:
@@ -136,6 +159,8 @@ def _retry(record: TaskRecord, args: Sequence[Any], kwargs: Mapping[str, Any]) -
     Raises:
         InvalidArgument: it cannot be; nothing was written.
     """
+    if record.name == NOTIFICATION:
+        return notification_retries.submit(record, kwargs, id_of_retry(record.id))
     looks = {"kwargsrepr": shown(kwargs)}
     if args != record.args:
         looks["argsrepr"] = shown(masked(record.name, args))
@@ -177,9 +202,18 @@ def _doubt_of_another(record: TaskRecord) -> str | None:
     return key and f"it is in doubt whether the effect {key!r} of another task happened: see get_effects_in_doubt"
 
 
+def _as_they_are(record: TaskRecord) -> tuple[list[Any], dict[str, Any]]:
+    """Return the arguments of a task that is retried without others."""
+    if record.name == NOTIFICATION:
+        return [], notification_retries.arguments_of(record, {})
+    return record.args, record.kwargs
+
+
 def _edited(record: TaskRecord, arguments: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
     """Return the task's arguments with these instead of its own, by their names, checked as a submit checks them."""
     json_size(record.name, arguments)
+    if record.name == NOTIFICATION:
+        return [], notification_retries.arguments_of(record, arguments)
     celery_app.loader.import_default_modules()
     task = cast("Any", celery_app).tasks.get(record.name)
     takes: type[Request] | None = getattr(task, "request_model", None)

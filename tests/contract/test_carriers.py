@@ -393,6 +393,12 @@ def test_a_payload_is_json_that_fits_whatever_the_texts_are(title, message, size
     told = json.loads(payload)
     assert len(payload) <= size
     assert (told["id"], told["type"]) == ("id", "type")
+    assert "lang" not in told
+
+
+def test_a_payload_names_the_language_where_it_is_known():
+    told = json.loads(_payload(Notice("id", "type", "Hallo", "Grüezi " * 2000, language="de-CH"), 200))
+    assert (told["title"], told["lang"]) == ("Hallo", "de-CH")
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from config.settings import settings
 from notification_carriers import FileCarrier, carriers_in, subscription
 from processors import notifications
+from processors.carriers import Notice, Receipt
 from processors.errors import IdempotencyConflict, InvalidArgument, TaskFailed
 from services.celery_service import celery_service
 from services.notifications import channel_id
@@ -87,6 +89,21 @@ def test_a_mail_goes_to_the_contacts_address_and_email_is_the_default(service):
     (mail,) = mails(service)
     assert "Ann" in mail
     assert "Welcome!" in mail
+
+
+def test_a_contacts_language_is_said_by_its_mail_and_to_its_carriers(service, carriers, monkeypatch):
+    celery_service.set_contact("12345", email="ann@example.com", push=[subscription("one")], language="de-CH")
+    notices: list[Notice] = []
+    monkeypatch.setattr(carriers["push"], "send", lambda notice, _: notices.append(notice) or Receipt())
+    assert result(notify("email", "push"))["status"] == "sent"
+    (mail,) = mails(service)
+    assert "\nContent-Language: de-CH\n" in mail.partition("\n\n")[0]
+    assert [one.language for one in notices] == ["de-CH"]
+
+    celery_service.set_contact("12345", language="")
+    assert result(notify("email", "push"))["status"] == "sent"
+    assert sum("Content-Language" in mail for mail in mails(service)) == 1
+    assert notices[1].language is None
 
 
 def test_each_channel_is_told_by_its_own_carrier(service, carriers):
@@ -226,6 +243,11 @@ def test_quiet_hours_put_a_channel_off_to_their_end_which_is_no_attempt(service,
     task_id = notify("email", "push", "inbox")
     assert celery_service.get_task_status(task_id)["status"] == "PROGRESS"
     assert len(celery_service.get_inbox("12345")["items"]) == 1, "an inbox disturbs nobody"
+    channels = celery_service.get_task_status(task_id)["info"]["channels"]
+    assert channels["inbox"]["status"] == "stored"
+    assert (channels["email"]["waits_for"], channels["push"]["waits_for"]) == ("retry", "retry")
+    assert channels["email"]["due_at"] == celery_service.get_task_status(channel_id(task_id, 1))["due_at"]
+    assert "Quiet hours of America/New_York until 2026-05-05T07:00" in channels["email"]["error"]
     waiting = celery_service.get_task_status(channel_id(task_id, 1))
     assert waiting["info"]["waits_for"] == "retry"
     due = datetime.fromisoformat(waiting["due_at"]) - datetime.now(UTC)
@@ -240,6 +262,32 @@ def test_quiet_hours_put_a_channel_off_to_their_end_which_is_no_attempt(service,
     assert told["status"] == "sent"
     assert celery_service.get_task_status(channel_id(task_id, 1))["attempts"] == 1
     assert (len(mails(service)), len(carriers["push"].lines("sent"))) == (1, 1)
+
+
+@pytest.mark.parametrize("night", [datetime(2026, 3, 28, tzinfo=UTC), datetime(2026, 10, 24, tzinfo=UTC)], ids=str)
+def test_when_the_clocks_are_changed_at_night_or_jump_an_hour_each_channel_is_told_once_and_not_in_quiet_hours(
+    service, clock, carriers, night
+):
+    berlin = ZoneInfo("Europe/Berlin")
+    celery_service.set_contact(
+        "12345", email="ann@example.com", time_zone=berlin.key, quiet_hours=QUIET, push=[subscription("one")]
+    )
+    clock.append(night.replace(hour=21, minute=30))
+    end = (night + timedelta(days=1)).replace(hour=7, tzinfo=berlin).astimezone(UTC)
+    waits = end - clock[-1]
+    task_id = notify("email", "push")
+    due = datetime.fromisoformat(celery_service.get_task_status(channel_id(task_id, 0))["due_at"]) - datetime.now(UTC)
+    assert abs(due - waits) < timedelta(minutes=1)
+
+    clock.append(end - timedelta(hours=1))  # put back by an hour while it waited
+    service.advance(waits.total_seconds())
+    assert (mails(service), carriers["push"].lines("tried")) == ([], [])
+    clock.append(end + timedelta(hours=1))  # and put forward
+    service.advance(3601)
+    service.advance(24 * 3600)
+    assert result(task_id)["status"] == "sent"
+    assert (len(mails(service)), len(carriers["push"].lines("sent"))) == (1, 1)
+    assert celery_service.get_task_status(channel_id(task_id, 0))["attempts"] == 1
 
 
 def test_quiet_hours_that_were_changed_meanwhile_count(service, clock):
@@ -335,12 +383,12 @@ def test_an_inbox_is_read_page_by_page_and_marked():
         ),
         (lambda: celery_service.send_notification("1", "t", "=?utf-8?q?a=0D=0ABcc:_e@x.com?=", "m"), "title"),
         (lambda: celery_service.send_notification("1", "t", "x" * 1_000_000, "m"), "title"),
-        (lambda: celery_service.send_notification("1", "t", "t", "m" * 1_000_001), "The arguments have"),
+        (lambda: celery_service.send_notification("1", "t", "t", "m" * 1_000_001), "message: has 1000003 of the"),
         (lambda: celery_service.send_notification("1", "t", "t", "m\0"), "message"),
         (lambda: celery_service.send_notification("1", "", "t", "m"), "notification_type"),
         (lambda: celery_service.set_contact("1", email="nobody"), "email: must be one mail address"),
         (lambda: celery_service.set_contact("1", phone="0170"), "phone"),
-        (lambda: celery_service.set_contact("1", time_zone="Mars/Olympus"), "time_zone: timezone: must be an IANA"),
+        (lambda: celery_service.set_contact("1", time_zone="Mars/Olympus"), "time_zone: must be an IANA name"),
         (lambda: celery_service.set_contact("1", quiet_hours={"from": "7", "to": "8"}), "quiet_hours.from"),
         (lambda: celery_service.set_contact("1", preferences={"channels": {"fax": True}}), "preferences.channels.fax"),
         (lambda: celery_service.set_contact("1", push=[{"endpoint": "http://x"}]), "push.0"),
@@ -366,6 +414,17 @@ def test_a_key_given_twice_is_one_notification(service):
     assert (len(mails(service)), len(celery_service.get_inbox("12345")["items"])) == (1, 1)
     with pytest.raises(IdempotencyConflict):
         notify("email", idempotency_key="order-1")
+
+
+def test_a_notification_that_was_cancelled_while_it_waited_tells_which_channels_had_delivered(clock):
+    celery_service.set_contact("12345", email="ann@example.com", quiet_hours=QUIET)
+    clock.append(datetime(2026, 5, 5, 6, 0, tzinfo=UTC))
+    task_id = notify("email", "inbox")
+    assert celery_service.cancel_task(task_id)
+    told = celery_service.get_task_status(task_id)
+    assert (told["status"], told["info"]["error_type"]) == ("REVOKED", "TaskCancelled")
+    assert told["info"]["channels"]["inbox"]["status"] == "stored"
+    assert told["info"]["channels"]["email"] == {"status": "skipped", "reason": "cancelled"}
 
 
 def test_a_cancelled_notification_goes_nowhere(service):
@@ -441,3 +500,35 @@ def test_a_directory_tells_what_was_not_set_here(directory, service):
     assert result(notify("email", user="a/b"))["channels"]["email"]["accepted"] == ["ours@example.com"]
     assert celery_service.get_contact("a/b")["time_zone"] == "Europe/Berlin"
     assert failure(notify("email", user="nobody"))[0]["code"] == "no_endpoint"
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (
+            {},
+            "set_contact: give at least one of email, phone, push, chat, time_zone, language, quiet_hours, preferences",
+        ),
+        ({"phone": "0043 1"}, "phone: must be like +436641234567: a plus, the country's code, at most 15 digits; got"),
+        ({"phone": "+43664123\n"}, "phone: must be like +436641234567"),
+        ({"time_zone": "Mars/Base"}, "time_zone: must be an IANA name like Europe/Berlin; got 'Mars/Base'"),
+        ({"language": "good german"}, "language: must be a code like de or pt-BR (BCP 47); got 'good german'"),
+        ({"preferences": {"channels": {"fax": True}}}, "preferences.channels.fax (the key): Input should be 'email'"),
+        ({"quiet_hours": {"from": "25:00", "to": "07:00"}}, "quiet_hours.from: must be a time of day like 07:30"),
+        ({"push": "planted"}, "push: Input should be a valid list; got str"),
+    ],
+)
+def test_what_is_no_contact_is_one_sentence_in_words_and_leaves_nothing(inline_service, given, sentence):
+    with pytest.raises(InvalidArgument) as error:
+        celery_service.set_contact("no-contact", **given)
+    assert str(error.value).startswith(sentence)
+    assert "planted" not in str(error.value)
+    assert celery_service.get_contact("no-contact") is None
+
+
+def test_a_mail_of_a_notification_that_is_not_let_out_is_skipped_as_a_mail_alone_is(inline_service, monkeypatch):
+    monkeypatch.setattr(settings, "email_only_to", "*@example.org")
+    celery_service.set_contact("kept-in", email="ann@example.com")
+    told = celery_service.get_task_result(celery_service.send_notification("kept-in", "welcome", "T", "m"))
+    assert (told["status"], told["channels"]["email"]["status"]) == ("skipped", "skipped")
+    assert told["channels"]["email"]["reason"] == "not_let_out"

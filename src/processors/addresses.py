@@ -65,11 +65,13 @@ def parse(text: str) -> Address:
     if len(text) > LONGEST:
         raise ValueError(f"must be one mail address of at most {LONGEST} characters; got {len(text)}")
     named = NAMED.fullmatch(text.strip())
-    name, address = (named["name"].strip().strip('"'), named["address"]) if named else ("", text)
+    name, address = (named["name"].strip().strip('"'), named["address"]) if named else ("", text.strip())
     try:
         local, domain = _checked(address)
     except EmailNotValidError as error:
-        raise ValueError(f"must be one mail address like name@example.com; got {text[:80]!r}: {error}") from error
+        raise ValueError(
+            f"must be one mail address like name@example.com; got {text[:80]!r}: {str(error).rstrip('.')}"
+        ) from error
     if not local.isascii():
         raise ValueError(f"must have an ASCII name before the @ (SMTPUTF8 is not supported); got {text[:80]!r}")
     return Address(name, local, domain)

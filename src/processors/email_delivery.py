@@ -1,6 +1,7 @@
 """Delivering mails: each handed over to each recipient once, with one outcome for each."""
 
 import random
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,7 @@ from typing import Protocol
 from processors import doubt
 from processors.addresses import InvalidRecipient, Recipient, parse, sort_out
 from processors.composition import Composer
-from processors.emails import EmailSent, MailStatus, Refusal, SendEmail
+from processors.emails import EmailSent, MailStatus, Refusal, SendEmail, first_of
 from processors.errors import (
     EffectInDoubt,
     PermanentError,
@@ -46,6 +47,11 @@ MOST_TRIES = 18
 FIRST_UNASKED_TRY = 3
 """From this try on a server that asks to be tried again soon waits as the others: it would use up all tries."""
 
+FAULT_WAIT_SECONDS = 60.0
+FAULT_WAIT_GROWTH = 4
+MOST_GROWTHS = 16
+"""A way out that is at fault is tried again after 1 minute, then 4 times as long, up to the longest wait of a retry."""
+
 GROUP_MAILS = 100
 """Mails whose rows and suppressions are asked for together: some for each connection, so that no answer is old."""
 
@@ -61,6 +67,7 @@ class Post:
         last_attempt: whether a fault of ours would be the last that is tried again.
         run: the run that sends it.
         persist: writes until it is written.
+        fault_wait: seconds until the next attempt at least, where the way out is at fault.
         resend: whether a mail of which nobody knows whether it arrived is sent again, instead of never.
         composer: makes the message.
         suppressions: who is not mailed any more.
@@ -76,6 +83,7 @@ class Post:
     run: Run
     persist: Callable[[Callable[[], None]], None]
     resend: bool = False
+    fault_wait: float = FAULT_WAIT_SECONDS
     composer: Composer = field(kw_only=True)
     suppressions: Suppressions = field(default_factory=NobodySuppressed)
     unsubscribe_url: Callable[[str, str], str | None] = lambda _address, _list_name: None
@@ -147,6 +155,7 @@ def deliver(request: SendEmail, post: Post, report: Report, position: int = 0) -
         PermanentError: it cannot be composed.
         TransientError: it cannot be composed now.
     """
+    began = time.monotonic()
     batch = Batch(post, iter([(position, request)]), report, total=1)
     batch.look()
     mail = batch.mails[position]
@@ -161,11 +170,13 @@ def deliver(request: SendEmail, post: Post, report: Report, position: int = 0) -
         raise mail.error
     wait = mail.wait()
     if wait is None:
-        return batch.summary(mail)
+        spent = round(1_000 * (time.monotonic() - began))
+        return batch.summary(mail).model_copy(update={"duration_ms": spent})
     if mail.rest > 0:
         raise EffectInDoubt("It is not known yet whether the mail arrived: a former run may still be sending it.", wait)
-    sent = batch.summary(mail)
-    raise Postponed(f"{len(sent.deferred)} recipients were put off: {sent.first_reason()}", wait)
+    put_off = batch.summary(mail).deferred
+    who = "1 recipient was" if len(put_off) == 1 else f"{len(put_off)} recipients were"
+    raise Postponed(f"{who} put off: {first_of(put_off)}", wait)
 
 
 class Batch:
@@ -212,10 +223,16 @@ class Batch:
         """Send what waits.
 
         Raises:
-            TransportFault: the transport is at fault; what was not handed over stays open.
+            TransportFault: the transport is at fault; what was not handed over stays open. Unless it rests, it is not
+                to be tried again before `Post.fault_wait`.
         """
         try:
             self._post.mailer.send(self)
+        except TransportRests:
+            raise
+        except TransportFault as fault:
+            wait = max(fault.retry_after or 0.0, self._post.fault_wait)
+            raise TransportFault(str(fault), wait, code=fault.code) from fault
         finally:
             self._learn()
 
@@ -500,6 +517,17 @@ def _status(states: Collection[str], *, some_invalid: bool) -> MailStatus:
 def next_wait(tries: int) -> float:
     """Return the seconds until one who was put off for the `tries`th time is tried again, with a tenth of jitter."""
     return FIRST_WAIT_SECONDS * WAIT_GROWTH ** (tries - 1) * random.uniform(0.9, 1.1)  # noqa: S311 - no secret
+
+
+def fault_wait(attempt: int, longest: float) -> float:
+    """Return the seconds until a way out that is at fault is tried again, with a tenth of jitter.
+
+    Args:
+        attempt: the number of the one that failed, from 0.
+        longest: seconds that a retry may wait at most.
+    """
+    seconds = FAULT_WAIT_SECONDS * FAULT_WAIT_GROWTH ** min(attempt, MOST_GROWTHS)
+    return min(longest, seconds) * random.uniform(0.9, 1.0)  # noqa: S311 - no secret
 
 
 def _refusal(outcome: Outcome) -> Refusal:

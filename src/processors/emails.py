@@ -1,16 +1,17 @@
 """Mail: what one message is, and what is told of it, recipient by recipient."""
 
 import re
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Self, cast
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from processors.addresses import Role, check_line, parse
 from processors.attachments import Attachment, checked_cids
 from processors.mail_headers import OF_UNSUBSCRIBE, checked_headers
 from processors.messages import is_html
-from processors.results import Request, Result, storable
+from processors.results import Request, Result, sentence_of, storable
 from processors.suppression import ListName
 from processors.template_arguments import Context, TemplateName
 
@@ -20,6 +21,22 @@ LONGEST_ADDRESS = 900
 Addresses = Annotated[list[str], Field(strict=False)]
 """A list of texts, or a tuple: both are lists once they are JSON."""
 
+
+def _each(value: Any) -> Sequence[Any]:
+    return cast("Sequence[Any]", value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _one_or_more(value: Any) -> Any:
+    """Refuse what is neither of a union's two forms in one sentence; pydantic has one for each."""
+    texts = _each(value)
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("must be an address or a list of addresses")
+    for text in texts:
+        storable(text)
+    return value
+
+
+OneOrMore = Annotated[str | Addresses, BeforeValidator(_one_or_more)]
 Attachments = Annotated[list[Attachment], Field(strict=False, max_length=MAX_ENCLOSED)]
 IN_BRACKETS = re.compile(r"[!#-+\--;=?-~]+")
 """What may stand between < and > in a header: printable ASCII without spaces, quotes, commas and brackets."""
@@ -62,12 +79,26 @@ def unsubscribe_address(value: str) -> str:
     return value
 
 
+def _leaving(value: Any) -> Any:
+    """Refuse what is neither of the two forms in one sentence."""
+    if isinstance(value, (str, Unsubscribe)):
+        return storable(value) if isinstance(value, str) else value
+    try:
+        return Unsubscribe.model_validate(value)
+    except ValidationError as error:
+        beside = f": {sentence_of(error)}" if isinstance(value, Mapping) else ""
+        raise ValueError(f"must be an https:// address, or a dict with such a url and a mailto{beside}") from error
+
+
+Leaving = Annotated[str | Unsubscribe, BeforeValidator(_leaving)]
+
+
 class Mail(Request):
     """One mail to at most 1 000 recipients, whose addresses are not looked at yet.
 
     Attributes:
         body: the text; or a page, where it begins like one and there is no `html_body`.
-        html_body: the page; `body` is then the text beside it, or empty to have one made.
+        html_body: the page; `body` is then the text beside it, or left out or empty to have one made.
         headers: further header fields by their names.
         inline_images: files that the page shows, by what stands behind `cid:` in it.
         unsubscribe: an https address, or that and a mailto.
@@ -77,18 +108,18 @@ class Mail(Request):
         context: what the template is rendered with.
     """
 
-    to_email: str | Addresses
+    to_email: OneOrMore
     subject: str = ""
     body: str = ""
     from_email: str | None = None
     cc: Addresses | None = None
     bcc: Addresses | None = None
     html_body: str | None = None
-    reply_to: str | Addresses | None = None
+    reply_to: OneOrMore | None = None
     headers: dict[str, str] | None = None
     attachments: Attachments | None = None
     inline_images: dict[str, Attachment] | None = Field(default=None, max_length=MAX_ENCLOSED)
-    unsubscribe: str | Unsubscribe | None = None
+    unsubscribe: Leaving | None = None
     critical: bool = False
     list_name: ListName | None = None
     template: TemplateName | None = None
@@ -131,7 +162,8 @@ class Mail(Request):
         given = self.recipients()
         if len(given) > MAX_RECIPIENTS:
             raise ValueError(
-                f"a mail has at most {MAX_RECIPIENTS} recipients; got {len(given)}: use send_bulk_emails for more"
+                f"to_email: with cc and bcc, a mail has at most {MAX_RECIPIENTS} recipients; got {len(given)}: "
+                "use send_bulk_emails for more"
             )
         return self
 
@@ -139,7 +171,8 @@ class Mail(Request):
     def _check_content(self) -> Self:
         given = self.model_fields_set
         if self.template is None:
-            missing = sorted({"subject", "body"} - given, reverse=True)
+            content = {"body"} if self.html_body is None else set[str]()
+            missing = sorted(({"subject"} | content) - given, reverse=True)
             if missing:
                 raise ValueError(f"{' and '.join(missing)} must be given, or a template that makes them")
             if self.context is not None:
@@ -243,6 +276,7 @@ class EmailSent(Result):
 
     Attributes:
         size: bytes of the message.
+        duration_ms: milliseconds of the attempt that ended it, with composing and looking at its rows.
         attempts: how often it was handed over, or put off, for the recipient where that was most often.
         response: what the server said when it took it, by which its log tells more.
     """
@@ -252,6 +286,7 @@ class EmailSent(Result):
     message_id: str
     transport: str
     size: int
+    duration_ms: int = 0
     attempts: int = 0
     response: str = ""
     accepted: list[str] = []
@@ -264,7 +299,7 @@ class EmailSent(Result):
 
     def failure(self) -> str | None:
         """Nobody got it, as far as is known, and not because nobody was to."""
-        if self.accepted or self.status == "suppressed":
+        if self.accepted or self.status in {"suppressed", "skipped"}:
             return None
         if self.unknown:
             return f"It is not known whether the mail arrived at {', '.join(self.unknown[:3])}."
@@ -272,7 +307,18 @@ class EmailSent(Result):
 
     def first_reason(self) -> str:
         """Tell why the first of those who did not get it did not."""
-        for address, refusal in [*self.refused.items(), *self.deferred.items()]:
-            return f"{address}: {refusal.code or ''} {refusal.text or 'no answer'}".strip() + "."
+        if reason := first_of({**self.refused, **self.deferred}):
+            return reason
         others = {**self.skipped, **self.invalid}
-        return next((f"{given}: {why}." for given, why in others.items()), "there is none.")
+        return next((f"{given}: {_ended(why)}" for given, why in others.items()), "there is none.")
+
+
+def first_of(refusals: Mapping[str, Refusal]) -> str:
+    """Return what the server said of the first of some recipients; nothing where there are none."""
+    for address, refusal in refusals.items():
+        return f"{address}: " + _ended(f"{refusal.code or ''} {refusal.text or 'no answer'}".strip())
+    return ""
+
+
+def _ended(sentence: str) -> str:
+    return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from processors.redaction import is_secret, redact
 
@@ -16,6 +16,12 @@ UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 NO_UNICODE = "string_unicode"
 """What pydantic calls a text with a lone surrogate; its words are of raw data and of parsing."""
+
+
+OF_A_KEY = ".[key]"
+"""How pydantic says that it is the key of a dict that is wrong."""
+
+OF_A_CLASS = re.compile(r" or instance of \w+$")
 
 
 class Request(BaseModel):
@@ -43,17 +49,35 @@ def sentence_of(error: ValidationError) -> str:
     return "; ".join(_problem(dict(problem)) for problem in error.errors(include_url=False))
 
 
+def of_form(pattern: str, words: str) -> AfterValidator:
+    """Return what refuses texts that do not match a pattern whole, in words instead of by the pattern."""
+    form = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if not form.fullmatch(value):
+            raise ValueError(words)
+        return value
+
+    return AfterValidator(check)
+
+
 def _problem(problem: dict[str, Any]) -> str:
-    place = ".".join(str(part) for part in problem["loc"])
-    message = str(problem["msg"]).removeprefix("Value error, ")
+    place = ".".join(map(str, problem["loc"])).replace(OF_A_KEY, " (the key)")
+    message = OF_A_CLASS.sub("", str(problem["msg"]).removeprefix("Value error, "))
     if problem["type"] == NO_UNICODE:
         message = NOT_STORABLE
+    told = not place or "got " in message or problem["type"] == "missing"  # whose input is all that was given beside it
+    given = "" if told else _given(problem)
+    return (f"{place}: {message}" if place else message) + (f"; got {given}" if given else "")
+
+
+def _given(problem: dict[str, Any]) -> str:
+    """Return what was given as it may be shown: of what may be secret or long its type, where that is what is wrong."""
     names = set(map(str, problem["loc"]))
-    shown = place and NEVER_SHOWN.isdisjoint(names) and not any(map(is_secret, names)) and "got " not in message
-    shown = shown and problem["loc"][-1] != NOT_SHOWN_WHOLE
-    shown = shown and problem["type"] != "missing"  # its input is all that was given beside it
-    given = f"; got {_short(problem['input'])}" if shown else ""
-    return f"{place}: {message}{given}" if place else message
+    hidden = not NEVER_SHOWN.isdisjoint(names) or any(map(is_secret, names)) or problem["loc"][-1] == NOT_SHOWN_WHOLE
+    if not hidden:
+        return _short(problem["input"])
+    return type(problem["input"]).__name__ if str(problem["type"]).endswith("_type") else ""
 
 
 def _short(value: Any) -> str:

@@ -21,7 +21,16 @@ from services.groups import group_of
 from services.on_first_use import on_first_use
 from services.own_tasks import CONTEXT, check_limited, checked_arguments, parameters_of, queue_of, registered_task
 from services.scheduling import ScheduleChanges
-from services.status import active_task, inbox_of, line_of, status_of, unknown_status, unknown_task, usage_of
+from services.status import (
+    active_task,
+    inbox_of,
+    line_of,
+    status_of,
+    unknown_status,
+    unknown_task,
+    usage_of,
+    why_revoked,
+)
 from services.submission import check_size, submit_by_name
 from services.submit_options import Options, OptionsBesidePriority, SubmitOptions, refuse_unknown
 from services.wiring import parts
@@ -113,13 +122,13 @@ class CeleryService:
         Args:
             to_email: who gets it.
             subject: one line; must be given but for a template that makes one.
-            body: the text; or HTML, which gets a text part beside it. Must be given but for a template.
+            body: the text; or HTML, which gets a text part beside it. Must be given but for a template or `html_body`.
             from_email: the author; left out, EMAIL_FROM.
             cc: who gets a copy.
             bcc: who gets one that nobody sees.
             priority: `low`, `normal` or `high`; orders tasks inside their queue.
             queue: overrides the route.
-            html_body: the HTML; `body` is then the text beside it, or empty to have one made.
+            html_body: the HTML; `body` is then the text beside it, or left out to have one made.
             reply_to: who gets the answers.
             headers: further header fields by their names, such as `{"X-Order": "17"}`.
             attachments: a dict for each file: `path` (on the worker, an address, or `store://sha256/…`) or `content`
@@ -175,6 +184,8 @@ class CeleryService:
     ) -> str:
         """Send many mails, in batches that start `delay_between_batches` seconds apart.
 
+        Their `priority` is `low` unless told: who waits for a single mail does not wait for a bulk.
+
         Args:
             emails: at most 1 000 000 dicts with the names of `send_email`; what one says wrong is its own outcome where
                 it is an address, and else refuses the bulk.
@@ -188,6 +199,7 @@ class CeleryService:
         Returns:
             The id of the bulk, which `pause_task`, `resume_task`, `cancel_task` and `resend_failed` take.
         """
+        options.setdefault("priority", bulk.MAIL_PRIORITY)
         chosen = _options("send_bulk_emails", options)
         request = _checked(
             bulk_emails.SendBulkEmails,
@@ -211,7 +223,8 @@ class CeleryService:
             The id of the new bulk.
 
         Raises:
-            InvalidArgument: it is no bulk of mails, has not ended, was resent with other states, or has no such mail.
+            InvalidArgument: it is no bulk of mails, has not ended, was resent with other states, has no such mail, or
+                some of its mails are still being handed over: it waits 5 s for those.
             UnknownTask: no task has this id.
         """
         given: dict[str, Any] = {} if states is None else {"states": states}
@@ -385,7 +398,7 @@ class CeleryService:
             push: web push subscriptions, as a browser's `PushSubscription.toJSON()` says.
             chat: Apprise URLs, such as `slack://…`.
             time_zone: an IANA name; UTC where none is known.
-            language: a code of BCP 47.
+            language: a code of BCP 47, what the person is written to in: mails and web push say so.
             quiet_hours: `{"from": "22:00", "to": "07:00"}`, by the clocks of the zone.
             preferences: `{"channels": {"sms": False}, "types": {"news": False}, "type_channels": {"news": {"inbox":
                 True}}}`: what is not said is wanted, and what is said of a type and a channel decides.
@@ -723,7 +736,7 @@ class CeleryService:
             InvalidArgument: it is another method's task.
             TaskTimeout: it has not ended yet.
             TaskFailed: it failed.
-            TaskCancelled: it was cancelled.
+            TaskCancelled: it was cancelled, or expired.
             UnknownTask: no task has this id.
             PermanentError: while they are read: the vectors were removed with their task, or are damaged.
         """
@@ -978,7 +991,8 @@ class CeleryService:
         Whoever does so again gets the same new task: a double click runs it once.
 
         Args:
-            task_id: the failed task, or a replay that was cancelled.
+            task_id: the failed task, a notification that ended `partial`, or a replay that was cancelled. Of a
+                notification only the channels that did not deliver are tried.
             arguments: by name, what stands in place of its own arguments, positional ones too; the others stay. What is
                 given as it is shown, masked, stays what it is.
 
@@ -1191,7 +1205,7 @@ class CeleryService:
         Raises:
             TaskTimeout: there is none yet.
             TaskFailed: the task failed.
-            TaskCancelled: it was cancelled.
+            TaskCancelled: it was cancelled, or expired.
             UnknownTask: no task has this id.
         """
         began = time.monotonic()
@@ -1356,7 +1370,7 @@ def _result(record: TaskRecord) -> Any:
     if record.state is TaskState.SUCCESS:
         return record.result
     if record.state is TaskState.REVOKED:
-        raise TaskCancelled(f"Task {record.id} was cancelled.")
+        raise TaskCancelled(f"Task {record.id} has no result: {why_revoked(record)['error']}")
     raise TaskFailed(
         record.error or "The task failed.", status_of(record)["info"], record.error_type or "", record.traceback
     )

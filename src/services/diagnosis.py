@@ -5,15 +5,29 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from broker.embedded_redis import find_server
+from config.email_urls import read_ways
 from config.settings import PROJECT_ROOT, ensure_folders, settings
-from processors.errors import ServiceUnavailable, WorkError
+from processors.errors import ServiceUnavailable, TransportFault, WorkError
 from records import schema
 from records.database import Database
-from services.monitoring import probes
+from services.monitoring import mail, probes
+from services.on_first_use import on_first_use
 from services.signing import signer_of
 from services.wiring import parts
+
+if TYPE_CHECKING:
+    from adapters import smtp_mailer
+    from processors import email_templates
+else:
+    smtp_mailer = on_first_use("adapters", "smtp_mailer")
+    email_templates = on_first_use("processors", "email_templates")
+
+FAULTS_SHOWN = 10
+"""Broken templates, a line each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +47,12 @@ def diagnose() -> list[Finding]:
         "redis server": find_server if not settings.broker_given else lambda: "not needed: CELERY_BROKER_URL names one",
         "schema": _schema,
         "dkim": _dkim,
+        "mail templates": _mail_templates,
     }
     found = [_find(name, check) for name, check in checks.items()]
     if all(one.good for one in found if one.name in {"folders", "schema"}):
-        found += [_find(name, probe) for name, probe in probes(parts()).items()]
-        found.append(_find("mail servers", _mail_servers))
+        found += [_find(name, probe) for name, probe in (probes(parts()) | {"mail": _mail}).items()]
+        found += [_find("mail servers", _mail_servers), _find("unsubscribing", _unsubscribing)]
     return found
 
 
@@ -53,6 +68,10 @@ def _python() -> str:
     return f"{version} in {sys.prefix}"
 
 
+RESTING = {"": "all mail", "@": "who has no open connection"}
+"""What rests, where that is no domain."""
+
+
 def _folders() -> str:
     ensure_folders(settings)
     free = shutil.disk_usage(settings.data_dir).free // 1024**2
@@ -64,10 +83,45 @@ def _dkim() -> str:
     return f"signs for {signer.domain}" if signer is not None else "not set: mails are not signed"
 
 
+def _mail_templates() -> str:
+    """Tell whether all templates in their folder can be compiled, and which cannot."""
+    folder = settings.email_templates_dir
+    if folder is None:
+        return "not set: no mail is made of a template"
+    number, faults = email_templates.checked(folder)
+    more = [f"… and {len(faults) - FAULTS_SHOWN} more"] if len(faults) > FAULTS_SHOWN else []
+    if faults:
+        raise ServiceUnavailable("\n".join([*faults[:FAULTS_SHOWN], *more]))
+    return f"{number} in {folder}"
+
+
+def _mail() -> str:
+    """Connect and log in as a mail does, and tell what is wrong; what leaves nothing is asked nothing."""
+    faults: list[str] = []
+    for url in read_ways(settings.email_url).urls:
+        if url.startswith(("smtp://", "smtps://")):
+            mailer = smtp_mailer.SmtpMailer(url, connections=1, deadline=settings.email_deadline_seconds)
+            try:
+                mailer.open().close()
+            except TransportFault as fault:
+                faults.append(str(fault))
+    if faults:
+        raise ServiceUnavailable(" ".join(faults))
+    return mail()
+
+
+def _unsubscribing() -> str:
+    base = urlsplit(settings.webhook_base_url)
+    shown = f"{base.scheme}://{base.hostname}"
+    if parts().unsubscribing.one_click:
+        return f"with one click at {shown}"
+    return f"WEBHOOK_BASE_URL is at {shown}, not https: no List-Unsubscribe is made, and links serve this machine alone"
+
+
 def _mail_servers() -> str:
     """Tell which rest, and what they said."""
     resting = [
-        f"{domain or 'all mail'} by {transport.partition('#')[0]} rests for {rest.seconds:.0f} s: {rest.reason}"
+        f"{RESTING.get(domain, domain)} by {transport.partition('#')[0]} rests for {rest.seconds:.0f} s: {rest.reason}"
         for transport, domains in parts().mail_rests.all().items()
         for domain, rest in domains.items()
     ]

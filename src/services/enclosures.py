@@ -115,6 +115,8 @@ class Enclosures:
                 content = base64.b64decode(content, validate=True)
             except ValueError:
                 raise InvalidArgument(f"{where}.content: must be bytes, or base64 text without line ends.") from None
+        if isinstance(content, (bytearray, memoryview)):
+            content = bytes(cast("bytearray", content))
         if not isinstance(content, bytes) or not content:
             got = "none" if content == b"" else type(content).__name__
             raise InvalidArgument(f"{where}.content: must be at least one byte, or base64 text; got {got}.")

@@ -22,13 +22,13 @@ MOST_REPORT_BYTES = 10_000_000
 Read = Callable[[Mapping[str, str], bytes], tuple[Sequence[MailEvent], str | None]]
 
 
-def suppress(request: SuppressEmail, until: datetime | str | None) -> dict[str, Any]:
-    """Mail an address no more; returns the suppression."""
+def suppress(request: SuppressEmail, until: datetime | str | None, source: str = "facade") -> dict[str, Any]:
+    """Mail an address no more, because `source` says so; returns the suppression."""
     end = None if until is None else moment(until, name="until")
     if end is not None and end <= datetime.now(UTC):
         raise InvalidArgument(f"until: must lie ahead; got {until!s:.100}.")
     made = parts().suppressions.suppress(
-        request.address, request.reason, request.list_name, end, source="facade", text=""
+        request.address, request.reason, request.list_name, end, source=source, text=""
     )
     return _suppression(made)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from broker.allegiance import swear
 from broker.location import check_reachable, resolve
+from config.email_urls import read_ways
 from config.settings import settings
 from processors.errors import ServiceUnavailable
 from processors.health import CRITICAL, Health, QueueFigures, QueueStatistics, check, total
@@ -42,6 +43,7 @@ def probes(parts: Parts) -> dict[str, Callable[[], str]]:
         "parked": _parked,
         "effects": lambda: _effects(parts),
         "providers": lambda: _providers(parts),
+        "mail": mail,
         "disk": lambda: _disk(parts),
     }
 
@@ -155,6 +157,16 @@ def _effects(parts: Parts) -> str:
             "settle_effect takes what you find out"
         )
     return "no effect is unknown"
+
+
+def mail() -> str:
+    """Tell where mail goes, and whom staging lets it reach; no server is asked."""
+    told = [read_ways(settings.email_url).ends]
+    if settings.email_only_to:
+        told.append("EMAIL_ONLY_TO lets it out to some alone")
+    if settings.email_redirect_all_to:
+        told.append("EMAIL_REDIRECT_ALL_TO gets all of it")
+    return "; ".join(told)
 
 
 def _disk(parts: Parts) -> str:

@@ -12,14 +12,20 @@ from processors.errors import UnknownTask
 from processors.redaction import redact
 from records.incidents import Incident
 from records.task_logs import LogLine
+from records.task_moves import EXPIRED
 from records.task_records import RUNNING, TaskRecord, TaskState
+from services.mail_outcomes import SEND_EMAIL, recipients_of
+from services.on_first_use import on_first_use
 from services.own_tasks import shown_arguments
-from services.parent_progress import BULK_EMAILS, cancelled_bulk, progress_of
+from services.parent_progress import BULK_EMAILS, NOTIFICATION, cancelled_bulk, progress_of
 from services.wiring import parts
 
 if TYPE_CHECKING:
     from records.ai_calls import UsageLine
     from records.inbox import InboxItem
+    from services import notifications
+else:
+    notifications = on_first_use("services", "notifications")
 
 HOLDS = {"pause": "pause", "turn": "queue"}
 """What a held record waits for, where that is no limit."""
@@ -116,12 +122,12 @@ def info_of(record: TaskRecord) -> Any:
     if record.state is TaskState.FAILURE:
         return {**(record.result or dict[str, Any]()), "error": record.error, "error_type": record.error_type}
     if record.state is TaskState.REVOKED:
-        error = {"error": record.error or "The task was cancelled.", "error_type": record.error_type or "TaskCancelled"}
-        return cancelled_bulk(record) | error if record.name == BULK_EMAILS else error
+        return _left(record) | why_revoked(record)
     if record.state in RUNNING:
         info: dict[str, Any] = {"progress": record.progress, "status": record.progress_text or "started"}
         if record.is_parent:
-            return info | progress_of(record)
+            channels = {"channels": _channels(record)} if record.name == NOTIFICATION else {}
+            return info | progress_of(record) | channels
         return info if record.partial_text is None else info | {"partial_text": record.partial_text}
     return _waiting(record)
 
@@ -155,7 +161,43 @@ def _waiting(record: TaskRecord) -> dict[str, Any]:
     info: dict[str, Any] = {"waits_for": waits_for, "due_at": _iso(due_at)}
     if record.state is TaskState.RETRY:
         info |= {"error": record.error, "error_type": record.error_type}
+        info |= recipients_of(record) if record.name == SEND_EMAIL else {}
     return info
+
+
+def why_revoked(record: TaskRecord) -> dict[str, str]:
+    """Return why a task will not be done: it expired, or was cancelled, and why it had failed before."""
+    if record.error_type == EXPIRED.error_type:
+        return {"error": record.error or EXPIRED.error, "error_type": EXPIRED.error_type}
+    before = f" Its last attempt had failed: {record.error}" if record.error else ""
+    return {"error": f"The task was cancelled.{before}", "error_type": "TaskCancelled"}
+
+
+def _left(record: TaskRecord) -> dict[str, Any]:
+    """Return what there is of a task that was revoked."""
+    if record.name == BULK_EMAILS:
+        return record.result or cancelled_bulk(record)
+    if record.name == NOTIFICATION:
+        return {"channels": _channels(record)}
+    return recipients_of(record) if record.name == SEND_EMAIL else {}
+
+
+def _channels(notification: TaskRecord) -> dict[str, Any]:
+    """Return what became of each channel of a notification that has not concluded, or what it waits for."""
+    channels: list[str] = notification.kwargs["channels"]
+    ends = parts().members.ends(notification.id, 0, len(channels))
+    return {
+        channel: end.outcome or _channel(notifications.channel_id(notification.id, end.position))
+        for channel, end in zip(channels, ends, strict=True)
+    }
+
+
+def _channel(task_id: str) -> dict[str, Any] | None:
+    """Return `info` of the task of a channel that has no outcome yet; one that was cancelled will have none."""
+    record = parts().tasks.read(task_id)
+    if record is not None and record.state is TaskState.REVOKED:
+        return {"status": "skipped", "reason": "cancelled"}
+    return None if record is None else info_of(record)
 
 
 def _iso(moment: datetime | None) -> str | None:

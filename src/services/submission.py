@@ -356,9 +356,16 @@ def check_size(name: str, arguments: Any) -> None:
     """Raise `InvalidArgument` where an argument is no JSON value, or all of them are larger than a submit takes."""
     size = json_size(name, arguments)
     if size > MAX_ARGUMENT_BYTES:
+        sizes = {key: json_size(name, value) for key, value in _by_name(arguments).items()}
+        largest = max(sizes, key=lambda key: sizes[key])
         raise InvalidArgument(
-            f"The arguments have {size} bytes, at most {MAX_ARGUMENT_BYTES} are accepted; pass files by path."
+            f"{largest}: has {sizes[largest]} of the {size} bytes of all arguments, at most {MAX_ARGUMENT_BYTES} are "
+            "accepted; pass files by path."
         )
+
+
+def _by_name(arguments: Any) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", arguments) if isinstance(arguments, Mapping) else {"arguments": arguments}
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from services.submit_options import SubmitOptions
 
 POLL_SECONDS = 0.2
 FINAL = {"SUCCESS", "FAILURE", "REVOKED"}
+TEXTS = {str, datetime}
 NOT_FOR_A_TERMINAL = {"session"}
 NOT_SUBMITTING = {
     "resend_failed",
@@ -94,9 +95,10 @@ def _option(parameter: inspect.Parameter) -> inspect.Parameter:
     """Return the option for one parameter: a switch for a boolean, text for the rest."""
     needed = parameter.default is inspect.Parameter.empty
     annotation: Any = bool if parameter.annotation is bool else str | None
+    wants = None if annotation is bool else _metavar(parameter.annotation)
     flag = f"--{parameter.name.replace('_', '-')}"
     names = (f"{flag}/--no-{flag[2:]}",) if annotation is bool else (flag,)
-    default: OptionInfo = typer.Option(... if needed else None, *names, show_default=False)
+    default: OptionInfo = typer.Option(... if needed else None, *names, show_default=False, metavar=wants)
     if annotation is bool:
         default = typer.Option(parameter.default, *names)
     return inspect.Parameter(parameter.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
@@ -107,14 +109,38 @@ def _wait_option() -> inspect.Parameter:
     return inspect.Parameter("wait", inspect.Parameter.KEYWORD_ONLY, default=option, annotation=bool)
 
 
+def _metavar(hint: Any) -> str | None:
+    """Return what the help says that an option wants; None where that is a text."""
+    kinds = _kinds(hint)
+    if kinds <= {int, float}:
+        return "<number>"
+    if kinds <= TEXTS:
+        return None
+    return "<str or JSON>" if str in kinds or _takes_texts(hint) else "<JSON>"
+
+
+def _kinds(hint: Any) -> set[Any]:
+    return {get_origin(one) or one for one in _forms(hint)} - {type(None)}
+
+
+def _forms(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if _is_union(hint) else (hint,)
+
+
+def _takes_texts(hint: Any) -> bool:
+    return list[str] in _forms(hint)
+
+
 def parse(name: str, hint: Any, value: Any) -> Any:
     """Read one option: numbers as numbers; lists and dicts as JSON, from the option or from a file named `@path`.
+
+    What is no JSON is a list of one text, where texts are listed.
 
     Raises:
         InvalidArgument: it is neither.
     """
-    kinds = {get_origin(one) or one for one in (get_args(hint) if _is_union(hint) else (hint,))}
-    if not isinstance(value, str) or kinds <= {str, datetime, type(None)}:
+    kinds = _kinds(hint)
+    if not isinstance(value, str) or kinds <= TEXTS:
         return value
     if value.startswith("@"):
         value = _contents(name, Path(value[1:]))
@@ -123,7 +149,9 @@ def parse(name: str, hint: Any, value: Any) -> Any:
     except ValueError as error:
         if str in kinds:
             return value
-        if kinds <= {int, float, type(None)}:
+        if _takes_texts(hint):
+            return [value]
+        if kinds <= {int, float}:
             raise InvalidArgument(f"{name}: must be a number; got {value[:80]!r}.") from error
         raise InvalidArgument(f"{name}: must be JSON (or @file with JSON); got {value[:80]!r}: {error}.") from error
 

@@ -4,10 +4,15 @@ import json
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from processors.errors import InvalidArgument
+from processors.results import sentence_of
+from processors.suppression import SuppressEmail
+from services import mail_intake
 from services.celery_service import celery_service
 
 Address = Annotated[str, typer.Argument(help="The mail address.")]
@@ -47,7 +52,11 @@ def add(
     until: Annotated[str | None, typer.Option(help="When it ends, as an ISO 8601 text; left out: never.")] = None,
 ) -> None:
     """Mail an address no more."""
-    made = celery_service.suppress_email(address, reason, of_list, until)
+    try:
+        request = SuppressEmail.model_validate({"address": address, "reason": reason, "list_name": of_list})
+    except ValidationError as error:
+        raise InvalidArgument(sentence_of(error)) from error
+    made = mail_intake.suppress(request, until, source="csai")
     print(f"{made['address']} is not mailed any more.")
 
 

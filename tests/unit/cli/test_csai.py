@@ -108,7 +108,7 @@ def test_an_artefact_is_written_to_the_standard_output_as_it_is(csai):
     assert csai("artefact", uri) == (0, "WEBVTT\n\nno line end", "")
     parts().storage.remove("of-a-test")
     code, _, said = csai("artefact", uri)
-    assert (code, said) == (1, f"There is no artefact at {uri}: it was removed with its task.\n")
+    assert (code, said) == (1, f"There is no artefact at {uri}: it never was, or it was removed with its task.\n")
     assert csai("artefact", "thumbnail.webp")[0] == 2
 
 
@@ -119,6 +119,14 @@ def test_numbers_switches_and_lists_are_read_as_what_they_are(csai, monkeypatch)
     )
     csai("submit", "cleanup_old_files", "--directory", "/tmp/x", "--max-age-hours", "2.5", "--dry-run")
     assert seen == {"directory": "/tmp/x", "max_age_hours": 2.5, "dry_run": True}
+
+
+def test_the_help_says_what_is_json_a_number_or_a_text(csai):
+    shown = csai("submit", "send_email", "--help")[1]
+    told = dict(re.findall(r"(--[a-z-]+) +(<[A-Za-z ]+>)", shown))
+    wanted = {"--cc": "<str or JSON>", "--to-email": "<str or JSON>", "--headers": "<JSON>", "--body": "<str>"}
+    assert {name: told.get(name) for name in wanted} == wanted
+    assert told["--delay-seconds"] == "<number>"
 
 
 def test_what_a_submit_may_say_is_an_option_of_every_command_but_a_session(csai, monkeypatch):
@@ -170,6 +178,8 @@ def test_lists_come_as_json_or_from_a_file(tmp_path):
     assert parse("emails", list[dict], f"@{file}") == [{"a": 1}]
     assert parse("to_email", str | list[str], '["a", "b"]') == ["a", "b"]
     assert parse("to_email", str | list[str], "ann@example.com") == "ann@example.com"
+    assert parse("cc", list[str] | None, "ann@example.com") == ["ann@example.com"]
+    assert parse("cc", list[str] | None, '["a", "b"]') == ["a", "b"]
     assert parse("subject", str, "[not json]") == "[not json]"
     with pytest.raises(InvalidArgument, match=r"emails: must be JSON \(or @file with JSON\); got 'x'"):
         parse("emails", list[dict], "x")
@@ -274,6 +284,22 @@ def test_doctor_names_what_is_wrong_and_the_cure(csai, monkeypatch):
     assert code == 1
     assert "python" in out
     assert "wrong" in out
+
+
+def test_doctor_names_each_mail_template_that_cannot_be_compiled(csai, monkeypatch, tmp_path):
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(settings, "email_templates_dir", tmp_path / "gone")
+    code, out, _ = csai("doctor")
+    assert code == 1
+    assert "gone is no folder: make it, or let EMAIL_TEMPLATES_DIR name another." in " ".join(out.split())
+    monkeypatch.setattr(settings, "email_templates_dir", tmp_path)
+    (tmp_path / "good.html").write_text("<p>{{ name }}</p>")
+    assert "1 in " in csai("doctor")[1]
+    for number in range(12):
+        (tmp_path / f"bad{number:02}.html").write_text("\n<b>")
+    _, out, _ = csai("doctor")
+    assert re.findall(r"(\S+) line 2: <b> has no end\.", out) == [f"bad{number:02}.html" for number in range(10)]
+    assert "… and 2 more" in out
 
 
 def test_schedules_are_listed_with_when_and_what(csai, monkeypatch):
@@ -424,11 +450,55 @@ def test_who_is_not_mailed_is_added_listed_and_removed(csai):
     code, out, _ = csai("suppressions", "list", "--json")
     (one,) = json.loads(out)
     assert (code, one["address"], one["list_name"], one["reason"]) == (0, "gone@example.com", "news", "manual")
+    assert one["source"] == "csai"
+    assert csai("suppressions", "add", "Gone@example.com", "--reason", "mood")[0] == 2
     assert "gone@example.com" in csai("suppressions", "list")[1]
     assert csai("suppressions", "remove", "gone@example.com")[1] == "gone@example.com was not suppressed.\n"
     assert (
         csai("suppressions", "remove", "gone@example.com", "--list", "news")[1] == "gone@example.com is mailed again.\n"
     )
+
+
+def test_a_bulk_is_paused_and_resumed_and_what_nobody_got_is_sent_again(csai):
+    mails = [{"to_email": f"{name}@example.com", "subject": "s", "body": "b"} for name in ("ann", "bob")]
+    bulk = celery_service.send_bulk_emails(mails)
+    assert csai("pause", bulk) == (0, f"Task {bulk} is paused.\n", "")
+    assert csai("pause", bulk) == (0, f"Task {bulk} was paused before, or has ended.\n", "")
+    assert celery_service.get_task_status(bulk)["info"]["waits_for"] == "pause"
+    assert csai("resume", bulk) == (0, f"Task {bulk} goes on.\n", "")
+    assert csai("resume", bulk) == (0, f"Task {bulk} was not paused, or has ended.\n", "")
+    assert csai("resend", bulk)[0] == 2
+    celery_service.cancel_task(bulk)
+
+    code, out, _ = csai("resend", bulk, "--state", "cancelled")
+
+    again = celery_service.get_task_status(out.strip())
+    assert (code, again["retry_of"], again["info"]["total"]) == (0, bulk, 2)
+    code, _, said = csai("resend", bulk, "--state", "deferred")
+    assert (code, said.count("\n")) == (2, 1)
+    assert csai("pause", "nobody")[0] == 1
+    celery_service.cancel_task(again["task_id"])
+
+
+def test_a_contact_is_set_field_by_field_shown_with_its_secrets_masked_and_deleted(csai, tmp_path):
+    chats = tmp_path / "chats.json"
+    chats.write_text('["ntfy://some-topic"]')
+    assert csai("contacts", "show", "cli-1") == (1, "", "Nobody knows how cli-1 is reached.\n")
+    code, out, _ = csai("contacts", "set", "cli-1", "--email", "ann@example.com", "--chat", f"@{chats}")
+    assert (code, json.loads(out)["chat"]) == (0, ["ntfy://***"])
+    csai("contacts", "set", "cli-1", "--quiet-hours", '{"from": "22:00", "to": "07:00"}', "--language", "de")
+    _, out, _ = csai("contacts", "show", "cli-1")
+    told = json.loads(out)
+    assert (told["email"], told["quiet_hours"], told["language"]) == (
+        "ann@example.com",
+        {"from": "22:00", "to": "07:00"},
+        "de",
+    )
+    assert json.loads(csai("contacts", "set", "cli-1", "--email", "")[1])["email"] is None
+    code, _, said = csai("contacts", "set", "cli-1", "--preferences", "none")
+    assert (code, said.startswith("preferences: must be JSON"), said.count("\n")) == (2, True, 1)
+    assert csai("contacts", "delete", "cli-1")[1] == "What was set of cli-1 is removed.\n"
+    assert csai("contacts", "delete", "cli-1")[1] == "Nothing was set of cli-1.\n"
 
 
 def test_a_report_is_taken_from_a_file_and_what_is_none_is_one_line(csai, tmp_path):

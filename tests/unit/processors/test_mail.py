@@ -13,20 +13,24 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from composing import composer
+from composing import FilesInMemory, composer
 from mail_rows import AwayMailer, InTurns, RememberedDeliveries, RememberedMembers, ScriptedMailer
 from processors import doubt
 from processors.addresses import check_line, parse, sort_out
 from processors.bulk_emails import (
     LOOKED_BACK,
+    RESENT,
     BulkBrake,
+    BulkEmailsSent,
     SendBatch,
     check_bulk,
     conclude_bulk,
+    counted_by_code,
     deliver_batch,
     ends_of_left,
 )
-from processors.email_delivery import MOST_TRIES, Post, deliver
+from processors.composition import Composer
+from processors.email_delivery import MOST_TRIES, Post, deliver, fault_wait
 from processors.emails import SendEmail
 from processors.errors import (
     Cancelled,
@@ -36,8 +40,9 @@ from processors.errors import (
     ServiceUnavailable,
     TransientError,
     TransportFault,
+    TransportRests,
 )
-from processors.interfaces import EndedPart, Outcome, Run
+from processors.interfaces import EndedPart, MemberEnd, Outcome, Run
 from processors.mail_parts import Body
 from processors.messages import Message, compose, is_html, text_of
 from processors.results import sentence_of
@@ -122,6 +127,8 @@ def test_an_address_too_long_for_an_envelope_is_refused():
         ('"Doe, Jane" <jane@example.com>', "jane@example.com"),
         ("Doe, Jane <jane@example.com>", "jane@example.com"),  # no second address
         ("<ann@example.com>", "ann@example.com"),
+        (" ann@example.com ", "ann@example.com"),
+        (" Ann <ann@example.com> ", "ann@example.com"),
         ("ann@例え.テスト", "ann@xn--r8jz45g.xn--zckzah"),  # RFC 6531: the domain has an ASCII form
         ("ann@example。com", "ann@example.com"),  # RFC 3490 3.1: an ideographic full stop
     ],
@@ -149,7 +156,7 @@ def test_an_odd_address_that_smtp_can_carry_is_taken_as_it_is(text, envelope):
         ".ann@example.com",
         "ann.@example.com",
         "a..b@example.com",
-        " ann@example.com",
+        "Ann < ann@example.com>",
         "ann@" + "a" * 64 + ".example.com",
         "ann@" + "a." * 130 + "com",
         "ann@-example.com",
@@ -203,7 +210,7 @@ def test_an_address_is_what_the_validator_takes_whatever_way_is_shorter(local, d
     try:
         found = validate_email(text, check_deliverability=False, test_environment=True)
     except EmailNotValidError as error:
-        with pytest.raises(ValueError, match="must" if len(text) > 320 else re.escape(str(error))):
+        with pytest.raises(ValueError, match="must" if len(text) > 320 else re.escape(str(error).rstrip("."))):
             parse(text)
     else:
         assert parse(text).addr_spec == f"{found.local_part}@{found.ascii_domain}"
@@ -379,6 +386,49 @@ def test_a_refusal_never_repeats_the_body():
     assert "private" not in refused(body="private\0")
 
 
+ONE_OF_THESE = "must be an address or a list of addresses"
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"to_email": None}, f"to_email: {ONE_OF_THESE}; got None"),
+        ({"to_email": ["a@example.com", 3]}, f"to_email: {ONE_OF_THESE}; got ['a@example.com', 3]"),
+        ({"to_email": ["a\0@example.com"]}, "to_email: must be text without NUL and lone surrogates"),
+        ({"reply_to": 4}, f"reply_to: {ONE_OF_THESE}; got 4"),
+        ({"unsubscribe": 3}, "unsubscribe: must be an https:// address, or a dict with such a url and a mailto; got 3"),
+        ({"unsubscribe": {"url": 3}}, "and a mailto: url: Input should be a valid string; got 3"),
+        ({"body": 3}, "body: Input should be a valid string; got int"),
+        ({"html_body": b"planted"}, "html_body: Input should be a valid string; got bytes"),
+        ({"headers": {"X-Password": 7}}, "headers.X-Password: Input should be a valid string; got int"),
+        ({"cc": [f"r{n}@example.com" for n in range(1_000)]}, "to_email: with cc and bcc, a mail has at most 1000"),
+    ],
+)
+def test_a_bad_argument_is_told_once_by_its_name_with_what_was_given_and_what_is_accepted(given, sentence):
+    with pytest.raises(ValidationError) as error:
+        SendEmail.model_validate({"to_email": "b@example.com", "subject": "s", "body": "b", **given})
+    told = sentence_of(error.value)
+    assert sentence in told
+    assert told.count("must be an") <= 1
+    assert "planted" not in told
+
+
+@pytest.mark.parametrize("page", [{"html_body": "<p>Hello</p>"}, {"html_body": "<p>Hello</p>", "body": ""}])
+def test_a_page_alone_is_enough_and_gets_a_text(page):
+    request = SendEmail.model_validate({"to_email": "b@example.com", "subject": "s", **page})
+    mailer = ScriptedMailer()
+    assert deliver(request, post(mailer), silent).status == "sent"
+    text = read(mailer.contents[0]).get_body(("plain",))
+    assert lines(text) == "Hello"
+
+
+def test_a_mail_without_text_and_page_is_refused():
+    with pytest.raises(ValidationError, match="body must be given"):
+        SendEmail.model_validate({"to_email": "b@example.com", "subject": "s"})
+    with pytest.raises(ValidationError, match="subject must be given"):
+        SendEmail.model_validate({"to_email": "b@example.com", "html_body": "<p>Hello</p>"})
+
+
 def test_a_thousand_recipients_are_accepted():
     assert (
         len(SendEmail(to_email=[f"r{n}@example.com" for n in range(1000)], subject="s", body="b").recipients()) == 1000
@@ -425,7 +475,7 @@ def test_a_mail_that_nobody_got_is_a_failure_with_its_reason():
 def test_a_recipient_who_was_put_off_is_tried_again_when_that_is_due_and_the_others_are_left_alone():
     deliveries = RememberedDeliveries()
     full = ScriptedMailer(full=Outcome("deferred", 452, "4.2.2", "full"))
-    with pytest.raises(Postponed, match="1 recipients were put off") as put_off:
+    with pytest.raises(Postponed, match="1 recipient was put off") as put_off:
         deliver(mail("b", "full"), post(full, deliveries), silent)
     assert 270 <= put_off.value.retry_after <= 330
 
@@ -439,6 +489,62 @@ def test_a_recipient_who_was_put_off_is_tried_again_when_that_is_due_and_the_oth
     sent = deliver(mail("b", "full"), post(again, deliveries), silent)
     assert again.sent == [["full@example.com"]]
     assert sent.status == "sent"
+
+
+def test_who_is_put_off_is_named_and_not_who_was_refused():
+    gone, grey = Outcome("refused", 550, None, "no such user."), Outcome("deferred", 450, "4.2.0", "greylisted")
+    with pytest.raises(Postponed) as put_off:
+        deliver(mail("b", "gone", "grey"), post(ScriptedMailer(gone=gone, grey=grey)), silent)
+    assert str(put_off.value) == "1 recipient was put off: grey@example.com: 450 greylisted."
+
+    with pytest.raises(Postponed, match=r"^2 recipients were put off: c@example\.com: 450 greylisted\.$"):
+        deliver(mail("c", "d"), post(ScriptedMailer(c=grey, d=grey)), silent)
+
+
+def test_a_reason_ends_with_one_full_stop():
+    gone = deliver(mail("no"), post(ScriptedMailer(no=Outcome("refused", 550, None, "no such user."))), silent)
+    bad = deliver(SendEmail(to_email=["a@", "b@"], subject="s", body="b"), post(ScriptedMailer()), silent)
+    for sent in (gone, bad):
+        assert str(sent.failure()).endswith(".")
+        assert not str(sent.failure()).endswith("..")
+
+
+def test_who_is_not_let_out_is_skipped_and_that_is_no_failure():
+    kept = Outcome("skipped", text="EMAIL_ONLY_TO does not let it out")
+    sent = deliver(mail("b"), post(ScriptedMailer(b=kept)), silent)
+    assert (sent.status, sent.failure()) == ("skipped", None)
+
+    both = deliver(mail("b", "no"), post(ScriptedMailer(b=kept, no=Outcome("refused", 550, None, "no"))), silent)
+    assert both.failure() == "No recipient was accepted: no@example.com: 550 no."
+
+
+def test_a_result_tells_how_long_the_delivery_took(monkeypatch):
+    ticks = iter([10.0, 10.25])
+    monkeypatch.setattr("processors.email_delivery.time.monotonic", lambda: next(ticks))
+    assert deliver(mail("b"), post(ScriptedMailer()), silent).duration_ms == 250
+
+
+@pytest.mark.parametrize(("longest", "total"), [(600, 810), (90, 216)])
+def test_the_waits_for_a_server_that_is_away_add_up_to_more_than_ten_minutes_within_the_longest(longest, total):
+    waits = [fault_wait(attempt, longest) for attempt in range(3)]
+    assert total <= sum(waits)
+    assert waits == sorted(waits) or longest < 240
+    assert all(0.9 * min(longest, 60 * 4**n) <= wait <= longest for n, wait in enumerate(waits))
+    assert fault_wait(10**9, longest) <= longest
+
+
+@pytest.mark.parametrize(("asked", "wait"), [(None, 60.0), (5.0, 60.0), (900.0, 900.0)])
+def test_a_server_that_is_away_is_left_alone_for_the_wait_of_the_attempt_or_as_long_as_it_asks(asked, wait):
+    fault = TransportFault("no connection", asked, code=554)
+    with pytest.raises(TransportFault) as away:
+        deliver(mail("b"), replace(post(AwayMailer(fault)), fault_wait=60.0), silent)
+    assert (away.value.retry_after, away.value.code) == (wait, 554)
+
+
+def test_a_server_that_rests_is_asked_when_its_rest_is_over():
+    with pytest.raises(TransportRests) as rests:
+        deliver(mail("b"), replace(post(AwayMailer(TransportRests("rests", 7.0))), fault_wait=60.0), silent)
+    assert rests.value.retry_after == 7
 
 
 def test_a_server_that_says_when_it_will_be_asked_again_is_asked_then():
@@ -762,6 +868,10 @@ def items(*names):
     return [{"to_email": f"{name}@example.com", "subject": "s", "body": "b"} for name in names]
 
 
+def concluded(tally, *, failures=(), seconds=1.0) -> BulkEmailsSent:
+    return conclude_bulk(tally=tally, by_code={}, failures=failures, seconds=seconds, bulk_id="p", batch_size=2)
+
+
 class Stub(list):
     """A list that says it is longer than anybody could hold."""
 
@@ -787,7 +897,10 @@ class Stub(list):
         ([{**items("b")[0], "cc": "c@example.com"}], r"emails\[0\]: cc: Input should be a valid list"),
         ([{**items("b")[0], "bcc": [datetime.now(UTC)]}], r"emails\[0\]: bcc.0: Input should be a valid string"),
         ([{**items("b")[0], "to_email": []}], r"emails\[0\]: to_email: must not be an empty list"),
-        ([{**items("b")[0], "to_email": ["b@example.com"] * 1001}], r"emails\[0\]: a mail has at most 1000 recipients"),
+        (
+            [{**items("b")[0], "to_email": ["b@example.com"] * 1001}],
+            r"emails\[0\]: to_email: with cc .* at most 1000 recipients",
+        ),
         ([{**items("b")[0], "subject": "=?utf-8?q?a=0AB?="}], r"emails\[0\]: subject: must not contain control"),
         ([{**items("b")[0], "body": "x" * 1_000_001}], "at most 1000000 bytes an item"),
     ],
@@ -811,6 +924,31 @@ def test_only_an_item_that_repeats_another_whole_is_a_duplicate():
     rows = list(check_bulk([same, other, dict(same)]))
     assert ["duplicate_of" in row for row in rows] == [False, False, True]
     assert rows[2]["duplicate_of"] == 0
+
+
+@pytest.mark.parametrize(
+    "to_email", ["B@Example.com", "Bea <b@example.com>", ["b@example.com"], ["Bea Bee <b@EXAMPLE.COM>"]]
+)
+def test_the_same_mail_to_the_same_address_in_another_spelling_is_a_duplicate(to_email):
+    [first, again] = check_bulk([items("b")[0], {**items("b")[0], "to_email": to_email}])
+    assert "duplicate_of" not in first
+    assert again["duplicate_of"] == 0
+
+
+@pytest.mark.parametrize("other", [{"to_email": "c@example.com"}, {"cc": ["b@example.com"]}, {"to_email": "nobody"}])
+def test_the_same_mail_to_others_is_no_duplicate(other):
+    rows = list(check_bulk([items("b")[0], {**items("b")[0], **other}]))
+    assert ["duplicate_of" in row for row in rows] == [False, False]
+
+
+def test_who_is_left_out_on_purpose_is_no_failure_of_a_bulk_and_is_listed_with_the_reason():
+    row = {"position": 1, "arguments": items("b")[0], "state": "skipped"}
+    told = concluded(
+        {"sent": 1, "skipped": 2}, failures=[{**row, "outcome": {"skipped": {"b@example.com": "not let out"}}}]
+    )
+    assert (told.status, told.batches) == ("completed", 2)
+    assert told.failures[0]["text"] == "not let out"
+    assert concluded({"skipped": 2}).failure() is None
 
 
 def test_a_batch_sends_each_member_once_though_it_runs_twice():
@@ -842,7 +980,7 @@ def test_a_member_who_is_suppressed_ends_so_and_counts_as_neither_sent_nor_faile
     members, known = RememberedMembers(items("b", "c")), RememberedSuppressions(c="unsubscribe")
     tally = deliver_batch(SendBatch(bulk_id="p", first=0, count=2), members, listed(ScriptedMailer(), known), silent)
     assert tally == {"sent": 1, "suppressed": 1}
-    done = conclude_bulk(tally=tally, failures=[], seconds=1, bulk_id="p")
+    done = concluded(tally)
     assert (done.status, done.total, done.sent, done.suppressed, done.failures_truncated) == (
         "completed",
         2,
@@ -850,9 +988,9 @@ def test_a_member_who_is_suppressed_ends_so_and_counts_as_neither_sent_nor_faile
         1,
         False,
     )
-    nobody = conclude_bulk(tally={"suppressed": 2}, failures=[], seconds=1, bulk_id="p")
+    nobody = concluded({"suppressed": 2})
     assert (nobody.status, nobody.failure()) == ("completed", None)
-    assert conclude_bulk(tally={"suppressed": 1, "refused": 1}, failures=[], seconds=1, bulk_id="p").failure()
+    assert concluded({"suppressed": 1, "refused": 1}).failure()
 
 
 def test_an_item_may_be_critical_and_name_its_list():
@@ -1038,20 +1176,49 @@ def test_a_bulk_adds_up():
         },
         {"position": 2, "arguments": {"to_email": "bad"}, "state": "invalid", "outcome": {"text": "no address"}},
     ]
-    done = conclude_bulk(
-        tally={"sent": 3, "refused": 1, "invalid": 1, "duplicate": 1}, failures=failures, seconds=2, bulk_id="p"
-    )
-    assert (done.status, done.total, done.per_second, done.by_code) == (
-        "completed_with_failures",
-        6,
-        1.5,
-        {"550": 1, "invalid": 1},
-    )
+    done = concluded({"sent": 3, "refused": 1, "invalid": 1, "duplicate": 1}, failures=failures, seconds=2)
+    assert (done.status, done.total, done.per_second) == ("completed_with_failures", 6, 1.5)
     assert done.failures[0] == {"index": 1, "email": "no@example.com", "state": "refused", "code": 550, "text": "no"}
     assert done.failures[1]["text"] == "no address"
-    assert conclude_bulk(tally={"sent": 1}, failures=[], seconds=0, bulk_id="p").status == "completed"
-    none = conclude_bulk(tally={"refused": 2}, failures=[], seconds=1, bulk_id="p")
+    assert concluded({"sent": 1}, seconds=0).status == "completed"
+    none = concluded({"refused": 2})
     assert (none.status, none.failure(), none.failures_truncated) == ("failed", "None of the 2 mails was sent.", True)
+
+
+def test_failures_are_counted_by_what_the_server_said_with_its_enhanced_code_and_else_by_their_state():
+    def said(state: str, **refusal) -> MemberEnd:
+        return MemberEnd(0, state, {"refused" if state == "refused" else "deferred": {"b@example.com": refusal}})
+
+    ends = [
+        said("refused", code=550, enhanced="5.1.1", text="no"),
+        said("refused", code=550, enhanced="5.1.1", text="none"),
+        said("refused", code=550, enhanced=None, text="no"),
+        said("deferred", code=450, enhanced="4.2.0", text="later"),
+        MemberEnd(0, "deferred", {"text": "no connection"}),
+        MemberEnd(0, "invalid", {"invalid": {"b": "no address"}}),
+        MemberEnd(0, "unknown", None),
+    ]
+    assert counted_by_code(ends) == {
+        "550 5.1.1": 2, "550": 1, "450 4.2.0": 1, "deferred": 1, "invalid": 1, "unknown": 1,
+    }  # fmt: skip
+
+
+def test_a_mail_whose_file_is_away_at_the_last_attempt_is_deferred_as_one_whose_server_is_and_may_be_sent_again():
+    class Away(FilesInMemory):
+        def read(self, place, max_bytes, report):
+            raise TransientError("files.example does not answer")
+
+    members = RememberedMembers([{**items("b")[0], "attachments": [{"path": "https://files.example/a"}]}, *items("c")])
+    batch, mailer = SendBatch(bulk_id="p", first=0, count=2), ScriptedMailer()
+    sender = replace(post(mailer), composer=Composer(Away({}), 25))
+
+    with pytest.raises(TransientError, match="does not answer"):
+        deliver_batch(batch, members, sender, silent)
+    assert deliver_batch(batch, members, replace(sender, last_attempt=True), silent) == {"deferred": 1}
+
+    assert members.closed[0] == ("deferred", {"text": "files.example does not answer"})
+    assert "deferred" in RESENT
+    assert mailer.sent == [["c@example.com"]]
 
 
 # --- Leaving a list --------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from adapters.disk_storage import DiskStorage
+from adapters.resting_mailer import OPENING
 from config.settings import settings
 from documentation import examples
 from processors.errors import ConfigurationError, FileError, InvalidArgument, SubmitUnknown, TaskFailed
@@ -50,7 +51,11 @@ def files_of(mail) -> list[tuple[str, bytes]]:
 # --- Submitting ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("content", [CONTENT, base64.b64encode(CONTENT).decode()], ids=["bytes", "base64"])
+@pytest.mark.parametrize(
+    "content",
+    [CONTENT, base64.b64encode(CONTENT).decode(), bytearray(CONTENT), memoryview(CONTENT)],
+    ids=["bytes", "base64", "bytearray", "memoryview"],
+)
 def test_a_file_given_as_bytes_arrives_and_is_in_no_record(inline_service, content):
     task_id = celery_service.send_email(**MAIL, attachments=[{"content": content, "name": "a.pdf"}])
     [mail] = mails(inline_service)
@@ -176,7 +181,7 @@ def test_a_file_that_cannot_be_sent_is_refused_at_submit(inline_service, monkeyp
 
 
 def test_the_arguments_are_bounded_whatever_the_files_are(inline_service):
-    with pytest.raises(InvalidArgument, match="The arguments have"):
+    with pytest.raises(InvalidArgument, match="body: has 1048578 of the"):
         celery_service.send_email(**MAIL | {"body": "x" * MIB}, attachments=[{"content": CONTENT}])
     assert objects() == []
     celery_service.send_email(**MAIL, attachments=[{"content": b"x" * 2 * MIB}])
@@ -319,10 +324,22 @@ def test_a_key_that_cannot_be_used_names_the_setting_in_the_task_and_at_the_star
 def test_the_doctor_says_who_signs_and_which_mail_server_rests_and_why(inline_service, key_file):
     assert Finding("dkim", good=True, detail="signs for example.com") in diagnose()
     parts().mail_rests.note("mail.example.com:587#12ab34cd", "slow.example", 420, "451 4.7.1 slower")
+    parts().mail_rests.note("full.example.com:587", OPENING, 60, "421 too many connections")
     found = next(one for one in diagnose() if one.name == "mail servers")
     assert not found.good
     assert "slow.example by mail.example.com:587 rests for 4" in found.detail
     assert "451 4.7.1 slower" in found.detail
+    assert "who has no open connection by full.example.com:587 rests for" in found.detail
+
+
+def test_the_doctor_says_whether_a_mailbox_can_unsubscribe_with_one_click(inline_service, monkeypatch):
+    def told():
+        return next(one.detail for one in diagnose() if one.name == "unsubscribing")
+
+    assert "not https: no List-Unsubscribe is made" in told()
+    monkeypatch.setattr(settings, "webhook_base_url", "https://me:planted@mail.example.com/csai")
+    del parts().unsubscribing
+    assert told() == "with one click at https://mail.example.com"
 
 
 @pytest.mark.parametrize(

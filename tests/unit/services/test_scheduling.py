@@ -123,7 +123,7 @@ def test_a_schedules_task_runs_now_paused_or_not():
         ({"every": 60, "args": [5]}, "args: cleanup.cleanup_old_tasks takes keyword arguments only"),
         ({"every": 60, "kwargs": {"a": datetime(2026, 1, 1, tzinfo=UTC)}}, "must be JSON values"),
         ({"every": 60, "kwargs": {"a": float("nan")}}, "must be JSON values"),
-        ({"every": 60, "kwargs": {"a": "x" * 1_000_001}}, "The arguments have 10000.. bytes"),
+        ({"every": 60, "kwargs": {"a": "x" * 1_000_001}}, "has 10000.. of the 10000.. bytes of all arguments"),
         ({"every": 60, "queue": "mail"}, "queue: no queue is named 'mail'"),
         ({"every": 60, "name": "x" * 10_000}, "name: .*at most 200"),
         ({"every": 60, "task": "test.needs_account", "kwargs": {}}, "limited_by of test.needs_account cannot tell"),

@@ -1,0 +1,45 @@
+"""What has become so far of a mail that has no result, recipient by recipient: read from its rows."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from processors.interfaces import WAITING_STATES, Delivery
+from records.task_moves import EXPIRED
+from records.task_records import TaskRecord, TaskState
+from services.wiring import parts
+
+SEND_EMAIL = "email.send_email"
+
+
+def recipients_of(record: TaskRecord) -> dict[str, Any]:
+    """Return the recipients of one mail by what became of them, under the names of its result.
+
+    Those who were still to be tried are `deferred`, with `next_attempt_at`; once the task was cancelled or has expired,
+    they are `cancelled` or `expired`, with the last words of their server. What nobody is in is left out.
+    """
+    found: dict[str, Any] = {}
+    for address, row in parts().deliveries.open(record.id, {0: {}})[0].items():
+        state = row.outcome.state
+        if state in WAITING_STATES:
+            found.setdefault(_left_as(record), {})[address] = _put_off(row, told=record.state is TaskState.RETRY)
+        elif state in {"accepted", "unknown", "handing"}:
+            found.setdefault("accepted" if state == "accepted" else "unknown", []).append(address)
+        else:
+            found.setdefault(state, {})[address] = _said(row) if state == "refused" else row.outcome.text
+    return found
+
+
+def _left_as(record: TaskRecord) -> str:
+    """Return what those are who have no outcome."""
+    if record.state is TaskState.RETRY:
+        return "deferred"
+    return "expired" if record.error_type == EXPIRED.error_type else "cancelled"
+
+
+def _said(row: Delivery) -> dict[str, Any]:
+    return {"code": row.outcome.code, "enhanced": row.outcome.enhanced, "text": row.outcome.text}
+
+
+def _put_off(row: Delivery, *, told: bool) -> dict[str, Any]:
+    due = datetime.now(UTC) + timedelta(seconds=row.wait)
+    return _said(row) | ({"next_attempt_at": due.isoformat(timespec="seconds")} if told else {})

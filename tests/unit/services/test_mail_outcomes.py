@@ -1,0 +1,98 @@
+"""What a task tells of a mail that is not delivered to all: who has it, who has not and why, and when it goes on."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from config.settings import settings
+from processors.errors import TaskCancelled
+from records.task_moves import TaskMoves
+from services.celery_service import celery_service
+from services.wiring import parts
+from smtp_server import SmtpServer
+
+FOUR = ["ann@example.com", "grey@example.com", "gone@example.com", "left@example.com"]
+MAIL = {"to_email": FOUR, "subject": "s", "body": "b"}
+REFUSED = {"code": 550, "enhanced": "5.2.1", "text": "no such user"}
+PUT_OFF = {"code": 450, "enhanced": "4.2.0", "text": "greylisted, come again"}
+
+
+@pytest.fixture
+def server(inline_service, monkeypatch):
+    def mood(command, _number):
+        if command.startswith("RCPT TO:<grey@"):
+            return "450 4.2.0 greylisted, come again"
+        return "550 5.2.1 no such user" if command.startswith(("RCPT TO:<gone@", "RCPT TO:<left@")) else None
+
+    with SmtpServer(mood=mood) as running:
+        monkeypatch.setattr(settings, "email_url", f"smtp://127.0.0.1:{running.port}")
+        yield running
+        parts().mailer._mailer.close()
+
+
+def test_a_mail_that_waits_for_one_of_four_tells_what_became_of_each_and_when_it_goes_on(server):
+    task_id = celery_service.send_email(**MAIL)
+    status = celery_service.get_task_status(task_id)
+
+    assert status["status"] == "RETRY"
+    info = status["info"]
+    assert info["error"] == "1 recipient was put off: grey@example.com: 450 greylisted, come again."
+    assert info["accepted"] == ["ann@example.com"]
+    assert info["refused"] == {"gone@example.com": REFUSED, "left@example.com": REFUSED}
+    due = info["deferred"]["grey@example.com"].pop("next_attempt_at")
+    assert info["deferred"] == {"grey@example.com": PUT_OFF}
+    assert abs((datetime.fromisoformat(due) - datetime.fromisoformat(info["due_at"])).total_seconds()) < 60
+
+
+def test_a_mail_that_was_cancelled_while_it_waited_tells_so_and_who_has_it(server):
+    task_id = celery_service.send_email(**MAIL)
+    assert celery_service.cancel_task(task_id)
+
+    info = celery_service.get_task_status(task_id)["info"]
+    assert info == {
+        "accepted": ["ann@example.com"],
+        "refused": {"gone@example.com": REFUSED, "left@example.com": REFUSED},
+        "cancelled": {"grey@example.com": PUT_OFF},
+        "error": "The task was cancelled. Its last attempt had failed: "
+        "1 recipient was put off: grey@example.com: 450 greylisted, come again.",
+        "error_type": "TaskCancelled",
+    }
+    with pytest.raises(TaskCancelled, match=r"The task was cancelled\. Its last attempt had failed: 1 recipient"):
+        celery_service.get_task_result(task_id)
+
+
+def test_a_mail_that_expired_while_it_waited_says_expired_and_no_word_of_cancelling(inline_service, server):
+    task_id = celery_service.send_email(**MAIL, expires_at=datetime.now(UTC) + timedelta(minutes=1))
+    assert celery_service.get_task_status(task_id)["status"] == "RETRY"
+    inline_service.advance(100)
+
+    status = celery_service.get_task_status(task_id)
+    assert (status["status"], status["info"]["error_type"]) == ("REVOKED", "Expired")
+    assert status["info"]["expired"] == {"grey@example.com": PUT_OFF}
+    with pytest.raises(TaskCancelled) as ended:
+        celery_service.get_task_result(task_id)
+    assert "expired before it could start" in str(ended.value)
+    assert "cancelled" not in str(ended.value)
+
+
+def test_a_mail_outlives_ten_minutes_without_its_server(inline_service, server, monkeypatch):
+    monkeypatch.setattr(settings, "celery_task_max_retries", 3)
+    monkeypatch.setattr(settings, "celery_task_retry_max_delay", 600)
+    monkeypatch.setattr(type(parts().moves), "try_again", TaskMoves.try_again)  # which keeps the waits of retries
+    server.drop = "connect"
+    task_id = celery_service.send_email("ann@example.com", "s", "b")
+    for _ in range(60):
+        inline_service.advance(10)
+        assert celery_service.get_task_status(task_id)["status"] == "RETRY"
+
+    server.drop = "-"
+    inline_service.advance(600)
+    assert celery_service.get_task_result(task_id)["status"] == "sent"
+    assert len(server.mails) == 1
+
+
+def test_a_mail_to_somebody_who_is_not_let_out_succeeds_and_says_skipped(inline_service, monkeypatch):
+    monkeypatch.setattr(settings, "email_only_to", "*@example.org")
+    result = celery_service.get_task_result(celery_service.send_email("ann@example.com", "s", "b"))
+    assert (result["status"], list(result["skipped"])) == ("skipped", ["ann@example.com"])
+    assert result["duration_ms"] >= 0

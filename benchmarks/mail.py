@@ -40,7 +40,7 @@ from config.settings import PROJECT_ROOT, environment_of_another, settings
 
 SCRATCH = settings.data_dir / "bench"
 HERE = PROJECT_ROOT / "benchmarks"
-PROCESSES, CONNECTIONS = 2, 8
+PROCESSES, CONNECTIONS = 2, 16
 CLIENT_SECONDS, RESULT_SECONDS = 600, 1_000
 ROUND_TRIP_MILLISECONDS, PINGS = 20.0, 50
 KILLS, KILLED_SHARE = 10, 0.8
@@ -354,7 +354,7 @@ def profile(bench: Bench, scale: Scale, entrant: Entrant) -> dict[str, float]:
     profiled = replace(entrant, workers=((*entrant.workers[0], "-I", "mail_profile", "--pool=solo"),))
     with mail_sink.sink(bench.folder) as sink, mailing(bench, profiled, sink.port) as cell:
         told = cell.folder / "profile.json"
-        cell.workers.environment.update(BENCH_PROFILE=str(told), EMAIL_CONNECTIONS=str(CONNECTIONS))
+        cell.workers.environment.update(BENCH_PROFILE=str(told), EMAIL_CONNECTIONS=str(CONNECTIONS // PROCESSES))
         cell.start_beside()
         cell.start_workers()
         until_idle(cell.workers)
@@ -388,7 +388,8 @@ Everybody sends mails with a text of {BYTES} bytes, the same for all, to postfix
 whose own count says when the first and the last came; a turn in which a mail is missing, or one too many came, ends the
 run. All take turns, each started anew. Ours is a leader and a worker with {PROCESSES} processes, and a bulk with
 `batch_size=250` and `delay_between_batches=0`; `LIMIT_DEFAULT=none` lifts the limit of starts per minute, and
-`EMAIL_CONNECTIONS={CONNECTIONS // PROCESSES}` makes {CONNECTIONS} connections in all. The plain task runs in stock
+`EMAIL_CONNECTIONS={CONNECTIONS // PROCESSES}`, as it is unless told, makes {CONNECTIONS} connections in all. The plain
+task runs in stock
 Celery's own environment with as many processes on the same Redis, acknowledged late, without results: it makes an
 `EmailMessage` and sends it by smtplib over a connection of its own. `smtp-source` has {CONNECTIONS} connections and
 keeps them; it remembers nothing. "From the submit on" is from the call until the last mail, with workers that run: in

@@ -34,7 +34,7 @@ CLIENT_SECONDS = 300
 STALLED_SECONDS = 20
 LOOK_SECONDS = 0.05
 SETTLE_SECONDS = 0.3
-IDLE_SHARE, IDLE_SECONDS, READY_SECONDS = 0.25, 1.0, 30
+IDLE_SHARE, IDLE_SECONDS, QUIET_LOOKS, READY_SECONDS = 0.25, 1.0, 2, 60
 ROUND_TRIP_MILLISECONDS = 2.0
 
 Outcome = dict[str, Any]
@@ -270,14 +270,20 @@ def moments(cell: Cell, count: int) -> list[float]:
 
 
 def until_idle(processes: Processes) -> None:
-    """Wait until these have started, if there are any: their processor time stands still."""
+    """Wait until these have started, if there are any: their processor time and their number stand still for a while.
+
+    One pause is none: a worker that waits for its broker has not forked yet.
+    """
     deadline = time.monotonic() + READY_SECONDS
-    before = 0.0
+    before, number, quiet = 0.0, 0, 0
     while processes:
         time.sleep(IDLE_SECONDS)
         processes.check()
-        used = processes.cpu_seconds()
-        if before and used - before < IDLE_SHARE * IDLE_SECONDS:
+        used, now = processes.cpu_seconds(), len(processes.tree())
+        stands = bool(before) and used - before < IDLE_SHARE * IDLE_SECONDS and now == number
+        quiet = quiet + 1 if stands else 0
+        number = now
+        if quiet == QUIET_LOOKS:
             return
         if time.monotonic() > deadline:
             raise ProcessFailed(f"not idle within {READY_SECONDS} s: {processes.all_last_words()}")

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from broker.embedded_redis import EmbeddedRedis
 from config.settings import Settings, ensure_folders, settings
 from rabbitmq_server import RabbitmqServer, shared_server
+from smtp_server import SmtpServer
 from waiting import until
 
 TESTS = Path(__file__).parent
@@ -67,11 +69,14 @@ class Part:
 
 
 class EmbeddedBroker(EmbeddedRedis):
-    """The embedded Redis, which a test may rob of its data."""
+    """The embedded Redis, which a test may kill, and rob of its data."""
 
-    def lose_data(self) -> None:
+    def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
         until(lambda: not self.alive(), what="Redis is gone")
+
+    def lose_data(self) -> None:
+        self.kill()
         for path in settings.redis_dir.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
@@ -109,6 +114,20 @@ class Installation:
         self.worker.start()
         until(lambda: self.worker.log.read_text(errors="replace").count(" ready.") > before, what="the worker is ready")
 
+    @contextmanager
+    def worker_with(self, **variables: str) -> Iterator[None]:
+        """Let the worker run with these settings for as long as the block lasts."""
+        self.worker.stop()
+        self.worker.variables |= variables
+        self.start_worker()
+        try:
+            yield
+        finally:
+            self.worker.stop()
+            for name in variables:
+                del self.worker.variables[name]
+            self.start_worker()
+
     def stop(self) -> None:
         self.worker.stop()
         self.leader.stop()
@@ -130,3 +149,25 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     running.start()
     yield running
     running.stop()
+
+
+@contextmanager
+def sending_by_smtp(installation: Installation, **variables: str) -> Iterator[SmtpServer]:
+    """Let the worker send to a mail server in the block, where two copies are two mails, unlike in an outbox."""
+    with SmtpServer() as server:
+        way = f"smtp://127.0.0.1:{server.port}?tls=none"
+        with installation.worker_with(EMAIL_URL=way, **variables):
+            yield server
+
+
+@pytest.fixture
+def mail_settings() -> dict[str, str]:
+    """What else the worker of `smtp` is told about mail; a module may say it."""
+    return {}
+
+
+@pytest.fixture
+def smtp(installation: Installation, mail_settings: dict[str, str]) -> Iterator[SmtpServer]:
+    """A mail server, and a worker that sends through it."""
+    with sending_by_smtp(installation, **mail_settings) as server:
+        yield server

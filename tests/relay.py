@@ -10,11 +10,15 @@ class Relay:
 
     Args:
         port: where the server listens, on this machine.
+
+    Attributes:
+        asked: what clients have sent, byte by byte as it went over the wire.
     """
 
     def __init__(self, port: int) -> None:
         self._target = port
         self.lose_answer_to: bytes | None = None
+        self.asked = bytearray()
         self._lost: list[socket.socket] = []
         self._ends: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -52,6 +56,7 @@ class Relay:
     def _ask(self, client: socket.socket, server: socket.socket) -> None:
         with suppress(OSError):
             while data := client.recv(65_536):
+                self.asked += data
                 if self.lose_answer_to is not None and self.lose_answer_to in data:
                     self.lose_answer_to = None
                     self._lost.append(client)

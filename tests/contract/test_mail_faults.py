@@ -2,52 +2,33 @@
 
 import re
 from collections import Counter, defaultdict
+from datetime import timedelta
 from email import policy
 from email.parser import BytesParser
 from random import Random
 from threading import Lock
 
 import pytest
+from sqlalchemy import and_, select, update
 
-from adapters.resting_mailer import RestingMailer
-from adapters.smtp_mailer import SmtpMailer
 from mail_posts import Bulk, Posts
 from processors.errors import Postponed
-from records.mail_rests import MailRestRecords
+from records.columns import Instant
+from records.deliveries import deliveries
+from records.mail_rests import mail_rests
+from smtp_mailers import copies, resting_mailer
 from smtp_server import SmtpServer
 
-MADE: list[SmtpMailer] = []
-
-
-@pytest.fixture(autouse=True, params=[False, True], ids=["one-by-one", "pipelining"])
-def _pipelining(request, monkeypatch):
-    monkeypatch.setattr(SmtpServer, "pipelining", request.param)
-
-
-@pytest.fixture(autouse=True)
-def _close():
-    yield
-    while MADE:
-        MADE.pop().close()
-
-
-def mailer_to(server: SmtpServer, database, connections=8) -> RestingMailer:
-    mailer = SmtpMailer(f"smtp://127.0.0.1:{server.port}", timeout=5, connections=connections)
-    MADE.append(mailer)
-    return RestingMailer(mailer, mailer.account.key, MailRestRecords(database))
+pytestmark = pytest.mark.usefixtures("both_kinds_of_server")
 
 
 def items(number: int) -> list[dict[str, str]]:
     return [{"to_email": f"r{n}@example.com", "subject": f"mail {n}", "body": "text"} for n in range(number)]
 
 
-def copies(server: SmtpServer) -> Counter[str]:
-    return Counter(address for mail in server.mails for address in mail.recipients)
-
-
 def test_greylisting_twice_ends_in_one_copy_after_three_tries_under_one_id(database):
     with SmtpServer() as server:
-        posts = Posts(database, mailer_to(server, database))
+        posts = Posts(database, resting_mailer(server, database))
         for _ in range(2):
             server.replies = {"RCPT": "450 4.2.0 greylisted, try again later"}
             assert isinstance(posts.deliver(), Postponed)
@@ -63,7 +44,7 @@ def test_greylisting_twice_ends_in_one_copy_after_three_tries_under_one_id(datab
 @pytest.mark.parametrize("reply", ["451 4.3.0 later", "554 5.7.1 no"])
 def test_an_answer_to_the_final_dot_is_the_outcome_of_all_who_were_accepted_and_of_nobody_else(database, reply):
     with SmtpServer(replies={"RCPT TO:<c@": "550 5.1.1 no such user", "dot": reply}) as server:
-        posts = Posts(database, mailer_to(server, database), bcc=["c@example.com", "d@example.com"])
+        posts = Posts(database, resting_mailer(server, database), bcc=["c@example.com", "d@example.com"])
         posts.deliver()
         outcomes = posts.rows.outcomes("t", 0)
     expected = "deferred" if reply.startswith("4") else "refused"
@@ -79,7 +60,7 @@ def test_where_the_database_is_gone_between_the_dot_and_the_commit_only_the_rule
     database, monkeypatch, resend, status, tries
 ):
     with SmtpServer() as server:
-        posts = Posts(database, mailer_to(server, database), resend=resend)
+        posts = Posts(database, resting_mailer(server, database), resend=resend)
         keep = posts.rows.turn
 
         def gone(task_id, closed, handed, run):
@@ -106,14 +87,87 @@ def test_of_two_thousand_those_whom_the_server_refuses_are_refused_and_all_other
         return "550 5.1.1 no such user" if found and found[1] in refused else None
 
     with SmtpServer(mood=mood) as server:
-        bulk = Bulk(database, mailer_to(server, database), items(2_000))
+        bulk = Bulk(database, resting_mailer(server, database), items(2_000))
         bulk.deliver()
     done = bulk.concluded()
 
     assert (done.status, done.total, done.sent, done.refused) == ("completed_with_failures", 2_000, 1_900, 100)
     assert {one["email"] for one in done.failures} == refused, f"seed {seed}"
-    assert done.by_code == {"550": 100}
+    assert done.by_code == {"550 5.1.1": 100}
     assert copies(server) == Counter({item["to_email"]: 1 for item in items(2_000)} | dict.fromkeys(refused, 0))
+
+
+class PulledByTheFirst:
+    """A brake that the first mail which has its end pulls."""
+
+    def __init__(self):
+        self.noted = []
+
+    def pulled(self) -> bool:
+        return bool(self.noted)
+
+    def note(self, states) -> None:
+        self.noted.append(states)
+
+
+def test_a_mail_whose_connection_was_lost_waits_as_all_others_do_once_the_bulk_is_paused(database):
+    lost = []
+
+    def mood(command, _number):
+        if command == "RCPT TO:<r0@example.com>" and not lost:
+            lost.append(command)
+            return "drop"
+        return None
+
+    with SmtpServer(mood=mood) as server:
+        bulk = Bulk(database, resting_mailer(server, database, connections=1), items(8))
+        bulk.brake = PulledByTheFirst()
+        assert isinstance(bulk.deliver(), Postponed)
+        assert "r0@example.com" not in copies(server)
+        assert len(server.mails) < 7, "those in hand went out, and no more"
+
+        bulk.brake = None
+        bulk.deliver()
+    assert copies(server) == {one["to_email"]: 1 for one in items(8)}
+
+
+def let_the_clock_jump(database, seconds: float) -> None:
+    """Put the database's clock forward, or back: what is remembered lies the other way then."""
+
+    def work(connection):
+        for table in (deliveries, mail_rests):
+            moments = [column.name for column in table.columns if isinstance(column.type, Instant)]
+            for row in connection.execute(select(table)).mappings().all():
+                moved = {name: row[name] - timedelta(seconds=seconds) for name in moments if row[name] is not None}
+                own = and_(*(column == row[column.name] for column in table.primary_key))
+                connection.execute(update(table).where(own).values(moved)) if moved else None
+
+    database.write(work)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_clock_that_jumps_by_hours_makes_no_storm_and_loses_and_doubles_no_mail(database, seed):
+    chance, asked, everybody = Random(seed), Counter[str](), Counter(item["to_email"] for item in items(30))
+
+    def greylist(command, _number):
+        found = re.fullmatch(r"RCPT TO:<(.*)>", command)
+        asked.update([found[1]] if found else [])
+        return "450 4.2.0 greylisted, try again later" if found and asked[found[1]] <= 2 else None
+
+    with SmtpServer(mood=greylist) as server:
+        bulk = Bulk(database, resting_mailer(server, database), items(30))
+        now = due = 0  # hours by the clock that jumps; who is put off waits for less than one
+        for jump in [0, *(chance.choice([-2, -1, 0, 1]) for _ in range(10)), *[1] * 25]:
+            let_the_clock_jump(database, jump * 3600)
+            now, before = now + jump, asked.copy()
+            bulk.deliver()
+            assert asked - before == (everybody if now >= due else Counter()), f"seed {seed}: once, where it is due"
+            due = now + 1 if now >= due else due
+            if not bulk.concluded().pending:
+                break
+    assert copies(server) == everybody, f"seed {seed}"
+    assert set(asked.values()) == {3}, f"seed {seed}"
+    assert bulk.concluded().sent == 30
 
 
 REPLIES = ["450 4.3.2 later", "550 5.1.1 no", "421 4.7.0 closing", "451 4.7.1 slower", "552 5.3.4 too big", "drop"]
@@ -135,7 +189,7 @@ def test_whatever_a_server_does_a_bulk_adds_up_and_nobody_is_missed_or_mailed_tw
             return reply
 
     with SmtpServer(mood=mood) as server:
-        bulk = Bulk(database, mailer_to(server, database, 3), items(40))
+        bulk = Bulk(database, resting_mailer(server, database, connections=3), items(40))
         for _ in range(60):
             bulk.deliver()
             done = bulk.concluded()

@@ -27,33 +27,13 @@ from mail_posts import Posts
 from mail_queue import RememberedQueue
 from processors.errors import ConfigurationError, EffectInDoubt, PermanentError, TransientError, TransportFault
 from processors.interfaces import Letter
+from smtp_mailers import smtp_mailer
 from smtp_server import SmtpServer
 
 CONTENT = b"From: a@example.com\r\nSubject: test\r\n\r\nfirst\r\n.second begins with a dot\r\nlast\r\n"
 
 
-MADE: list[SmtpMailer] = []
-
-
-@pytest.fixture(autouse=True, params=[False, True], ids=["one-by-one", "pipelining"])
-def _pipelining(request, monkeypatch):
-    """Every promise holds with a server that takes several commands at once, and with one that does not."""
-    monkeypatch.setattr(SmtpServer, "pipelining", request.param)
-
-
-def smtp(server: SmtpServer | int, scheme: str = "smtp", login: str = "", query: str = "", **options) -> SmtpMailer:
-    """A mailer for this server, closed when the test ends."""
-    port = server if isinstance(server, int) else server.port
-    mailer = SmtpMailer(f"{scheme}://{login}127.0.0.1:{port}{query}", **{"timeout": 5} | options)
-    MADE.append(mailer)
-    return mailer
-
-
-@pytest.fixture(autouse=True)
-def _close():
-    yield
-    while MADE:
-        MADE.pop().close()
+pytestmark = pytest.mark.usefixtures("both_kinds_of_server")
 
 
 class Handed:
@@ -100,7 +80,7 @@ def mailer_and_reader(request, tmp_path):
         yield OutboxMailer(folder), lambda: [_written(path) for path in sorted(folder.glob("*.eml"))]
         return
     with SmtpServer() as server:
-        yield smtp(server), lambda: [(m.recipients, m.content) for m in server.mails]
+        yield smtp_mailer(server), lambda: [(m.recipients, m.content) for m in server.mails]
 
 
 def _written(path: Path):
@@ -156,13 +136,13 @@ def test_a_mail_id_that_is_a_path_is_refused(tmp_path: Path):
 
 
 def outcome_of(server: SmtpServer, *recipients: str, **options):
-    return send(smtp(server, **options), *(recipients or ("b@example.com",)))
+    return send(smtp_mailer(server, **options), *(recipients or ("b@example.com",)))
 
 
 def test_a_mail_is_announced_between_the_servers_go_ahead_and_the_first_byte():
     with SmtpServer() as server:
         handed = Handed(server)
-        send(smtp(server), "b@example.com", handing=handed)
+        send(smtp_mailer(server), "b@example.com", handing=handed)
         assert handed.addresses == ["b@example.com"]
 
 
@@ -199,7 +179,7 @@ def test_a_servers_no_to_the_whole_mail_is_every_recipients_outcome(at, reply, s
 def test_a_connection_lost_before_the_content_has_done_nothing_and_may_be_tried_again(at):
     handed = Handed()
     with SmtpServer(drop=at) as server, pytest.raises(TransientError):
-        send(smtp(server), "b@example.com", handing=handed)
+        send(smtp_mailer(server), "b@example.com", handing=handed)
     assert (server.mails, handed.addresses) == ([], [])
 
 
@@ -213,7 +193,7 @@ def test_a_connection_lost_in_the_content_puts_the_mail_off_or_leaves_it_unknown
 @pytest.mark.parametrize("fault", [{"drop": "dot"}, {"silent": "dot"}, {"drip": "dot"}])
 def test_a_mail_whose_last_answer_is_lost_is_unknown_and_not_repeated(fault):
     with SmtpServer(**fault) as server:
-        outcome = send(smtp(server, deadline=0.5), "b@example.com")["b@example.com"]
+        outcome = send(smtp_mailer(server, deadline=0.5), "b@example.com")["b@example.com"]
         assert outcome.state == "unknown"
         assert len(server.mails) == 1
 
@@ -224,7 +204,7 @@ def test_a_silent_server_ends_at_the_deadline(authority, at):
     scheme = "smtps" if at == "tls" else "smtp"
     query = "?tls=required" if at in {"STARTTLS", "handshake"} else ""
     with SmtpServer(silent=at, tls=server_context, implicit=at == "tls") as server:
-        mailer = smtp(server, scheme, query=query, timeout=600, deadline=0.3, context=client_context)
+        mailer = smtp_mailer(server, scheme, query=query, timeout=600, deadline=0.3, context=client_context)
         with pytest.raises(TransientError, match=r"before anything was sent|cannot be used|ended the connection"):
             send(mailer, "b@example.com")
         assert server.mails == []
@@ -255,7 +235,7 @@ def test_nobody_listening_is_tried_again_later_and_names_host_and_port():
         held.bind(("127.0.0.1", 0))
         port = held.getsockname()[1]
         with pytest.raises(TransientError, match=f"127.0.0.1:{port}"):
-            send(smtp(port), "b@example.com")
+            send(smtp_mailer(port), "b@example.com")
 
 
 def test_many_recipients_go_in_transactions_of_fifty_and_each_gets_one_copy():
@@ -278,7 +258,7 @@ def test_recipients_beyond_what_a_server_takes_at_once_go_in_the_next_transactio
 
 def test_a_second_mail_uses_the_connection_again_and_a_dead_one_is_replaced():
     with SmtpServer() as server:
-        mailer = smtp(server)
+        mailer = smtp_mailer(server)
         send(mailer, "b@example.com")
         send(mailer, "c@example.com", mail_id="task-1")
         assert server.connections == 1
@@ -291,7 +271,7 @@ def test_a_second_mail_uses_the_connection_again_and_a_dead_one_is_replaced():
 def test_a_server_that_ends_each_connection_after_some_mails_loses_none_and_leaves_no_doubt(after):
     queue = RememberedQueue.of(*many(3 * after + 1))
     with SmtpServer(drop_after=after) as server:
-        smtp(server, connections=2).send(queue)
+        smtp_mailer(server, connections=2).send(queue)
     assert set(queue.states().values()) == {"accepted"}
     assert len({mail.recipients[0] for mail in server.mails}) == len(server.mails) == 3 * after + 1
 
@@ -300,7 +280,7 @@ def test_a_server_that_cuts_a_mail_in_the_middle_gets_it_whole_later_and_once():
     content = CONTENT + b"x" * 70 + b"\r\n" * 8_000_000  # more than any socket keeps
     with SmtpServer() as server:
         server.mood = lambda command, number: "cut" if (command, number) == ("content", 1) else None
-        mailer = smtp(server)
+        mailer = smtp_mailer(server)
         assert send(mailer, "b@example.com", content=content)["b@example.com"].state == "deferred"
         assert send(mailer, "b@example.com", content=content)["b@example.com"].state == "accepted"
         assert [len(mail.content) for mail in server.mails] == [len(content)]
@@ -308,7 +288,7 @@ def test_a_server_that_cuts_a_mail_in_the_middle_gets_it_whole_later_and_once():
 
 def test_a_server_that_ends_each_connection_after_one_mail_gets_every_mail_at_once():
     with SmtpServer(drop_after=1) as server:
-        mailer = smtp(server)
+        mailer = smtp_mailer(server)
         for number in range(4):
             outcomes = send(mailer, f"r{number}@example.com", mail_id=f"task-{number}")
             assert outcomes[f"r{number}@example.com"].state == "accepted"
@@ -317,7 +297,7 @@ def test_a_server_that_ends_each_connection_after_one_mail_gets_every_mail_at_on
 
 def test_a_server_that_closes_an_old_connection_with_421_gets_the_mail_by_a_new_one():
     with SmtpServer() as server:
-        mailer = smtp(server)
+        mailer = smtp_mailer(server)
         send(mailer, "b@example.com")
         server.once["MAIL"] = "421 4.7.0 too many mails in this session"
         assert send(mailer, "c@example.com", mail_id="task-1")["c@example.com"].state == "accepted"
@@ -334,7 +314,7 @@ def many(number: int) -> list[Letter]:
 def test_many_mails_go_over_a_few_connections_each_once_and_a_commit_announces_several():
     queue = RememberedQueue.of(*many(200))
     with SmtpServer() as server:
-        smtp(server, connections=4).send(queue)
+        smtp_mailer(server, connections=4).send(queue)
 
     assert set(queue.states().values()) == {"accepted"}
     assert sorted(mail.recipients[0] for mail in server.mails) == sorted(f"r{n}@example.com" for n in range(200))
@@ -345,7 +325,7 @@ def test_many_mails_go_over_a_few_connections_each_once_and_a_commit_announces_s
 def test_two_threads_share_the_connections_and_each_sends_all_of_its_mails():
     queues = [RememberedQueue.of(*many(100)[n::2]) for n in range(2)]
     with SmtpServer() as server:
-        mailer = smtp(server, connections=2)
+        mailer = smtp_mailer(server, connections=2)
         threads = [threading.Thread(target=mailer.send, args=(queue,)) for queue in queues]
         for thread in threads:
             thread.start()
@@ -374,7 +354,7 @@ def test_a_single_mail_gets_a_connection_from_a_bulk_that_has_them_all():
 
     bulk = RememberedQueue.of(*many(400), on_turn=start_other)
     with SmtpServer() as server:
-        mailer = smtp(server, connections=2)
+        mailer = smtp_mailer(server, connections=2)
         mailer.send(bulk)
         other.join(60)
 
@@ -389,7 +369,7 @@ def test_a_mail_that_its_server_cannot_take_keeps_no_other_mail_back():
 
     queue = RememberedQueue.of(*many(20))
     with SmtpServer(mood=poison) as server:
-        smtp(server, connections=1).send(queue)
+        smtp_mailer(server, connections=1).send(queue)
 
     states = queue.states()
     assert states.pop("r3@example.com") == "deferred"
@@ -403,7 +383,7 @@ def test_a_server_that_stops_answering_in_mid_bulk_is_the_transports_fault_and_n
 
     queue = RememberedQueue.of(*many(30))
     with SmtpServer(mood=stop, drop_after=5) as server, pytest.raises(TransportFault):
-        smtp(server, connections=1).send(queue)
+        smtp_mailer(server, connections=1).send(queue)
 
     assert len(queue.outcomes) == len(server.mails) == 5
     assert len(queue.letters) == 25
@@ -417,7 +397,7 @@ def test_a_refusal_to_keep_the_announcement_stops_what_is_not_sent_yet_and_keeps
 
     queue = RememberedQueue.of(*many(60), on_turn=refuse)
     with SmtpServer() as server, pytest.raises(TransientError, match="cancelled"):
-        smtp(server, connections=3).send(queue)
+        smtp_mailer(server, connections=3).send(queue)
 
     accepted = {address for address, state in queue.states().items() if state == "accepted"}
     assert accepted == {mail.recipients[0] for mail in server.mails}
@@ -444,7 +424,7 @@ def test_whatever_a_server_does_nobody_is_mailed_twice_and_what_is_said_of_every
     ]
     queue = RememberedQueue.of(*letters)
     with SmtpServer(mood=mood) as server:
-        mailer = smtp(server, connections=3)
+        mailer = smtp_mailer(server, connections=3)
         for _ in range(40):
             with suppress(TransportFault):
                 mailer.send(queue)
@@ -465,7 +445,7 @@ def test_a_mail_that_breaks_connections_is_not_taken_for_a_broken_server_though_
 
     queue = RememberedQueue.of(*many(20))
     with SmtpServer(mood=poison) as server:
-        smtp(server, connections=1).send(queue)
+        smtp_mailer(server, connections=1).send(queue)
 
     states = queue.states()
     assert states.pop("r0@example.com") == "deferred"
@@ -475,7 +455,7 @@ def test_a_mail_that_breaks_connections_is_not_taken_for_a_broken_server_though_
 def test_no_mail_is_left_unsaid_where_threads_share_one_connection_that_the_server_ends():
     queues = [RememberedQueue.of(*many(60)[n::3]) for n in range(3)]
     with SmtpServer(drop_after=1) as server:
-        mailer = smtp(server, connections=1)
+        mailer = smtp_mailer(server, connections=1)
         threads = [threading.Thread(target=mailer.send, args=(queue,)) for queue in queues]
         for thread in threads:
             thread.start()
@@ -492,7 +472,7 @@ def test_a_server_that_wants_few_connections_is_not_asked_for_more_again_and_aga
 
     queue = RememberedQueue.of(*many(200))
     with SmtpServer(mood=full) as server:
-        smtp(server, connections=8).send(queue)
+        smtp_mailer(server, connections=8).send(queue)
 
     assert set(queue.states().values()) == {"accepted"}
     assert server.connections <= 6
@@ -508,7 +488,7 @@ def test_a_large_mail_over_tls_arrives_whole(authority):
     server_context, client_context = contexts(authority)
     content = CONTENT + b"x" * 70 + b"\r\n" * 100_000 + b"end\r\n"
     with SmtpServer(tls=server_context, implicit=True) as server:
-        mailer = smtp(server, "smtps", context=client_context)
+        mailer = smtp_mailer(server, "smtps", context=client_context)
         queue = RememberedQueue.of(letter("b@example.com", content=content), *many(3))
         mailer.send(queue)
         assert set(queue.states().values()) == {"accepted"}
@@ -521,7 +501,7 @@ def test_a_large_mail_over_tls_arrives_whole(authority):
 @pytest.mark.parametrize(("resend", "status", "copies"), [(False, "unknown", 1), (True, "sent", 2)])
 def test_a_mail_whose_last_answer_is_lost_is_held_or_sent_again_under_the_same_id(database, resend, status, copies):
     with SmtpServer(drop="dot") as server:
-        posts = Posts(database, smtp(server), resend=resend)
+        posts = Posts(database, smtp_mailer(server), resend=resend)
         first = posts.deliver()
         server.drop = "-"
         posts.let_the_wait_pass()
@@ -539,7 +519,7 @@ def test_a_mail_whose_run_died_while_it_was_handed_over_is_concluded_only_when_t
     database, monkeypatch, resend, status, copies
 ):
     with SmtpServer() as server:
-        posts = Posts(database, smtp(server), resend=resend)
+        posts = Posts(database, smtp_mailer(server), resend=resend)
         posts.die_once_it_is_marked(monkeypatch)
 
         early = posts.deliver()
@@ -555,13 +535,13 @@ def test_a_run_that_was_frozen_after_the_servers_go_ahead_sends_nothing_once_ano
     database, monkeypatch
 ):
     with SmtpServer() as server:
-        posts = Posts(database, smtp(server), resend=True)
+        posts = Posts(database, smtp_mailer(server), resend=True)
         mark = posts.rows.turn
 
         def wake_up_late(task_id, closed, handed, run):
             monkeypatch.setattr(posts.rows, "turn", mark)
             posts.moves.give_back("t", run.number)
-            posts.mailer = smtp(server)
+            posts.mailer = smtp_mailer(server)
             assert posts.deliver().status == "sent"
             mark(task_id, closed, handed, run)
 
@@ -590,7 +570,7 @@ def contexts(authority: trustme.CA, name: str = "127.0.0.1", expires_at: datetim
 def test_mail_and_login_go_over_verified_tls(authority, scheme):
     server_context, client_context = contexts(authority)
     with SmtpServer(tls=server_context, implicit=scheme == "smtps") as server:
-        mailer = smtp(server, scheme, "me:p%40ss@", "?tls=required", context=client_context)
+        mailer = smtp_mailer(server, scheme, "me:p%40ss@", "?tls=required", context=client_context)
         assert send(mailer, "b@example.com")["b@example.com"].state == "accepted"
         assert server.mails[0].encrypted
         assert server.mails[0].user
@@ -610,7 +590,7 @@ def test_a_certificate_that_is_not_right_gets_no_login_and_no_mail_and_is_named(
         server_context = self_signed(tmp_path)
     authority.configure_trust(client_context := ssl.create_default_context())
     with SmtpServer(tls=server_context, implicit=scheme == "smtps") as server:
-        mailer = smtp(server, scheme, "me:planted-secret@", "?tls=required", context=client_context)
+        mailer = smtp_mailer(server, scheme, "me:planted-secret@", "?tls=required", context=client_context)
         with pytest.raises(TransportFault, match=r"The certificate of 127\.0\.0\.1 is not trusted") as refused:
             send(mailer, "b@example.com")
         assert server.mails == []
@@ -636,7 +616,7 @@ def self_signed(folder: Path) -> ssl.SSLContext:
 def test_a_server_from_whose_offers_tls_was_taken_gets_no_login_and_no_mail():
     with SmtpServer() as server:
         for query in ("?tls=required", "?tls=opportunistic"):
-            mailer = smtp(server, login="me:planted-secret@", query=query)
+            mailer = smtp_mailer(server, login="me:planted-secret@", query=query)
             mailer.account = replace(mailer.account, is_local=False)
             with pytest.raises(TransportFault):
                 send(mailer, "b@example.com")
@@ -646,12 +626,12 @@ def test_a_server_from_whose_offers_tls_was_taken_gets_no_login_and_no_mail():
 
 def test_required_tls_that_the_server_does_not_offer_stops_the_mail():
     with SmtpServer() as server, pytest.raises(TransientError, match="cannot be used"):
-        send(smtp(server, query="?tls=required"), "b@example.com")
+        send(smtp_mailer(server, query="?tls=required"), "b@example.com")
 
 
 def test_a_refused_login_names_the_setting_and_never_the_password():
     with SmtpServer(replies={"AUTH": "535 5.7.8 wrong"}) as server:
-        mailer = smtp(server, login="me:planted-secret@")
+        mailer = smtp_mailer(server, login="me:planted-secret@")
         with pytest.raises(TransientError, match="check EMAIL_URL") as refused:
             send(mailer, "b@example.com")
     assert "planted-secret" not in str(refused.value)

@@ -3,12 +3,9 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 
-import pytest
 from sqlalchemy import select
 
-from installation import Installation
 from processors.bulk_emails import LOOK_SECONDS
 from records.task_records import columns
 from services.celery_service import celery_service
@@ -29,19 +26,6 @@ class Gate:
             if self.left < 0:
                 self.opened.wait(60)
         return None
-
-
-@pytest.fixture
-def smtp(installation: Installation) -> Iterator[SmtpServer]:
-    """A mail server that this installation's workers send by."""
-    with SmtpServer() as server:
-        installation.worker.stop()
-        installation.worker.variables["EMAIL_URL"] = f"smtp://127.0.0.1:{server.port}?tls=none"
-        installation.start_worker()
-        yield server
-        installation.worker.stop()
-        del installation.worker.variables["EMAIL_URL"]
-        installation.start_worker()
 
 
 def mails_to(prefix: str, count: int) -> list[dict[str, str]]:

@@ -17,22 +17,14 @@ from processors.errors import TaskFailed
 from services.celery_service import celery_service
 from services.notifications import channel_id
 from services.wiring import parts
-from smtp_server import SmtpServer
 from waiting import until
 
 
 @pytest.fixture
 def carriers(installation: Installation, tmp_path: Path) -> Iterator[dict[str, FileCarrier]]:
     """The carriers of a worker that was started with them."""
-    variables = {"TASK_MODULES": "notification_carriers", FOLDER: str(tmp_path)}
-    installation.worker.stop()
-    installation.worker.variables |= variables
-    installation.start_worker()
-    yield carriers_in(tmp_path)
-    installation.worker.stop()
-    for name in variables:
-        del installation.worker.variables[name]
-    installation.start_worker()
+    with installation.worker_with(TASK_MODULES="notification_carriers", **{FOLDER: str(tmp_path)}):
+        yield carriers_in(tmp_path)
 
 
 @pytest.fixture
@@ -114,21 +106,8 @@ def test_a_worker_that_is_killed_in_the_middle_repeats_no_channel(installation, 
 
 
 @pytest.fixture
-def smtp(installation: Installation) -> Iterator[SmtpServer]:
-    """A mail server, and a worker that sends through it: unlike in an outbox, two copies there are two mails."""
-    with SmtpServer() as server:
-        installation.worker.stop()
-        variables = {
-            "EMAIL_URL": f"smtp://127.0.0.1:{server.port}?tls=none",
-            "EMAIL_DEADLINE_SECONDS": "10",  # a mail in doubt waits so long, and 15 s
-        }
-        installation.worker.variables |= variables
-        installation.start_worker()
-        yield server
-        installation.worker.stop()
-        for name in variables:
-            del installation.worker.variables[name]
-        installation.start_worker()
+def mail_settings() -> dict[str, str]:
+    return {"EMAIL_DEADLINE_SECONDS": "10"}  # a mail in doubt waits so long, and 15 s
 
 
 @pytest.mark.slow

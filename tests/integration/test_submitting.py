@@ -1,9 +1,13 @@
 """Submitting once, later, and together with a caller's own rows, with a real broker, worker and leader."""
 
+import os
+import random
 import signal
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -12,6 +16,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
 from config.settings import PROJECT_ROOT, settings
+from processors.errors import IdempotencyConflict
 from services.celery_service import celery_service
 from waiting import until
 
@@ -42,6 +47,36 @@ def test_a_submit_that_is_repeated_because_its_process_was_killed_sends_one_mail
     assert len(ids) == 1
     assert celery_service.get_task_result(ids.pop(), timeout=60)["status"] == "sent"
     assert mails_to(address) == 1
+
+
+def test_of_many_who_submit_mails_under_few_keys_at_once_one_mail_of_each_key_goes_out():
+    seed, mark = int(os.environ.get("SEED", random.randrange(10**6))), uuid4()
+    print("seed", seed)  # noqa: T201 - a failing run shows it
+    chance = random.Random(seed)
+    submits = [(f"{number}-{mark}", subject) for number in range(8) for subject in ("one", "two")] * 4
+    chance.shuffle(submits)
+
+    def submit(key: str, subject: str) -> str | None:
+        try:
+            return celery_service.send_email(f"{key}@example.com", subject, "b", idempotency_key=key)
+        except IdempotencyConflict:
+            return None
+
+    with ThreadPoolExecutor(12) as pool:
+        told = list(pool.map(lambda one: submit(*one), submits))
+
+    found = defaultdict[str, set[tuple[str, str | None]]](set)
+    for (key, subject), task_id in zip(submits, told, strict=True):
+        found[key].add((subject, task_id))
+    for key, outcomes in found.items():
+        assert len(outcomes) == 2, "one payload's submits have all one id, and the other's have all an error"
+        [task_id] = {task_id for _, task_id in outcomes if task_id}
+        result = celery_service.get_task_result(task_id, timeout=60)
+        assert result["accepted"] == [f"{key}@example.com"]
+        [(subject, _)] = [one for one in outcomes if one[1]]
+        again = celery_service.send_email(f"{key}@example.com", subject, "b", idempotency_key=key)
+        assert celery_service.get_task_result(again) == result
+        assert mails_to(f"{key}@example.com") == 1
 
 
 def test_a_task_starts_at_its_due_time_and_not_before():

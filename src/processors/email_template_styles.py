@@ -1,7 +1,7 @@
 """How much a page grows when its styles are moved into its elements, told before it is done.
 
 It is a bound and no forecast: each rule is taken to match all elements that its last part could be (none, where another
-part is nowhere), and each match to add all that the rule has.
+part is nowhere), and each of these to keep the longest that is said of each property: an element has a property once.
 """
 
 import re
@@ -13,6 +13,9 @@ from processors.email_template_markup import Region
 
 MOST_STYLES = 2_000_000
 """Characters that styles may add to a page."""
+
+MOST_MATCHES = 3_000_000
+"""Declarations times the elements that they may be for: each replaces the one before."""
 
 MOST_PROPERTIES = 300
 """Different ones in the styles of a page: each is looked for among all that an element has."""
@@ -26,6 +29,7 @@ IMPLIED = {"html": (), "head": (), "body": (), "colgroup": ("col",), "tbody": ("
 """Elements that a page need not write, and what they are there for."""
 
 COMMENT_OR_STRING = re.compile(r"""/\*.*?(?:\*/|\Z)|<!--|-->|"[^"\n]*"|'[^'\n]*'""", re.DOTALL)
+BRACKET_OR_END = re.compile(r"[()\[\];]")
 COMBINATORS = re.compile(r"[\s>+~]+")
 COMPOUND = re.compile(r"([A-Za-z][\w-]*)?((?:[.#][\w-]+)*)(?:::?[A-Za-z-]+)*")
 NAME = re.compile(r"[.#]([\w-]+)")
@@ -45,20 +49,28 @@ def check_styles(page: str, regions: Sequence[Region]) -> None:
     if not sheets:
         return
     elements = _Elements(page)
-    left, properties = MOST_STYLES, set[str]()
+    growth, matches, longest, properties = 0, 0, dict[tuple[str, str], int](), set[str]()
     for sheet in sheets:
-        for selectors, declarations in _rules(sheet):
-            properties.update(one.partition(":")[0].strip().lower() for one in declarations.split(";") if ":" in one)
+        for selectors, text in _rules(sheet):
+            properties.update(one.partition(":")[0].strip().lower() for one in text.split(";") if ":" in one)
             if len(properties) > MOST_PROPERTIES:
                 raise TooManyStyles(
                     f"its styles set more than {MOST_PROPERTIES} different properties; leave out what it does not use"
                 )
-            left -= len(declarations) * sum(map(elements.matched, selectors.split(",")))
-            if left < 0:
-                raise TooManyStyles(
-                    f"its styles, moved into their elements, could make more than {MOST_STYLES} characters of it, with "
-                    f"those for {selectors[:40]!r}; give rules for many elements fewer declarations"
-                )
+            declarations = _declarations(text)
+            for selector in selectors.split(","):
+                number, last = elements.matched(selector), COMBINATORS.split(selector.strip())[-1]
+                matches += number * (text.count(";") + 1)
+                for name, length in declarations if number and matches <= MOST_MATCHES else ():
+                    known = longest.get((last, name), 0)
+                    growth += number * max(0, length - known)
+                    longest[last, name] = max(length, known)
+                if growth > MOST_STYLES or matches > MOST_MATCHES:
+                    what = f"make more than {MOST_STYLES} characters of it" if growth > MOST_STYLES else "take too long"
+                    raise TooManyStyles(
+                        f"its styles, moved into their elements, could {what}, with those for {selectors[:40]!r}; give "
+                        "rules for many elements fewer declarations"
+                    )
 
 
 class _Elements:
@@ -123,6 +135,16 @@ def _rules(sheet: str) -> Iterator[tuple[str, str]]:
         yield around[-1], text
 
 
+def _declarations(text: str) -> list[tuple[str, int]]:
+    """Return the properties of a rule and the length of each; all as one, where a bracket may hide where they end."""
+    depth = 0
+    for sign in BRACKET_OR_END.findall(text):
+        depth += (sign in "([") - (sign in ")]")
+        if depth < 0 or (sign == ";" and depth):
+            return [(text, len(text))]
+    return [(one.partition(":")[0].strip(), len(one) + 1) for one in text.split(";")]
+
+
 def _tame(found: re.Match[str]) -> str:
     """Return a string of CSS without what would be taken for its structure; nothing for a comment."""
-    return re.sub(r"[{};,:@]", "_", found[0]) if found[0][0] in "\"'" else ""
+    return re.sub(r"[{};,:@()\[\]]", "_", found[0]) if found[0][0] in "\"'" else ""

@@ -21,7 +21,7 @@ def recipients_of(record: TaskRecord) -> dict[str, Any]:
     for address, row in parts().deliveries.open(record.id, {0: {}})[0].items():
         state = row.outcome.state
         if state in WAITING_STATES:
-            found.setdefault(_left_as(record), {})[address] = _put_off(row, told=record.state is TaskState.RETRY)
+            found.setdefault(_left_as(record), {})[address] = _put_off(row, record)
         elif state in {"accepted", "unknown", "handing"}:
             found.setdefault("accepted" if state == "accepted" else "unknown", []).append(address)
         else:
@@ -40,6 +40,8 @@ def _said(row: Delivery) -> dict[str, Any]:
     return {"code": row.outcome.code, "enhanced": row.outcome.enhanced, "text": row.outcome.text}
 
 
-def _put_off(row: Delivery, *, told: bool) -> dict[str, Any]:
-    due = datetime.now(UTC) + timedelta(seconds=row.wait)
-    return _said(row) | ({"next_attempt_at": due.isoformat(timespec="seconds")} if told else {})
+def _put_off(row: Delivery, record: TaskRecord) -> dict[str, Any]:
+    if record.state is not TaskState.RETRY:
+        return _said(row)
+    due = max(datetime.now(UTC) + timedelta(seconds=row.wait), record.due_at)  # whoever has no wait waits for the task
+    return _said(row) | {"next_attempt_at": due.isoformat(timespec="seconds")}

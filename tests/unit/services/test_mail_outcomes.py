@@ -91,6 +91,14 @@ def test_a_mail_outlives_ten_minutes_without_its_server(inline_service, server, 
     assert len(server.mails) == 1
 
 
+def test_nobody_is_to_be_tried_before_the_retry_of_a_mail_whose_server_is_away(inline_service, server, monkeypatch):
+    monkeypatch.setattr(type(parts().moves), "try_again", TaskMoves.try_again)  # which keeps the waits of retries
+    server.drop = "connect"
+    info = celery_service.get_task_status(celery_service.send_email("ann@example.com", "s", "b"))["info"]
+    due = info["deferred"]["ann@example.com"]["next_attempt_at"]
+    assert due == datetime.fromisoformat(info["due_at"]).isoformat(timespec="seconds")
+
+
 def test_a_mail_to_somebody_who_is_not_let_out_succeeds_and_says_skipped(inline_service, monkeypatch):
     monkeypatch.setattr(settings, "email_only_to", "*@example.org")
     result = celery_service.get_task_result(celery_service.send_email("ann@example.com", "s", "b"))

@@ -204,7 +204,7 @@ def _waiting_briefly(work: Work, connection: Connection) -> Any:
 
 
 def pipelined(bounds: Sequence[Bound]) -> Callable[[Connection], list[list[Row]]]:
-    """Return what runs these in one go: the server works on some while the next are made ready.
+    """Return what runs these in one go: none waits for the answer to the one before.
 
     It returns the rows of each.
     """

@@ -58,8 +58,9 @@ def arguments_of(record: TaskRecord, edits: Mapping[str, Any]) -> dict[str, Any]
         request = SendNotification.model_validate(stored | {"channels": left} | dict(edits))
     except ValidationError as error:
         raise InvalidArgument(sentence_of(error)) from error
+    tried = _tried(record)
     for channel in request.channels or ():
-        if channel in record.kwargs["channels"] and channel not in left:
+        if channel in tried and channel not in [name for _, name in _undelivered(tried[channel][0])]:
             raise InvalidArgument(f"channels: {channel} delivered, or was left out as was wished; leave it out.")
     return request.model_dump(mode="json") | {"first_id": record.kwargs.get("first_id") or record.id}
 
@@ -74,16 +75,28 @@ def submit(record: TaskRecord, arguments: Mapping[str, Any], new_id: str) -> boo
     """
     if record.retried_as is not None:
         return False
-    positions = {channel: position for position, channel in enumerate(arguments["channels"])}
-    for position, channel in _undelivered(record):
-        if channel in positions:
-            former, new = channel_id(record.id, position), channel_id(new_id, positions[channel])
+    tried = _tried(record)
+    for position, channel in enumerate(arguments["channels"]):
+        if channel in tried:
+            last, before = tried[channel]
+            former, new = channel_id(last.id, before), channel_id(new_id, position)
             effects = parts().effects
             refused = [key for key, outcome in effects.done(former).items() if _state(outcome) in NOT_SENT]
             effects.carry_over(former, new, refused)
-            parts().deliveries.carry_over(record.id, new_id, (position, positions[channel]))
+            parts().deliveries.carry_over(last.id, new_id, (before, position))
     open_retry(record, new_id, arguments)
     return True
+
+
+def _tried(record: TaskRecord) -> dict[str, tuple[TaskRecord, int]]:
+    """Return of each channel who had it last, this notification or one that it retries, and its position there."""
+    found: dict[str, tuple[TaskRecord, int]] = {}
+    one: TaskRecord | None = record
+    while one is not None:
+        for position, channel in enumerate(one.kwargs["channels"]):
+            found.setdefault(channel, (one, position))
+        one = parts().tasks.read(one.retry_of) if one.retry_of else None
+    return found
 
 
 def _undelivered(record: TaskRecord) -> Iterator[tuple[int, str]]:

@@ -180,6 +180,25 @@ def test_another_channel_may_be_named_instead(carriers):
     assert len(carriers["sms"].lines("sent")) == 1
 
 
+def test_what_delivered_before_a_retry_by_other_channels_is_not_named_again(service):
+    celery_service.set_contact("12345", email="ann@example.com")
+    replay = celery_service.replay_task(notify("email", "sms"), {"channels": ["chat"]})
+    assert status(replay)["status"] == "FAILURE"
+    with pytest.raises(InvalidArgument, match=r"channels: email delivered"):
+        celery_service.replay_task(replay, {"channels": ["email", "chat"]})
+    assert len(mails(service)) == 1
+
+
+def test_whom_a_channel_had_reached_before_a_retry_by_others_is_not_told_again(carriers):
+    celery_service.set_contact("12345", push=[subscription("a"), subscription("refused")])
+    task_id = notify("push")
+    reached = len(carriers["push"].lines("sent"))
+    replay = celery_service.replay_task(task_id, {"channels": ["email"]})
+    mend(carriers)
+    assert result(celery_service.replay_task(replay, {"channels": ["push"]}))["status"] == "sent"
+    assert (reached, len(carriers["push"].lines("sent"))) == (1, 2)
+
+
 def test_a_digest_is_retried_with_all_that_it_had_gathered(service):
     for number in range(2):
         task_id = celery_service.send_notification("12345", "news", f"T {number}", f"Text {number}", digest=604800)

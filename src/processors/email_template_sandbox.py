@@ -123,6 +123,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
         budget().made([one for one in (*args, *kwargs.values()) if not isinstance(one, OBJECTS)])
         if isinstance(obj, LoopContext):
             args = (_looped(args[0]), *args[1:])
+        if not self.is_safe_callable(obj):  # Jinja's own words have an address in memory
+            name = getattr(obj, "__name__", type(obj).__name__)
+            raise SecurityError(f"{name} cannot be called; use a filter, as there are format, round and join")
         budget().depth -= 1
         if budget().depth < 0:
             raise TooMuch("its calls lie too deep in each other: a macro or a loop calls itself without end")

@@ -374,6 +374,8 @@ def test_no_more_templates_are_kept_than_are_used(tmp_path, monkeypatch):
         ("<p>\n{{ ('&#' ~ '9' * 5000)|safe }}</p>", "a.html line 2: Exceeds the limit"),
         ("<a href='{{ 1 }}&#" + "9" * 900 + "{{ '9' * 5000 }};{{ 1 }}'>x</a>", "a.html line 1: Exceeds the limit"),
         ("\n{{ [1].index(name) }}", "a.html line 2: "),
+        ("\n{{ '{:,}'.format(1) }}", "a.html line 2: format cannot be called; use a filter"),
+        ("\n{{ nmae() }}", "a.html line 2: 'nmae' is undefined"),
         ("\n{{ {'a': 1}[name] }}", "a.html line 2: 'dict object' has no attribute '…'."),
         ("\n{{ none[name] }}", "a.html line 2: 'None' has no attribute '…'."),
         ("\n{{ 1 + name }}", "a.html line 2: unsupported operand type(s) for +: 'int' and 'str'."),
@@ -394,7 +396,7 @@ def test_no_more_templates_are_kept_than_are_used(tmp_path, monkeypatch):
             "a.html line 1: it makes more than 2000000 characters.",
         ),
     ],
-    ids=range(70),
+    ids=range(72),
 )
 def test_what_is_wrong_with_a_template_is_one_sentence_with_its_file_and_line(tmp_path, source, words):
     found = templates(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import Connection, exists, select, update
+from sqlalchemy import Connection, exists, func, select, update
 
 from processors.interfaces import EndedPart
 from records.database import Database
@@ -62,11 +62,12 @@ class Parents:
         surely(parent.id, lambda _: self.database.write(lambda c: insert_parent(c, parent, members, tasks)))
 
     def done(self, limit: int = 100) -> list[TaskRecord]:
-        """Return parents that are not final and have no task left that is not."""
+        """Return parents that are not final and have no task left that is not, in any order: none hides others."""
         child = task_records.alias("child")
         unfinished = exists().where(child.c.parent_id == columns.id, child.c.finished_at.is_(None))
         query = select(task_records).where(columns.is_parent, columns.state == TaskState.PROGRESS.value, ~unfinished)
-        found = self.database.read(lambda c: c.execute(query.limit(limit)).mappings().all())
+        query = query.order_by(func.random()).limit(limit)
+        found = self.database.read(lambda c: c.execute(query).mappings().all())
         return [to_record(row) for row in found]
 
     def is_done(self, parent_id: str) -> bool:

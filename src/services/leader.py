@@ -33,7 +33,7 @@ from services.celery_app import celery_app
 from services.failures import follow_failure
 from services.fires import Fires
 from services.groups import sweep
-from services.parent_tasks import conclude
+from services.parent_tasks import conclude_all
 from services.relay import follow, reconcile, relay, take_parked
 from services.wiring import parts
 
@@ -205,9 +205,7 @@ class Leader:
             logger.warning("taken_back", count=len(returned))
         for task_id in [*failed, *service.moves.expire(self.lead)]:
             follow_failure(task_id)
-        for record in service.parents.done():
-            conclude(record)
-            self._each("lease", LEASE_SECONDS, self._take_lease)
+        conclude_all(service.parents.done(), lambda: self._each("lease", LEASE_SECONDS, self._take_lease))
 
     def _watch_broker(self) -> None:
         """Publish again what a broker that was started anew may have lost."""

@@ -1,7 +1,7 @@
 """Parents: ended when all their tasks are, with what their members' rows add up to."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -27,11 +27,24 @@ def parent_moved(parent_id: str) -> None:
             conclude(record)
 
 
-def conclude(record: TaskRecord) -> None:
-    """End a parent whose tasks are all final; where its members are many, or not all known yet, at a later call."""
+def conclude_all(records: Sequence[TaskRecord], after_each: Callable[[], object]) -> None:
+    """End parents whose tasks are all final, for some time; what is left is done at a later call."""
+    until = time.monotonic() + SETTLE_SECONDS
+    for record in records:
+        conclude(record, until)
+        after_each()
+
+
+def conclude(record: TaskRecord, until: float | None = None) -> None:
+    """End a parent whose tasks are all final; where its members are many, or not all known yet, at a later call.
+
+    Args:
+        record: the parent.
+        until: when to leave it for now, by the monotonic clock; None: in a second.
+    """
     service = parts()
     kind = cast("Any", celery_app.tasks[record.name])
-    if not kind.settle(record, time.monotonic() + SETTLE_SECONDS):
+    if not kind.settle(record, time.monotonic() + SETTLE_SECONDS if until is None else until):
         return
     tally = service.members.tally(record.id)
     seconds = (datetime.now(UTC) - record.created_at).total_seconds()

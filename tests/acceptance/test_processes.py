@@ -27,6 +27,7 @@ def service(tmp_path):
     service = Service(tmp_path)
     yield service
     service.end()
+    print(service.said())  # noqa: T201 - a failing test shows it
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from typing import Any
 
 from processors.carriers import EndpointGone, Notice, Receipt
 from processors.errors import PermanentError, TransientError
-from services.wiring import Parts
+from services.wiring import Parts, parts
 
 FOLDER = "CARRIER_FOLDER"
 """The variable that names where the carriers of a worker write."""
@@ -66,6 +66,13 @@ def address(endpoint: Mapping[str, Any]) -> str:
 
 def carriers_in(folder: Path) -> dict[str, FileCarrier]:
     return {channel: FileCarrier(channel, folder) for channel in ("push", "sms", "chat")}
+
+
+def carriers_of_service(folder: Path, monkeypatch) -> dict[str, FileCarrier]:
+    """Let this process's service send by these."""
+    found = carriers_in(folder)
+    monkeypatch.setitem(vars(parts()), "carriers", found)
+    return found
 
 
 def subscription(name: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 
+from adapters.smtp_login import CLOSING
 from config.log_setup import get_logger
 from processors.errors import TransportFault, TransportRests
 from processors.interfaces import Handed, Letter, Mailer, MailQueue, Outcome, Told
@@ -16,7 +17,6 @@ logger = get_logger()
 LOOK_AGAIN_SECONDS = 1.0
 """How long a rest that another process has noted may be unknown here."""
 
-CLOSING = 421
 CONNECTION_CODES = frozenset({CLOSING, 454})
 """Closing, and a temporary failure of login or TLS, which some say where a rate is used up (RFC 5321, RFC 4954)."""
 

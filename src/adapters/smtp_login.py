@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from adapters.deadline import ended_at
 from adapters.smtp_replies import asked_wait, readable
+from config.email_urls import PORTS
 from processors.errors import ConfigurationError, TransportFault
 
 READY = 220
@@ -65,7 +66,7 @@ def account_of(url: str) -> Account:
         raise ConfigurationError(f"EMAIL_URL: tls must be one of {', '.join(TLS_WORDS)}; got {tls!r}.")
     return Account(
         host=parts.hostname,
-        port=parts.port or (465 if implicit else 587),
+        port=parts.port or PORTS[parts.scheme],
         user=unquote(parts.username or ""),
         password=unquote(parts.password or ""),
         tls="implicit" if implicit else tls,

@@ -22,7 +22,7 @@ from records.parents import is_large
 from records.task_records import Draft, TaskRecord
 from services.ai_terms import default_embedding_model, first_terms
 from services.enclosures import Enclosures
-from services.parent_progress import BULK_EMAILS
+from services.parent_progress import BULK_EMAILS, MAIL_BATCH
 from services.retrying import id_of_retry
 from services.status import unknown_task
 from services.submit_options import Options
@@ -240,7 +240,7 @@ def _batches(parent: Draft, total: int, request: SendBulkEmails) -> Iterator[Dra
     """Return a task for every `batch_size` mails, each due a little later than the one before."""
     for number, first in enumerate(range(0, total, request.batch_size)):
         count = min(request.batch_size, total - first)
-        batch = _part(parent, "email.send_batch", first, count, max_failure_rate=request.max_failure_rate)
+        batch = _part(parent, MAIL_BATCH, first, count, max_failure_rate=request.max_failure_rate)
         yield replace(batch, delay=parent.delay + number * request.delay_between_batches)
 
 

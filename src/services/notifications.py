@@ -15,10 +15,9 @@ from processors.errors import InvalidArgument
 from processors.notifications import SendChannel, SendNotification
 from records.digests import Gathering
 from records.task_records import Draft, TaskRecord
+from services.parent_progress import CHANNEL, NOTIFICATION
 from services.submit_options import Options
 from services.wiring import parts
-
-PARENT, PART = "notification.send_notification", "notification.send_channel"
 
 
 def submit_notification(request: SendNotification, queue: str, options: Options) -> str:
@@ -100,7 +99,7 @@ def _gather(request: SendNotification, seconds: int, queue: str, options: Option
 def _parent(task_id: str, arguments: dict[str, Any], queue: str, options: Options) -> Draft:
     return Draft(
         id=task_id,
-        name=PARENT,
+        name=NOTIFICATION,
         category="notification",
         queue=queue,
         priority=options.priority,
@@ -129,7 +128,7 @@ def _channels(
         replace(
             parent,
             id=channel_id(parent.id, position),
-            name=PART,
+            name=CHANNEL,
             kwargs=_channel(parent, position, channel, request, gathered=gathered, first_id=first_id).model_dump(
                 mode="json"
             ),

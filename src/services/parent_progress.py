@@ -15,6 +15,9 @@ else:
     bulk_emails = on_first_use("processors", "bulk_emails")
 
 BULK_EMAILS, NOTIFICATION = "email.send_bulk_emails", "notification.send_notification"
+MAIL_BATCH, CHANNEL = "email.send_batch", "notification.send_channel"
+"""The parts of these."""
+
 PACE_SECONDS = 60.0
 
 

@@ -17,7 +17,7 @@ from services.celery_app import celery_app
 from services.limiting import limit_keys_of
 from services.on_first_use import on_first_use
 from services.own_tasks import CONTEXT, check_signature
-from services.parent_progress import BULK_EMAILS, NOTIFICATION
+from services.parent_progress import BULK_EMAILS, CHANNEL, MAIL_BATCH, NOTIFICATION
 from services.positional_arguments import masked, names_of
 from services.status import story_of, unknown_task
 from services.submission import MAX_ARGUMENT_BYTES, check_size, json_size, shown, storable, submit_retry
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from services import notification_retries
 else:
     notification_retries = on_first_use("services", "notification_retries")
-
-CHANNEL, BATCH = "notification.send_channel", "email.send_batch"
 
 AT_ONCE = 10_000
 """How many are retried, and told as skipped, at most: who asks again goes on behind those."""
@@ -143,7 +141,7 @@ def _instead(record: TaskRecord) -> str:
     what = "it is a bulk" if record.is_parent else f"it is a part of task {whole}"
     if record.name == CHANNEL:
         return f"it is a channel of notification {whole}: replay that one, which repeats what did not deliver alone"
-    if record.name in {BULK_EMAILS, BATCH}:
+    if record.name in {BULK_EMAILS, MAIL_BATCH}:
         return f"{what}: see resend_failed({whole!r}), which sends the mails again that nobody got"
     return f"{what}, which ends as a whole: submit what is missing of it anew"
 

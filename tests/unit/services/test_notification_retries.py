@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from notification_carriers import FileCarrier, address, carriers_in, subscription
+from notification_carriers import FileCarrier, address, carriers_of_service, subscription
 from processors.carriers import Notice, Receipt
 from processors.errors import InvalidArgument, TaskFailed
 from services.celery_service import celery_service
@@ -30,9 +30,7 @@ def service(inline_service: InlineService) -> InlineService:
 
 @pytest.fixture
 def carriers(tmp_path: Path, monkeypatch) -> dict[str, FileCarrier]:
-    found = carriers_in(tmp_path)
-    monkeypatch.setitem(vars(parts()), "carriers", found)
-    return found
+    return carriers_of_service(tmp_path, monkeypatch)
 
 
 def mend(carriers: dict[str, FileCarrier]) -> None:

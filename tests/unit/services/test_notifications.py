@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from config.settings import settings
-from notification_carriers import FileCarrier, carriers_in, subscription
+from notification_carriers import FileCarrier, carriers_of_service, subscription
 from processors import notifications
 from processors.carriers import Notice, Receipt
 from processors.errors import IdempotencyConflict, InvalidArgument, TaskFailed
@@ -29,9 +29,7 @@ def service(inline_service: InlineService) -> InlineService:
 @pytest.fixture
 def carriers(tmp_path: Path, monkeypatch) -> dict[str, FileCarrier]:
     """Carriers for push, sms and chat."""
-    found = carriers_in(tmp_path)
-    monkeypatch.setitem(vars(parts()), "carriers", found)
-    return found
+    return carriers_of_service(tmp_path, monkeypatch)
 
 
 @pytest.fixture

@@ -204,7 +204,7 @@ def test_where_no_thread_can_be_started_all_that_were_to_go_are_told_and_the_nex
             raise RuntimeError("can't start new thread")
 
     line, cancellations = Line(), Cancellations()
-    line.hold_up(threads)
+    held = line.hold_up(threads)
     waiting = [threads.submit(line.ask, item, cancellations.look(item)) for item in "abc"]
     line.waits(3)
     with monkeypatch.context() as context:
@@ -215,6 +215,8 @@ def test_where_no_thread_can_be_started_all_that_were_to_go_are_told_and_the_nex
         finally:
             cancellations.of.update("abc")
     assert line.ask("d") == "<d>"
+    for one in held:
+        one.result(WAIT)
     assert not line.gathering.lines
 
 

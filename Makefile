@@ -39,7 +39,7 @@ dev:
 	@$(PYTHON) scripts/set_up.py --dev
 
 test: dev
-	@$(BIN)/python -m pytest tests/unit tests/contract -m "not services" -n 2 --dist loadfile --cov --cov-report=term-missing:skip-covered
+	@$(BIN)/python -m pytest tests/unit tests/contract -m "not services" -n 2 --dist loadfile --cov --cov-report=
 	@$(BIN)/python -m pytest tests/integration tests/acceptance -m "not services" -n 2 --dist loadfile
 
 check: dev

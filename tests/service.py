@@ -40,7 +40,7 @@ class Service:
         return self
 
     def said(self) -> str:
-        return self.log.read_text(errors="replace")
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     def until_ready(self) -> "Service":
         until(lambda: "Try it: make example" in self.said() or self.process.poll() is not None, 120, "it is ready")

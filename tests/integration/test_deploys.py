@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 
+import psutil
 import pytest
 
 from cli.chaos.processes import Processes, ProcessGroup
@@ -46,6 +47,7 @@ def test_a_rolling_restart_under_load_loses_nothing_and_costs_no_attempt(life: L
     task_seconds = [chance.uniform(0, TASK_SECONDS) for _ in range(TASKS)]
     with pacing(submitter, range(TASKS), EVERY_SECONDS, task_seconds) as load:
         until(lambda: life.counts("begin").total() >= 8, what="all slots are taken")
+        until(lambda: has_long_work(life, workers["w0"], task_seconds), what="the first to be stopped has work to interrupt")
         for at, (name, worker) in enumerate(workers.items()):
             stops.append(time.monotonic())
             stop(worker, signal.SIGQUIT if at < len(workers) - 1 else signal.SIGTERM)
@@ -75,6 +77,14 @@ def test_a_rolling_restart_under_load_loses_nothing_and_costs_no_attempt(life: L
     assert set(done.values()) == {1}
     assert again, "something was interrupted"
     assert max(waits, default=0.0) <= FREE_SECONDS, "what was interrupted is free at once"
+
+
+def has_long_work(life: Life, worker: ProcessGroup, task_seconds: list[float]) -> bool:
+    """Tell whether a worker is in a task that takes clearly longer than what a stop gives it."""
+    children = {child.pid for child in psutil.Process(worker.pid).children()}
+    enough = time.monotonic() + 2 * SOFT_SECONDS
+    mine = (line for line in life.seen("begin") if line["pid"] in children)
+    return any(line["at"] + task_seconds[line["number"]] > enough for line in mine)
 
 
 def stop(worker: ProcessGroup, number: signal.Signals) -> None:

@@ -47,7 +47,10 @@ def test_a_rolling_restart_under_load_loses_nothing_and_costs_no_attempt(life: L
     task_seconds = [chance.uniform(0, TASK_SECONDS) for _ in range(TASKS)]
     with pacing(submitter, range(TASKS), EVERY_SECONDS, task_seconds) as load:
         until(lambda: life.counts("begin").total() >= 8, what="all slots are taken")
-        until(lambda: has_long_work(life, workers["w0"], task_seconds), what="the first to be stopped has work to interrupt")
+        until(
+            lambda: has_long_work(life, workers["w0"], task_seconds),
+            what="the first to be stopped has work to interrupt",
+        )
         for at, (name, worker) in enumerate(workers.items()):
             stops.append(time.monotonic())
             stop(worker, signal.SIGQUIT if at < len(workers) - 1 else signal.SIGTERM)

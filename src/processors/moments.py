@@ -1,13 +1,16 @@
 """Moments as callers give them: a datetime or a text, with an offset or in a zone."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from processors.errors import InvalidArgument
 
 ACCEPTED = "a datetime, or an ISO 8601 text like 2030-01-31T09:00:00+01:00, of the years 1 to 9999"
+
+LONGEST_GAP = timedelta(hours=25)
+"""Clocks skipped a day where a country changed sides of the date line."""
 
 NO_ZONES = re.compile(r"localtime|Factory|posixrules|(posix|right)/.*")
 """Files beside the zones: what a machine's own clock shows, and the zones with other seconds."""
@@ -35,10 +38,26 @@ def moment(value: Any, zone: str = "UTC", *, name: str = "moment") -> datetime:
     except OverflowError as error:
         raise InvalidArgument(f"{name}: must be {ACCEPTED}; got {value!r:.100}.") from error
     if skipped:
+        after = change_between(found - LONGEST_GAP, found + LONGEST_GAP, local.tzinfo)
+        shown = _clock(after.astimezone(local.tzinfo))
         raise InvalidArgument(
-            f"{name}: the clocks of {local.tzinfo} skip {_clock(local)}; give a time that they show, or an offset."
+            f"{name}: the clocks of {local.tzinfo} skip {_clock(local)}; give a time that they show, such as {shown}, "
+            "or an offset."
         )
     return found
+
+
+def change_between(low: datetime, high: datetime, zone: tzinfo | None) -> datetime:
+    """Return the first second, in UTC, from which on a zone has the offset that it has at `high` and not at `low`."""
+    begin, end = int(low.timestamp()), int(high.timestamp())
+    offset = high.astimezone(zone).utcoffset()
+    while end - begin > 1:
+        middle = (begin + end) // 2
+        if datetime.fromtimestamp(middle, zone).utcoffset() == offset:
+            end = middle
+        else:
+            begin = middle
+    return datetime.fromtimestamp(end, UTC)
 
 
 def zone_named(name: Any) -> ZoneInfo:

@@ -27,13 +27,13 @@ def shortened(text: str, fits: Callable[[str], bool]) -> str | None:
     while low < high:  # the longest beginning, by halving
         middle = (low + high + 1) // 2
         low, high = (middle, high) if fits(text[:middle] + ELLIPSIS) else (low, middle - 1)
-    while low and _joined(text, low):
+    while low and joined(text, low):
         low -= 1
     beginning = text[:low].rstrip()
     return beginning + ELLIPSIS if fits(beginning + ELLIPSIS) else ""
 
 
-def _joined(text: str, at: int) -> bool:
+def joined(text: str, at: int) -> bool:
     """Tell whether a cut before this position would divide one character that is seen."""
     before, after = text[at - 1], text[at]
     if JOINER in {before, after} or unicodedata.combining(after):

@@ -115,6 +115,21 @@ def test_a_time_that_the_clocks_skip_is_an_error_that_names_the_zone_and_one_wit
     assert moment("2026-03-29T02:30:00+01:00", "Europe/Berlin").isoformat() == "2026-03-29T01:30:00+00:00"
 
 
+@pytest.mark.parametrize("fold", [0, 1])
+@pytest.mark.parametrize(
+    ("skipped", "zone", "named"),
+    [
+        ("2026-03-29T02:30:00", "Europe/Berlin", "2026-03-29 03:00:00"),
+        ("2026-10-04T02:00:00", "Australia/Lord_Howe", "2026-10-04 02:30:00"),
+        ("2011-12-30T00:00:00", "Pacific/Apia", "2011-12-31 00:00:00"),
+        ("2011-12-30T23:59:59", "Pacific/Apia", "2011-12-31 00:00:00"),
+    ],
+)
+def test_a_time_that_the_clocks_skip_is_answered_with_the_next_one_that_they_show(skipped, zone, named, fold):
+    with pytest.raises(InvalidArgument, match=f"such as {named}, or an offset"):
+        moment(datetime.fromisoformat(skipped).replace(fold=fold), zone)
+
+
 @pytest.mark.parametrize(
     "name",
     [

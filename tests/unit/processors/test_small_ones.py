@@ -14,7 +14,7 @@ from processors.cleanup import CleanupOldFiles, CleanupOldLogs, CleanupOldTasks,
 from processors.errors import InvalidArgument, SubmitUnknown, TaskFailed, WorkFailed
 from processors.health import QueueFigures, check, total
 from processors.interfaces import OldFile
-from processors.redaction import MASK, redact, redact_text, unmasked
+from processors.redaction import MASK, redact, redact_text, unmasked, without_numbers
 from processors.results import Request, Result, sentence_of
 from processors.scheduling import ProcessPendingTasks, RetryFailedTasks
 
@@ -452,3 +452,8 @@ def test_what_is_cut_from_an_error_leaves_no_secret_without_its_name():
 def test_an_error_may_be_made_of_another_error():
     assert str(InvalidArgument(KeyError("tenant"))) == "'tenant'"
     assert InvalidArgument("tenant: unknown", 4).args == ("tenant: unknown", 4)
+
+
+def test_phone_numbers_are_shown_by_their_calling_code_and_last_digits_alone():
+    shown = without_numbers("{'to_number': '+491701234567', 'code': '+1', 'sum': '1+1234567890123456789'}")
+    assert shown == "{'to_number': '+49 *** **67', 'code': '+1', 'sum': '1+1234567890123456789'}"

@@ -1,4 +1,4 @@
-"""A small HTTPS server on 127.0.0.1 that plays a host of the internet, and says what a test tells it to say."""
+"""A small HTTPS or HTTP server on 127.0.0.1 that plays a host of the internet, and says what a test tells it to say."""
 
 import contextlib
 import re
@@ -15,13 +15,13 @@ class WebServer:
     """Answers each request with what a test has put under its path, byte for byte.
 
     Attributes:
-        context: the server's TLS.
+        context: the server's TLS; None for plain HTTP.
         answers: by path with its query, or for all others by `*`: the whole answer, or who writes it to the connection.
         requests: the heads of the requests, as they came.
         bodies: what came after each head, as long as it said.
     """
 
-    context: ssl.SSLContext
+    context: ssl.SSLContext | None
     answers: dict[str, bytes | Callable[[socket.socket], None]] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
@@ -55,10 +55,13 @@ class WebServer:
             self._threads.append(thread)
             thread.start()
 
+    def _secured(self, connection: socket.socket) -> socket.socket:
+        return self.context.wrap_socket(connection, server_side=True) if self.context else connection
+
     def _serve(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):
             connection.settimeout(10)
-            with self.context.wrap_socket(connection, server_side=True) as secured:
+            with self._secured(connection) as secured:
                 came = b""
                 while b"\r\n\r\n" not in came or len(came) < _whole(came):
                     chunk = secured.recv(4096)

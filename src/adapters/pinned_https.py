@@ -5,7 +5,9 @@ nowhere. Neither the environment's proxies nor its logins are used.
 """
 
 import logging
+import socket
 import ssl
+import time
 from collections.abc import Sequence
 from http.client import HTTPException
 
@@ -31,6 +33,17 @@ class Unreachable(Exception):
     """None of the host's addresses can be connected to; the text says why."""
 
 
+class _Connection(HTTPSConnection):
+    """One whose handshake has the time that connecting left; `ended_at` cannot cut it, as TLS takes the socket away."""
+
+    until = 0.0
+
+    def _new_conn(self) -> socket.socket:
+        sock = super()._new_conn()
+        sock.settimeout(_left(self.until))
+        return sock
+
+
 def connected(
     name: str, port: int, addresses: Sequence[str], *, until: float, context: ssl.SSLContext
 ) -> HTTPSConnection:
@@ -49,14 +62,15 @@ def connected(
     """
     cause = "it has no address"
     for address in addresses[:MOST_ADDRESSES]:
-        connection = HTTPSConnection(
+        connection = _Connection(
             address,
             port,
-            timeout=CONNECT_SECONDS,
+            timeout=_left(until),
             server_hostname=name,
             ssl_context=context,
             cert_reqs="CERT_REQUIRED",
         )
+        connection.until = until
         try:
             with ended_at(connection, until):
                 connection.connect()
@@ -79,3 +93,7 @@ def name_of(url: Url) -> str:
 def cause_of(error: Exception) -> str:
     """Return what an error says, in one line."""
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def _left(until: float) -> float:
+    return max(0.001, min(CONNECT_SECONDS, until - time.monotonic()))

@@ -101,7 +101,7 @@ def find_entities(text: str, language: str) -> Entities:
 
 def engine() -> dict[str, Any]:
     """Return what the result tells of how entities are found."""
-    version = importlib.metadata.version("phonenumberslite")
+    version = importlib.metadata.version("phonenumbers")
     return {"step": "entities", "engine": "patterns and phonenumbers", "engine_version": version}
 
 

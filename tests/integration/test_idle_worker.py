@@ -79,6 +79,7 @@ NOT_LOADED = {
     "openpyxl",
     "phonenumbers",
     "tokenizers",
+    "twilio",
     "vaderSentiment",
     "PIL",
     "pptx",

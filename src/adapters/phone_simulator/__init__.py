@@ -1,0 +1,1 @@
+"""The parts of the phone simulator: see `adapters.twilio_simulator`."""

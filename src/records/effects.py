@@ -96,7 +96,7 @@ class Doubt:
     """
 
     key: str
-    kind: Literal["effect", "mail"]
+    kind: Literal["effect", "mail", "call"]
     task_id: str
     name: str | None
     state: Literal["intended", "unknown"]

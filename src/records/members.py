@@ -123,10 +123,17 @@ class MemberRecords:
         )
         return [Member(*row) for row in self.database.read(lambda connection: connection.execute(query).all())]
 
+    def waiting_after(self, parent_id: str, after: int, limit: int) -> Sequence[Member]:
+        """Return the first members behind a position that have no final state yet."""
+        c = members.c
+        query = select(c.position, c.arguments).where(c.task_id == parent_id, c.position > after, c.state == WAITING)
+        page = query.order_by(c.position).limit(limit)
+        return [Member(*row) for row in self.database.read(lambda connection: connection.execute(page).all())]
+
     def close_all(self, parent_id: str, ends: Sequence[MemberEnd]) -> None:
         """Store the final states and outcomes of those that have none, in one transaction."""
         if ends:
-            self.database.write(_closing(parent_id, ends))
+            self.database.write(closing_members(parent_id, ends))
 
     def ends(self, parent_id: str, first: int, count: int) -> Sequence[MemberEnd]:
         """Return what became of the members at positions first .. first + count - 1, in their order."""
@@ -217,7 +224,7 @@ class MemberRecords:
         )
         closed = waiting.values(state="cancelled", closed_at=Now(), next_attempt_at=None)
 
-        close = _closing(parent_id, ends)
+        close = closing_members(parent_id, ends)
 
         def work(connection: Connection) -> None:
             close(connection)
@@ -246,6 +253,13 @@ class MemberRecords:
         )
         [(count, first, now)] = self.database.read(lambda connection: connection.execute(query).all())
         return count / max(1.0, (now - first).total_seconds()) if count else 0.0
+
+    def page(self, parent_id: str, after: int, limit: int) -> list[dict[str, Any]]:
+        """Return position, arguments, state and outcome of the first members behind a position."""
+        c = members.c
+        query = select(c.position, c.arguments, c.state, c.outcome).where(c.task_id == parent_id, c.position > after)
+        ordered = query.order_by(c.position).limit(limit)
+        return [dict(row) for row in self.database.read(lambda r: r.execute(ordered).mappings().all())]
 
     def outcomes(self, parent_id: str, states: Sequence[str], limit: int) -> list[dict[str, Any]]:
         """Return position, arguments, state and outcome of members in these states, in order."""
@@ -307,8 +321,8 @@ def written(connection: Connection, parent_id: str) -> int:
     return count
 
 
-def _closing(parent_id: str, ends: Sequence[MemberEnd]) -> Bound:
-    """Return the statement that closes them, in the order of their positions: nobody's rows are locked crosswise."""
+def closing_members(parent_id: str, ends: Sequence[MemberEnd]) -> Bound:
+    """Return the statement that closes members, in their order: nobody's rows are locked crosswise."""
     return CLOSE.many(
         {"task_id": parent_id, "position": one.position, "state": one.state, "outcome": dict(one.outcome or {})}
         for one in ends

@@ -84,6 +84,15 @@ class Parents:
         rows = self.database.read(lambda c: c.execute(query).all())
         return [EndedPart(given["first"], given["count"], _fate(*end), error or "") for given, error, *end in rows]
 
+    def fates(self, parent_id: str) -> list[tuple[str, str]]:
+        """Return how tasks of a parent ended that had no success (`failed`, `expired`, `cancelled`), and why."""
+        states = [TaskState.FAILURE.value, TaskState.REVOKED.value]
+        query = select(columns.state, columns.error_type, columns.error).where(
+            columns.parent_id == parent_id, columns.state.in_(states)
+        )
+        rows = self.database.read(lambda c: c.execute(query).all())
+        return [(_fate(state, error_type), error or "") for state, error_type, error in rows]
+
     def end(self, parent_id: str, result: Any, failure: Failure | None) -> bool:
         """End a parent; False where it had ended before."""
         state = TaskState.FAILURE if failure else TaskState.SUCCESS

@@ -2,6 +2,7 @@
 
 from sqlalchemy import Index, text
 
+from records.call_tables import ATTEMPT_IS_LIVE, call_attempts
 from records.deliveries import DOUBTFUL, deliveries
 from records.effects import OPEN, effects
 from records.task_records import FAILED, columns
@@ -93,5 +94,31 @@ INDEXES = (
         deliveries.c.task_id,
         sqlite_where=deliveries.c.next_attempt_at.is_not(None),
         postgresql_where=deliveries.c.next_attempt_at.is_not(None),
+    ),
+    Index(
+        "uq_call_attempts_live",
+        call_attempts.c.account,
+        call_attempts.c.to_number,
+        unique=True,
+        sqlite_where=ATTEMPT_IS_LIVE,
+        postgresql_where=ATTEMPT_IS_LIVE,
+    ),
+    Index(
+        "ix_call_attempts_live",
+        call_attempts.c.campaign_id,
+        sqlite_where=ATTEMPT_IS_LIVE,
+        postgresql_where=ATTEMPT_IS_LIVE,
+    ),
+    Index(
+        "ix_call_attempts_look_at",
+        call_attempts.c.look_at,
+        sqlite_where=ATTEMPT_IS_LIVE,
+        postgresql_where=ATTEMPT_IS_LIVE,
+    ),
+    Index(
+        "ix_call_attempts_doubt",
+        call_attempts.c.sending_at,
+        sqlite_where=call_attempts.c.state.in_(["unknown", "ambiguous"]),
+        postgresql_where=call_attempts.c.state.in_(["unknown", "ambiguous"]),
     ),
 )

@@ -59,7 +59,14 @@ class TaskPauses:
         values: dict[str, Any] = {"why": why, "paused_at": Now(), "resumed_at": None}
         fresh = insert_into(task_pauses, self.database.kind).values(task_id=task_id, **values)
         again = fresh.on_conflict_do_update(index_elements=["task_id"], set_=values, where=~IN_FORCE)
-        return self.database.write(lambda c: c.execute(again.returning(task_pauses.c.task_id)).first() is not None)
+        # Who looks for a pause and holds the parent's row until it has acted is waited for.
+        parent = select(columns.id).where(columns.id == task_id).with_for_update()
+
+        def work(connection: Connection) -> bool:
+            connection.execute(parent)
+            return connection.execute(again.returning(task_pauses.c.task_id)).first() is not None
+
+        return self.database.write(work)
 
     def resume(self, task_id: str) -> bool:
         """End a pause: what was due meanwhile, and what follows it, is due as much later as the pause was long.

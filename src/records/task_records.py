@@ -251,7 +251,8 @@ class TaskRecord:
     @property
     def first(self) -> bool:
         """Whether its message goes to the front of its queue: its turn had come before."""
-        again = self.run > self.attempt  # a run of it was lost, given back or put off, which was no attempt
+        # A run of it was lost, given back or put off, which was no attempt; but not to let others have its slot.
+        again = self.run > self.attempt and self.error_type != TURN_OVER
         return again or (self.hold is not None and not self.held)
 
     @property
@@ -272,6 +273,9 @@ USUAL = ("id", "name", "category", "queue", "priority", "args", "kwargs", "messa
 
 RARE = tuple(name for name in Draft.__slots__ if name not in USUAL)
 """What few drafts say: with fewer values a database is quicker."""
+
+TURN_OVER = "TurnOver"
+"""The error that lets others have the slot: a task that always came back to the front would keep it from them."""
 
 NOT_STORED = ("delay", "due_at", "relay_now", "first")
 

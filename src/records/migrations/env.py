@@ -7,6 +7,7 @@ from records.ai_accounts import ai_accounts
 from records.ai_answers import ai_answers
 from records.ai_window import ai_calls
 from records.cached_results import cached_results
+from records.call_tables import call_attempts, call_events, call_gates, calls, opt_outs
 from records.chords import chords
 from records.columns import metadata
 from records.contacts import contacts
@@ -36,6 +37,10 @@ TABLES = (
     ai_answers,
     ai_calls,
     cached_results,
+    call_attempts,
+    call_events,
+    call_gates,
+    calls,
     chords,
     contacts,
     deliveries,
@@ -53,6 +58,7 @@ TABLES = (
     limits,
     mail_rests,
     members,
+    opt_outs,
     pauses,
     people,
     schedules,

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote, unquote, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
@@ -38,6 +39,7 @@ ENV_FILE = PROJECT_ROOT / ".env"
 
 SECRET_FIELDS = (
     "twilio_auth_token",
+    "twilio_former_auth_tokens",
     "openai_api_key",
     "s3_secret_access_key",
     "ai_providers",
@@ -59,6 +61,7 @@ NAME_PATTERN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*")
 STORAGE_PATTERN = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()-]+)*/?|file:///[^?#]+")
 SUBJECT_PATTERN = re.compile(r"mailto:[^\s@]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+|https://[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 TOPIC_PATTERN = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_.-]{1,256}")
+E164_PATTERN = r"^\+[1-9][0-9]{6,14}$"
 LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
 IN_PASSWORDS = "in a password / @ : ; # ? are written as %2F %40 %3A %3B %23 %3F"
 MASK = "***"
@@ -311,6 +314,57 @@ class Settings(BaseSettings):
     twilio_account_sid: str | None = Field(default=None, description="Twilio's account.")
     twilio_auth_token: str | None = Field(default=None, repr=False, description="Twilio's token.")
     twilio_phone_number: str | None = Field(default=None, description="The number that calls.")
+    twilio_base_url: str = Field(
+        default="https://api.twilio.com",
+        pattern=r"^https?://[^/?#@]+$",
+        description="Where Twilio is; the phone simulator is at http://127.0.0.1:4010.",
+    )
+    twilio_former_auth_tokens: str = Field(
+        default="", repr=False, description="Tokens, comma-separated, whose signatures are taken while one is changed."
+    )
+    twilio_calls_per_second: float = Field(
+        default=1.0, gt=0, le=100, allow_inf_nan=False, description="Calls a second, over all workers, of the account."
+    )
+    twilio_max_live_calls: int | None = Field(
+        default=None, ge=1, description="Live calls at any moment, over all campaigns; unset: no bound."
+    )
+    call_number_check: Literal["shape", "plan"] = Field(
+        default="shape", description="Which numbers are called: all of E.164's shape, or those of known plans only."
+    )
+    call_greeting: str = Field(
+        default="Hello. This is an automated call.",
+        min_length=1,
+        max_length=1_000,
+        description="What is said to who calls, and in calls that have no message.",
+    )
+    call_inbound: Literal["greeting", "voicemail", "forward"] = Field(
+        default="greeting", description="What is done for who calls our number."
+    )
+    call_forward_to: str | None = Field(
+        default=None, pattern=E164_PATTERN, description="Where CALL_INBOUND=forward puts them through to."
+    )
+    call_hours: str | None = Field(
+        default=None,
+        pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]$",
+        description="When campaigns call, by the clocks of who is called: 09:00-20:00; unset: at any time.",
+    )
+    call_hours_timezone: str | None = Field(
+        default=None, description="The zone of numbers that do not say theirs; unset: CALL_HOURS leaves those out."
+    )
+    call_max_per_day: int | None = Field(
+        default=None, ge=1, description="Calls to one number in 24 hours, over all campaigns; unset: no bound."
+    )
+    call_max_per_week: int | None = Field(default=None, ge=1, description="The same in seven days.")
+    call_caller_identity: str | None = Field(
+        default=None, min_length=1, max_length=500, description="Who calls: said first in campaigns; unset: nothing."
+    )
+    call_opt_out_prompt: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=500,
+        description="Said in campaigns; who presses 9 is called no more; unset: nothing.",
+    )
+    keep_call_days: Days = Field(default=120, description="Days that calls and what was told of them are kept.")
     webhook_base_url: str = Field(
         default="http://localhost:8001",
         repr=False,
@@ -542,6 +596,23 @@ class Settings(BaseSettings):
             raise ValueError("must be s3://bucket, s3://bucket/prefix or file:///folder")
         return value
 
+    @field_validator("call_hours")
+    @classmethod
+    def _hours(cls, value: str | None) -> str | None:
+        if value is not None and len(set(value.split("-"))) == 1:
+            raise ValueError("must begin and end at different times; unset it to call at any time")
+        return value
+
+    @field_validator("call_hours_timezone")
+    @classmethod
+    def _zone(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                ZoneInfo(value)
+            except (OSError, ValueError, ZoneInfoNotFoundError):  # OSError: the name of a folder
+                raise ValueError("must be the IANA name of a time zone, such as Europe/Berlin") from None
+        return value
+
     @field_validator("limit_default", "limit_high_priority", "limit_ai_processing", "limit_file_processing")
     @classmethod
     def _limit(cls, value: str) -> str:
@@ -564,6 +635,12 @@ class Settings(BaseSettings):
         missing = [name.upper() for name, value in given.items() if value is None]
         if missing and len(missing) < len(given):
             raise ValueError(f"{' and '.join(missing)} must be set too: {', '.join(map(str.upper, given))} go together")
+        return self
+
+    @model_validator(mode="after")
+    def _whole_forward(self) -> Self:
+        if self.call_inbound == "forward" and self.call_forward_to is None:
+            raise ValueError("CALL_FORWARD_TO must be set too: CALL_INBOUND is 'forward'")
         return self
 
     @property

@@ -148,6 +148,10 @@ class Postponed(TransientError):
     """The work must wait for something else, and goes on after `retry_after` seconds; waiting is no attempt."""
 
 
+class TurnOver(Postponed):
+    """The work has had a slot for long enough, and goes on behind what waits in its queue."""
+
+
 class TransportRests(TransportFault, Postponed):
     """The way out takes nothing for `retry_after` seconds: its server asked for that, or a rate is used up."""
 

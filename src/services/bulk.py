@@ -56,9 +56,9 @@ def submit_bulk_emails(emails: Any, request: SendBulkEmails, queue: str, options
     items = list(check_bulk(_named(emails, enclosures)))
     if options.due_at is not None:
         _check_last(options.due_at, len(items), request)
-    parent = _parent(BULK_EMAILS, request, len(items), queue, options)
+    parent = parent_of(BULK_EMAILS, request, len(items), queue, options)
     batches = list(_batches(parent, len(items), request))
-    return enclosures.submitted(parent.id, lambda: _open(parent, items, batches, options.session))
+    return enclosures.submitted(parent.id, lambda: open_parent(parent, items, batches, options.session))
 
 
 def resend_failed(task_id: str, wanted: ResendFailed) -> str:
@@ -91,7 +91,7 @@ def resend_failed(task_id: str, wanted: ResendFailed) -> str:
     request = SendBulkEmails.model_validate(former.kwargs | {"resent": wanted.states})
     options = Options(priority=former.priority, tenant=former.tenant, tags=tuple(former.tags or ()) or None)
     parent = replace(
-        _parent(BULK_EMAILS, request, len(items), former.queue, options),
+        parent_of(BULK_EMAILS, request, len(items), former.queue, options),
         id=new_id,
         retry_of=former.id,
         retry_count=former.retry_count + 1,
@@ -100,7 +100,7 @@ def resend_failed(task_id: str, wanted: ResendFailed) -> str:
     enclosures = Enclosures(settings.email_max_mb)
     _named(items, enclosures)  # their files lie in the storage already, and are kept for the new bulk too
     batches = list(_batches(parent, len(items), request))
-    enclosures.submitted(new_id, lambda: _open(parent, items, batches, None))
+    enclosures.submitted(new_id, lambda: open_parent(parent, items, batches, None))
     return _resent_as(former, new_id, wanted)  # somebody may have been first
 
 
@@ -156,8 +156,8 @@ def submit_bulk_embeddings(texts: Any, request: GenerateEmbeddings, queue: str, 
         ServiceUnavailable: nothing was recorded.
     """
     items = list(check_texts(texts))
-    parent = _parent("ai_processing.generate_embeddings", request, len(items), queue, options)
-    return _open(parent, items, list(_embedded_parts(parent, items, request)), options.session)
+    parent = parent_of("ai_processing.generate_embeddings", request, len(items), queue, options)
+    return open_parent(parent, items, list(_embedded_parts(parent, items, request)), options.session)
 
 
 def _named(emails: Any, enclosures: Enclosures) -> Any:
@@ -171,7 +171,8 @@ def _named(emails: Any, enclosures: Enclosures) -> Any:
     ]
 
 
-def _parent(name: str, request: Request, total: int, queue: str, options: Options) -> Draft:
+def parent_of(name: str, request: Request, total: int, queue: str, options: Options) -> Draft:
+    """Return the draft of a parent with so many members."""
     return Draft(
         id=uuid(),
         name=name,
@@ -191,7 +192,9 @@ def _parent(name: str, request: Request, total: int, queue: str, options: Option
     )
 
 
-def _open(parent: Draft, items: Sequence[Mapping[str, Any]], tasks: Sequence[Draft], session: object | None) -> str:
+def open_parent(
+    parent: Draft, items: Sequence[Mapping[str, Any]], tasks: Sequence[Draft], session: object | None
+) -> str:
     """Write a parent with its members and its tasks; returns whose id its key has."""
     service = parts()
     if session is None:
@@ -214,7 +217,7 @@ def _write_before(parent: Draft, items: Sequence[Mapping[str, Any]]) -> None:
         service.members.write_before(parent.id, items)
 
 
-def _part(parent: Draft, name: str, first: int, count: int, **more: Any) -> Draft:
+def part_of(parent: Draft, name: str, first: int, count: int, **more: Any) -> Draft:
     """Return the task for the members at positions first .. first + count - 1."""
     return Draft(
         id=uuid(),
@@ -240,7 +243,7 @@ def _batches(parent: Draft, total: int, request: SendBulkEmails) -> Iterator[Dra
     """Return a task for every `batch_size` mails, each due a little later than the one before."""
     for number, first in enumerate(range(0, total, request.batch_size)):
         count = min(request.batch_size, total - first)
-        batch = _part(parent, MAIL_BATCH, first, count, max_failure_rate=request.max_failure_rate)
+        batch = part_of(parent, MAIL_BATCH, first, count, max_failure_rate=request.max_failure_rate)
         yield replace(batch, delay=parent.delay + number * request.delay_between_batches)
 
 
@@ -250,7 +253,7 @@ def _embedded_parts(parent: Draft, items: Sequence[Mapping[str, str]], request: 
     first = 0
     while first < len(items):
         count = packed(terms, ([items[at]["text"]] for at in range(first, len(items))))
-        yield _part(parent, "ai_processing.embed_part", first, count, **parent.kwargs)
+        yield part_of(parent, "ai_processing.embed_part", first, count, **parent.kwargs)
         first += count
 
 

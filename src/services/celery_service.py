@@ -32,7 +32,14 @@ from services.status import (
     why_revoked,
 )
 from services.submission import check_size, submit_by_name
-from services.submit_options import Options, OptionsBesidePriority, SubmitOptions, refuse_unknown
+from services.submit_options import (
+    Options,
+    OptionsBesideDelay,
+    OptionsBesidePriority,
+    OptionsBesideTime,
+    SubmitOptions,
+    refuse_unknown,
+)
 from services.wiring import parts
 
 if TYPE_CHECKING:
@@ -41,6 +48,9 @@ if TYPE_CHECKING:
         ai_usage,
         audio,
         bulk_emails,
+        call_questions,
+        call_times,
+        calls,
         cleanup,
         documents,
         emails,
@@ -55,8 +65,9 @@ if TYPE_CHECKING:
         texts,
         video,
     )
+    from processors import campaigns as call_campaigns
     from processors import contacts as contact_requests
-    from services import bulk, contacts, enclosures, mail_intake
+    from services import bulk, call_retries, campaign_members, campaigns, contacts, enclosures, mail_intake
     from services import notifications as notifying
 else:
     ai_requests, ai_usage, audio, bulk_emails = on_first_use(
@@ -68,7 +79,13 @@ else:
     file_results, files, images, logs = on_first_use("processors", "file_results", "files", "images", "logs")
     notifications, people, sentiment = on_first_use("processors", "notifications", "people", "sentiment")
     suppression, texts, video = on_first_use("processors", "suppression", "texts", "video")
+    call_campaigns, call_questions, call_times, calls = on_first_use(
+        "processors", "campaigns", "call_questions", "call_times", "calls"
+    )
     bulk, contacts, enclosures = on_first_use("services", "bulk", "contacts", "enclosures")
+    call_retries, campaign_members, campaigns = on_first_use(
+        "services", "call_retries", "campaign_members", "campaigns"
+    )
     mail_intake, notifying = on_first_use("services", "mail_intake", "notifications")
 
 FIRST_POLL_SECONDS = 0.001
@@ -467,6 +484,298 @@ class CeleryService:
         """Mark items of a person's inbox `seen`, `read`, `archived` or `unread`; returns how many of them there are."""
         wanted = _checked(notifications.MarkInbox, user_id=user_id, ids=ids, mark=mark)
         return parts().inbox.mark(wanted.user_id, wanted.ids, wanted.mark)
+
+    # --- Phone calls --------------------------------------------------------------------------------------------
+
+    def queue_outbound_call(  # noqa: PLR0913 - the interface's own parameters
+        self,
+        to_number: str,
+        from_number: str | None = None,
+        webhook_url: str | None = None,
+        status_callback_url: str | None = None,
+        call_metadata: Mapping[str, Any] | None = None,
+        delay_seconds: float = 0,
+        queue: str = "twilio_calls",
+        *,
+        calling_hours: Mapping[str, Any] | None = None,
+        detection: str = "ignore",
+        ring_seconds: int = 30,
+        limit_seconds: int = 3_600,
+        record: bool = False,
+        **options: Unpack[OptionsBesideDelay],
+    ) -> str:
+        """Make one phone call.
+
+        Args:
+            to_number: who is called, as people write numbers: `+49 170 1234567`.
+            from_number: which of our numbers calls; left out, TWILIO_PHONE_NUMBER.
+            webhook_url: where the provider asks what is said; left out, this service.
+            status_callback_url: where it tells each step; left out, this service.
+            call_metadata: kept with the call; `message`, `voice`, `language`, `gather_input` and `priority` shape it.
+            delay_seconds: until it is made.
+            queue: overrides the route.
+            calling_hours: `{"start": "09:00", "end": "20:00", "days": ["mon", …], "timezone": "Europe/Berlin"}` by the
+                clocks of who is called; left out, at any time.
+            detection: where a machine answers: `ignore` that, `hang_up`, or `leave_message`.
+            ring_seconds: how long it rings.
+            limit_seconds: how long the call lasts at most.
+            record: whether it is recorded.
+            options: as every submit takes them.
+        """
+        timed: dict[str, Any] = {"delay_seconds": delay_seconds} if delay_seconds else {}
+        return _call(
+            "queue_outbound_call",
+            calls.QueueOutboundCall,
+            queue,
+            {**options, **timed},
+            to_number=to_number,
+            from_number=from_number,
+            webhook_url=webhook_url,
+            status_callback_url=status_callback_url,
+            call_metadata=call_metadata,
+            calling_hours=calling_hours,
+            detection=detection,
+            ring_seconds=ring_seconds,
+            limit_seconds=limit_seconds,
+            record=record,
+        )
+
+    def schedule_call(
+        self,
+        to_number: str,
+        from_number: str | None = None,
+        webhook_url: str | None = None,
+        status_callback_url: str | None = None,
+        call_metadata: Mapping[str, Any] | None = None,
+        schedule_time: str | None = None,
+        timezone: str = "UTC",
+        queue: str = "twilio_calls",
+        **options: Unpack[OptionsBesideTime],
+    ) -> str:
+        """Make one phone call at a certain time.
+
+        Args:
+            to_number: who is called.
+            from_number: which of our numbers calls; left out, TWILIO_PHONE_NUMBER.
+            webhook_url: where the provider asks what is said; left out, this service.
+            status_callback_url: where it tells each step; left out, this service.
+            call_metadata: as in `queue_outbound_call`.
+            schedule_time: ISO 8601; an offset in it wins over `timezone`. Left out, now.
+            timezone: the IANA name of the zone of a time without an offset.
+            queue: overrides the route.
+            options: as every submit takes them.
+        """
+        due = call_times.due_moment(schedule_time, timezone, datetime.now(UTC))
+        return _call(
+            "schedule_call",
+            calls.ScheduleCall,
+            queue,
+            {**options, "due_at": due.utc},
+            to_number=to_number,
+            from_number=from_number,
+            webhook_url=webhook_url,
+            status_callback_url=status_callback_url,
+            call_metadata=call_metadata,
+            schedule_time=schedule_time,
+            timezone=timezone,
+        )
+
+    def retry_failed_call(
+        self,
+        original_task_id: str,
+        to_number: str,
+        from_number: str | None = None,
+        webhook_url: str | None = None,
+        status_callback_url: str | None = None,
+        call_metadata: Mapping[str, Any] | None = None,
+        retry_delay: float = 300,
+        queue: str = "twilio_calls",
+        **options: Unpack[OptionsBesideTime],
+    ) -> str:
+        """Make a phone call again that was not answered or could not be made.
+
+        When it is due, the task fails where the original, or another repetition of it, is live, in doubt or done. Where
+        nobody knows the original the call is made, and the result's `original_found` is false.
+
+        Args:
+            original_task_id: the id of the call's task, or of a campaign's member.
+            to_number: the same number.
+            from_number: which of our numbers calls; left out, TWILIO_PHONE_NUMBER.
+            webhook_url: where the provider asks what is said; left out, this service.
+            status_callback_url: where it tells each step; left out, this service.
+            call_metadata: as in `queue_outbound_call`.
+            retry_delay: seconds until the call.
+            queue: overrides the route.
+            options: as every submit takes them.
+        """
+        arguments = {
+            "to_number": to_number,
+            "from_number": from_number,
+            "webhook_url": webhook_url,
+            "status_callback_url": status_callback_url,
+            "call_metadata": call_metadata,
+            "original_task_id": _task_id(original_task_id, "original_task_id"),
+            "retry_delay": retry_delay,
+        }
+        given = {name: value for name, value in arguments.items() if value is not None}
+        request = _checked(calls.RetryFailedCall, **given)
+        call_retries.check_number(request)
+        request = call_retries.inherited(request)
+        timed: dict[str, Any] = {**options, "delay_seconds": retry_delay}
+        chosen = _options("retry_failed_call", _prioritised(request, timed))
+        return _send("twilio_calls.retry_failed_call", request.model_dump(mode="json"), queue, chosen)
+
+    def queue_bulk_calls(  # noqa: PLR0913 - the interface's own parameters
+        self,
+        phone_numbers: Sequence[str],
+        from_number: str | None = None,
+        webhook_url: str | None = None,
+        status_callback_url: str | None = None,
+        call_metadata: Mapping[str, Any] | None = None,
+        delay_between_calls: float = 5,
+        max_concurrent_calls: int = 10,
+        queue: str = "twilio_calls",
+        *,
+        retry: Mapping[str, Any] | None = None,
+        calling_hours: Mapping[str, Any] | None = None,
+        detection: str = "ignore",
+        ring_seconds: int = 30,
+        limit_seconds: int = 3_600,
+        record: bool = False,
+        caller_identity: str | None = None,
+        opt_out_prompt: str | None = None,
+        max_minutes: int | None = None,
+        **options: Unpack[SubmitOptions],
+    ) -> str:
+        """Call many numbers: a campaign.
+
+        Args:
+            phone_numbers: at most 1 000 000; a bad one, or one that comes again, is that item's outcome.
+            from_number: which of our numbers calls; left out, TWILIO_PHONE_NUMBER.
+            webhook_url: where the provider asks what is said; left out, this service.
+            status_callback_url: where it tells each step; left out, this service.
+            call_metadata: as in `queue_outbound_call`, the same for all.
+            delay_between_calls: the least seconds between two calls.
+            max_concurrent_calls: how many go on at any moment.
+            queue: where its steps wait.
+            retry: `{"max_attempts": 3, "busy_seconds": 600, "no_answer_seconds": 3600, "failed_seconds": 600,
+                "machine": "retry"}`; left out, nobody is called again.
+            calling_hours: as in `queue_outbound_call`; left out, CALL_HOURS.
+            detection: as in `queue_outbound_call`.
+            ring_seconds: how long it rings.
+            limit_seconds: how long a call lasts at most.
+            record: whether calls are recorded.
+            caller_identity: said first: who calls; left out, CALL_CALLER_IDENTITY.
+            opt_out_prompt: said, and who presses 9 is called no more; left out, CALL_OPT_OUT_PROMPT.
+            max_minutes: minutes, begun ones counted whole, after which the campaign pauses itself.
+            options: see `SubmitOptions`.
+
+        Returns:
+            The id of the campaign, which `get_campaign`, `pause_campaign` and their like take.
+        """
+        figures = {
+            "from_number": from_number,
+            "webhook_url": webhook_url,
+            "status_callback_url": status_callback_url,
+            "call_metadata": call_metadata,
+            "delay_between_calls": delay_between_calls,
+            "max_concurrent_calls": max_concurrent_calls,
+            "retry": retry,
+            "calling_hours": calling_hours,
+            "detection": detection,
+            "ring_seconds": ring_seconds,
+            "limit_seconds": limit_seconds,
+            "record": record,
+            "caller_identity": caller_identity,
+            "opt_out_prompt": opt_out_prompt,
+            "max_minutes": max_minutes,
+        }
+        given = {name: value for name, value in figures.items() if value is not None}
+        request = _checked(call_campaigns.QueueBulkCalls, **given)
+        check_size("queue_bulk_calls", request.model_dump(mode="json"))
+        chosen = _options("queue_bulk_calls", _prioritised(request, options))
+        return campaigns.submit_campaign(phone_numbers, request, _queue(queue), chosen)
+
+    def pause_campaign(self, campaign_id: str) -> bool:
+        """Let nobody else be called; calls that are going on go on. False where it was paused before, or has ended."""
+        return steering.pause_task(campaigns.campaign_record(_task_id(campaign_id, "campaign_id")).id)
+
+    def resume_campaign(self, campaign_id: str) -> bool:
+        """Let a paused campaign go on; False where it was not paused, or has ended."""
+        campaigns.let_through(_task_id(campaign_id, "campaign_id"))
+        return steering.resume_task(campaign_id)
+
+    def cancel_campaign(self, campaign_id: str, *, hang_up: bool = False) -> bool:
+        """Call nobody any more, and end what rings or waits at the provider.
+
+        Args:
+            campaign_id: which.
+            hang_up: end the calls that somebody has answered, too.
+
+        Returns:
+            False where it had ended.
+        """
+        return campaigns.cancel_campaign(_task_id(campaign_id, "campaign_id"), hang_up=hang_up)
+
+    def get_campaign(self, campaign_id: str, after: int = -1, limit: int = 100) -> dict[str, Any]:
+        """Return how a campaign stands: `status`, `info`, `total`, `counts` by state, `live_calls`, some `members`.
+
+        Args:
+            campaign_id: which.
+            after: the `position` of the last member of the page before.
+            limit: members at most, up to 1 000.
+        """
+        page = _checked(call_questions.MemberPage, after=after, limit=limit)
+        return campaigns.get_campaign(_task_id(campaign_id, "campaign_id"), page.after, page.limit)
+
+    def export_campaign(self, campaign_id: str) -> str:
+        """Return a campaign's members as CSV, with a line of names first; whole numbers are in it."""
+        return campaigns.export_campaign(_task_id(campaign_id, "campaign_id"))
+
+    def add_opt_out(self, phone_number: str, reason: str = "") -> bool:
+        """Call a number no more, from now on, what waits for it in any campaign included; False where that was so."""
+        asked = _checked(call_questions.OptOutOf, phone_number=phone_number, reason=reason)
+        return parts().opt_outs.add(asked.phone_number, "manual", asked.reason)
+
+    def remove_opt_out(self, phone_number: str) -> bool:
+        """Let a number be called again; False where it was not kept back."""
+        return parts().opt_outs.remove(_checked(call_questions.OptOutOf, phone_number=phone_number).phone_number)
+
+    def get_opt_outs(self, limit: int = 100, after: str | None = None) -> list[dict[str, Any]]:
+        """List the numbers that are not called any more, in their order, each one whole.
+
+        Args:
+            limit: at most so many, up to 1 000.
+            after: the `phone_number` of the last one of the page before.
+
+        Returns:
+            `phone_number`, `source` (`manual`, or `keypress` of who pressed 9), `reason`, `created_at`.
+        """
+        page = _checked(call_questions.ListOptOuts, limit=limit, after=after)
+        return [
+            {
+                "phone_number": one.to_number,
+                "source": one.source,
+                "reason": one.text,
+                "created_at": one.created_at.isoformat(),
+            }
+            for one in parts().opt_outs.listed(page.limit, page.after)
+        ]
+
+    def end_call(self, call_sid: str, queue: str = "twilio_calls", **options: Unpack[SubmitOptions]) -> str:
+        """End a call, also one that rings; one that is over is no error."""
+        return _submit("twilio_calls.end_call", call_questions.EndCall, queue, options, call_sid=call_sid)
+
+    def get_call_status(self, call_sid: str, queue: str = "twilio_calls", **options: Unpack[SubmitOptions]) -> str:
+        """Ask how a call stands; the result's `call_info` is `{}` where nobody knows it."""
+        return _submit("twilio_calls.get_call_status", call_questions.GetCallStatus, queue, options, call_sid=call_sid)
+
+    def cleanup_stale_calls(
+        self, max_age_hours: float = 24, queue: str = "twilio_calls", **options: Unpack[SubmitOptions]
+    ) -> str:
+        """Ask the provider about calls older than so many hours that are not known to have ended; none is deleted."""
+        name, model = "twilio_calls.cleanup_stale_calls", call_questions.CleanupStaleCalls
+        return _submit(name, model, queue, options, max_age_hours=max_age_hours)
 
     # --- Files --------------------------------------------------------------------------------------------------
 
@@ -1196,7 +1505,7 @@ class CeleryService:
 
     def get_task_status(self, task_id: str) -> dict[str, Any]:
         """Tell where a task stands, at once; an id that was never submitted has the status `UNKNOWN`."""
-        record = parts().tasks.read(_task_id(task_id))
+        record = _record(_task_id(task_id))
         return status_of(record) if record else unknown_status(task_id)
 
     def get_task_result(self, task_id: str, timeout: float = 30) -> Any:
@@ -1210,12 +1519,12 @@ class CeleryService:
         """
         began = time.monotonic()
         limit = _timeout(timeout)
-        while (final := parts().tasks.is_final(_task_id(task_id))) is False:
+        while (final := _is_final(_task_id(task_id))) is False:
             waited = time.monotonic() - began
             if waited >= limit:
                 break
             time.sleep(min(poll_pause(waited), limit - waited))
-        record = parts().tasks.read(task_id)
+        record = _record(task_id)
         if final is None or record is None:
             raise unknown_task(task_id)
         if not record.final:
@@ -1308,6 +1617,21 @@ def _send(name: str, arguments: Mapping[str, Any], queue: str, options: Options,
     return submit_by_name(name, arguments, queue=_queue(queue), origin="facade", options=options, task_id=task_id)
 
 
+def _call(name: str, model: type[Request], queue: str, options: Mapping[str, Any], /, **arguments: Any) -> str:
+    """Submit a single call; what is None is left to the model."""
+    given = {key: value for key, value in arguments.items() if value is not None}
+    request = _checked(model, **given)
+    chosen = _options(name, _prioritised(request, options))
+    return _send(f"twilio_calls.{name}", request.model_dump(mode="json"), queue, chosen)
+
+
+def _prioritised(request: Any, options: Mapping[str, Any]) -> SubmitOptions:
+    """Return options with the priority that a call's metadata names, where they name none themselves."""
+    named = request.call_metadata.get("priority")
+    usual = {} if named is None else {"priority": named}
+    return cast("SubmitOptions", {**usual, **options})
+
+
 def _given(model: Any) -> Any:
     """Return the model that a caller named; None for a method's own default, which settings may replace."""
     return None if isinstance(model, DefaultModel) else model
@@ -1347,6 +1671,21 @@ def _task_id(task_id: Any, name: str = "task_id") -> str:
     if not is_task_id(task_id):
         raise InvalidArgument(f"{name}: must be the text that a submit returned, got {task_id!r:.100}.")
     return task_id
+
+
+def _record(task_id: str) -> TaskRecord | None:
+    """Return a task's record, or what a campaign tells of its member of this id."""
+    record = parts().tasks.read(task_id)
+    return campaign_members.member_record(task_id) if record is None and ":" in task_id else record
+
+
+def _is_final(task_id: str) -> bool | None:
+    """Tell whether a task has ended; None where there is none."""
+    final = parts().tasks.is_final(task_id)
+    if final is not None or ":" not in task_id:
+        return final
+    record = campaign_members.member_record(task_id)
+    return None if record is None else record.final
 
 
 def _arguments(arguments: object) -> Mapping[str, Any] | None:

@@ -22,9 +22,11 @@ from services.wiring import parts
 if TYPE_CHECKING:
     from adapters import smtp_mailer
     from processors import email_templates
+    from services import call_lines
 else:
     smtp_mailer = on_first_use("adapters", "smtp_mailer")
     email_templates = on_first_use("processors", "email_templates")
+    call_lines = on_first_use("services", "call_lines")
 
 FAULTS_SHOWN = 10
 """Broken templates, a line each."""
@@ -53,6 +55,7 @@ def diagnose() -> list[Finding]:
     if all(one.good for one in found if one.name in {"folders", "schema"}):
         found += [_find(name, probe) for name, probe in (probes(parts()) | {"mail": _mail}).items()]
         found += [_find("mail servers", _mail_servers), _find("unsubscribing", _unsubscribing)]
+        found.append(_find("phone", call_lines.described))
     return found
 
 

@@ -6,7 +6,7 @@ doubt lasts, changes the world when it wakes. A provider that takes the key as i
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from inspect import isawaitable, iscoroutine
 from typing import Any, TypeVar
 
@@ -37,7 +37,7 @@ LISTED_DOUBTS = 10_000
 NOTHING_HAPPENED = (TransientError, PermanentError, InvalidArgument)
 """What a call raises only where it knows that nothing happened; any other error leaves it in doubt."""
 
-MAIL_PREFIX = "mail:"
+MAIL_PREFIX, CALL_PREFIX = "mail:", "call:"
 MAIL_KEY = re.compile(r"mail:(?P<task_id>.+):(?P<position>\d{1,9}):(?P<address>[^:]+)", re.DOTALL)
 NOT_GIVEN: Any = object()
 
@@ -215,7 +215,11 @@ def effects_in_doubt() -> list[dict[str, Any]]:
 
 def doubts(service: Parts) -> list[Doubt]:
     """Return the effects and mails of which it is not known whether they happened."""
-    return [*service.effects.doubts(LISTED_DOUBTS), *service.deliveries.doubts(LISTED_DOUBTS)]
+    return [
+        *service.effects.doubts(LISTED_DOUBTS),
+        *service.deliveries.doubts(LISTED_DOUBTS),
+        *service.calls.doubts(LISTED_DOUBTS),
+    ]
 
 
 def settle(key: Any, outcome: Any, *, absent: bool) -> None:
@@ -234,7 +238,8 @@ def settle(key: Any, outcome: Any, *, absent: bool) -> None:
             f"settle_effect: takes the key of an effect in doubt and either outcome=… (it happened) or absent=True "
             f"(it did not); got {key!r:.300}."
         )
-    settled = _settle_mail(key, outcome) if key.startswith(MAIL_PREFIX) else _settle_effect(key, outcome)
+    kind = next((prefix for prefix in SETTLERS if key.startswith(prefix)), "")
+    settled = SETTLERS.get(kind, _settle_effect)(key, outcome)
     if not settled:
         raise InvalidArgument(
             f"key: nothing that can be settled has the key {key!r:.300}; get_effects_in_doubt lists what is in doubt."
@@ -258,6 +263,22 @@ def _settle_mail(key: str, outcome: Any) -> bool:
     else:
         found = Outcome("accepted", text=f"settled by a person: {json.dumps(_given_outcome(outcome))}")
     return parts().deliveries.settle(named["task_id"], int(named["position"]), named["address"], found)
+
+
+def _settle_call(key: str, outcome: Any) -> bool:
+    """Store whether a call was made; what it came to is its provider's name for it."""
+    attempt = parts().calls.attempt(key.removeprefix(CALL_PREFIX))
+    if attempt is None or attempt.state not in {"unknown", "ambiguous"}:
+        return False
+    if outcome is NOT_GIVEN:
+        return parts().calls.settle_absent(attempt.id)
+    sid = _given_outcome(outcome)
+    if not isinstance(sid, str) or not sid.isalnum():
+        raise InvalidArgument("outcome: of a call is the provider's name for it, such as CA…; got something else.")
+    return parts().calls.settle_made(attempt.id, sid)
+
+
+SETTLERS: Mapping[str, Callable[[str, Any], bool]] = {MAIL_PREFIX: _settle_mail, CALL_PREFIX: _settle_call}
 
 
 def _given_outcome(outcome: Any) -> Any:
@@ -292,8 +313,10 @@ def _checked_key(key: Any) -> str:
         raise InvalidArgument(
             f"effect: its key must be text of 1 to 255 characters without NUL and lone surrogates; got {key!r:.100}."
         )
-    if key.startswith(MAIL_PREFIX):
-        raise InvalidArgument(f"effect: keys that begin with {MAIL_PREFIX} are those of mails; got {key!r:.100}.")
+    if key.startswith((MAIL_PREFIX, CALL_PREFIX)):
+        raise InvalidArgument(
+            f"effect: no key begins with {MAIL_PREFIX} (mails') or {CALL_PREFIX} (calls'); got {key!r:.100}."
+        )
     return key
 
 

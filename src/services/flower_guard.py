@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 from urllib.parse import urlsplit
 
-from processors.redaction import redact, redact_shown
+from processors.redaction import redact_shown, without_numbers
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 SHOWN_TEXTS = ("args", "kwargs", "result", "exception", "traceback")
@@ -23,8 +23,14 @@ def is_loopback(host: str) -> bool:
 def masked(task: Any) -> Any:
     """Return a task as Flower may show it."""
     for name in SHOWN_TEXTS:
-        setattr(task, name, redact_shown(getattr(task, name, None)))
+        setattr(task, name, _shown(getattr(task, name, None)))
     return task
+
+
+def _shown(value: Any) -> Any:
+    """Return a value as it may be shown: without secrets and whole phone numbers."""
+    shown = redact_shown(value)
+    return without_numbers(shown) if isinstance(shown, str) else shown
 
 
 def guard() -> None:
@@ -39,10 +45,10 @@ def guard() -> None:
     safe_result, as_dict = tasks.safe_result, seen.as_dict
 
     def masked_result(self: Any, result: Any) -> Any:
-        return redact(safe_result(self, result))
+        return _shown(safe_result(self, result))
 
     def masked_dict(self: Any) -> dict[str, Any]:
-        return {name: redact_shown(value) if name in SHOWN_TEXTS else value for name, value in as_dict(self).items()}
+        return {name: _shown(value) if name in SHOWN_TEXTS else value for name, value in as_dict(self).items()}
 
     tasks.safe_result, seen.as_dict = masked_result, masked_dict
 

@@ -27,6 +27,7 @@ from config.settings import ensure_folders, settings
 from processors.errors import ConfigurationError, ServiceUnavailable, WorkError
 from processors.redaction import redact_shown
 from records.leadership import SURE_SECONDS, Lead
+from records.task_records import TaskState
 from records.workers import RENEW_SECONDS
 from services import settings_schedules
 from services.celery_app import celery_app
@@ -35,6 +36,8 @@ from services.fires import Fires
 from services.groups import sweep
 from services.parent_tasks import conclude_all
 from services.relay import follow, reconcile, relay, take_parked
+from services.submission import submit_by_name
+from services.submit_options import Options
 from services.wiring import parts
 
 logger = get_logger()
@@ -59,6 +62,9 @@ FAILED_SECONDS = 1.0
 
 REAP_SECONDS = 1.0
 FOLLOW_SECONDS = 1.0
+FOLLOW_CALLS_SECONDS = 1.0
+UNFOLLOWED_SECONDS = 60.0
+FOLLOW_CALLS = "monitoring.follow_calls"
 GENERATION_SECONDS = 1.0
 RECONCILE_SECONDS = 300.0
 RECONCILE_AGE_SECONDS = 60.0
@@ -87,6 +93,7 @@ class Leader:
         self._settled_at = math.inf
         self._next: dict[str, float] = {}
         self._tick_seconds = TICK_SECONDS
+        self._following: str | None = None  # the last task that asks what became of calls
 
     @property
     def lead(self) -> Lead:
@@ -129,7 +136,20 @@ class Leader:
         self._each("reconcile", RECONCILE_SECONDS, lambda: self._reconcile(RECONCILE_AGE_SECONDS))
         self._each("parked", PARKED_SECONDS, self._look_at_parked)
         self._each("sweep", SWEEP_SECONDS, sweep)
+        self._each("calls", FOLLOW_CALLS_SECONDS, self._follow_calls)
         self._each("prune", PRUNE_SECONDS, _prune)
+
+    def _follow_calls(self) -> None:
+        """Let a worker ask what became of calls, once the time has come; one such task waits at a time."""
+        former = self._following and parts().tasks.read(self._following)
+        if former and former.state is TaskState.FAILURE:  # no account, or a login that is refused: it would fail again
+            self._following = None
+            self._next["calls"] = time.monotonic() + UNFOLLOWED_SECONDS
+            return
+        if parts().calls.looks_due() and (not former or former.final):
+            self._following = submit_by_name(
+                FOLLOW_CALLS, {}, queue="twilio_calls", origin="leader", options=Options(priority="high")
+            )
 
     def _each(self, duty: str, seconds: float, do: Callable[[], object]) -> None:
         """Do a duty whose time has come; one that goes wrong must not keep the others from being done."""
@@ -299,6 +319,7 @@ def _prune() -> None:
     parts().mail_rests.prune()
     parts().email_events.prune(settings.keep_records_days)
     parts().inbox.prune(settings.keep_inbox_days)
+    parts().calls.prune(settings.keep_call_days)
     parts().ai_calls.prune(settings.keep_ai_usage_days)
     parts().ai_answers.prune(settings.ai_cache_seconds / 3600 + HOURS_OF_ANSWERS)
 

@@ -15,10 +15,13 @@ else:
     bulk_emails = on_first_use("processors", "bulk_emails")
 
 BULK_EMAILS, NOTIFICATION = "email.send_bulk_emails", "notification.send_notification"
+CAMPAIGN = "twilio_calls.queue_bulk_calls"
 MAIL_BATCH, CHANNEL = "email.send_batch", "notification.send_channel"
 """The parts of these."""
 
 PACE_SECONDS = 60.0
+PENDING = "pending"
+"""What a campaign calls a member that is not final."""
 
 
 def progress_of(parent: TaskRecord) -> dict[str, Any]:
@@ -30,6 +33,8 @@ def progress_of(parent: TaskRecord) -> dict[str, Any]:
     if parent.name == BULK_EMAILS:
         pace = service.members.pace(parent.id, "sent", PACE_SECONDS)
         told = bulk_emails.bulk_progress(tally, service.deliveries.put_off(parent.id), pace)
+    if parent.name == CAMPAIGN:
+        told |= {"counts": counts_of(parent.id), "live_calls": len(service.calls.live_of(parent.id))}
     if total:
         told |= {"progress": round(100 * told["done"] / total, 1), "status": f"{told['done']} of {total} done"}
     pause = service.task_pauses.last(parent.id)
@@ -37,6 +42,12 @@ def progress_of(parent: TaskRecord) -> dict[str, Any]:
         why = f": {pause.why}" if pause.why else ""
         told |= {"waits_for": "pause", "status": f"paused{why}", "paused_at": pause.paused_at.isoformat()}
     return told
+
+
+def counts_of(campaign_id: str) -> dict[str, int]:
+    """Return how many members of a campaign stand in each state, in the words of its members."""
+    tally = parts().members.tally(campaign_id)
+    return {PENDING if state == WAITING else state: count for state, count in tally.items()}
 
 
 def cancelled_bulk(parent: TaskRecord) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from config.log_setup import get_logger
 from records.task_moves import Failure
 from records.task_records import TaskRecord
 from services.celery_app import celery_app
-from services.parent_progress import BULK_EMAILS, cancelled_bulk
+from services.parent_progress import BULK_EMAILS, CAMPAIGN, cancelled_bulk
 from services.wiring import parts
 
 logger = get_logger()
@@ -63,4 +63,9 @@ def settle_cancelled(records: Sequence[TaskRecord]) -> None:
             continue
         if record.name == BULK_EMAILS:
             service.parents.keep_cancelled(record.id, cancelled_bulk(record))
+        elif record.name == CAMPAIGN:
+            tally, ended_at = service.members.tally(record.id), record.finished_at or datetime.now(UTC)
+            seconds = (ended_at - record.created_at).total_seconds()
+            result = cast("Any", celery_app.tasks[record.name]).result_of(record, tally, seconds)
+            service.parents.keep_cancelled(record.id, result.as_json())
         service.moves.followed(record.id)

@@ -17,7 +17,7 @@ from services.celery_app import celery_app
 from services.limiting import limit_keys_of
 from services.on_first_use import on_first_use
 from services.own_tasks import CONTEXT, check_signature
-from services.parent_progress import BULK_EMAILS, CHANNEL, MAIL_BATCH, NOTIFICATION
+from services.parent_progress import BULK_EMAILS, CAMPAIGN, CHANNEL, MAIL_BATCH, NOTIFICATION
 from services.positional_arguments import masked, names_of
 from services.status import story_of, unknown_task
 from services.submission import MAX_ARGUMENT_BYTES, check_size, json_size, shown, storable, submit_retry
@@ -143,6 +143,8 @@ def _instead(record: TaskRecord) -> str:
         return f"it is a channel of notification {whole}: replay that one, which repeats what did not deliver alone"
     if record.name in {BULK_EMAILS, MAIL_BATCH}:
         return f"{what}: see resend_failed({whole!r}), which sends the mails again that nobody got"
+    if record.name == CAMPAIGN:
+        return f"{what} of calls: see get_campaign({whole!r}), and retry_failed_call for its members"
     return f"{what}, which ends as a whole: submit what is missing of it anew"
 
 
@@ -187,6 +189,8 @@ def _doubt(record: TaskRecord) -> str | None:
     """Tell in a few words what nobody knows of a task, or None: a retry could do it twice."""
     if parts().deliveries.in_doubt(record.id):
         return "it is in doubt whether its mail arrived"
+    if record.category == "twilio_calls" and parts().calls.in_doubt(record.id):
+        return "it is in doubt whether its call was made: see get_effects_in_doubt"
     if parts().effects.in_doubt(record.id):
         return "it is in doubt whether an effect of it happened: see get_effects_in_doubt"
     return None

@@ -17,7 +17,7 @@ from records.task_records import RUNNING, TaskRecord, TaskState
 from services.mail_outcomes import SEND_EMAIL, recipients_of
 from services.on_first_use import on_first_use
 from services.own_tasks import shown_arguments
-from services.parent_progress import BULK_EMAILS, NOTIFICATION, cancelled_bulk, progress_of
+from services.parent_progress import BULK_EMAILS, CAMPAIGN, NOTIFICATION, cancelled_bulk, progress_of
 from services.wiring import parts
 
 if TYPE_CHECKING:
@@ -177,6 +177,8 @@ def _left(record: TaskRecord) -> dict[str, Any]:
     """Return what there is of a task that was revoked."""
     if record.name == BULK_EMAILS:
         return record.result or cancelled_bulk(record)
+    if record.name == CAMPAIGN:
+        return record.result or progress_of(record)
     if record.name == NOTIFICATION:
         return {"channels": _channels(record)}
     return recipients_of(record) if record.name == SEND_EMAIL else {}

@@ -21,7 +21,7 @@ from broker.prompt_connection import PromptAMQP
 from config.log_setup import get_logger
 from config.settings import settings
 from processors.errors import InvalidArgument, ServiceUnavailable, SubmitUnknown
-from processors.redaction import redact
+from processors.redaction import redact, without_numbers
 from records.task_records import Draft, TaskRecords
 from services.beside import beside
 from services.celery_app import PRIORITIES, celery_app, is_recorded
@@ -433,7 +433,7 @@ def _kept(
 
 def shown(arguments: Any) -> str:
     """Return how arguments look in logs, events and message representations: redacted and short."""
-    text = repr(redact(arguments) if arguments else arguments)
+    text = without_numbers(repr(redact(arguments))) if arguments else repr(arguments)
     return text if len(text) <= REPR_CHARACTERS else text[:REPR_CHARACTERS] + "…"
 
 

@@ -51,6 +51,23 @@ class SubmitOptions(OptionsBesidePriority, total=False):
     priority: str
 
 
+class OptionsBesideTime(TypedDict, total=False):
+    """The options of a method that has its own words for when its task is due."""
+
+    idempotency_key: str | None
+    expires_at: datetime | str | None
+    tenant: str | None
+    tags: list[str] | tuple[str, ...] | None
+    session: object | None
+    priority: str
+
+
+class OptionsBesideDelay(OptionsBesideTime, total=False):
+    """The options of a method that has `delay_seconds` among its own parameters."""
+
+    due_at: datetime | str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """The options of one submit, checked; attributes as those of `SubmitOptions`."""

@@ -44,6 +44,7 @@ from services.publisher import Publisher
 if TYPE_CHECKING:
     from processors.ai_gateway import Gateway
     from processors.ai_interfaces import EmbeddingEngine, SentimentEngine
+    from processors.call_interfaces import VoiceProvider
     from processors.carriers import Carrier
     from processors.contacts import ContactDirectory
     from processors.interfaces import (
@@ -59,10 +60,15 @@ if TYPE_CHECKING:
     from processors.mail_interfaces import MailTemplates, Signer
     from processors.unsubscribing import Unsubscribing
     from records.ai_calls import AiCalls
+    from records.call_events import CallEvents
+    from records.call_gates import CallGates
+    from records.call_moves import WhatNext
+    from records.call_records import CallRecords
     from records.contacts import ContactRecords
     from records.email_events import EmailEvents
     from records.inbox import InboxRecords
     from records.mail_rests import MailRestRecords
+    from records.opt_outs import OptOuts
     from records.people import PeopleRecords
     from records.suppressions import SuppressionRecords
 
@@ -128,6 +134,35 @@ class Parts:
     def inbox(self) -> InboxRecords:
         """People's inboxes."""
         return _records("inbox", "InboxRecords")(self.database)
+
+    @cached_property
+    def calls(self) -> CallRecords:
+        """Phone calls and their attempts."""
+        return _records("call_records", "CallRecords")(self.database, _what_next())
+
+    @cached_property
+    def call_events(self) -> CallEvents:
+        """What was told of phone calls."""
+        return _records("call_events", "CallEvents")(self.database, _what_next())
+
+    @cached_property
+    def call_gates(self) -> CallGates:
+        """The one door to an order for a call."""
+        return _records("call_gates", "CallGates")(self.database)
+
+    @cached_property
+    def opt_outs(self) -> OptOuts:
+        """Numbers that are not called."""
+        return _records("opt_outs", "OptOuts")(self.database)
+
+    @cached_property
+    def voice(self) -> VoiceProvider:
+        """What makes phone calls.
+
+        Raises:
+            ConfigurationError: Twilio's account or token is not set.
+        """
+        return import_module("services.call_lines").provider_of(settings)
 
     @cached_property
     def people(self) -> PeopleRecords:
@@ -312,6 +347,10 @@ class Parts:
     def host(self) -> Any:
         """The figures of this machine."""
         return _adapter("host", "Host")(settings.data_dir)
+
+
+def _what_next() -> WhatNext:
+    return import_module("processors.call_outcomes").what_next
 
 
 def _loading() -> dict[str, Any]:

@@ -76,6 +76,15 @@ def _no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
         ("FILE_HOSTS", "https://files.example.com", "must be names of hosts"),
         ("S3_ENDPOINT_URL", "minio:9000", "must begin with one of http://"),
         ("WEBHOOK_BASE_URL", "ftp://x", "must begin with one of http://"),
+        ("TWILIO_BASE_URL", "http://user:planted@127.0.0.1:4010", "pattern"),
+        ("TWILIO_CALLS_PER_SECOND", "0", "greater than 0"),
+        ("TWILIO_MAX_LIVE_CALLS", "0", "greater than or equal to 1"),
+        ("CALL_HOURS", "9-20", "pattern"),
+        ("CALL_HOURS", "09:00-09:00", "must begin and end at different times"),
+        ("CALL_HOURS_TIMEZONE", "Berlin", "must be the IANA name of a time zone"),
+        ("CALL_HOURS_TIMEZONE", "../etc/passwd", "must be the IANA name"),
+        ("CALL_HOURS_TIMEZONE", "Europe", "must be the IANA name"),
+        ("CALL_FORWARD_TO", "0170 1234567", "pattern"),
         ("DATA_DIR", "~nobody-of-this-name/x", "must not begin with the ~ of a user"),
     ],
 )
@@ -100,6 +109,9 @@ def test_a_bad_value_is_one_line_that_names_variable_value_and_what_is_accepted(
         ("FLOWER_HOST", "0.0.0.0"),
         ("WEBHOOK_BASE_URL", "https://example.com/base"),
         ("STORAGE_URL", "s3://bucket.of-ours/some/prefix"),
+        ("CALL_HOURS", "22:00-06:00"),
+        ("CALL_HOURS_TIMEZONE", "America/New_York"),
+        ("TWILIO_BASE_URL", "http://127.0.0.1:4010"),
         ("S3_ENDPOINT_URL", "http://127.0.0.1:9000"),
     ],
 )
@@ -114,6 +126,14 @@ def test_each_of_two_bad_values_has_its_line(monkeypatch):
     with pytest.raises(SettingsError) as error:
         load_settings()
     assert [line.split(" ")[0] for line in str(error.value).splitlines()] == ["PORT", "LOG_LEVEL"]
+
+
+def test_calls_are_forwarded_only_where_somebody_said_to_whom(monkeypatch):
+    monkeypatch.setenv("CALL_INBOUND", "forward")
+    with pytest.raises(SettingsError, match="CALL_FORWARD_TO must be set too"):
+        load_settings()
+    monkeypatch.setenv("CALL_FORWARD_TO", "+15555550100")
+    assert load_settings().call_inbound == "forward"
 
 
 def test_a_soft_limit_that_is_no_softer_than_the_hard_one_is_refused(monkeypatch):

@@ -5,6 +5,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy import update
 
 from processors import doubt
+from processors.call_outcomes import what_next
 from processors.errors import (
     Cancelled,
     EffectInDoubt,
@@ -15,6 +16,7 @@ from processors.errors import (
     TransientError,
 )
 from processors.interfaces import Absent, Happened, Outcome, Run, Unknown
+from records.call_records import CallRecords
 from records.columns import Now
 from records.deliveries import DeliveryRecords
 from records.effects import EffectRecords, effects
@@ -31,15 +33,16 @@ FAILURE = Failure("it broke", "ValueError")
 
 
 class Installation:
-    """Records, and a task that runs; its runs and calls are counted."""
+    """Records, and a task that runs; its runs and charges are counted."""
 
     def __init__(self, database) -> None:
         self.database = database
         self.effects, self.deliveries = EffectRecords(database), DeliveryRecords(database)
+        self.calls = CallRecords(database, what_next)
         self.tasks, self.moves = TaskRecords(database), TaskMoves(database)
         Workers(database).start("w1", "io@host", "host", 1, 0)
         self.run = self.begin("t")
-        self.calls = 0
+        self.charged = 0
 
     def begin(self, task_id: str) -> Run:
         self.tasks.open(Draft(task_id, "shop.charge", "shop", "default"))
@@ -52,8 +55,8 @@ class Installation:
         return self.run
 
     def call(self):
-        self.calls += 1
-        return {"number": self.calls}
+        self.charged += 1
+        return {"number": self.charged}
 
     def take(self, call=None, reconcile=None, run=None, key=KEY, deadline=DEADLINE):
         return OneEffect(key, deadline, run or self.run, self.effects).take(call or self.call, reconcile)
@@ -98,7 +101,7 @@ def test_an_effect_happens_once_whoever_asks_for_it_again(here):
     here.next_run()
     assert here.take() == {"number": 1}
     assert here.take(run=here.begin("another")) == {"number": 1}
-    assert here.calls == 1
+    assert here.charged == 1
 
 
 def test_another_key_is_another_effect(here):
@@ -121,7 +124,7 @@ def test_another_key_is_another_effect(here):
 def test_an_outcome_is_what_is_stored_and_what_is_no_json_is_its_text(here, outcome, stored):
     assert here.take(lambda: outcome) == stored
     assert here.take() == stored
-    assert here.calls == 0
+    assert here.charged == 0
 
 
 def test_an_outcome_that_cannot_even_be_written_as_text_is_done_all_the_same(here):
@@ -137,21 +140,21 @@ def test_an_outcome_that_cannot_even_be_written_as_text_is_done_all_the_same(her
 def test_a_bad_key_is_refused_before_anything_happens(here, key):
     with pytest.raises(InvalidArgument, match="effect: "):
         here.take(key=key)
-    assert here.calls == 0
+    assert here.charged == 0
 
 
 @pytest.mark.parametrize("deadline", [0, -1, 3601, float("nan"), float("inf"), True, "5", None])
 def test_a_bad_deadline_is_refused_before_anything_happens(here, deadline):
     with pytest.raises(InvalidArgument, match="deadline must be seconds"):
         here.take(deadline=deadline)
-    assert here.calls == 0
+    assert here.charged == 0
 
 
 @pytest.mark.parametrize(("name", "call", "reconcile"), [("call", 5, None), ("reconcile", None, 5)])
 def test_what_is_no_function_is_refused_before_anything_is_kept(here, name, call, reconcile):
     with pytest.raises(InvalidArgument, match=f"^{name}: must be a function"):
         here.take(call, reconcile)
-    assert here.calls == 0
+    assert here.charged == 0
     assert here.found() is None
 
 
@@ -165,7 +168,7 @@ def test_a_run_that_is_no_longer_the_records_begins_nothing(here, how):
 
     with pytest.raises(Cancelled):
         here.take(run=frozen)
-    assert here.calls == 0
+    assert here.charged == 0
 
 
 def test_a_process_that_was_slow_or_frozen_after_its_intent_does_not_begin(here, monkeypatch):
@@ -183,7 +186,7 @@ def test_a_process_that_was_slow_or_frozen_after_its_intent_does_not_begin(here,
     with pytest.raises(TransientError, match="was not begun"):
         here.take()
 
-    assert here.calls == 0
+    assert here.charged == 0
     assert here.found() is None, "nothing happened, so that the next attempt may begin at once"
 
 
@@ -206,7 +209,7 @@ def test_a_process_that_was_frozen_and_begins_nothing_ends_the_doubt_of_those_wh
     with pytest.raises(TransientError, match="was not begun"):
         here.take()
     assert here.found() is None
-    assert here.calls == 0
+    assert here.charged == 0
 
 
 # --- What a call raises ----------------------------------------------------------------------------------------
@@ -276,7 +279,7 @@ def test_nothing_is_concluded_while_the_former_call_may_be_going_on(here, who):
         here.take(reconcile=reconcile, run=run)
 
     assert 0 < raised.value.retry_after <= doubt.doubt_seconds(DEADLINE)
-    assert (reconcile.asked, here.calls) == ([], 0)
+    assert (reconcile.asked, here.charged) == ([], 0)
 
 
 def test_what_a_look_up_finds_is_the_outcome(here):
@@ -286,7 +289,7 @@ def test_what_a_look_up_finds_is_the_outcome(here):
 
     assert here.take(reconcile=reconcile) == {"id": "ch_1"}
     assert here.take(reconcile=reconcile) == {"id": "ch_1"}
-    assert (reconcile.asked, here.calls) == ([KEY], 0)
+    assert (reconcile.asked, here.charged) == ([KEY], 0)
 
 
 def test_what_a_look_up_does_not_find_is_done_at_once_where_its_process_died(here):
@@ -335,7 +338,7 @@ def test_what_nobody_can_tell_is_unknown_and_never_repeated(here, reconcile, why
             here.take(reconcile=reconcile)
         assert why in str(raised.value)
     assert here.found().state == "unknown"
-    assert here.calls == 0
+    assert here.charged == 0
 
 
 def test_a_look_up_that_cannot_look_now_is_asked_again_like_the_task(here):
@@ -360,7 +363,7 @@ def test_a_look_up_that_outlasts_the_soft_time_limit_ends_the_task_of_it_and_the
         here.take(reconcile=look_up(late))
 
     assert raised.value is late
-    assert (here.found().state, here.calls) == ("intended", 0)
+    assert (here.found().state, here.charged) == ("intended", 0)
     here.moves.fail("t", here.run.number, failure_of(late))
     assert here.tasks.read("t").error_type == "TimeLimitExceeded"
     assert [(one["key"], one["state"]) for one in effects_in_doubt()] == [(KEY, "unknown")]
@@ -418,7 +421,7 @@ def test_an_effect_waits_for_the_database_and_happens_once(here, monkeypatch, me
 
     assert here.take() == {"number": 1}
     assert away.times < 0
-    assert here.calls == 1
+    assert here.charged == 1
     assert here.found().state == "done"
 
 
@@ -483,7 +486,7 @@ def test_an_effect_that_a_person_has_seen_is_done_and_its_outcome_is_returned(he
 
     assert effects_in_doubt() == []
     assert here.take() == {"id": "ch_1"}
-    assert here.calls == 0
+    assert here.charged == 0
 
 
 def test_an_effect_that_a_person_did_not_find_may_be_done_by_a_retry(here):
@@ -558,4 +561,4 @@ def test_a_retry_by_hand_does_not_repeat_what_the_failed_task_has_done(here, mon
 
     assert here.tasks.read("t").retried_as == new_id
     assert here.take(key=f"{new_id}:charge", run=here.begin(new_id)) == {"number": 1}
-    assert here.calls == 1
+    assert here.charged == 1

@@ -11,7 +11,7 @@ from records.columns import Now
 from records.effects import effects
 from records.leadership import SURE_SECONDS
 from records.submit_keys import submit_keys
-from records.task_records import Draft
+from records.task_records import Draft, TaskState
 from services import leader
 from services.wiring import Parts
 
@@ -108,6 +108,28 @@ def test_a_duty_that_goes_wrong_is_told_by_name_and_stops_no_other_one(leading, 
     assert tried == [1], "it is left alone for a moment"
     for word in ("duty_failed", "fire", "nobody foresaw it"):
         assert word in caplog.text
+
+
+def test_the_provider_of_calls_is_left_alone_for_a_minute_after_it_could_not_be_asked(leading, monkeypatch):
+    submitted: list[str] = []
+    states = {"t0": TaskState.PENDING, "t1": TaskState.SUCCESS}
+    calls = SimpleNamespace(looks_due=lambda: True)
+    tasks = SimpleNamespace(
+        read=lambda task_id: SimpleNamespace(state=states[task_id], final=states[task_id] is not TaskState.PENDING)
+    )
+    monkeypatch.setattr(leader, "parts", lambda: SimpleNamespace(calls=calls, tasks=tasks))
+    monkeypatch.setattr(leader, "submit_by_name", lambda *_, **__: submitted.append("one") or f"t{len(submitted) - 1}")
+    leading._follow_calls()
+    leading._follow_calls()
+    assert len(submitted) == 1, "one asks at a time"
+    states["t0"] = TaskState.SUCCESS
+    leading._follow_calls()
+    assert len(submitted) == 2
+    states["t1"] = TaskState.FAILURE
+    before = time.monotonic()
+    leading._each("calls", 1.0, leading._follow_calls)
+    assert len(submitted) == 2
+    assert leading._next["calls"] >= before + leader.UNFOLLOWED_SECONDS
 
 
 @pytest.mark.parametrize("error", [ServiceUnavailable("the database is away"), ConfigurationError("another database")])

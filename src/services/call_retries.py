@@ -1,0 +1,111 @@
+"""Which call may be repeated: one that failed for good, by what is known of it and of its repetitions."""
+
+from dataclasses import dataclass
+
+from processors.call_interfaces import CallRow
+from processors.calls import CallOptions, RetryFailedCall
+from processors.errors import InvalidArgument, PermanentError
+from processors.phone_numbers import masked
+from records.task_records import TaskState
+from services.call_lines import options_of, own_options
+from services.wiring import parts
+
+GIVEN = ("from_number", "webhook_url", "status_callback_url", "call_metadata")
+"""What a caller may say of a repetition; all else of the original holds for it."""
+
+REPEATABLE = frozenset({"failed", "exhausted", "excluded", "expired", "cancelled"})
+
+
+@dataclass(frozen=True, slots=True)
+class Former:
+    """What is known of the call that is to be repeated.
+
+    Attributes:
+        found: whether it is known here.
+        retries: which repetition of it this one is: 1, 2, …
+    """
+
+    found: bool
+    retries: int
+
+
+def check_number(request: RetryFailedCall) -> None:
+    """Refuse another number than that of the call which is to be repeated, where that one is known.
+
+    Raises:
+        InvalidArgument: it is another one.
+    """
+    original = parts().calls.read(request.original_task_id)
+    if original is not None and original.to_number != request.to_number:
+        raise InvalidArgument(
+            f"to_number: must be the number of call {request.original_task_id}, {masked(original.to_number)}; got "
+            f"{masked(request.to_number)}: call another number by queue_outbound_call."
+        )
+
+
+def inherited(request: RetryFailedCall) -> RetryFailedCall:
+    """Return a repetition with what the original was told, where it says nothing itself: it says the same words."""
+    options = _options_of(request.original_task_id)
+    if options is None:
+        return request
+    shared = {name: getattr(options, name) for name in CallOptions.model_fields}
+    told = {name: value for name in GIVEN if (value := getattr(request, name)) not in (None, {})}
+    return request.model_copy(update=shared | told)
+
+
+def _options_of(task_id: str) -> CallOptions | None:
+    """Return what was said of a call, made or not, when it was submitted."""
+    call = parts().calls.read(task_id)
+    if call is not None:
+        return options_of(call)
+    record = parts().tasks.read(task_id)
+    return own_options(record) if record is not None and record.category == "twilio_calls" else None
+
+
+def checked_original(request: RetryFailedCall, own_id: str) -> Former:
+    """Return what is known of the call that is to be repeated, now.
+
+    Raises:
+        PermanentError: it, or a repetition of it, is live, in doubt or done; or waits.
+        InvalidArgument: it was another number's.
+    """
+    check_number(request)
+    service = parts()
+    original = service.calls.read(request.original_task_id)
+    repetitions = [one for one in service.calls.retries(request.original_task_id) if one.id != own_id]
+    for call in ([] if original is None else [original]) + repetitions:
+        if (why := _not_failed(call)) is not None:
+            raise PermanentError(f"The call was not made: {why}.")
+    if original is None:
+        _check_task(request.original_task_id)
+    known = original is not None or service.tasks.read(request.original_task_id) is not None
+    return Former(known, len(repetitions) + 1)
+
+
+def _check_task(task_id: str) -> None:
+    """Refuse a task that has not made its call yet, and may."""
+    record = parts().tasks.read(task_id)
+    if record is None:
+        return
+    if record.category != "twilio_calls":
+        raise PermanentError(f"The call was not made: task {task_id} is no call, it is {record.name}.")
+    if record.state not in {TaskState.FAILURE, TaskState.REVOKED}:
+        raise PermanentError(f"The call was not made: the call of task {task_id} is still to be made.")
+
+
+def _not_failed(call: CallRow) -> str | None:
+    """Tell why a call is not to be repeated, or None."""
+    if call.state in REPEATABLE or (call.state == "waiting" and _was_given_up(call)):
+        return None
+    attempt = parts().calls.last_attempt(call.id)
+    in_doubt = attempt is not None and attempt.state in {"sending", "unknown", "ambiguous"}
+    if in_doubt:
+        return f"it is not known what became of call {call.id}"
+    told = {"done": "was answered", "opted_out": "ended because the number opted out", "waiting": "is still to be made"}
+    return f"call {call.id} {told.get(call.state, 'is going on')}"
+
+
+def _was_given_up(call: CallRow) -> bool:
+    """Tell whether a single call waits that its task will never make."""
+    record = None if call.campaign_id else parts().tasks.read(call.id)
+    return record is not None and record.final

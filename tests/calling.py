@@ -1,0 +1,65 @@
+"""A line to a provider in memory, with what is remembered in SQLite: for tests of how calls are made and followed."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from call_rows import ACCOUNT, Phones
+from fake_provider import FakeProvider
+from processors import doubt
+from processors.call_interfaces import CallOrder, Gate, Granted
+from processors.call_questions import follow_due
+from processors.dialing import Line, dial
+from records.database import Database
+from services.testing import _empty_database
+
+ANSWER, STATUS = "https://calls.example.com/answer?attempt=", "https://calls.example.com/status?attempt="
+
+
+class Office:
+    """Somebody who calls, and what comes of it."""
+
+    def __init__(self, database: Database, *, polls: bool = False, account_live: int | None = None) -> None:
+        self.phones, self.provider = Phones(database), FakeProvider(ACCOUNT)
+        self.gate = Gate(f"account:{ACCOUNT}", 0.0, account_live)
+        self.line = Line(
+            self.provider, self.gate, self.phones.calls, self.phones.gates, polls, persist=lambda write: write()
+        )
+
+    def order(self, call_id: str, attempt_id: str) -> CallOrder:
+        call = self.phones.call(call_id)
+        return CallOrder(
+            call.to_number, call.from_number, answer_url=ANSWER + attempt_id, status_url=STATUS + attempt_id
+        )
+
+    def dial(self, call_id: str, may_ring: Callable[[float], bool] = lambda _: True) -> str:
+        """Make a call that is granted; returns the attempt's id, whatever came of it."""
+        attempt_id = self.phones.granted(call_id)
+        try:
+            dial(self.line, Granted(attempt_id, doubt.clock()), self.order(call_id, attempt_id), may_ring)
+        except Exception as error:
+            self.error: BaseException | None = error
+        else:
+            self.error = None
+        return attempt_id
+
+    def follow(self, seconds: float = 0.0) -> int:
+        """Let time pass, and ask the provider about what is due; returns how many that were."""
+        self.phones.pass_by(seconds)
+        return follow_due(self.line, self.phones.calls, lambda *_: None)
+
+    def tell(self, attempt_id: str, status: str, **more: Any) -> None:
+        """Let the provider's message about an attempt's call come."""
+        sid = self.phones.attempt(attempt_id).call_sid or next(reversed(self.provider.calls))
+        self.provider.move(sid, status)
+        self.phones.tell(attempt_id, sid, status, **more)
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    (tmp_path / "records.db").write_bytes(_empty_database())
+    database = Database(f"sqlite:///{tmp_path / 'records.db'}")
+    yield Office(database)
+    database.close()

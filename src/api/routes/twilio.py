@@ -1,0 +1,60 @@
+"""Twilio's webhooks: what is said in calls, and how each call stands. They are open; their signature is their key."""
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from api.bodies import body_of
+from services import call_webhooks
+from services.call_webhooks import Told
+
+MOST_BYTES = 64_000
+
+Body = Annotated[bytes, Depends(body_of(MOST_BYTES))]
+
+router = APIRouter(prefix="/api/v1/twilio")
+
+
+@router.post("/incoming-call")
+def incoming_call(request: Request, body: Body) -> Response:
+    """Say what is done in a call that was answered, or that comes in."""
+    return _twiml(call_webhooks.twiml_of(lambda: call_webhooks.answer(_opened(request, body))))
+
+
+@router.post("/heard")
+def heard(request: Request, body: Body) -> Response:
+    """Take keys and speech, and say how the call goes on."""
+    return _twiml(call_webhooks.twiml_of(lambda: call_webhooks.heard(_opened(request, body))))
+
+
+@router.post("/call-status")
+def call_status(request: Request, body: Body) -> Response:
+    """Take how a call stands."""
+    call_webhooks.status(_opened(request, body))
+    return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+@router.post("/answered-by")
+def answered_by(request: Request, body: Body) -> Response:
+    """Take whether a person or a machine answered."""
+    call_webhooks.machine(_opened(request, body))
+    return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+@router.post("/recording")
+def recording(request: Request, body: Body) -> Response:
+    """Take where a recording is."""
+    call_webhooks.recording(_opened(request, body))
+    return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+def _opened(request: Request, body: bytes) -> Told:
+    """Return what was signed; path and query are taken as they came, because they were signed like that."""
+    path, query = request.scope["raw_path"].decode("latin-1"), request.scope["query_string"].decode("latin-1")
+    signature = request.headers.get("x-twilio-signature", "")
+    return call_webhooks.opened(path, query, body, signature, request.headers.get("i-twilio-idempotency-token"))
+
+
+def _twiml(text: str) -> Response:
+    return Response(text, media_type="text/xml")

@@ -447,9 +447,9 @@ def test_a_post_unsubscribes_from_what_is_queued_already_however_often_and_a_loo
             assert known == gone
 
 
-def test_the_tests_that_the_decision_names_for_each_promise_are_there():
-    page = (PROJECT_ROOT / "docs" / "decisions" / "0006-tests.md").read_text()
-    named = set(re.findall(r"`(test_\w+)`", page))
+@pytest.mark.parametrize("page", ["0006-tests.md", "0029-calls.md"])
+def test_the_tests_that_the_decision_names_for_each_promise_are_there(page: str):
+    named = set(re.findall(r"`(test_\w+)`", (PROJECT_ROOT / "docs" / "decisions" / page).read_text()))
     tests = "".join(path.read_text() for path in (PROJECT_ROOT / "tests").glob("*/**/test_*.py"))
     assert len(named) > 30
     assert {name for name in named if f"def {name}(" not in tests} == set()

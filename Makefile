@@ -8,6 +8,7 @@
 # make bench-files  the methods for files against what they are made of: speed, memory; writes docs/file-benchmarks.md
 # make bench-ai  embeddings within a provider's limit, what the gateway adds, the local model; half an hour; writes docs/ai-benchmarks.md
 # make bench-mail  bulks against plain Celery and smtp-source, far servers, ten kills; half an hour; writes docs/mail-benchmarks.md; needs postfix
+# make bench-calls a campaign within its caps under kills, many members, webhooks; a quarter of an hour; writes docs/call-benchmarks.md
 # make quality  how good the engines are on files with known truth; writes docs/quality.md; needs espeak-ng
 # make chaos    kills, freezes and restarts by three seeds, and stock Celery beside them; takes most of an hour
 # make lives    hosts that die, cut networks, wrong clocks, databases away, deploys, full disks and overload, as long as promised; over an hour
@@ -24,7 +25,7 @@ FAULTS ?= child,worker,publisher,broker,freeze
 
 LIVES_TESTS := $(addprefix tests/integration/test_,two_hosts.py wrong_clocks.py database_away.py deploys.py outages.py full_disks.py overload.py schedules.py flow.py groups.py)
 
-.PHONY: run example setup dev test check services bench bench-files bench-ai bench-mail quality chaos lives fuzz lock
+.PHONY: run example setup dev test check services bench bench-files bench-ai bench-mail bench-calls quality chaos lives fuzz lock
 
 run: setup
 	@exec $(BIN)/python scripts/start_celery.py all
@@ -65,6 +66,9 @@ bench-ai: dev
 
 bench-mail: setup
 	@$(BIN)/python benchmarks/mail.py $(ARGUMENTS)
+
+bench-calls: dev
+	@$(BIN)/python benchmarks/calls.py $(ARGUMENTS)
 
 quality: dev
 	@PYTHONPATH=tests $(BIN)/python benchmarks/quality.py

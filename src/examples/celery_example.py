@@ -1,7 +1,8 @@
 """Every method of the facade, called once, with its progress and its result: `make example`.
 
-The service must run (`make run`). Mail goes where EMAIL_URL says: into the outbox, unless you set it. The last rows
-purge a queue and cancel all that waits: run it where nothing else does.
+The service must run (`make run`). Mail goes where EMAIL_URL says: into the outbox, unless you set it. Phones ring at
+`csai phone-simulator` alone: where nothing is configured the tasks of calls say so, and where a real account is, they
+are left out. The last rows purge a queue and cancel all that waits: run it where nothing else does.
 """
 
 import sys
@@ -10,15 +11,18 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from config.settings import LOOPBACK_HOSTS, settings
 from processors.errors import InvalidArgument, PermanentError, ResultError, UnknownGroup, UnknownSchedule, WorkError
 from services.celery_service import celery_service
 
@@ -67,6 +71,7 @@ def main() -> int:
     parts = (
         mail,
         notifications,
+        phone,
         files,
         people,
         ai,
@@ -216,6 +221,85 @@ def describe_notification(result: dict[str, Any]) -> str:
     """Say what became of each channel."""
     told = (f"{name} {one.get('reason', one['status'])}" for name, one in result["channels"].items())
     return f"{result['status']}: {', '.join(told)}"
+
+
+def phone() -> Iterator[Row]:
+    """Call somebody, now, a second later and again; ask about the call, end it; and call several."""
+    if settings.twilio_account_sid and urlsplit(settings.twilio_base_url).hostname not in LOOPBACK_HOSTS:
+        why = "nobody is called: TWILIO_ACCOUNT_SID is set, and TWILIO_BASE_URL is not the simulator's"
+        yield Row("queue_outbound_call", good=True, outcome=why, seconds=0.0)
+        return
+    sids = ["CA1234567890abcdef"]  # nobody's, where no call could be made
+    yield phone_task(
+        "queue_outbound_call",
+        lambda: celery_service.queue_outbound_call(
+            "+1 202 555 0100",
+            call_metadata={"message": "Hello. Your order 17 is ready.", "customer_id": "12345"},
+            delay_seconds=0.5,
+        ),
+        lambda result: sids.append(result["call_sid"]) or f"{result['call_sid']} is {result['status']}",
+    )
+    yield phone_task(
+        "get_call_status",
+        lambda: celery_service.get_call_status(sids[-1]),
+        lambda result: f"{result['call_info'].get('status', 'not known')}, by the {result['source']}",
+    )
+    yield phone_task(
+        "end_call", lambda: celery_service.end_call(sids[-1]), lambda result: f"ended at {result['ended_at']}"
+    )
+    soon = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
+    yield phone_task(
+        "schedule_call",
+        lambda: celery_service.schedule_call("+12025550101", schedule_time=soon, timezone="Europe/Berlin"),
+        lambda result: f"{result['status']}, which was due at {result['scheduled_time']}",
+    )
+    yield phone_task(
+        "retry_failed_call",
+        lambda: celery_service.retry_failed_call("failed_task_123", "+12025550102", retry_delay=1),
+        lambda result: f"{result['status']}; the original call is known: {result['original_found']}",
+    )
+    yield from campaign()
+    yield phone_task(
+        "cleanup_stale_calls",
+        lambda: celery_service.cleanup_stale_calls(max_age_hours=24),
+        lambda result: f"asked about {result['looked_at']} calls; {result['active_calls_remaining']} go on",
+    )
+
+
+def campaign() -> Iterator[Row]:
+    """Call several people, one of whom does not want that; and steer calls that are to come."""
+    stranger, numbers = "+12025550199", ["+12025550110", "+1 202 555 0111", "+12025550199"]
+    yield call("add_opt_out", lambda: celery_service.add_opt_out(stranger, "by letter"), lambda new: f"new: {new}")
+    yield call("get_opt_outs", celery_service.get_opt_outs, lambda found: f"{len(found)} are not called")
+    yield phone_task(
+        "queue_bulk_calls",
+        lambda: celery_service.queue_bulk_calls(
+            numbers,
+            call_metadata={"message": "Hello. The doors open at nine."},
+            delay_between_calls=1,
+            max_concurrent_calls=2,
+        ),
+        lambda result: f"{result['successful_calls']} of {result['total_calls']} answered: {result['by_state']}",
+    )
+    later = celery_service.queue_bulk_calls(numbers, delay_seconds=3600)
+    yield call("pause_campaign", lambda: celery_service.pause_campaign(later), lambda done: f"paused: {done}")
+    yield call("resume_campaign", lambda: celery_service.resume_campaign(later), lambda done: f"resumed: {done}")
+    yield call("cancel_campaign", lambda: celery_service.cancel_campaign(later), lambda done: f"cancelled: {done}")
+    yield call(
+        "get_campaign", lambda: celery_service.get_campaign(later), lambda one: f"{one['status']}: {one['counts']}"
+    )
+    yield call(
+        "export_campaign",
+        lambda: celery_service.export_campaign(later),
+        lambda text: f"{len(text.splitlines())} lines of CSV",
+    )
+    yield call("remove_opt_out", lambda: celery_service.remove_opt_out(stranger), lambda gone: f"removed: {gone}")
+
+
+def phone_task(method: str, submit: Callable[[], str], describe: Callable[[Any], str]) -> Row:
+    """Submit a task of calls; without Twilio's settings, which nothing can stand for, its error is what must come."""
+    row = task(method, submit, describe)
+    return replace(row, good=True) if "Phone calls are not configured" in row.outcome else row
 
 
 def files() -> Iterator[Row]:

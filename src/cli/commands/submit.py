@@ -24,6 +24,7 @@ FINAL = {"SUCCESS", "FAILURE", "REVOKED"}
 TEXTS = {str, datetime}
 NOT_FOR_A_TERMINAL = {"session"}
 NOT_SUBMITTING = {
+    "export_campaign",
     "resend_failed",
     "run_schedule_now",
     "get_task_status",

@@ -1,6 +1,8 @@
 """The `csai` command: every submitting method is there, options are read as what they are, errors are one line."""
 
+import csv
 import functools
+import io
 import json
 import os
 import re
@@ -69,6 +71,13 @@ def test_every_submitting_method_is_a_command():
         "process_file",
         "process_image",
         "enroll_person",
+        "queue_outbound_call",
+        "queue_bulk_calls",
+        "schedule_call",
+        "retry_failed_call",
+        "end_call",
+        "get_call_status",
+        "cleanup_stale_calls",
         "submit",
     }
 
@@ -509,3 +518,84 @@ def test_a_report_is_taken_from_a_file_and_what_is_none_is_one_line(csai, tmp_pa
     code, _, said = csai("bounce", str(tmp_path / "note.eml"))
     assert (code, said.count("\n")) == (2, 1)
     assert csai("bounce", str(tmp_path / "missing.eml"))[0] == 2
+
+
+# --- Phone calls -----------------------------------------------------------------------------------------------
+
+
+def test_who_is_not_called_is_added_listed_and_removed(csai):
+    for one in celery_service.get_opt_outs(limit=1000):  # of tests before: the database is all tests' own
+        celery_service.remove_opt_out(one["phone_number"])
+    assert csai("opt-out", "list") == (0, "Nobody has opted out.\n", "")
+
+    added = csai("opt-out", "add", "+1 555 440 0001", "--reason", "by letter")
+    assert added == (0, "+1 555 440 0001 is not called any more.\n", "")
+    assert csai("opt-out", "add", "+15554400001")[1] == "+15554400001 had opted out before.\n"
+    csai("opt-out", "add", "+15554400002")
+    first, second = json.loads(csai("opt-out", "list", "--json")[1])
+    assert (first["phone_number"], first["source"], first["reason"]) == ("+15554400001", "manual", "by letter")
+    assert datetime.fromisoformat(first["created_at"]).tzinfo is not None
+    assert second["phone_number"] == "+15554400002"
+    page = json.loads(csai("opt-out", "list", "--json", "--limit", "1", "--after", "+15554400001")[1])
+    assert page == [second]
+    shown = csai("opt-out", "list")[1]
+    assert "+15554400001" in shown
+    assert "by letter" in shown
+
+    assert csai("opt-out", "remove", "+1 555 440 0001")[1] == "+1 555 440 0001 may be called again.\n"
+    assert csai("opt-out", "remove", "+15554400001")[1] == "+15554400001 had not opted out.\n"
+    assert csai("opt-out", "remove", "+15554400002")[0] == 0
+    assert csai("opt-out", "list") == (0, "Nobody has opted out.\n", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("add", "nobody"), "phone_number: must be a phone number"),
+        (("list", "--limit", "0"), "limit: "),
+        (("list", "--after", "nobody"), "after: must be a phone number"),
+    ],
+)
+def test_a_bad_argument_of_an_opt_out_is_one_line(csai, words, said):
+    code, out, errors = csai("opt-out", *words)
+    assert (code, out, errors.count("\n")) == (2, "", 1)
+    assert errors.startswith(said)
+
+
+def test_a_campaign_is_shown_paused_resumed_cancelled_and_exported(csai):
+    campaign = celery_service.queue_bulk_calls(["+15554410001", "+1 555 441 0002"])
+    code, out, _ = csai("campaign", "show", campaign, "--json")
+    told = json.loads(out)
+    assert (code, told["campaign_id"], told["total"], told["live_calls"]) == (0, campaign, 2, 0)
+    assert [one["phone_number"] for one in told["members"]] == ["+15554410001", "+15554410002"]
+    _, out, _ = csai("campaign", "show", campaign, "--members", "1")
+    assert re.search(r"^2 members: 2 \w+; 0 live calls$", out, re.MULTILINE)
+    assert "+15554410001" in out
+    assert "+15554410002" not in out
+    assert "+15554410002" in csai("campaign", "show", campaign, "--after", "0")[1]
+
+    assert csai("campaign", "pause", campaign) == (0, f"Campaign {campaign} is paused.\n", "")
+    assert csai("campaign", "pause", campaign)[1] == f"Campaign {campaign} was paused before, or has ended.\n"
+    assert "\npaused" in csai("campaign", "show", campaign)[1]
+    assert csai("campaign", "resume", campaign)[1] == f"Campaign {campaign} goes on.\n"
+    assert csai("campaign", "resume", campaign)[1] == f"Campaign {campaign} was not paused, or has ended.\n"
+    assert "paused" not in csai("campaign", "show", campaign)[1]
+
+    assert csai("campaign", "cancel", campaign, "--hang-up")[1] == f"Campaign {campaign} is cancelled.\n"
+    assert csai("campaign", "cancel", campaign)[1] == f"Campaign {campaign} had ended before.\n"
+    code, out, _ = csai("campaign", "export", campaign)
+    lines = list(csv.DictReader(io.StringIO(out)))
+    assert (code, len(lines)) == (0, 2)
+    assert lines[1]["phone_number"] == "'+15554410002", "a spreadsheet takes a leading + for a formula"
+    assert lines[1]["task_id"] == f"{campaign}:1"
+
+
+@pytest.mark.parametrize("command", ["show", "pause", "resume", "cancel", "export"])
+def test_what_is_no_campaign_is_one_line_and_another_exit_code(csai, command):
+    code, out, errors = csai("campaign", command, "nobody")
+    assert (code, out, errors.count("\n")) == (1, "", 1)
+    mail = celery_service.send_email("ann@example.com", "s", "b")
+    code, out, errors = csai("campaign", command, mail)
+    assert (code, out, errors.count("\n")) == (2, "", 1)
+    assert "is no campaign" in errors
+    celery_service.cancel_task(mail)

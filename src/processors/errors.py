@@ -17,6 +17,7 @@ WorkError
 │   ├── ProviderFault                 a provider of AI does not answer as it should; `code` says how
 │   └── Postponed                     it must wait for something else; waiting is no attempt
 │       ├── EffectInDoubt             it is not known yet whether an effect happened
+│       ├── TurnOver                  it has had its slot for long enough
 │       └── ProviderBusy              a provider's limit, pause or refused key leaves no room now
 ├── PermanentError                    give up: trying again cannot help
 │   ├── CodedError                    `code` says why, for programs

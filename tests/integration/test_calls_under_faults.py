@@ -297,9 +297,9 @@ def test_a_campaign_that_is_paused_in_a_burst_makes_no_call_until_it_goes_on(ser
 
 
 def test_a_campaign_that_is_cancelled_while_nobody_knows_of_a_call_ends_that_call(service: CallService):
-    numbers = service.numbers(1, LONG)
+    numbers = service.numbers(1, Callee(rings=590.0))
     service.twilio.faults = Faults(create="error_made", lose=1.0)
-    campaign_id = service.campaign(numbers, ring_seconds=400)
+    campaign_id = service.campaign(numbers, ring_seconds=600)
     until(lambda: [row["state"] for row in service.attempts(campaign_id)] == ["unknown"], what="it is not known")
     assert celery_service.cancel_campaign(campaign_id)
     service.until_over(campaign_id)

@@ -565,6 +565,7 @@ class CeleryService:
             queue: overrides the route.
             options: as every submit takes them.
         """
+        refuse_unknown("CeleryService.schedule_call", options)
         due = call_times.due_moment(schedule_time, timezone, datetime.now(UTC))
         return _call(
             "schedule_call",
@@ -617,11 +618,12 @@ class CeleryService:
             "original_task_id": _task_id(original_task_id, "original_task_id"),
             "retry_delay": retry_delay,
         }
+        timed: dict[str, Any] = {**options, "delay_seconds": retry_delay}
+        _options("retry_failed_call", cast("SubmitOptions", timed))
         given = {name: value for name, value in arguments.items() if value is not None}
         request = _checked(calls.RetryFailedCall, **given)
         call_retries.check_number(request)
         request = call_retries.inherited(request)
-        timed: dict[str, Any] = {**options, "delay_seconds": retry_delay}
         chosen = _options("retry_failed_call", _prioritised(request, timed))
         return _send("twilio_calls.retry_failed_call", request.model_dump(mode="json"), queue, chosen)
 
@@ -1619,6 +1621,7 @@ def _send(name: str, arguments: Mapping[str, Any], queue: str, options: Options,
 
 def _call(name: str, model: type[Request], queue: str, options: Mapping[str, Any], /, **arguments: Any) -> str:
     """Submit a single call; what is None is left to the model."""
+    _options(name, cast("SubmitOptions", options))  # first, as every method does
     given = {key: value for key, value in arguments.items() if value is not None}
     request = _checked(model, **given)
     chosen = _options(name, _prioritised(request, options))

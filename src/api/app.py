@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from api import errors, routes
 from api.guards import HostGuard, known_hosts
 from config.settings import Settings
+from services import call_webhooks
 from services.access import AdminKey
 from services.monitoring import version
 
@@ -19,5 +20,6 @@ def create_app(settings: Settings) -> FastAPI:
     errors.install(app)
     for module in pkgutil.iter_modules(routes.__path__):
         app.include_router(import_module(f"api.routes.{module.name}").router)
+    call_webhooks.load()
     app.add_middleware(HostGuard, hosts=known_hosts(settings))
     return app

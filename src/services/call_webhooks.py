@@ -64,6 +64,13 @@ class Told:
     token: str | None
 
 
+def load() -> None:
+    """Load what answers, where calls are configured: whoever picks up first is not to wait for it."""
+    if settings.twilio_account_sid and settings.twilio_auth_token:
+        for name in ("adapters.twilio_voice", "adapters.twiml"):
+            import_module(name)
+
+
 def opened(path: str, query: str, body: bytes, signature: str, token: str | None) -> Told:
     """Return a message that Twilio has signed for the account of the settings.
 

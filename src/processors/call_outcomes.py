@@ -46,9 +46,9 @@ def what_next(ended: EndedAttempt, campaign: Mapping[str, Any] | None) -> CallNe
         ended: its last attempt.
         campaign: the arguments of its campaign; None for a single call, which is never tried again by itself.
     """
-    if ended.state != "ended":
-        return _without_call(ended)
     policy = RetryPolicy.model_validate((campaign or {}).get("retry") or {})
+    if ended.state != "ended":
+        return _without_call(ended, policy)
     outcome = outcome_of(ended)
     if outcome == "answered":
         return CallNext("done", "answered", outcome=outcome)
@@ -69,14 +69,22 @@ def outcome_of(ended: EndedAttempt) -> str:
     return "machine" if by.startswith("machine") or by == "fax" else "answered"
 
 
-def _without_call(ended: EndedAttempt) -> CallNext:
+def _without_call(ended: EndedAttempt, policy: RetryPolicy) -> CallNext:
     if ended.state == "refused":
-        return CallNext("failed", ended.error or "the provider refused the number", outcome="refused")
+        again = _may_pass(ended.error_code) and ended.attempts < min(2, policy.max_attempts)
+        reason = ended.error or "the provider refused the number"
+        return CallNext("waiting" if again else "failed", reason, policy.failed_seconds, "refused")
     if ended.state == "ambiguous":
         return CallNext("ambiguous", ended.error or "nobody knows whether it was called", outcome="ambiguous")
     if ended.untaken_seconds >= LONGEST_HALT_SECONDS and not _is_ours(ended.error_code):
         return CallNext("failed", ended.error or "no call could be made for a day", outcome=ended.state)
     return CallNext("waiting", ended.error or "the provider made no call", VOID_WAIT_SECONDS)
+
+
+def _may_pass(code: int | None) -> bool:
+    """Tell whether a refusal may be a carrier's fault, so that one later attempt may go through."""
+    found = None if code is None else BY_CODE.get(code)
+    return found is not None and found.retry_once
 
 
 def _is_ours(code: int | None) -> bool:

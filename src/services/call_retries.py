@@ -62,6 +62,11 @@ def _options_of(task_id: str) -> CallOptions | None:
     return own_options(record) if record is not None and record.category == "twilio_calls" else None
 
 
+def why_not_again(task_id: str) -> str | None:
+    """Tell in a few words why the call of a task that failed is not made again, by any way of repeating it, or None."""
+    return next((why for call in _in_place_of(task_id) if (why := _not_failed(call)) is not None), None)
+
+
 def checked_original(request: RetryFailedCall, own_id: str) -> Former:
     """Return what is known of the call that is to be repeated, now.
 
@@ -70,16 +75,37 @@ def checked_original(request: RetryFailedCall, own_id: str) -> Former:
         InvalidArgument: it was another number's.
     """
     check_number(request)
-    service = parts()
-    original = service.calls.read(request.original_task_id)
-    repetitions = [one for one in service.calls.retries(request.original_task_id) if one.id != own_id]
-    for call in ([] if original is None else [original]) + repetitions:
+    service, made = parts(), [one for one in _in_place_of(request.original_task_id) if one.id != own_id]
+    for call in made:
         if (why := _not_failed(call)) is not None:
             raise PermanentError(f"The call was not made: {why}.")
-    if original is None:
-        _check_task(request.original_task_id)
-    known = original is not None or service.tasks.read(request.original_task_id) is not None
-    return Former(known, len(repetitions) + 1)
+    ids = {call.id for call in made}
+    for task_id in _same_task(request.original_task_id):
+        if task_id not in ids:
+            _check_task(task_id)
+    original = request.original_task_id
+    known = original in ids or service.tasks.read(original) is not None
+    return Former(known, len(ids - {original}) + 1)
+
+
+def _in_place_of(task_id: str) -> list[CallRow]:
+    """Return the call of a task and all that were to be made in its place, whichever way they were asked for."""
+    calls, found = parts().calls, dict[str, CallRow]()
+    for one in _same_task(task_id):
+        own = calls.read(one)
+        found |= {call.id: call for call in [*([] if own is None else [own]), *calls.retries(one)]}
+    return list(found.values())
+
+
+def _same_task(task_id: str) -> list[str]:
+    """Return the tasks of which each was submitted again as the next one, this one among them."""
+    tasks = parts().tasks
+    before, after = [task_id], [task_id]
+    while (record := tasks.read(before[0])) is not None and record.retry_of is not None:
+        before.insert(0, record.retry_of)
+    while (record := tasks.read(after[-1])) is not None and record.retried_as is not None:
+        after.append(record.retried_as)
+    return [*before, *after[1:]]
 
 
 def _check_task(task_id: str) -> None:

@@ -24,9 +24,9 @@ from services.submission import MAX_ARGUMENT_BYTES, check_size, json_size, shown
 from services.wiring import parts
 
 if TYPE_CHECKING:
-    from services import notification_retries
+    from services import call_retries, notification_retries
 else:
-    notification_retries = on_first_use("services", "notification_retries")
+    call_retries, notification_retries = on_first_use("services", "call_retries", "notification_retries")
 
 AT_ONCE = 10_000
 """How many are retried, and told as skipped, at most: who asks again goes on behind those."""
@@ -191,6 +191,8 @@ def _doubt(record: TaskRecord) -> str | None:
         return "it is in doubt whether its mail arrived"
     if record.category == "twilio_calls" and parts().calls.in_doubt(record.id):
         return "it is in doubt whether its call was made: see get_effects_in_doubt"
+    if record.category == "twilio_calls" and (why := call_retries.why_not_again(record.id)):
+        return why
     if parts().effects.in_doubt(record.id):
         return "it is in doubt whether an effect of it happened: see get_effects_in_doubt"
     return None

@@ -1,0 +1,118 @@
+"""Phone calls: nobody is rung twice by any way of repeating a call, and no campaign is lost for a setting."""
+
+from typing import Any
+
+import pytest
+
+from config.settings import settings
+from fake_provider import FakeProvider
+from processors.call_interfaces import CallInDoubt, CallsHalted
+from processors.errors import InvalidArgument, TaskFailed
+from services.celery_service import celery_service
+from services.parent_tasks import settle_cancelled
+from services.submission import submit_by_name
+from services.testing import InlineService
+from services.wiring import parts
+
+OURS, OTHER = "+15005550006", "+15005550009"
+NUMBERS = [f"+1555779{at:04}" for at in range(1000, 1030)]
+LOST = CallInDoubt("the answer was lost")
+
+
+class Desk:
+    """The service in this process, and the provider that it calls by."""
+
+    def __init__(self, service: InlineService, provider: FakeProvider) -> None:
+        self.service, self.provider = service, provider
+
+    def run(self, seconds: float = 0.0) -> None:
+        """Run what is due by then."""
+        self.service.advance(seconds) if seconds else self.service.run_due()
+        settle_cancelled([one for one in parts().moves.unfollowed(100) if one.is_parent])  # the leader's duty
+
+    def follow(self, seconds: float = 100.0, end: str = "completed") -> None:
+        """Let calls end, time pass, and the provider be asked."""
+        for sid in self.provider.live():
+            self.provider.end(sid, end)
+        self.run(seconds)
+        submit_by_name("monitoring.follow_calls", {}, queue="twilio_calls", origin="test")
+        self.run()
+
+    def rung(self, number: str) -> int:
+        """Return how often a number was ordered."""
+        return sum(order.to_number == number for order in self.provider.orders)
+
+    def ambiguous(self) -> str:
+        """Return a task of whose call nobody knows which of two it is."""
+        self.provider.answers.append(("made", LOST))
+        task_id = celery_service.queue_outbound_call(NUMBERS[0])
+        self.run()
+        self.provider.add(NUMBERS[0], OURS)
+        for _ in range(12):
+            self.follow(60)
+        assert celery_service.get_task_status(task_id)["status"] == "FAILURE"
+        return task_id
+
+    def retry_all(self) -> dict[str, list[Any]]:
+        """Retry all calls that failed, as an operator does."""
+        asked = celery_service.retry_failed_tasks(task_types=["twilio_calls"])
+        self.run()
+        retried: dict[str, list[Any]] = celery_service.get_task_result(asked, timeout=0)
+        self.run(60)
+        return retried
+
+
+@pytest.fixture
+def desk(inline_service: InlineService, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    provider = FakeProvider("AC" + "1" * 32)
+    for name, value in {
+        "twilio_account_sid": provider.account,
+        "twilio_auth_token": "2" * 32,
+        "twilio_phone_number": OURS,
+        "twilio_calls_per_second": 100.0,
+        "webhook_base_url": "https://calls.example.com",
+    }.items():
+        monkeypatch.setattr(settings, name, value)
+    monkeypatch.setattr("processors.campaigns.PATIENCE_SECONDS", 0.02)
+    monkeypatch.setattr(parts(), "voice", provider)
+    return Desk(inline_service, provider)
+
+
+def test_a_call_that_a_person_said_was_made_is_not_made_again_with_all_that_failed(desk: Desk):
+    task_id = desk.ambiguous()
+    (doubt,) = celery_service.get_effects_in_doubt()
+    celery_service.settle_effect(doubt["key"], next(iter(desk.provider.calls)))
+    retried = desk.retry_all()
+    assert retried["retried"] == []
+    assert [one["task_id"] for one in retried["skipped"]] == [task_id]
+    assert desk.rung(NUMBERS[0]) == 1
+    with pytest.raises(InvalidArgument, match="was answered"):
+        celery_service.replay_task(task_id)
+
+
+def test_a_call_that_was_repeated_with_success_is_not_made_again_with_all_that_failed(desk: Desk):
+    desk.provider.answers.extend([CallsHalted("the login is refused", 20003)] * 4)
+    task_id = celery_service.queue_outbound_call(NUMBERS[0])
+    desk.run(3600)
+    assert celery_service.get_task_status(task_id)["status"] == "FAILURE"
+    before = desk.rung(NUMBERS[0])
+    again = celery_service.retry_failed_call(task_id, NUMBERS[0], retry_delay=0)
+    desk.run(1)
+    desk.follow()
+    assert celery_service.get_task_result(again, timeout=0)["success"]
+    assert desk.retry_all()["retried"] == []
+    assert desk.rung(NUMBERS[0]) == before + 1
+
+
+def test_a_call_that_was_made_with_all_that_failed_is_not_repeated_beside_that(desk: Desk):
+    desk.provider.answers.extend([CallsHalted("the login is refused", 20003)] * 4)
+    task_id = celery_service.queue_outbound_call(NUMBERS[0])
+    desk.run(3600)
+    assert len(desk.retry_all()["retried"]) == 1
+    desk.follow()
+    before = desk.rung(NUMBERS[0])
+    again = celery_service.retry_failed_call(task_id, NUMBERS[0], retry_delay=0)
+    desk.run(1)
+    with pytest.raises(TaskFailed, match="was answered"):
+        celery_service.get_task_result(again, timeout=0)
+    assert desk.rung(NUMBERS[0]) == before

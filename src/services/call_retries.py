@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 from processors.call_interfaces import CallRow
 from processors.calls import CallOptions, RetryFailedCall
+from processors.campaigns import QueueBulkCalls
 from processors.errors import InvalidArgument, PermanentError
 from processors.phone_numbers import masked
-from records.task_records import TaskState
-from services.call_lines import options_of, own_options
+from records.task_records import TaskRecord, TaskState
+from services.call_lines import options_of, own_options, with_usual
+from services.campaign_members import member_record
 from services.wiring import parts
 
 GIVEN = ("from_number", "webhook_url", "status_callback_url", "call_metadata")
@@ -36,9 +38,10 @@ def check_number(request: RetryFailedCall) -> None:
         InvalidArgument: it is another one.
     """
     original = parts().calls.read(request.original_task_id)
-    if original is not None and original.to_number != request.to_number:
+    number = _number_of_member(request.original_task_id) if original is None else original.to_number
+    if number not in {None, request.to_number}:
         raise InvalidArgument(
-            f"to_number: must be the number of call {request.original_task_id}, {masked(original.to_number)}; got "
+            f"to_number: must be the number of call {request.original_task_id}, {masked(number or '')}; got "
             f"{masked(request.to_number)}: call another number by queue_outbound_call."
         )
 
@@ -58,8 +61,22 @@ def _options_of(task_id: str) -> CallOptions | None:
     call = parts().calls.read(task_id)
     if call is not None:
         return options_of(call)
+    if (member := member_record(task_id)) is not None:
+        campaign = parts().tasks.read(member.parent_id or "")
+        return None if campaign is None else with_usual(QueueBulkCalls.model_validate(campaign.kwargs))
     record = parts().tasks.read(task_id)
     return own_options(record) if record is not None and record.category == "twilio_calls" else None
+
+
+def _number_of_member(task_id: str) -> str | None:
+    """Return the number of a campaign's member; None where this is the id of none."""
+    member = member_record(task_id)
+    return None if member is None else member.kwargs["to_number"]
+
+
+def _record_of(task_id: str) -> TaskRecord | None:
+    """Return the record of a task, or the one that a campaign's member would have: not all members have a call yet."""
+    return parts().tasks.read(task_id) or member_record(task_id)
 
 
 def why_not_again(task_id: str) -> str | None:
@@ -75,7 +92,7 @@ def checked_original(request: RetryFailedCall, own_id: str) -> Former:
         InvalidArgument: it was another number's.
     """
     check_number(request)
-    service, made = parts(), [one for one in _in_place_of(request.original_task_id) if one.id != own_id]
+    made = [one for one in _in_place_of(request.original_task_id) if one.id != own_id]
     for call in made:
         if (why := _not_failed(call)) is not None:
             raise PermanentError(f"The call was not made: {why}.")
@@ -84,7 +101,7 @@ def checked_original(request: RetryFailedCall, own_id: str) -> Former:
         if task_id not in ids:
             _check_task(task_id)
     original = request.original_task_id
-    known = original in ids or service.tasks.read(original) is not None
+    known = original in ids or _record_of(original) is not None
     return Former(known, len(ids - {original}) + 1)
 
 
@@ -110,13 +127,15 @@ def _same_task(task_id: str) -> list[str]:
 
 def _check_task(task_id: str) -> None:
     """Refuse a task that has not made its call yet, and may."""
-    record = parts().tasks.read(task_id)
+    record = _record_of(task_id)
     if record is None:
         return
     if record.category != "twilio_calls":
         raise PermanentError(f"The call was not made: task {task_id} is no call, it is {record.name}.")
     if record.state not in {TaskState.FAILURE, TaskState.REVOKED}:
         raise PermanentError(f"The call was not made: the call of task {task_id} is still to be made.")
+    if record.result and record.result.get("state") == "duplicate":
+        raise PermanentError(f"The call was not made: {record.error}.")
 
 
 def _not_failed(call: CallRow) -> str | None:

@@ -116,3 +116,39 @@ def test_a_call_that_was_made_with_all_that_failed_is_not_repeated_beside_that(d
     with pytest.raises(TaskFailed, match="was answered"):
         celery_service.get_task_result(again, timeout=0)
     assert desk.rung(NUMBERS[0]) == before
+
+
+def test_a_member_whose_turn_has_not_come_is_not_repeated(desk: Desk):
+    campaign = celery_service.queue_bulk_calls(NUMBERS[:3], delay_between_calls=0, delay_seconds=600)
+    again = celery_service.retry_failed_call(f"{campaign}:2", NUMBERS[2], retry_delay=0)
+    desk.run(1)
+    with pytest.raises(TaskFailed, match="still to be made"):
+        celery_service.get_task_result(again, timeout=0)
+    assert desk.provider.orders == []
+
+
+def test_a_member_that_was_never_taken_up_is_repeated_as_what_it_was(desk: Desk):
+    campaign = celery_service.queue_bulk_calls(
+        NUMBERS[:3], from_number=OTHER, call_metadata={"message": "The doors open."}, delay_seconds=600
+    )
+    celery_service.cancel_campaign(campaign)
+    desk.run(60)
+    assert celery_service.get_campaign(campaign)["counts"] == {"cancelled": 3}
+    with pytest.raises(InvalidArgument, match="must be the number of call"):
+        celery_service.retry_failed_call(f"{campaign}:2", NUMBERS[9])
+    again = celery_service.retry_failed_call(f"{campaign}:2", NUMBERS[2], retry_delay=0)
+    desk.run(1)
+    result = celery_service.get_task_result(again, timeout=0)
+    assert result["original_found"]
+    assert result["from_number"] == OTHER
+    assert result["metadata"] == {"message": "The doors open."}
+
+
+def test_a_member_that_was_a_number_twice_is_not_repeated(desk: Desk):
+    campaign = celery_service.queue_bulk_calls([NUMBERS[0], "+1 555 779 1000"], delay_between_calls=0)
+    desk.run()
+    again = celery_service.retry_failed_call(f"{campaign}:1", NUMBERS[0], retry_delay=0)
+    desk.run(30)
+    with pytest.raises(TaskFailed, match="number of item 0"):
+        celery_service.get_task_result(again, timeout=0)
+    assert desk.rung(NUMBERS[0]) == 1

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from config.settings import settings
-from processors.errors import Postponed, ServiceUnavailable
+from processors.errors import InvalidArgument, PermanentError, Postponed, ServiceUnavailable
 from records.task_records import TaskRecord
 from services.celery_app import celery_app
 from services.celery_tasks.base import ParentTask, RecordedTask, recorded_task
@@ -66,7 +66,15 @@ def run_campaign(task: RecordedTask, request: campaigns.RunCampaign) -> dict[str
         return {"campaign_id": request.campaign_id}
     plan = call_lines.with_usual(campaigns.QueueBulkCalls.model_validate(record.kwargs))
     try:
-        campaigns.CampaignStep(plan, _campaign_tools(task, request.campaign_id, plan), task.report).run()
+        tools = _campaign_tools(task, request.campaign_id, plan)
+    except (PermanentError, InvalidArgument) as error:
+        if task.parts.calls.last_position(request.campaign_id) < 0:
+            raise
+        # A setting that went away costs no member of a campaign that has begun.
+        task.parts.task_pauses.pause(request.campaign_id, str(error))
+        raise Postponed(str(error), AWAY_SECONDS) from error
+    try:
+        campaigns.CampaignStep(plan, tools, task.report).run()
     except ServiceUnavailable as error:  # it is a step's only fault that its calls take longer than its retries would
         raise Postponed(str(error), AWAY_SECONDS) from error
     return {"campaign_id": request.campaign_id}

@@ -1,5 +1,8 @@
 """Phone calls: nobody is rung twice by any way of repeating a call, and no campaign is lost for a setting."""
 
+import csv
+import io
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -7,7 +10,9 @@ import pytest
 from config.settings import settings
 from fake_provider import FakeProvider
 from processors.call_interfaces import CallInDoubt, CallsHalted
+from processors.call_states import CallProgress
 from processors.errors import InvalidArgument, TaskFailed
+from records.call_events import CallEvent, Waits
 from services.celery_service import celery_service
 from services.parent_tasks import settle_cancelled
 from services.submission import submit_by_name
@@ -37,6 +42,16 @@ class Desk:
         self.run(seconds)
         submit_by_name("monitoring.follow_calls", {}, queue="twilio_calls", origin="test")
         self.run()
+
+    def phone(self) -> None:
+        """Let calls end, and their ends be told."""
+        for sid in self.provider.live():
+            attempt = parts().calls.attempt_of_sid(sid)
+            assert attempt is not None
+            self.provider.end(sid, "completed")
+            told = CallEvent("status", sid, attempt.id, sid, attempt.account, CallProgress("completed", 3))
+            parts().call_events.receive(told, lambda _: Waits(60, 600))
+        self.run(3)
 
     def rung(self, number: str) -> int:
         """Return how often a number was ordered."""
@@ -152,3 +167,22 @@ def test_a_member_that_was_a_number_twice_is_not_repeated(desk: Desk):
     with pytest.raises(TaskFailed, match="number of item 0"):
         celery_service.get_task_result(again, timeout=0)
     assert desk.rung(NUMBERS[0]) == 1
+
+
+@pytest.mark.parametrize("number", [None, "our number"])
+def test_a_campaign_whose_setting_went_away_is_paused_and_goes_on_once_it_is_back(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, number: str | None
+):
+    campaign = celery_service.queue_bulk_calls(NUMBERS[:2], delay_between_calls=0, max_concurrent_calls=1)
+    desk.run()
+    monkeypatch.setattr(settings, "twilio_phone_number", number)
+    desk.run(3)
+    told = celery_service.get_campaign(campaign)
+    assert told["counts"] == {"pending": 2}
+    assert told["info"]["paused_at"]
+    assert "TWILIO_PHONE_NUMBER" in told["info"]["status"]
+    monkeypatch.setattr(settings, "twilio_phone_number", OURS)
+    assert celery_service.resume_campaign(campaign)
+    desk.phone()
+    desk.phone()
+    assert celery_service.get_campaign(campaign)["counts"] == {"done": 2}

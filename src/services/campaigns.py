@@ -47,8 +47,8 @@ ANSWERED = "in-progress"
 UNKNOWN_SECONDS = 2.0
 CLOSED_AT_ONCE = 1_000
 MEMBERS_AT_ONCE = 1_000
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for the beginning of a formula."""
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a spreadsheet takes for the beginning of a formula, in full width, too (OWASP: CSV injection)."""
 
 COLUMNS = ("position", "phone_number", "state", "outcome", "attempts", "answered_by", "heard", "reason", "task_id")
 
@@ -155,7 +155,7 @@ def _why_left(record: TaskRecord) -> tuple[str, str]:
     fates = [("cancelled", "")] if record.state is TaskState.REVOKED and not expired else []
     fates += [("expired", "")] if expired else parts().parents.fates(record.id)
     fate, error = fates[0] if fates else ("failed", "")
-    return fate, error or WHY_LEFT[fate]
+    return fate, (error if fate == "failed" else "") or WHY_LEFT[fate]
 
 
 def result_of(record: TaskRecord, tally: Mapping[str, int], seconds: float) -> CampaignEnded:

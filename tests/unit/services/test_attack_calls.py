@@ -186,3 +186,18 @@ def test_a_campaign_whose_setting_went_away_is_paused_and_goes_on_once_it_is_bac
     desk.phone()
     desk.phone()
     assert celery_service.get_campaign(campaign)["counts"] == {"done": 2}
+
+
+def test_what_a_spreadsheet_takes_for_a_formula_is_a_text_in_the_export(desk: Desk):
+    bad = ["=1", "\n=1", "\uff1d1", "\uff201"]
+    campaign = celery_service.queue_bulk_calls(bad, delay_between_calls=0)
+    rows = list(csv.reader(io.StringIO(celery_service.export_campaign(campaign))))[1:]
+    assert [row[1] for row in rows] == [f"'{one}" for one in bad]
+
+
+def test_a_campaign_that_expired_after_it_began_says_so_of_its_members(desk: Desk):
+    expires_at = datetime.now(UTC) + timedelta(seconds=20)
+    campaign = celery_service.queue_bulk_calls(NUMBERS[:2], delay_between_calls=86_400, expires_at=expires_at)
+    desk.run(21)
+    (left,) = celery_service.get_campaign(campaign, after=0)["members"]
+    assert (left["state"], left["reason"]) == ("expired", "the campaign expired")

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import AfterValidator, Field, field_validator
+from pydantic_core import to_jsonable_python
 
 from processors import phone_numbers
 from processors.call_addresses import checked_address, with_attempt
@@ -91,6 +92,10 @@ class CallOptions(Request):
         for name, kind in SHAPING.items():
             if name in value and type(value[name]) is not kind:
                 raise ValueError(f"{name!r} must be {KINDS[kind]}")
+        try:
+            to_jsonable_python(value)
+        except ValueError as error:
+            raise ValueError(f"must be JSON values: {error}") from error
         spoken(value.get("message", "Hello."), voice=value.get("voice"), language=value.get("language"))
         return value
 

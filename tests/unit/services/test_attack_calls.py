@@ -201,3 +201,11 @@ def test_a_campaign_that_expired_after_it_began_says_so_of_its_members(desk: Des
     desk.run(21)
     (left,) = celery_service.get_campaign(campaign, after=0)["members"]
     assert (left["state"], left["reason"]) == ("expired", "the campaign expired")
+
+
+def test_metadata_that_cannot_be_kept_are_refused_by_their_name(desk: Desk):
+    bad = {"customer": object()}
+    with pytest.raises(InvalidArgument, match="call_metadata: must be JSON"):
+        celery_service.queue_outbound_call(NUMBERS[0], call_metadata=bad)
+    with pytest.raises(InvalidArgument, match="call_metadata: must be JSON"):
+        celery_service.queue_bulk_calls(NUMBERS, call_metadata=bad)

@@ -9,6 +9,7 @@ import pytest
 from celery import Celery, signals
 from kombu import pools
 from kombu.exceptions import EncodeError, OperationalError
+from kombu.utils.collections import eqhash
 
 from broker import claim_channel, quick_messages, redis_transport
 from broker.quick_messages import QuickCelery
@@ -47,8 +48,16 @@ def app(server):
         client.flushall()
     app, add = made(QuickCelery, server)
     yield app, add
+    close_pools(app)
+
+
+def close_pools(app) -> None:
+    """Close what an application sends by, and nothing of others: pools are the process's, by their connections."""
     app.forget_quick_connection()
-    pools.reset()
+    key = eqhash(app.connection_for_write())
+    for group in (pools.producers, pools.connections):
+        if dict.__contains__(group, key):
+            dict.pop(group, key).force_close_all()
 
 
 def messages(server, queue: str = "celery") -> list[dict]:
@@ -236,8 +245,7 @@ def test_a_broker_that_is_away_is_celerys_own_error_and_its_return_is_noticed():
         add.delay(3)
         assert [body(message)[0][0] for message in messages(server)] == [3]
     finally:
-        app.forget_quick_connection()
-        pools.reset()
+        close_pools(app)
         server.stop()
 
 
@@ -255,8 +263,7 @@ def test_many_for_a_broker_that_is_away_raise_celerys_own_error_and_its_return_i
         app.send_many("quick.add", [((3,), {})], ignore_result=True)
         assert [body(message)[0][0] for message in messages(server)] == [3]
     finally:
-        app.forget_quick_connection()
-        pools.reset()
+        close_pools(app)
         server.stop()
 
 
@@ -277,8 +284,7 @@ def test_a_message_whose_answer_was_lost_is_sent_again_by_celerys_setting_alone(
                 add.delay(2)
             assert [body(message)[0][0] for message in messages(server)] == [1, 2]
     finally:
-        app.forget_quick_connection()
-        pools.reset()
+        close_pools(app)
         relay.close()
 
 
@@ -293,7 +299,6 @@ def test_a_message_is_put_once_though_its_marker_is_refused(server):
         ids = [add.delay(1).id, *app.send_many("quick.add", [((2,), {})], ignore_result=True)]
         assert [message["headers"]["id"] for message in messages(server)] == ids
     finally:
-        app.forget_quick_connection()
-        pools.reset()
+        close_pools(app)
         with server.client() as client:
             client.acl_deluser("short")

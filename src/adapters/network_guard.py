@@ -51,6 +51,14 @@ def system_resolver(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach a host, by its address or its name."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def is_global(address: str) -> bool:
     """Tell whether an IP address is one that anybody on the internet may have."""
     parsed = ip_address(address)

@@ -6,7 +6,6 @@ Source: twilio.com/docs/messaging/api/message-resource, twilio.com/docs/api/erro
 
 import base64
 import json
-import re
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from adapters.guarded_https import Answer, GuardedHttps
 from adapters.retry_after import retry_after
 from processors.carriers import AnswerLost, Notice, Receipt
 from processors.errors import PermanentError, TransientError, TransportFault
+from processors.phone_numbers import E164
 from processors.shortening import shortened
 
 BASE_URL = "https://api.twilio.com"
@@ -28,7 +28,6 @@ LONGEST_BODY = 1600
 LONGEST_VALIDITY_SECONDS = 36_000
 """The longest that Twilio keeps a message in its queue, and how long it does where nothing is said (error 90007)."""
 
-E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 OUR_NUMBER = frozenset({21212, 21603, 21606, 21659, 21660})
 """The number that sends is missing, none of this account, or cannot send: whoever is written to is not at fault."""
 

@@ -11,7 +11,6 @@ from base64 import b64encode
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
-from ipaddress import ip_address
 from typing import Any, TypeVar, cast
 
 from twilio.base.exceptions import TwilioException  # pyright: ignore[reportMissingTypeStubs] - it has none
@@ -21,6 +20,7 @@ from twilio.rest.api.v2010.account.call import CallInstance, CallList  # pyright
 from urllib3.exceptions import LocationParseError
 from urllib3.util import Url, parse_url
 
+from adapters.network_guard import is_loopback
 from adapters.strict_json import UNREADABLE
 from adapters.twilio_answers import CALL, Told, seconds, seen, told
 from adapters.twilio_http import NotSent, TwilioHttp, Unanswered
@@ -36,7 +36,7 @@ from processors.call_interfaces import (
     PlacedCall,
 )
 from processors.errors import ConfigurationError, TransientError
-from processors.phone_numbers import calling_code, masked
+from processors.phone_numbers import E164, calling_code, masked
 
 BASE_URL = "https://api.twilio.com"
 DEADLINE_SECONDS = 10.0
@@ -51,7 +51,6 @@ LONGEST_TWIML = 4_000
 LARGEST_PAGE = 1_000
 CALL_IS_OVER, NO_SUCH_CALL = 21220, 20404
 NORTH_AMERICA = "1"
-E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 ACCOUNT = re.compile(r"AC[0-9A-Za-z]{1,64}")
 NO_ENVIRONMENT = {"": ""}
 """Where the SDK looks for what it is not given; an empty one would be the process's own."""
@@ -229,16 +228,9 @@ def _checked_base(base_url: str) -> Url:
     except LocationParseError:
         url = Url()
     plain = url.host and url.auth is None and (url.path or "/") == "/" and not (url.query or url.fragment)
-    if plain and (url.scheme == "https" or (url.scheme == "http" and _is_this_machine(url.host or ""))):
+    if plain and (url.scheme == "https" or (url.scheme == "http" and is_loopback((url.host or "").strip("[]")))):
         return url
     raise ConfigurationError("TWILIO_BASE_URL cannot be asked: it is https://HOST, or http://127.0.0.1:PORT here.")
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _check(order: CallOrder) -> None:

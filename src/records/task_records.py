@@ -36,7 +36,7 @@ from sqlalchemy import (
     update,
 )
 
-from processors.errors import SubmitUnknown
+from processors.errors import SubmitUnknown, TurnOver
 from processors.scheduling import FailedTasks
 from records.columns import Instant, Json, Now, PlainText, metadata
 from records.database import CommitUnknown, Database
@@ -252,7 +252,7 @@ class TaskRecord:
     def first(self) -> bool:
         """Whether its message goes to the front of its queue: its turn had come before."""
         # A run of it was lost, given back or put off, which was no attempt; but not to let others have its slot.
-        again = self.run > self.attempt and self.error_type != TURN_OVER
+        again = self.run > self.attempt and self.error_type != TurnOver.__name__
         return again or (self.hold is not None and not self.held)
 
     @property
@@ -273,9 +273,6 @@ USUAL = ("id", "name", "category", "queue", "priority", "args", "kwargs", "messa
 
 RARE = tuple(name for name in Draft.__slots__ if name not in USUAL)
 """What few drafts say: with fewer values a database is quicker."""
-
-TURN_OVER = "TurnOver"
-"""The error that lets others have the slot: a task that always came back to the front would keep it from them."""
 
 NOT_STORED = ("delay", "due_at", "relay_now", "first")
 

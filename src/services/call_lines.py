@@ -2,11 +2,11 @@
 
 from functools import partial
 from importlib import import_module
-from ipaddress import ip_address
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from config.settings import LOOPBACK_HOSTS, Settings, settings
+from adapters.network_guard import is_loopback
+from config.settings import Settings, settings
 from processors import phone_numbers
 from processors.call_interfaces import CallOrder, CallRow, Closed, Gate, Granted, NoRoom, VoiceProvider
 from processors.calling_hours import CallingHours
@@ -207,12 +207,7 @@ def _said(options: CallOptions, text: str | None) -> Spoken | None:
 
 def _is_loopback(url: str) -> bool:
     host = urlsplit(url).hostname or ""
-    if host in LOOPBACK_HOSTS or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return is_loopback(host) or host.endswith(".localhost")
 
 
 def described() -> str:

@@ -1,23 +1,15 @@
 """What Flower lacks: it refuses an unknown Host and other sites, wants the login everywhere, and masks secrets."""
 
-import ipaddress
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 from urllib.parse import urlsplit
 
+from adapters.network_guard import is_loopback
 from processors.redaction import redact_shown, without_numbers
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 SHOWN_TEXTS = ("args", "kwargs", "result", "exception", "traceback")
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach an address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def masked(task: Any) -> Any:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
 from adapters.phone_simulator.refusals import invalid, refusal
+from processors.phone_numbers import E164
 
 Form = Sequence[tuple[str, str]]
 """The fields of a form as they came: a name may be there several times."""
 
-E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 HOST = re.compile(r"[A-Za-z0-9.-]+|[0-9a-fA-F:]+")
 KEYS = re.compile(r"[0-9A-Da-d#*wW]{0,32}")
 EVENTS = ("initiated", "ringing", "answered", "completed")

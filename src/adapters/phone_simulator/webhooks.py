@@ -8,7 +8,6 @@ import contextlib
 import hashlib
 import hmac
 import http.client
-import ipaddress
 import queue
 import re
 import socket
@@ -21,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import parse_qsl, urldefrag, urlencode, urlsplit
 
+from adapters.network_guard import is_loopback
 from adapters.phone_simulator.orders import Webhook
 
 THREADS = 16
@@ -219,7 +219,7 @@ class Webhooks:
             return "", "no URL, or one with a user, or one with characters that are not encoded"
         if parts.scheme != "http":
             return "", "the simulator speaks http:// alone"
-        return (url, "") if _is_loopback(parts.hostname or "") else ("", "the simulator reaches this machine alone")
+        return (url, "") if is_loopback(parts.hostname or "") else ("", "the simulator reaches this machine alone")
 
     def _tried(
         self,
@@ -319,10 +319,3 @@ def _cut(connection: http.client.HTTPConnection) -> None:
 
 def _thousandths(text: str | None, otherwise: float) -> float:
     return int(text) / 1000 if text and text.isascii() and text.isdigit() and len(text) < 7 else otherwise  # noqa: PLR2004
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

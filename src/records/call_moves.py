@@ -96,8 +96,10 @@ def told_late(connection: Connection, attempt_id: str, what_next: WhatNext) -> N
     if then.state != "waiting" and call.state == "waiting":
         values |= {"next_attempt_at": None, "ended_at": Now()}
     new = connection.execute(update(calls).where(calls.c.id == call.id).values(values).returning(calls)).one()
-    if new.state != "waiting" and new.campaign_id is not None and not over:
-        _close_members(connection, [new])
+    if new.state == "waiting" or new.campaign_id is None:
+        return
+    _close_members(connection, [new])
+    if not over:
         own = update(members).where(members.c.task_id == new.campaign_id, members.c.position == new.position)
         connection.execute(own.values(state=new.state, outcome=_told(new)))
 

@@ -162,6 +162,16 @@ def test_the_result_of_a_campaign_that_is_over_stays_as_it_was_told(database: Da
     assert (call["outcome"], member["outcome"]["outcome"]) == ("machine", "answered")
 
 
+def test_news_of_a_call_that_waits_though_its_campaign_was_cancelled_end_it_and_its_member(database: Database, events):
+    attempt_id = dialled(database, "left", retry={"max_attempts": 3})
+    receive(events, told(attempt_id, {"CallStatus": "busy", "SequenceNumber": "2"}, "busy"))
+    over = task_records.update().where(task_records.c.id == "left")
+    database.write(lambda c: c.execute(over.values(finished_at=Now(), state="REVOKED")))
+    receive(events, told(attempt_id, {"SipResponseCode": "486"}, "code"))
+    _, call, member = rows(database, "left")
+    assert (call["state"], member["state"], member["outcome"]["outcome"]) == ("cancelled", "cancelled", "busy")
+
+
 def test_a_message_that_comes_again_under_its_token_is_the_same_message(database: Database, events):
     attempt_id = dialled(database, "token")
     first = told(attempt_id, {}, "a", "heard", heard={"digits": "1"}, token="t-1")

@@ -35,7 +35,7 @@ EVIL = "https://evil.example"
 NAMES_AND_TIMES = re.compile(
     r"(CA|AC)?[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{4}-\d\d-\d\dT\S+|127\.0\.0\.1\S*"
 )
-"""What has many digits in the log and is no phone number: ids of calls and tasks, moments, addresses of this machine."""
+"""What has many digits in the log and is no phone number: ids of calls and tasks, moments, local addresses."""
 
 
 @pytest.fixture

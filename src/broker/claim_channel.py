@@ -36,6 +36,7 @@ from broker.claims import (
     take_all_right,
     take_left,
 )
+from broker.envelopes import PARKED_QUEUE
 from config.log_setup import get_logger
 from processors.errors import InvalidArgument
 
@@ -488,7 +489,7 @@ class ClaimChannel(cast("Any", redis.Channel)):
     def _opened(self, owner: Owner, field: str, raw: bytes) -> Any:
         """Return a claimed message; what is none is put aside."""
         reason = TOO_LARGE
-        if len(raw) <= MESSAGE_BYTES:
+        if len(raw) <= MESSAGE_BYTES or self._queue_of(field) == PARKED_QUEUE:  # parked again it would grow for ever
             try:
                 payload: Any = json.loads(raw) if _plain(raw) else loads(raw)
                 payload["properties"]["delivery_tag"] = field

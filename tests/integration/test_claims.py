@@ -19,7 +19,7 @@ from kombu.transport import redis as stock
 from redis.exceptions import RedisError
 
 import consuming
-from broker import claim_channel, claims, envelopes, redis_transport, waiting_messages
+from broker import claim_channel, claims, envelopes, parked_messages, redis_transport, waiting_messages
 from broker.away import AWAY_ERRORS, BatchCut
 from broker.bulk_publish import Message, publish_messages
 from broker.claims import ClaimKeys, Fenced, ReplyLost, ServerRefused
@@ -374,6 +374,17 @@ def test_what_is_no_message_is_parked_whole_and_the_next_one_is_delivered(server
         assert message["headers"][envelopes.DEATH_REASON] == reason
         assert base64.b64decode(message["body"]) == raw
         until(lambda: len(claimed(client)) == 1, what="only the good one is in hand")
+
+
+def test_what_is_parked_and_large_can_be_looked_at_and_stays_as_it_is(server):
+    with connected(server) as connection, server.client() as client:
+        parked = envelopes.parked(b"x" * 13_000_000, "a", "too_large", message=False)
+        client.lpush(KEYS.parked, parked)
+        for _ in range(2):
+            (found,) = parked_messages.look(connection, 10)
+            assert found.reason == "too_large"
+            (kept,) = client.lrange(KEYS.parked, 0, -1)
+            assert json.loads(kept)["body"] == json.loads(parked)["body"]
 
 
 def test_a_message_that_no_worker_would_take_is_refused_at_the_publisher(server):

@@ -494,7 +494,7 @@ class ClaimChannel(cast("Any", redis.Channel)):
                 payload: Any = json.loads(raw) if _plain(raw) else loads(raw)
                 payload["properties"]["delivery_tag"] = field
                 return self.Message(payload, channel=self)
-            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError):
                 reason = NOT_A_MESSAGE
         with self._doubt():
             park(self.server(), self.keys, owner.name, (field, raw), self._queue_of(field), reason)

@@ -358,10 +358,11 @@ def test_a_message_that_is_rejected_for_ever_is_parked_after_its_deliveries(serv
         (b'{"body": "x"}', "not_a_message"),
         (b'{"body": "x", "properties": 3, "headers": {}}', "not_a_message"),
         (b'{"body": "a", "properties": {"body_encoding": "base64"}, "headers": {}}', "not_a_message"),
+        (b'{"properties": {"x": {"__type__": "decimal", "__value__": "x"}}, "headers": {}}', "not_a_message"),
         (b"[" * 100_000, "not_a_message"),
         (b"x" * 50_000_000, "too_large"),
     ],
-    ids=["text", "bytes", "list", "bare", "properties", "encoding", "deep", "large"],
+    ids=["text", "bytes", "list", "bare", "properties", "encoding", "decimal", "deep", "large"],
 )
 def test_what_is_no_message_is_parked_whole_and_the_next_one_is_delivered(server, raw, reason):
     with connected(server) as connection, server.client() as client:

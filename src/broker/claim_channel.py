@@ -85,7 +85,7 @@ class ClaimMessage(cast("Any", virtual.Message)):
 
     def ack(self, multiple: bool = False) -> None:  # noqa: FBT001, FBT002 - Kombu's signature
         """Settle this message; one whose body could not be read is put aside, where Celery would drop it."""
-        if self._unreadable:
+        if self._unreadable or self.errors:
             self.reject()
         else:
             super().ack(multiple)

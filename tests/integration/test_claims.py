@@ -377,6 +377,23 @@ def test_what_is_no_message_is_parked_whole_and_the_next_one_is_delivered(server
         until(lambda: len(claimed(client)) == 1, what="only the good one is in hand")
 
 
+@pytest.mark.parametrize("headers", [{"compression": "unheard-of"}, {"compression": "gzip"}], ids=["unknown", "broken"])
+def test_what_cannot_be_decompressed_is_parked_where_celery_acknowledges_it(server, headers):
+    with connected(server) as connection, server.client() as client:
+        taker = Taker(connection, "a", on_decode_error=lambda message, _: message.ack())
+        raw = {"body": "AAAA", "content-type": "application/json", "content-encoding": "utf-8", "headers": headers}
+        properties = {"delivery_info": {}, "body_encoding": "base64"}
+        client.lpush(f"{PREFIX}a", json.dumps(raw | {"properties": properties}))
+        publish(connection, "a", "good")
+        assert taker.until(1) == ["good"]
+        (parked,) = client.lrange(KEYS.parked, 0, -1)
+        assert json.loads(parked)["headers"] == headers | {
+            envelopes.DEATH_REASON: "rejected",
+            envelopes.DEATH_QUEUE: "a",
+        }
+        assert json.loads(parked)["body"] == "AAAA"
+
+
 def test_what_is_parked_and_large_can_be_looked_at_and_stays_as_it_is(server):
     with connected(server) as connection, server.client() as client:
         parked = envelopes.parked(b"x" * 13_000_000, "a", "too_large", message=False)

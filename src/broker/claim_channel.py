@@ -212,7 +212,7 @@ class ClaimChannel(cast("Any", redis.Channel)):
     def refuse(self, delivery_tag: str, message: Any, *, requeue: bool) -> None:
         """Put a message back at the front of its queue, counted as a lost delivery, or aside."""
         owner = self.owner
-        if owner is None:
+        if owner is None or not _was_claimed(delivery_tag):
             return
         raw = _claimed_form(message)
         if requeue:
@@ -222,7 +222,7 @@ class ClaimChannel(cast("Any", redis.Channel)):
 
     def put_back(self, delivery_tag: str, message: Any) -> None:
         """Let the owner's thread put a message back as it was; what is put back last is served first."""
-        if self.owner is not None:
+        if self.owner is not None and _was_claimed(delivery_tag):
             self.owner.put_back((delivery_tag, _claimed_form(message)))
 
     def note_room(self) -> None:
@@ -674,6 +674,11 @@ class ClaimPublishBatch(cast("Any", redis).PublishBatch):
 
 class ClaimSentinelChannel(ClaimChannel, cast("Any", redis.SentinelChannel)):
     """The same, for a server that Sentinel names."""
+
+
+def _was_claimed(delivery_tag: str) -> bool:
+    """Tell a claimed message from a broadcast one, which lies in no list and has Kombu's own tag."""
+    return ":" in delivery_tag
 
 
 def _claimed_form(message: Any) -> bytes:

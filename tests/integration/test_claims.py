@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kombu import Connection, Producer, Queue
+from kombu.common import Broadcast
 from kombu.transport import redis as stock
 from redis.exceptions import RedisError
 
@@ -335,6 +336,27 @@ def test_a_rejected_message_goes_back_to_the_front_or_aside(server):
         assert body_of(parked) == "aside"
         assert json.loads(parked)["headers"][envelopes.DEATH_REASON] == "rejected"
         assert json.loads(parked)["headers"][envelopes.DEATH_QUEUE] == "a"
+
+
+@pytest.mark.parametrize("refuse", ["reject", "requeue", "put_back"])
+def test_a_broadcast_message_that_is_refused_harms_no_other(server, refuse):
+    with connected(server) as connection, server.client() as client:
+        everybody = Broadcast("everybody", channel=connection.default_channel)
+        taker = Taker(connection, "a")
+        taker.consumer.add_queue(everybody)
+        taker.consumer.consume()
+        publish(connection, "a", "first")
+        taker.until(1)
+        until(lambda: client.pubsub_numpat() > 0 or client.pubsub_channels(), what="the broadcast is listened to")
+        Producer(connection.channel()).publish("to all", exchange=everybody.exchange, serializer="json")
+        assert taker.until(2) == ["first", "to all"]
+        owner = connection.default_channel.owner
+        getattr(taker.got[1][1], refuse)()
+        publish(connection, "a", "second")
+        assert taker.until(3)[-1] == "second"
+        taker.got[0][1].ack()
+        until(lambda: len(claimed(client)) == 1, what="the owner's thread still settles")
+        assert not owner.fenced
 
 
 def test_a_message_that_is_rejected_for_ever_is_parked_after_its_deliveries(server):

@@ -90,6 +90,11 @@ class ClaimMessage(cast("Any", virtual.Message)):
         else:
             super().ack(multiple)
 
+    @property
+    def in_hand(self) -> bool:
+        """Whether this message is still this worker's, and not in its queue again, for any other."""
+        return self.channel.holds(self.delivery_tag)
+
     def put_back(self) -> None:
         """Put this message back at the front of its queue as it was: no task has seen it."""
         if not self.acknowledged:
@@ -224,6 +229,12 @@ class ClaimChannel(cast("Any", redis.Channel)):
         """Let the owner's thread put a message back as it was; what is put back last is served first."""
         if self.owner is not None and _was_claimed(delivery_tag):
             self.owner.put_back((delivery_tag, _claimed_form(message)))
+
+    def holds(self, delivery_tag: str) -> bool:
+        """Tell whether a message is this worker's: not once the channel was closed, or its owner declared dead."""
+        if not _was_claimed(delivery_tag) or self._queue_of(delivery_tag) in self._acknowledges_not:
+            return True
+        return not self.closed and not (self.owner and self.owner.fenced)
 
     def note_room(self) -> None:
         """Ask to be woken by a settled message, where there is too little room now."""

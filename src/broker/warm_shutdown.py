@@ -42,7 +42,7 @@ class ReturnableRequest(cast("Any", Request)):
             TakenBack: it must not begin any more.
         """
         with _beginning:
-            if self._taken_back:
+            if self._taken_back or _is_others(self.message):
                 raise TakenBack
             self._begun = True
         super().on_accepted(pid, time_accepted)
@@ -62,6 +62,11 @@ class ReturnableRequest(cast("Any", Request)):
             self._taken_back = not (self._begun or self.acknowledged or handed_over)
             self.acknowledged = self.acknowledged or self._taken_back
         return self._taken_back
+
+
+def _is_others(message: Any) -> bool:
+    """Tell whether a message went back to its queue with the connection that it came over."""
+    return isinstance(message, ClaimMessage) and not message.acknowledged and not message.in_hand
 
 
 class GiveBackUnbegun(cast("Any", bootsteps.StartStopStep)):

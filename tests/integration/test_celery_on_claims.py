@@ -451,6 +451,27 @@ def test_each_connection_of_a_worker_may_be_cut(plain):
     is_clean(plain.broker)
 
 
+def test_what_waits_for_a_thread_when_the_connection_is_cut_runs_once(plain, monkeypatch):
+    monkeypatch.setenv("PLAIN_GIVES_BACK_EARLY", "1")
+    mine = {plain.effects.client_id(), plain.broker.client_id()}
+    worker = plain.worker(*THREADS)
+    for number in range(8):
+        plain.send("hold", number)
+    until(lambda: len(plain.seen()) == 2 and len(claimed(plain.broker)) == 8, what="two run and six wait")
+    (owner,) = plain.broker.zrange(KEYS.owners, 0, -1)
+    for one in plain.broker.client_list():
+        if int(one["id"]) not in mine and one["db"] == "0":
+            plain.broker.client_kill_filter(_id=one["id"])
+    until(lambda: plain.broker.zrange(KEYS.owners, 0, -1) not in ([], [owner]), what="the worker begins anew")
+    until(lambda: len(claimed(plain.broker)) == 8, what="it has everything in hand again")
+    plain.release()
+    plain.until_seen(*(f"end {number}" for number in range(8)))
+    worker.stop()
+    is_clean(plain.broker)
+    again = [number for number in range(8) if plain.seen().count(f"begin {number}") > 1]
+    assert len(again) <= 2, again  # what ran, one for each slot
+
+
 def test_a_worker_starts_on_a_server_that_is_full_and_makes_room(server, tmp_path):
     store = RedisServer(bundled()).start()
     plain = Plain(server, tmp_path, store=store)

@@ -348,7 +348,8 @@ class Owner:
         was_away = now - self._beaten > DEAD_SECONDS / 2
         may_declare = now - self._born > BEAT_SECONDS
         keys = [self.keys.owners, self.keys.dead, self.keys.grace, self.keys.looked]
-        flags = (int(beat), int(was_away), int(may_declare), int(DEAD_SECONDS * 1000))
+        since = int((now - self._beaten) * 1000)
+        flags = (int(beat), int(was_away), int(may_declare), int(DEAD_SECONDS * 1000), since)
         found = BEAT(self.client, keys, [self.name, *flags])
         self._reached = self._looked = time.monotonic()
         if beat:

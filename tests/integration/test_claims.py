@@ -942,12 +942,53 @@ def test_nobody_is_declared_dead_for_a_pause_of_the_server(server, monkeypatch):
         for taker, name in zip(takers, ("a", "b"), strict=True):
             publish(first, name, name)
             taker.until(1)
-        owners = client.zrange(KEYS.owners, 0, -1)
+        owners = set(client.zrange(KEYS.owners, 0, -1))
         client.client_pause(3000)
         seen = client.get(KEYS.looked)
         until(lambda: client.get(KEYS.looked) != seen, what="they beat again")
         until(lambda: not client.exists(KEYS.grace), what="the grace is over")
-        assert client.zrange(KEYS.owners, 0, -1) == owners
+        assert set(client.zrange(KEYS.owners, 0, -1)) == owners
+
+
+def set_clock(client, seconds: int) -> None:
+    """Do to what the server has noted what setting its clock does: it lies further back, or in the future."""
+    owners = client.zrange(KEYS.owners, 0, -1)
+    with client.pipeline() as pipe:
+        for owner in owners:
+            pipe.zincrby(KEYS.owners, -seconds * 1000, owner)
+        pipe.decrby(KEYS.looked, seconds * 1000)
+        pipe.execute()
+
+
+def test_nobody_is_declared_dead_when_the_servers_clock_is_set_forward(server):
+    with connected(server) as first, connected(server) as second, server.client() as client:
+        takers = [Taker(first, "a"), Taker(second, "b")]
+        for taker, name in zip(takers, ("a", "b"), strict=True):
+            publish(first, name, name)
+            taker.until(1)
+        until(lambda: client.exists(KEYS.looked), what="one has looked")
+        owners = set(client.zrange(KEYS.owners, 0, -1))
+        set_clock(client, 3600)
+        first_beats = dict(client.zrange(KEYS.owners, 0, -1, withscores=True))
+        later = {owner: score + 3_601_000 for owner, score in first_beats.items()}
+        until(
+            lambda: all((client.zscore(KEYS.owners, owner) or later[owner]) >= later[owner] for owner in owners),
+            what="all beat by the new time, or are gone",
+        )
+        assert set(client.zrange(KEYS.owners, 0, -1)) == owners
+
+
+def test_a_dead_worker_is_noticed_though_the_servers_clock_is_set_back(server, child):
+    with connected(server) as connection, server.client() as client:
+        publish(connection, "a", "held")
+        victim = child(1)
+        assert victim.says() == "holds"
+        other = Taker(connection, "b")
+        publish(connection, "b", "x")
+        other.until(1)
+        victim.end()
+        set_clock(client, -3600)
+        until(lambda: waiting(client, "a") == ["held"], 25, "what it held is back")
 
 
 def test_a_heart_beats_while_the_claims_of_the_dead_are_given_back(server, monkeypatch):

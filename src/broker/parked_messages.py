@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from amqp.exceptions import ChannelError, NotFound
-from kombu import Connection, Queue
+from kombu import Connection
 
 from broker.envelopes import DEATH_QUEUE, DEATH_REASON, DELIVERY_COUNT, PARKED_QUEUE
-from broker.waiting_messages import depths
+from broker.waiting_messages import depths, next_message
 from config.log_setup import get_logger
 
 logger = get_logger()
@@ -52,7 +52,7 @@ def messages(connection: Connection) -> Iterator[Any]:
     """Look at every parked message; what the caller does not acknowledge stays there."""
     # RabbitMQ has no such queue before the first start; what is not acknowledged goes back when the channel closes.
     with connection.channel() as channel, suppress(NotFound):
-        while (message := cast("Any", Queue(PARKED_QUEUE, channel=channel)).get()) is not None:
+        while (message := next_message(channel, PARKED_QUEUE)) is not None:
             yield message
 
 
@@ -65,7 +65,7 @@ def retry(connection: Connection) -> int:
     # What is parked again meanwhile is not tried again.
     for _, message in zip(range(count(connection)), messages(connection), strict=False):
         if _described(message).task_id is not None and _put_back(connection, message):
-            message.ack()
+            message.channel.basic_ack(message.delivery_tag)  # its own would park what cannot be decompressed here
             moved += 1
     return moved
 
@@ -73,6 +73,8 @@ def retry(connection: Connection) -> int:
 def _put_back(connection: Connection, message: Any) -> bool:
     """Put a message back into the queue that it came from; False where that is gone."""
     headers = {key: value for key, value in message.headers.items() if key not in _MARKS}
+    if not message.errors:
+        headers.pop("compression", None)  # Kombu has undone it
     queue = message.headers[DEATH_QUEUE]
     try:
         cast("Any", connection).Producer(message.channel).publish(

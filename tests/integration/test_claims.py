@@ -427,6 +427,37 @@ def test_what_is_parked_and_large_can_be_looked_at_and_stays_as_it_is(server):
             assert json.loads(kept)["body"] == json.loads(parked)["body"]
 
 
+@pytest.mark.parametrize("readable", [True, False])
+def test_what_is_parked_and_compressed_is_seen_and_goes_back_as_its_task(server, readable):
+    with connected(server) as connection, server.client() as client:
+        publish(connection, "a", {"number": 1}, headers={"id": "1", "task": "unknown"}, compression="gzip")
+        (raw,) = client.lrange(f"{PREFIX}a\x06\x163", 0, -1)
+        sent = json.loads(raw)
+        if not readable:
+            sent["headers"]["compression"] = "unheard-of"
+        client.delete(f"{PREFIX}a\x06\x163")
+        client.lpush(KEYS.parked, envelopes.parked(json.dumps(sent), "a", "rejected"))
+        assert [one.task for one in parked_messages.look(connection, 10)] == ["unknown"]
+        assert parked_messages.retry(connection) == 1
+        assert parked_messages.count(connection) == 0
+        (raw,) = client.lrange(f"{PREFIX}a\x06\x163", 0, -1)
+        back = json.loads(raw)
+        if readable:
+            assert "compression" not in back["headers"]
+            assert base64.b64decode(back["body"]) == b'{"number": 1}'
+        else:
+            assert (back["headers"]["compression"], back["body"]) == ("unheard-of", sent["body"])
+
+
+def test_a_queue_with_what_cannot_be_decompressed_is_emptied_to_its_end(server):
+    with connected(server) as connection, server.client() as client:
+        publish(connection, "a", "bad", headers={"id": "1"}, compression="gzip")
+        (raw,) = client.lrange(f"{PREFIX}a\x06\x163", 0, -1)
+        client.lset(f"{PREFIX}a\x06\x163", 0, raw.replace(b"application/x-gzip", b"unheard-of"))
+        publish(connection, "a", "good")
+        assert [body for _, body in waiting_messages.take_all(connection, "a")] == [None, "good"]
+
+
 def test_a_message_that_no_worker_would_take_is_refused_at_the_publisher(server):
     with connected(server) as connection, pytest.raises(InvalidArgument, match="at most 16000000"):
         publish(connection, "a", "x" * 20_000_000)

@@ -596,6 +596,12 @@ class ClaimChannel(cast("Any", redis.Channel)):
             connection.disconnect()
         return connection
 
+    def close_idle(self) -> None:
+        """Close the connections over which no thread publishes just now."""
+        with suppress(IndexError):
+            while True:
+                self._idle.pop()[0].disconnect()
+
     def _disconnect_pools(self) -> None:
         self._idle.clear()
         super()._disconnect_pools()

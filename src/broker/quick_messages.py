@@ -27,6 +27,7 @@ EVERY_MESSAGE = ("task_send_sent_event", "task_always_eager", "task_compression"
 
 PROTOCOL = 2
 HIGHEST_NUMBER = 9
+MOST_CONNECTIONS = 10_000
 SEND_AT_ONCE = 500
 WAYS_KEPT = 1_000
 """Tasks with their options; more, such as a queue of its own for each reply, are found anew."""
@@ -121,7 +122,9 @@ class QuickPublishing:
             with self._lock:
                 if self._process != os.getpid():
                     self._ways.clear()
-                    self._connection = self._app.connection_for_write()
+                    # Each thread that publishes needs one; Kombu's limit of ten is an error to the eleventh.
+                    options = {"max_connections": MOST_CONNECTIONS, **self._app.conf.broker_transport_options}
+                    self._connection = self._app.connection_for_write(transport_options=options)
                     channel = cast("Any", self._connection).default_channel
                     self._channel = channel if isinstance(channel, ClaimChannel) else None
                     self.producer = Producer(channel, auto_declare=False)
@@ -152,9 +155,19 @@ class QuickPublishing:
         return bool(conf.task_publish_retry) and conf.task_publish_retry_policy.get("max_retries") != 0
 
     def forget(self) -> None:
-        """Connect anew for the next message."""
+        """Connect anew for the next message; what other threads are publishing over is closed when they are done."""
         with self._lock:
-            connection, self._connection, self._channel, self._process = self._connection, None, None, 0
+            connection, channel = self._connection, self._channel
+            self._connection, self._channel, self._process = None, None, 0
+        if channel is not None:
+            channel.close_idle()
+        elif connection is not None:
+            connection.collect()
+
+    def close(self) -> None:
+        """Close the connection; for who knows that no other thread publishes."""
+        connection = self._connection
+        self.forget()
         if connection is not None:
             connection.collect()
 
@@ -251,7 +264,7 @@ class QuickCelery(Celery):
 
     def forget_quick_connection(self) -> None:
         """Close the connection that plain messages go over; the next one opens another."""
-        self._quick.forget()
+        self._quick.close()
 
     def _registered(self, name: str) -> Any:
         return cast("Any", self)._tasks.get(name)  # noqa: SLF001 - `tasks` would load every module that the application includes

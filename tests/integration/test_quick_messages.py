@@ -203,6 +203,45 @@ def test_every_thread_may_publish_and_nothing_is_lost_or_doubled(server, app):
     assert len({message["properties"]["delivery_tag"] for message in found}) == 800
 
 
+def published_by_threads(add, threads: int) -> tuple[list[int], list[Exception]]:
+    """Publish ten messages in each thread, all at once; returns what was published, and the errors."""
+    together, sent, errors = threading.Barrier(threads), [], []
+
+    def publish(first: int) -> None:
+        together.wait(20)
+        for number in range(first, first + 10):
+            try:
+                add.delay(number)
+                sent.append(number)
+            except Exception as error:
+                errors.append(error)
+
+    running = [threading.Thread(target=publish, args=(10 * number,)) for number in range(threads)]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join(60)
+    return sorted(sent), errors
+
+
+def test_more_threads_may_publish_at_once_than_kombu_has_connections(server, app):
+    sent, errors = published_by_threads(app[1], 40)
+    assert errors == []
+    assert sorted(body(message)[0][0] for message in messages(server)) == sent == list(range(400))
+
+
+def test_a_thread_that_has_to_connect_anew_cuts_no_other_one_off(server, app):
+    app, add = app
+    add.delay(1)
+    publishing = app._quick.channel()._idle_connection()  # as a thread in the middle of publishing holds one
+    publishing.send_command("PING")
+    app._quick.forget()
+    assert publishing.read_response() == b"PONG"
+    publishing.disconnect()
+    add.delay(2)
+    assert [body(message)[0][0] for message in messages(server)] == [1, 2]
+
+
 def test_a_fork_publishes_over_a_connection_of_its_own(server, app):
     _, add = app
     add.delay("parent")

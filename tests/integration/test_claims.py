@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager, suppress
 from functools import partial
 from random import Random
@@ -303,6 +304,18 @@ def test_what_the_order_passes_over_gets_its_turn(server, monkeypatch):
     with connected(server) as connection:
         publish(connection, "a", "low", priority=6)
         publish(connection, "a", *range(50), priority=0)
+        taker = Taker(connection, "a", prefetch=1)
+        for count in range(1, 52):
+            taker.until(count)
+            taker.got[-1][1].ack()
+        assert taker.until(51).index("low") < 20
+
+
+def test_what_was_passed_over_gets_its_turn_though_the_servers_clock_is_set_back(server):
+    with connected(server) as connection, server.client() as client:
+        publish(connection, "a", "low", priority=6)
+        publish(connection, "a", *range(50), priority=0)
+        client.hset(KEYS.passed_over, f"{PREFIX}a\x06\x166", int(time.time()) + 3600)
         taker = Taker(connection, "a", prefetch=1)
         for count in range(1, 52):
             taker.until(count)

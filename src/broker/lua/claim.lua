@@ -41,7 +41,7 @@ if look then
   for from = first_list, #KEYS, 1000 do -- Lua has no room to unpack several thousands
     local upto = math.min(from + 999, #KEYS)
     for place, since in ipairs(redis.call('HMGET', passed_over, unpack(KEYS, from, upto))) do
-      if since and now - tonumber(since) >= ageing then
+      if since and math.abs(now - tonumber(since)) >= ageing then -- the clock may have been set back
         aged[#aged + 1] = { since = tonumber(since), list = KEYS[from + place - 1] }
       end
     end

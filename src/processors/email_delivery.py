@@ -463,7 +463,7 @@ class Batch:
     def _unsubscribable(self, mail: MailInHand) -> SendEmail:
         """Return the request, with the address where its only recipient leaves its list (RFC 8058)."""
         request = mail.request
-        if request.list_name is None or request.unsubscribe is not None or len(mail.recipients) != 1:
+        if request.list_name is None or request.says_how_to_unsubscribe or len(mail.recipients) != 1:
             return request
         url = self._post.unsubscribe_url(mail.recipients[0].address, request.list_name)
         return request if url is None else request.model_copy(update={"unsubscribe": url})

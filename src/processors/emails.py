@@ -185,10 +185,18 @@ class Mail(Request):
     def _check_together(self) -> Self:
         if self.inline_images and self.page is None and self.template is None:
             raise ValueError("inline_images: need a page that shows them; give html_body")
-        twice = OF_UNSUBSCRIBE & {name.lower() for name in self.headers or {}} if self.unsubscribe else ()
-        if twice:
-            raise ValueError(f"headers: must not set {min(twice)} beside unsubscribe, which does")
+        if self.unsubscribe and self._own_unsubscribe:
+            raise ValueError(f"headers: must not set {min(self._own_unsubscribe)} beside unsubscribe, which does")
         return self
+
+    @property
+    def _own_unsubscribe(self) -> frozenset[str]:
+        return OF_UNSUBSCRIBE & {name.lower() for name in self.headers or {}}
+
+    @property
+    def says_how_to_unsubscribe(self) -> bool:
+        """Whether it has an address for that, or a header field of its caller's, beside which there may be no second one."""
+        return self.unsubscribe is not None or bool(self._own_unsubscribe)
 
     @property
     def page(self) -> str | None:

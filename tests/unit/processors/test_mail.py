@@ -1246,3 +1246,13 @@ def test_one_persons_way_out_of_a_list_is_never_shown_to_others_nor_put_over_the
     deliver(mail("b").model_copy(update=own), sender, silent, 2)
     deliver(mail("b").model_copy(update={"list_name": "news"}), post(mailer), silent, 3)
     assert headers_of(mailer) == [None, None, "<https://own.example/x>", None]
+
+
+@pytest.mark.parametrize("name", ["List-Unsubscribe", "list-unsubscribe-post"])
+def test_a_mail_whose_caller_writes_a_header_of_unsubscribing_gets_no_second_one(name):
+    mailer = ScriptedMailer()
+    sender = replace(post(mailer), unsubscribe_url=lambda *_: "https://example.com/token")
+    deliver(mail("b").model_copy(update={"list_name": "news", "headers": {name: "own"}}), sender, silent)
+    found = read(mailer.contents[0])
+    assert found.get_all(name) == ["own"]
+    assert sum(field.lower().startswith("list-unsubscribe") for field in found) == 1

@@ -7,6 +7,7 @@ from email.errors import HeaderParseError
 from email.header import decode_header
 from email.headerregistry import Address
 from functools import lru_cache
+from itertools import groupby
 from typing import Literal
 
 from email_validator import EmailNotValidError, validate_email
@@ -17,6 +18,7 @@ CONTROLS = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")
 ENCODED_WORD = r"=\?[^?]*\?[bq]\?[^?]*\?="
 """RFC 2047 2; what goes past a question mark is none, and so a text of any length is read in one go."""
 
+ONE_WORD = re.compile(ENCODED_WORD, re.IGNORECASE)
 ENCODED_WORDS = re.compile(rf"{ENCODED_WORD}(?:\s+{ENCODED_WORD})*", re.IGNORECASE)
 LONGEST = 320
 PLAIN = re.compile(r"([a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*)@([A-Za-z0-9.-]+)")
@@ -112,11 +114,13 @@ def decoded(text: str) -> str:
 
 
 def _read(words: str) -> str:
+    """Read encoded words that follow each other; one by one, as `decode_header` takes a square of their number."""
     try:
-        parts = decode_header(words)
+        parts = [part for word in ONE_WORD.findall(words) for part in decode_header(word)]
     except HeaderParseError:
         return words
-    return "".join(part if isinstance(part, str) else _known(part, charset) for part, charset in parts)
+    same = groupby(parts, key=lambda part: part[1])  # a character may be cut between two words of one charset
+    return "".join(_known(b"".join(part for part, _ in some), charset) for charset, some in same)
 
 
 def _known(part: bytes, charset: str | None) -> str:

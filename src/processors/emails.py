@@ -195,7 +195,7 @@ class Mail(Request):
 
     @property
     def says_how_to_unsubscribe(self) -> bool:
-        """Whether it has an address for that, or a header field of its caller's, beside which there may be no second one."""
+        """Whether it has an address for that, or a header field of its caller's: there may be no second one."""
         return self.unsubscribe is not None or bool(self._own_unsubscribe)
 
     @property

@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from email import policy
+from email.header import decode_header
 from email.parser import BytesParser
 
 import pytest
@@ -15,7 +16,7 @@ from pydantic import ValidationError
 
 from composing import FilesInMemory, composer
 from mail_rows import AwayMailer, InTurns, RememberedDeliveries, RememberedMembers, ScriptedMailer
-from processors import doubt
+from processors import addresses, doubt
 from processors.addresses import check_line, parse, sort_out
 from processors.bulk_emails import (
     LOOKED_BACK,
@@ -302,6 +303,19 @@ def test_what_looks_like_encoded_words_neither_breaks_a_header_nor_the_mail(text
 
 def test_words_that_a_caller_has_encoded_are_read_and_what_stands_beside_them_is_kept():
     assert read(composed("日本 =?utf-8?q?J=C3=BC?= =?utf-8?q?rgen?= !"))["Subject"] == "日本 Jürgen !"
+
+
+def test_of_encoded_words_without_end_no_two_are_read_at_once(monkeypatch):
+    longest = 0
+
+    def read_one(words):
+        nonlocal longest
+        longest = max(longest, len(words))
+        return decode_header(words)
+
+    monkeypatch.setattr(addresses, "decode_header", read_one)  # which takes a square of the words that it is given
+    assert addresses.decoded("=?utf-8?q?a?= " * 2_000 + "=?utf-8?q?=C3?= =?utf-8?q?=BC?=") == "a" * 2_000 + "ü"
+    assert longest == len("=?utf-8?q?=C3?=")
 
 
 def test_bcc_recipients_are_nowhere_in_the_message():

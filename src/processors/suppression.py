@@ -96,7 +96,7 @@ class ListSuppressions(Request):
     list_name: ListName | None = None
     reason: Reason | None = None
     limit: int = Field(default=100, ge=1, le=1_000)
-    after: int | None = Field(default=None, ge=1)
+    after: int | None = Field(default=None, ge=1, le=2**63 - 1)
 
 
 class ListEmailEvents(Request):
@@ -105,7 +105,7 @@ class ListEmailEvents(Request):
     message_id: str | None = Field(default=None, min_length=1, max_length=998)
     address: SomeAddress | None = None
     limit: int = Field(default=100, ge=1, le=1_000)
-    after: int | None = Field(default=None, ge=1)
+    after: int | None = Field(default=None, ge=1, le=2**63 - 1)
 
 
 class Suppressions(Protocol):

@@ -54,13 +54,15 @@ def test_what_has_ended_by_itself_is_listed_no_more(inline_service):
         (lambda s: s.unsuppress_email(""), "address"),
         (lambda s: s.get_suppressions(limit=0), "limit"),
         (lambda s: s.get_suppressions(after="x"), "after"),
+        (lambda s: s.get_suppressions(after=2**63), "after"),
+        (lambda s: s.get_email_events(after=2**63), "after"),
         (lambda s: s.get_email_events(message_id=""), "message_id"),
         (lambda s: s.unsubscribe_url("nobody"), "address: must be one mail address"),
         (lambda s: s.receive_bounce("text"), "message: must be the bytes of one mail; got str"),
         (lambda s: s.receive_bounce(b" " * 10_000_001), "message: must have at most 10000000 bytes; got 10000001"),
         (lambda s: s.receive_bounce(b"hello"), "message: The mail is no report"),
     ],
-    ids=range(17),
+    ids=range(19),
 )
 def test_a_bad_argument_is_one_sentence_and_nothing_is_kept(call, words):
     with pytest.raises(InvalidArgument, match=words) as error:

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 
 from processors.errors import NotAuthentic
-from processors.mail_events.event import Kind, MailEvent
+from processors.mail_events.event import Kind, MailEvent, known_as
 from processors.messages import message_id
 from processors.suppression import EVERYWHERE, normalised
 from records.columns import SECONDS_PER_DAY, Instant, Now, PlainText, metadata, now_once
@@ -35,6 +35,9 @@ from records.suppressions import note_bounce, put, suppress_bounced
 
 OF_REPORT = "report"
 """The provider of what a mail server's own report tells: anybody can write one, so it must be about a mail of ours."""
+
+NO_KIND = ""
+"""The kind of a row that holds the token of what does not count here, such as an open: it is used up, too."""
 
 MAILS_LOOKED_AT = 1_000
 """Of one address, the newest: a report comes within days of its mail."""
@@ -112,7 +115,10 @@ class EmailEvents:
 
         def work(connection: Connection) -> list[KeptEvent]:
             if token is not None:
-                _check_token(connection, provider, token, {event.event_id for event in events})
+                used_by = {event.event_id for _, event in addressed} or {known_as(token)}
+                _check_token(connection, provider, token, used_by)
+                if not addressed:
+                    _use_up(connection, provider, token)
             kept = [_keep(connection, provider, address, event, token) for address, event in addressed]
             return [one for one in kept if one is not None]
 
@@ -122,7 +128,7 @@ class EmailEvents:
         self, message_id: str | None = None, address: str | None = None, limit: int = 100, after: int | None = None
     ) -> list[KeptEvent]:
         """Return events, the newest first; `after` is the id of the last one of the page before."""
-        query = select(*SHOWN).order_by(columns.id.desc()).limit(limit)
+        query = select(*SHOWN).where(columns.kind != NO_KIND).order_by(columns.id.desc()).limit(limit)
         for column, value in ((columns.message_id, message_id), (columns.address, address)):
             if value is not None:
                 query = query.where(column == value)
@@ -147,6 +153,13 @@ def _check_token(connection: Connection, provider: str, token: str, event_ids: s
     query = select(columns.event_id).where(columns.provider == provider, columns.token == token)
     if any(event_id not in event_ids for (event_id,) in connection.execute(query).all()):
         raise NotAuthentic(f"This event has the signature of another one of {provider}.")
+
+
+def _use_up(connection: Connection, provider: str, token: str) -> None:
+    """Keep the token of what does not count here, or it would sign something else."""
+    values = {"provider": provider, "event_id": known_as(token), "address": "", "kind": NO_KIND, "hard": False}
+    values |= {"text": "", "token": token, "at": Now(), "received_at": Now()}
+    connection.execute(insert_into(email_events, connection.dialect.name).values(values).on_conflict_do_nothing())
 
 
 def _keep(connection: Connection, provider: str, address: str, event: MailEvent, token: str | None) -> KeptEvent | None:

@@ -135,6 +135,20 @@ def test_a_signature_of_mailgun_is_good_for_one_event(client):
     assert celery_service.get_suppressions("victim@example.com") == []
 
 
+@pytest.mark.usefixtures("_known")
+@pytest.mark.parametrize("passed_over", [{"event": "opened"}, {"recipient": "nobody"}])
+def test_a_signature_of_mailgun_on_what_does_not_count_is_good_for_nothing_else(client, passed_over):
+    token, name = f"signs-{min(passed_over)}", f"other-{min(passed_over)}@example.com"
+    told = sent.mailgun("complained", now=datetime.now(UTC), token=token, id=token)
+    told["event-data"] |= passed_over
+    answers = [post(client, "mailgun", json.dumps(told).encode(), {}) for _ in range(2)]
+    assert [(one.status_code, one.json()) for one in answers] == [(200, {"kept": 0})] * 2
+    told["event-data"] |= {"id": "another", "event": "complained", "recipient": name}
+    assert post(client, "mailgun", json.dumps(told).encode(), {}).status_code == 403
+    assert celery_service.get_suppressions(name) == []
+    assert "" not in {one["kind"] for one in celery_service.get_email_events(limit=1000)}
+
+
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_a_provider_without_its_setting_is_not_there_and_the_setting_is_named(client, provider):
     body, headers = complaint(provider, "unset")

@@ -15,6 +15,7 @@ from sqlalchemy import Column, Connection, Index, Integer, String, Table, exists
 from processors.digests import Gathered
 from records.columns import Instant, Now, PlainText, metadata
 from records.database import Database
+from records.identity import identity_of
 from records.insertion import insert_into
 from records.members import insert_members
 from records.task_records import FINAL, Draft, insert_drafts, insertion
@@ -79,7 +80,8 @@ class Gathering:
             return replace(parent, id=known)
         now = connection.execute(select(Now())).scalar_one()
         window = int(now.timestamp()) // self.seconds
-        while not _is_open(connection, task_id := str(uuid5(NAMESPACE_OID, f"{self.name}:{window}"))):
+        secret = identity_of(connection)  # a mail's Message-ID is made of the id, and must not be guessed
+        while not _is_open(connection, task_id := str(uuid5(NAMESPACE_OID, f"{secret}:{self.name}:{window}"))):
             window += 1
         return replace(parent, id=task_id, due_at=datetime.fromtimestamp((window + 1) * self.seconds, UTC))
 

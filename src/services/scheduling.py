@@ -186,8 +186,8 @@ def check_task(name: str) -> Any:
 
 
 def fire_id(name: str, fire_at: datetime) -> str:
-    """Return the id of the one task of a schedule's fire time."""
-    return str(uuid5(NAMESPACE_OID, f"schedule:{name}:{fire_at.isoformat()}"))
+    """Return the id of the one task of a schedule's fire time, in this database alone: nobody else can reckon it."""
+    return str(uuid5(NAMESPACE_OID, f"{parts().database_id}:schedule:{name}:{fire_at.isoformat()}"))
 
 
 def draft_of_schedule(schedule: Schedule, task_id: str, fire_at: datetime | None = None) -> Draft:

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import create_engine, func, select, text, update
@@ -15,6 +16,7 @@ from records.columns import Now
 from records.contacts import ContactRecords
 from records.database import Database
 from records.digests import Digests, Gathering, digest_entries
+from records.identity import identity
 from records.inbox import InboxRecords, inbox
 from records.members import members
 from records.submit_keys import SubmitKeys
@@ -128,6 +130,13 @@ def test_what_gathers_in_a_window_is_one_notification_that_is_due_when_the_windo
     assert database.read(lambda c: c.execute(rows).scalar_one()) == 1
     assert texts(database, task_id) == ["n0", "n1", "n2"]
     assert texts(database, task_id) == ["n0", "n1", "n2"], "a part that runs again reads the same"
+
+
+def test_the_id_of_a_window_cannot_be_reckoned_without_the_database(database):
+    submits = SubmitKeys(database)
+    first = submits.gather(parent(), gathering("a", "k1", seconds=10**9))
+    database.write(lambda connection: connection.execute(update(identity).values(database_id=str(uuid4()))))
+    assert submits.gather(parent(), gathering("b", "k2", seconds=10**9)) != first
 
 
 def test_other_names_and_other_lengths_gather_apart(database):

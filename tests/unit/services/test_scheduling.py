@@ -371,6 +371,7 @@ def test_a_name_that_is_taken_is_told_and_stays_whose_it_is(leading, monkeypatch
 def room(database: Database, monkeypatch) -> Schedules:
     """The schedules of a database of its own, for what the leader does."""
     service = SimpleNamespace(schedules=Schedules(database), tasks=TaskRecords(database), database=database)
+    service.database_id = "d-1"
     for module in (fires, scheduling):
         monkeypatch.setattr(module, "parts", lambda: service)
     return service.schedules
@@ -582,3 +583,11 @@ def test_a_leader_that_is_busy_or_frozen_does_not_outlive_who_started_it(monkeyp
     finally:
         keeper._process.kill()
         keeper._process.communicate()
+
+
+def test_the_id_of_a_fire_time_is_the_same_for_every_beat_and_cannot_be_reckoned_without_the_database(monkeypatch):
+    at = datetime(2026, 5, 4, 12, tzinfo=UTC)
+    first = scheduling.fire_id("nightly", at)
+    assert scheduling.fire_id("nightly", at) == first
+    monkeypatch.setitem(parts().__dict__, "database_id", "another")
+    assert scheduling.fire_id("nightly", at) != first

@@ -32,7 +32,7 @@ class SmtpServer:
         once: replies that are given only the first time.
         drop_after: how many mails a connection takes before it is cut without a word.
         silent: a command's beginning (or `connect`, `tls`, `handshake`, `dot`) at which nothing is ever answered.
-        most_recipients: how many a transaction takes before 452 comes.
+        most_recipients: how many a transaction takes before `too_many` comes.
         pipelining: whether it offers to take several commands at once; where not, it takes that for an attack.
         mood: called with each command (or `content`, `dot`) and the connection's number; returns a reply that comes
             instead of the usual one, `drop`, `cut` (in the middle of a content), or None.
@@ -47,6 +47,7 @@ class SmtpServer:
     drop: str = "-"
     silent: str = "-"
     most_recipients: int = 1000
+    too_many: str = "452 4.5.3 too many recipients"
     mails: list[Delivered] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
     connections: int = 0
@@ -203,7 +204,7 @@ class _Conversation:
         if self.sender is None:
             self.say("503 5.5.1 MAIL first")
         elif len(self.recipients) >= self.server.most_recipients:
-            self.say("452 4.5.3 too many recipients")
+            self.say(self.server.too_many)
         else:
             self.recipients.append(address)
             self.say("250 2.1.5 ok")

@@ -3,6 +3,7 @@
 With PIPELINING (RFC 2920) a mail's envelope goes out in one piece, behind the content of the mail before it.
 """
 
+import re
 from collections import deque
 from dataclasses import dataclass, field, replace
 
@@ -12,6 +13,10 @@ from processors.interfaces import Letter, Outcome, Told
 
 RECIPIENTS_PER_TRANSACTION = 50
 TOO_MANY_RECIPIENTS = 452
+OLD_TOO_MANY_RECIPIENTS = 552
+OF_TOO_MANY = re.compile(r"5\.5\.3\b|.*too many recipients", re.IGNORECASE)
+"""What RFC 821 servers say of it, by the code of a full mailbox: it is to be taken as 452 (RFC 5321 4.5.3.1.10)."""
+
 START_MAIL_INPUT = 354
 
 
@@ -149,7 +154,8 @@ class Conversation:
         if verb == "RCPT" and reply.positive:
             mail.ready.append(address)
         elif verb == "RCPT":
-            mail.outcomes[address] = outcome_of(reply)
+            too_many = reply.code == OLD_TOO_MANY_RECIPIENTS and OF_TOO_MANY.match(reply.text)
+            mail.outcomes[address] = outcome_of(replace(reply, code=TOO_MANY_RECIPIENTS) if too_many else reply)
         if verb in {"DATA", "."}:
             return self._data_answered(mail, verb, reply)
         pointless = mail.refused is not None or (list(self._unsaid) == ["DATA"] and not mail.ready)

@@ -248,9 +248,10 @@ def test_many_recipients_go_in_transactions_of_fifty_and_each_gets_one_copy():
     assert server.connections == 1
 
 
-def test_recipients_beyond_what_a_server_takes_at_once_go_in_the_next_transaction():
+@pytest.mark.parametrize("words", ["452 4.5.3 too many", "552 5.5.3 no more", "552 Too many recipients"])
+def test_recipients_beyond_what_a_server_takes_at_once_go_in_the_next_transaction(words):
     recipients = [f"r{number}@example.com" for number in range(25)]
-    with SmtpServer(most_recipients=10) as server:
+    with SmtpServer(most_recipients=10, too_many=words) as server:
         outcomes = outcome_of(server, *recipients)
     assert {outcome.state for outcome in outcomes.values()} == {"accepted"}
     assert [len(mail.recipients) for mail in server.mails] == [10, 10, 5]

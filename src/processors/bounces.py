@@ -80,9 +80,10 @@ def _read(message: bytes) -> list[MailEvent]:
         "at": _date(_field(report, "Date")),
     }
     if (status := kinds.get("message/delivery-status")) is not None:
-        found = [replace(one, **common) for one in _bounces(status)]
+        found = [replace(one, **common, address=_spelled(one.address, original)) for one in _bounces(status)]
     elif (feedback := kinds.get("message/feedback-report")) is not None:
-        return [replace(one, **common) for one in _complaints(feedback, original)]
+        told = _complaints(feedback, original)
+        return [replace(one, **common, address=_spelled(one.address, original)) for one in told]
     else:
         raise PermanentError(
             f"The mail is no report of a mail server: it is {report.get_content_type():.80} and has no part "
@@ -139,6 +140,13 @@ def _original_id(report: Message, original: Message | None) -> str | None:
     named = "" if original is None else _field(original, "Message-ID")
     named = named or _field(report, "In-Reply-To") or _field(report, "References")
     return event.message_id(named.split()[-1]) if named.split() else None
+
+
+def _spelled(address: str, original: Message | None) -> str:
+    """Return an address as the mail itself has it: servers may tell it in other case, and its delivery has that one."""
+    fields = [] if original is None else [*original.get_all("To", []), *original.get_all("Cc", [])]
+    named = (found for one in fields[:MOST_ADDRESSES] for found in ADDRESS.findall(_text(one)))
+    return next((one for one in named if one.lower() == address.lower()), address)
 
 
 def _bounces(status: Message) -> Iterator[MailEvent]:

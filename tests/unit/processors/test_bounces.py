@@ -22,7 +22,7 @@ Diagnostic-Code: smtp; 550 5.1.1 <ann@example.com>: Recipient address
 
 
 def dsn(
-    *recipients: str, original="text/rfc822-headers", headers="Message-ID: <m1@example.org>\nTo: ann@example.com"
+    *recipients: str, original="text/rfc822-headers", headers="Message-ID: <m1@example.org>\nTo: Ann@example.com"
 ) -> bytes:
     """A report as Postfix writes one."""
     blocks = "\n".join(["Reporting-MTA: dns; mail.example.org\nX-Postfix-Queue-ID: 4Xk\n", *(recipients or [FIELDS])])

@@ -105,3 +105,34 @@ def test_the_suppressed_of_a_bulk_are_counted(inline_service):
     result = celery_service.get_task_result(celery_service.send_bulk_emails(mails, delay_between_batches=0))
     assert (result["status"], result["sent"], result["suppressed"], result["total"]) == ("completed", 2, 1, 3)
     assert len(list(inline_service.outbox.glob("*.eml"))) == 2
+
+
+COMPLAINT = """\
+From: fbl@mailbox.example
+MIME-Version: 1.0
+Content-Type: multipart/report; report-type=feedback-report; boundary=B
+
+--B
+Content-Type: message/feedback-report
+
+Feedback-Type: abuse
+Version: 1
+Original-Rcpt-To: ann.lee@example.com
+
+--B
+Content-Type: text/rfc822-headers
+
+To: Ann <Ann.Lee@example.com>
+Message-ID: {message_id}
+
+--B--
+"""
+
+
+@pytest.mark.usefixtures("inline_service")
+def test_a_report_counts_though_its_server_tells_the_address_in_lower_case():
+    sent = celery_service.get_task_result(celery_service.send_email("Ann.Lee@Example.com", "News", "Hello"), timeout=0)
+    (event,) = celery_service.receive_bounce(COMPLAINT.format(message_id=sent["message_id"]).encode())
+    assert (event["kind"], event["address"], event["task_id"]) == ("complained", "ann.lee@example.com", sent["id"])
+    (found,) = celery_service.get_suppressions(address="ann.lee@example.com")
+    assert found["reason"] == "complaint"

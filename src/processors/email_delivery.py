@@ -443,7 +443,7 @@ class Batch:
     def _composed(self, mail: MailInHand) -> Letter | None:
         """Return a mail's bytes with the recipients that wait; None where it cannot be composed."""
         mail_id = f"{self._post.task_id}-{mail.position}"
-        request = self._unsubscribable(mail)
+        request = unsubscribable(mail.request, mail.recipients, self._post.unsubscribe_url)
         try:
             sender = parse(request.from_email or self._post.sender)
             content = self._post.composer.compose(
@@ -459,14 +459,6 @@ class Batch:
         mail.size = len(content)
         self._lent[mail_id] = mail.position
         return Letter(mail_id, sender.addr_spec, tuple(mail.untried()), content)
-
-    def _unsubscribable(self, mail: MailInHand) -> SendEmail:
-        """Return the request, with the address where its only recipient leaves its list (RFC 8058)."""
-        request = mail.request
-        if request.list_name is None or request.says_how_to_unsubscribe or len(mail.recipients) != 1:
-            return request
-        url = self._post.unsubscribe_url(mail.recipients[0].address, request.list_name)
-        return request if url is None else request.model_copy(update={"unsubscribe": url})
 
     def summary(self, mail: MailInHand) -> EmailSent:
         """Return what is known of a mail, recipient by recipient."""
@@ -495,6 +487,16 @@ class Batch:
             invalid={one.given: one.why for one in mail.invalid},
             unknown=unknown,
         )
+
+
+def unsubscribable(
+    request: SendEmail, recipients: Sequence[Recipient], url_of: Callable[[str, str], str | None]
+) -> SendEmail:
+    """Return the request, with the address where its only recipient leaves its list (RFC 8058), by `url_of`."""
+    if request.list_name is None or request.says_how_to_unsubscribe or len(recipients) != 1:
+        return request
+    url = url_of(recipients[0].address, request.list_name)
+    return request if url is None else request.model_copy(update={"unsubscribe": url})
 
 
 def _response(outcome: Outcome) -> str:

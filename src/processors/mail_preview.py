@@ -1,6 +1,7 @@
 """A look at a mail before it is sent: all of it is made, nothing of it leaves, and what is odd about it is said."""
 
 import re
+from collections.abc import Callable
 from datetime import datetime
 from email import policy
 from email.parser import BytesHeaderParser
@@ -8,6 +9,7 @@ from typing import Any, Literal
 
 from processors.addresses import Recipient, parse, sort_out
 from processors.composition import Composer
+from processors.email_delivery import unsubscribable
 from processors.emails import Mail, SendEmail
 from processors.envelopes import warning
 from processors.interfaces import Report
@@ -63,7 +65,14 @@ class EmailPreview(Result):
 
 
 def preview(
-    request: SendEmail, composer: Composer, report: Report, *, mail_id: str, date: datetime, sender: str
+    request: SendEmail,
+    composer: Composer,
+    report: Report,
+    *,
+    mail_id: str,
+    date: datetime,
+    sender: str,
+    unsubscribe_url: Callable[[str, str], str | None] = lambda _address, _list_name: None,
 ) -> EmailPreview:
     """Make a mail as it would be sent, and send nothing: no connection is opened and no delivery is noted.
 
@@ -74,12 +83,14 @@ def preview(
         mail_id: names the mail.
         date: when it was submitted.
         sender: the author where the mail names none.
+        unsubscribe_url: as `email_delivery.Post` has it.
 
     Raises:
         FileError: a file of this machine or of the storage cannot be had.
         PermanentError: the mail is too large.
     """
     recipients, invalid = sort_out(request.recipients())
+    request = unsubscribable(request, recipients, unsubscribe_url)
     here = _without_remote(request)
     author = parse(request.from_email or sender)
     message = composer.message(here, author, recipients, report)

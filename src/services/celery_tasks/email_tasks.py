@@ -34,7 +34,13 @@ def send_email(task: RecordedTask, request: emails.SendEmail) -> emails.EmailSen
     if request.preview:
         run, sender = task.current, task.parts.email_from
         return mail_preview.preview(
-            request, composer(task, run.id), task.report, mail_id=f"{run.id}-0", date=run.created_at, sender=sender
+            request,
+            composer(task, run.id),
+            task.report,
+            mail_id=f"{run.id}-0",
+            date=run.created_at,
+            sender=sender,
+            unsubscribe_url=partial(_unsubscribe_url, task),
         )
     return email_delivery.deliver(request, post(task, task.current.id), task.report)
 

@@ -35,6 +35,22 @@ def codes(signer=None, **arguments) -> list[str]:
     return [one["code"] for one in shown(signer, **arguments).warnings]
 
 
+def test_it_shows_how_a_list_is_left_as_the_mail_would():
+    mail = SendEmail.model_validate(PLAIN | {"list_name": "news", "headers": {"Precedence": "bulk"}})
+    found = preview(
+        mail,
+        composer(FILES, max_mb=1, signer=Signs()),
+        silent,
+        mail_id="t-0",
+        date=WHEN,
+        sender="from@example.com",
+        unsubscribe_url=lambda address, name: f"https://example.com/{name}/{address}",
+    )
+    headers = {one.name: one.value for one in found.headers}
+    assert headers["List-Unsubscribe"] == "<https://example.com/news/b@example.com>"
+    assert found.warnings == []
+
+
 def test_it_shows_what_would_be_sent():
     mail = {
         "html_body": '<p>Hi <img src="cid:logo"></p>',

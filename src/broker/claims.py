@@ -292,6 +292,9 @@ class Owner:
                 if self._retiring and time.monotonic() - self._beaten > DEAD_SECONDS:
                     break
                 time.sleep(LOOK_SECONDS)
+            except Exception as error:  # a heart that stops has its living worker declared dead
+                logger.exception("claims_not_kept", owner=self.name, error=str(error))
+                time.sleep(LOOK_SECONDS)
         self._disconnect()
 
     def _disconnect(self) -> None:

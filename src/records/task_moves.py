@@ -299,6 +299,7 @@ TRY_AGAIN = _end_of_run(
             "relay_at": Now(value("delay", Float())),
             "worker_id": None,
             "deadline_at": None,
+            "lost_runs": literal(0),
         }
         | _failure(value)
     )
@@ -592,7 +593,8 @@ class TaskMoves:
         """Take back the runs of dead workers; with a lead, while it is held.
 
         A run that had reached its hard time limit when its worker was last seen fails; one that killed its worker for
-        the third time is quarantined; the rest waits again, due at once, its attempt not counted.
+        the third time in a row is quarantined, unless it got on with its members; the rest waits again, due at once,
+        its attempt not counted.
 
         Returns:
             The ids that wait again, and the ids that failed.
@@ -602,6 +604,9 @@ class TaskMoves:
                 columns.id,
                 columns.run,
                 columns.lost_runs,
+                columns.started_at,
+                columns.parent_id,
+                columns.kwargs,
                 columns.deadline_at,
                 columns.worker,
                 columns.worker_id,
@@ -626,9 +631,12 @@ class TaskMoves:
             for row in rows:
                 still = and_(columns.id == row["id"], columns.run == row["run"], _worker_dead(), fenced(lead))
                 death = _death(row)
-                failure = _verdict(row, death)
+                lost_runs = row["lost_runs"] + 1 if row["lost"] else row["lost_runs"]
+                if row["lost"] and lost_runs > 1 and _got_on(connection, row):
+                    lost_runs = 1
+                failure = _verdict(lost_runs if row["lost"] else 0, death)
                 values = ended(TaskState.FAILURE, failure) if failure else _returned()
-                values["lost_runs"] = columns.lost_runs + int(row["lost"])
+                values["lost_runs"] = literal(lost_runs)
                 moved = update(task_records).where(still).values(values).returning(columns.id)
                 if connection.execute(moved).first():
                     CUT_OFF(task_id=row["id"], run=row["run"])(connection)
@@ -754,11 +762,29 @@ def _death(row: Mapping[Any, Any]) -> Death:
     return Death(why, *(row[name] for name in known))
 
 
-def _verdict(row: Mapping[Any, Any], death: Death) -> Failure | None:
-    """Decide what becomes of a run whose worker died; None lets it wait again."""
+def _got_on(connection: Connection, row: Mapping[Any, Any]) -> bool:
+    """Tell whether a run for some members of a parent, or for all of them, ended one before its worker died.
+
+    A batch takes up where it was: what kills its worker by itself would do so before the next one ends.
+    """
+    parent_id, given = row["parent_id"], row["kwargs"]
+    first, count = given.get("first"), given.get("count")
+    is_batch = given.get("bulk_id") == parent_id and isinstance(first, int) and isinstance(count, int)
+    if parent_id is None or not (is_batch or given.get("campaign_id") == parent_id):
+        return False
+    for rows in (members.c, deliveries.c):
+        ended = select(rows.position).where(rows.task_id == parent_id, rows.closed_at >= row["started_at"])
+        own = ended.where(rows.position.between(first, first + count - 1)) if is_batch else ended
+        if connection.execute(own.limit(1)).first() is not None:
+            return True
+    return False
+
+
+def _verdict(lost_runs: int, death: Death) -> Failure | None:
+    """Decide what becomes of a run whose worker died, after so many of them in a row; None lets it wait again."""
     if death.why == "time_limit":
         return Failure("The task ran longer than its hard time limit and was killed.", "TimeLimitExceeded")
-    if row["lost"] and row["lost_runs"] + 1 >= QUARANTINE_AFTER:
+    if lost_runs >= QUARANTINE_AFTER:
         return Failure(
             f"The task was quarantined: {QUARANTINE_AFTER} of its runs ended with the death of their worker; "
             f"at last {death.told()}.",

@@ -1061,6 +1061,30 @@ def test_a_heart_beats_while_the_claims_of_the_dead_are_given_back(server, monke
         until(lambda: not client.smembers(KEYS.dead), 20, "the dead is forgotten")
 
 
+def test_a_heart_goes_on_after_a_fault_that_nobody_foresaw(server, monkeypatch):
+    monkeypatch.setattr(claims, "DEAD_SECONDS", 1.0)
+    monkeypatch.setattr(claims, "BEAT_SECONDS", 0.2)
+    monkeypatch.setattr(claims, "LOOK_SECONDS", 0.1)
+    faults = [IndexError("nobody foresaw it")] * 3
+    move_back = claims.move_back
+
+    def fails_at_first(*given, **named):
+        if faults:
+            raise faults.pop()
+        return move_back(*given, **named)
+
+    monkeypatch.setattr(claims, "move_back", fails_at_first)
+    with connected(server) as connection, server.client() as client:
+        publish(connection, "a", "x")
+        taker = Taker(connection, "a")
+        taker.until(1)
+        taker.got[0][1].put_back()
+        until(lambda: not faults, 20, "the fault has come")
+        (owner,) = client.zrange(KEYS.owners, 0, -1)
+        beat = client.zscore(KEYS.owners, owner)
+        until(lambda: (client.zscore(KEYS.owners, owner) or 0) > beat, 20, "the heart beats")
+
+
 def test_a_fork_of_a_worker_gives_back_nothing_of_its_parents(server):
     with connected(server) as connection, server.client() as client:
         publish(connection, "a", *range(3))

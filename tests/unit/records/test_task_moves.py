@@ -1,5 +1,6 @@
 import threading
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import update
@@ -9,10 +10,10 @@ from processors.interfaces import MemberEnd, Outcome, Run
 from records import task_moves
 from records.columns import Now
 from records.database import Database
-from records.deliveries import DeliveryRecords
+from records.deliveries import DeliveryRecords, deliveries
 from records.grouped_writes import CommitUnknown
 from records.leadership import Lead, Leadership
-from records.members import MemberRecords
+from records.members import MemberRecords, insert_members, members
 from records.parents import Parents
 from records.task_moves import Failure, Place, TaskMoves
 from records.task_records import Draft, TaskRecords, TaskState, task_records
@@ -352,6 +353,74 @@ def test_a_task_that_killed_its_worker_three_times_is_quarantined(database, task
 
     record = tasks.read("t")
     assert (record.state, record.error_type) == (TaskState.FAILURE, "Quarantined")
+
+
+def killed(database, moves, task_id, number, ended=lambda: None):
+    """Let a run die with its worker, after something ended; returns what `reap` says."""
+    Workers(database).start(f"k{number}", "io@host", "host", number, 0)
+    assert moves.start(task_id, 0, f"k{number}", "io@host", None)
+    ended()
+    silence(database, f"k{number}")
+    bury(database)
+    return moves.reap()
+
+
+def of_bulk(**more):
+    return draft(parent_id="bulk", kwargs={"bulk_id": "bulk", "first": 4, "count": 4} | more)
+
+
+def test_runs_count_together_only_where_none_between_them_came_to_its_end(database, tasks, moves):
+    tasks.open(draft())
+    for number in range(2):
+        killed(database, moves, "t", number)
+    Workers(database).start("w9", "io@host", "host", 9, 0)
+    run = moves.start("t", 0, "w9", "io@host", None).run
+    assert moves.try_again("t", run, 0.0, Failure("not now", "TransientError"), counted=False)
+    assert [killed(database, moves, "t", number) for number in range(2, 4)] == [(["t"], [])] * 2
+    assert killed(database, moves, "t", 4) == ([], ["t"])
+
+
+@pytest.mark.parametrize("rows", ["members", "deliveries"])
+def test_a_batch_that_gets_on_is_not_held_responsible_for_the_deaths_of_its_workers(database, tasks, moves, rows):
+    tasks.open(of_bulk())
+    database.write(lambda c: insert_members(c, "bulk", [{"text": f"t{number}"} for number in range(12)]))
+    for number in range(6):
+        at = 4 + number % 4
+        done = {
+            "members": lambda at=at: close_member(database, at),
+            "deliveries": lambda at=at: close_mail(database, at),
+        }
+        assert killed(database, moves, "t", number, done[rows]) == (["t"], [])
+    assert killed(database, moves, "t", 6) == (["t"], [])
+    assert killed(database, moves, "t", 7) == ([], ["t"]), (
+        "nothing ended in three runs, the last that got on among them"
+    )
+
+
+@pytest.mark.parametrize("given", [{}, {"first": "0"}, {"bulk_id": "another"}, {"first": 0}])
+def test_what_others_got_done_excuses_no_batch_that_kills_its_workers(database, tasks, moves, given):
+    tasks.open(of_bulk(**given))
+    database.write(lambda c: insert_members(c, "bulk", [{"text": f"t{number}"} for number in range(12)]))
+    for number in range(2):
+        killed(database, moves, "t", number, lambda number=number: close_member(database, 8 + number))
+    assert killed(database, moves, "t", 2, lambda: close_member(database, 11)) == ([], ["t"])
+
+
+def close_member(database, at):
+    own = members.update().where(members.c.task_id == "bulk", members.c.position == at)
+    database.write(lambda c: c.execute(own.values(state="done", closed_at=Now())))
+
+
+def close_mail(database, at):
+    one = {
+        "task_id": "bulk",
+        "position": at,
+        "address": f"{uuid4().hex}@example.com",
+        "role": "to",
+        "state": "accepted",
+    }
+    rest = {"attempts": 1, "text": "", "created_at": Now(), "closed_at": Now()}
+    database.write(lambda c: c.execute(deliveries.insert().values(**one, **rest)))
 
 
 def test_a_run_that_died_at_its_hard_time_limit_fails_for_good(database, tasks, moves):

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 SOURCE = Path(__file__).parents[1] / "src"
 HOME = Path(tempfile.mkdtemp(prefix="csai-tests-"))
@@ -44,6 +45,10 @@ os.environ.update(
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# How long an example takes is the machine's, and no promise.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 SERVER = None
 if os.environ.get("TEST_DATABASE") == "postgresql":

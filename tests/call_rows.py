@@ -69,11 +69,12 @@ class Phones:
         account: str = ACCOUNT,
         account_gap: float = 0.0,
         account_live: int | None = None,
+        at_once: int = 1,
         limits: Sequence[tuple[int, float]] = (),
     ) -> Any:
         """Ask for an attempt of a call."""
         campaign_id, mark, _ = call_id.rpartition(":")
-        gates = [Gate(f"account:{account}", account_gap, account_live)]
+        gates = [Gate(f"account:{account}", account_gap, account_live, at_once)]
         if mark:
             gates.append(Gate(f"campaign:{campaign_id}", gap, most_live))
         return self.gates.grant(Wish(call_id, account, gates, campaign_id or call_id, DEADLINE, limits))

@@ -80,11 +80,6 @@ def message_twiml(
     return str(response)
 
 
-def greeting_twiml(greeting: Spoken) -> str:
-    """Return what greets whoever calls, and hangs up."""
-    return message_twiml(greeting)
-
-
 def hangup_twiml() -> str:
     """Return what hangs up at once, without a word."""
     response = VoiceResponse()

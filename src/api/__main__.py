@@ -1,5 +1,6 @@
 """The web process: `python -m api`."""
 
+import gc
 import os
 import socket
 import sys
@@ -26,6 +27,8 @@ def main() -> None:
         listener = listen(settings.host, settings.port)
     except (WorkError, ValueError, OSError) as error:
         sys.exit(str(error))
+    gc.collect()
+    gc.freeze()  # going through all that was loaded held requests up for tens of milliseconds, again and again
     configure("web", settings.log_level, redact=redact_shown, folder=settings.logs)
     config = uvicorn.Config(
         app,

@@ -10,6 +10,9 @@ from processors.errors import PermanentError, TransientError, TransportFault, Wo
 Detection = Literal["ignore", "hang_up", "leave_message"]
 """What is done where a machine answers: nothing is asked; the call ends; the message is left after the tone."""
 
+GIVEN_UP = ("void", "not_taken", "refused")
+"""States of an attempt of which everybody here believes that it made no call: another one may be on its way."""
+
 
 class CallRefused(PermanentError):
     """The provider made no call, and will make none to this number.
@@ -253,13 +256,15 @@ class Gate:
 
     Attributes:
         key: `account:<sid>` or `campaign:<id>`.
-        gap_seconds: the least time between two orders.
+        gap_seconds: the least time between two orders; where there are several at once, their usual time.
         most_live: live calls at any moment; None: no bound.
+        at_once: never more orders than so many in as many gaps; up to that, orders make up for what was late.
     """
 
     key: str
     gap_seconds: float
     most_live: int | None
+    at_once: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,12 @@ def spelled(status: str) -> str:
     return "canceled" if plain == "cancelled" else plain
 
 
+def known_status(status: str | None) -> str | None:
+    """Return a status as this service writes it; None where nobody knows it."""
+    written = None if status is None else spelled(status)
+    return written if written in RANKS or written in ENDS else None
+
+
 def merged(known: CallProgress, told: CallProgress) -> CallProgress:
     """Return what is known of a call after a message; a status that nobody knows never ends it, nor moves it."""
     first, second = _with_known_status(known), _with_known_status(told)
@@ -66,9 +72,8 @@ def merged(known: CallProgress, told: CallProgress) -> CallProgress:
 
 
 def _with_known_status(told: CallProgress) -> CallProgress:
-    status = None if told.status is None else spelled(told.status)
-    known = status in RANKS or status in ENDS
-    return replace(told, status=status) if known else CallProgress()
+    status = known_status(told.status)
+    return CallProgress() if status is None else replace(told, status=status)
 
 
 def _order(progress: CallProgress) -> tuple[int, int, int, int]:

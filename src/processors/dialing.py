@@ -42,6 +42,10 @@ class DialRecords(Protocol):
         """Note that there is a call."""
         ...
 
+    def given_up(self, attempt_id: str) -> bool:
+        """Tell whether everybody believes that an attempt made no call."""
+        ...
+
     def unknown(self, attempt_id: str, error: str) -> None:
         """Note that nobody knows whether there is a call."""
         ...
@@ -138,7 +142,7 @@ def _placed(
         why = f"The provider would have let it ring in {waits:.0f} s, after the calling hours; it was taken back."
         line.persist(lambda: line.records.ended_without_call(granted.attempt_id, "void", None, why))
         raise CallNotTaken(why)
-    line.persist(
+    first = line.persist(
         lambda: line.records.placed(
             granted.attempt_id,
             placed.sid,
@@ -148,6 +152,9 @@ def _placed(
             hang_up=0.0 if too_late else hang_up_seconds(order.ring_seconds, order.limit_seconds, waits),
         )
     )
+    if not first and line.persist(lambda: line.records.given_up(granted.attempt_id)):
+        _taken_back(line, placed)
+        raise CallNotTaken("The provider answered so late that the attempt had been given up; its call was ended.")
     return placed
 
 

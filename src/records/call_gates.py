@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from math import ceil
 from uuid import uuid4
 
-from sqlalchemy import Connection, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, exists, func, select, update
 
 from processors import doubt
 from processors.call_interfaces import Closed, Gate, Granted, NoRoom
@@ -25,6 +25,9 @@ LOOK_AGAIN_SECONDS = 1.0
 """How long whoever finds all calls live, or a number called by another, waits before it asks again."""
 
 NUMBER_SECONDS = 15.0
+CATCH_UP_SECONDS = 0.1
+"""What orders of an account are late by, at most, that the next ones make up for."""
+
 OPT_OUTS = "opt_outs"
 """The gate that a grant holds while it looks whether a number opted out, and an opt-out while it is written."""
 
@@ -112,7 +115,7 @@ class CallGates:
         if (no_room := _no_room(connection, wish, call.to_number, now)) is not None:
             return no_room
         for gate in wish.gates:
-            free = now + timedelta(microseconds=ceil(gate.gap_seconds * 1_000_000))
+            free = _due(connection, gate, now) + timedelta(microseconds=ceil(gate.gap_seconds * 1_000_000))
             connection.execute(update(call_gates).where(gates.key == gate.key).values(next_free_at=free, text=None))
         attempt_id, number = uuid4().hex, _last_number(connection, call.id) + 1
         settled = now + timedelta(seconds=doubt.doubt_seconds(wish.deadline))
@@ -158,6 +161,8 @@ def _no_room(connection: Connection, wish: Wish, to_number: str, now: datetime) 
         wait = (last.next_free_at - now).total_seconds()
         return NoRoom("pace" if last.text is None else "halted", max(0.0, wait), last.text or "")
     for gate in wish.gates:
+        if (wait := _until_pace(connection, gate, now)) > 0:
+            return NoRoom("pace", wait)
         if gate.most_live is not None and _live(connection, gate) >= gate.most_live:
             return NoRoom("live", LOOK_AGAIN_SECONDS)
     c = call_attempts.c
@@ -174,11 +179,30 @@ def _no_room(connection: Connection, wish: Wish, to_number: str, now: datetime) 
     return None
 
 
+def _due(connection: Connection, gate: Gate, now: datetime) -> datetime:
+    """Return when an order that is made now was due, from which the next one has its distance."""
+    if gate.at_once == 1:
+        return now
+    free: datetime = connection.execute(select(gates.next_free_at).where(gates.key == gate.key)).scalar_one()
+    return max(free, now - timedelta(seconds=CATCH_UP_SECONDS))
+
+
+def _until_pace(connection: Connection, gate: Gate, now: datetime) -> float:
+    """Return the seconds until an order more does not make too many of them."""
+    if gate.at_once == 1:
+        return 0.0
+    sent = select(call_attempts.c.sending_at).where(_own(gate)).order_by(call_attempts.c.sending_at.desc())
+    first = connection.execute(sent.limit(1).offset(gate.at_once - 1)).scalar()
+    return 0.0 if first is None else gate.at_once * gate.gap_seconds - (now - first).total_seconds()
+
+
 def _live(connection: Connection, gate: Gate) -> int:
+    return connection.execute(select(func.count()).where(_own(gate), ATTEMPT_IS_LIVE)).scalar_one()
+
+
+def _own(gate: Gate) -> ColumnElement[bool]:
     kind, _, name = gate.key.partition(":")
-    c = call_attempts.c
-    own = c.account if kind == "account" else c.campaign_id
-    return connection.execute(select(func.count()).where(own == name, ATTEMPT_IS_LIVE)).scalar_one()
+    return (call_attempts.c.account if kind == "account" else call_attempts.c.campaign_id) == name
 
 
 def _last_number(connection: Connection, call_id: str) -> int:

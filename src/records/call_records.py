@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, case, delete, exists, func, or_, select, update
 
-from processors.call_interfaces import AttemptRow, CallRow, CallSeen, NextCall
-from processors.call_states import BY_FETCH, CallProgress, merged, spelled
+from processors.call_interfaces import GIVEN_UP, AttemptRow, CallRow, CallSeen, NextCall
+from processors.call_states import BY_FETCH, CallProgress, known_status, merged, spelled
 from records.call_moves import TASK_ENDED, WhatNext, close_waiting, end_attempt, told_late
 from records.call_tables import ATTEMPT_IS_LIVE, LIVE, OPEN, call_attempts, call_events, calls
 from records.columns import SECONDS_PER_DAY, Now, now_once
@@ -211,7 +211,7 @@ class CallRecords:
         values = {
             "state": "placed",
             "call_sid": call_sid,
-            "status": func.coalesce(a.status, status),
+            "status": func.coalesce(a.status, known_status(status)),
             "queue_seconds": queue_seconds,
             "placed_at": Now(),
             "look_at": Now(look),
@@ -219,6 +219,11 @@ class CallRecords:
             "looks": 0,
         }
         return self.database.write(lambda c: c.execute(own.values(values).returning(a.id)).first() is not None)
+
+    def given_up(self, attempt_id: str) -> bool:
+        """Tell whether everybody believes that an attempt made no call."""
+        own = select(a.id).where(a.id == attempt_id, a.state.in_(GIVEN_UP))
+        return self.database.read(lambda c: c.execute(own).first()) is not None
 
     def unknown(self, attempt_id: str, error: str) -> None:
         """Note that nobody knows whether there is a call."""

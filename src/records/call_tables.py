@@ -71,6 +71,7 @@ call_attempts = Table(
 ATTEMPT_IS_LIVE = call_attempts.c.state.in_(LIVE)
 
 Index("ix_call_attempts_to_number", call_attempts.c.to_number, call_attempts.c.sending_at)
+Index("ix_call_attempts_account", call_attempts.c.account, call_attempts.c.sending_at)
 Index("ix_call_attempts_campaign_id", call_attempts.c.campaign_id, call_attempts.c.sending_at)
 
 call_events = Table(

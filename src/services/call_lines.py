@@ -88,7 +88,8 @@ def line_of(task_id: str) -> Line:
 
 def account_gate(account: str) -> Gate:
     """Return what bounds all calls of an account."""
-    return Gate(f"account:{account}", 1 / settings.twilio_calls_per_second, settings.twilio_max_live_calls)
+    rate = settings.twilio_calls_per_second
+    return Gate(f"account:{account}", 1 / rate, settings.twilio_max_live_calls, at_once=max(1, int(rate)))
 
 
 def grant(call: CallRow, line: Line, campaign: QueueBulkCalls | None = None) -> Granted | NoRoom | Closed:

@@ -14,7 +14,7 @@ from config.log_setup import get_logger
 from config.settings import settings
 from processors import call_messages, phone_numbers
 from processors.call_addresses import ATTEMPT_KEY, with_attempt
-from processors.call_interfaces import AttemptRow, CallRow, VoiceProvider
+from processors.call_interfaces import GIVEN_UP, AttemptRow, CallRow, VoiceProvider
 from processors.call_messages import is_machine
 from processors.call_questions import LONGEST_CALL_SECONDS
 from processors.call_states import CallProgress
@@ -33,9 +33,6 @@ ATTEMPT = re.compile(r"[0-9a-f]{32}")
 OPT_OUT_KEY = "9"
 ANSWERED = "in-progress"
 GOING_ON = frozenset({"sending", "unknown", "placed", "ambiguous"})
-GIVEN_UP = frozenset({"void", "not_taken", "refused"})
-"""An attempt of which everybody here believes that it made no call: another one may be on its way."""
-
 PROMPT_SECONDS = 2
 THANKS, OPTED_OUT = "Thank you. Goodbye.", "You will not be called again. Goodbye."
 APOLOGY = (

@@ -12,7 +12,6 @@ from adapters.twiml import (
     GatherOptions,
     fits_inline,
     forward_twiml,
-    greeting_twiml,
     hangup_twiml,
     message_twiml,
     voicemail_twiml,
@@ -141,7 +140,7 @@ def test_what_is_listened_for_has_bounds(figures, why):
 
 def test_hanging_up_and_greeting_end_the_call():
     assert list(verbs(parsed(hangup_twiml()))) == ["Hangup"]
-    assert list(verbs(parsed(greeting_twiml(HELLO)))) == ["Say", "Hangup"]
+    assert list(verbs(parsed(message_twiml(HELLO)))) == ["Say", "Hangup"]
 
 
 def test_a_voicemail_records_for_so_long_and_does_not_begin_again():

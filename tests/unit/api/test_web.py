@@ -1,20 +1,44 @@
 """The web application: who is let in, what every error is, and what it says when parts are away."""
 
+import gc
 import http
+import socket
 from pathlib import Path
 
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
 
+from api import __main__
 from api.__main__ import listen
 from api.app import create_app
 from api.errors import ERROR_TABLE
 from api.guards import host_name, known_hosts
 from config.settings import Settings, ensure_folders, settings
+from ports import free_port
 from processors import errors
 from processors.errors import ConfigurationError, SubmitUnknown, WorkError
 from services.access import AdminKey, admin_key, flower_login
 from services.celery_service import celery_service
+
+
+def test_the_collector_leaves_alone_what_the_web_process_has_loaded(monkeypatch: pytest.MonkeyPatch):
+    frozen: list[int] = []
+    monkeypatch.setattr(settings, "port", free_port())
+    monkeypatch.setattr(__main__, "configure", lambda *_, **__: None)
+    monkeypatch.setattr(
+        uvicorn.Server, "run", lambda _, sockets: frozen.append(gc.get_freeze_count()) or close(sockets)
+    )
+    try:
+        __main__.main()
+    finally:
+        gc.unfreeze()
+    assert frozen[0] > 10_000
+
+
+def close(sockets: list[socket.socket]) -> None:
+    for one in sockets:
+        one.close()
 
 
 @pytest.fixture

@@ -120,6 +120,24 @@ def test_a_message_that_comes_before_the_answer_names_the_call(office: Office):
     assert office.phones.call(call_id).state == "done"
 
 
+def test_a_call_whose_attempt_was_given_up_before_the_answer_came_is_ended(office: Office):
+    (call_id,) = office.phones.campaign("a", [NUMBER])
+    create, begun = office.provider.create_call, list[str]()
+
+    def frozen(order: Any) -> Any:
+        placed = create(order)
+        office.phones.calls.ended_without_call(begun[0], "void", None, "not found")
+        return placed
+
+    office.provider.create_call = frozen
+    begun.append(office.phones.granted(call_id))
+    with pytest.raises(CallNotTaken, match="given up"):
+        dial(office.line, Granted(begun[0], doubt.clock()), office.order(call_id, begun[0]), lambda _: True)
+    assert office.provider.live() == []
+    assert office.phones.attempt(begun[0]).state == "void"
+    assert office.phones.call(call_id).state == "waiting"
+
+
 def _wait(office: Office, number: str) -> tuple[str, float]:
     answer = office.phones.grant(office.phones.single(f"t{number}", number))
     assert isinstance(answer, NoRoom)

@@ -6,16 +6,18 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from call_rows import ACCOUNT, Phones
 from processors.call_interfaces import CallSeen, Closed, Granted, NoRoom
 from processors.errors import ServiceUnavailable
-from records.call_tables import LIVE
+from records.call_gates import CATCH_UP_SECONDS
+from records.call_tables import LIVE, call_gates
 from records.database import Database
 from records.task_records import TaskState
 from waiting import until
@@ -151,14 +153,43 @@ def test_an_account_s_orders_keep_their_distance_over_all_workers(phones: Phones
     assert max(within) <= rate
 
 
+def test_orders_that_were_late_are_made_up_for_and_never_more_than_allowed_in_any_second(phones: Phones, seed: int):
+    rate, chance = 10, random.Random(seed)
+    second, most = timedelta(seconds=1), timedelta(seconds=CATCH_UP_SECONDS)
+    first, *others = phones.campaign("a", NUMBERS[:60])
+    phones.granted(first, account_gap=1 / rate, at_once=rate)
+    for call_id in others:
+        phones.pass_by(chance.choice([0.0, 0.02, 0.15, 0.3]))
+        due = free_at(phones)
+        while isinstance(answer := phones.grant(call_id, account_gap=1 / rate, at_once=rate), NoRoom):
+            assert answer.why == "pace"
+            phones.pass_by(answer.wait)
+            due = free_at(phones)
+        sent = phones.attempt(answer.attempt_id).sending_at
+        assert free_at(phones) == max(due, sent - most) + second / rate
+    moments = [one.sending_at for one in phones.attempts()]
+    assert all(moments[at + rate] - moments[at] >= second for at in range(len(moments) - rate))
+
+
+def free_at(phones: Phones) -> datetime:
+    """Return when the account's gate lets the next call through."""
+    gate = select(call_gates.c.next_free_at).where(call_gates.c.key == f"account:{ACCOUNT}")
+    return phones.database.read(lambda c: c.execute(gate).scalar_one())
+
+
+def test_a_campaign_s_gap_makes_up_for_nothing(phones: Phones):
+    first, second, third = phones.campaign("a", NUMBERS[:3])
+    phones.granted(first, gap=500)
+    phones.pass_by(550)
+    phones.granted(second, gap=500)
+    phones.pass_by(400)
+    assert isinstance(phones.grant(third, gap=500), NoRoom)
+
+
 @pytest.mark.parametrize("rate", [3, 7, 0.3, 90])
 def test_a_gap_is_never_rounded_to_a_shorter_one(phones: Phones, rate: float):
     attempt = phones.attempt(phones.granted(phones.single("t", NUMBERS[0]), account_gap=1 / rate))
-    free = phones.database.read(
-        lambda c: c.exec_driver_sql(f"SELECT next_free_at FROM call_gates WHERE key = 'account:{ACCOUNT}'").scalar_one()
-    )
-    free_at = free if not isinstance(free, str) else type(attempt.sending_at).fromisoformat(free + "+00:00")
-    assert (free_at - attempt.sending_at) * 1000 >= timedelta(seconds=1000 / rate)
+    assert (free_at(phones) - attempt.sending_at) * 1000 >= timedelta(seconds=1000 / rate)
 
 
 def test_a_campaign_s_gap_keeps_back_its_own_calls_only(phones: Phones):

@@ -128,6 +128,13 @@ def test_a_status_that_nobody_knows_is_kept_and_ends_nothing(phones: Phones):
     assert phones.call(call_id).state == "dialing"
 
 
+def test_a_status_that_nobody_knows_in_the_answer_to_the_order_costs_no_call(phones: Phones):
+    attempt_id = phones.granted(phones.single("t", NUMBERS[0]))
+    phones.calls.placed(attempt_id, "CA1", "waiting-for-a-better-day", queue_seconds=0, look=60, hang_up=600)
+    attempt = phones.attempt(attempt_id)
+    assert (attempt.state, attempt.call_sid, attempt.status) == ("placed", "CA1", None)
+
+
 def test_a_message_before_the_answer_to_the_order_names_the_call_and_the_answer_changes_nothing(phones: Phones):
     (call_id,) = phones.campaign("a", NUMBERS[:1])
     attempt_id = phones.granted(call_id)

@@ -14,9 +14,10 @@ from sqlalchemy import select, update
 
 from adapters.phone_simulator.callees import Callee
 from adapters.phone_simulator.calls import Call
-from adapters.twilio_simulator import OUR_NUMBER, TwilioSimulator
+from adapters.twilio_simulator import TwilioSimulator
 from api.__main__ import listen
 from api.app import create_app
+from calling import ACCOUNT_SID, TOKEN, account, use, variables
 from config.settings import settings
 from installation import Installation
 from records.call_tables import LIVE, call_attempts
@@ -27,7 +28,6 @@ from services.celery_service import celery_service
 from services.wiring import parts
 from waiting import until
 
-ACCOUNT, TOKEN = "AC" + "c" * 32, "d" * 32
 SPEED = 20.0
 """Seconds of phones in one of the machine's."""
 
@@ -51,7 +51,7 @@ class CallService:
         self.installation, self.folder = installation, folder
         self.callees: dict[str, Callee] = {}
         self.twilio = TwilioSimulator(
-            ACCOUNT,
+            ACCOUNT_SID,
             TOKEN,
             speed=SPEED,
             calls_per_second=1000,
@@ -163,32 +163,18 @@ def web_application() -> Iterator[str]:
         thread.join(60)
 
 
-def variables_of(twilio: TwilioSimulator, base: str) -> dict[str, str]:
-    """Return the settings of who calls by this simulator, and is called back here."""
-    return {
-        "TWILIO_ACCOUNT_SID": ACCOUNT,
-        "TWILIO_AUTH_TOKEN": TOKEN,
-        "TWILIO_PHONE_NUMBER": OUR_NUMBER,
-        "TWILIO_BASE_URL": twilio.url,
-        "TWILIO_CALLS_PER_SECOND": "50",
-        "WEBHOOK_BASE_URL": base,
-    }
-
-
 @contextmanager
 def calling(service: CallService) -> Iterator[CallService]:
     """Let an installation call by the simulator, and take its webhooks here."""
     worker = service.installation.worker
     before = worker.command
     with service.twilio, web_application() as base, pytest.MonkeyPatch.context() as patch:
-        variables = variables_of(service.twilio, base)
-        for name, value in variables.items():
-            field = name.lower()
-            patch.setattr(settings, field, float(value) if field == "twilio_calls_per_second" else value)
+        given = account(twilio_base_url=service.twilio.url, webhook_base_url=base)
+        use(given, patch)
         parts().__dict__.pop("voice", None)
         worker.command = [f"{word},held_calls" if word == "service_tasks" else word for word in before]
         try:
-            with service.installation.worker_with(HELD_CALLS=str(service.folder), **variables):
+            with service.installation.worker_with(HELD_CALLS=str(service.folder), **variables(given)):
                 yield service
                 worker.command = before
         finally:

@@ -1,4 +1,4 @@
-"""A line to a provider in memory, with what is remembered in SQLite: for tests of how calls are made and followed."""
+"""Who is called by: a provider in memory behind a line of its own, or a Twilio on this machine that settings name."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from adapters.twilio_simulator import OUR_NUMBER, TwilioSimulator
 from call_rows import ACCOUNT, Phones
+from config.settings import settings
 from fake_provider import FakeProvider
 from processors import doubt
 from processors.call_interfaces import CallOrder, Gate, Granted
@@ -14,6 +16,11 @@ from processors.call_questions import follow_due
 from processors.dialing import Line, dial
 from records.database import Database
 from services.testing import _empty_database
+
+ACCOUNT_SID, TOKEN = "AC" + "c" * 32, "d" * 32
+DOCUMENT_NUMBER = "+1987654321"
+FAST = 200.0
+"""Seconds of phones in one of the machine's."""
 
 ANSWER, STATUS = "https://calls.example.com/answer?attempt=", "https://calls.example.com/status?attempt="
 
@@ -63,3 +70,33 @@ def office(tmp_path: Path) -> Iterator[Office]:
     database = Database(f"sqlite:///{tmp_path / 'records.db'}")
     yield Office(database)
     database.close()
+
+
+def account(**more: Any) -> dict[str, Any]:
+    """Return the settings of who calls by this account; `more` are others, and come before these."""
+    usual = {"twilio_account_sid": ACCOUNT_SID, "twilio_auth_token": TOKEN, "twilio_phone_number": OUR_NUMBER}
+    return usual | {"twilio_calls_per_second": 50.0} | more
+
+
+def variables(given: dict[str, Any]) -> dict[str, str]:
+    """Return settings as a process takes them."""
+    return {name.upper(): str(value) for name, value in given.items()}
+
+
+def use(given: dict[str, Any], patch: pytest.MonkeyPatch) -> None:
+    """Let this process have these settings."""
+    for name, value in given.items():
+        patch.setattr(settings, name, value)
+
+
+@pytest.fixture
+def simulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[TwilioSimulator]:
+    """Twilio, with an account that owns the document's number too.
+
+    Nothing of this service listens: what is said goes out with the call, and its status is asked for.
+    """
+    own = (OUR_NUMBER, DOCUMENT_NUMBER)
+    with TwilioSimulator(ACCOUNT_SID, TOKEN, numbers=own, speed=FAST, calls_per_second=1000, seed=1) as made:
+        use(account(twilio_base_url=made.url, twilio_calls_per_second=100.0), monkeypatch)
+        monkeypatch.setattr("services.call_lines.is_reachable", lambda: False)
+        yield made

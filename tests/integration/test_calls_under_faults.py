@@ -15,11 +15,12 @@ from sqlalchemy import select
 
 from adapters.phone_simulator.callees import Callee
 from adapters.phone_simulator.faults import Faults
-from call_faults import ACCOUNT_LIVE, NOBODY, PERSON, CallService, calling, variables_of
+from call_faults import ACCOUNT_LIVE, END_SECONDS, NOBODY, PERSON, CallService, calling
+from calling import account, variables
 from cli.chaos.processes import Processes
 from config.settings import settings
 from installation import Installation, Part
-from lives import Life
+from lives import Life, said
 from postgresql import PostgresqlServer
 from processors.campaigns import ORDERS_AT_ONCE
 from records.call_tables import LIVE, calls
@@ -27,6 +28,7 @@ from records.task_records import columns as tasks
 from redis_server import RedisServer, bundled
 from services.celery_service import celery_service
 from services.wiring import parts
+from small_disks import SmallInstallation
 from waiting import until
 from wrong_clocks import Clock
 
@@ -52,18 +54,26 @@ def service(running: CallService) -> Iterator[CallService]:
         path.unlink()
 
 
-@pytest.mark.parametrize("point", ["granting", "granted", "ordered", "answered", "stored", "looked"])
+POINTS = ["granted", "stored"]
+"""Before an order and after it; a broker sees no difference to the others."""
+
+OTHER_POINTS = [
+    pytest.param(point, marks=pytest.mark.any_broker) for point in ("granting", "ordered", "answered", "looked")
+]
+
+
+@pytest.mark.parametrize("point", [*POINTS, *OTHER_POINTS])
 def test_whoever_was_to_be_called_is_called_once_though_the_worker_is_killed(service: CallService, point: str):
     numbers, [single] = service.numbers(MEMBERS), service.numbers(1)
     before = service.twilio.measures.posts
-    single_id = celery_service.queue_outbound_call(single, ring_seconds=5, delay_seconds=1)
     if point == "ordered":  # the provider makes the call, and its answer comes when nobody waits for it any more
         service.twilio.faults = Faults(create="late", create_times=1, late_seconds=20)
-    else:
-        service.hold(point)
     if point == "looked":
         service.twilio.faults = Faults(lose=1.0)
-    campaign_id = service.campaign(numbers)
+    campaign_id = service.campaign(numbers, delay_seconds=1)
+    single_id = celery_service.queue_outbound_call(single, ring_seconds=5, delay_seconds=1)
+    if point != "ordered":
+        service.hold(point)  # once both are recorded: who stands at `granting` keeps SQLite's lock
     if point == "ordered":
         until(lambda: service.twilio.measures.posts > before, what="an order is at the provider")
     else:
@@ -96,6 +106,7 @@ MADE = ("late", "cut", "drip", "error_made", "reset_made")
 """Faults after which there is a call, which tells of itself where its callbacks are not lost."""
 
 
+@pytest.mark.any_broker
 @pytest.mark.parametrize(
     ("fault", "told"),
     [(what, told) for what, faults in CREATES.items() for told in (False, True) if not told or faults.create in MADE],
@@ -110,6 +121,7 @@ def test_an_order_whose_answer_is_lost_or_bad_is_one_call(service: CallService, 
     service.check(campaign_id, numbers, {"done" if told else "failed": 4})
 
 
+@pytest.mark.any_broker
 def test_a_call_that_lists_and_reads_show_late_is_found_and_not_made_again(service: CallService):
     numbers = service.numbers(4, NOBODY)
     late = Faults(create="error_made", create_times=2, lose=1.0, list_lag=3.2, fetch_missing=3.2)
@@ -134,6 +146,7 @@ def test_campaigns_of_which_there_are_more_than_slots_let_others_have_their_turn
         service.check(campaign_id, numbers, {"done": 1})
 
 
+@pytest.mark.any_broker
 def test_a_provider_that_lets_calls_wait_gets_no_more_until_it_has_caught_up(service: CallService):
     numbers = service.numbers(2)
     service.twilio.faults = Faults(queue_seconds=2.5)
@@ -146,6 +159,7 @@ def test_a_provider_that_lets_calls_wait_gets_no_more_until_it_has_caught_up(ser
     assert (second["sending_at"] - first["placed_at"]).total_seconds() >= 2.4
 
 
+@pytest.mark.any_broker
 def test_a_login_that_is_refused_in_mid_campaign_pauses_it_and_costs_no_member(service: CallService):
     numbers = service.numbers(12)
     campaign_id = service.campaign(numbers, delay_between_calls=0.1)
@@ -160,6 +174,7 @@ def test_a_login_that_is_refused_in_mid_campaign_pauses_it_and_costs_no_member(s
     service.check(campaign_id, numbers, {"done": 12})
 
 
+@pytest.mark.any_broker
 @pytest.mark.slow
 def test_a_service_that_starts_anew_with_all_calls_live_that_its_account_may_have_takes_them_up(service: CallService):
     live, later = service.numbers(ACCOUNT_LIVE, LONG), service.numbers(4)
@@ -182,7 +197,7 @@ def untaken(service: CallService, campaign_id: str) -> list[Mapping[str, Any]]:
     return [row for row in service.attempts(campaign_id) if row["state"] == "not_taken"]
 
 
-@pytest.mark.parametrize("how", ["flushed", "killed with its data"])
+@pytest.mark.parametrize("how", [pytest.param("flushed", marks=pytest.mark.any_broker), "killed with its data"])
 def test_a_broker_that_forgets_everything_in_mid_campaign_costs_no_call(service: CallService, how: str):
     numbers = service.numbers(12)
     campaign_id = service.campaign(numbers, delay_between_calls=0.1)
@@ -234,6 +249,7 @@ def publish_thrice(ids: list[str]) -> None:
         parts().publisher.publish(records)
 
 
+@pytest.mark.any_broker
 def test_another_leader_goes_on_where_one_dies_and_two_ask_no_more_than_one(service: CallService):
     numbers = service.numbers(8, Callee(rings=60.0))
     service.twilio.faults = Faults(lose=1.0, create="error_made", create_times=2)
@@ -252,6 +268,7 @@ def test_another_leader_goes_on_where_one_dies_and_two_ask_no_more_than_one(serv
     service.check(campaign_id, numbers, {"done": 8})
 
 
+@pytest.mark.any_broker
 def test_a_task_that_is_told_to_end_in_its_order_leaves_a_call_that_is_known(service: CallService):
     [number] = service.numbers(1)
     service.hold("answered")
@@ -264,6 +281,7 @@ def test_a_task_that_is_told_to_end_in_its_order_leaves_a_call_that_is_known(ser
     assert not (service.folder / "answered.go").exists()
 
 
+@pytest.mark.any_broker
 @pytest.mark.slow
 def test_a_database_that_is_gone_between_the_order_and_its_storing_makes_no_second_call(service: CallService):
     if not parts().database.is_sqlite:
@@ -282,6 +300,7 @@ def test_a_database_that_is_gone_between_the_order_and_its_storing_makes_no_seco
     service.check(campaign_id, numbers, {"done": 3})
 
 
+@pytest.mark.any_broker
 def test_a_campaign_that_is_paused_in_a_burst_makes_no_call_until_it_goes_on(service: CallService):
     numbers = service.numbers(40)
     campaign_id = service.campaign(numbers, delay_between_calls=0.05)
@@ -296,6 +315,7 @@ def test_a_campaign_that_is_paused_in_a_burst_makes_no_call_until_it_goes_on(ser
     service.check(campaign_id, numbers, {"done": 40})
 
 
+@pytest.mark.any_broker
 def test_a_campaign_that_is_cancelled_while_nobody_knows_of_a_call_ends_that_call(service: CallService):
     numbers = service.numbers(1, Callee(rings=590.0))
     service.twilio.faults = Faults(create="error_made", lose=1.0)
@@ -309,6 +329,7 @@ def test_a_campaign_that_is_cancelled_while_nobody_knows_of_a_call_ends_that_cal
     service.check(campaign_id, numbers, {"cancelled": 1})
 
 
+@pytest.mark.any_broker
 def test_who_opts_out_while_it_rings_hears_nothing_and_is_called_by_nobody_else(service: CallService):
     [number] = service.numbers(1, Callee(rings=60.0))
     campaign_id = service.campaign([number], ring_seconds=400)
@@ -324,6 +345,11 @@ def test_who_opts_out_while_it_rings_hears_nothing_and_is_called_by_nobody_else(
     assert celery_service.get_campaign(other_id)["counts"] == {"opted_out": 1}
 
 
+def unheard(service: CallService) -> dict[str, str]:
+    """Return the variables of who calls by a service's simulator, and takes no webhooks."""
+    return variables(account(twilio_base_url=service.twilio.url, webhook_base_url="http://127.0.0.1:9"))
+
+
 @pytest.fixture
 def elsewhere(tmp_path: Path, running: CallService) -> Iterator[tuple[Life, dict[str, str]]]:
     """An installation with PostgreSQL, and the variables of its processes; nobody takes its webhooks."""
@@ -335,7 +361,7 @@ def elsewhere(tmp_path: Path, running: CallService) -> Iterator[tuple[Life, dict
         stack.callback(server.stop)
         life = Life(tmp_path, stack.enter_context(Processes(tmp_path)), redis.url, server.fresh_database())
         stack.callback(life.close)
-        yield life, variables_of(running.twilio, "http://127.0.0.1:9") | {"HELD_CALLS": str(tmp_path)}
+        yield life, unheard(running) | {"HELD_CALLS": str(tmp_path)}
 
 
 SUBMIT = """
@@ -351,20 +377,21 @@ def in_berlin(minutes: int) -> str:
     return (datetime.now(BERLIN) + timedelta(minutes=minutes)).strftime("%H:%M")
 
 
+@pytest.mark.any_broker
 @pytest.mark.services
 def test_calling_hours_go_by_the_clock_of_the_database_whatever_that_of_the_worker_shows(
     elsewhere: tuple[Life, dict[str, str]], running: CallService, tmp_path: Path
 ):
-    life, variables = elsewhere
+    life, given = elsewhere
     clock = Clock(tmp_path / "clock", -300)
-    life.leader(**variables)
-    worker = life.worker(options=["-I", "held_calls"], **variables, **clock.variables)
+    life.leader(**given)
+    worker = life.worker(options=["-I", "held_calls"], **given, **clock.variables)
     life.until_ready(worker)
     open_now, open_later = ["+4930123450001"], ["+4930123450002"]
 
     def submit(numbers: list[str], start: int, end: int) -> None:
-        given = json.dumps([numbers, {"start": in_berlin(start), "end": in_berlin(end)}])
-        done = life.start(f"submit{start}", [sys.executable, "-c", SUBMIT, given], **variables)
+        wanted = json.dumps([numbers, {"start": in_berlin(start), "end": in_berlin(end)}])
+        done = life.start(f"submit{start}", [sys.executable, "-c", SUBMIT, wanted], **given)
         until(lambda: not done.alive(), what="it is submitted")
         assert done.ended_well(), done.last_words()
 
@@ -383,3 +410,53 @@ def test_calling_hours_go_by_the_clock_of_the_database_whatever_that_of_the_work
     assert states(open_later[0]) == [("waiting", "waits for its calling hours")]
     assert running.calls_to(open_later) == []
     assert running.twilio.measures.rung[open_now[0]] == 1
+
+
+@pytest.fixture
+def small(tmp_path: Path, running: CallService) -> Iterator[SmallInstallation]:
+    """An installation whose records have a small disk; nobody takes its webhooks."""
+    with ExitStack() as stack:
+        yield SmallInstallation(tmp_path, stack, ["-I", "held_calls"], HELD_CALLS=str(tmp_path), **unheard(running))
+
+
+SUBMIT_MANY = """
+import json, sys
+from services.celery_service import celery_service
+print(celery_service.queue_bulk_calls(json.loads(sys.argv[1]), delay_between_calls=0.1, max_concurrent_calls=20))
+"""
+REPORT = """
+import json, sys
+from sqlalchemy import select
+from records.call_tables import call_attempts
+from services.celery_service import celery_service
+from services.wiring import parts
+c = call_attempts.c
+rows = parts().database.read(lambda connection: connection.execute(select(c.id, c.call_sid, c.state)).all())
+print(json.dumps([celery_service.get_campaign(sys.argv[1])["counts"], [list(row) for row in rows]]))
+"""
+
+
+@pytest.mark.any_broker
+def test_a_campaign_whose_records_have_no_room_for_a_while_calls_everybody_once_and_ends(
+    small: SmallInstallation, running: CallService
+):
+    numbers, measures = running.numbers(30), running.twilio.measures
+    before = set(measures.posts_by_attempt)
+    campaign_id = small.run("submit", SUBMIT_MANY, json.dumps(numbers))
+    until(lambda: len(running.calls_to(numbers)) >= 5, what="calls are made")
+    small.pragma("wal_checkpoint(TRUNCATE)")  # what SQLite had room for already would still be written
+    with small.disks.full(small.folders["records"]):
+        until(lambda: said(small.worker, "make room on its disk"), what="nothing can be written")
+        until(lambda: all(call.ended for call in running.calls_to(numbers)), what="what was ordered is over")
+        assert len(running.calls_to(numbers)) < len(numbers)
+    until(lambda: small.states([campaign_id]) == ["SUCCESS"], END_SECONDS, "the campaign has ended", every=0.5)
+
+    counts, attempts = json.loads(small.run("report", REPORT, campaign_id))
+    assert counts == {"done": len(numbers)}
+    assert {measures.rung[number] for number in numbers} == {1}
+    assert {measures.posts_by_attempt[one] for one, _, _ in attempts} <= {0, 1}
+    assert set(measures.posts_by_attempt) - before <= {one for one, _, _ in attempts}, "no order without its attempt"
+    made = {call.plan.attempt: call.sid for call in running.calls_to(numbers)}
+    assert {one: sid for one, sid, _ in attempts if sid} == made
+    assert {state for _, _, state in attempts}.isdisjoint(LIVE)
+    assert small.check_records() == "ok"

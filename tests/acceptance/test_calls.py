@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from adapters.twilio_simulator import OUR_NUMBER, TwilioSimulator
+from adapters.twilio_simulator import TwilioSimulator
+from calling import ACCOUNT_SID, TOKEN, account, variables
 from service import Service
 
-ACCOUNT, TOKEN = "AC" + "6" * 32, "7" * 32
 EXAMPLE = """
 from examples.celery_example import phone
 
@@ -21,15 +21,10 @@ assert all(row.good for row in rows)
 @pytest.mark.slow
 def test_the_examples_calls_are_made_once_each_and_nobody_is_called_who_opted_out(tmp_path: Path):
     service = Service(tmp_path)
-    with TwilioSimulator(ACCOUNT, TOKEN, speed=10, calls_per_second=50) as simulator:
-        service.environment |= {
-            "TWILIO_ACCOUNT_SID": ACCOUNT,
-            "TWILIO_AUTH_TOKEN": TOKEN,
-            "TWILIO_PHONE_NUMBER": OUR_NUMBER,
-            "TWILIO_BASE_URL": simulator.url,
-            "TWILIO_CALLS_PER_SECOND": "20",
-            "WEBHOOK_BASE_URL": f"http://127.0.0.1:{service.port}",
-        }
+    with TwilioSimulator(ACCOUNT_SID, TOKEN, speed=10, calls_per_second=50) as simulator:
+        base = f"http://127.0.0.1:{service.port}"
+        given = account(twilio_base_url=simulator.url, twilio_calls_per_second=20.0, webhook_base_url=base)
+        service.environment |= variables(given)
         try:
             service.start().until_ready()
             done = service.run(sys.executable, "-c", EXAMPLE)

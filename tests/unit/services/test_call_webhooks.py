@@ -1,24 +1,21 @@
 """Calls from the order to the last callback: our web application and a simulated Twilio, which speak over HTTP."""
 
-import threading
 from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-import uvicorn
 
 from adapters.phone_simulator.callees import Callee
 from adapters.phone_simulator.faults import Faults
-from adapters.twilio_simulator import OUR_NUMBER, TwilioSimulator
-from api.__main__ import listen
-from api.app import create_app
+from adapters.twilio_simulator import TwilioSimulator
+from call_faults import web_application
+from calling import ACCOUNT_SID, TOKEN, account, use
 from config.settings import settings
 from services.celery_service import celery_service
 from services.testing import InlineService
 from services.wiring import parts
 from waiting import until
 
-ACCOUNT, TOKEN = "AC" + "1" * 32, "2" * 32
 FAST = 100.0
 PERSON, BUSY, NOBODY, MACHINE = "+15557770100", "+15557770001", "+15557770002", "+15557770004"
 PRESSES_NINE, PRESSES_ONE, SAYS_YES = "+15557770007", "+15557770008", "+15557770009"
@@ -27,28 +24,14 @@ PRESSES_NINE, PRESSES_ONE, SAYS_YES = "+15557770007", "+15557770008", "+15557770
 @pytest.fixture
 def base(inline_service: InlineService) -> Iterator[str]:
     """The web application on a port of its own, with the records of this test."""
-    listener = listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(create_app(settings), log_config=None, lifespan="off"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    until(lambda: server.started, what="the web application has started")
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    thread.join(60)
+    with web_application() as url:
+        yield url
 
 
 @pytest.fixture
 def twilio(base: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[TwilioSimulator]:
-    with TwilioSimulator(ACCOUNT, TOKEN, speed=FAST, calls_per_second=1_000, seed=1) as made:
-        for name, value in {
-            "twilio_account_sid": ACCOUNT,
-            "twilio_auth_token": TOKEN,
-            "twilio_phone_number": OUR_NUMBER,
-            "twilio_base_url": made.url,
-            "twilio_calls_per_second": 100.0,
-            "webhook_base_url": base,
-        }.items():
-            monkeypatch.setattr(settings, name, value)
+    with TwilioSimulator(ACCOUNT_SID, TOKEN, speed=FAST, calls_per_second=1_000, seed=1) as made:
+        use(account(twilio_base_url=made.url, twilio_calls_per_second=100.0, webhook_base_url=base), monkeypatch)
         yield made
 
 

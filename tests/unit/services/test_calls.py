@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from calling import ACCOUNT_SID, account, use
 from config.settings import settings
 from fake_provider import NOT_NOW, FakeProvider
 from processors.call_interfaces import CallInDoubt, CallNotTaken, CallsHalted
@@ -94,15 +95,8 @@ class Desk:
 
 @pytest.fixture
 def desk(inline_service: InlineService, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
-    provider = FakeProvider("AC" + "1" * 32)
-    for name, value in {
-        "twilio_account_sid": provider.account,
-        "twilio_auth_token": "2" * 32,
-        "twilio_phone_number": OURS,
-        "twilio_calls_per_second": 100.0,
-        "webhook_base_url": "https://calls.example.com",
-    }.items():
-        monkeypatch.setattr(settings, name, value)
+    provider = FakeProvider(ACCOUNT_SID)
+    use(account(twilio_calls_per_second=100.0, webhook_base_url="https://calls.example.com"), monkeypatch)
     monkeypatch.setattr("processors.campaigns.PATIENCE_SECONDS", 0.02)
     monkeypatch.setattr("services.campaigns.UNKNOWN_SECONDS", 20.0)
     monkeypatch.setattr(parts(), "voice", provider)

@@ -1,35 +1,12 @@
 """Calls from the facade to the simulator and back into the records, in this process."""
 
-from collections.abc import Iterator
-
-import pytest
-
-from adapters.twilio_simulator import OUR_NUMBER, TwilioSimulator
-from config.settings import settings
+from adapters.twilio_simulator import TwilioSimulator
 from services.celery_service import celery_service
 from services.submission import submit_by_name
 from services.testing import InlineService
 from services.wiring import parts
 
-ACCOUNT, TOKEN = "AC" + "1" * 32, "2" * 32
-FAST = 200.0
 PERSON, BUSY, NOBODY = "+15557770100", "+15557770001", "+15557770002"
-
-
-@pytest.fixture
-def simulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[TwilioSimulator]:
-    with TwilioSimulator(ACCOUNT, TOKEN, speed=FAST, calls_per_second=1000, seed=1) as made:
-        for name, value in {
-            "twilio_account_sid": ACCOUNT,
-            "twilio_auth_token": TOKEN,
-            "twilio_phone_number": OUR_NUMBER,
-            "twilio_base_url": made.url,
-            "twilio_calls_per_second": 100.0,
-        }.items():
-            monkeypatch.setattr(settings, name, value)
-        # nothing of this service listens here: what is said goes out with the call, and its status is asked for
-        monkeypatch.setattr("services.call_lines.is_reachable", lambda: False)
-        yield made
 
 
 def look(service: InlineService) -> None:

@@ -1,13 +1,12 @@
 """The document's own examples of phone calls, word for word, against the simulator: from the order to the status."""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import pairwise
 
 import pytest
 
-from adapters.twilio_simulator import OUR_NUMBER, TwilioSimulator
-from config.settings import settings
+from adapters.twilio_simulator import TwilioSimulator
+from calling import DOCUMENT_NUMBER
 from documentation import examples
 from processors.errors import TaskFailed
 from services.celery_service import celery_service
@@ -16,9 +15,6 @@ from services.testing import InlineService
 from services.wiring import parts
 from waiting import until
 
-ACCOUNT, TOKEN = "AC" + "3" * 32, "4" * 32
-FAST = 200.0
-DOCUMENT_NUMBER = "+1987654321"
 CALLED = "+1234567890"
 
 SINGLE_CALL = """\
@@ -124,23 +120,6 @@ if status['status'] == 'SUCCESS':
     call_result = celery_service.get_task_result(call_status)
     print(f"Call status: {call_result.get('call_info', {}).get('status')}")
 """  # noqa: W293 - word for word
-
-
-@pytest.fixture
-def simulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[TwilioSimulator]:
-    """Twilio, with an account that owns the document's number; nothing of this service listens."""
-    own = (OUR_NUMBER, DOCUMENT_NUMBER)
-    with TwilioSimulator(ACCOUNT, TOKEN, numbers=own, speed=FAST, calls_per_second=1000, seed=1) as made:
-        for name, value in {
-            "twilio_account_sid": ACCOUNT,
-            "twilio_auth_token": TOKEN,
-            "twilio_phone_number": OUR_NUMBER,
-            "twilio_base_url": made.url,
-            "twilio_calls_per_second": 100.0,
-        }.items():
-            monkeypatch.setattr(settings, name, value)
-        monkeypatch.setattr("services.call_lines.is_reachable", lambda: False)
-        yield made
 
 
 def run(block: str, **names: object) -> dict[str, object]:

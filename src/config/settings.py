@@ -579,6 +579,15 @@ class Settings(BaseSettings):
             raise ValueError("must name a host such as https://example.com")
         return value
 
+    @field_validator("twilio_base_url")
+    @classmethod
+    def _twilio(cls, value: str) -> str:
+        parts = urlsplit(_with_scheme(value, WEB_SCHEMES))
+        local = parts.scheme == "http" and parts.hostname in LOOPBACK_HOSTS
+        if not HOST_PATTERN.fullmatch(parts.hostname or "") or not (local or parts.scheme == "https"):
+            raise ValueError("must be https:// and a host, or http:// and this machine such as http://127.0.0.1:4010")
+        return value
+
     @field_validator("openai_base_url")
     @classmethod
     def _endpoint(cls, value: str | None) -> str | None:

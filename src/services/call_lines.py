@@ -67,9 +67,15 @@ def from_number_of(options: CallOptions) -> str:
     """
     if options.from_number is not None:
         return options.from_number
-    if settings.twilio_phone_number is None:
+    number = _own_number()
+    if number is None:
         raise PermanentError("The call has no from_number, and TWILIO_PHONE_NUMBER is not set: give one of them.")
-    return phone_numbers.normalised(settings.twilio_phone_number, name="TWILIO_PHONE_NUMBER")
+    return number
+
+
+def _own_number() -> str | None:
+    number = settings.twilio_phone_number
+    return None if number is None else phone_numbers.normalised(number, name="TWILIO_PHONE_NUMBER")
 
 
 def line_of(task_id: str) -> Line:
@@ -212,11 +218,15 @@ def _is_loopback(url: str) -> bool:
 
 
 def described() -> str:
-    """Tell what makes calls, and whether it reaches this service; nobody is asked."""
+    """Tell what makes calls, and whether it reaches this service; nobody is asked.
+
+    Raises:
+        InvalidArgument: TWILIO_PHONE_NUMBER is no phone number.
+    """
     if not settings.twilio_account_sid or not settings.twilio_auth_token:
         return "not set: no calls are made"
     where = urlsplit(settings.twilio_base_url).hostname
-    number = settings.twilio_phone_number
+    number = _own_number()
     from_number = "no TWILIO_PHONE_NUMBER" if number is None else f"from {phone_numbers.masked(number)}"
     reached = "told of calls by it" if is_reachable() else "which cannot reach WEBHOOK_BASE_URL and is asked instead"
     return f"{where}, {from_number}, {settings.twilio_calls_per_second:g} calls a second, {reached}"

@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import text
 
 from adapters.model_store import ModelStore
+from calling import account, use
 from cli import main
 from cli.commands import doctor, models
 from cli.commands.submit import follow, parse, submitting_methods
@@ -293,6 +294,16 @@ def test_doctor_names_what_is_wrong_and_the_cure(csai, monkeypatch):
     assert code == 1
     assert "python" in out
     assert "wrong" in out
+
+
+def test_doctor_says_of_what_was_set_as_our_number_that_it_is_none(csai, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    use(account(twilio_phone_number="your_twilio_number"), monkeypatch)
+    code, out, _ = csai("doctor")
+    assert code == 1
+    assert re.search(r"phone\s+wrong\s+TWILIO_PHONE_NUMBER: must be a phone number like", out)
+    monkeypatch.setattr(settings, "twilio_phone_number", "+1 (500) 555-0006")
+    assert re.search(r"phone\s+ok\s+api\.twilio\.com, from \+1 \*\*\* \*\*06", csai("doctor")[1])
 
 
 def test_doctor_names_each_mail_template_that_cannot_be_compiled(csai, monkeypatch, tmp_path):

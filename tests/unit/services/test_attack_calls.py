@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from calling import ACCOUNT_SID, account, use
 from config.settings import settings
 from fake_provider import FakeProvider
 from processors.call_interfaces import CallInDoubt, CallsHalted
@@ -79,15 +80,8 @@ class Desk:
 
 @pytest.fixture
 def desk(inline_service: InlineService, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    provider = FakeProvider("AC" + "1" * 32)
-    for name, value in {
-        "twilio_account_sid": provider.account,
-        "twilio_auth_token": "2" * 32,
-        "twilio_phone_number": OURS,
-        "twilio_calls_per_second": 100.0,
-        "webhook_base_url": "https://calls.example.com",
-    }.items():
-        monkeypatch.setattr(settings, name, value)
+    provider = FakeProvider(ACCOUNT_SID)
+    use(account(twilio_calls_per_second=100.0, webhook_base_url="https://calls.example.com"), monkeypatch)
     monkeypatch.setattr("processors.campaigns.PATIENCE_SECONDS", 0.02)
     monkeypatch.setattr(parts(), "voice", provider)
     return Desk(inline_service, provider)
@@ -201,6 +195,39 @@ def test_a_campaign_that_expired_after_it_began_says_so_of_its_members(desk: Des
     desk.run(21)
     (left,) = celery_service.get_campaign(campaign, after=0)["members"]
     assert (left["state"], left["reason"]) == ("expired", "the campaign expired")
+
+
+@pytest.mark.parametrize("paused", [False, True])
+@pytest.mark.parametrize(("end", "told", "state"), [("completed", "done", "SUCCESS"), ("busy", "failed", "FAILURE")])
+def test_a_campaign_whose_queue_is_emptied_lets_its_calls_go_on_and_calls_nobody_else(
+    desk: Desk, end: str, told: str, state: str, paused: bool
+):
+    campaign = celery_service.queue_bulk_calls(NUMBERS[:3], delay_between_calls=86_400)
+    desk.run()
+    if paused:
+        celery_service.pause_campaign(campaign)
+        desk.run(100)
+    assert celery_service.purge_queue("twilio_calls") == 1
+    desk.run(30)
+    assert len(desk.provider.live()) == celery_service.get_campaign(campaign)["live_calls"] == 1
+    desk.follow(end=end)
+    desk.run(86_400)
+    found = celery_service.get_campaign(campaign)
+    assert (found["status"], found["counts"]) == (state, {told: 1, "cancelled": 2})
+    assert found["members"][2]["reason"] == "the campaign was cancelled"
+    assert len(desk.provider.orders) == 1
+
+
+def test_a_campaign_that_has_taken_its_minutes_pauses_again_however_often_it_is_resumed(desk: Desk):
+    campaign = celery_service.queue_bulk_calls(
+        NUMBERS[:3], delay_between_calls=0, max_concurrent_calls=1, max_minutes=1
+    )
+    desk.run()
+    for _ in range(3):
+        desk.follow()
+        assert "1 minutes, which is its max_minutes" in celery_service.get_campaign(campaign)["info"]["status"]
+        assert celery_service.resume_campaign(campaign)
+    assert len(desk.provider.orders) == 1
 
 
 def test_metadata_that_cannot_be_kept_are_refused_by_their_name(desk: Desk):

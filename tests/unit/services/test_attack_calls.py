@@ -7,52 +7,19 @@ from typing import Any
 
 import pytest
 
-from calling import ACCOUNT_SID, account, use
+import calling
 from config.settings import settings
-from fake_provider import FakeProvider
 from processors.call_interfaces import CallInDoubt, CallsHalted
-from processors.call_states import CallProgress
 from processors.errors import InvalidArgument, TaskFailed
-from records.call_events import CallEvent, Waits
 from services.celery_service import celery_service
-from services.parent_tasks import settle_cancelled
-from services.submission import submit_by_name
-from services.testing import InlineService
-from services.wiring import parts
 
 OURS, OTHER = "+15005550006", "+15005550009"
 NUMBERS = [f"+1555779{at:04}" for at in range(1000, 1030)]
 LOST = CallInDoubt("the answer was lost")
 
 
-class Desk:
-    """The service in this process, and the provider that it calls by."""
-
-    def __init__(self, service: InlineService, provider: FakeProvider) -> None:
-        self.service, self.provider = service, provider
-
-    def run(self, seconds: float = 0.0) -> None:
-        """Run what is due by then."""
-        self.service.advance(seconds) if seconds else self.service.run_due()
-        settle_cancelled([one for one in parts().moves.unfollowed(100) if one.is_parent])  # the leader's duty
-
-    def follow(self, seconds: float = 100.0, end: str = "completed") -> None:
-        """Let calls end, time pass, and the provider be asked."""
-        for sid in self.provider.live():
-            self.provider.end(sid, end)
-        self.run(seconds)
-        submit_by_name("monitoring.follow_calls", {}, queue="twilio_calls", origin="test")
-        self.run()
-
-    def phone(self) -> None:
-        """Let calls end, and their ends be told."""
-        for sid in self.provider.live():
-            attempt = parts().calls.attempt_of_sid(sid)
-            assert attempt is not None
-            self.provider.end(sid, "completed")
-            told = CallEvent("status", sid, attempt.id, sid, attempt.account, CallProgress("completed", 3))
-            parts().call_events.receive(told, lambda _: Waits(60, 600))
-        self.run(3)
+class Desk(calling.Desk):
+    """What is looked at and repeated beside."""
 
     def rung(self, number: str) -> int:
         """Return how often a number was ordered."""
@@ -79,12 +46,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(inline_service: InlineService, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    provider = FakeProvider(ACCOUNT_SID)
-    use(account(twilio_calls_per_second=100.0, webhook_base_url="https://calls.example.com"), monkeypatch)
-    monkeypatch.setattr("processors.campaigns.PATIENCE_SECONDS", 0.02)
-    monkeypatch.setattr(parts(), "voice", provider)
-    return Desk(inline_service, provider)
+def desk(desk: calling.Desk) -> Desk:
+    return Desk(desk.service, desk.provider)
 
 
 def test_a_call_that_a_person_said_was_made_is_not_made_again_with_all_that_failed(desk: Desk):
@@ -210,7 +173,8 @@ def test_a_campaign_whose_queue_is_emptied_lets_its_calls_go_on_and_calls_nobody
     assert celery_service.purge_queue("twilio_calls") == 1
     desk.run(30)
     assert len(desk.provider.live()) == celery_service.get_campaign(campaign)["live_calls"] == 1
-    desk.follow(end=end)
+    desk.ends = lambda _: end
+    desk.follow()
     desk.run(86_400)
     found = celery_service.get_campaign(campaign)
     assert (found["status"], found["counts"]) == (state, {told: 1, "cancelled": 2})

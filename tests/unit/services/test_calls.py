@@ -2,18 +2,17 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from calling import ACCOUNT_SID, account, use
+from calling import NUMBERS, Desk
 from config.settings import settings
-from fake_provider import NOT_NOW, FakeProvider
+from fake_provider import NOT_NOW
 from processors.call_interfaces import CallInDoubt, CallNotTaken, CallsHalted
-from processors.call_states import CallProgress
 from processors.errors import (
     IdempotencyConflict,
     InvalidArgument,
@@ -21,86 +20,14 @@ from processors.errors import (
     TaskFailed,
     UnknownTask,
 )
-from records.call_events import CallEvent, Waits
 from records.task_records import task_records
 from services.celery_service import celery_service
-from services.parent_tasks import settle_cancelled
-from services.submission import submit_by_name
-from services.testing import InlineService
 from services.wiring import parts
 
 OURS = "+15005550006"
-NUMBERS = [f"+1555777{at:04}" for at in range(1000, 1100)]
 LOST = CallInDoubt("the answer was lost")
 UNKNOWN_SID = "CA" + "f" * 32
 PLACED = {"success", "call_sid", "status", "to_number", "from_number", "created_at", "metadata", "task_id"}
-
-
-class Desk:
-    """The service in this process, and the provider that it calls by."""
-
-    def __init__(self, service: InlineService, provider: FakeProvider) -> None:
-        self.service, self.provider = service, provider
-        self.ends: Callable[[str], str | None] = lambda _: "completed"
-
-    def run(self, seconds: float = 0.0) -> None:
-        """Run what is due by then."""
-        self.service.advance(seconds) if seconds else self.service.run_due()
-        settle_cancelled([one for one in parts().moves.unfollowed(100) if one.is_parent])  # the leader's duty
-
-    def follow(self, seconds: float = 100.0) -> None:
-        """Let calls go on for a while, and the provider be asked about them."""
-        for sid in self.provider.live():
-            if (end := self.ends(self.provider.calls[sid].to_number)) is not None:
-                self.provider.end(sid, end)
-        self.run(seconds)
-        submit_by_name("monitoring.follow_calls", {}, queue="twilio_calls", origin="test")
-        self.run()
-
-    def phone(self) -> None:
-        """Let calls go on, and their ends be told."""
-        for sid in self.provider.live():
-            seen = self.provider.calls[sid]
-            attempt = parts().calls.attempt_of_sid(sid)
-            if (end := self.ends(seen.to_number)) is not None and attempt is not None:
-                self.provider.end(sid, end)
-                told = CallEvent("status", sid, attempt.id, sid, attempt.account, CallProgress(end, 3))
-                parts().call_events.receive(told, lambda _: Waits(60, 600))
-        self.run(2.1)
-
-    def until_final(self, task_id: str, times: int = 60, *, lost: bool = False) -> Any:
-        """Return a task's status once it has ended.
-
-        Args:
-            task_id: whose.
-            times: that are looked at.
-            lost: whether no end is told, so that the provider is asked.
-        """
-        for _ in range(times):
-            self.follow() if lost else self.phone()
-            status = celery_service.get_task_status(task_id)
-            if status["status"] in {"SUCCESS", "FAILURE", "REVOKED"}:
-                return status
-        raise AssertionError(f"it does not end: {status}")
-
-    def result(self, task_id: str) -> Any:
-        return celery_service.get_task_result(task_id, timeout=0)
-
-    def made(self, **more: Any) -> tuple[str, str]:
-        """Return the task and the provider's name of a call that was made."""
-        task_id = celery_service.queue_outbound_call(**{"to_number": NUMBERS[0], **more})
-        self.run()
-        return task_id, self.result(task_id)["call_sid"]
-
-
-@pytest.fixture
-def desk(inline_service: InlineService, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
-    provider = FakeProvider(ACCOUNT_SID)
-    use(account(twilio_calls_per_second=100.0, webhook_base_url="https://calls.example.com"), monkeypatch)
-    monkeypatch.setattr("processors.campaigns.PATIENCE_SECONDS", 0.02)
-    monkeypatch.setattr("services.campaigns.UNKNOWN_SECONDS", 20.0)
-    monkeypatch.setattr(parts(), "voice", provider)
-    return Desk(inline_service, provider)
 
 
 def recorded() -> int:

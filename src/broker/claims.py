@@ -199,7 +199,7 @@ class Owner:
         self._blocked: dict[str, float] = {}
         self._due = threading.Event()
         self._retiring = False
-        self._born = self._reached = self._looked = self._beaten = time.monotonic()
+        self._born = self._reached = self._looked = self._beaten = self._beat_sent = time.monotonic()
         self._thread = threading.Thread(target=self._keep, name="claims", daemon=True)
 
     @property
@@ -218,7 +218,9 @@ class Owner:
         Raises:
             RedisError: the server cannot be reached, or refuses.
         """
+        self._beat_sent = time.monotonic()
         ANNOUNCE(self.client, [self.keys.owners, self.claim_key], [self.name])
+        self._beaten = time.monotonic()
         self._thread.start()
 
     def settle(self, field: str) -> None:
@@ -347,17 +349,24 @@ class Owner:
 
     def _look(self, *, beat: bool) -> list[str]:
         """Beat where it is time, and return whose claims wait to be given back."""
+        found = self._asked(beat=beat, again=False)
+        if found is None:
+            found = self._asked(beat=beat, again=True)
+        return [_text(owner) for owner in found or ()]
+
+    def _asked(self, *, beat: bool, again: bool) -> list[bytes] | None:
+        """Return what the server says; None where its clock does not agree with this owner's, at the first time."""
         now = time.monotonic()
         was_away = now - self._beaten > DEAD_SECONDS / 2
         may_declare = now - self._born > BEAT_SECONDS
         keys = [self.keys.owners, self.keys.dead, self.keys.grace, self.keys.looked]
-        since = int((now - self._beaten) * 1000)
-        flags = (int(beat), int(was_away), int(may_declare), int(DEAD_SECONDS * 1000), since)
-        found = BEAT(self.client, keys, [self.name, *flags])
+        least, most = (int((now - moment) * 1000) for moment in (self._beaten, self._beat_sent))
+        flags = (beat, was_away, may_declare, DEAD_SECONDS * 1000, least, most, again)
+        found = BEAT(self.client, keys, [self.name, *map(int, flags)])
         self._reached = self._looked = time.monotonic()
-        if beat:
-            self._beaten = self._reached
-        return [_text(owner) for owner in found]
+        if beat and found is not None:
+            self._beaten, self._beat_sent = self._reached, now
+        return found
 
     def _finish(self) -> None:
         if RETIRE(self.client, [self.keys.owners, self.keys.dead], [self.name]):

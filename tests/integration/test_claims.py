@@ -1022,6 +1022,24 @@ def test_nobody_is_declared_dead_when_the_servers_clock_is_set_forward(server):
         assert set(client.zrange(KEYS.owners, 0, -1)) == owners
 
 
+def test_a_beat_that_comes_late_gives_no_dead_worker_more_time(server, monkeypatch):
+    asked, late = claims.BEAT, 60_000
+
+    def delayed(client, keys, arguments):
+        *rest, least, most, again = arguments
+        return asked(client, keys, arguments if again else [*rest, least - late, most - late, again])
+
+    monkeypatch.setattr(claims, "BEAT", delayed)
+    with connected(server) as connection, server.client() as client:
+        publish(connection, "a", "x")
+        Taker(connection, "a").until(1)
+        (owner,) = client.zrange(KEYS.owners, 0, -1)
+        beat = client.zscore(KEYS.owners, owner)
+        client.zadd(KEYS.owners, {"another": beat})
+        until(lambda: (client.zscore(KEYS.owners, owner) or 0) > beat, 20, "it has beaten")
+        assert client.zscore(KEYS.owners, "another") == beat
+
+
 def test_a_dead_worker_is_noticed_though_the_servers_clock_is_set_back(server, child):
     with connected(server) as connection, server.client() as client:
         publish(connection, "a", "held")

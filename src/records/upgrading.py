@@ -11,6 +11,8 @@ from processors.errors import ConfigurationError, ServiceUnavailable
 from records.database import Database
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+PAUSE_SECONDS = 60
+"""How long PostgreSQL lets an upgrade think between two statements: migrations are loaded there, on a busy machine."""
 
 
 def upgrade(database: Database, version: str) -> None:
@@ -24,6 +26,10 @@ def upgrade(database: Database, version: str) -> None:
     config.set_main_option("script_location", str(MIGRATIONS))
     try:
         with database.engine().connect() as connection:
+            if not database.is_sqlite:
+                connection.detach()  # so that nobody else is given it later
+                connection.exec_driver_sql(f"SET idle_in_transaction_session_timeout = '{PAUSE_SECONDS}s'")
+                connection.commit()
             config.attributes["connection"] = connection
             command.upgrade(config, version)
     except CommandError as error:

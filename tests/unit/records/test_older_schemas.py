@@ -120,3 +120,22 @@ def test_calls_that_are_live_while_a_database_is_upgraded_stay_live_and_end(olde
     assert (phones.call("campaign:0").state, phones.call("single").state) == ("done", "done")
     phones.placed("campaign:1", "CA2", account_gap=0.1, at_once=2)
     assert phones.opt_outs.among([NOBODY, NEXT]) == {NOBODY}
+
+
+def test_an_upgrade_may_think_for_longer_between_two_statements_than_other_transactions(
+    postgresql: Any, monkeypatch: pytest.MonkeyPatch
+):
+    shown: list[str] = []
+
+    def looks(config: Any, _: str) -> None:
+        shown.append(_patience(config.attributes["connection"]))
+
+    monkeypatch.setattr(upgrading.command, "upgrade", looks)
+    database = Database(postgresql.fresh_database())
+    upgrading.upgrade(database, schema.VERSION)
+    assert (shown, database.read(_patience)) == (["1min"], "5s")
+    database.close()
+
+
+def _patience(connection: Connection) -> str:
+    return str(connection.exec_driver_sql("SHOW idle_in_transaction_session_timeout").scalar_one())

@@ -224,7 +224,8 @@ class Sentinels:
         configuration.write_text("\n".join(lines))
         self.process = subprocess.Popen([self.binary, str(configuration), "--sentinel"], stdout=subprocess.DEVNULL)
         with Redis(port=self.port) as sentinel:
-            until(lambda: _knows_a_replica(sentinel), 30, "Sentinel knows the replica")
+            # On a machine that stood still for two seconds Sentinel does nothing for thirty (TILT).
+            until(lambda: _knows_a_replica(sentinel), 90, "Sentinel knows the replica")
 
     def fail_over(self) -> None:
         """Kill the master, and wait until Sentinel names the other one."""

@@ -8,8 +8,8 @@ from pydantic import ConfigDict, Field, model_validator
 
 from processors.results import Request, of_form
 
-DAYS_AHEAD = range(4)
-"""A zone that changes sides of the date line skips a day."""
+BETWEEN_LOOKS = timedelta(hours=1)
+"""No zone changes its clocks twice within it."""
 
 Clock = Annotated[
     str, of_form("([01][0-9]|2[0-3]):[0-5][0-9]", "must be a time of day like 07:30, from 00:00 to 23:59")
@@ -52,25 +52,41 @@ def quiet_until(now: datetime, hours: QuietHours, zone: ZoneInfo) -> datetime | 
     """
     if not _holds(now, hours, zone):
         return None
-    wanted = time.fromisoformat(hours.end)
-    today = now.astimezone(zone).date()
-    ends = (
-        datetime.combine(today + timedelta(days=day), wanted.replace(fold=fold), zone).astimezone(UTC)
-        for day in DAYS_AHEAD
-        for fold in (0, 1)
-    )
-    end = min(one for one in ends if one > now and not _holds(one, hours, zone))
-    return _first_without(now, end, hours, zone)
+    moment = now.astimezone(UTC)
+    while True:  # from one change of the clocks to the next they run evenly
+        end = moment + _until(hours.end, moment.astimezone(zone))
+        change = _first_change(moment, end, zone)
+        if change is None:
+            return end
+        if not _holds(change, hours, zone):
+            return change
+        moment = change
 
 
-def _first_without(quiet: datetime, end: datetime, hours: QuietHours, zone: ZoneInfo) -> datetime:
-    """Return the end; where the clocks skip its time, the moment at which they do so."""
-    if end.astimezone(zone).time() == time.fromisoformat(hours.end):
-        return end
-    low, high = int(quiet.timestamp()), int(end.timestamp())
+def _until(clock: str, local: datetime) -> timedelta:
+    """Return how long it is until evenly running clocks show a time of day."""
+    shown = local.replace(tzinfo=None)
+    wanted = datetime.combine(shown.date(), time.fromisoformat(clock))
+    return wanted - shown if wanted > shown else wanted - shown + timedelta(days=1)
+
+
+def _first_change(moment: datetime, end: datetime, zone: ZoneInfo) -> datetime | None:
+    """Return when the clocks are changed first after a moment and up to an end; None where they are not."""
+    offset = moment.astimezone(zone).utcoffset()
+    low = moment
+    while low < end:
+        high = min(low + BETWEEN_LOOKS, end)
+        if high.astimezone(zone).utcoffset() != offset:
+            return _changed_at(int(low.timestamp()), int(high.timestamp()), offset, zone)
+        low = high
+    return None
+
+
+def _changed_at(low: int, high: int, offset: timedelta | None, zone: ZoneInfo) -> datetime:
+    """Return the second, of those after `low` and up to `high`, from which on the offset is another one."""
     while high - low > 1:
         middle = (low + high) // 2
-        if _holds(datetime.fromtimestamp(middle, UTC), hours, zone):
+        if datetime.fromtimestamp(middle, zone).utcoffset() == offset:
             low = middle
         else:
             high = middle

@@ -18,6 +18,8 @@ OF_TOO_MANY = re.compile(r"5\.5\.3\b|.*too many recipients", re.IGNORECASE)
 """What RFC 821 servers say of it, by the code of a full mailbox: it is to be taken as 452 (RFC 5321 4.5.3.1.10)."""
 
 START_MAIL_INPUT = 354
+ENDS_OF_MAIL = frozenset({2, 4, 5})
+"""First digits of what tells that a mail was taken or not (RFC 5321 4.2.1); after any other nobody knows."""
 
 
 def _dotted(content: bytes) -> bytes:
@@ -185,7 +187,7 @@ class Conversation:
 
     def _content_answered(self, reply: Reply) -> Told | None:
         mail = self.content
-        if mail is None or reply.code // 100 == 3:  # noqa: PLR2004 - an intermediate reply (RFC 5321 4.2.1) ends no mail
+        if mail is None or reply.code // 100 not in ENDS_OF_MAIL:
             raise TransportFault(f"The mail server answered the end of a mail with {reply}.")
         self.content = None
         return mail.letter, mail.end(outcome_of(reply))

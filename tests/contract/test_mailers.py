@@ -175,6 +175,14 @@ def test_a_servers_no_to_the_whole_mail_is_every_recipients_outcome(at, reply, s
     assert {outcome.code for outcome in outcomes.values()} == {int(reply[:3])}
 
 
+@pytest.mark.parametrize("reply", ["150 wait", "354 go on", "650 what", "999 no", "050 nothing"])
+def test_an_answer_to_the_end_of_a_mail_that_neither_takes_nor_refuses_it_leaves_it_unknown(reply):
+    with SmtpServer(replies={"dot": reply}) as server:
+        outcome = outcome_of(server)["b@example.com"]
+    assert outcome.state == "unknown"
+    assert "The mail server answered the end of a mail with " in outcome.text
+
+
 @pytest.mark.parametrize("at", ["connect", "EHLO", "MAIL", "RCPT", "DATA"])
 def test_a_connection_lost_before_the_content_has_done_nothing_and_may_be_tried_again(at):
     handed = Handed()

@@ -58,7 +58,7 @@ class Posts:
             mailer=self.mailer,
             deliveries=self.rows,
             task_id="t",
-            created_at=datetime(2026, 3, 1, tzinfo=UTC),
+            date=datetime(2026, 3, 1, tzinfo=UTC),
             sender="a@example.com",
             last_attempt=self.last_attempt,
             run=run,

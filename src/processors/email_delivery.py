@@ -62,7 +62,7 @@ class Post:
 
     Attributes:
         task_id: whose mail it is.
-        created_at: when it was submitted: its Date.
+        date: its Date: when it was due first, the same at every attempt.
         sender: the author where the mail names none.
         last_attempt: whether a fault of ours would be the last that is tried again.
         run: the run that sends it.
@@ -77,7 +77,7 @@ class Post:
     mailer: Mailer
     deliveries: Deliveries
     task_id: str
-    created_at: datetime
+    date: datetime
     sender: str
     last_attempt: bool
     run: Run
@@ -447,7 +447,7 @@ class Batch:
         try:
             sender = parse(request.from_email or self._post.sender)
             content = self._post.composer.compose(
-                request, sender, mail.recipients, mail_id=mail_id, date=self._post.created_at, report=self._report
+                request, sender, mail.recipients, mail_id=mail_id, date=self._post.date, report=self._report
             )
         except (PermanentError, TransientError) as error:
             lasts = isinstance(error, PermanentError) or self._post.last_attempt

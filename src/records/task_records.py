@@ -130,6 +130,9 @@ FAILED = columns.state.concat(literal_column("''")) == literal_column("'FAILURE'
 RETRIABLE = or_(FAILED, and_((columns.state + "") == TaskState.REVOKED.value, columns.retry_of.is_not(None)))
 """What may be retried by hand: what has failed, and of what was cancelled only what is such a retry itself."""
 
+DUE_HEADER = "csai_first_due"
+"""Of a task that is submitted for later, among the headers of all its messages: a moment or null, and seconds."""
+
 LONGEST_ID = 255
 
 
@@ -193,6 +196,20 @@ class Draft:
     def holds(self) -> int:
         """How often it was held since it was recorded: never."""
         return 0
+
+
+def first_due(created_at: datetime, named: tuple[str | None, float] | None) -> datetime:
+    """Return when a task was due first, whatever has changed its `due_at` since, such as a retry or a pause.
+
+    Args:
+        created_at: when it was recorded.
+        named: what its message has as `DUE_HEADER`; None where it has none.
+    """
+    if named is None:
+        return created_at
+    at, delay = named
+    moment = created_at if at is None else max(created_at, datetime.fromisoformat(at))
+    return moment + timedelta(seconds=delay)
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,6 +366,7 @@ def _given_values(draft: Draft) -> dict[str, Any]:
     waits = draft.due_at is not None or draft.delay > 0 or draft.relay_now
     delay = max(0.0, float(draft.delay))
     values: dict[str, Any] = dict(zip(USUAL + RARE, _usual(draft) + _rare(draft), strict=True))
+    values["message"] = _message_of(draft, delay)
     values["state"] = "PROGRESS" if draft.is_parent else "PENDING"
     values["delay"] = delay
     values["held"] = draft.hold is not None
@@ -358,6 +376,14 @@ def _given_values(draft: Draft) -> dict[str, Any]:
     values["relay_delay"] = None if unpublished else delay if waits else float(SUBMITTER_SECONDS)
     values["started_delay"] = 0.0 if draft.is_parent else None
     return values
+
+
+def _message_of(draft: Draft, delay: float) -> Mapping[str, Any]:
+    """Return a draft's message, with `DUE_HEADER` where it is for later."""
+    if draft.due_at is None and not delay:
+        return draft.message
+    named = {DUE_HEADER: [draft.due_at and draft.due_at.isoformat(), delay]}
+    return {**draft.message, "headers": {**draft.message.get("headers", {}), **named}}
 
 
 def surely(task_id: str, write: Callable[[bool], Result]) -> Result:

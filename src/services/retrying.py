@@ -12,7 +12,7 @@ from processors.interfaces import Report
 from processors.redaction import MASK, unmasked
 from processors.results import Request, sentence_of
 from processors.scheduling import FailedRetried, ListFailedTasks, RetryFailedTasks, SkippedTask
-from records.task_records import Draft, TaskRecord, TaskState
+from records.task_records import DUE_HEADER, Draft, TaskRecord, TaskState
 from services.celery_app import celery_app
 from services.limiting import limit_keys_of
 from services.on_first_use import on_first_use
@@ -172,7 +172,7 @@ def _retry(record: TaskRecord, args: Sequence[Any], kwargs: Mapping[str, Any]) -
         priority=record.priority,
         args=args,
         kwargs=kwargs,
-        message=record.message | looks,
+        message=_due_now(record.message) | looks,
         retry_of=record.id,
         retry_count=record.retry_count + 1,
         origin="retry",
@@ -183,6 +183,12 @@ def _retry(record: TaskRecord, args: Sequence[Any], kwargs: Mapping[str, Any]) -
     parts().effects.carry_over(record.id, draft.id)  # first: it may refuse
     parts().deliveries.carry_over(record.id, draft.id)
     return submit_retry(draft)
+
+
+def _due_now(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a task's message without the moment at which that one was due."""
+    headers = {key: value for key, value in message.get("headers", {}).items() if key != DUE_HEADER}
+    return {key: value for key, value in {**message, "headers": headers}.items() if value}
 
 
 def _doubt(record: TaskRecord) -> str | None:

@@ -36,7 +36,7 @@ from processors.interfaces import Reconcile, Run
 from processors.results import Result
 from records.limited_starts import Held
 from records.task_moves import Failure, Started
-from records.task_records import Draft, TaskRecord, TaskState
+from records.task_records import DUE_HEADER, Draft, TaskRecord, TaskState, first_due
 from services.celery_app import QUEUES
 from services.effects import OneEffect
 from services.failures import failure_of, fingerprint, fix_follower_ids, follow_failure, has_followers
@@ -135,6 +135,11 @@ class TaskRun:
     def fence(self) -> Run:
         """This run, as what is written for it names it."""
         return Run(self.id, self.hand.run if self.hand else 0)
+
+    @property
+    def first_due(self) -> datetime:
+        """When the task was due first, the same in every run of it."""
+        return first_due(self.created_at, getattr(self.request, DUE_HEADER, None))
 
     def effect(self, key: str, call: Callable[[], Any], *, deadline: float, reconcile: Reconcile | None) -> Any:
         """Change the outside world once; see `RecordedTask.effect`."""

@@ -38,7 +38,7 @@ def send_email(task: RecordedTask, request: emails.SendEmail) -> emails.EmailSen
             composer(task, run.id),
             task.report,
             mail_id=f"{run.id}-0",
-            date=run.created_at,
+            date=run.first_due,
             sender=sender,
             unsubscribe_url=partial(_unsubscribe_url, task),
         )
@@ -109,7 +109,7 @@ def post(task: RecordedTask, mail_of: str) -> email_delivery.Post:
         mailer=task.parts.mailer,
         deliveries=task.parts.deliveries,
         task_id=mail_of,
-        created_at=run.created_at,
+        date=run.first_due,
         sender=task.parts.email_from,
         last_attempt=run.last_attempt(),
         run=run.fence,

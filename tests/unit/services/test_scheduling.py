@@ -19,7 +19,7 @@ from processors.errors import InvalidArgument, ServiceUnavailable, UnknownQueue,
 from records.database import Database
 from records.leadership import Lead, Leadership
 from records.schedules import Schedules, schedules
-from records.task_records import TaskRecords
+from records.task_records import DUE_HEADER, TaskRecords
 from services import beat, fires, monitoring, scheduling, settings_schedules, worker_steps
 from services.celery_app import celery_app
 from services.celery_schedule import schedule as own_schedule
@@ -401,7 +401,10 @@ def test_a_fire_time_is_one_task_with_an_id_made_from_both(database, room, lead)
     assert (schedule.last_task_id, schedule.last_fire_at) == (record.id, due)
     assert (record.name, record.category, record.kwargs) == (TASK, "cleanup", {"max_age_hours": 9})
     assert (record.origin, record.tenant) == ("schedule:nightly", "t")
-    assert record.message["headers"] == {scheduling.FIRE_HEADER: due.isoformat()}
+    assert record.message["headers"] == {
+        scheduling.FIRE_HEADER: due.isoformat(),
+        DUE_HEADER: [due.isoformat(), 0.0],
+    }
     fires.Fires().fire(lead)
     assert room.read("nightly") == schedule
 

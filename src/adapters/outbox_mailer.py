@@ -5,11 +5,14 @@ import os
 import re
 from pathlib import Path
 
-from processors.errors import PermanentError
+from processors.errors import PermanentError, TransportFault
 from processors.interfaces import Letter, MailQueue, Outcome, Told
 
 MAIL_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 WRITTEN = Outcome("accepted", text="written to the outbox: nothing left this machine")
+
+NOT_WRITTEN = Outcome("queued")
+"""It is known that nobody has it, where otherwise it would be in doubt after the last attempt."""
 
 
 class OutboxMailer:
@@ -27,7 +30,12 @@ class OutboxMailer:
         self._folder = folder
 
     def send(self, queue: MailQueue) -> None:
-        """Write each mail as `<mail id>.eml`, its envelope beside it as `<mail id>.json`; everybody is accepted."""
+        """Write each mail as `<mail id>.eml`, its envelope beside it as `<mail id>.json`; everybody is accepted.
+
+        Raises:
+            TransportFault: the folder cannot be written; what is not written is given back.
+            PermanentError: a mail's id names no file.
+        """
         told: list[Told] = []
         try:
             while (letter := queue.take()) is not None:
@@ -37,11 +45,22 @@ class OutboxMailer:
                     )
                 before, told = told, []
                 queue.turn(before, [(letter, letter.recipients)])
-                self._put(letter)
+                try:
+                    self._put(letter)
+                except OSError as error:
+                    queue.turn([(letter, dict.fromkeys(letter.recipients, NOT_WRITTEN))], [])
+                    queue.give_back(letter)
+                    raise self._unwritable(error) from error
                 told = [(letter, dict.fromkeys(letter.recipients, WRITTEN))]
         finally:
             if told:
                 queue.turn(told, [])
+
+    def _unwritable(self, error: OSError) -> TransportFault:
+        return TransportFault(
+            f"No mail can be written to the outbox {self._folder} ({error.strerror or error}): it must be a folder, "
+            "with free space, that this user may write to."
+        )
 
     def _put(self, letter: Letter) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)

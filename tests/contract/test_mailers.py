@@ -1,6 +1,9 @@
 """Every mailer hands a mail over once, tells one outcome per recipient, and says what it does not know."""
 
+import errno
 import json
+import os
+import re
 import socket
 import ssl
 import threading
@@ -25,6 +28,7 @@ from adapters.outbox_mailer import OutboxMailer
 from adapters.smtp_mailer import SmtpMailer
 from mail_posts import Posts
 from mail_queue import RememberedQueue
+from processors.email_delivery import FAULT_WAIT_SECONDS
 from processors.errors import ConfigurationError, EffectInDoubt, PermanentError, TransientError, TransportFault
 from processors.interfaces import Letter
 from smtp_mailers import smtp_mailer
@@ -130,6 +134,38 @@ def test_the_same_mail_written_twice_to_the_outbox_is_one_mail(tmp_path: Path):
 def test_a_mail_id_that_is_a_path_is_refused(tmp_path: Path):
     with pytest.raises(PermanentError, match="name a file"):
         send(OutboxMailer(tmp_path / "outbox"), "b@example.com", mail_id="../escape")
+
+
+@pytest.mark.parametrize("place", ["outbox", "outbox/below"])
+def test_an_outbox_that_is_a_file_is_one_sentence_and_gets_its_mail_once_that_is_gone(database, tmp_path: Path, place):
+    (tmp_path / "outbox").write_text("no folder")
+    posts = Posts(database, OutboxMailer(tmp_path / place))
+    fault = posts.deliver()
+    assert isinstance(fault, TransportFault)
+    assert re.fullmatch(
+        rf"No mail can be written to the outbox {tmp_path / place} \(\w[\w ]+\): it must be a folder, with free space, "
+        r"that this user may write to\.",
+        str(fault),
+    )
+    assert fault.retry_after == FAULT_WAIT_SECONDS
+    assert posts.rows.outcomes("t", 0)["b@example.com"].state == "queued", "nobody is in doubt"
+
+    (tmp_path / "outbox").unlink()
+    assert posts.deliver().status == "sent"
+    assert [path.name for path in (tmp_path / place).glob("*.eml")] == ["t-0.eml"]
+
+
+def test_an_outbox_on_a_full_disk_says_so_and_names_the_cure(database, tmp_path: Path, monkeypatch):
+    def full(_descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    posts = Posts(database, OutboxMailer(tmp_path))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        fault = posts.deliver()
+    assert isinstance(fault, TransportFault)
+    assert "(No space left on device): it must be a folder, with free space" in str(fault)
+    assert posts.deliver().status == "sent"
 
 
 # --- SMTP: each stage ------------------------------------------------------------------------------------------

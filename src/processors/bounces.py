@@ -1,15 +1,17 @@
-"""Reports of mail servers: what a bounce (RFC 3464) or a complaint (RFC 5965) says of which mail.
+"""Reports of mail servers: what a bounce (RFC 3464, RFC 6533) or a complaint (RFC 5965) says of which mail.
 
 Anybody may have written one: it is read up to a bound, in bounded time, and what cannot be understood is one sentence.
 """
 
 import hashlib
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.message import Message
 from email.parser import BytesHeaderParser, BytesParser
+from email.policy import Compat32
 from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
@@ -43,10 +45,49 @@ FEEDBACK: dict[str, Kind] = {
     "opt-out": "unsubscribed",  # RFC 6449 B; what else there is (not-spam, auth-failure, dmarc) is no complaint
 }
 
+ASCII_KIN = {
+    "message/global-delivery-status": "message/delivery-status",
+    "message/global": "message/rfc822",
+    "message/global-headers": "text/rfc822-headers",
+}
+"""What is the same beside its letters, which are UTF-8 (RFC 6533 4, RFC 6532 3.7)."""
+
+ENCODED = "encoded/"
+"""Stands before the type of a part whose content is to be decoded before its fields can be read."""
+
+ENCODINGS = frozenset({"base64", "quoted-printable"})
+UNICODE_LETTER = re.compile(r"\\x\{(?P<point>[0-9A-F]{2,6})\}", re.IGNORECASE)
+"""How a server writes a letter of an address where only ASCII may stand (RFC 6533 3)."""
+
 ADDRESS = re.compile(r"[^\s<>,;:\"()]+@[^\s<>,;:\"()]+")
 SMTP_REPLY = re.compile(r"\s*smtp\s*;\s*(?P<code>[2-5][0-9]{2})", re.IGNORECASE)
 LONGEST_FIELD = 2_000
 MOST_ADDRESSES = 100
+
+
+class _Utf8(Compat32):
+    """Fields are read as UTF-8, of which ASCII is a part (RFC 6532 3.2)."""
+
+    def header_fetch_parse(self, name: str, value: str) -> str:
+        """Return a field's text, where the parser would make an object of other letters than ASCII."""
+        del name
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+UTF8 = _Utf8()
+
+
+class _Part(Message):
+    """A part whose type is that of its ASCII kin, so that the parser reads it as that one."""
+
+    def get_content_type(self) -> str:
+        """Return the type."""
+        kind = super().get_content_type()
+        kin = ASCII_KIN.get(kind)
+        if kin is None or not kin.startswith("message/"):
+            return kin or kind
+        encoding = str(self.get("Content-Transfer-Encoding", "")).strip().lower()
+        return f"{ENCODED}{kin}" if encoding in ENCODINGS else kin
 
 
 def read_report(message: bytes) -> list[MailEvent]:
@@ -73,7 +114,8 @@ def read_report(message: bytes) -> list[MailEvent]:
 
 def _read(message: bytes) -> list[MailEvent]:
     report = _parsed(message)
-    kinds = {part.get_content_type(): part for part in reversed(list(_parts(report)))}
+    parts = [_decoded(part) for part in _parts(report)]
+    kinds = {part.get_content_type(): part for part in reversed(parts)}
     common = {
         "event_id": event.known_as(_field(report, "Message-ID") or hashlib.sha256(message).hexdigest()),
         "message_id": _original_id(report, original := _original_headers(kinds)),
@@ -106,9 +148,18 @@ def _parsed(message: bytes) -> Message:
         made += 1
         if made > MOST_PARTS:
             raise PermanentError(f"The report has over {MOST_PARTS} parts, as none of a server has.")
-        return Message(*given, **more)
+        return _Part(*given, **more)
 
-    return BytesParser(make).parsebytes(taken)
+    return BytesParser(make, policy=UTF8).parsebytes(taken)
+
+
+def _decoded(part: Message) -> Message:
+    """Return a part as its content says that it is, where that is encoded for a way of 7 bits (RFC 6533)."""
+    encoded, _, kind = part.get_content_type().partition(ENCODED)
+    if encoded or not kind:
+        return part
+    content = cast("bytes | None", part.get_payload(decode=True)) or b""
+    return _parsed(f"Content-Type: {kind}\n\n".encode("ascii") + content)
 
 
 def _parts(part: Message) -> Iterator[Message]:
@@ -131,7 +182,7 @@ def _original_headers(kinds: Mapping[str, Message]) -> Message | None:
         return next(iter(_inner(whole)), None)
     if (headers := kinds.get("text/rfc822-headers")) is not None:
         content = cast("bytes | None", headers.get_payload(decode=True)) or b""
-        return BytesHeaderParser().parsebytes(content.lstrip())
+        return BytesHeaderParser(policy=UTF8).parsebytes(content.lstrip())
     return None
 
 
@@ -189,10 +240,20 @@ def _complaints(feedback: Message, original: Message | None) -> Iterator[MailEve
 
 
 def _recipient(value: str) -> str:
-    """Return the address in `rfc822; ann@example.com`; an empty text for every other type of address."""
+    """Return the address in `rfc822; ann@example.com` or `utf-8; …`; an empty text for every other type of address."""
     kind, _, address = value.partition(";")
+    kind = kind.strip().lower()
+    if kind == "utf-8":
+        address = UNICODE_LETTER.sub(_letter, address)
     found = ADDRESS.search(address)
-    return found[0] if found and kind.strip().lower() in {"rfc822", "utf-8"} else ""
+    return found[0] if found and kind in {"rfc822", "utf-8"} else ""
+
+
+def _letter(written: re.Match[str]) -> str:
+    """Return the letter that is written as its number; what is none stays as it is."""
+    point = int(written["point"], 16)
+    is_letter = point <= sys.maxunicode and not 0xD800 <= point <= 0xDFFF  # noqa: PLR2004 - halves of letters in UTF-16
+    return chr(point) if is_letter else written[0]
 
 
 def _field(part: Message, name: str) -> str:
@@ -201,7 +262,7 @@ def _field(part: Message, name: str) -> str:
 
 
 def _text(value: object) -> str:
-    return " ".join(str(value)[:LONGEST_FIELD].split())  # of 8-bit letters the parser makes an object
+    return " ".join(str(value)[:LONGEST_FIELD].split())  # the parser promises no text
 
 
 def _date(value: str) -> datetime | None:

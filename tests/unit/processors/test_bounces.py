@@ -1,5 +1,7 @@
 """Reports of mail servers: read for what they say, and never a danger to who reads them."""
 
+import base64
+import quopri
 from datetime import UTC, datetime
 
 import pytest
@@ -95,6 +97,31 @@ Spam Spam Spam
 """.encode()
 
 
+def global_report(encoding: str, *, address: str = "ann@bücher.example") -> bytes:
+    """A report of a server that writes UTF-8, as in RFC 6533, appendix; its parts are encoded on a way of 7 bits."""
+    status = (
+        f"Reporting-MTA: dns; mail.example.org\n\nFinal-Recipient: utf-8; {address}\nAction: failed\nStatus: 5.1.1\n"
+    )
+    status += "Diagnostic-Code: smtp; 550 5.1.1 Empfänger unbekannt\n"
+    headers = f"Subject: Grüße\nMessage-ID: <m1@example.org>\nTo: {address}\n"
+    encode = {"8bit": str.encode, "base64": lambda one: base64.encodebytes(one.encode()),
+              "quoted-printable": lambda one: quopri.encodestring(one.encode())}[encoding]  # fmt: skip
+    parts = [("message/global-delivery-status", status), ("message/global-headers", headers)]
+    return b"".join(
+        [
+            b"Message-ID: <report@example.org>\nMIME-Version: 1.0\n",
+            b'Content-Type: multipart/report; report-type=delivery-status; boundary="b/1"\n\n',
+            *(
+                f"--b/1\nContent-Type: {kind}\nContent-Transfer-Encoding: {encoding}\n\n".encode()
+                + encode(text)
+                + b"\n"
+                for kind, text in parts
+            ),
+            b"--b/1--\n",
+        ]
+    )
+
+
 # --- Bounces ----------------------------------------------------------------------------------------------------
 
 
@@ -104,6 +131,36 @@ def test_a_bounce_says_who_was_not_reached_why_and_with_which_mail():
     assert (one.code, one.enhanced, one.message_id) == (550, "5.1.1", "<m1@example.org>")
     assert one.text == "smtp; 550 5.1.1 <ann@example.com>: Recipient address rejected: User unknown"
     assert (one.event_id, one.at) == ("<report@example.org>", datetime(2026, 3, 1, 11, 30, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("encoding", ["8bit", "base64", "quoted-printable"])
+def test_a_report_in_utf_8_is_read_as_its_kin_in_ascii(encoding):
+    (one,) = read_report(global_report(encoding))
+    assert (one.kind, one.hard, one.address) == ("bounced", True, "ann@bücher.example")
+    assert (one.code, one.enhanced, one.message_id) == (550, "5.1.1", "<m1@example.org>")
+    assert one.text == "smtp; 550 5.1.1 Empfänger unbekannt"
+
+
+@pytest.mark.parametrize("encoding", ["8bit", "base64", "quoted-printable"])
+def test_a_report_in_utf_8_may_have_the_whole_mail(encoding):
+    whole = global_report(encoding).replace(b"message/global-headers", b"message/global")
+    (one,) = read_report(whole)
+    assert (one.address, one.message_id) == ("ann@bücher.example", "<m1@example.org>")
+
+
+@pytest.mark.parametrize(
+    ("told", "address"),
+    [
+        (r"utf-8; ann@b\x{FC}cher.example", "ann@bücher.example"),
+        (r"UTF-8; ann\x{2B}\x{1F600}@example.com", "ann+😀@example.com"),
+        (r"utf-8; a\x{D800}nn@example.com", r"a\x{D800}nn@example.com"),
+        (r"utf-8; a\x{FFFFFF}nn@example.com", r"a\x{FFFFFF}nn@example.com"),
+        (r"rfc822; ann\x{2B}@example.com", r"ann\x{2B}@example.com"),
+    ],
+)
+def test_a_letter_that_is_written_as_its_number_is_read_where_the_address_is_of_that_type(told, address):
+    (one,) = read_report(dsn(f"Original-Recipient: {told}\nAction: failed\nStatus: 5.1.1\n"))
+    assert one.address == address
 
 
 @pytest.mark.parametrize(

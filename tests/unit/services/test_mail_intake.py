@@ -99,6 +99,18 @@ def test_a_bounce_and_a_complaint_about_a_mail_of_ours_are_matched_to_it(inline_
     assert celery_service.get_suppressions() == [], "it is the first"
 
 
+def test_a_bounce_in_utf_8_is_matched_to_the_mail_whose_domain_it_spells_with_other_letters(inline_service):
+    task_id = celery_service.send_email("gone@bücher.example", "News", "Hello")
+    ours = celery_service.get_task_result(task_id)["message_id"]
+    report = (
+        "Content-Type: multipart/report; boundary=4Xk\n\n--4Xk\nContent-Type: message/global-delivery-status\n\n"
+        "Reporting-MTA: dns; mail.example.org\n\nFinal-Recipient: utf-8; gone@b\\x{FC}cher.example\nAction: failed\n"
+        f"Status: 5.1.1\n\n--4Xk\nContent-Type: message/global-headers\n\nMessage-ID: {ours}\n\n--4Xk--\n"
+    )
+    (new,) = celery_service.receive_bounce(report.encode())
+    assert (new["task_id"], new["message_id"], new["hard"]) == (task_id, ours, True)
+
+
 def test_the_suppressed_of_a_bulk_are_counted(inline_service):
     celery_service.suppress_email("r1@example.com")
     mails = [{"to_email": f"r{number}@example.com", "subject": "s", "body": "b"} for number in range(3)]

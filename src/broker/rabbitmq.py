@@ -139,11 +139,16 @@ def depths(connection: Connection, queues: Sequence[str]) -> dict[str, int]:
 
 
 def messages(connection: Connection, queue: str) -> Iterator[Any]:
-    """Take every message out of one queue, over all priorities."""
+    """Take every message out of one queue, over all priorities; one that cannot be decompressed is parked."""
     for name in level_names(queue):
         with _channel(connection) as channel, suppress(NotFound):
-            while (message := cast("Any", Queue(name, channel=channel)).get(no_ack=True)) is not None:
+            while (raw := channel.basic_get(name)) is not None:
+                message = channel.message_to_python(raw)  # Kombu's own way raises for one that cannot be decompressed
                 yield message
+                if message.errors:
+                    message.reject()
+                else:
+                    message.ack()
 
 
 def swear(connection: Connection, database_id: str) -> None:

@@ -27,7 +27,7 @@ from broker.envelopes import PARKED_QUEUE
 from broker.location import NAMED, BrokerLocation, check_reachable
 from broker.rabbitmq_alarms import BrokerBlocked, alarms
 from broker.rabbitmq_transport import Transport
-from broker.waiting_messages import depths
+from broker.waiting_messages import depths, take_all
 from config.settings import settings
 from installation import Installation
 from processors.errors import ConfigurationError, ServiceUnavailable
@@ -287,6 +287,21 @@ def test_what_is_parked_stays_so_where_its_queue_is_gone(connection: Connection,
 
     until(lambda: parked_messages.count(connection) == 1, what="one stays")
     assert depths(connection, ["work"]) == {"work": 1}
+
+
+def test_a_queue_with_what_cannot_be_decompressed_is_emptied_to_its_end_and_that_is_parked(
+    connection: Connection, queue: Queue
+):
+    producer = Producer(connection, auto_declare=False)
+    producer.publish("bad", routing_key="work", headers={"id": "1", "compression": "unheard-of"})
+    producer.publish("good", routing_key="work", headers={"id": "2"})
+
+    taken = [(headers["id"], body) for headers, body in take_all(connection, "work")]
+
+    assert taken == [("1", "bad"), ("2", "good")]
+    assert depths(connection, ["work"]) == {"work": 0}
+    until(lambda: parked_messages.count(connection) == 1, what="it is parked")
+    assert [(one.task_id, one.queue) for one in parked_messages.look(connection, 10)] == [("1", "work")]
 
 
 def test_nothing_is_parked_on_a_broker_that_no_worker_has_seen(server: RabbitmqServer):

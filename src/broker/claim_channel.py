@@ -20,6 +20,7 @@ from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError, Respon
 from redis.retry import Retry
 
 from broker.away import BatchCut
+from broker.bounded_unpacking import UnpacksTooLarge
 from broker.claims import (
     CLAIM,
     NOT_A_MESSAGE,
@@ -504,7 +505,9 @@ class ClaimChannel(cast("Any", redis.Channel)):
             try:
                 payload: Any = json.loads(raw) if _plain(raw) else loads(raw)
                 payload["properties"]["delivery_tag"] = field
-                return self.Message(payload, channel=self)
+                message = self.Message(payload, channel=self)
+                if self._queue_of(field) == PARKED_QUEUE or not _unpacks_too_large(message):
+                    return message
             except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError):
                 reason = NOT_A_MESSAGE
         with self._doubt():
@@ -696,6 +699,10 @@ class ClaimSentinelChannel(ClaimChannel, cast("Any", redis.SentinelChannel)):
 def _was_claimed(delivery_tag: str) -> bool:
     """Tell a claimed message from a broadcast one, which lies in no list and has Kombu's own tag."""
     return ":" in delivery_tag
+
+
+def _unpacks_too_large(message: Any) -> bool:
+    return any(isinstance(error, UnpacksTooLarge) for _, error, _ in message.errors)
 
 
 def _claimed_form(message: Any) -> bytes:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, cast
 from amqp.exceptions import AMQPError, RecoverableConnectionError
 from kombu.transport import TRANSPORT_ALIASES, pyamqp
 
+from broker import bounded_unpacking
 from broker.away import BatchCut, MessageRefused
 from broker.envelopes import task_id_of
 from broker.rabbitmq_alarms import BrokerBlocked, alarms
@@ -361,5 +362,6 @@ class TlsTransport(Transport):
 
 def register() -> None:
     """Let Kombu use these for every URL of RabbitMQ in this process."""
+    bounded_unpacking.register()
     ours = dict.fromkeys(("amqp", "pyamqp"), f"{__name__}:Transport")
     TRANSPORT_ALIASES.update(ours | {"amqps": f"{__name__}:TlsTransport"})

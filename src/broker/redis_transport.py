@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from kombu.transport import TRANSPORT_ALIASES, redis
 
-from broker import lasting_objects
+from broker import bounded_unpacking, lasting_objects
 from broker.claim_channel import ClaimChannel, ClaimSentinelChannel
 
 
@@ -122,5 +122,6 @@ class SentinelTransport(cast("Any", redis.SentinelTransport)):
 def register() -> None:
     """Let Kombu use these for every URL of Redis in this process, and its workers share their memory."""
     lasting_objects.register()
+    bounded_unpacking.register()
     ours = dict.fromkeys(("redis", "rediss"), f"{__name__}:Transport")
     TRANSPORT_ALIASES.update(ours | {"sentinel": f"{__name__}:SentinelTransport"})

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from contextlib import contextmanager, suppress
 from functools import partial
 from random import Random
@@ -427,6 +428,21 @@ def test_what_cannot_be_decompressed_is_parked_where_celery_acknowledges_it(serv
             envelopes.DEATH_QUEUE: "a",
         }
         assert json.loads(parked)["body"] == "AAAA"
+
+
+def test_what_unpacks_to_more_than_a_message_may_have_is_parked_and_can_be_looked_at(server):
+    bomb = {"body": base64.b64encode(zlib.compress(bytes(100_000_000))).decode(), "content-encoding": "binary"}
+    properties = {"delivery_info": {}, "body_encoding": "base64"}
+    headers = {"id": "1", "compression": "gzip"}
+    raw = json.dumps(bomb | {"content-type": "application/data", "headers": headers, "properties": properties})
+    with connected(server) as connection, server.client() as client:
+        taker = Taker(connection, "a")
+        client.lpush(f"{PREFIX}a", raw)
+        publish(connection, "a", "good", compression="gzip")
+        assert taker.until(1) == ["good"]
+        assert [one.reason for one in parked_messages.look(connection, 10)] == ["too_large"]
+        (parked,) = client.lrange(KEYS.parked, 0, -1)
+        assert base64.b64decode(json.loads(parked)["body"]).decode() == raw
 
 
 def test_what_is_parked_and_large_can_be_looked_at_and_stays_as_it_is(server):

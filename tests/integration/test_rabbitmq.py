@@ -6,11 +6,13 @@ import signal
 import socket
 import subprocess
 import sys
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from amqp.exceptions import AMQPError, RecoverableConnectionError
@@ -302,6 +304,23 @@ def test_a_queue_with_what_cannot_be_decompressed_is_emptied_to_its_end_and_that
     assert depths(connection, ["work"]) == {"work": 0}
     until(lambda: parked_messages.count(connection) == 1, what="it is parked")
     assert [(one.task_id, one.queue) for one in parked_messages.look(connection, 10)] == [("1", "work")]
+
+
+def test_a_message_that_unpacks_to_more_than_one_may_have_is_parked_by_a_worker_that_goes_on(
+    installation: Installation,
+):
+    bomb, task_id = zlib.compress(bytes(100_000_000)), str(uuid4())
+    with celery_app.connection_for_write() as connection:
+        headers = {"id": task_id, "task": "any", "compression": "gzip"}
+        Producer(connection, auto_declare=False).publish(
+            bomb, routing_key="default", headers=headers, content_type="application/json", content_encoding="utf-8"
+        )
+        until(lambda: parked_messages.count(connection) == 1, what="it is parked")
+        for message in parked_messages.messages(connection):
+            assert message.headers["id"] == task_id
+            message.channel.basic_ack(message.delivery_tag)
+    assert final(add.delay(1, 1).id).result == 2
+    assert installation.worker.count("once it is decompressed") >= 1
 
 
 def test_nothing_is_parked_on_a_broker_that_no_worker_has_seen(server: RabbitmqServer):

@@ -4,6 +4,7 @@ import itertools
 import os
 import threading
 from collections.abc import Generator, Hashable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -59,6 +60,7 @@ class QuickPublishing:
         self._app = app
         self._ways: dict[Hashable, Way | None] = {}
         self._lock = threading.Lock()
+        self._attempts: dict[int, Future[None]] = {}
         self._process = 0
         self._connection: Connection | None = None
         self._channel: ClaimChannel | None = None
@@ -118,18 +120,45 @@ class QuickPublishing:
 
     def channel(self) -> ClaimChannel | None:
         """Return this process's channel to publish on, or None where the broker is no Redis."""
-        if self._process != os.getpid():
-            with self._lock:
-                if self._process != os.getpid():
-                    self._ways.clear()
-                    # Each thread that publishes needs one; Kombu's limit of ten is an error to the eleventh.
-                    options = {"max_connections": MOST_CONNECTIONS, **self._app.conf.broker_transport_options}
-                    self._connection = self._app.connection_for_write(transport_options=options)
-                    channel = cast("Any", self._connection).default_channel
-                    self._channel = channel if isinstance(channel, ClaimChannel) else None
-                    self.producer = Producer(channel, auto_declare=False)
-                    self._process = os.getpid()
+        while self._process != os.getpid():
+            self._connect_together()
         return self._channel
+
+    def _connect_together(self) -> None:
+        """Connect; who comes while another thread connects waits for that one, and gets the same error."""
+        process = os.getpid()
+        with self._lock:
+            if self._process == process:
+                return
+            under_way = self._attempts.get(process)  # a fork does not wait for a thread that it does not have
+            attempt = self._attempts[process] = under_way or Future[None]()
+        if under_way is None:
+            try:
+                self._connect()
+            except Exception as error:  # noqa: BLE001 - it is raised below, in every thread that waits for it
+                attempt.set_exception(error)
+            finally:
+                with self._lock:
+                    del self._attempts[process]
+                if not attempt.done():
+                    attempt.set_result(None)
+        attempt.result()
+
+    def _connect(self) -> None:
+        # Each thread that publishes needs a connection; Kombu's limit of ten is an error to the eleventh.
+        options = {"max_connections": MOST_CONNECTIONS, **self._app.conf.broker_transport_options}
+        connection = self._app.connection_for_write(transport_options=options)
+        try:
+            channel = connection.default_channel
+        except BaseException:
+            connection.collect()
+            raise
+        with self._lock:
+            self._ways.clear()
+            self._connection = connection
+            self._channel = channel if isinstance(channel, ClaimChannel) else None
+            self.producer = Producer(channel, auto_declare=False)
+            self._process = os.getpid()
 
     def put(self, way: Way, text: str) -> bool:
         """Put a message into its queue; False where Celery is to send it, perhaps once more.

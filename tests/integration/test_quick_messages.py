@@ -3,7 +3,9 @@
 import base64
 import json
 import os
+import socket
 import threading
+from contextlib import suppress
 
 import pytest
 from celery import Celery, signals
@@ -12,9 +14,11 @@ from kombu.exceptions import EncodeError, OperationalError
 from kombu.utils.collections import eqhash
 
 from broker import claim_channel, quick_messages, redis_transport
+from broker.away import AWAY_ERRORS
 from broker.quick_messages import QuickCelery
 from redis_server import RedisServer, bundled
 from relay import Relay
+from waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -286,6 +290,51 @@ def test_a_broker_that_is_away_is_celerys_own_error_and_its_return_is_noticed():
     finally:
         close_pools(app)
         server.stop()
+
+
+@pytest.fixture
+def silent():
+    """A broker that takes connections and says nothing, as one that hangs; `taken` are those."""
+    listener, taken = socket.create_server(("127.0.0.1", 0)), []
+
+    def accept():
+        with suppress(OSError):
+            while True:
+                taken.append(listener.accept()[0])
+
+    threading.Thread(target=accept, daemon=True).start()
+    yield listener.getsockname()[1], taken
+    listener.shutdown(socket.SHUT_RDWR)
+    for one in (listener, *taken):
+        one.close()
+
+
+def test_threads_that_meet_a_broker_that_hangs_connect_once_and_hold_up_nobody_else(server, silent):
+    port, taken = silent
+    url, errors = f"redis://127.0.0.1:{port}/0", []
+    app, _ = made(QuickCelery, server, url=url, broker_transport_options={"socket_timeout": 60})
+    quick = app._quick
+
+    def connect():
+        try:
+            quick.channel()
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=connect, daemon=True) for _ in range(4)]
+    threads[0].start()
+    until(lambda: taken, what="the first connects")
+    quick.forget()
+    assert errors == [], "another thread waited for the connection"
+    for thread in threads[1:]:
+        thread.start()
+    (attempt,) = quick._attempts.values()
+    until(lambda: len(attempt._condition._waiters) == 3, what="the others wait for the first one")
+    assert len(taken) == 1
+    until(lambda: [one.close() for one in taken] and not any(thread.is_alive() for thread in threads), what="all ended")
+    assert len(errors) == 4
+    assert all(isinstance(error, AWAY_ERRORS) for error in errors)
+    assert {str(error) for error in errors} == {str(errors[0])}
 
 
 def test_many_for_a_broker_that_is_away_raise_celerys_own_error_and_its_return_is_noticed():

@@ -16,6 +16,10 @@ DEATH_REASON = "x-first-death-reason"
 DEATH_QUEUE = "x-first-death-queue"
 """Headers of a parked message; RabbitMQ's own names."""
 
+MALFORMED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""What is raised over a message whose parts are not what they should be, such as an id that is a list, or a time that
+another zone puts before the year 1."""
+
 
 def task_id_of(properties: Mapping[str, Any]) -> str:
     """Return what a message's properties name as its task; an empty text where they name none."""

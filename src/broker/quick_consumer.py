@@ -8,13 +8,10 @@ from celery.worker import state
 from celery.worker.consumer import Consumer
 
 from broker import rabbitmq
+from broker.envelopes import MALFORMED
 from config.log_setup import get_logger
 
 logger = get_logger()
-
-MALFORMED = (TypeError, ValueError, LookupError, AttributeError)
-"""What Celery raises over a message whose parts are not what they should be, such as an id that is a list."""
-
 
 RULES: dict[str, Callable[[Any], bool]] = {
     "id": lambda value: isinstance(value, str) and bool(value),

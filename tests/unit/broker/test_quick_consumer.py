@@ -6,7 +6,7 @@ import pytest
 from celery.concurrency.prefork import TaskPool as PreforkPool
 from celery.concurrency.solo import TaskPool as SoloPool
 from celery.worker import state
-from kombu import Connection
+from kombu import Connection, Message
 
 from broker.quick_consumer import QuickConsumer
 from broker.quick_messages import QuickCelery
@@ -90,3 +90,40 @@ def test_a_worker_whose_processes_were_ended_takes_nothing_more():
     vars(found).update(pool=pool, prefetch_multiplier=1)
 
     assert found._has_work()
+
+
+@pytest.mark.parametrize("header", ["eta", "expires"])
+def test_a_message_whose_time_is_before_all_time_in_the_workers_zone_is_put_aside(header):
+    app = QuickCelery("x", broker="memory://", set_as_current=False)
+    app.conf.timezone = "America/New_York"
+
+    @app.task(name="any", shared=False)
+    def any_task():
+        pass
+
+    app.finalize()
+    rejected, found = [], consumer(None)
+    loop = SimpleNamespace(call_at=print, state=SimpleNamespace(revoked=set()))
+    vars(found).update(
+        app=app,
+        hostname="x",
+        pool=SimpleNamespace(apply_async=print),
+        timer=loop,
+        controller=loop,
+        event_dispatcher=None,
+    )
+    vars(found).update(disable_rate_limits=True, task_buckets={}, connection_errors=(), strategies={})
+    vars(found).update(on_task_request=print, on_task_message=(), _maximum_prefetch_restored=True)
+    found.strategies["any"] = app.tasks["any"].start_strategy(app, found)
+    message = Message(
+        b"[[],{},{}]",
+        headers={"id": "1", "task": "any", header: "0001-01-01T00:00:00"},
+        channel=SimpleNamespace(basic_reject=lambda tag, requeue: rejected.append((tag, requeue))),
+        delivery_tag="1",
+        content_type="application/json",
+        content_encoding="utf-8",
+    )
+
+    found.create_task_handler()(message)
+
+    assert rejected == [("1", False)]

@@ -37,7 +37,7 @@ from broker.claims import (
     take_all_right,
     take_left,
 )
-from broker.envelopes import PARKED_QUEUE
+from broker.envelopes import MALFORMED, PARKED_QUEUE
 from config.log_setup import get_logger
 from processors.errors import InvalidArgument
 
@@ -508,11 +508,19 @@ class ClaimChannel(cast("Any", redis.Channel)):
                 message = self.Message(payload, channel=self)
                 if self._queue_of(field) == PARKED_QUEUE or not _unpacks_too_large(message):
                     return message
-            except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError):
+            except MALFORMED:
                 reason = NOT_A_MESSAGE
         with self._doubt():
             park(self.server(), self.keys, owner.name, (field, raw), self._queue_of(field), reason)
         return None
+
+    def _receive_one(self, client: Any) -> Any:
+        """Deliver one broadcast message; one that nobody can use is dropped, where it ended every worker at once."""
+        try:
+            return super()._receive_one(client)
+        except MALFORMED as error:
+            logger.exception("malformed_broadcast", error=str(error))
+            return None
 
     def _queue_of(self, field: str) -> str:
         return self.keys.queue_of(field.split(":", 1)[1], self.sep)

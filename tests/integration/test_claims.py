@@ -373,6 +373,34 @@ def test_a_broadcast_message_that_is_refused_harms_no_other(server, refuse):
         assert not owner.fenced
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "5",
+        "{}",
+        "[" * 5_000,
+        '{"properties": 5}',
+        '{"__type__": "decimal", "__value__": "x"}',
+        '{"properties": {"body_encoding": "unheard-of"}, "body": "x"}',
+    ],
+    ids=["number", "empty", "deep", "properties", "decimal", "coding"],
+)
+def test_a_broadcast_message_that_is_none_is_dropped_and_the_next_one_arrives(server, raw):
+    with connected(server) as connection, server.client() as client:
+        channel = connection.default_channel
+        everybody = Broadcast("everybody", channel=channel)
+        taker = Taker(connection, "a")
+        taker.consumer.add_queue(everybody)
+        taker.consumer.consume()
+        publish(connection, "a", "first")
+        taker.until(1)
+        until(lambda: client.pubsub_numpat() > 0 or client.pubsub_channels(), what="the broadcast is listened to")
+        topic = channel._get_publish_topic(everybody.exchange.name, "")
+        assert client.publish(PREFIX + topic, raw) == 1
+        Producer(connection.channel()).publish("to all", exchange=everybody.exchange, serializer="json")
+        assert taker.until(2) == ["first", "to all"]
+
+
 def test_a_message_that_is_rejected_for_ever_is_parked_after_its_deliveries(server):
     with connected(server) as connection, server.client() as client:
         publish(connection, "a", "poison")

@@ -8,7 +8,7 @@ from celery.exceptions import WorkerShutdown
 from broker.allegiance import swear
 from broker.quick_consumer import QuickConsumer
 from config.log_setup import get_logger
-from processors.errors import ConfigurationError
+from processors.errors import ConfigurationError, ServiceUnavailable
 from services.wiring import parts
 
 logger = get_logger()
@@ -31,3 +31,10 @@ class ServiceConsumer(QuickConsumer):
         """Put a message aside whose body cannot be read."""
         logger.error("undecodable_message", error=str(exc), task=message.headers.get("task"))
         message.reject()
+
+    def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
+        """Put a task aside that nobody here knows, also while the database does not take that its record failed."""
+        try:
+            cast("Any", super()).on_unknown_task(body, message, exc)
+        except ServiceUnavailable as error:
+            logger.warning("database_away", unknown_task=str(exc), error=str(error))

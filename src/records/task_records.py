@@ -89,7 +89,7 @@ task_records = Table(
     Column("expires_at", Instant),
     Column("attempt", Integer, nullable=False),
     Column("run", Integer, nullable=False),
-    Column("lost_runs", Integer, nullable=False),  # runs that ended with the death of their worker
+    Column("lost_runs", Integer, nullable=False),  # runs in a row that ended with the death of their worker
     Column("worker_id", String(36)),
     Column("worker", Text),
     Column("progress", Float, nullable=False),

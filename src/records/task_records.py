@@ -1,6 +1,7 @@
 """One row per task: what it is, where it stands, what came of it."""
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -380,7 +381,7 @@ def _given_values(draft: Draft) -> dict[str, Any]:
 
 def _message_of(draft: Draft, delay: float) -> Mapping[str, Any]:
     """Return a draft's message, with `DUE_HEADER` where it is for later."""
-    if draft.due_at is None and not delay:
+    if (draft.due_at is None and not delay) or not math.isfinite(delay):  # what is none, no database takes
         return draft.message
     named = {DUE_HEADER: [draft.due_at and draft.due_at.isoformat(), delay]}
     return {**draft.message, "headers": {**draft.message.get("headers", {}), **named}}

@@ -13,10 +13,8 @@ from typing import Any, cast
 
 from kombu import compression
 
+from broker.envelopes import MESSAGE_BYTES
 from processors.errors import InvalidArgument
-
-UNPACKED_BYTES = 16_000_000
-"""What a message may have without compression, too."""
 
 LZMA_MEMORY_BYTES = 128 * 1024**2
 """Twice of what its highest level asks for; a header may ask for gigabytes."""
@@ -44,14 +42,14 @@ def unpacked(stream: Any, packed: bytes) -> bytes:
         packed: what it is given.
 
     Raises:
-        UnpacksTooLarge: there are more than `UNPACKED_BYTES` in it.
+        UnpacksTooLarge: there are more than `MESSAGE_BYTES` in it.
         ValueError: it ends too early, or something follows it.
     """
-    found = stream.decompress(packed, UNPACKED_BYTES + 1)
-    if len(found) > UNPACKED_BYTES:
+    found = stream.decompress(packed, MESSAGE_BYTES + 1)
+    if len(found) > MESSAGE_BYTES:
         del found  # the message keeps its error, and that this frame
         raise UnpacksTooLarge(
-            f"A message of {len(packed)} bytes has more than {UNPACKED_BYTES} once it is decompressed; "
+            f"A message of {len(packed)} bytes has more than {MESSAGE_BYTES} once it is decompressed; "
             "put large data into a file or a database and pass its name."
         )
     if not stream.eof or stream.unused_data:
@@ -61,9 +59,9 @@ def unpacked(stream: Any, packed: bytes) -> bytes:
 
 def _bind(compress: Callable[[bytes], bytes], new_stream: Callable[[], Any], content_type: str) -> None:
     def checked(body: bytes) -> bytes:
-        if len(body) > UNPACKED_BYTES:
+        if len(body) > MESSAGE_BYTES:
             raise UnpacksTooLarge(
-                f"A message has {len(body)} bytes before it is compressed, at most {UNPACKED_BYTES} are accepted; "
+                f"A message has {len(body)} bytes before it is compressed, at most {MESSAGE_BYTES} are accepted; "
                 "put large data into a file or a database and pass its name."
             )
         return compress(body)

@@ -37,7 +37,7 @@ from broker.claims import (
     take_all_right,
     take_left,
 )
-from broker.envelopes import MALFORMED, PARKED_QUEUE
+from broker.envelopes import MALFORMED, MESSAGE_BYTES, PARKED_QUEUE
 from config.log_setup import get_logger
 from processors.errors import InvalidArgument
 
@@ -53,7 +53,6 @@ BATCH = 64
 """Messages of one claim."""
 
 BATCH_BYTES = 16_000_000
-MESSAGE_BYTES = 16_000_000
 SETTLE_WITH_CLAIM = 1_000
 
 LOOK_EVERY = 4

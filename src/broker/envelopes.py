@@ -16,6 +16,9 @@ DEATH_REASON = "x-first-death-reason"
 DEATH_QUEUE = "x-first-death-queue"
 """Headers of a parked message; RabbitMQ's own names."""
 
+MESSAGE_BYTES = 16_000_000
+"""What a message may have, as it lies at the broker and once it is decompressed."""
+
 MALFORMED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
 """What is raised over a message whose parts are not what they should be, such as an id that is a list, or a time that
 another zone puts before the year 1."""

@@ -634,7 +634,7 @@ class TaskMoves:
                 lost_runs = row["lost_runs"] + 1 if row["lost"] else row["lost_runs"]
                 if row["lost"] and lost_runs > 1 and _got_on(connection, row):
                     lost_runs = 1
-                failure = _verdict(lost_runs if row["lost"] else 0, death)
+                failure = _verdict(lost_runs, death)
                 values = ended(TaskState.FAILURE, failure) if failure else _returned()
                 values["lost_runs"] = literal(lost_runs)
                 moved = update(task_records).where(still).values(values).returning(columns.id)

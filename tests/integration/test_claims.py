@@ -352,16 +352,21 @@ def test_a_rejected_message_goes_back_to_the_front_or_aside(server):
         assert json.loads(parked)["headers"][envelopes.DEATH_QUEUE] == "a"
 
 
+def hear(taker, everybody, client):
+    """Let a taker of `a` listen to a broadcast, too; its first message is one of `a`."""
+    taker.consumer.add_queue(everybody)
+    taker.consumer.consume()
+    publish(taker.connection, "a", "first")
+    taker.until(1)
+    until(lambda: client.pubsub_numpat() > 0 or client.pubsub_channels(), what="the broadcast is listened to")
+
+
 @pytest.mark.parametrize("refuse", ["reject", "requeue", "put_back"])
 def test_a_broadcast_message_that_is_refused_harms_no_other(server, refuse):
     with connected(server) as connection, server.client() as client:
         everybody = Broadcast("everybody", channel=connection.default_channel)
         taker = Taker(connection, "a")
-        taker.consumer.add_queue(everybody)
-        taker.consumer.consume()
-        publish(connection, "a", "first")
-        taker.until(1)
-        until(lambda: client.pubsub_numpat() > 0 or client.pubsub_channels(), what="the broadcast is listened to")
+        hear(taker, everybody, client)
         Producer(connection.channel()).publish("to all", exchange=everybody.exchange, serializer="json")
         assert taker.until(2) == ["first", "to all"]
         owner = connection.default_channel.owner
@@ -390,11 +395,7 @@ def test_a_broadcast_message_that_is_none_is_dropped_and_the_next_one_arrives(se
         channel = connection.default_channel
         everybody = Broadcast("everybody", channel=channel)
         taker = Taker(connection, "a")
-        taker.consumer.add_queue(everybody)
-        taker.consumer.consume()
-        publish(connection, "a", "first")
-        taker.until(1)
-        until(lambda: client.pubsub_numpat() > 0 or client.pubsub_channels(), what="the broadcast is listened to")
+        hear(taker, everybody, client)
         topic = channel._get_publish_topic(everybody.exchange.name, "")
         assert client.publish(PREFIX + topic, raw) == 1
         Producer(connection.channel()).publish("to all", exchange=everybody.exchange, serializer="json")

@@ -9,7 +9,8 @@ import pytest
 from kombu import compression
 
 from broker import bounded_unpacking
-from broker.bounded_unpacking import UNPACKED_BYTES, UnpacksTooLarge
+from broker.bounded_unpacking import UnpacksTooLarge
+from broker.envelopes import MESSAGE_BYTES
 from processors.errors import InvalidArgument
 
 PACKERS = {"application/x-gzip": zlib.compress, "application/x-bz2": bz2.compress, "application/x-lzma": lzma.compress}
@@ -27,7 +28,7 @@ def packed(codec: str, body: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("codec", CODECS)
-@pytest.mark.parametrize("size", [0, 1, UNPACKED_BYTES])
+@pytest.mark.parametrize("size", [0, 1, MESSAGE_BYTES])
 def test_what_a_codec_packs_it_unpacks(codec, size):
     body = bytes(size)
     assert compression.decompress(compression.compress(body, codec)[0], codec) == body
@@ -35,7 +36,7 @@ def test_what_a_codec_packs_it_unpacks(codec, size):
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_one_byte_more_than_a_message_may_have_is_refused_at_both_ends(codec):
-    body = bytes(UNPACKED_BYTES + 1)
+    body = bytes(MESSAGE_BYTES + 1)
     with pytest.raises(UnpacksTooLarge, match="once it is decompressed"):
         compression.decompress(packed(codec, body), codec)
     with pytest.raises(InvalidArgument, match="16000001 bytes before it is compressed, at most 16000000"):
@@ -49,7 +50,7 @@ def test_a_bomb_takes_no_more_memory_than_the_bound(codec):
     try:
         with pytest.raises(UnpacksTooLarge):
             compression.decompress(bomb, codec)
-        assert tracemalloc.get_traced_memory()[1] < 4 * UNPACKED_BYTES
+        assert tracemalloc.get_traced_memory()[1] < 4 * MESSAGE_BYTES
     finally:
         tracemalloc.stop()
 

@@ -53,8 +53,7 @@ check: dev
 services: dev
 	@$(BIN)/python -m pytest -m services -n 2 --dist loadfile
 	@TEST_DATABASE=postgresql $(BIN)/python -m pytest tests/integration/test_life_of_a_task.py tests/integration/test_faults.py tests/integration/test_effects.py tests/integration/test_dead_letters.py tests/integration/test_schedules.py tests/integration/test_limits.py tests/integration/test_flow.py tests/integration/test_groups.py tests/integration/test_overruns.py -n 2 --dist loadfile
-	@TEST_BROKER=rabbitmq $(BIN)/python -m pytest tests/integration/test_rabbitmq.py tests/integration/test_life_of_a_task.py tests/integration/test_faults.py -m "not any_broker" -n 2 --dist loadfile
-	@TEST_BROKER=rabbitmq $(BIN)/python -m pytest tests/integration/test_calls_under_faults.py -m "not any_broker"
+	@TEST_BROKER=rabbitmq $(BIN)/python -m pytest tests/integration/test_rabbitmq.py tests/integration/test_life_of_a_task.py tests/integration/test_faults.py tests/integration/test_calls_under_faults.py -m "not any_broker" -n 2 --dist loadfile
 
 bench: setup
 	@$(BIN)/python benchmarks/run.py $(ARGUMENTS)

@@ -325,6 +325,8 @@ def test_another_leader_takes_over_when_the_leader_is_killed(installation: Insta
 
     assert after.pid != before.pid
     assert final(add.apply_async((1, 1), countdown=1).id).result == 2
+    if installation.leader.process is None:
+        installation.leader.start()
 
 
 WHOLE = '[[1, 2], {}, {"callbacks": null}]'
@@ -382,6 +384,7 @@ def test_a_leader_that_does_not_reach_the_broker_is_replaced_by_one_that_does(in
     assert final(add.apply_async((1, 1), countdown=1).id).result == 2
     assert cut_off.process.poll() is None
     cut_off.stop()
+    installation.leader.start()
 
 
 @pytest.mark.any_broker

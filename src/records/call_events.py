@@ -22,6 +22,7 @@ _READ: Any = select(
     a.id, a.call_id, a.account, a.state, a.call_sid, a.status, a.sequence, a.answered_by, a.duration_seconds, a.sip_code
 )
 BY_ID: Select[Any] = _READ.where(a.id == bindparam("named")).with_for_update()
+ATTEMPT: Any = select(*ATTEMPT_COLUMNS).where(a.id == bindparam("named"))
 BY_SID: Select[Any] = _READ.where(a.call_sid == bindparam("named")).with_for_update()
 
 
@@ -166,7 +167,7 @@ def _is_first(row: Row[Any]) -> bool:
 
 def as_attempt_of(connection: Connection, attempt_id: str) -> AttemptRow:
     """Return an attempt as it stands in this transaction."""
-    return as_attempt(connection.execute(select(*ATTEMPT_COLUMNS).where(a.id == attempt_id)).one())
+    return as_attempt(connection.execute(ATTEMPT, {"named": attempt_id}).one())
 
 
 def _why_not(connection: Connection, row: Row[Any] | None, event: CallEvent) -> str | None:

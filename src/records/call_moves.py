@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, select, update
 
 from processors.call_interfaces import CallNext, EndedAttempt
 from processors.interfaces import MemberEnd
@@ -25,6 +25,21 @@ CAMPAIGN_ENDED, TASK_ENDED = "its campaign has ended", "its task has ended"
 
 c = call_attempts.c
 
+# Built once: an end of a call needs them all, and to build them took longer than to run them.
+_NAMED: Any = bindparam("named")
+CALL: Any = select(calls).where(calls.c.id == _NAMED).with_for_update()
+RECORD: Any = select(tasks.kwargs, tasks.finished_at).where(tasks.id == _NAMED)
+END: Any = (
+    update(call_attempts)
+    .where(c.id == _NAMED, c.state.in_([*LIVE, "ambiguous"]))
+    .values(ended_at=Now(), look_at=None)
+    .returning(call_attempts)
+)
+_MADE = select(func.max(c.number)).where(c.call_id == _NAMED, c.state.not_in(UNCOUNTED)).scalar_subquery()
+SINCE: Any = select(func.min(c.sending_at), Now()).where(c.call_id == _NAMED, c.number > func.coalesce(_MADE, 0))
+MOVE_ON: Any = update(calls).where(calls.c.id == _NAMED).returning(calls)
+MOVE_TO_END: Any = MOVE_ON.values(ended_at=Now(), next_attempt_at=None)
+
 
 def close_waiting(connection: Connection, which: ColumnElement[bool], state: str, reason: str) -> int:
     """End the calls that wait among these, and their members; returns how many."""
@@ -44,31 +59,27 @@ def end_attempt(connection: Connection, attempt: Row[Any], values: Mapping[str, 
         values: what is known of it now: its `state` and more.
         what_next: decides about the call.
     """
-    own = update(call_attempts).where(c.id == attempt.id, c.state.in_([*LIVE, "ambiguous"]))
-    row = connection.execute(own.values(ended_at=Now(), look_at=None, **values).returning(call_attempts)).first()
+    moments = {name: value for name, value in values.items() if isinstance(value, ColumnElement)}
+    plain = {name: value for name, value in values.items() if name not in moments}
+    row = connection.execute(END.values(moments) if moments else END, {"named": attempt.id, **plain}).first()
     if row is not None:
         _move_on(connection, row, what_next)
 
 
 def _move_on(connection: Connection, attempt: Row[Any], what_next: WhatNext) -> None:
     """Let a call wait for its next attempt, or end it, after an attempt of it ended."""
-    call = connection.execute(select(calls).where(calls.c.id == attempt.call_id).with_for_update()).one()
+    call = connection.execute(CALL, {"named": attempt.call_id}).one()
     if call.state not in {"dialing", "ambiguous"}:
         return
     uncounted = attempt.state in UNCOUNTED
     attempts = call.attempts - uncounted
     then, _ = _next(connection, call, attempt, attempts, what_next)
     waits = then.state == "waiting"
-    values = {
-        "state": then.state,
-        "reason": then.reason,
-        "attempts": attempts,
-        "next_attempt_at": Now(then.wait) if waits else None,
-        "ended_at": None if waits else Now(),
-    }
+    values: dict[str, Any] = {"state": then.state, "reason": then.reason, "attempts": attempts}
     if not uncounted:
         values |= {"outcome": then.outcome, "answered_by": attempt.answered_by}
-    moved = connection.execute(update(calls).where(calls.c.id == call.id).values(values).returning(calls)).all()
+    move = MOVE_ON.values(ended_at=None, next_attempt_at=Now(then.wait)) if waits else MOVE_TO_END
+    moved = connection.execute(move, {"named": call.id, **values}).all()
     if not waits:
         _close_members(connection, moved)
 
@@ -121,8 +132,7 @@ def _next(
         asked_to_end=attempt.ending_at is not None,
         heard=call.heard or [],
     )
-    record = select(tasks.kwargs, tasks.finished_at).where(tasks.id == (call.campaign_id or call.id))
-    task = connection.execute(record).first()
+    task = connection.execute(RECORD, {"named": call.campaign_id or call.id}).first()
     then = what_next(ended, task.kwargs if task and call.campaign_id else None)
     if then.state == "waiting" and call.state == "ambiguous":
         then = CallNext("failed", then.reason, outcome=then.outcome or ended.state)
@@ -158,7 +168,5 @@ def _told(call: Row[Any]) -> dict[str, Any]:
 
 def _untaken_seconds(connection: Connection, call_id: str) -> float:
     """Return for how long all attempts of a call have made no call, up to the last one."""
-    made = select(func.max(c.number)).where(c.call_id == call_id, c.state.not_in(UNCOUNTED)).scalar_subquery()
-    since = select(func.min(c.sending_at), Now()).where(c.call_id == call_id, c.number > func.coalesce(made, 0))
-    first, now = connection.execute(since).one()
+    first, now = connection.execute(SINCE, {"named": call_id}).one()
     return 0.0 if first is None else (now - first).total_seconds()

@@ -88,13 +88,13 @@ def _search(line: Line, records: FollowRecords, attempt: AttemptRow, age_seconds
     found = [one for one in calls if one.sid not in owned]
     if len(found) == 1:
         records.seen(attempt.id, found[0], line.look_seconds(MARGIN_SECONDS), hang_up)
-    elif found:
+    elif found and (age_seconds >= LOST_SECONDS or all(map(_ended, found))):
         sids = ", ".join(one.sid for one in found)
         why = f"The provider lists {len(found)} calls that may be this one: {sids}."
         records.ended_without_call(attempt.id, "ambiguous", None, why)
-    elif attempt.looks + 1 >= LOOKS and age_seconds >= LOOKED_SECONDS:
+    elif not found and attempt.looks + 1 >= LOOKS and age_seconds >= LOOKED_SECONDS:
         records.ended_without_call(attempt.id, "void", None, "The provider lists no call for an order without answer.")
-    else:
+    else:  # of several, one may be ours, and keeps its place while it goes on
         records.looked(attempt.id, BETWEEN_LOOKS_SECONDS)
 
 

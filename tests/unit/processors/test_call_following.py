@@ -72,7 +72,8 @@ def test_an_order_that_is_listed_nowhere_three_times_over_five_minutes_is_void_a
 
 def test_two_calls_that_may_be_it_are_ambiguous_and_the_number_is_never_called_again_by_itself(office: Office):
     call_id, attempt_id = lost(office, made=True)
-    office.provider.add(NUMBER, OURS)
+    office.provider.add(NUMBER, OURS, status="completed")
+    office.provider.end(next(iter(office.provider.calls)), "busy")
     office.follow(31)
     row = office.phones.attempt(attempt_id)
     assert row.state == "ambiguous"
@@ -82,6 +83,44 @@ def test_two_calls_that_may_be_it_are_ambiguous_and_the_number_is_never_called_a
         office.follow(86_400)
         assert not isinstance(office.phones.grant(call_id), Granted)
     assert len(office.provider.orders) == 1
+
+
+def test_two_calls_that_may_be_it_keep_their_number_until_both_are_over(office: Office):
+    _, attempt_id = lost(office, made=True)
+    (ours,) = office.provider.calls
+    another = office.provider.add(NUMBER, OURS, status="completed")
+    second = office.phones.single("t", NUMBER)
+    for seconds in (31, 600, 600, 600):
+        office.follow(seconds)
+        assert state(office, attempt_id) == "unknown"
+        assert office.phones.grant(second).why == "number"
+    office.provider.end(ours)
+    office.provider.move(another, "in-progress")
+    office.follow(600)
+    assert office.phones.grant(second).why == "number"
+    office.provider.end(another)
+    office.follow(600)
+    assert state(office, attempt_id) == "ambiguous"
+    assert isinstance(office.phones.grant(second), Granted)
+
+
+def test_of_two_calls_that_go_on_the_one_that_is_told_to_be_ours_is_followed(office: Office):
+    call_id, attempt_id = lost(office, made=True)
+    (ours,) = office.provider.calls
+    office.provider.add(NUMBER, OURS)
+    office.follow(31)
+    office.phones.tell(attempt_id, ours, "ringing")
+    assert state(office, attempt_id) == "placed"
+    office.provider.end(ours)
+    office.follow(600)
+    assert office.phones.call(call_id).state == "done"
+
+
+def test_two_calls_that_never_end_are_for_a_person_after_two_days(office: Office):
+    _, attempt_id = lost(office, made=True)
+    office.provider.add(NUMBER, OURS)
+    office.follow(LOST_SECONDS)
+    assert state(office, attempt_id) == "ambiguous"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Literal, Protocol
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from processors import phone_numbers
 from processors.bulk_items import MAX_BULK_BYTES, items_of
@@ -32,6 +32,7 @@ from processors.dialing import Line, dial
 from processors.errors import Cancelled, InvalidArgument, TurnOver
 from processors.interfaces import Member, MemberEnd, Report
 from processors.results import Request, Result
+from processors.spoken_messages import spoken
 
 RUN_SECONDS = 20.0
 """So long a step holds a worker's slot before others have it."""
@@ -77,6 +78,15 @@ class QueueBulkCalls(CallOptions):
     caller_identity: str | None = Field(default=None, min_length=1, max_length=500)
     opt_out_prompt: str | None = Field(default=None, min_length=1, max_length=500)
     max_minutes: int | None = Field(default=None, ge=1)
+
+    @field_validator("caller_identity", "opt_out_prompt")
+    @classmethod
+    def _check_said(cls, value: str | None, info: ValidationInfo) -> str | None:
+        """Refuse what cannot be said in the voice of the message, before anybody is called."""
+        given = info.data.get("call_metadata", {})
+        if value is not None:
+            spoken(value, voice=given.get("voice"), language=given.get("language"))
+        return value
 
 
 class RunCampaign(Request):

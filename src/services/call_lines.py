@@ -1,5 +1,6 @@
 """How this installation makes phone calls: its account, its numbers, its addresses and what is said."""
 
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
 from typing import Any, cast
@@ -13,7 +14,7 @@ from processors.calling_hours import CallingHours
 from processors.calls import CallOptions, content_of
 from processors.campaigns import QueueBulkCalls
 from processors.dialing import Line
-from processors.errors import PermanentError
+from processors.errors import InvalidArgument, PermanentError
 from processors.spoken_messages import Spoken, spoken
 from records.call_gates import Wish
 from records.task_records import TaskRecord
@@ -143,9 +144,16 @@ def check_content(options: CallOptions) -> None:
     """Refuse what no call could say, before one is granted.
 
     Raises:
-        PermanentError: it is longer than a call can bring with it.
+        PermanentError: it is longer than a call can bring with it, or a setting has what cannot be said.
     """
-    if options.webhook_url is None and not is_reachable():
+    if options.webhook_url is not None:
+        return
+    for name, said in SAID_BY_SETTINGS.items():
+        try:
+            said(options)
+        except InvalidArgument as error:
+            raise PermanentError(f"{name} cannot be said in the voice of this call: {error}") from error
+    if not is_reachable():
         inline_twiml(options)
 
 
@@ -191,6 +199,14 @@ def options_of(call: CallRow) -> CallOptions | None:
     if call.campaign_id is not None:
         return with_usual(QueueBulkCalls.model_validate(record.kwargs))
     return own_options(record)
+
+
+SAID_BY_SETTINGS: Mapping[str, Callable[[CallOptions], object]] = {
+    "CALL_GREETING": message_of,
+    "CALL_CALLER_IDENTITY": introduction_of,
+    "CALL_OPT_OUT_PROMPT": opt_out_prompt_of,
+}
+"""What was not checked with the call's arguments."""
 
 
 def own_options(record: TaskRecord) -> CallOptions:

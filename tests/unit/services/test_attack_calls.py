@@ -145,6 +145,22 @@ def test_a_campaign_whose_setting_went_away_is_paused_and_goes_on_once_it_is_bac
     assert celery_service.get_campaign(campaign)["counts"] == {"done": 2}
 
 
+@pytest.mark.parametrize("name", ["call_caller_identity", "call_opt_out_prompt", "call_greeting"])
+def test_nobody_is_called_to_hear_what_a_setting_has_and_cannot_be_said(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, name: str
+):
+    monkeypatch.setattr(settings, name, "<speak>Hello.</speak>")
+    campaign = celery_service.queue_bulk_calls(NUMBERS[:2], delay_between_calls=0)
+    desk.run()
+    with pytest.raises(TaskFailed, match=f"{name.upper()} cannot be said"):
+        celery_service.get_task_result(campaign, timeout=0)
+    assert desk.provider.orders == []
+    spoken = {"message": "Hello.", "voice": "Polly.Joanna"}
+    celery_service.queue_bulk_calls(NUMBERS[:2], call_metadata=spoken, delay_between_calls=0)
+    desk.run()
+    assert len(desk.provider.orders) == 2
+
+
 def test_what_a_spreadsheet_takes_for_a_formula_is_a_text_in_the_export(desk: Desk):
     bad = ["=1", "\n=1", "\uff1d1", "\uff201"]
     campaign = celery_service.queue_bulk_calls(bad, delay_between_calls=0)

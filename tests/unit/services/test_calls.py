@@ -79,6 +79,13 @@ BAD_CAMPAIGNS: dict[str, dict[str, Any]] = {
     "no attempt": {"retry": {"max_attempts": 0}},
     "an unknown key": {"retry": {"sometimes": 1}},
     "no minute": {"max_minutes": 0},
+    "nobody who calls": {"caller_identity": " \t"},
+    "a prompt of nothing that can be said": {"opt_out_prompt": "\x00"},
+    "SSML in a voice that knows none": {"opt_out_prompt": "<speak>Press 9.</speak>"},
+    "other XML in a prompt": {
+        "opt_out_prompt": "<speak><audio src='x'/></speak>",
+        "call_metadata": {"voice": "Polly.Joanna"},
+    },
 }
 
 

@@ -15,7 +15,8 @@ from processors.results import Request
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 RING_MARGIN = timedelta(seconds=60)
-"""So long before the end no call begins any more: a phone that rings must not be answered after it."""
+"""So long before the end no call begins any more: a phone that rings must not be answered after it; longer where it
+rings longer."""
 
 SEARCHED_DAYS = (1, 14)
 """Most numbers may be called within a day; hours that do not open within two weeks are taken for never."""
@@ -62,6 +63,11 @@ class CallingHours(Request):
         if begin < end:
             return begin <= clock < end and today in self.days
         return (clock >= begin and today in self.days) or (clock < end and DAYS[at.weekday() - 1] in self.days)
+
+
+def ring_margin(ring_seconds: float) -> timedelta:
+    """Return for how long after a call begins its hours must still hold, by how long it rings."""
+    return max(RING_MARGIN, timedelta(seconds=ring_seconds))
 
 
 def next_open(

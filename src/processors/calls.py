@@ -23,7 +23,7 @@ from processors.call_interfaces import (
     Granted,
     NoRoom,
 )
-from processors.calling_hours import CallingHours, next_open
+from processors.calling_hours import CallingHours, next_open, ring_margin
 from processors.dialing import Line, dial
 from processors.errors import Cancelled, EffectInDoubt, EffectUnknown, InvalidArgument, PermanentError, Postponed
 from processors.interfaces import Report
@@ -312,7 +312,8 @@ def _may_ring(request: QueueOutboundCall, tools: CallTools, seconds: float) -> b
 
 
 def _opens(hours: CallingHours, request: QueueOutboundCall, moment: datetime) -> datetime | None:
-    return next_open(hours, phone_numbers.zones(request.to_number), moment)
+    zones = phone_numbers.zones(request.to_number)
+    return next_open(hours, zones, moment, margin=ring_margin(request.ring_seconds))
 
 
 def _refuse(call: CallRow, closed: Closed, tools: CallTools) -> None:

@@ -26,7 +26,7 @@ from processors.call_interfaces import (
     PlacedCall,
 )
 from processors.call_outcomes import RetryPolicy
-from processors.calling_hours import next_open
+from processors.calling_hours import next_open, ring_margin
 from processors.calls import CallOptions
 from processors.dialing import Line, dial
 from processors.errors import Cancelled, InvalidArgument, TurnOver
@@ -369,7 +369,7 @@ class CampaignStep:
         hours = self.plan.calling_hours
         if hours is None:
             return 0.0
-        opens = next_open(hours, phone_numbers.zones(number), now)
+        opens = next_open(hours, phone_numbers.zones(number), now, margin=ring_margin(self.plan.ring_seconds))
         return None if opens is None else max(0.0, (opens - now).total_seconds())
 
     def _may_ring(self, call: CallRow, now: datetime, seconds: float) -> bool:

@@ -251,6 +251,13 @@ def test_hours_that_ended_while_a_call_waited_keep_it_back_until_they_open_again
     assert office.phones.call("a:1").reason == "waits for its calling hours"
 
 
+@pytest.mark.parametrize(("rings", "orders"), [(300, 0), (240, 1)])
+def test_no_phone_rings_longer_than_the_hours(office: Office, monkeypatch: pytest.MonkeyPatch, rings: int, orders: int):
+    _at(office, monkeypatch, datetime(2026, 3, 2, 15, 55, 30, tzinfo=UTC))  # 16:55:30 in Berlin
+    Campaign(office, [BERLIN], calling_hours=NINE_TO_FIVE, ring_seconds=rings).step()
+    assert len(office.provider.orders) == orders
+
+
 def test_a_number_of_no_known_zone_is_excluded_where_hours_have_no_zone_of_their_own(office: Office):
     satellite = "+870776000000"
     assert Campaign(office, [satellite], calling_hours=NINE_TO_FIVE).run() == {"excluded": 1}

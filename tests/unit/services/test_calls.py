@@ -649,3 +649,15 @@ def test_a_call_whose_hours_never_open_fails_and_says_so_and_others_wait_for_the
     refuses(desk, satellite, "never open")
     assert celery_service.get_task_status(waits)["status"] == "RETRY"
     assert desk.provider.orders == []
+
+
+@pytest.mark.parametrize(("rings", "state"), [(300, "RETRY"), (240, "SUCCESS")])
+def test_a_call_does_not_ring_longer_than_its_hours(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, rings: int, state: str
+):
+    now = datetime.now(UTC).replace(hour=15, minute=55, second=30)
+    monkeypatch.setattr(parts().calls, "now", lambda: now)
+    hours = {"start": "09:00", "end": f"{(now + timedelta(minutes=5)).astimezone(ZoneInfo('Europe/Berlin')):%H:00}"}
+    task_id = celery_service.queue_outbound_call("+4930901820", calling_hours=hours, ring_seconds=rings)
+    desk.run()
+    assert celery_service.get_task_status(task_id)["status"] == state

@@ -78,6 +78,7 @@ Positive = Annotated[int, Field(gt=0)]
 MailSize = Annotated[int, Field(gt=0, le=1000)]
 Room = Annotated[int, Field(gt=0, le=500)]
 Threads = Annotated[int, Field(gt=0, le=64)]
+DAYS_OF_A_WEEK = 7
 Days = Annotated[int, Field(gt=0, le=36_600)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Folders = Annotated[list[Path], NoDecode]
@@ -650,6 +651,15 @@ class Settings(BaseSettings):
     def _whole_forward(self) -> Self:
         if self.call_inbound == "forward" and self.call_forward_to is None:
             raise ValueError("CALL_FORWARD_TO must be set too: CALL_INBOUND is 'forward'")
+        return self
+
+    @model_validator(mode="after")
+    def _whole_week(self) -> Self:
+        if self.call_max_per_week is not None and self.keep_call_days < DAYS_OF_A_WEEK:
+            raise ValueError(
+                f"KEEP_CALL_DAYS is '{self.keep_call_days}': must be at least {DAYS_OF_A_WEEK}, as long as "
+                "CALL_MAX_PER_WEEK counts calls"
+            )
         return self
 
     @property

@@ -136,6 +136,16 @@ def test_each_of_two_bad_values_has_its_line(monkeypatch):
     assert [line.split(" ")[0] for line in str(error.value).splitlines()] == ["PORT", "LOG_LEVEL"]
 
 
+def test_calls_are_kept_for_as_long_as_they_are_counted(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("KEEP_CALL_DAYS", "6")
+    load_settings()
+    monkeypatch.setenv("CALL_MAX_PER_WEEK", "3")
+    with pytest.raises(SettingsError, match="KEEP_CALL_DAYS is '6': must be at least 7"):
+        load_settings()
+    monkeypatch.setenv("KEEP_CALL_DAYS", "7")
+    load_settings()
+
+
 def test_calls_are_forwarded_only_where_somebody_said_to_whom(monkeypatch):
     monkeypatch.setenv("CALL_INBOUND", "forward")
     with pytest.raises(SettingsError, match="CALL_FORWARD_TO must be set too"):

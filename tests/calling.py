@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from adapters.twilio_simulator import OUR_NUMBER, TwilioSimulator
+from adapters.twilio_simulator import EXAMPLE_NUMBER, OUR_NUMBER, TwilioSimulator
 from call_rows import ACCOUNT, Phones
 from config.settings import settings
 from fake_provider import FakeProvider
@@ -24,7 +24,6 @@ from services.testing import InlineService, _empty_database
 from services.wiring import parts
 
 ACCOUNT_SID, TOKEN = "AC" + "c" * 32, "d" * 32
-DOCUMENT_NUMBER = "+1987654321"
 FAST = 200.0
 """Seconds of phones in one of the machine's."""
 
@@ -103,7 +102,7 @@ def simulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[TwilioSimulator]:
 
     Nothing of this service listens: what is said goes out with the call, and its status is asked for.
     """
-    own = (OUR_NUMBER, DOCUMENT_NUMBER)
+    own = (OUR_NUMBER, EXAMPLE_NUMBER)
     with TwilioSimulator(ACCOUNT_SID, TOKEN, numbers=own, speed=FAST, calls_per_second=1000, seed=1) as made:
         use(account(twilio_base_url=made.url, twilio_calls_per_second=100.0), monkeypatch)
         monkeypatch.setattr("services.call_lines.is_reachable", lambda: False)

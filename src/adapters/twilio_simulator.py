@@ -41,6 +41,9 @@ from adapters.phone_simulator.webhooks import Webhooks
 OUR_NUMBER = "+15005550006"
 """The number that may call, as with Twilio's test credentials."""
 
+EXAMPLE_NUMBER = "+1987654321"
+"""By which the examples of the service's description call."""
+
 ACCOUNT = re.compile("AC[0-9A-Za-z]{1,64}")
 NO_FAULTS = Faults()
 

@@ -11,13 +11,15 @@ import typer
 
 from adapters.phone_simulator.callees import MAGIC_HELP
 from adapters.phone_simulator.calls import Call
-from adapters.twilio_simulator import OUR_NUMBER, TwilioSimulator
+from adapters.twilio_simulator import EXAMPLE_NUMBER, OUR_NUMBER, TwilioSimulator
 from config.settings import LOOPBACK_HOSTS, settings
 from processors.errors import ConfigurationError
+from processors.phone_numbers import normalised
 
 HELP = f"""Play Twilio on 127.0.0.1: calls ring, are answered and end, and our webhooks are told, until Ctrl-C.
 
-Nobody is called. It is refused where a real account is configured.
+Nobody is called. It is refused where a real account is configured. Calls come from {OUR_NUMBER}, {EXAMPLE_NUMBER} or
+TWILIO_PHONE_NUMBER; any other number is none of the account's.
 
 {MAGIC_HELP}"""
 
@@ -54,6 +56,7 @@ def phone_simulator(
     simulator = TwilioSimulator(
         account,
         token,
+        numbers={OUR_NUMBER, EXAMPLE_NUMBER, normalised(settings.twilio_phone_number or OUR_NUMBER)},
         port=port,
         speed=speed,
         calls_per_second=calls_per_second,

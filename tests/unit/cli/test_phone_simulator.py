@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from twilio.base.exceptions import TwilioRestException
 from twilio.rest import Client
 from typer.testing import CliRunner
 
@@ -116,3 +117,24 @@ def test_it_starts_again_with_the_account_that_the_settings_have_of_it_and_shows
             said += process.stdout.read()
             code = process.wait(30)
     assert (code, token in said, ACCOUNT in said) == (0, False, False)
+
+
+@pytest.mark.parametrize("number", ["+15005550006", "+1987654321", "+15005550009"])
+def test_the_examples_number_calls_and_so_does_that_of_the_settings(number: str):
+    token = "6" * 32
+    own = {"TWILIO_ACCOUNT_SID": ACCOUNT, "TWILIO_AUTH_TOKEN": token, "TWILIO_BASE_URL": "http://127.0.0.1:4010"}
+    with subprocess.Popen(
+        [sys.executable, "-c", "from cli.main import run; run()", "phone-simulator", "--port", "0"],
+        stdout=subprocess.PIPE,
+        env=os.environ | own | {"TWILIO_PHONE_NUMBER": "+1 500 555 0009", "PYTHONPATH": "src"},
+        text=True,
+    ) as process:
+        try:
+            base = re.search(r"http://127\.0\.0\.1:[0-9]+", process.stdout.readline())[0]
+            calls = Client(ACCOUNT, token, http_client=Loopback(base, 10)).calls
+            assert calls.create(to="+491701234599", from_=number, twiml="<Response/>").status == "queued"
+            with pytest.raises(TwilioRestException, match="not yet verified"):
+                calls.create(to="+491701234599", from_="+15005550007", twiml="<Response/>")
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)

@@ -5,8 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from adapters.twilio_simulator import TwilioSimulator
-from calling import DOCUMENT_NUMBER
+from adapters.twilio_simulator import EXAMPLE_NUMBER, TwilioSimulator
 from documentation import examples
 from processors.errors import TaskFailed
 from services.celery_service import celery_service
@@ -149,7 +148,7 @@ def test_a_single_call_is_made_after_its_delay_and_monitored_to_its_status(
     assert known["result"]["success"] is True
     assert known["result"]["metadata"] == {"customer_id": "12345", "call_type": "follow_up", "agent_id": "agent_001"}
     (call,) = simulator.calls
-    assert (call.plan.to, call.plan.from_, call.sid) == (CALLED, DOCUMENT_NUMBER, known["result"]["call_sid"])
+    assert (call.plan.to, call.plan.from_, call.sid) == (CALLED, EXAMPLE_NUMBER, known["result"]["call_sid"])
 
     let_ring(inline_service, simulator)
     run(MONITORING, task_id=task_id)
@@ -167,7 +166,7 @@ def test_the_bulk_calls_are_a_campaign_thirty_seconds_apart(inline_service: Inli
     result = celery_service.get_task_result(campaign, timeout=0)
     assert (result["success"], result["total_calls"], result["successful_calls"]) == (True, 4, 4)
     assert {one["phone_number"] for one in result["successful_call_details"]} == {f"+123456789{n}" for n in range(4)}
-    assert {call.plan.from_ for call in simulator.calls} == {DOCUMENT_NUMBER}
+    assert {call.plan.from_ for call in simulator.calls} == {EXAMPLE_NUMBER}
 
 
 def test_a_call_is_made_at_its_scheduled_time(inline_service: InlineService, simulator: TwilioSimulator):

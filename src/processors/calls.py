@@ -31,7 +31,8 @@ from processors.results import Request, Result
 from processors.spoken_messages import spoken
 
 PATIENCE_SECONDS = 1.0
-"""So long a task waits for its call's turn in its slot; for longer it gives the slot back."""
+"""So long in all a task waits for its call's turn in its slot; then it gives the slot back, which what finds out that
+calls have ended may need."""
 
 DOUBT_LOOK_SECONDS = 15.0
 
@@ -224,6 +225,7 @@ def place(request: QueueOutboundCall, tools: CallTools, report: Report, retry_of
     """
     call = tools.calls.want(tools.call_id, request.to_number, tools.from_number, retry_of)
     report(10, "waits for its turn")
+    waited = 0.0
     while call.state == "waiting":
         _check_number(call, tools)
         _wait_for_hours(request, tools)
@@ -234,11 +236,12 @@ def place(request: QueueOutboundCall, tools: CallTools, report: Report, retry_of
             call = tools.calls.want(tools.call_id, request.to_number, tools.from_number)
             if call.state == "waiting":
                 _refuse(call, answer, tools)
-        elif answer.wait > PATIENCE_SECONDS:
+        elif waited + answer.wait > PATIENCE_SECONDS:
             why = (answer.text or WAITS_FOR[answer.why]).removesuffix(".")
             raise Postponed(f"The call waits: {why}.", answer.wait)
         else:
             tools.sleep(answer.wait)
+            waited += answer.wait
     return _ended(request, call, tools)
 
 

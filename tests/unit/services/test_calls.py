@@ -192,6 +192,19 @@ def test_a_call_for_which_there_was_none_is_made_again(desk: Desk):
     assert desk.provider.rung()[NUMBERS[0]] == 1
 
 
+def test_a_call_gives_its_slot_back_while_as_many_calls_go_on_as_may(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(settings, "twilio_max_live_calls", 1)
+    desk.made()
+    task_id = celery_service.queue_outbound_call(NUMBERS[1])
+    desk.run()
+    told = celery_service.get_task_status(task_id)
+    assert (told["status"], len(desk.provider.orders)) == ("RETRY", 1)
+    assert "as many calls as may be are going on" in str(told["info"])
+    desk.phone()
+    desk.run(2)
+    assert desk.result(task_id)["success"]
+
+
 def test_an_account_that_is_full_makes_a_call_wait_and_costs_it_no_attempt(desk: Desk):
     desk.provider.answers.extend([CallNotTaken("10004", too_many_live=True)] * 6)
     task_id = celery_service.queue_outbound_call(NUMBERS[0])

@@ -188,7 +188,7 @@ class CallRecords:
         found: list[CallRow] = []
         asked = [call_id]
         while asked:
-            query = select(calls).where(calls.c.retry_of.in_(asked)).order_by(calls.c.created_at)
+            query = select(calls).where(calls.c.retry_of.in_(asked)).order_by(calls.c.created_at, calls.c.id)
             rows = self.database.read(lambda c, query=query: c.execute(query).all())
             asked = [row.id for row in rows if row.id not in {one.id for one in found}]
             found += [_call(row) for row in rows]

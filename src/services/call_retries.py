@@ -92,8 +92,12 @@ def checked_original(request: RetryFailedCall, own_id: str) -> Former:
         InvalidArgument: it was another number's.
     """
     check_number(request)
-    made = [one for one in _in_place_of(request.original_task_id) if one.id != own_id]
+    in_place = _in_place_of(request.original_task_id)
+    made = [one for one in in_place if one.id != own_id]
+    later = in_place[next((at for at, one in enumerate(in_place) if one.id == own_id), len(in_place)) :]
     for call in made:
+        if call in later and call.state == "waiting":
+            continue  # it came after this one, and heeds it
         if (why := _not_failed(call)) is not None:
             raise PermanentError(f"The call was not made: {why}.")
     ids = {call.id for call in made}

@@ -4,6 +4,7 @@ from __future__ import annotations  # the modules that these name are imported o
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from config.settings import settings
@@ -15,6 +16,7 @@ from services.on_first_use import on_first_use
 
 if TYPE_CHECKING:
     from processors import call_questions, calls, campaigns
+    from processors.call_interfaces import CallRow
     from services import call_lines, call_retries
     from services import campaigns as ending
 else:
@@ -47,7 +49,13 @@ def retry_failed_call(task: RecordedTask, request: calls.RetryFailedCall) -> cal
     """Make one call in place of one that failed."""
     tools, run = _tools(task, request), task.current
     former = call_retries.checked_original(request, run.id)
-    placed = calls.place(request, tools, task.report, retry_of=request.original_task_id)
+
+    def grant(call: CallRow) -> Any:
+        """Ask for an attempt, unless another repetition has come before since: each is known here before it asks."""
+        call_retries.checked_original(request, run.id)
+        return tools.grant(call)
+
+    placed = calls.place(request, replace(tools, grant=grant), task.report, retry_of=request.original_task_id)
     return calls.RetriedCallPlaced(
         **placed.model_dump(),
         original_task_id=request.original_task_id,

@@ -12,7 +12,7 @@ import pytest
 from calling import NUMBERS, Desk
 from config.settings import settings
 from fake_provider import NOT_NOW
-from processors.call_interfaces import CallInDoubt, CallNotTaken, CallsHalted
+from processors.call_interfaces import CallInDoubt, CallNotTaken, CallRow, CallsHalted
 from processors.errors import (
     IdempotencyConflict,
     InvalidArgument,
@@ -360,6 +360,28 @@ def test_a_call_whose_repetition_is_live_is_not_repeated_beside_it(desk: Desk):
     repeat(desk, original)
     refuses(desk, repeat(desk, original), "is going on")
     assert len(desk.provider.orders) == 2
+
+
+@pytest.mark.parametrize(("another", "orders"), [("zz", 1), ("00", 0)], ids=["ours first", "the other first"])
+def test_of_two_repetitions_at_once_the_one_that_came_first_is_made(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, another: str, orders: int
+):
+    own = parts().calls.want
+
+    def want(call_id: str, to_number: str, from_number: str, retry_of: str | None = None) -> CallRow:
+        """Let another process want its repetition, too, which found nothing to keep it back either."""
+        if orders:
+            own(call_id, to_number, from_number, retry_of)
+        own(another, to_number, from_number, retry_of)
+        return own(call_id, to_number, from_number, retry_of)
+
+    monkeypatch.setattr(parts().calls, "want", want)
+    task_id = repeat(desk, "nobody-knows")
+    assert len(desk.provider.orders) == orders
+    if orders:
+        assert desk.result(task_id)["success"]
+    else:
+        refuses(desk, task_id, "call 00 is still to be made")
 
 
 def test_a_repetition_to_another_number_is_refused_at_once(desk: Desk):

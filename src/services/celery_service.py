@@ -566,6 +566,7 @@ class CeleryService:
             options: as every submit takes them.
         """
         refuse_unknown("CeleryService.schedule_call", options)
+        _refuse_times("schedule_time", options)
         due = call_times.due_moment(schedule_time, timezone, datetime.now(UTC))
         return _call(
             "schedule_call",
@@ -618,6 +619,8 @@ class CeleryService:
             "original_task_id": _task_id(original_task_id, "original_task_id"),
             "retry_delay": retry_delay,
         }
+        refuse_unknown("CeleryService.retry_failed_call", options)
+        _refuse_times("retry_delay", options)
         timed: dict[str, Any] = {**options, "delay_seconds": retry_delay}
         _options("retry_failed_call", cast("SubmitOptions", timed))
         given = {name: value for name, value in arguments.items() if value is not None}
@@ -1626,6 +1629,13 @@ def _call(name: str, model: type[Request], queue: str, options: Mapping[str, Any
     request = _checked(model, **given)
     chosen = _options(name, _prioritised(request, options))
     return _send(f"twilio_calls.{name}", request.model_dump(mode="json"), queue, chosen)
+
+
+def _refuse_times(own: str, options: Mapping[str, Any]) -> None:
+    """Refuse the options that tell when a task is due, where a method has a word of its own for it."""
+    for name in ("delay_seconds", "due_at"):
+        if options.get(name) is not None:
+            raise InvalidArgument(f"{name}: give {own}, which says when this call is made; got both, or {name} alone.")
 
 
 def _prioritised(request: Any, options: Mapping[str, Any]) -> SubmitOptions:

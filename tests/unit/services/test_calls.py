@@ -68,6 +68,8 @@ BAD_TIMES: dict[str, dict[str, Any]] = {
     "a gap of the clocks": {"schedule_time": "2030-03-31T02:30:00", "timezone": "Europe/Berlin"},
     "an unknown zone": {"schedule_time": "2030-03-31T12:30:00", "timezone": "Mars/Base"},
     "no time": {"schedule_time": "tomorrow"},
+    "another word for the time": {"due_at": datetime.now(UTC) + timedelta(hours=1)},
+    "a delay": {"delay_seconds": 60},
 }
 BAD_CAMPAIGNS: dict[str, dict[str, Any]] = {
     "no numbers": {"phone_numbers": []},
@@ -116,6 +118,7 @@ def test_bad_scheduled_calls_are_refused_and_nothing_is_recorded(desk: Desk):
 def test_bad_retries_are_refused_and_nothing_is_recorded(desk: Desk):
     usual = {"original_task_id": "t", "to_number": NUMBERS[0]}
     more = {"a negative delay": {"retry_delay": -1}, "no original": {"original_task_id": ""}}
+    more |= {"another delay": {"delay_seconds": 600}, "a time": {"due_at": datetime.now(UTC) + timedelta(hours=1)}}
     all_refused(celery_service.retry_failed_call, usual, BAD_CALLS, more)
 
 

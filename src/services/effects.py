@@ -38,6 +38,7 @@ NOTHING_HAPPENED = (TransientError, PermanentError, InvalidArgument)
 """What a call raises only where it knows that nothing happened; any other error leaves it in doubt."""
 
 MAIL_PREFIX, CALL_PREFIX = "mail:", "call:"
+CALL_NAME = re.compile(r"CA[0-9a-fA-F]{32}")
 MAIL_KEY = re.compile(r"mail:(?P<task_id>.+):(?P<position>\d{1,9}):(?P<address>[^:]+)", re.DOTALL)
 NOT_GIVEN: Any = object()
 
@@ -273,8 +274,10 @@ def _settle_call(key: str, outcome: Any) -> bool:
     if outcome is NOT_GIVEN:
         return parts().calls.settle_absent(attempt.id)
     sid = _given_outcome(outcome)
-    if not isinstance(sid, str) or not sid.isalnum():
-        raise InvalidArgument("outcome: of a call is the provider's name for it, such as CA…; got something else.")
+    if not isinstance(sid, str) or not CALL_NAME.fullmatch(sid):
+        raise InvalidArgument(
+            f"outcome: of a call is the provider's name for it, CA and 32 hexadecimal digits; got {sid!r:.50}."
+        )
     return parts().calls.settle_made(attempt.id, sid)
 
 

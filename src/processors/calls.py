@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from pydantic_core import to_jsonable_python
 
 from processors import phone_numbers
@@ -75,6 +75,8 @@ class CallOptions(Request):
         ring_seconds: how long it rings.
         limit_seconds: how long a call lasts at most.
         record: whether calls are recorded.
+        caller_identity: said before the message: who calls; of campaigns, and of what repeats their calls.
+        opt_out_prompt: of the same: said, and 9 pressed means that the number is called no more.
     """
 
     from_number: Number | None = None
@@ -86,6 +88,8 @@ class CallOptions(Request):
     ring_seconds: int = Field(default=30, ge=5, le=600)
     limit_seconds: int = Field(default=3_600, ge=10, le=14_400)
     record: bool = False
+    caller_identity: str | None = Field(default=None, min_length=1, max_length=500)
+    opt_out_prompt: str | None = Field(default=None, min_length=1, max_length=500)
 
     @field_validator("call_metadata")
     @classmethod
@@ -98,6 +102,15 @@ class CallOptions(Request):
         except ValueError as error:
             raise ValueError(f"must be JSON values: {error}") from error
         spoken(value.get("message", "Hello."), voice=value.get("voice"), language=value.get("language"))
+        return value
+
+    @field_validator("caller_identity", "opt_out_prompt")
+    @classmethod
+    def _check_said(cls, value: str | None, info: ValidationInfo) -> str | None:
+        """Refuse what cannot be said in the voice of the message, before anybody is called."""
+        given = info.data.get("call_metadata", {})
+        if value is not None:
+            spoken(value, voice=given.get("voice"), language=given.get("language"))
         return value
 
 

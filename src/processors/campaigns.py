@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Literal, Protocol
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field
 
 from processors import phone_numbers
 from processors.bulk_items import MAX_BULK_BYTES, items_of
@@ -32,7 +32,6 @@ from processors.dialing import Line, dial
 from processors.errors import Cancelled, InvalidArgument, TurnOver
 from processors.interfaces import Member, MemberEnd, Report
 from processors.results import Request, Result
-from processors.spoken_messages import spoken
 
 RUN_SECONDS = 20.0
 """So long a step holds a worker's slot before others have it."""
@@ -67,26 +66,13 @@ class QueueBulkCalls(CallOptions):
         delay_between_calls: the least seconds between two orders.
         max_concurrent_calls: live calls at any moment.
         retry: when a member is called again; None: never.
-        caller_identity: said before the message: who calls.
-        opt_out_prompt: said, and 9 pressed means that the number is called no more.
         max_minutes: minutes, begun ones counted whole, after which the campaign pauses itself; None: no bound.
     """
 
     delay_between_calls: float = Field(default=5.0, ge=0, le=86_400, allow_inf_nan=False)
     max_concurrent_calls: int = Field(default=10, ge=1, le=10_000)
     retry: RetryPolicy | None = None
-    caller_identity: str | None = Field(default=None, min_length=1, max_length=500)
-    opt_out_prompt: str | None = Field(default=None, min_length=1, max_length=500)
     max_minutes: int | None = Field(default=None, ge=1)
-
-    @field_validator("caller_identity", "opt_out_prompt")
-    @classmethod
-    def _check_said(cls, value: str | None, info: ValidationInfo) -> str | None:
-        """Refuse what cannot be said in the voice of the message, before anybody is called."""
-        given = info.data.get("call_metadata", {})
-        if value is not None:
-            spoken(value, voice=given.get("voice"), language=given.get("language"))
-        return value
 
 
 class RunCampaign(Request):

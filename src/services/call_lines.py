@@ -182,13 +182,13 @@ def message_of(options: CallOptions) -> Spoken:
 
 
 def introduction_of(options: CallOptions) -> Spoken | None:
-    """Return what a campaign's call says first: who calls."""
-    return _said(options, options.caller_identity if isinstance(options, QueueBulkCalls) else None)
+    """Return what a campaign's call, or one in place of it, says first: who calls."""
+    return _said(options, options.caller_identity)
 
 
 def opt_out_prompt_of(options: CallOptions) -> Spoken | None:
-    """Return what a campaign's call says of how not to be called again."""
-    return _said(options, options.opt_out_prompt if isinstance(options, QueueBulkCalls) else None)
+    """Return what a campaign's call, or one in place of it, says of how not to be called again."""
+    return _said(options, options.opt_out_prompt)
 
 
 def options_of(call: CallRow) -> CallOptions | None:

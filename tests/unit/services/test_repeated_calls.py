@@ -1,5 +1,8 @@
 """A call that is repeated says what the original said, unless it is told otherwise."""
 
+from calling import ACCOUNT_SID, Desk
+from services import call_webhooks
+from services.call_webhooks import Told
 from services.celery_service import celery_service
 from services.testing import InlineService
 from services.wiring import parts
@@ -39,3 +42,21 @@ def test_a_repetition_says_what_it_is_told_to_say(inline_service: InlineService)
 def test_a_repetition_of_nothing_that_is_known_says_its_own_words(inline_service: InlineService):
     repeated = kwargs_of(celery_service.retry_failed_call("failed_task_123", NUMBER))
     assert repeated["call_metadata"] == {}
+
+
+def test_what_repeats_a_campaigns_call_says_who_calls_and_how_not_to_be_called_again(desk: Desk):
+    desk.ends = lambda _: "busy"
+    campaign = celery_service.queue_bulk_calls(
+        [NUMBER], caller_identity="This is the city theatre.", opt_out_prompt="Press 9 and we call you no more."
+    )
+    desk.until_final(campaign)
+    repeated = celery_service.retry_failed_call(f"{campaign}:0", NUMBER, retry_delay=0)
+    desk.run(10)
+    attempt = parts().calls.last_attempt(repeated)
+    assert attempt is not None
+    sid = str(attempt.call_sid)
+    told = Told(attempt.id, {"AccountSid": ACCOUNT_SID, "CallSid": sid, "CallStatus": "in-progress"}, sid, None)
+    said = call_webhooks.answer(told)
+    assert said.index("city theatre") < said.index("Press 9") < said.index("automated call")
+    call_webhooks.heard(Told(attempt.id, {**told.fields, "Digits": "9"}, sid, None))
+    assert [one["phone_number"] for one in celery_service.get_opt_outs()] == [NUMBER]

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from adapters.network_guard import is_loopback
 from config.settings import Settings, settings
 from processors import phone_numbers
+from processors.call_addresses import checked_address
 from processors.call_interfaces import CallOrder, CallRow, Closed, Gate, Granted, NoRoom, VoiceProvider
 from processors.calling_hours import CallingHours
 from processors.calls import CallOptions, content_of
@@ -144,8 +145,10 @@ def check_content(options: CallOptions) -> None:
     """Refuse what no call could say, before one is granted.
 
     Raises:
-        PermanentError: it is longer than a call can bring with it, or a setting has what cannot be said.
+        PermanentError: it is longer than a call can bring with it, or a setting has what cannot be said, or asked.
     """
+    if is_reachable():
+        _check_base()
     if options.webhook_url is not None:
         return
     for name, said in SAID_BY_SETTINGS.items():
@@ -155,6 +158,17 @@ def check_content(options: CallOptions) -> None:
             raise PermanentError(f"{name} cannot be said in the voice of this call: {error}") from error
     if not is_reachable():
         inline_twiml(options)
+
+
+def _check_base() -> None:
+    """Refuse a WEBHOOK_BASE_URL to which no path can be added, or which Twilio does not take."""
+    why = "must have no query (?…): a path is added to it" if "?" in settings.webhook_base_url else None
+    try:
+        checked_address(settings.webhook_base_url)
+    except ValueError as error:
+        why = str(error)
+    if why is not None:
+        raise PermanentError(f"Twilio cannot ask what is said: WEBHOOK_BASE_URL {why}.")
 
 
 def inline_twiml(options: CallOptions) -> str:

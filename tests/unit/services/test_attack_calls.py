@@ -161,6 +161,28 @@ def test_nobody_is_called_to_hear_what_a_setting_has_and_cannot_be_said(
     assert len(desk.provider.orders) == 2
 
 
+@pytest.mark.parametrize(
+    ("base", "why"),
+    [
+        ("https://web_app", "underscore"),
+        ("https://calls.example.com/#here", "fragment"),
+        ("https://calls.example.com/?a=b", "query"),
+        ("https://me:secret@calls.example.com", "password"),
+    ],
+)
+def test_nobody_is_called_where_twilio_could_not_ask_what_is_said(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, base: str, why: str
+):
+    monkeypatch.setattr(settings, "webhook_base_url", base)
+    asked = [celery_service.queue_outbound_call(NUMBERS[0]), celery_service.queue_bulk_calls(NUMBERS[1:3])]
+    desk.run()
+    for task_id in asked:
+        with pytest.raises(TaskFailed, match=f"WEBHOOK_BASE_URL.*{why}") as raised:
+            celery_service.get_task_result(task_id, timeout=0)
+        assert "secret" not in str(raised.value)
+    assert desk.provider.orders == []
+
+
 def test_what_a_spreadsheet_takes_for_a_formula_is_a_text_in_the_export(desk: Desk):
     bad = ["=1", "\n=1", "\uff1d1", "\uff201"]
     campaign = celery_service.queue_bulk_calls(bad, delay_between_calls=0)

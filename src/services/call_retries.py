@@ -47,8 +47,17 @@ def check_number(request: RetryFailedCall) -> None:
 
 
 def inherited(request: RetryFailedCall) -> RetryFailedCall:
-    """Return a repetition with what the original was told, where it says nothing itself: it says the same words."""
+    """Return a repetition with what the original was told, where it says nothing itself: it says the same words.
+
+    Raises:
+        InvalidArgument: the original is known, but not what it was to say, and when.
+    """
     options = _options_of(request.original_task_id)
+    if options is None and parts().calls.read(request.original_task_id) is not None:
+        raise InvalidArgument(
+            f"original_task_id: what call {request.original_task_id} was to say, and its calling hours, are not kept "
+            "any more: call the number by queue_outbound_call."
+        )
     if options is None:
         return request
     shared = {name: getattr(options, name) for name in CallOptions.model_fields}

@@ -1,6 +1,9 @@
 """A call that is repeated says what the original said, unless it is told otherwise."""
 
-from calling import ACCOUNT_SID, Desk
+import pytest
+
+from calling import ACCOUNT_SID, NUMBERS, Desk
+from processors.errors import InvalidArgument
 from services import call_webhooks
 from services.call_webhooks import Told
 from services.celery_service import celery_service
@@ -60,3 +63,15 @@ def test_what_repeats_a_campaigns_call_says_who_calls_and_how_not_to_be_called_a
     assert said.index("city theatre") < said.index("Press 9") < said.index("automated call")
     call_webhooks.heard(Told(attempt.id, {**told.fields, "Digits": "9"}, sid, None))
     assert [one["phone_number"] for one in celery_service.get_opt_outs()] == [NUMBER]
+
+
+def test_a_call_whose_words_are_not_kept_any_more_is_not_repeated_with_others(desk: Desk):
+    desk.ends = lambda _: "busy"
+    task_id, _ = desk.made(call_metadata={"message": "One."})
+    desk.phone()
+    desk.run(2 * 86_400)
+    celery_service.cleanup_old_tasks(1)
+    desk.run()
+    assert parts().tasks.read(task_id) is None
+    with pytest.raises(InvalidArgument, match="not kept any more"):
+        celery_service.retry_failed_call(task_id, NUMBERS[0])

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from processors.errors import PermanentError, TransportFault
@@ -10,9 +11,6 @@ from processors.interfaces import Letter, MailQueue, Outcome, Told
 
 MAIL_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 WRITTEN = Outcome("accepted", text="written to the outbox: nothing left this machine")
-
-NOT_WRITTEN = Outcome("queued")
-"""It is known that nobody has it, where otherwise it would be in doubt after the last attempt."""
 
 
 class OutboxMailer:
@@ -43,39 +41,46 @@ class OutboxMailer:
                     raise PermanentError(
                         f"A mail's id must be letters, digits, - and _ to name a file; got {letter.id!r}."
                     )
-                before, told = told, []
-                queue.turn(before, [(letter, letter.recipients)])
+                hidden: dict[Path, Path] = {}
                 try:
-                    self._put(letter)
-                except OSError as error:
-                    queue.turn([(letter, dict.fromkeys(letter.recipients, NOT_WRITTEN))], [])
-                    queue.give_back(letter)
-                    raise self._unwritable(error) from error
+                    self._write(letter, queue, hidden)
+                    before, told = told, []
+                    queue.turn(before, [(letter, letter.recipients)])
+                    self._show(hidden)
+                finally:
+                    for path in hidden:
+                        path.unlink(missing_ok=True)
                 told = [(letter, dict.fromkeys(letter.recipients, WRITTEN))]
         finally:
             if told:
                 queue.turn(told, [])
 
-    def _unwritable(self, error: OSError) -> TransportFault:
-        return TransportFault(
-            f"No mail can be written to the outbox {self._folder} ({error.strerror or error}): it must be a folder, "
-            "with free space, that this user may write to."
-        )
+    def _write(self, letter: Letter, queue: MailQueue, hidden: dict[Path, Path]) -> None:
+        """Write a mail's two files, surviving a power cut, where nobody looks; each is noted with its own name.
 
-    def _put(self, letter: Letter) -> None:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        envelope = {"from": letter.sender, "to": list(letter.recipients)}
-        self._write(f"{letter.id}.json", json.dumps(envelope, indent=2).encode())
-        self._write(f"{letter.id}.eml", letter.content)
+        What can fail fails here, before the mail is announced: so nobody is in doubt, and another way out may take it.
+        """
+        envelope = json.dumps({"from": letter.sender, "to": list(letter.recipients)}, indent=2).encode()
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for name, content in ((f"{letter.id}.json", envelope), (f"{letter.id}.eml", letter.content)):
+                path = self._folder / f".{name}.{os.getpid()}"
+                hidden[path] = self._folder / name
+                with path.open("wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+        except OSError as error:
+            queue.give_back(letter)
+            raise TransportFault(
+                f"No mail can be written to the outbox {self._folder} ({error.strerror or error}): it must be a "
+                "folder, with free space, that this user may write to."
+            ) from error
 
-    def _write(self, name: str, content: bytes) -> None:
-        """Write a file whole or not at all, surviving a power cut."""
-        temporary = self._folder / f".{name}.{os.getpid()}"
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(self._folder / name)
+    def _show(self, hidden: Mapping[Path, Path]) -> None:
+        """Give files their own names."""
+        for path, shown in hidden.items():
+            path.rename(shown)
         folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(folder)

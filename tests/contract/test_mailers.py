@@ -25,7 +25,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from adapters.outbox_mailer import OutboxMailer
+from adapters.several_mailers import SeveralMailers
 from adapters.smtp_mailer import SmtpMailer
+from adapters.staging_mailer import StagingMailer
 from mail_posts import Posts
 from mail_queue import RememberedQueue
 from processors.email_delivery import FAULT_WAIT_SECONDS
@@ -166,6 +168,31 @@ def test_an_outbox_on_a_full_disk_says_so_and_names_the_cure(database, tmp_path:
     assert isinstance(fault, TransportFault)
     assert "(No space left on device): it must be a folder, with free space" in str(fault)
     assert posts.deliver().status == "sent"
+
+
+@pytest.mark.parametrize("guard", [{"only_to": ["*@example.com"]}, {"redirect_all_to": "staging@example.com"}])
+def test_an_outbox_that_cannot_be_written_is_a_fault_behind_the_guard_of_staging_too(database, tmp_path: Path, guard):
+    (tmp_path / "outbox").write_text("no folder")
+    posts = Posts(database, StagingMailer(OutboxMailer(tmp_path / "outbox"), **guard))
+    assert isinstance(posts.deliver(), TransportFault)
+    assert posts.rows.outcomes("t", 0)["b@example.com"].state == "queued", "nobody is in doubt"
+
+
+def test_the_next_way_out_takes_what_the_outbox_cannot_write(database, tmp_path: Path):
+    (tmp_path / "outbox").write_text("no folder")
+    with SmtpServer() as server:
+        ways = SeveralMailers([OutboxMailer(tmp_path / "outbox"), smtp_mailer(server)], "failover")
+        assert Posts(database, ways).deliver().status == "sent"
+    assert len(server.mails) == 1
+
+
+def test_a_mail_that_may_not_go_out_leaves_nothing_in_the_outbox(tmp_path: Path):
+    def cancelled(_addresses):
+        raise TransientError("cancelled")
+
+    with pytest.raises(TransientError):
+        send(OutboxMailer(tmp_path), "b@example.com", handing=cancelled)
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- SMTP: each stage ------------------------------------------------------------------------------------------

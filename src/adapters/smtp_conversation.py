@@ -18,8 +18,8 @@ OF_TOO_MANY = re.compile(r"5\.5\.3\b|.*too many recipients", re.IGNORECASE)
 """What RFC 821 servers say of it, by the code of a full mailbox: it is to be taken as 452 (RFC 5321 4.5.3.1.10)."""
 
 START_MAIL_INPUT = 354
-ENDS_OF_MAIL = frozenset({2, 4, 5})
-"""First digits of what tells that a mail was taken or not (RFC 5321 4.2.1); after any other nobody knows."""
+ANSWERS = frozenset({2, 4, 5})
+"""First digits of what says yes, later or no (RFC 5321 4.2.1); any other says nothing of a mail or a recipient."""
 
 
 def _dotted(content: bytes) -> bytes:
@@ -148,6 +148,8 @@ class Conversation:
             return self._content_answered(reply)
         if reply.code in TRANSPORT_FAULTS:
             raise fault_in(reply, "The mail server takes no mail now")
+        if verb != "RSET" and reply.code // 100 not in ANSWERS and (verb, reply.code) != ("DATA", START_MAIL_INPUT):
+            raise TransportFault(f"The mail server answered {verb} with {reply}.")
         mail = self.envelope
         if verb == "RSET" or mail is None:
             return None
@@ -168,7 +170,7 @@ class Conversation:
 
     def _data_answered(self, mail: Transaction, verb: str, reply: Reply) -> Told | None:
         wanted = verb == "DATA" and reply.code == START_MAIL_INPUT
-        if verb == "DATA" and reply.code // 100 in {2, 3} and not wanted:
+        if verb == "DATA" and reply.positive:
             raise TransportFault(f"The mail server answered DATA with {reply}.")
         if wanted and mail.ready and mail.refused is None:
             self.is_ready = True
@@ -187,7 +189,7 @@ class Conversation:
 
     def _content_answered(self, reply: Reply) -> Told | None:
         mail = self.content
-        if mail is None or reply.code // 100 not in ENDS_OF_MAIL:
+        if mail is None or reply.code // 100 not in ANSWERS:
             raise TransportFault(f"The mail server answered the end of a mail with {reply}.")
         self.content = None
         return mail.letter, mail.end(outcome_of(reply))

@@ -246,6 +246,15 @@ def test_an_answer_to_the_end_of_a_mail_that_neither_takes_nor_refuses_it_leaves
     assert "The mail server answered the end of a mail with " in outcome.text
 
 
+@pytest.mark.parametrize("at", ["MAIL", "RCPT", "DATA"])
+@pytest.mark.parametrize("reply", ["150 wait", "334 VXNlcm5hbWU6", "650 what", "050 nothing"])
+def test_an_answer_that_says_neither_yes_nor_no_refuses_nobody_and_may_be_tried_again(at, reply):
+    handed = Handed()
+    with SmtpServer(replies={at: reply}) as server, pytest.raises(TransportFault, match=f"answered {at} with "):
+        send(smtp_mailer(server), "b@example.com", handing=handed)
+    assert (server.mails, handed.addresses) == ([], [])
+
+
 @pytest.mark.parametrize("at", ["connect", "EHLO", "MAIL", "RCPT", "DATA"])
 def test_a_connection_lost_before_the_content_has_done_nothing_and_may_be_tried_again(at):
     handed = Handed()

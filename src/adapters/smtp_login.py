@@ -5,6 +5,7 @@ import smtplib
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -87,6 +88,16 @@ class _Handshake:
         return wrapped
 
 
+class _Utf8(str):
+    """A name or a password, which goes out in UTF-8 (RFC 4616 2) where `smtplib` asks for ASCII."""
+
+    __slots__ = ()
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:  # noqa: ARG002 - it is always UTF-8
+        """Return the bytes."""
+        return super().encode("utf-8", errors)
+
+
 @dataclass(frozen=True, slots=True)
 class LoggedIn:
     """A connection that takes mails, and whether the server takes several commands at once (RFC 2920)."""
@@ -142,10 +153,24 @@ def _prepare(server: smtplib.SMTP, account: Account, context: ssl.SSLContext) ->
         _greet(server)
         _secure(server, account, context)
         if account.user:
-            server.login(account.user, account.password)
+            _answer_in_utf8(server)
+            server.login(account.user, _Utf8(account.password))
     except BaseException:
         server.close()
         raise
+
+
+def _answer_in_utf8(server: smtplib.SMTP) -> None:
+    ask = server.auth
+
+    def auth(mechanism: str, answer: Callable[[bytes | None], str | None], **options: Any) -> Any:
+        def answered(challenge: bytes | None = None) -> str | None:
+            said = answer(challenge)
+            return None if said is None else _Utf8(said)
+
+        return ask(mechanism, cast("Any", answered), **options)
+
+    cast("Any", server).auth = auth
 
 
 def _reach(server: smtplib.SMTP, account: Account) -> None:

@@ -7,6 +7,7 @@ import re
 import socket
 import ssl
 import threading
+from base64 import b64decode
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
@@ -708,6 +709,14 @@ def test_a_server_from_whose_offers_tls_was_taken_gets_no_login_and_no_mail():
 def test_required_tls_that_the_server_does_not_offer_stops_the_mail():
     with SmtpServer() as server, pytest.raises(TransientError, match="cannot be used"):
         send(smtp_mailer(server, query="?tls=required"), "b@example.com")
+
+
+def test_a_name_and_a_password_of_any_letters_log_in_in_utf_8():
+    with SmtpServer() as server:
+        outcome = send(smtp_mailer(server, login="j%C3%BCrgen:gr%C3%BC%C3%9Fe@"), "b@example.com")
+    assert outcome["b@example.com"].state == "accepted"
+    [login] = [command for command in server.commands if command.startswith("AUTH")]
+    assert b64decode(login.split()[-1]).decode() == "\0jürgen\0grüße"
 
 
 def test_a_refused_login_names_the_setting_and_never_the_password():

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, ConfigDict, Field, field_validator
 
-from processors.addresses import CONTROLS, parse
+from processors.addresses import CONTROLS, check_line, parse
 from processors.errors import InvalidArgument
 from processors.moments import zone_named
 from processors.quiet_hours import QuietHours
@@ -32,9 +32,9 @@ Language = Annotated[str, of_form(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3}", "mus
 
 
 def _one_name(value: str) -> str:
-    if CONTROLS.search(value) or value in {".", ".."}:
-        raise ValueError(f"must have no control characters, and be neither . nor ..; got {value[:80]!r}")
-    return value
+    if value in {".", ".."}:
+        raise ValueError(f"must be neither . nor ..; got {value!r}")
+    return check_line(value)  # a type stands in the subject of a digest
 
 
 UserId = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_one_name)]

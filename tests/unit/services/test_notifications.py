@@ -338,6 +338,12 @@ def test_a_single_one_in_a_digest_is_as_it_is(service):
     assert (item["title"], item["body"], item["url"]) == ("Hello", "Welcome!", "/a")
 
 
+def test_a_type_that_hides_a_line_break_is_refused_before_it_could_spoil_the_subject_of_a_digest():
+    hidden = "=?utf-8?q?news=0D=0ABcc:_evil@example.com?="
+    with pytest.raises(InvalidArgument, match=r"notification_type: .*must not contain control characters"):
+        celery_service.send_notification("12345", hidden, "Title", "Text", ["email"], digest=604800)
+
+
 def test_a_digest_takes_no_due_time_of_a_callers_own():
     with pytest.raises(InvalidArgument, match="digest: goes out when its window closes"):
         notify("inbox", digest=3600, delay_seconds=5)

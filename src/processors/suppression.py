@@ -20,6 +20,9 @@ ALWAYS_BINDING: frozenset[Reason] = frozenset({"complaint", "hard_bounce"})
 EVERYWHERE = "all"
 """The scope of what counts for every mail; any other scope is a list's name."""
 
+LONGEST_LIST_NAME = 300
+"""Bytes: the address where one leaves the list holds it, and is one line of a mail (RFC 5322 2.1.1)."""
+
 BOUNCED_CODES = frozenset({550, 551, 553, 556})
 """Replies that may be about the mailbox (RFC 5321 4.2.3), or its domain (RFC 7504)."""
 
@@ -61,6 +64,8 @@ def normalised(text: str) -> str:
 def _list_name(value: str) -> str:
     if value == EVERYWHERE:
         raise ValueError(f"must not be {EVERYWHERE!r}, which means every mail")
+    if (size := len(value.encode())) > LONGEST_LIST_NAME:
+        raise ValueError(f"must have at most {LONGEST_LIST_NAME} bytes in UTF-8; got {size}")
     return check_line(value)
 
 

@@ -33,11 +33,21 @@ def test_the_key_is_not_shown():
 
 
 @pytest.mark.parametrize(
-    ("address", "name"), [("nobody", None), ("a@example.com", "all"), ("a@example.com", ""), ("a@example.com", "a\nb")]
+    ("address", "name"),
+    [
+        *[("nobody", None), ("a@example.com", "all"), ("a@example.com", ""), ("a@example.com", "a\nb")],
+        ("a@example.com", "会" * 101),
+    ],
 )
 def test_what_is_no_address_or_no_list_has_no_token(address, name):
     with pytest.raises(ValueError, match=r"must|should|least"):
         OURS.url(address, name)
+
+
+@pytest.mark.parametrize("name", ["n" * 200, "é" * 150, "会" * 100, "\U0001f600" * 75])
+def test_the_longest_name_of_a_list_and_address_fit_a_line_of_a_mail(name):
+    longest = "a" * 64 + "@" + ".".join(["b" * 61] * 3) + ".de"
+    assert len(f"List-Unsubscribe: <{OURS.url(longest, name)}>") <= 998
 
 
 @given(address=ADDRESS, name=NAME)

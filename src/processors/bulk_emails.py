@@ -180,14 +180,10 @@ def deliver_batch(
             unless this is the last attempt.
         EffectInDoubt: a former run may still be sending one; all others are done.
     """
-    ends: list[MemberEnd] = []
-    requests: list[tuple[int, SendEmail]] = []
-    for member in members.waiting(request.bulk_id, request.first, request.count):
-        checked = _checked_member(member)
-        if isinstance(checked, MemberEnd):
-            ends.append(checked)
-        else:
-            requests.append((member.position, checked))
+    waiting = members.waiting(request.bulk_id, request.first, request.count)
+    checked = [(member.position, _checked_member(member)) for member in waiting]
+    ends = [one for _, one in checked if isinstance(one, MemberEnd)]
+    requests = [(position, one) for position, one in checked if isinstance(one, SendEmail)]
     batch, fault = Batch(post, requests, report, len(requests), brake), None
     try:
         batch.send()
@@ -206,13 +202,15 @@ def deliver_batch(
     if left and brake is not None and brake.pulled():
         raise Postponed("The bulk is paused.", 0.0)
     if fault is not None and not put_off:
-        given_up = [MemberEnd(position, "deferred", {"text": str(fault)}) for position in left]
+        batch.give_up(str(fault))
+        given_up = [end for position in left if (end := _given_up(batch, position, str(fault)))]
         post.persist(lambda: members.close_all(request.bulk_id, given_up))
         ends += given_up
-        batch.give_up(str(fault))
-    elif put_off:
-        raise _postponed(open_mails, min(put_off))
-    elif any(mail.untried() for mail in open_mails):
+        done |= {end.position for end in given_up}
+        put_off = [wait for mail in open_mails if mail.position not in done and (wait := mail.wait())]
+    if put_off:
+        raise _postponed([mail for mail in open_mails if mail.position not in done], min(put_off))
+    if fault is None and any(mail.untried() for mail in open_mails):
         raise TransientError("Some mails were not sent, and no reason was given; they are tried again.")
     return dict(Counter(end.state for end in ends))
 
@@ -332,6 +330,17 @@ def _end_of(batch: Batch, mail: MailInHand, *, last: bool) -> MemberEnd | None:
     sent = batch.summary(mail)
     states = {"sent": "sent", "partial": "sent", "failed": "refused" if sent.refused else "invalid"}
     return MemberEnd(mail.position, states.get(sent.status, sent.status), sent.as_json())
+
+
+def _given_up(batch: Batch, position: int, why: str) -> MemberEnd | None:
+    """Return the end of a member that the transport did not let out; one that somebody has is not sent again.
+
+    None where a server has put somebody else of it off.
+    """
+    mail = batch.mails.get(position)
+    if mail is None or not mail.has_reached_somebody():
+        return MemberEnd(position, "deferred", {"text": why})
+    return _end_of(batch, mail, last=True)
 
 
 def _postponed(mails: Sequence[MailInHand], wait: float) -> Postponed:

@@ -145,6 +145,39 @@ def let_the_clock_jump(database, seconds: float) -> None:
     database.write(work)
 
 
+def test_a_mail_that_somebody_has_is_not_to_be_sent_again_though_its_server_was_away_for_the_others(database):
+    mails = [{"to_email": "a@example.com", "cc": ["b@example.com"], "subject": "s", "body": "b"}, *items(1)]
+    with SmtpServer(replies={"RCPT TO:<b@": "451 4.3.0 later", "RCPT TO:<r0@": "451 4.3.0 later"}) as server:
+        bulk = Bulk(database, resting_mailer(server, database), mails)
+        assert isinstance(bulk.deliver(), Postponed)
+    bulk.let_the_wait_pass()
+    bulk.last_attempt = True
+    assert bulk.deliver() == {"deferred": 1, "sent": 1}
+
+    (state, outcome), (other, _) = bulk.members.closed[0], bulk.members.closed[1]
+    assert (state, outcome["status"], outcome["accepted"]) == ("sent", "partial", ["a@example.com"])
+    assert list(outcome["refused"]) == ["b@example.com"]
+    assert other == "deferred", "nobody has that one: resend_failed sends it again"
+
+
+def test_a_mail_of_which_somebody_else_still_waits_goes_on_though_its_server_was_away_at_the_last_attempt(database):
+    mails = [{"to_email": "a@example.com", "cc": ["b@example.com", "c@example.com"], "subject": "s", "body": "b"}]
+    late = {"RCPT TO:<b@": "451 4.3.0 later", "RCPT TO:<c@": "451 4.3.0 try again in 2 hours"}
+    with SmtpServer(replies=late) as server:
+        bulk = Bulk(database, resting_mailer(server, database), mails)
+        assert isinstance(bulk.deliver(), Postponed)
+    of_b = deliveries.c.address == "b@example.com"
+    database.write(lambda c: c.execute(update(deliveries).where(of_b).values(next_attempt_at=None)))
+    bulk.last_attempt = True
+    assert isinstance(bulk.deliver(), Postponed)
+    assert bulk.members.closed == {}
+    assert {one: row.state for one, row in bulk.rows.outcomes("t", 0).items()} == {
+        "a@example.com": "accepted",
+        "b@example.com": "refused",
+        "c@example.com": "deferred",
+    }
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_a_clock_that_jumps_by_hours_makes_no_storm_and_loses_and_doubles_no_mail(database, seed):
     chance, asked, everybody = Random(seed), Counter[str](), Counter(item["to_email"] for item in items(30))

@@ -54,13 +54,10 @@ def read_ways(text: str) -> EmailWays:
     text = text.strip()
     several = SEVERAL.fullmatch(text)
     if several is None:
-        _check(text)
-        return EmailWays("single", (text,))
-    urls = tuple(several[2].split())
+        return EmailWays("single", (_checked(text),))
+    urls = tuple(map(_checked, several[2].split()))
     if not urls:
         raise ValueError(f"must name at least one URL in {several[1]}(…), with blanks between them")
-    for url in urls:
-        _check(url)
     return EmailWays("failover" if several[1] == "failover" else "roundrobin", urls)
 
 
@@ -72,17 +69,20 @@ def _end(url: str) -> str:
     return f"{parts.scheme} {host}:{parts.port or PORTS[parts.scheme]}"
 
 
-def _check(url: str) -> None:
-    scheme, mark, _ = url.partition("://")
+def _checked(url: str) -> str:
+    """Return a URL with its scheme in lower case (RFC 3986 3.1)."""
+    scheme, mark, rest = url.partition("://")
     if scheme.lower() not in SCHEMES or not mark:
         raise ValueError(f"must begin with one of {FORMS}, or be failover(…) or roundrobin(…) of such")
     parts = _split(url)
     if parts.scheme in {"outbox", "null"}:
         if parts.netloc or parts.path.strip("/") or parts.query or parts.fragment:
             raise ValueError(f"must be {parts.scheme}:// and no more; the outbox is a folder below DATA_DIR")
-        return
+        return f"{parts.scheme}://"
     if not _is_host(parts) or any(sign in url for sign in ";(),"):
         raise ValueError(f"must name a host {HOSTS}; {ENCODED}")
+    if parts.password and not parts.username:
+        raise ValueError("must name a user before the password, as user:password@host")
     _check_port(parts)
     if parts.path.strip("/") or "#" in url or "@" in parts.query:
         raise ValueError(f"must have nothing after host and port but ?tls=…; {ENCODED}")
@@ -90,6 +90,7 @@ def _check(url: str) -> None:
         raise ValueError("must end, after a ?, with tls=required, tls=opportunistic or tls=none")
     if parts.scheme == "smtps" and parts.query not in {"", "tls=required"}:
         raise ValueError("must be smtps:// with no other tls than required, because that is TLS from the first byte")
+    return f"{parts.scheme}://{rest}"
 
 
 def _split(url: str) -> SplitResult:

@@ -29,6 +29,18 @@ def test_a_way_out_is_understood(text, order, names, number):
 
 
 @pytest.mark.parametrize(
+    ("text", "urls"),
+    [
+        ("OUTBOX://", ("outbox://",)),
+        ("Null:///", ("null://",)),
+        ("failover(SMTPS://Me:pASS@Mail.example OutBox://)", ("smtps://Me:pASS@Mail.example", "outbox://")),
+    ],
+)
+def test_a_way_out_in_capital_letters_is_the_same_way(text, urls):
+    assert read_ways(text).urls == urls
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ("smtp://a.example smtp://planted.example", "no blanks and control characters; several URLs stand in failover"),
@@ -61,6 +73,7 @@ def test_a_way_out_is_understood(text, order, names, number):
         ("smpt://user:planted@host", "must begin with one of outbox://, smtp://, smtps://, null://, or be failover"),
         ("smtp:host", "must begin with one of"),
         ("smtp://user:planted@", "must name a host"),
+        ("smtp://:planted@host", "must name a user before the password"),
         ("smtp://host:99999", "a port from 1 to 65535"),
         ("smtp://host:port", "a port from 1 to 65535"),
         ("smtp://host?tls=maybe", "tls=required, tls=opportunistic or tls=none"),

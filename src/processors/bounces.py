@@ -59,7 +59,9 @@ ENCODINGS = frozenset({"base64", "quoted-printable"})
 UNICODE_LETTER = re.compile(r"\\x\{(?P<point>[0-9A-F]{2,6})\}", re.IGNORECASE)
 """How a server writes a letter of an address where only ASCII may stand (RFC 6533 3)."""
 
-ADDRESS = re.compile(r"[^\s<>,;:\"()]+@[^\s<>,;:\"()]+")
+ADDRESS = re.compile(r"(?<![^\s<>,;:\"()])[^\s<>,;:\"()@]++@[^\s<>,;:\"()]+")
+"""Begins where a word does, and is tried once there: a long word without @ costs no square of its length."""
+
 SMTP_REPLY = re.compile(r"\s*smtp\s*;\s*(?P<code>[2-5][0-9]{2})", re.IGNORECASE)
 LONGEST_FIELD = 2_000
 MOST_ADDRESSES = 100
@@ -122,18 +124,18 @@ def _read(message: bytes) -> list[MailEvent]:
         "at": _date(_field(report, "Date")),
     }
     if (status := kinds.get("message/delivery-status")) is not None:
-        found = [replace(one, **common, address=_spelled(one.address, original)) for one in _bounces(status)]
+        found = [*_bounces(status)]
+        if not found:
+            raise PermanentError("The report names no recipient and what became of the mail (RFC 3464 2.3).")
     elif (feedback := kinds.get("message/feedback-report")) is not None:
-        told = _complaints(feedback, original)
-        return [replace(one, **common, address=_spelled(one.address, original)) for one in told]
+        found = [*_complaints(feedback, original)]
     else:
         raise PermanentError(
             f"The mail is no report of a mail server: it is {report.get_content_type():.80} and has no part "
             "message/delivery-status (RFC 3464) or message/feedback-report (RFC 5965)."
         )
-    if not found:
-        raise PermanentError("The report names no recipient and what became of the mail (RFC 3464 2.3).")
-    return found
+    spelled = _spellings(original)
+    return [replace(one, **common, address=spelled.get(one.address.lower(), one.address)) for one in found]
 
 
 def _parsed(message: bytes) -> Message:
@@ -193,11 +195,11 @@ def _original_id(report: Message, original: Message | None) -> str | None:
     return event.message_id(named.split()[-1]) if named.split() else None
 
 
-def _spelled(address: str, original: Message | None) -> str:
-    """Return an address as the mail itself has it: servers may tell it in other case, and its delivery has that one."""
+def _spellings(original: Message | None) -> dict[str, str]:
+    """Return the addresses as the mail itself has them, by their lower case: its deliveries have those."""
     fields = [] if original is None else [*original.get_all("To", []), *original.get_all("Cc", [])]
-    named = (found for one in fields[:MOST_ADDRESSES] for found in ADDRESS.findall(_text(one)))
-    return next((one for one in named if one.lower() == address.lower()), address)
+    named = [found for one in fields[:MOST_ADDRESSES] for found in ADDRESS.findall(_text(one))]
+    return {one.lower(): one for one in reversed(named)}
 
 
 def _bounces(status: Message) -> Iterator[MailEvent]:

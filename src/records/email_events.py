@@ -110,8 +110,10 @@ class EmailEvents:
         Raises:
             NotAuthentic: the token was used for another event.
         """
-        addressed = [(address, event) for event in events if (address := _address(event)) is not None]
-        addressed.sort(key=lambda pair: pair[0])  # two who write the same addresses lock them in the same order
+        given = [(address, event) for event in events if (address := _address(event)) is not None]
+        once = {(address, event.event_id): (address, event) for address, event in reversed(given)}  # the first counts
+        # two who write the same addresses lock them in the same order
+        addressed = sorted(once.values(), key=lambda pair: pair[0])
 
         def work(connection: Connection) -> list[KeptEvent]:
             if token is not None:

@@ -7,6 +7,7 @@ import pytest
 from processors.errors import NotAuthentic
 from processors.mail_events.event import MailEvent
 from processors.messages import message_id
+from records import email_events as email_events_module
 from records.deliveries import DeliveryRecords
 from records.email_events import EmailEvents, email_events
 from records.suppressions import SuppressionRecords
@@ -55,6 +56,14 @@ def test_an_event_told_again_changes_nothing_and_another_providers_is_another(ev
     assert events.receive("ses", [first]) == []
     assert suppressions.reasons([ANN], None) == {}, "what was settled since then stays"
     assert len(events.receive("mailgun", [first])) == 1
+
+
+def test_a_recipient_whom_a_report_names_again_and_again_is_looked_for_once(events, monkeypatch):
+    looked_for = []
+    monkeypatch.setattr(email_events_module, "_task_of", lambda _, address, event: looked_for.append(event.kind))
+    told = [event("delayed"), event("bounced"), event("bounced", address="ANN@example.com")]
+    assert [one.kind for one in events.receive("report", told)] == ["delayed"], "as the first of them says"
+    assert looked_for == ["delayed"]
 
 
 def test_one_event_of_several_recipients_is_one_row_each_and_no_address_is_passed_over(events):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, select, update
+from sqlalchemy import BindParameter, ColumnElement, Connection, Row, bindparam, func, select, update
 
 from processors.call_interfaces import CallNext, EndedAttempt
 from processors.interfaces import MemberEnd
@@ -26,7 +26,7 @@ CAMPAIGN_ENDED, TASK_ENDED = "its campaign has ended", "its task has ended"
 c = call_attempts.c
 
 # Built once: an end of a call needs them all, and to build them took longer than to run them.
-_NAMED: Any = bindparam("named")
+_NAMED: BindParameter[Any] = bindparam("named")
 CALL: Any = select(calls).where(calls.c.id == _NAMED).with_for_update()
 RECORD: Any = select(tasks.kwargs, tasks.finished_at).where(tasks.id == _NAMED)
 END: Any = (
@@ -59,7 +59,7 @@ def end_attempt(connection: Connection, attempt: Row[Any], values: Mapping[str, 
         values: what is known of it now: its `state` and more.
         what_next: decides about the call.
     """
-    moments = {name: value for name, value in values.items() if isinstance(value, ColumnElement)}
+    moments: dict[str, Any] = {name: value for name, value in values.items() if isinstance(value, ColumnElement)}
     plain = {name: value for name, value in values.items() if name not in moments}
     row = connection.execute(END.values(moments) if moments else END, {"named": attempt.id, **plain}).first()
     if row is not None:
@@ -168,5 +168,5 @@ def _told(call: Row[Any]) -> dict[str, Any]:
 
 def _untaken_seconds(connection: Connection, call_id: str) -> float:
     """Return for how long all attempts of a call have made no call, up to the last one."""
-    first, now = connection.execute(SINCE, {"named": call_id}).one()
+    first, now = tuple[Any, Any](connection.execute(SINCE, {"named": call_id}).one())
     return 0.0 if first is None else (now - first).total_seconds()

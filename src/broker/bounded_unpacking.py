@@ -26,12 +26,13 @@ class UnpacksTooLarge(InvalidArgument):
 
 def register() -> None:
     """Let Kombu compress and decompress within the bound in this process."""
-    _bind(zlib.compress, zlib.decompressobj, "application/x-gzip")
-    _bind(bz2.compress, bz2.BZ2Decompressor, "application/x-bz2")
-    _bind(lzma.compress, partial(lzma.LZMADecompressor, memlimit=LZMA_MEMORY_BYTES), "application/x-lzma")
+    _bind(zlib.compress, zlib.decompressobj, zlib.error, "application/x-gzip")
+    _bind(bz2.compress, bz2.BZ2Decompressor, OSError, "application/x-bz2")
+    new_lzma = partial(lzma.LZMADecompressor, memlimit=LZMA_MEMORY_BYTES)
+    _bind(lzma.compress, new_lzma, lzma.LZMAError, "application/x-lzma")
     zstd: Any = getattr(compression, "zstd", None)  # Python has it from 3.14 on, before that a package
     if zstd is not None:
-        _bind(zstd.compress, zstd.ZstdDecompressor, "application/zstd")
+        _bind(zstd.compress, zstd.ZstdDecompressor, zstd.ZstdError, "application/zstd")
 
 
 def unpacked(stream: Any, packed: bytes) -> bytes:
@@ -57,7 +58,9 @@ def unpacked(stream: Any, packed: bytes) -> bytes:
     return found
 
 
-def _bind(compress: Callable[[bytes], bytes], new_stream: Callable[[], Any], content_type: str) -> None:
+def _bind(
+    compress: Callable[[bytes], bytes], new_stream: Callable[[], Any], error: type[Exception], content_type: str
+) -> None:
     def checked(body: bytes) -> bytes:
         if len(body) > MESSAGE_BYTES:
             raise UnpacksTooLarge(
@@ -67,6 +70,9 @@ def _bind(compress: Callable[[bytes], bytes], new_stream: Callable[[], Any], con
         return compress(body)
 
     def bounded(packed: bytes) -> bytes:
-        return unpacked(new_stream(), packed)
+        try:
+            return unpacked(new_stream(), packed)
+        except error as cause:  # bzip2's is an `OSError`, as if the connection were lost
+            raise ValueError(f"A message of {len(packed)} bytes cannot be decompressed: {cause}.") from cause
 
     cast("Any", compression).register(checked, bounded, content_type)

@@ -378,6 +378,12 @@ def test_a_broadcast_message_that_is_refused_harms_no_other(server, refuse):
         assert not owner.fenced
 
 
+def compressed_nonsense(codec: str) -> str:
+    body = base64.b64encode(b"this was never compressed").decode()
+    properties = {"delivery_info": {}, "delivery_tag": "1", "body_encoding": "base64"}
+    return json.dumps({"body": body, "headers": {"compression": codec}, "properties": properties})
+
+
 @pytest.mark.parametrize(
     "raw",
     [
@@ -387,8 +393,9 @@ def test_a_broadcast_message_that_is_refused_harms_no_other(server, refuse):
         '{"properties": 5}',
         '{"__type__": "decimal", "__value__": "x"}',
         '{"properties": {"body_encoding": "unheard-of"}, "body": "x"}',
+        *(compressed_nonsense(codec) for codec in ("gzip", "bzip2", "lzma", "unheard-of")),
     ],
-    ids=["number", "empty", "deep", "properties", "decimal", "coding"],
+    ids=["number", "empty", "deep", "properties", "decimal", "coding", "gzip", "bzip2", "lzma", "codec"],
 )
 def test_a_broadcast_message_that_is_none_is_dropped_and_the_next_one_arrives(server, raw):
     with connected(server) as connection, server.client() as client:

@@ -368,7 +368,7 @@ class ClaimChannel(cast("Any", redis.Channel)):
         self, owner: Owner, queues: Sequence[str], wanted: int, settled: Sequence[str] = ()
     ) -> tuple[list[str], list[Any]]:
         """Return keys and arguments of the script."""
-        lists = [self.keys.prefix + self._q_for_pri(queue, step) for queue in queues for step in self.priority_steps]
+        lists = [name for queue in queues for name in self._lists(queue)]
         markers = [self.keys.marker(queue) for queue in queues]
         self._since_look += wanted
         look = int(self._since_look >= LOOK_EVERY)
@@ -648,17 +648,41 @@ class ClaimChannel(cast("Any", redis.Channel)):
                 raise
             logger.warning("queue_not_bound", queue=queue, exchange=exchange, error=str(error))
 
+    # A server that is full refuses a transaction, also one that only asks or makes room.
+
     def _size(self, queue: str) -> int:
-        """Return how many messages wait; not in a transaction, which a full server refuses."""
-        lists = [self.keys.prefix + self._q_for_pri(queue, step) for step in self.priority_steps]
+        """Return how many messages wait."""
+        lists = self._lists(queue)
         with self.server().pipeline(transaction=False) as pipe:
             for name in lists:
                 pipe.llen(name)
             return sum(pipe.execute())
 
-    def _delete(self, queue: str, *arguments: Any, **options: Any) -> None:
-        super()._delete(queue, *arguments, **options)
-        self.server().delete(self.keys.marker(queue))
+    def _has_queue(self, queue: str, **options: Any) -> bool:  # noqa: ARG002 - Kombu's signature
+        """Tell whether a queue has messages, which is all there is of one on Redis."""
+        return bool(self.server().exists(*self._lists(queue)))
+
+    def _purge(self, queue: str) -> int:
+        """Empty a queue; returns how many messages were in it."""
+        lists = self._lists(queue)
+        with self.server().pipeline(transaction=False) as pipe:
+            for name in lists:
+                pipe.llen(name)
+                pipe.delete(name)
+            return sum(pipe.execute()[::2])
+
+    def _delete(self, queue: str, exchange: str, routing_key: str, pattern: str, *_: Any, **options: Any) -> None:  # noqa: ARG002 - Kombu's signature
+        """Delete a queue, with its binding and its marker."""
+        self.auto_delete_queues.discard(queue)
+        member = self.sep.join([routing_key or "", pattern or "", queue])
+        server = self.server()
+        for table in (self.keyprefix_queue, self.keyprefix_binding_permanent):
+            server.srem(f"{self.keys.prefix}{table % (exchange,)}", member)
+        server.delete(*self._lists(queue), self.keys.marker(queue))
+
+    def _lists(self, queue: str) -> list[str]:
+        """Return the keys of a queue's lists, the most urgent first."""
+        return [self.keys.prefix + self._q_for_pri(queue, step) for step in self.priority_steps]
 
 
 class ClaimPublishBatch(cast("Any", redis).PublishBatch):

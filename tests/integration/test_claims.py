@@ -716,6 +716,25 @@ def test_a_full_server_refuses_new_messages_and_still_hands_out_the_old_ones(ser
         until(lambda: taker.until(11), what="what was put back comes again")
 
 
+def test_a_queue_of_a_full_server_can_be_looked_at_and_emptied_and_deleted(server):
+    with connected(server) as connection, server.client() as client:
+        channel = connection.default_channel
+        publish(connection, "a", 1, 2, priority=9)
+        publish(connection, "a", 3)
+        client.config_set("maxmemory", "100kb")
+        found = channel.queue_declare("a", passive=True)
+        assert found.message_count == 3
+        assert channel.queue_purge("a") == 3
+        assert (waiting(client, "a"), channel.queue_purge("a")) == ([], 0)
+        client.config_set("maxmemory", "0")
+        publish(connection, "a", 4)
+        client.config_set("maxmemory", "100kb")
+        channel.queue_delete("a")
+        assert waiting(client, "a") == []
+        assert not client.exists(KEYS.marker("a"))
+        assert client.keys(f"{PREFIX}_kombu.binding*") == []
+
+
 def test_a_read_only_server_is_a_lost_connection(server):
     with connected(server) as connection, server.client() as client:
         taker = Taker(connection, "a")

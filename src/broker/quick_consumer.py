@@ -1,11 +1,13 @@
 """A consumer that asks the broker and its own event loop for no more than it needs, where the transport is ours."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, cast
 
 from celery.concurrency.solo import TaskPool as SoloPool
 from celery.worker import state
 from celery.worker.consumer import Consumer
+from kombu.exceptions import SerializationError, SerializerNotInstalled
 
 from broker import rabbitmq
 from broker.envelopes import MALFORMED
@@ -14,8 +16,9 @@ from config.log_setup import get_logger
 logger = get_logger()
 
 RULES: dict[str, Callable[[Any], bool]] = {
-    "id": lambda value: isinstance(value, str) and bool(value),
+    "id": lambda value: isinstance(value, str) and bool(value.encode()),
     "task": lambda value: isinstance(value, str),
+    "shadow": lambda value: not value or isinstance(value, str),
     "timelimit": lambda value: not value or _is_pair_of_numbers(value),
     "stamped_headers": lambda value: not value or isinstance(value, list),
     "stamps": lambda value: not value or isinstance(value, dict),
@@ -23,18 +26,32 @@ RULES: dict[str, Callable[[Any], bool]] = {
 """What Celery takes for granted of headers that it uses after it has given the message a slot."""
 
 
-def check_headers(headers: Mapping[str, Any]) -> None:
+def check_headers(message: Any) -> None:
     """Check what Celery uses after it has given the message a slot, which no error gives back.
 
     Raises:
-        TypeError: a header is not what Celery's protocol 2 says; the message says which, and what it was.
+        TypeError: a header is not what Celery's protocol says; the message says which, and what it was.
+        UnicodeEncodeError: the id has characters that no broker and no database takes.
         https://docs.celeryq.dev/en/stable/internals/protocol.html
     """
+    headers = _headers_of(message)
     if "task" not in headers:
-        return  # protocol 1, or none: Celery looks into the body
+        return  # no task at all: Celery puts it aside
     for name, holds in RULES.items():
         if not holds(headers.get(name)):
             raise TypeError(f"the header {name} must not be {headers.get(name)!r:.100}")
+
+
+def _headers_of(message: Any) -> Mapping[str, Any]:
+    """Return the headers of a task's message; protocol 1 has them in the body."""
+    headers: Mapping[str, Any] = message.headers or {}
+    if "task" in headers:
+        return headers
+    with suppress(SerializationError, SerializerNotInstalled):  # Celery says so when it decodes it again
+        body = message.decode()
+        if isinstance(body, dict):
+            return cast("Mapping[str, Any]", body)
+    return {}
 
 
 def _is_pair_of_numbers(value: Any) -> bool:
@@ -70,7 +87,7 @@ class QuickConsumer(cast("Any", Consumer)):
 
         def take_or_put_aside(message: Any) -> None:
             try:
-                check_headers(message.headers or {})
+                check_headers(message)
                 take(message)
             except MALFORMED as error:
                 if message.acknowledged:

@@ -367,6 +367,29 @@ def test_a_message_that_no_worker_can_run_is_put_aside_whole(plain):
     assert [one["headers"] for one in parked] == [headers | why for headers, _ in sent]
 
 
+@on_debian_only
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ({"task": "note", "id": "\ud800"}, [["x"], {}, {}]),
+        ({"task": "note", "id": "1", "shadow": ["x"]}, [["x"], {}, {}]),
+        ({}, {"task": "note", "id": 1.5, "args": ["x"], "kwargs": {}}),
+    ],
+    ids=["id", "shadow", "id of protocol 1"],
+)
+def test_a_message_that_no_thread_can_begin_or_end_is_put_aside(plain, headers, body):
+    worker = plain.worker(*THREADS, worker_consumer="broker.quick_consumer:QuickConsumer")
+    said = {"content_type": "application/json", "content_encoding": "utf-8", "headers": headers}
+    with plain.app.producer_pool.acquire() as producer:
+        producer.publish(json.dumps(body), routing_key="work", exchange="", **said)
+    plain.send("note", "next")
+    plain.until_seen("next")
+    until(lambda: claimed(plain.broker) == {}, 20, "nothing stays in hand")
+    assert plain.broker.llen(PARKED_QUEUE) == 1
+    assert plain.seen() == ["next"]
+    worker.stop()
+
+
 @pytest.mark.parametrize("stock_first", [True, False], ids=["from stock", "to stock"])
 def test_a_queue_is_drained_by_the_other_kind_of_worker(plain, stock_first):
     plain.fill(300, stock=stock_first)

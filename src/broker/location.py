@@ -1,6 +1,7 @@
 """Where the broker is: asked at every connect, so that nothing is bound to where it was."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from amqp.exceptions import AccessRefused, NotAllowed
@@ -25,10 +26,11 @@ NAMED = "CELERY_BROKER_URL"
 
 @dataclass(frozen=True, slots=True)
 class BrokerLocation:
-    """A broker: its URL, why it is this one, and the URL as it may be shown."""
+    """A broker: its URL, why it is this one, what else its transport is to know, and the URL as it may be shown."""
 
     url: str
     source: str
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
 
     @property
     def shown(self) -> str:
@@ -39,11 +41,20 @@ class BrokerLocation:
 def resolve(settings: Settings) -> BrokerLocation:
     """Return the broker: the one that was named, else this DATA_DIR's embedded one, else Redis on this machine."""
     if settings.broker_given:
-        return BrokerLocation(settings.celery_broker_url, NAMED)
+        return BrokerLocation(settings.celery_broker_url, NAMED, _sentinel_options(settings))
     embedded = embedded_url(settings)
     if embedded is not None:
         return BrokerLocation(embedded, "the embedded Redis of DATA_DIR")
     return BrokerLocation(DEFAULT_URL, "the default")
+
+
+def _sentinel_options(settings: Settings) -> dict[str, Any]:
+    if not settings.celery_broker_url.startswith("sentinel://"):
+        return {}
+    own = (
+        {"sentinel_kwargs": {"password": settings.redis_sentinel_password}} if settings.redis_sentinel_password else {}
+    )
+    return {"master_name": settings.redis_sentinel_master, **own}
 
 
 def check_reachable(location: BrokerLocation, timeout: float) -> None:
@@ -56,7 +67,8 @@ def check_reachable(location: BrokerLocation, timeout: float) -> None:
     Raises:
         ConfigurationError: it does not answer, refuses the password, is too old, or evicts keys under memory pressure.
     """
-    options = {
+    options: dict[str, Any] = {
+        **location.options,
         "socket_timeout": timeout,
         "socket_connect_timeout": timeout,
         "max_retries": 0,

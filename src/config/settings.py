@@ -38,6 +38,7 @@ PROJECT_ROOT = Path(__file__).resolve().parents[2]
 ENV_FILE = PROJECT_ROOT / ".env"
 
 SECRET_FIELDS = (
+    "redis_sentinel_password",
     "twilio_auth_token",
     "twilio_former_auth_tokens",
     "openai_api_key",
@@ -139,6 +140,12 @@ class Settings(BaseSettings):
     )
     redis_key_prefix: str = Field(
         default="csai:", pattern=r"^[A-Za-z0-9:_.-]{0,64}$", description="Prefix of every Redis key."
+    )
+    redis_sentinel_master: str = Field(
+        default="mymaster", min_length=1, description="What Sentinel calls the Redis of a sentinel:// broker."
+    )
+    redis_sentinel_password: str | None = Field(
+        default=None, repr=False, description="Sentinel's own password; that of its Redis is in the URL."
     )
 
     # An adopter's own

@@ -102,6 +102,7 @@ TRANSPORT_OPTIONS: dict[str, Any] = {
     "socket_keepalive": True,
     "health_check_interval": 10,
     "confirm_publish": True,
+    **resolve(settings).options,
 }
 
 redis_transport.register()

@@ -1,6 +1,8 @@
 """Every way to name a Redis server, each with a consumer, acknowledgements, a requeue and a publisher."""
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import quote
 
@@ -267,6 +269,35 @@ def test_sentinel_names_the_server_of_our_own_channel(sentinels):
     with connected(sentinels.url, master_name="m") as connection:
         assert type(connection.transport) is redis_transport.SentinelTransport
         assert isinstance(connection.default_channel, ClaimChannel)
+
+
+SERVICE = """
+from broker.location import check_reachable, resolve
+from config.settings import settings
+from services.celery_app import celery_app
+
+check_reachable(resolve(settings), timeout=5)
+celery_app.send_task("nobody.knows", queue="default", ignore_result=True)
+with celery_app.connection_for_read() as connection:
+    message = connection.default_channel.basic_get("default")
+    print(type(connection.transport).__name__, message.headers["task"])
+    message.ack()
+"""
+
+
+@pytest.mark.services
+def test_the_service_uses_the_server_that_sentinel_names(sentinels, tmp_path):
+    with Redis(port=sentinels.port) as sentinel:
+        sentinel.execute_command("ACL", "SETUSER", "default", "resetpass", f">{PASSWORD}")
+    settings = {
+        "CELERY_BROKER_URL": sentinels.url,
+        "REDIS_SENTINEL_MASTER": "m",
+        "REDIS_SENTINEL_PASSWORD": PASSWORD,
+        "DATA_DIR": str(tmp_path / "data"),
+    }
+    command = [sys.executable, "-c", SERVICE]
+    found = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, timeout=60, check=False)
+    assert found.stdout.splitlines()[-1:] == ["SentinelTransport nobody.knows"], found.stderr
 
 
 def has_open(*ports: int) -> list:

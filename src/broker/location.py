@@ -65,7 +65,8 @@ def check_reachable(location: BrokerLocation, timeout: float) -> None:
         timeout: seconds to wait for it.
 
     Raises:
-        ConfigurationError: it does not answer, refuses the password, is too old, or evicts keys under memory pressure.
+        ConfigurationError: its URL has a part that nobody knows, or it does not answer, refuses the password, is too
+            old, or evicts keys under memory pressure.
     """
     options: dict[str, Any] = {
         **location.options,
@@ -74,23 +75,32 @@ def check_reachable(location: BrokerLocation, timeout: float) -> None:
         "max_retries": 0,
         "answer_timeout": timeout,
     }
-    with Connection(location.url, connect_timeout=timeout, transport_options=options) as connection:
-        try:
-            connection.ensure_connection(max_retries=1, interval_start=0, timeout=int(timeout))
-            if rabbitmq.serves(location.url):
-                rabbitmq.version(connection)
-                return
-            client = getattr(cast("Any", connection.default_channel), "client", None)
-            policy = _eviction(client) if client else SAFE_POLICY
-            version = client.info("server")["redis_version"] if client else None
-        except AWAY_ERRORS as error:
-            raise ConfigurationError(_unreachable(location, error)) from error
+    try:
+        version, policy = _found(location, options, timeout)
+    except AWAY_ERRORS as error:
+        raise ConfigurationError(_unreachable(location, error)) from error
+    except (TypeError, ValueError, LookupError) as error:  # what Kombu and redis-py raise over a part of the URL
+        raise ConfigurationError(
+            f"The broker {location.shown} ({location.source}) cannot be used as it is written: {error}; "
+            "correct CELERY_BROKER_URL."
+        ) from error
     if version is not None and _numbers(version) < OLDEST_REDIS:
         raise ConfigurationError(f"The broker {location.shown} is Redis {version}; install Redis 6.2 or later.")
     if policy not in (SAFE_POLICY, None):
         raise ConfigurationError(
             f"The broker {location.shown} may lose tasks: set its maxmemory-policy from {policy} to {SAFE_POLICY}."
         )
+
+
+def _found(location: BrokerLocation, options: dict[str, Any], timeout: float) -> tuple[str | None, str | None]:
+    """Connect; returns the version of a Redis, and what it does when its memory is full."""
+    with Connection(location.url, connect_timeout=timeout, transport_options=options) as connection:
+        connection.ensure_connection(max_retries=1, interval_start=0, timeout=int(timeout))
+        if rabbitmq.serves(location.url):
+            rabbitmq.version(connection)
+            return None, None
+        client = getattr(cast("Any", connection.default_channel), "client", None)
+        return (client.info("server")["redis_version"], _eviction(client)) if client else (None, None)
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -62,7 +62,7 @@ def diagnose() -> list[Finding]:
 def _find(name: str, check: Callable[[], str]) -> Finding:
     try:
         return Finding(name, good=True, detail=check())
-    except (WorkError, ValueError, OSError) as error:
+    except (WorkError, ValueError, OSError, TypeError, LookupError) as error:  # the last two: of a URL's unknown part
         return Finding(name, good=False, detail=str(error))
 
 

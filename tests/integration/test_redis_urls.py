@@ -16,8 +16,10 @@ from redis.exceptions import RedisError
 from broker import redis_transport
 from broker.claim_channel import ClaimChannel
 from broker.claims import ClaimKeys
+from broker.location import NAMED, BrokerLocation, check_reachable
 from consuming import Taker, claimed, connected, publish
 from plain_worker import Plain
+from processors.errors import ConfigurationError
 from redis_server import RedisServer, bundled, free_port, installed
 from waiting import until
 
@@ -92,6 +94,22 @@ def test_a_url_with_a_password(server, with_password):
 def test_a_wrong_password_is_refused(server, with_password):
     with connected(server.url) as connection, pytest.raises(OperationalError, match=r"(?i)auth"):
         connection.ensure_connection(max_retries=1, interval_start=0)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://127.0.0.1:1/0?socket_timeout=5",
+        "redis://127.0.0.1:1/abc",
+        "rediss://127.0.0.1:1/0?ssl_cert_reqs=perhaps",
+        "rediss://127.0.0.1:1/0?ssl_nothing=1",
+        "sentinel://127.0.0.1:1",
+    ],
+)
+def test_a_url_with_a_part_that_nobody_knows_is_refused_in_one_line(url):
+    redis_transport.register()
+    with pytest.raises(ConfigurationError, match=r"cannot be used as it is written: .*; correct CELERY_BROKER_URL\.$"):
+        check_reachable(BrokerLocation(url, NAMED), timeout=1)
 
 
 def test_a_socket(server, without_password):

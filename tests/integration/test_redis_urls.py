@@ -1,6 +1,7 @@
 """Every way to name a Redis server, each with a consumer, acknowledgements, a requeue and a publisher."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -290,32 +291,38 @@ def test_sentinel_names_the_server_of_our_own_channel(sentinels):
 
 
 SERVICE = """
+from broker.allegiance import generation
 from broker.location import check_reachable, resolve
+from broker.waiting_messages import message_ids
 from config.settings import settings
 from services.celery_app import celery_app
+from services.wiring import parts
 
 check_reachable(resolve(settings), timeout=5)
 celery_app.send_task("nobody.knows", queue="default", ignore_result=True)
 with celery_app.connection_for_read() as connection:
+    assert generation(connection, parts().database_id)
+    assert len(message_ids(connection, ["default"])) == 1
     message = connection.default_channel.basic_get("default")
     print(type(connection.transport).__name__, message.headers["task"])
     message.ack()
 """
 
 
+def use_of_the_service(url: str, folder: Path, **settings: str) -> str:
+    """Look at the broker, send and take a message as the service does; returns what it says, or its error."""
+    command = [sys.executable, "-c", SERVICE]
+    env = {**os.environ, "CELERY_BROKER_URL": url, "DATA_DIR": str(folder / "data"), **settings}
+    found = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    return (found.stdout or found.stderr).splitlines()[-1]
+
+
 @pytest.mark.services
 def test_the_service_uses_the_server_that_sentinel_names(sentinels, tmp_path):
     with Redis(port=sentinels.port) as sentinel:
         sentinel.execute_command("ACL", "SETUSER", "default", "resetpass", f">{PASSWORD}")
-    settings = {
-        "CELERY_BROKER_URL": sentinels.url,
-        "REDIS_SENTINEL_MASTER": "m",
-        "REDIS_SENTINEL_PASSWORD": PASSWORD,
-        "DATA_DIR": str(tmp_path / "data"),
-    }
-    command = [sys.executable, "-c", SERVICE]
-    found = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, timeout=60, check=False)
-    assert found.stdout.splitlines()[-1:] == ["SentinelTransport nobody.knows"], found.stderr
+    named = {"REDIS_SENTINEL_MASTER": "m", "REDIS_SENTINEL_PASSWORD": PASSWORD}
+    assert use_of_the_service(sentinels.url, tmp_path, **named) == "SentinelTransport nobody.knows"
 
 
 def has_open(*ports: int) -> list:
@@ -356,6 +363,18 @@ def documented_rules() -> list[str]:
     text = (Path(__file__).parents[2] / "docs" / "redis.md").read_text()
     (line,) = [line for line in text.splitlines() if line.startswith("ACL SETUSER csai on ")]
     return line.split()[3:]
+
+
+def test_the_documented_user_may_do_all_that_the_service_needs(server, without_password, tmp_path):
+    text = (Path(__file__).parents[2] / "docs" / "redis.md").read_text()
+    more = re.search(r"The service needs `([^`]*)` too", text)[1].split()
+    rules = [">" + PASSWORD if one == ">password" else one for one in documented_rules()]
+    without_password.execute_command("ACL", "SETUSER", "csai", *rules, *more)
+    try:
+        said = use_of_the_service(f"redis://csai:{SECRET}@127.0.0.1:{server.port}/0", tmp_path)
+        assert said == "Transport nobody.knows"
+    finally:
+        without_password.acl_deluser("csai")
 
 
 def test_the_documented_user_may_do_all_that_celery_needs_and_no_more(server, without_password, tmp_path):

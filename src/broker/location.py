@@ -65,8 +65,8 @@ def check_reachable(location: BrokerLocation, timeout: float) -> None:
         timeout: seconds to wait for it.
 
     Raises:
-        ConfigurationError: its URL has a part that nobody knows, or it does not answer, refuses the password, is too
-            old, or evicts keys under memory pressure.
+        ConfigurationError: its URL has a part that nobody knows, or it does not answer, refuses the password, is a
+            replica, is too old, or evicts keys under memory pressure.
     """
     options: dict[str, Any] = {
         **location.options,
@@ -100,7 +100,11 @@ def _found(location: BrokerLocation, options: dict[str, Any], timeout: float) ->
             rabbitmq.version(connection)
             return None, None
         client = getattr(cast("Any", connection.default_channel), "client", None)
-        return (client.info("server")["redis_version"], _eviction(client)) if client else (None, None)
+        if client is None:
+            return None, None
+        if client.info("replication")["role"] == "slave":  # one may write into some replicas; all of that is lost
+            raise ConfigurationError(f"The broker {location.shown} is a replica; name its master in CELERY_BROKER_URL.")
+        return client.info("server")["redis_version"], _eviction(client)
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -113,6 +113,15 @@ def test_a_url_with_a_part_that_nobody_knows_is_refused_in_one_line(url):
         check_reachable(BrokerLocation(url, NAMED), timeout=1)
 
 
+def test_a_replica_is_no_broker(server, without_password):
+    without_password.replicaof("127.0.0.1", "1")
+    try:
+        with pytest.raises(ConfigurationError, match=r"is a replica; name its master in CELERY_BROKER_URL\.$"):
+            check_reachable(BrokerLocation(server.url, NAMED), timeout=1)
+    finally:
+        without_password.replicaof("no", "one")
+
+
 def test_a_socket(server, without_password):
     path = without_password.config_get("unixsocket")["unixsocket"]
     carries_messages(f"redis+socket://{path}?virtual_host=0", without_password)

@@ -7,6 +7,9 @@ from typing import Any, Literal, Protocol
 
 from processors.errors import PermanentError, TransientError, TransportFault, WorkError
 
+Unsaid = Literal["opted_out", "cancelled"]
+"""Why whoever answers is told nothing: the number opted out while it rang; the call, or its campaign, was cancelled."""
+
 Detection = Literal["ignore", "hang_up", "leave_message"]
 """What is done where a machine answers: nothing is asked; the call ends; the message is left after the tone."""
 
@@ -331,6 +334,7 @@ class EndedAttempt:
         untaken_seconds: for how long there have been nothing but attempts for which there was no call.
         asked_to_end: whether somebody here asked for its end.
         heard: keys and speech of whoever answered, in their order.
+        unsaid: why whoever answered was told nothing; None where that was not so.
     """
 
     state: str
@@ -344,6 +348,7 @@ class EndedAttempt:
     error: str | None = None
     asked_to_end: bool = False
     heard: Sequence[Mapping[str, Any]] = ()
+    unsaid: Unsaid | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,7 +359,7 @@ class CallNext:
         state: `waiting` for another attempt, or how the call ends.
         reason: for people.
         wait: seconds until the next attempt.
-        outcome: of the attempt, in a word: `answered`, `machine`, `busy`, `no-answer`, `failed`, `canceled`, …
+        outcome: of the attempt, in a word: `answered`, `machine`, `unsaid`, `busy`, `no-answer`, `failed`, …
     """
 
     state: str

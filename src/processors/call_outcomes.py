@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from processors.call_errors import BY_CODE
-from processors.call_interfaces import CallNext, EndedAttempt
+from processors.call_interfaces import CallNext, EndedAttempt, Unsaid
 from processors.results import Request
 
 BAD_NUMBER = frozenset({404, 410, 484, 604})
@@ -21,6 +21,11 @@ LONGEST_HALT_SECONDS = 86_400.0
 """So long a call waits for a way out that takes nothing."""
 
 VOID_WAIT_SECONDS = 1.0
+
+UNSAID: Mapping[Unsaid, str] = {
+    "opted_out": "the number opted out while it rang, and whoever answered was told nothing",
+    "cancelled": "it was cancelled while it rang, and whoever answered was told nothing",
+}
 
 
 class RetryPolicy(Request):
@@ -49,6 +54,8 @@ def what_next(ended: EndedAttempt, campaign: Mapping[str, Any] | None) -> CallNe
     policy = RetryPolicy.model_validate((campaign or {}).get("retry") or {})
     if ended.state != "ended":
         return _without_call(ended, policy)
+    if ended.unsaid is not None:
+        return CallNext(ended.unsaid, UNSAID[ended.unsaid], outcome="unsaid")
     outcome = outcome_of(ended)
     if outcome == "answered":
         return CallNext("done", "answered", outcome=outcome)

@@ -361,7 +361,7 @@ def _dialled(
 def _ended(request: QueueOutboundCall, call: CallRow, tools: CallTools) -> CallPlaced:
     """Return what became of a call that was begun, also by a former run."""
     attempt = tools.calls.last_attempt(call.id)
-    if attempt is None or attempt.state in {"not_taken", "void", "refused"} or call.state == "opted_out":
+    if attempt is None or attempt.state in {"not_taken", "void", "refused"}:
         raise PermanentError(f"The call was not made: {call.reason or call.state}.")
     if attempt.state == "ambiguous":
         raise EffectUnknown(f"It is not known whether the call was made: {call.reason}")

@@ -130,6 +130,7 @@ def _next(
         error_code=attempt.error_code,
         error=attempt.error,
         asked_to_end=attempt.ending_at is not None,
+        unsaid=attempt.unsaid,
         heard=call.heard or [],
     )
     task = connection.execute(RECORD, {"named": call.campaign_id or call.id}).first()

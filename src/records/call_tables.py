@@ -64,6 +64,7 @@ call_attempts = Table(
     Column("queue_seconds", Float),
     Column("placed_at", Instant),
     Column("ending_at", Instant),  # when somebody here asked for its end
+    Column("unsaid", String(16)),  # why whoever answered was told nothing: opted_out, cancelled
     Column("ended_at", Instant),
     UniqueConstraint("call_id", "number", name="uq_call_attempts_number"),
 )

@@ -14,7 +14,7 @@ from config.log_setup import get_logger
 from config.settings import settings
 from processors import call_messages, phone_numbers
 from processors.call_addresses import ATTEMPT_KEY, with_attempt
-from processors.call_interfaces import GIVEN_UP, AttemptRow, CallRow, VoiceProvider
+from processors.call_interfaces import GIVEN_UP, AttemptRow, CallRow, Unsaid, VoiceProvider
 from processors.call_messages import is_machine
 from processors.call_questions import LONGEST_CALL_SECONDS
 from processors.call_states import CallProgress
@@ -34,6 +34,10 @@ OPT_OUT_KEY = "9"
 ANSWERED = "in-progress"
 GOING_ON = frozenset({"sending", "unknown", "placed", "ambiguous"})
 PROMPT_SECONDS = 2
+CANCELLED, OPTED_OUT_MEANWHILE = "it was cancelled", "the number opted out"
+UNWANTED: Mapping[str, Unsaid] = {CANCELLED: "cancelled", OPTED_OUT_MEANWHILE: "opted_out"}
+"""Why nothing is said, where that decides what becomes of the call."""
+
 THANKS, OPTED_OUT = "Thank you. Goodbye.", "You will not be called again. Goodbye."
 APOLOGY = (
     '<?xml version="1.0" encoding="UTF-8"?>'
@@ -134,6 +138,8 @@ def answer(told: Told) -> str:
     call = None if attempt is None else parts().calls.read(attempt.call_id)
     options = None if call is None else call_lines.options_of(call)
     why = _why_silent(received, call)
+    if attempt is not None and received.new and (unsaid := UNWANTED.get(why or "")) is not None:
+        parts().calls.said_nothing(attempt.id, unsaid)
     if why is None and options is not None and options.detection == "hang_up" and is_machine(answered_by):
         why = "a machine answered"
     if why is not None or attempt is None or options is None:
@@ -248,8 +254,8 @@ def _why_silent(received: Received, call: CallRow | None) -> str | None:
         return "another attempt has taken its place"
     record = service.tasks.read(call.campaign_id or call.id)
     if record is None or record.state is TaskState.REVOKED:
-        return "it was cancelled"
-    return "the number opted out" if service.opt_outs.has(attempt.to_number) else None
+        return CANCELLED
+    return OPTED_OUT_MEANWHILE if service.opt_outs.has(attempt.to_number) else None
 
 
 def _end_extra(told: Told, received: Received, progress: CallProgress) -> None:

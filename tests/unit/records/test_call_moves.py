@@ -42,6 +42,23 @@ def seed() -> int:
     return made
 
 
+@pytest.mark.parametrize("why", ["opted_out", "cancelled"])
+@pytest.mark.parametrize("late", [False, True])
+def test_a_call_in_which_nothing_was_said_ends_as_what_made_it_silent(phones: Phones, why: Any, late: bool):
+    [call_id] = phones.campaign("campaign", NUMBERS[:1])
+    attempt_id = phones.placed(call_id, "CA0")
+    if late:  # whoever answered hung up at once, and that came first
+        phones.tell(attempt_id, "CA0", "completed", duration_seconds=1)
+    phones.calls.said_nothing(attempt_id, why)
+    if not late:
+        phones.tell(attempt_id, "CA0", "completed", duration_seconds=1)
+    for _ in range(2):
+        assert (phones.attempt(attempt_id).unsaid, phones.call(call_id).outcome) == (why, "unsaid")
+        assert (phones.call(call_id).state, phones.member(call_id).state) == (why, why)
+        phones.calls.said_nothing(attempt_id, "cancelled" if why == "opted_out" else "opted_out")
+        phones.tell(attempt_id, "CA0", answered_by="human")
+
+
 # --- What is told, in any order -----------------------------------------------------------------------------------
 
 

@@ -73,7 +73,10 @@ def written_by(database: Database, version: str, rows: list[tuple[str, Mapping[s
 def lying_in(database: Database, rows: list[tuple[str, Mapping[str, Any]]]) -> list[Any]:
     def read(connection: Connection) -> list[Any]:
         return [
-            sorted(map(str, connection.execute(text(f"SELECT * FROM {table}")).mappings()))
+            sorted(
+                str({name: value for name, value in row.items() if value is not None})  # what came later holds nothing
+                for row in connection.execute(text(f"SELECT * FROM {table}")).mappings()
+            )
             for table in dict.fromkeys(table for table, _ in rows)
         ]
 

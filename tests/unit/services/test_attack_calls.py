@@ -2,6 +2,8 @@
 
 import csv
 import io
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +13,10 @@ import calling
 from config.settings import settings
 from processors.call_interfaces import CallInDoubt, CallsHalted
 from processors.errors import InvalidArgument, TaskFailed
+from services import call_webhooks
+from services.call_webhooks import Told
 from services.celery_service import celery_service
+from services.wiring import parts
 
 OURS, OTHER = "+15005550006", "+15005550009"
 NUMBERS = [f"+1555779{at:04}" for at in range(1000, 1030)]
@@ -238,3 +243,93 @@ def test_metadata_that_cannot_be_kept_are_refused_by_their_name(desk: Desk):
         celery_service.queue_outbound_call(NUMBERS[0], call_metadata=bad)
     with pytest.raises(InvalidArgument, match="call_metadata: must be JSON"):
         celery_service.queue_bulk_calls(NUMBERS, call_metadata=bad)
+
+
+def asked(attempt: Any, **fields: str) -> str:
+    """Return what is said to who answers the call of an attempt."""
+    sid = str(attempt.call_sid)
+    told = {"AccountSid": calling.ACCOUNT_SID, "CallSid": sid, "CallStatus": "in-progress"} | fields
+    return call_webhooks.answer(Told(attempt.id, told, sid, None))
+
+
+UNWANTED: dict[str, Callable[[str], object]] = {
+    "opted_out": lambda _: celery_service.add_opt_out(NUMBERS[0]),
+    "cancelled": celery_service.cancel_campaign,
+}
+
+
+@pytest.mark.parametrize("state", UNWANTED)
+def test_whoever_answers_and_is_told_nothing_was_not_reached(desk: Desk, state: str):
+    desk.ends = lambda _: None
+    campaign = celery_service.queue_bulk_calls(NUMBERS[:1], delay_between_calls=0)
+    desk.run()
+    attempt = parts().calls.last_attempt(f"{campaign}:0")
+    assert attempt is not None
+    UNWANTED[state](campaign)
+    assert "<Say" not in asked(attempt)
+    desk.ends = lambda _: "completed"
+    desk.phone()
+    found = celery_service.get_campaign(campaign)
+    assert found["counts"] == {state: 1}
+    assert (found["members"][0]["state"], found["members"][0]["outcome"]) == (state, "unsaid")
+    assert "whoever answered was told nothing" in found["members"][0]["reason"]
+    assert parts().calls.info(str(attempt.call_sid))["unsaid"] == state
+    if state == "opted_out":
+        with pytest.raises(TaskFailed, match=r"None of the 1 calls was answered; .*opted out while it rang"):
+            celery_service.get_task_result(campaign, timeout=0)
+
+
+def test_a_single_call_to_who_opted_out_while_it_rang_says_so_and_is_not_repeated(desk: Desk):
+    task_id, sid = desk.made(to_number=NUMBERS[0])
+    attempt = parts().calls.attempt_of_sid(sid)
+    celery_service.add_opt_out(NUMBERS[0])
+    assert "<Say" not in asked(attempt)
+    desk.phone()
+    status_id = celery_service.get_call_status(sid)
+    desk.run()
+    told = celery_service.get_task_result(status_id, timeout=0)["call_info"]
+    assert (told["status"], told["unsaid"]) == ("completed", "opted_out")
+    assert celery_service.get_task_status(task_id)["status"] == "SUCCESS", "the provider had it"
+    again = celery_service.retry_failed_call(task_id, NUMBERS[0], retry_delay=0)
+    desk.run(1)
+    with pytest.raises(TaskFailed, match="opted out"):
+        celery_service.get_task_result(again, timeout=0)
+    assert desk.rung(NUMBERS[0]) == 1
+
+
+def test_a_single_call_that_was_cancelled_while_nobody_knew_of_it_was_not_reached(desk: Desk):
+    desk.provider.answers.append(("made", LOST))
+    task_id = celery_service.queue_outbound_call(NUMBERS[0])
+    desk.run()
+    celery_service.cancel_task(task_id)
+    (sid,) = desk.provider.live()
+    attempt = parts().calls.last_attempt(task_id)
+    assert attempt is not None
+    assert "<Say" not in asked(replace(attempt, call_sid=sid))
+    desk.phone()
+    call = parts().calls.read(task_id)
+    assert call is not None
+    assert (call.state, call.outcome) == ("cancelled", "unsaid")
+
+
+def test_an_opt_out_that_comes_after_the_message_was_said_leaves_a_call_answered(desk: Desk):
+    campaign = celery_service.queue_bulk_calls(NUMBERS[:1], delay_between_calls=0)
+    desk.run()
+    attempt = parts().calls.last_attempt(f"{campaign}:0")
+    assert "<Say" in asked(attempt)
+    celery_service.add_opt_out(NUMBERS[0])
+    assert "<Say" not in asked(attempt), "the same question again"
+    desk.phone()
+    assert celery_service.get_campaign(campaign)["counts"] == {"done": 1}
+
+
+def test_a_machine_that_is_hung_up_on_stays_one_that_answered(desk: Desk):
+    campaign = celery_service.queue_bulk_calls(NUMBERS[:1], delay_between_calls=0, detection="hang_up")
+    desk.run()
+    attempt = parts().calls.last_attempt(f"{campaign}:0")
+    assert attempt is not None
+    assert "<Say" not in asked(attempt, AnsweredBy="machine_start")
+    desk.phone()
+    found = celery_service.get_campaign(campaign)
+    assert (found["counts"], found["members"][0]["outcome"]) == ({"done": 1}, "machine")
+    assert "unsaid" not in parts().calls.info(str(attempt.call_sid))

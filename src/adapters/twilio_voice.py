@@ -49,6 +49,9 @@ Source: twilio.com/docs/usage/webhooks/webhooks-connection-overrides."""
 DETECTIONS = {"hang_up": "Enable", "leave_message": "DetectMessageEnd"}
 LONGEST_TWIML = 4_000
 LARGEST_PAGE = 1_000
+LONGEST_QUEUE_SECONDS = 86_400.0
+"""Twilio cancels what has waited in its queue for so long."""
+
 CALL_IS_OVER, NO_SUCH_CALL = 21220, 20404
 NORTH_AMERICA = "1"
 ACCOUNT = re.compile(r"AC[0-9A-Za-z]{1,64}")
@@ -115,7 +118,7 @@ class TwilioVoiceService:
             raise _unread(http, about, error) from None
         if not CALL.fullmatch(str(call.sid)):
             raise CallInDoubt(f"Nobody knows whether Twilio makes {about}: its answer names no call.")
-        return PlacedCall(str(call.sid), str(call.status), seconds(call.queue_time))
+        return PlacedCall(str(call.sid), str(call.status), min(LONGEST_QUEUE_SECONDS, seconds(call.queue_time)))
 
     def fetch_call(self, sid: str) -> CallSeen:
         """Return what Twilio knows of a call; see `VoiceProvider`."""

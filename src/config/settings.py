@@ -7,6 +7,7 @@ A bad value stops the start with one line that names the variable, what it was a
 import os
 import re
 import sys
+import unicodedata
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote, unquote, urlsplit
@@ -611,6 +612,13 @@ class Settings(BaseSettings):
     def _storage(cls, value: str | None) -> str | None:
         if value is not None and not STORAGE_PATTERN.fullmatch(value):
             raise ValueError("must be s3://bucket, s3://bucket/prefix or file:///folder")
+        return value
+
+    @field_validator("call_greeting", "call_caller_identity", "call_opt_out_prompt")
+    @classmethod
+    def _said(cls, value: str | None) -> str | None:
+        if value is not None and not any(unicodedata.category(one)[0] not in "CZ" for one in value):
+            raise ValueError("must have something to say, not white space only")
         return value
 
     @field_validator("call_hours")

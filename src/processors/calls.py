@@ -1,5 +1,6 @@
 """Single phone calls: checked, waited for, and made once."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -98,7 +99,7 @@ class CallOptions(Request):
             if name in value and type(value[name]) is not kind:
                 raise ValueError(f"{name!r} must be {KINDS[kind]}")
         try:
-            to_jsonable_python(value)
+            json.dumps(to_jsonable_python(value, inf_nan_mode="constants"), allow_nan=False)
         except ValueError as error:
             raise ValueError(f"must be JSON values: {error}") from error
         spoken(value.get("message", "Hello."), voice=value.get("voice"), language=value.get("language"))

@@ -182,7 +182,7 @@ def heard(told: Told) -> str:
     """
     found = call_messages.heard_of(told.fields)
     number, options = _listener(told)
-    opts_out = number is not None and found.get("digits") == OPT_OUT_KEY
+    opts_out = number is not None and set(found.get("digits", "")) == {OPT_OUT_KEY}
     if number is not None and opts_out:
         parts().opt_outs.add(number, "keypress", call_sid=told.call_sid)
         logger.info("opted_out", number=phone_numbers.masked(number), call_sid=told.call_sid)

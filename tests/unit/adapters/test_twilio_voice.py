@@ -225,6 +225,14 @@ def test_a_time_in_the_queue_that_cannot_be_read_is_none(server, twilio, queue_t
     assert twilio.create_call(ORDER).queue_seconds == 0.0
 
 
+@pytest.mark.parametrize(
+    ("queue_time", "queue_seconds"), [("86399000", 86_399), ("86400001", 86_400), ("9" * 9, 86_400)]
+)
+def test_a_call_waits_in_the_queue_for_a_day_at_most(server, twilio, queue_time, queue_seconds):
+    server.answers[CALLS] = told(201, resource(queue_time=queue_time))
+    assert twilio.create_call(ORDER).queue_seconds == queue_seconds
+
+
 # -- an order that is not asked for --
 
 

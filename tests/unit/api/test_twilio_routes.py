@@ -352,6 +352,15 @@ def test_who_presses_nine_is_called_no_more_by_anybody_at_once(client):
     ]
 
 
+@pytest.mark.parametrize(("pressed", "opts_out"), [("99", True), ("9" * 20, True), ("19", False), ("91", False)])
+def test_nine_that_is_pressed_again_and_again_where_more_keys_are_asked_for_opts_out_too(client, pressed, opts_out):
+    _, attempt_id = campaign(opt_out_prompt="Press 9 to stop.", call_metadata={"gather_input": True})
+    answered(client, attempt_id)
+    ends = "You will not be called again. Goodbye." if opts_out else "Thank you. Goodbye."
+    assert said(keys(client, attempt_id, Digits=pressed)) == ends
+    assert parts().opt_outs.has(THEIRS) is opts_out
+
+
 def test_nine_is_a_key_like_others_where_no_prompt_was_said(client):
     _, attempt_id = ordered(call_metadata={"gather_input": True})
     answered(client, attempt_id)

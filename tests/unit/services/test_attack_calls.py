@@ -237,8 +237,9 @@ def test_a_campaign_that_has_taken_its_minutes_pauses_again_however_often_it_is_
     assert len(desk.provider.orders) == 1
 
 
-def test_metadata_that_cannot_be_kept_are_refused_by_their_name(desk: Desk):
-    bad = {"customer": object()}
+@pytest.mark.parametrize("value", [object(), float("nan"), [{"at": float("-inf")}]])
+def test_metadata_that_cannot_be_kept_are_refused_by_their_name(desk: Desk, value: object):
+    bad = {"customer": value}
     with pytest.raises(InvalidArgument, match="call_metadata: must be JSON"):
         celery_service.queue_outbound_call(NUMBERS[0], call_metadata=bad)
     with pytest.raises(InvalidArgument, match="call_metadata: must be JSON"):

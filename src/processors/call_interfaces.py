@@ -335,6 +335,7 @@ class EndedAttempt:
         asked_to_end: whether somebody here asked for its end.
         heard: keys and speech of whoever answered, in their order.
         unsaid: why whoever answered was told nothing; None where that was not so.
+        refusals: how many attempts of its call were refused, this one counted; known where it was.
     """
 
     state: str
@@ -349,6 +350,7 @@ class EndedAttempt:
     asked_to_end: bool = False
     heard: Sequence[Mapping[str, Any]] = ()
     unsaid: Unsaid | None = None
+    refusals: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,9 +362,11 @@ class CallNext:
         reason: for people.
         wait: seconds until the next attempt.
         outcome: of the attempt, in a word: `answered`, `machine`, `unsaid`, `busy`, `no-answer`, `failed`, …
+        counted: whether the attempt is one of those that a call may have.
     """
 
     state: str
     reason: str
     wait: float = 0.0
     outcome: str | None = None
+    counted: bool = True

@@ -21,6 +21,10 @@ LONGEST_HALT_SECONDS = 86_400.0
 """So long a call waits for a way out that takes nothing."""
 
 VOID_WAIT_SECONDS = 1.0
+MOST_UNKNOWN = 3
+"""A campaign's member is failed after so many refusals that nobody knows: they may be a fault of ours, which refuses
+all, stops the campaign, and is mended."""
+
 
 UNSAID: Mapping[Unsaid, str] = {
     "opted_out": "the number opted out while it rang, and whoever answered was told nothing",
@@ -53,7 +57,7 @@ def what_next(ended: EndedAttempt, campaign: Mapping[str, Any] | None) -> CallNe
     """
     policy = RetryPolicy.model_validate((campaign or {}).get("retry") or {})
     if ended.state != "ended":
-        return _without_call(ended, policy)
+        return _without_call(ended, policy, single=campaign is None)
     if ended.unsaid is not None:
         return CallNext(ended.unsaid, UNSAID[ended.unsaid], outcome="unsaid")
     outcome = outcome_of(ended)
@@ -76,8 +80,11 @@ def outcome_of(ended: EndedAttempt) -> str:
     return "machine" if by.startswith("machine") or by == "fax" else "answered"
 
 
-def _without_call(ended: EndedAttempt, policy: RetryPolicy) -> CallNext:
+def _without_call(ended: EndedAttempt, policy: RetryPolicy, *, single: bool) -> CallNext:
     if ended.state == "refused":
+        if not single and ended.error_code not in BY_CODE and ended.refusals < MOST_UNKNOWN:
+            why = ended.error or "the provider refused it, and nobody knows why"
+            return CallNext("waiting", why, policy.failed_seconds, "refused", counted=False)
         again = _may_pass(ended.error_code) and ended.attempts < min(2, policy.max_attempts)
         reason = ended.error or "the provider refused the number"
         return CallNext("waiting" if again else "failed", reason, policy.failed_seconds, "refused")

@@ -36,6 +36,7 @@ END: Any = (
     .returning(call_attempts)
 )
 _MADE = select(func.max(c.number)).where(c.call_id == _NAMED, c.state.not_in(UNCOUNTED)).scalar_subquery()
+REFUSALS: Any = select(func.count()).where(c.call_id == _NAMED, c.state == "refused")
 SINCE: Any = select(func.min(c.sending_at), Now()).where(c.call_id == _NAMED, c.number > func.coalesce(_MADE, 0))
 MOVE_ON: Any = update(calls).where(calls.c.id == _NAMED).returning(calls)
 MOVE_TO_END: Any = MOVE_ON.values(ended_at=Now(), next_attempt_at=None)
@@ -75,6 +76,7 @@ def _move_on(connection: Connection, attempt: Row[Any], what_next: WhatNext) -> 
     attempts = call.attempts - uncounted
     then, _ = _next(connection, call, attempt, attempts, what_next)
     waits = then.state == "waiting"
+    attempts -= not (uncounted or then.counted)
     values: dict[str, Any] = {"state": then.state, "reason": then.reason, "attempts": attempts}
     if not uncounted:
         values |= {"outcome": then.outcome, "answered_by": attempt.answered_by}
@@ -131,6 +133,7 @@ def _next(
         error=attempt.error,
         asked_to_end=attempt.ending_at is not None,
         unsaid=attempt.unsaid,
+        refusals=connection.execute(REFUSALS, {"named": call.id}).scalar_one() if attempt.state == "refused" else 0,
         heard=call.heard or [],
     )
     task = connection.execute(RECORD, {"named": call.campaign_id or call.id}).first()

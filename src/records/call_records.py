@@ -376,11 +376,12 @@ class CallRecords:
         return set(self.database.read(lambda c: c.execute(query).scalars().all()))
 
     def refusals_in_row(self, campaign_id: str, count: int) -> list[int | None]:
-        """Return the codes of the last attempts of a campaign, where all of so many were refused; else nothing."""
-        query = select(a.state, a.error_code).where(a.campaign_id == campaign_id, a.state != "sending")
+        """Return the codes of the last attempts of a campaign, where so many numbers were refused; else nothing."""
+        query = select(a.call_id, a.state, a.error_code).where(a.campaign_id == campaign_id, a.state != "sending")
         last = query.order_by(a.sending_at.desc()).limit(count)
         rows = self.database.read(lambda c: c.execute(last).all())
-        return [code for _, code in rows] if len(rows) == count and all(s == "refused" for s, _ in rows) else []
+        refused = {call_id: code for call_id, state, code in rows if state == "refused"}
+        return list(refused.values()) if len(refused) == count else []
 
     def live_of(self, campaign_id: str) -> list[AttemptRow]:
         """Return the live attempts of a campaign."""

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from processors.call_interfaces import CallNext, EndedAttempt
-from processors.call_outcomes import LONGEST_HALT_SECONDS, what_next
+from processors.call_outcomes import LONGEST_HALT_SECONDS, MOST_UNKNOWN, what_next
 
 MANY = {
     "retry": {"max_attempts": 5, "busy_seconds": 300.0, "no_answer_seconds": 3600.0, "failed_seconds": 900.0}
@@ -91,6 +91,14 @@ def test_a_number_that_is_refused_is_final_but_for_one_more_try_where_a_carrier_
             "waiting",
         )
         assert follows(MANY, attempts=2, state="refused", error_code=code).state == "failed"
+
+
+def test_a_refusal_that_nobody_knows_burns_no_member_at_once_and_fails_a_single_call():
+    for code in (99999, 400):
+        first = follows({}, state="refused", error_code=code, refusals=1)
+        assert (first.state, first.wait, first.counted) == ("waiting", 600.0, False)
+        assert follows({}, attempts=5, state="refused", error_code=code, refusals=MOST_UNKNOWN).state == "failed"
+        assert follows(None, state="refused", error_code=code, refusals=1).state == "failed"
 
 
 @pytest.mark.parametrize("state", ["not_taken", "void"])

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from call_rows import CAMPAIGN, OURS
 from calling import Office
 from processors.call_interfaces import CallInDoubt, CallNotTaken, CallRefused, CallRow, CallsHalted, Gate
+from processors.call_outcomes import MOST_UNKNOWN
 from processors.campaigns import (
     ORDERS_AT_ONCE,
     REFUSED_IN_ROW,
@@ -386,6 +387,29 @@ def test_refusals_that_nobody_knows_pause_a_campaign_after_a_few(office: Office)
         campaign.step()
     assert office.phones.pauses.paused("a")
     assert REFUSED_IN_ROW <= len(office.provider.orders) <= REFUSED_IN_ROW + ORDERS_AT_ONCE
+    assert campaign.states() == {"waiting": 40}, "nobody is burnt"
+    office.provider.always = None
+    office.phones.pauses.resume("a")
+    assert campaign.run(200) == {"done": 40}
+    assert {office.phones.call(f"a:{at}").attempts for at in range(40)} == {1}
+
+
+def test_one_number_that_is_refused_and_nobody_knows_why_is_failed_and_stops_no_campaign(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+):
+    campaign = Campaign(office, [*NUMBERS[:6], "+15557799999"], retry={"max_attempts": 1, "failed_seconds": 60})
+    order = office.provider.create_call
+
+    def create_call(asked: Any) -> Any:
+        if asked.to_number == "+15557799999":
+            office.provider.orders.append(asked)
+            raise CallRefused("what is this", 99999, known=False)
+        return order(asked)
+
+    monkeypatch.setattr(office.provider, "create_call", create_call)
+    assert campaign.run(200) == {"done": 6, "failed": 1}
+    assert not office.phones.pauses.paused("a")
+    assert sum(one.to_number == "+15557799999" for one in office.provider.orders) == MOST_UNKNOWN
 
 
 def test_answers_that_are_lost_cost_nobody_a_second_call(office: Office):

@@ -4,13 +4,12 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from pydantic_core import to_jsonable_python
 
-from processors import phone_numbers
+from processors import doubt, phone_numbers
 from processors.call_addresses import checked_address, with_attempt
 from processors.call_interfaces import (
     AttemptRow,
@@ -242,10 +241,10 @@ def place(request: QueueOutboundCall, tools: CallTools, report: Report, retry_of
     waited = 0.0
     while call.state == "waiting":
         _check_number(call, tools)
-        _wait_for_hours(request, tools)
+        may_ring = _wait_for_hours(request, tools)
         answer = tools.grant(call)
         if isinstance(answer, Granted):
-            return _dialled(request, call, answer, tools, report)
+            return _dialled(request, call, answer, tools, report, may_ring)
         if isinstance(answer, Closed):
             call = tools.calls.want(tools.call_id, request.to_number, tools.from_number)
             if call.state == "waiting":
@@ -309,11 +308,12 @@ def _check_number(call: CallRow, tools: CallTools) -> None:
         raise PermanentError(f"The call was not made: {why}.")
 
 
-def _wait_for_hours(request: QueueOutboundCall, tools: CallTools) -> None:
+def _wait_for_hours(request: QueueOutboundCall, tools: CallTools) -> Callable[[float], bool]:
+    """Return what tells whether the call may ring in so many seconds, from whenever that is asked; it may now."""
     hours = request.calling_hours
     if hours is None:
-        return
-    now = tools.calls.now()
+        return lambda _: True
+    asked, now = doubt.clock(), tools.calls.now()
     opens = _opens(hours, request, now)
     if opens is None:
         why = "its calling hours never open in all zones where the number may be; give calling_hours a timezone"
@@ -322,10 +322,11 @@ def _wait_for_hours(request: QueueOutboundCall, tools: CallTools) -> None:
     if opens > now:
         raise Postponed("The call waits for its calling hours.", (opens - now).total_seconds())
 
+    def may_ring(seconds: float) -> bool:
+        moment = now + timedelta(seconds=doubt.clock() - asked + seconds)
+        return _opens(hours, request, moment) == moment
 
-def _may_ring(request: QueueOutboundCall, tools: CallTools, seconds: float) -> bool:
-    hours, moment = request.calling_hours, tools.calls.now() + timedelta(seconds=seconds)
-    return hours is None or _opens(hours, request, moment) == moment
+    return may_ring
 
 
 def _opens(hours: CallingHours, request: QueueOutboundCall, moment: datetime) -> datetime | None:
@@ -343,11 +344,16 @@ def _refuse(call: CallRow, closed: Closed, tools: CallTools) -> None:
 
 
 def _dialled(
-    request: QueueOutboundCall, call: CallRow, granted: Granted, tools: CallTools, report: Report
+    request: QueueOutboundCall,
+    call: CallRow,
+    granted: Granted,
+    tools: CallTools,
+    report: Report,
+    may_ring: Callable[[float], bool],
 ) -> CallPlaced:
     report(50, "is being made")
     try:
-        dial(tools.line, granted, tools.content(call, granted.attempt_id), partial(_may_ring, request, tools))
+        dial(tools.line, granted, tools.content(call, granted.attempt_id), may_ring)
     except CallNotTaken as error:
         raise Postponed(str(error), error.retry_after or PATIENCE_SECONDS) from error
     except CallInDoubt as error:

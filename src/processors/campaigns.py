@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
-from processors import phone_numbers
+from processors import doubt, phone_numbers
 from processors.bulk_items import MAX_BULK_BYTES, items_of
 from processors.call_interfaces import (
     CallInDoubt,
@@ -266,9 +266,9 @@ class CampaignStep:
         self._gather(everything=len(self._orders) >= ORDERS_AT_ONCE)
         if self.tools.paused():
             return BETWEEN_SECONDS
-        found = self.tools.calls.next_of(self.tools.campaign_id)
+        asked, found = doubt.clock(), self.tools.calls.next_of(self.tools.campaign_id)
         if found.call is not None:
-            return self._make(found.call, found.now, pool)
+            return self._make(found.call, found.now, asked, pool)
         if self._admit(found.now):
             return 0.0
         if not found.open and not self._orders:
@@ -279,7 +279,7 @@ class CampaignStep:
             return BETWEEN_SECONDS
         return min(found.wait, LONGEST_REST_SECONDS)
 
-    def _make(self, call: CallRow, now: datetime, pool: ThreadPoolExecutor) -> float:
+    def _make(self, call: CallRow, now: datetime, asked: float, pool: ThreadPoolExecutor) -> float:
         rest = self._until_open(call.to_number, now)
         if rest is None or rest > 0:
             if rest is None:
@@ -293,7 +293,8 @@ class CampaignStep:
         if isinstance(answer, Granted):
             self._full_since = None
             order = self.tools.content(call, answer.attempt_id)
-            self._orders.add(pool.submit(dial, self.tools.line, answer, order, partial(self._may_ring, call, now)))
+            may_ring = partial(self._may_ring, call.to_number, now, asked)
+            self._orders.add(pool.submit(dial, self.tools.line, answer, order, may_ring))
             return 0.0
         if isinstance(answer, NoRoom):
             return self._no_room(call, answer)
@@ -358,8 +359,9 @@ class CampaignStep:
         opens = next_open(hours, phone_numbers.zones(number), now, margin=ring_margin(self.plan.ring_seconds))
         return None if opens is None else max(0.0, (opens - now).total_seconds())
 
-    def _may_ring(self, call: CallRow, now: datetime, seconds: float) -> bool:
-        return self._until_open(call.to_number, now + timedelta(seconds=seconds)) == 0
+    def _may_ring(self, number: str, now: datetime, asked: float, seconds: float) -> bool:
+        """Tell whether a number may ring in so many seconds, where it was `now` at `asked` by `doubt.clock`."""
+        return self._until_open(number, now + timedelta(seconds=doubt.clock() - asked + seconds)) == 0
 
     def _over_budget(self) -> bool:
         most = self.plan.max_minutes

@@ -107,8 +107,7 @@ def dial(line: Line, granted: Granted, order: CallOrder, may_ring: Callable[[flo
         CallInDoubt: nobody knows; the provider is asked later.
     """
     attempt, note = granted.attempt_id, line.records.ended_without_call
-    if doubt.clock() - granted.began >= doubt.BEGIN_SECONDS:
-        why = "Nothing was sent: keeping the attempt took too long, because the database or this process was too slow."
+    if (why := _too_late(granted, may_ring)) is not None:
         line.persist(lambda: note(attempt, "not_taken", None, why))
         raise CallNotTaken(why)
     try:
@@ -129,6 +128,13 @@ def dial(line: Line, granted: Granted, order: CallOrder, may_ring: Callable[[flo
             raise
         raise CallInDoubt(f"It is not known whether the call was made: {why}") from error
     return _placed(line, granted, order, placed, may_ring)
+
+
+def _too_late(granted: Granted, may_ring: Callable[[float], bool]) -> str | None:
+    """Tell why an order that was granted is not sent any more, or None."""
+    if doubt.clock() - granted.began >= doubt.BEGIN_SECONDS:
+        return "Nothing was sent: keeping the attempt took too long, because the database or this process was too slow."
+    return None if may_ring(0.0) else "Nothing was sent: meanwhile the calling hours had ended."
 
 
 def _placed(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from call_rows import CAMPAIGN, OURS
 from calling import Office
+from processors import doubt
 from processors.call_interfaces import CallInDoubt, CallNotTaken, CallRefused, CallRow, CallsHalted, Gate
 from processors.call_outcomes import MOST_UNKNOWN
 from processors.campaigns import (
@@ -250,6 +251,29 @@ def test_hours_that_ended_while_a_call_waited_keep_it_back_until_they_open_again
     campaign.step()
     assert len(office.provider.orders) == 1
     assert office.phones.call("a:1").reason == "waits for its calling hours"
+
+
+def test_hours_that_end_between_the_look_and_the_order_let_no_order_out(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+):
+    later = _at(office, monkeypatch, datetime(2026, 3, 2, 15, 55, tzinfo=UTC))  # 16:55 in Berlin
+    clock, frozen = doubt.clock, [0.0]
+    monkeypatch.setattr(doubt, "clock", lambda: clock() + frozen[0])
+    campaign = Campaign(office, [BERLIN], calling_hours=NINE_TO_FIVE)
+    grant = campaign._grant
+
+    def late(call: CallRow) -> Any:
+        frozen[0] += 270
+        later(timedelta(seconds=270))
+        return grant(call)
+
+    monkeypatch.setattr(campaign, "_grant", late)
+    for _ in range(3):
+        campaign.step()
+    assert office.provider.orders == []
+    call, (attempt,) = office.phones.call("a:0"), office.phones.attempts()
+    assert (attempt.state, attempt.error) == ("not_taken", "Nothing was sent: meanwhile the calling hours had ended.")
+    assert (call.state, call.attempts, call.reason) == ("waiting", 0, "waits for its calling hours")
 
 
 @pytest.mark.parametrize(("rings", "orders"), [(300, 0), (240, 1)])

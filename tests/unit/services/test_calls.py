@@ -12,6 +12,7 @@ import pytest
 from calling import NUMBERS, Desk
 from config.settings import settings
 from fake_provider import NOT_NOW
+from processors import doubt
 from processors.call_interfaces import CallInDoubt, CallNotTaken, CallRow, CallsHalted
 from processors.errors import (
     IdempotencyConflict,
@@ -699,3 +700,23 @@ def test_a_call_does_not_ring_longer_than_its_hours(
     task_id = celery_service.queue_outbound_call("+4930901820", calling_hours=hours, ring_seconds=rings)
     desk.run()
     assert celery_service.get_task_status(task_id)["status"] == state
+
+
+def test_a_call_whose_hours_end_between_the_look_and_the_order_is_not_made(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+    now = datetime.now(UTC).replace(hour=15, minute=55, second=0)
+    end = (now + timedelta(minutes=5)).astimezone(ZoneInfo("Europe/Berlin"))
+    clock, grant, frozen = doubt.clock, parts().call_gates.grant, [0.0]
+    monkeypatch.setattr(doubt, "clock", lambda: clock() + frozen[0])
+    monkeypatch.setattr(parts().calls, "now", lambda: now + timedelta(seconds=frozen[0]))
+
+    def late(wish: Any) -> Any:
+        frozen[0] += 270
+        return grant(wish)
+
+    monkeypatch.setattr(parts().call_gates, "grant", late)
+    hours = {"start": "09:00", "end": f"{end:%H:00}"}
+    task_id = celery_service.queue_outbound_call("+4930901820", calling_hours=hours)
+    desk.run(5)
+    assert desk.provider.orders == []
+    assert celery_service.get_task_status(task_id)["status"] == "RETRY"
+    assert parts().calls.read(task_id).attempts == 0

@@ -31,7 +31,7 @@ from waiting import until
 SPEED = 20.0
 """Seconds of phones in one of the machine's."""
 
-ACCOUNT_LIVE = 32
+ACCOUNT_LIVE = 100
 END_SECONDS = 90
 BLOCKS = count(201)
 PERSON, NOBODY = Callee(rings=3.0), Callee("nobody")
@@ -149,9 +149,9 @@ class CallService:
 
 
 @contextmanager
-def web_application() -> Iterator[str]:
-    """Take webhooks, in threads of this process; returns where."""
-    listener = listen("127.0.0.1", 0)
+def web_application(port: int = 0) -> Iterator[str]:
+    """Take webhooks, in threads of this process, on a port, or on a free one; returns where."""
+    listener = listen("127.0.0.1", port)
     server = uvicorn.Server(uvicorn.Config(create_app(settings), log_config=None, lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

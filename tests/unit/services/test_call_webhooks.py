@@ -1,7 +1,9 @@
 """Calls from the order to the last callback: our web application and a simulated Twilio, which speak over HTTP."""
 
+import threading
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -11,13 +13,17 @@ from adapters.twilio_simulator import TwilioSimulator
 from call_faults import web_application
 from calling import ACCOUNT_SID, TOKEN, account, use
 from config.settings import settings
+from ports import free_port
+from records.call_events import CallEvent
 from services.celery_service import celery_service
+from services.submission import submit_by_name
 from services.testing import InlineService
 from services.wiring import parts
 from waiting import until
 
 FAST = 100.0
 PERSON, BUSY, NOBODY, MACHINE = "+15557770100", "+15557770001", "+15557770002", "+15557770004"
+NUMBERS = [f"+1555782{at:04}" for at in range(1010, 1013)]
 PRESSES_NINE, PRESSES_ONE, SAYS_YES = "+15557770007", "+15557770008", "+15557770009"
 
 
@@ -139,3 +145,63 @@ def test_who_calls_us_is_recorded_where_that_is_set(inline_service, twilio, base
 
     until(lambda: "recording" in kinds(), what="the recording was told")
     assert not parts().opt_outs.has(PERSON)
+
+
+def test_calls_that_ring_talk_and_end_while_webhooks_are_down_are_known_once_they_are_back(inline_service, monkeypatch):
+    port, long = free_port(), Callee(rings=300.0)
+    callees = {NUMBERS[0]: Callee(), NUMBERS[1]: long, NUMBERS[2]: Callee()}
+    with TwilioSimulator(
+        ACCOUNT_SID, TOKEN, speed=FAST, calls_per_second=1_000, seed=1, magic=False, callees=callees.__getitem__
+    ) as twilio:
+        base = f"http://127.0.0.1:{port}"
+        use(account(twilio_base_url=twilio.url, twilio_calls_per_second=100.0, webhook_base_url=base), monkeypatch)
+        campaign = celery_service.queue_bulk_calls(NUMBERS, max_concurrent_calls=2, delay_between_calls=0,
+                                                   ring_seconds=600)  # fmt: skip
+        inline_service.advance(1)
+        until(lambda: twilio.calls[0].ended and twilio.calls[1].status == "ringing", what="nobody takes what is told")
+        assert twilio.measures.callbacks_failed > 0
+        assert celery_service.get_campaign(campaign)["live_calls"] == 2, "a place is kept until Twilio says it is free"
+        with web_application(port):
+            assert not twilio.calls[1].ended
+            until(lambda: twilio.calls[1].ended, what="the second call is over")
+            until(lambda: celery_service.get_campaign(campaign)["live_calls"] == 1, what="its end was told")
+            for _ in range(30):
+                inline_service.advance(60)
+                submit_by_name("monitoring.follow_calls", {}, queue="twilio_calls", origin="test")
+                inline_service.run_due()
+                if "pending" not in celery_service.get_campaign(campaign)["counts"]:
+                    break
+    assert celery_service.get_campaign(campaign)["counts"] == {"done": 3}
+    assert twilio.measures.rung == dict.fromkeys(NUMBERS, 1)
+
+
+@pytest.mark.parametrize("kind", ["answer", "status"])
+def test_a_webhook_that_is_slower_than_twilio_waits_costs_no_second_call_and_holds_nothing_up(
+    inline_service, twilio, monkeypatch, kind
+):
+    monkeypatch.setattr("adapters.phone_simulator.webhooks.BUDGET_SECONDS", 0.3)  # Twilio's are 15
+    go, held, receive = threading.Event(), [], parts().call_events.receive
+
+    def slow(event: CallEvent, waits: Any) -> Any:
+        if event.kind == kind and not held:
+            held.append(event.dedupe_key)
+            go.wait(60)
+        return receive(event, waits)
+
+    monkeypatch.setattr(parts().call_events, "receive", slow)
+    try:
+        task_id = called(inline_service, PERSON, call_metadata={"message": "Hello."})
+        found = ended(task_id)
+        assert not go.is_set()
+        gave_up = "11200" if kind == "answer" else "15003"
+        assert any(gave_up in what for _, what in twilio.calls[0].history), twilio.calls[0].history
+    finally:
+        go.set()
+    until(lambda: any(one["dedupe_key"] == held[0] for one in parts().call_events.of_call(twilio.calls[0].sid)),
+          what="the slow one is kept, late")  # fmt: skip
+    inline_service.advance(600)
+    late = parts().calls.story(task_id)
+    assert (late["state"], late["outcome"], late["attempts"]) == (found["state"], found["outcome"], 1)
+    assert late["tries"][0]["status"] == "completed"
+    assert twilio.measures.rung == {PERSON: 1}
+    assert twilio.measures.posts == 1

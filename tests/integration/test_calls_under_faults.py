@@ -11,7 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import exists, func, select
 
 from adapters.phone_simulator.callees import Callee
 from adapters.phone_simulator.faults import Faults
@@ -24,6 +24,7 @@ from lives import Life, said
 from postgresql import PostgresqlServer
 from processors.campaigns import ORDERS_AT_ONCE
 from records.call_tables import LIVE, calls
+from records.members import INSERT_ROWS, members
 from records.task_records import WAITING
 from records.task_records import columns as tasks
 from redis_server import RedisServer, bundled
@@ -196,6 +197,56 @@ def test_a_service_that_starts_anew_with_all_calls_live_that_its_account_may_hav
 
 def untaken(service: CallService, campaign_id: str) -> list[Mapping[str, Any]]:
     return [row for row in service.attempts(campaign_id) if row["state"] == "not_taken"]
+
+
+SUBMIT_HALF = """
+import sys, time
+from pathlib import Path
+from records import members
+from services.celery_service import celery_service
+first, count, held = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+islice, pages = members.islice, []
+
+def page(*given):
+    pages.append(1)
+    if len(pages) == 3:  # with SQLite the first page is committed, with PostgreSQL two are written
+        held.touch()
+        time.sleep(600)
+    return islice(*given)
+
+members.islice = page
+celery_service.queue_bulk_calls([f"+1{first + at}" for at in range(count)], delay_between_calls=0)
+"""
+
+
+@pytest.mark.any_broker
+def test_a_campaign_whose_submit_dies_in_the_middle_of_its_pages_leaves_nothing_and_calls_nobody(
+    service: CallService, tmp_path: Path
+):
+    first, count = 5559000000, 3 * INSERT_ROWS + 1
+    c = members.c
+    orphans = select(func.count(c.task_id)).where(~exists().where(tasks.id == c.task_id))
+    campaigns = select(func.count(tasks.id)).where(tasks.name == "twilio_calls.queue_bulk_calls")
+
+    def counted(query: Any) -> int:
+        return parts().database.read(lambda connection: connection.execute(query).scalar_one())
+
+    before, held = counted(campaigns), tmp_path / "held"
+    command = [sys.executable, "-c", SUBMIT_HALF, str(first), str(count), str(held)]
+    program = Part("submit", command, tmp_path / "submit.txt")
+    program.start()
+    until(held.exists, what="it is in the middle of its pages")
+    program.kill()
+    assert counted(orphans) == (INSERT_ROWS if parts().database.is_sqlite else 0)
+    other = service.campaign([f"+1{first}"])
+    service.until_over(other)
+    assert counted(campaigns) == before + 1
+    for _ in range(2):  # as the leader does each day
+        parts().members.prune()
+    assert counted(orphans) == 0
+    rung = {call.plan.to for call in service.twilio.calls if call.plan.to.startswith("+15559")}
+    assert rung == {f"+1{first}"}
+    service.check(other, [f"+1{first}"], {"done": 1})
 
 
 @pytest.mark.parametrize("how", [pytest.param("flushed", marks=pytest.mark.any_broker), "killed with its data"])
@@ -428,7 +479,7 @@ print(celery_service.queue_bulk_calls(json.loads(sys.argv[1]), delay_between_cal
 """
 REPORT = """
 import json, sys
-from sqlalchemy import select
+from sqlalchemy import exists, func, select
 from records.call_tables import call_attempts
 from services.celery_service import celery_service
 from services.wiring import parts

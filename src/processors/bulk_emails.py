@@ -184,11 +184,9 @@ def deliver_batch(
     checked = [(member.position, _checked_member(member)) for member in waiting]
     ends = [one for _, one in checked if isinstance(one, MemberEnd)]
     requests = [(position, one) for position, one in checked if isinstance(one, SendEmail)]
-    batch, fault = Batch(post, requests, report, len(requests), brake), None
+    batch = Batch(post, requests, report, len(requests), brake)
     try:
-        batch.send()
-    except TransportFault as error:
-        fault = error
+        fault = _sent(batch, last=post.last_attempt)
     finally:
         ends += [end for mail in batch.mails.values() if (end := _end_of(batch, mail, last=post.last_attempt))]
         post.persist(lambda: members.close_all(request.bulk_id, ends))
@@ -299,6 +297,17 @@ def conclude_bulk(
     )
 
 
+def _sent(batch: Batch, *, last: bool) -> TransportFault | None:
+    """Send a batch; returns the fault that ended it."""
+    try:
+        batch.send()
+    except TransportFault as fault:
+        if last and not isinstance(fault, TransportRests):
+            batch.look_at_all()  # what no run came to may have reached somebody, too, or wait for its own time
+        return fault
+    return None
+
+
 def _checked_member(member: Member) -> SendEmail | MemberEnd:
     """Return a member's mail, or its end where there is none to be sent."""
     if "duplicate_of" in member.arguments:
@@ -337,8 +346,8 @@ def _given_up(batch: Batch, position: int, why: str) -> MemberEnd | None:
 
     None where a server has put somebody else of it off.
     """
-    mail = batch.mails.get(position)
-    if mail is None or not mail.has_reached_somebody():
+    mail = batch.mails[position]
+    if not mail.has_reached_somebody():
         return MemberEnd(position, "deferred", {"text": why})
     return _end_of(batch, mail, last=True)
 

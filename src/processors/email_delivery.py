@@ -219,6 +219,11 @@ class Batch:
         if not self.mails:
             self._open_group()
 
+    def look_at_all(self) -> None:
+        """Look at the rows of all mails, also of those that nobody has asked for."""
+        while self._open_group():
+            pass
+
     def send(self) -> None:
         """Send what waits.
 

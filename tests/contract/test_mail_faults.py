@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import and_, select, update
 
 from mail_posts import Bulk, Posts
+from processors.email_delivery import GROUP_MAILS
 from processors.errors import Postponed
 from records.columns import Instant
 from records.deliveries import deliveries
@@ -176,6 +177,19 @@ def test_a_mail_of_which_somebody_else_still_waits_goes_on_though_its_server_was
         "b@example.com": "refused",
         "c@example.com": "deferred",
     }
+
+
+def test_a_mail_that_somebody_has_is_not_to_be_sent_again_though_no_later_run_came_to_it(database):
+    """Rows are looked at a hundred mails at a time: a server that is away lets a run look no further."""
+    last = {"to_email": "a@example.com", "cc": ["b@example.com"], "subject": "s", "body": "b"}
+    late = dict.fromkeys(["RCPT TO:<r", "RCPT TO:<b@"], "451 4.3.0 later")
+    with SmtpServer(replies=late) as server:
+        bulk = Bulk(database, resting_mailer(server, database), [*items(GROUP_MAILS), last])
+        assert isinstance(bulk.deliver(), Postponed)
+    bulk.let_the_wait_pass()
+    bulk.last_attempt = True
+    assert bulk.deliver() == {"deferred": GROUP_MAILS, "sent": 1}
+    assert bulk.members.closed[GROUP_MAILS][1]["accepted"] == ["a@example.com"]
 
 
 @pytest.mark.parametrize("seed", range(4))

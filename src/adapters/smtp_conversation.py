@@ -22,6 +22,13 @@ ANSWERS = frozenset({2, 4, 5})
 """First digits of what says yes, later or no (RFC 5321 4.2.1); any other says nothing of a mail or a recipient."""
 
 
+def _is_answer(verb: str, reply: Reply) -> bool:
+    """Tell whether a reply says something of a mail; whoever does not reset has the mail before still in hand."""
+    if verb == "RSET":
+        return reply.positive
+    return reply.code // 100 in ANSWERS or (verb, reply.code) == ("DATA", START_MAIL_INPUT)
+
+
 def _dotted(content: bytes) -> bytes:
     """Return a content in which no line ends the mail: those that begin with a dot get another (RFC 5321 4.5.2)."""
     return (b"." if content.startswith(b".") else b"") + content.replace(b"\n.", b"\n..")
@@ -148,7 +155,7 @@ class Conversation:
             return self._content_answered(reply)
         if reply.code in TRANSPORT_FAULTS:
             raise fault_in(reply, "The mail server takes no mail now")
-        if verb != "RSET" and reply.code // 100 not in ANSWERS and (verb, reply.code) != ("DATA", START_MAIL_INPUT):
+        if not _is_answer(verb, reply):
             raise TransportFault(f"The mail server answered {verb} with {reply}.")
         mail = self.envelope
         if verb == "RSET" or mail is None:

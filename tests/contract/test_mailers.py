@@ -256,6 +256,22 @@ def test_an_answer_that_says_neither_yes_nor_no_refuses_nobody_and_may_be_tried_
     assert (server.mails, handed.addresses) == ([], [])
 
 
+@pytest.mark.parametrize("reply", ["502 5.5.1 not here", "451 4.3.0 later", "350 and now"])
+def test_a_server_that_does_not_reset_gets_the_next_mail_over_a_new_connection(reply):
+    open_on = set[int]()
+
+    def mood(command, number):
+        if not command.startswith("MAIL"):
+            return None
+        return "503 5.5.1 nested MAIL" if number in open_on else open_on.add(number)
+
+    queue = RememberedQueue.of(letter("gone@example.com", mail_id="t-0"), letter("b@example.com", mail_id="t-1"))
+    with SmtpServer(replies={"RCPT TO:<gone@": "550 5.1.1 no", "RSET": reply}, mood=mood) as server:
+        smtp_mailer(server, connections=1).send(queue)
+    assert queue.states() == {"gone@example.com": "refused", "b@example.com": "accepted"}
+    assert server.connections == 2
+
+
 @pytest.mark.parametrize("at", ["connect", "EHLO", "MAIL", "RCPT", "DATA"])
 def test_a_connection_lost_before_the_content_has_done_nothing_and_may_be_tried_again(at):
     handed = Handed()

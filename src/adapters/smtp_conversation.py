@@ -13,6 +13,7 @@ from processors.interfaces import Letter, Outcome, Told
 
 RECIPIENTS_PER_TRANSACTION = 50
 TOO_MANY_RECIPIENTS = 452
+OF_TOO_MANY_RECIPIENTS = "4.5.3"
 OLD_TOO_MANY_RECIPIENTS = 552
 OF_TOO_MANY = re.compile(r"5\.5\.3\b|.*too many recipients", re.IGNORECASE)
 """What RFC 821 servers say of it, by the code of a full mailbox: it is to be taken as 452 (RFC 5321 4.5.3.1.10)."""
@@ -27,6 +28,13 @@ def _is_answer(verb: str, reply: Reply) -> bool:
     if verb == "RSET":
         return reply.positive
     return reply.code // 100 in ANSWERS or (verb, reply.code) == ("DATA", START_MAIL_INPUT)
+
+
+def _not_taken(reply: Reply) -> Outcome:
+    """Return what became of a recipient whom the server does not take, or not in this transaction."""
+    if reply.code == OLD_TOO_MANY_RECIPIENTS and OF_TOO_MANY.match(reply.text):
+        return replace(outcome_of(replace(reply, code=TOO_MANY_RECIPIENTS)), enhanced=OF_TOO_MANY_RECIPIENTS)
+    return outcome_of(reply)
 
 
 def _dotted(content: bytes) -> bytes:
@@ -165,8 +173,7 @@ class Conversation:
         if verb == "RCPT" and reply.positive:
             mail.ready.append(address)
         elif verb == "RCPT":
-            too_many = reply.code == OLD_TOO_MANY_RECIPIENTS and OF_TOO_MANY.match(reply.text)
-            mail.outcomes[address] = outcome_of(replace(reply, code=TOO_MANY_RECIPIENTS) if too_many else reply)
+            mail.outcomes[address] = _not_taken(reply)
         if verb in {"DATA", "."}:
             return self._data_answered(mail, verb, reply)
         pointless = mail.refused is not None or (list(self._unsaid) == ["DATA"] and not mail.ready)

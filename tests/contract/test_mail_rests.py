@@ -288,6 +288,9 @@ def attempts(posts: Posts) -> int:
         "451 4.7.1 Greylisting in action, please come back in 5 minutes",
         "450 4.2.1 the user is receiving mail at a rate that prevents more",
         "452 4.2.2 mailbox full",
+        "452 4.5.3 too many recipients",
+        "552 5.5.3 too many recipients",
+        "552 Too many recipients",
         "451 4.3.0 local error",
     ],
 )

@@ -349,13 +349,13 @@ class Batch:
 
     def _scheduled(self, outcome: Outcome, tries: int) -> Outcome:
         """Say when a recipient who was put off is tried again, or that it was tried often enough."""
-        if outcome.state == "unknown" and self._post.resend:
-            outcome = replace(outcome, state="deferred")
-        if outcome.state != "deferred":
+        doubtful = outcome.state == "unknown" and self._post.resend
+        if outcome.state != "deferred" and not doubtful:
             return outcome
         if tries >= MOST_TRIES:
             text = f"{outcome.text} (given up after {tries} tries)".strip()
-            return replace(outcome, state="refused", text=text, retry_after=None)
+            return replace(outcome, state="unknown" if doubtful else "refused", text=text, retry_after=None)
+        outcome = replace(outcome, state="deferred")
         asked = outcome.retry_after
         usual = next_wait(tries)
         if asked is None or tries >= FIRST_UNASKED_TRY:

@@ -585,6 +585,19 @@ def test_a_recipient_is_given_up_after_the_last_try_and_its_waits_grow_to_a_day_
     assert 20 * 3600 < sum(waits) < 36 * 3600
 
 
+def test_a_mail_that_is_sent_again_in_doubt_is_in_doubt_after_the_last_try_and_not_refused():
+    deliveries, silence = RememberedDeliveries(), ScriptedMailer(b=Outcome("unknown", text="no answer"))
+    for _ in range(MOST_TRIES - 1):
+        with pytest.raises(Postponed):
+            deliver(mail("b"), post(silence, deliveries, resend=True), silent)
+        deliveries.let_the_wait_pass()
+
+    sent = deliver(mail("b"), post(silence, deliveries, resend=True), silent)
+
+    assert (sent.status, sent.unknown, sent.refused) == ("unknown", ["b@example.com"], {})
+    assert len(silence.sent) == MOST_TRIES
+
+
 def test_a_mail_whose_worker_died_while_it_was_handed_over_is_unknown_and_not_repeated():
     deliveries = RememberedDeliveries()
     with pytest.raises(KeyboardInterrupt):

@@ -1,5 +1,6 @@
 """A small SMTP server on 127.0.0.1 that says what a test tells it to say, and remembers what it was given."""
 
+import base64
 import contextlib
 import select
 import socket
@@ -8,6 +9,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self
+
+CHALLENGES = {"LOGIN": (b"Username:", b"Password:"), "CRAM-MD5": (b"<1896.697170952@example.com>",)}
+"""What a login is asked, one after the other (CRAM-MD5: RFC 2195); PLAIN says all at once (RFC 4616)."""
 
 
 @dataclass
@@ -32,6 +36,8 @@ class SmtpServer:
         once: replies that are given only the first time.
         drop_after: how many mails a connection takes before it is cut without a word.
         silent: a command's beginning (or `connect`, `tls`, `handshake`, `dot`) at which nothing is ever answered.
+        mechanism: the one way to log in that it offers.
+        logins: what each login said, answer by answer.
         most_recipients: how many a transaction takes before `too_many` comes.
         pipelining: whether it offers to take several commands at once; where not, it takes that for an attack.
         mood: called with each command (or `content`, `dot`) and the connection's number; returns a reply that comes
@@ -46,6 +52,8 @@ class SmtpServer:
     drip: str = "-"
     drop: str = "-"
     silent: str = "-"
+    mechanism: str = "PLAIN"
+    logins: list[list[bytes]] = field(default_factory=list)
     most_recipients: int = 1000
     too_many: str = "452 4.5.3 too many recipients"
     mails: list[Delivered] = field(default_factory=list)
@@ -167,7 +175,7 @@ class _Conversation:
                             "250-test",
                             *(["250-STARTTLS"] if tls else []),
                             *(["250-PIPELINING"] if self.server.pipelining else []),
-                            "250-AUTH PLAIN",
+                            f"250-AUTH {self.server.mechanism}",
                             "250 8BITMIME",
                         ]
                     )
@@ -181,7 +189,7 @@ class _Conversation:
                 self.server._open.append(self.connection)
                 self.reader = self.connection.makefile("rb")
             case "AUTH":
-                self.user = command.rsplit(" ", maxsplit=1)[-1]
+                self.take_login(*command.split()[1:])
                 self.say("235 2.7.0 welcome")
             case "MAIL":
                 self.sender, self.recipients = command[len("MAIL FROM:<") : -1], []
@@ -199,6 +207,15 @@ class _Conversation:
             case _:
                 self.say("250 ok")
         return None
+
+    def take_login(self, mechanism: str, *answers: str) -> None:
+        """Ask for what did not come with the command itself."""
+        said = [*answers]
+        for challenge in CHALLENGES.get(mechanism, ())[len(answers) :]:
+            self.say(f"334 {base64.b64encode(challenge).decode()}")
+            said.append(self.reader.readline().decode().strip())
+        self.user = said[-1]
+        self.server.logins.append([base64.b64decode(one) for one in said])
 
     def take_recipient(self, address: str) -> None:
         if self.sender is None:

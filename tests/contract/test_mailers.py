@@ -1,13 +1,13 @@
 """Every mailer hands a mail over once, tells one outcome per recipient, and says what it does not know."""
 
 import errno
+import hmac
 import json
 import os
 import re
 import socket
 import ssl
 import threading
-from base64 import b64decode
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
@@ -35,7 +35,7 @@ from processors.email_delivery import FAULT_WAIT_SECONDS
 from processors.errors import ConfigurationError, EffectInDoubt, PermanentError, TransientError, TransportFault
 from processors.interfaces import Letter
 from smtp_mailers import smtp_mailer
-from smtp_server import SmtpServer
+from smtp_server import CHALLENGES, SmtpServer
 
 CONTENT = b"From: a@example.com\r\nSubject: test\r\n\r\nfirst\r\n.second begins with a dot\r\nlast\r\n"
 
@@ -727,12 +727,19 @@ def test_required_tls_that_the_server_does_not_offer_stops_the_mail():
         send(smtp_mailer(server, query="?tls=required"), "b@example.com")
 
 
-def test_a_name_and_a_password_of_any_letters_log_in_in_utf_8():
-    with SmtpServer() as server:
+@pytest.mark.parametrize(
+    ("mechanism", "said"),
+    [
+        ("PLAIN", ["\0jürgen\0grüße"]),
+        ("LOGIN", ["jürgen", "grüße"]),
+        ("CRAM-MD5", ["jürgen " + hmac.new("grüße".encode(), *CHALLENGES["CRAM-MD5"], "md5").hexdigest()]),
+    ],
+)
+def test_a_name_and_a_password_of_any_letters_log_in_in_utf_8(mechanism, said):
+    with SmtpServer(mechanism=mechanism) as server:
         outcome = send(smtp_mailer(server, login="j%C3%BCrgen:gr%C3%BC%C3%9Fe@"), "b@example.com")
     assert outcome["b@example.com"].state == "accepted"
-    [login] = [command for command in server.commands if command.startswith("AUTH")]
-    assert b64decode(login.split()[-1]).decode() == "\0jürgen\0grüße"
+    assert [one.decode() for one in server.logins[0]] == said
 
 
 def test_a_refused_login_names_the_setting_and_never_the_password():

@@ -217,7 +217,8 @@ def ends_of_left(left: Sequence[tuple[int, str | None]], parts: Sequence[EndedPa
     """Return what became of the members that no task has ended.
 
     Args:
-        left: their positions, and what is known of their mails: `accepted`, `unknown`, or None where none went out.
+        left: their positions, and what is known of their mails: `accepted`, `unknown`, `duplicate`, or None where none
+            went out.
         parts: the tasks that ended without success.
     """
     ordered = sorted(parts, key=lambda part: part.first)
@@ -320,6 +321,8 @@ def _checked_member(member: Member) -> SendEmail | MemberEnd:
 
 def _end_of_left(position: int, known: str | None, part: EndedPart | None) -> MemberEnd:
     """Return the end of a member that no task has ended: what is known of its mail counts before the task's end."""
+    if known == "duplicate":
+        return MemberEnd(position, known, None)
     if known is not None:
         return MemberEnd(position, "sent" if known == "accepted" else "unknown", {"text": "Its task ended before it."})
     if part is None or part.fate != "failed":

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Integer,
     String,
     Table,
+    Text,
     and_,
     bindparam,
     case,
@@ -24,6 +25,7 @@ from sqlalchemy import (
     insert,
     literal,
     select,
+    type_coerce,
     update,
 )
 
@@ -56,6 +58,9 @@ members = Table(
 
 # All that is counted is in it: the arguments of a large bulk are gigabytes, which no count reads.
 Index("ix_members_task_id", members.c.task_id, members.c.closed_at, members.c.state)
+
+MAY_REPEAT = type_coerce(members.c.arguments, Text).like('%"duplicate_of"%')
+"""In SQL, what is looked at for a key `duplicate_of`: few, where most members are never read."""
 
 
 def insert_members(
@@ -174,14 +179,27 @@ class MemberRecords:
         return {row[0]: row[1] for row in self.database.read(lambda c: c.execute(query).all())}
 
     def cancelled_tally(self, parent_id: str) -> dict[str, int]:
-        """Return how many members of a cancelled parent stand in each state, and of those left, in the mail's."""
+        """Return how many members of a cancelled parent stand in each state, and of those left, in the mail's.
+
+        Of these, one that repeats an earlier one is a duplicate, as where its task had come to it.
+        """
         c = members.c
         told = case((c.state == WAITING, func.coalesce(_handed_over(), "cancelled")), else_=c.state).label("told")
         each = select(told).where(c.task_id == parent_id).subquery()
         query = select(each.c.told, func.count()).group_by(each.c.told)
         found = {row[0]: row[1] for row in self.database.read(lambda connection: connection.execute(query).all())}
-        accepted = found.pop("accepted", 0)
+        accepted, repeated = found.pop("accepted", 0), self._count_repeated(parent_id)
+        if repeated:
+            found["cancelled"] -= repeated
+            found["duplicate"] = found.get("duplicate", 0) + repeated
         return found | {"sent": found.get("sent", 0) + accepted}
+
+    def _count_repeated(self, parent_id: str) -> int:
+        """Return how many of those that have no final state repeat an earlier one: nothing is handed over for them."""
+        c = members.c
+        query = select(c.arguments).where(c.task_id == parent_id, c.state == WAITING, MAY_REPEAT)
+        found = self.database.read(lambda connection: connection.execute(query).scalars().all())
+        return sum("duplicate_of" in arguments for arguments in found)
 
     def in_doubt(self, parent_id: str, limit: int) -> list[dict[str, Any]]:
         """Return those of a cancelled parent of whose mail nobody knows whether it arrived, as `outcomes` does."""
@@ -197,7 +215,8 @@ class MemberRecords:
     def left(self, parent_id: str, after: int = -1, limit: int | None = None) -> list[tuple[int, str | None]]:
         """Return the positions of those that have no final state, and what is known of the mail of each.
 
-        That is `accepted` or `unknown` where it was handed over for somebody, else None.
+        That is `accepted` or `unknown` where it was handed over for somebody, `duplicate` where it repeats an earlier
+        one, else None.
 
         Args:
             parent_id: whose.
@@ -205,9 +224,11 @@ class MemberRecords:
             limit: at most so many; None: all.
         """
         c = members.c
-        query = select(c.position, _handed_over()).where(c.task_id == parent_id, c.state == WAITING, c.position > after)
+        query = select(c.position, _handed_over(), case((MAY_REPEAT, c.arguments)))
+        query = query.where(c.task_id == parent_id, c.state == WAITING, c.position > after)
         ordered = query.order_by(c.position).limit(limit)
-        return [(at, known) for at, known in self.database.read(lambda connection: connection.execute(ordered).all())]
+        rows = self.database.read(lambda connection: connection.execute(ordered).all())
+        return [(at, "duplicate" if "duplicate_of" in (arguments or ()) else known) for at, known, arguments in rows]
 
     def close_left(self, parent_id: str, ends: Sequence[MemberEnd]) -> None:
         """Store the ends of members that follow each other and that no task will end, and close their mails' rows.

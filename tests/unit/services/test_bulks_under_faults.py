@@ -188,6 +188,18 @@ def test_every_mail_of_a_cancelled_bulk_gets_its_end_from_the_leader_and_nothing
         celery_service.get_task_result(bulk_id)
 
 
+def test_a_mail_that_is_there_twice_is_a_duplicate_in_a_cancelled_bulk_too(inline_service, mailer):
+    tricky = {**numbered(1)[0], "template": "t", "context": {"duplicate_of": 0}}  # a word of a mail's own
+    items = [*numbered(4), numbered(4)[3], {k: v for k, v in tricky.items() if k not in {"subject", "body"}}]
+    bulk_id = celery_service.send_bulk_emails(items, batch_size=2, delay_between_batches=100)
+    celery_service.cancel_task(bulk_id)
+    before = info(bulk_id)
+    assert (before["sent"], before["cancelled"], before["duplicate"], before["total"]) == (2, 3, 1, 6)
+    follow_up()
+    assert info(bulk_id) == before
+    assert info(celery_service.resend_failed(bulk_id))["total"] == before["cancelled"]
+
+
 def test_the_members_of_a_large_cancelled_bulk_are_settled_a_page_at_a_time(inline_service, mailer, monkeypatch):
     bulk_id = celery_service.send_bulk_emails(numbered(10), batch_size=1, delay_between_batches=100)
     celery_service.cancel_task(bulk_id)

@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from processors.errors import PermanentError, TransportFault
@@ -49,7 +50,8 @@ class OutboxMailer:
                     self._show(hidden)
                 finally:
                     for path in hidden:
-                        path.unlink(missing_ok=True)
+                        with suppress(OSError):  # where nothing can be written, there is nothing to remove
+                            path.unlink()
                 told = [(letter, dict.fromkeys(letter.recipients, WRITTEN))]
         finally:
             if told:
@@ -72,17 +74,23 @@ class OutboxMailer:
                     os.fsync(file.fileno())
         except OSError as error:
             queue.give_back(letter)
-            raise TransportFault(
-                f"No mail can be written to the outbox {self._folder} ({error.strerror or error}): it must be a "
-                "folder, with free space, that this user may write to."
-            ) from error
+            raise self._unwritable(error) from error
 
     def _show(self, hidden: Mapping[Path, Path]) -> None:
-        """Give files their own names."""
-        for path, shown in hidden.items():
-            path.rename(shown)
-        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        """Give files their own names; where that fails, the mail stays announced, and is written again."""
         try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            for path, shown in hidden.items():
+                path.rename(shown)
+            folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> TransportFault:
+        return TransportFault(
+            f"No mail can be written to the outbox {self._folder} ({error.strerror or error}): it must be a folder, "
+            "with free space, that this user may write to."
+        )

@@ -5,6 +5,7 @@ import hmac
 import json
 import os
 import re
+import shutil
 import socket
 import ssl
 import threading
@@ -169,6 +170,33 @@ def test_an_outbox_on_a_full_disk_says_so_and_names_the_cure(database, tmp_path:
     assert isinstance(fault, TransportFault)
     assert "(No space left on device): it must be a folder, with free space" in str(fault)
     assert posts.deliver().status == "sent"
+
+
+def test_an_outbox_in_which_nothing_can_be_written_or_removed_says_so(database, tmp_path: Path, monkeypatch):
+    def read_only(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    for name in ("open", "unlink"):
+        monkeypatch.setattr(Path, name, read_only)
+    fault = Posts(database, OutboxMailer(tmp_path)).deliver()
+    assert isinstance(fault, TransportFault)
+    assert "(Read-only file system): it must be a folder" in str(fault)
+
+
+def test_an_outbox_that_goes_between_the_announcement_and_the_last_step_gets_its_mail_later(database, tmp_path: Path):
+    posts = Posts(database, OutboxMailer(tmp_path / "outbox"))
+    keep = posts.rows.turn
+
+    def clear_away(task_id, closed, handed, run):
+        keep(task_id, closed, handed, run)
+        if handed:
+            posts.rows.turn = keep
+            shutil.rmtree(tmp_path / "outbox")
+
+    posts.rows.turn = clear_away
+    assert isinstance(posts.deliver(), TransportFault)
+    assert posts.deliver().status == "sent"
+    assert sorted(path.name for path in (tmp_path / "outbox").iterdir()) == ["t-0.eml", "t-0.json"]
 
 
 @pytest.mark.parametrize("guard", [{"only_to": ["*@example.com"]}, {"redirect_all_to": "staging@example.com"}])

@@ -59,6 +59,9 @@ members = Table(
 # All that is counted is in it: the arguments of a large bulk are gigabytes, which no count reads.
 Index("ix_members_task_id", members.c.task_id, members.c.closed_at, members.c.state)
 
+MOST_LOOKED_AT = 20_000
+"""Whose arguments are read for a figure that changes by itself soon: a large bulk's are gigabytes."""
+
 MAY_REPEAT = type_coerce(members.c.arguments, Text).like('%"duplicate_of"%')
 """In SQL, what is looked at for a key `duplicate_of`: few, where most members are never read."""
 
@@ -181,16 +184,17 @@ class MemberRecords:
     def cancelled_tally(self, parent_id: str) -> dict[str, int]:
         """Return how many members of a cancelled parent stand in each state, and of those left, in the mail's.
 
-        Of these, one that repeats an earlier one is a duplicate, as where its task had come to it.
+        Of these, one that repeats an earlier one is a duplicate, as where its task had come to it. Where more than
+        `MOST_LOOKED_AT` are left they are told as cancelled, until the leader has settled them.
         """
         c = members.c
         told = case((c.state == WAITING, func.coalesce(_handed_over(), "cancelled")), else_=c.state).label("told")
         each = select(told).where(c.task_id == parent_id).subquery()
         query = select(each.c.told, func.count()).group_by(each.c.told)
         found = {row[0]: row[1] for row in self.database.read(lambda connection: connection.execute(query).all())}
-        accepted, repeated = found.pop("accepted", 0), self._count_repeated(parent_id)
-        if repeated:
-            found["cancelled"] -= repeated
+        accepted, left = found.pop("accepted", 0), found.get("cancelled", 0)
+        if 0 < left <= MOST_LOOKED_AT and (repeated := self._count_repeated(parent_id)):
+            found["cancelled"] = left - repeated
             found["duplicate"] = found.get("duplicate", 0) + repeated
         return found | {"sent": found.get("sent", 0) + accepted}
 

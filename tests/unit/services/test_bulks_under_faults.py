@@ -210,6 +210,17 @@ def test_a_mail_that_is_there_twice_is_a_duplicate_in_a_cancelled_bulk_too(inlin
     assert info(celery_service.resend_failed(bulk_id))["total"] == before["cancelled"]
 
 
+def test_the_duplicates_of_a_large_cancelled_bulk_are_told_once_it_is_settled(inline_service, mailer, monkeypatch):
+    monkeypatch.setattr("records.members.MOST_LOOKED_AT", 3)
+    bulk_id = celery_service.send_bulk_emails([*numbered(5), numbered(5)[4]], batch_size=2, delay_between_batches=100)
+    celery_service.cancel_task(bulk_id)
+    before = info(bulk_id)
+    assert (before["sent"], before["cancelled"], before["duplicate"]) == (2, 4, 0)
+    follow_up()
+    after = info(bulk_id)
+    assert (after["sent"], after["cancelled"], after["duplicate"]) == (2, 3, 1)
+
+
 def test_the_members_of_a_large_cancelled_bulk_are_settled_a_page_at_a_time(inline_service, mailer, monkeypatch):
     bulk_id = celery_service.send_bulk_emails(numbered(10), batch_size=1, delay_between_batches=100)
     celery_service.cancel_task(bulk_id)

@@ -2,9 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, cast
 
 from celery.concurrency.solo import TaskPool as SoloPool
+from celery.concurrency.thread import TaskPool as ThreadPool
+from celery.exceptions import TaskRevokedError
+from celery.utils.functional import noop
 from celery.worker import state
 from celery.worker.consumer import Consumer
 from kombu.exceptions import SerializationError, SerializerNotInstalled
@@ -72,6 +76,8 @@ class QuickConsumer(cast("Any", Consumer)):
         cast("Any", Consumer).__init__(self, *arguments, app=app, worker_options=worker_options, **options)
         if isinstance(self.pool, SoloPool):
             self.amqheartbeat = 0  # its tasks run in the loop that would beat
+        if self.hub is not None and isinstance(self.pool, ThreadPool) and app.conf.worker_disable_prefetch:
+            self.on_task_request = self._run_and_look_again
 
     def connect(self) -> Any:
         """Connect; while work waits in this worker the next messages are not fetched one by one."""
@@ -96,6 +102,11 @@ class QuickConsumer(cast("Any", Consumer)):
                 message.reject_log_error(logger, self.connection_errors)
 
         return take_or_put_aside
+
+    def _run_and_look_again(self, request: Any) -> None:
+        """Run a task; its end makes room, which nothing else says of one that was acknowledged when it began."""
+        with suppress(TaskRevokedError):
+            request.execute_using_pool(self.pool).f.add_done_callback(partial(self.hub.call_soon, noop))
 
     def _has_work(self) -> bool:
         """Tell whether more than half of what this worker may hold beyond one message a slot waits for a slot."""

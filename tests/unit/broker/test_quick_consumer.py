@@ -5,6 +5,8 @@ from types import SimpleNamespace
 import pytest
 from celery.concurrency.prefork import TaskPool as PreforkPool
 from celery.concurrency.solo import TaskPool as SoloPool
+from celery.concurrency.thread import TaskPool as ThreadPool
+from celery.exceptions import TaskRevokedError
 from celery.worker import state
 from kombu import Connection, Message
 
@@ -19,7 +21,7 @@ class Loop:
     def __init__(self) -> None:
         self.soon = []
 
-    def call_soon(self, callback):
+    def call_soon(self, callback, *arguments):
         self.soon.append(callback)
 
 
@@ -74,6 +76,31 @@ def test_a_worker_that_runs_tasks_in_its_loop_promises_no_beat():
         for pool in pools
     ]
     assert beats == [0, 3]
+
+
+class Revoked:
+    def execute_using_pool(self, pool):
+        raise TaskRevokedError
+
+
+class InThread:
+    """A request for what ends at once."""
+
+    def execute_using_pool(self, pool):
+        return pool.on_apply(print, ("it runs",), {}, callback=print)
+
+
+def test_a_threads_end_makes_the_loop_look_for_more_where_nothing_is_fetched_before():
+    app = QuickCelery("x", broker="memory://")
+    app.conf.worker_disable_prefetch = True
+    pool, part = ThreadPool(1, app=app), SimpleNamespace(use_eventloop=True)
+    quick = QuickConsumer(print, app=app, pool=pool, hub=Loop(), controller=part)
+
+    quick.on_task_request(Revoked())
+    quick.on_task_request(InThread())
+    pool.executor.shutdown()
+
+    assert len(quick.hub.soon) == 1
 
 
 def test_an_applications_own_consumer_wins():

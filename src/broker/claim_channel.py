@@ -37,7 +37,7 @@ from broker.claims import (
     take_all_right,
     take_left,
 )
-from broker.envelopes import MALFORMED, MESSAGE_BYTES, PARKED_QUEUE
+from broker.envelopes import MALFORMED, MESSAGE_BYTES, PARKED_QUEUE, UNDECODABLE
 from config.log_setup import get_logger
 from processors.errors import InvalidArgument
 
@@ -189,7 +189,7 @@ class ClaimChannel(cast("Any", redis.Channel)):
         self._number = 1
         self.has_work: Callable[[], bool] = lambda: False
         """Whether work waits here, so that a claim of a few messages can wait; a consumer may set it."""
-        self._full = self._unsure = self._owes_marker = False
+        self._full = self._unsure = self._owes_marker = self._delivers_broadcast = False
         super().__init__(*arguments, **options)
         self.QoS = ClaimQoS  # Kombu takes another one where `ack_emulation` is off
         self.keys = ClaimKeys(self.global_keyprefix)
@@ -514,12 +514,24 @@ class ClaimChannel(cast("Any", redis.Channel)):
         return None
 
     def _receive_one(self, client: Any) -> Any:
-        """Deliver one broadcast message; one that nobody can use is dropped, where it ended every worker at once."""
+        """Deliver one broadcast message; one that nobody can use is dropped, where it ended every worker at once.
+
+        A worker drops what a consumer of it stumbles over, too; elsewhere that is the error of who consumes.
+        """
+        self._delivers_broadcast = False
         try:
             return super()._receive_one(client)
-        except MALFORMED as error:
+        except (*MALFORMED, *UNDECODABLE) as error:
+            if self._delivers_broadcast and not self.connection.cycle.in_worker:
+                raise
             logger.exception("malformed_broadcast", error=str(error))
             return None
+
+    def _deliver_fanout_message(self, message: Any, exchange: str) -> Any:
+        for _, error, _ in self.Message(message, channel=self).errors:
+            raise error
+        self._delivers_broadcast = True
+        return super()._deliver_fanout_message(message, exchange)
 
     def _queue_of(self, field: str) -> str:
         return self.keys.queue_of(field.split(":", 1)[1], self.sep)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any, cast
 from uuid import uuid4
 
+from kombu.exceptions import SerializationError, SerializerNotInstalled
+
 PARKED_QUEUE = "csai.parked"
 """Where a message goes that no worker can use."""
 
@@ -18,6 +20,9 @@ DEATH_QUEUE = "x-first-death-queue"
 
 MESSAGE_BYTES = 16_000_000
 """What a message may have, as it lies at the broker and once it is decompressed."""
+
+UNDECODABLE = (SerializationError, SerializerNotInstalled)
+"""What Kombu raises over a body that is not what its content type says, or of a type that is refused."""
 
 MALFORMED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
 """What is raised over a message whose parts are not what they should be, such as an id that is a list, or a time that

@@ -11,10 +11,9 @@ from celery.exceptions import TaskRevokedError
 from celery.utils.functional import noop
 from celery.worker import state
 from celery.worker.consumer import Consumer
-from kombu.exceptions import SerializationError, SerializerNotInstalled
 
 from broker import rabbitmq
-from broker.envelopes import MALFORMED
+from broker.envelopes import MALFORMED, UNDECODABLE
 from config.log_setup import get_logger
 
 logger = get_logger()
@@ -51,7 +50,7 @@ def _headers_of(message: Any) -> Mapping[str, Any]:
     headers: Mapping[str, Any] = message.headers or {}
     if "task" in headers:
         return headers
-    with suppress(SerializationError, SerializerNotInstalled):  # Celery says so when it decodes it again
+    with suppress(*UNDECODABLE):  # Celery says so when it decodes it again
         body = message.decode()
         if isinstance(body, dict):
             return cast("Mapping[str, Any]", body)
@@ -83,8 +82,10 @@ class QuickConsumer(cast("Any", Consumer)):
         """Connect; while work waits in this worker the next messages are not fetched one by one."""
         connection = cast("Any", Consumer).connect(self)
         channel = connection.default_channel  # that of the tasks' consumer
-        if self.hub is not None and hasattr(channel, "has_work"):
-            channel.has_work = self._has_work
+        if hasattr(channel, "has_work"):
+            connection.transport.cycle.in_worker = True  # also without an event loop
+            if self.hub is not None:
+                channel.has_work = self._has_work
         return connection
 
     def create_task_handler(self, *arguments: Any, **options: Any) -> Any:

@@ -27,6 +27,8 @@ class Poller(cast("Any", redis.MultiChannelPoller)):
         self._reader: socket.socket | None = None
         self._writer: socket.socket | None = None
         self._fileno = -1
+        self.in_worker = False
+        """Whether a worker consumes over this, which no message may end."""
 
     def listen_for_wakes(self) -> None:
         """Open what `wake` writes to; a publisher's connection never needs it."""
@@ -58,6 +60,11 @@ class Poller(cast("Any", redis.MultiChannelPoller)):
         if self._fileno >= 0:
             found[self._fileno] = (None, "WAKE")
         return found
+
+    def on_poll_init(self, poller: Any) -> None:
+        """Begin in a worker's event loop."""
+        self.in_worker = True
+        super().on_poll_init(poller)
 
     def on_poll_start(self) -> None:
         """Ask for messages where there is room."""

@@ -121,6 +121,22 @@ def test_remote_control_reaches_a_worker_and_changes_it(plain):
     is_clean(plain.broker)
 
 
+def event(body: bytes, content_type: str = "application/json", key: str = "worker.heartbeat") -> str:
+    info = {"delivery_info": {"routing_key": key} if key else {}, "delivery_tag": "1", "body_encoding": "base64"}
+    about = {"content-type": content_type, "content-encoding": "utf-8", "headers": {}, "properties": info}
+    return json.dumps({"body": base64.b64encode(body).decode(), **about})
+
+
+def test_an_event_that_no_worker_can_read_ends_none(plain):
+    worker = plain.worker("-c", "1")
+    unreadable = [event(b"5"), event(b"{}"), event(b"{", key=""), event(b"{"), event(b"x", "application/x-unheard-of")]
+    unreadable.append(event(b"x", "application/x-python-serialize"))
+    for one in unreadable:
+        assert plain.broker.publish("/0.celeryev/worker.heartbeat", one) == 1
+    until(lambda: worker.said().count("malformed_broadcast") == len(unreadable), 20, "all are dropped")
+    assert plain.app.control.ping(timeout=10, limit=1) == [{"w0@here": {"ok": "pong"}}]
+
+
 @on_debian_only
 def test_the_commands_of_celery_see_a_worker_and_its_queues(plain):
     worker = plain.worker(*THREADS, "-E")

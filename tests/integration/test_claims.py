@@ -409,6 +409,17 @@ def test_a_broadcast_message_that_is_none_is_dropped_and_the_next_one_arrives(se
         assert taker.until(2) == ["first", "to all"]
 
 
+def test_what_a_listener_of_ones_own_raises_is_raised(server):
+    with connected(server) as connection, server.client() as client:
+        everybody = Broadcast("everybody", channel=connection.default_channel)
+        taker = Taker(connection, "a")
+        hear(taker, everybody, client)
+        taker.consumer.callbacks = [lambda body, message: {}["no such"]]
+        Producer(connection.channel()).publish("to all", exchange=everybody.exchange, serializer="json")
+        with pytest.raises(KeyError, match="no such"):
+            taker.until(2)
+
+
 def test_a_message_that_is_rejected_for_ever_is_parked_after_its_deliveries(server):
     with connected(server) as connection, server.client() as client:
         publish(connection, "a", "poison")

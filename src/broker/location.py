@@ -125,6 +125,11 @@ def _unreachable(location: BrokerLocation, error: BaseException) -> str:
         return f"The broker {location.shown} refuses the password: {cause}; correct CELERY_BROKER_URL."
     if isinstance(cause, AccessRefused):
         return f"The broker {location.shown} refuses the user or the password; correct CELERY_BROKER_URL."
+    if isinstance(cause, ResponseError):  # it answers; a database out of range, a right that is missing
+        return (
+            f"The broker {location.shown} ({location.source}) refuses to be used: {str(cause).rstrip('.')}; "
+            "correct CELERY_BROKER_URL, or give its user the rights named in docs/redis.md."
+        )
     if isinstance(cause, NotAllowed):
         return (
             f"The broker {location.shown} does not let this user into the virtual host ({cause.reply_text}); "

@@ -113,6 +113,17 @@ def test_a_url_with_a_part_that_nobody_knows_is_refused_in_one_line(url):
         check_reachable(BrokerLocation(url, NAMED), timeout=1)
 
 
+def test_a_server_that_answers_and_refuses_is_not_said_to_be_away(server, without_password):
+    without_password.execute_command("ACL", "SETUSER", "guest", "on", ">x", "+select", "+ping")
+    at = f"127.0.0.1:{server.port}"
+    try:
+        for url, cause in ((f"redis://{at}/99", "DB index is out of range"), (f"redis://guest:x@{at}/0", "permission")):
+            with pytest.raises(ConfigurationError, match=f"refuses to be used: .*{cause}.*; correct CELERY_BROKER_URL"):
+                check_reachable(BrokerLocation(url, NAMED), timeout=2)
+    finally:
+        without_password.acl_deluser("guest")
+
+
 def test_a_replica_is_no_broker(server, without_password):
     without_password.replicaof("127.0.0.1", "1")
     try:

@@ -61,9 +61,9 @@ class QuickPublishing:
         self._ways: dict[Hashable, Way | None] = {}
         self._lock = threading.Lock()
         self._attempts: dict[int, Future[None]] = {}
-        self._process = 0
         self._connection: Connection | None = None
-        self._channel: ClaimChannel | None = None
+        self._opened: tuple[int, ClaimChannel | None] = (0, None)
+        """The process that connected, and what it publishes on; one value, as any thread may `forget` at any time."""
         self.producer: Producer | None = None
 
     def way(self, name: str, options: Mapping[str, Any], task: Any) -> Way | None:
@@ -120,15 +120,17 @@ class QuickPublishing:
 
     def channel(self) -> ClaimChannel | None:
         """Return this process's channel to publish on, or None where the broker is no Redis."""
-        while self._process != os.getpid():
+        while True:
+            process, channel = self._opened
+            if process == os.getpid():
+                return channel
             self._connect_together()
-        return self._channel
 
     def _connect_together(self) -> None:
         """Connect; who comes while another thread connects waits for that one, and gets the same error."""
         process = os.getpid()
         with self._lock:
-            if self._process == process:
+            if self._opened[0] == process:
                 return
             under_way = self._attempts.get(process)  # a fork does not wait for a thread that it does not have
             attempt = self._attempts[process] = under_way or Future[None]()
@@ -156,9 +158,8 @@ class QuickPublishing:
         with self._lock:
             self._ways.clear()
             self._connection = connection
-            self._channel = channel if isinstance(channel, ClaimChannel) else None
             self.producer = Producer(channel, auto_declare=False)
-            self._process = os.getpid()
+            self._opened = os.getpid(), channel if isinstance(channel, ClaimChannel) else None
 
     def put(self, way: Way, text: str) -> bool:
         """Put a message into its queue; False where Celery is to send it, perhaps once more.
@@ -186,8 +187,8 @@ class QuickPublishing:
     def forget(self) -> None:
         """Connect anew for the next message; what other threads are publishing over is closed when they are done."""
         with self._lock:
-            connection, channel = self._connection, self._channel
-            self._connection, self._channel, self._process = None, None, 0
+            connection, (_, channel) = self._connection, self._opened
+            self._connection, self._opened = None, (0, None)
         if channel is not None:
             channel.close_idle()
         elif connection is not None:

@@ -337,6 +337,22 @@ def test_threads_that_meet_a_broker_that_hangs_connect_once_and_hold_up_nobody_e
     assert {str(error) for error in errors} == {str(errors[0])}
 
 
+def test_a_task_stays_quick_where_another_thread_forgets_the_connection_meanwhile(server, app, monkeypatch):
+    quick, _ = app
+    real, forgotten = os.getpid, []
+
+    def getpid():
+        if not forgotten and quick._quick._connection is not None and not quick._quick._lock.locked():
+            forgotten.append(quick._quick._connection)
+            quick._quick.forget()
+        return real()
+
+    monkeypatch.setattr("broker.quick_messages.os.getpid", getpid)
+
+    assert quick._quick.way("quick.add", {}, None) is not None
+    forgotten[0].collect()
+
+
 def test_many_for_a_broker_that_is_away_raise_celerys_own_error_and_its_return_is_noticed():
     redis_transport.register()
     server = RedisServer(bundled()).start()

@@ -370,6 +370,8 @@ class Owner:
 
     def _finish(self) -> None:
         if RETIRE(self.client, [self.keys.owners, self.keys.dead], [self.name]):
+            while taken := self.take_settled(SETTLE_AT_ONCE):  # by other threads since it was flushed
+                self.client.hdel(self.claim_key, *taken)
             give_back_all(self.client, self.keys, self.name, self._separator, lost=False)
 
 

@@ -409,6 +409,22 @@ def test_a_broadcast_message_that_is_none_is_dropped_and_the_next_one_arrives(se
         assert taker.until(2) == ["first", "to all"]
 
 
+def test_what_a_thread_settles_while_its_worker_ends_is_not_given_back(server, monkeypatch):
+    with connected(server) as connection, server.client() as client:
+        publish(connection, "a", "done", "not done")
+        taker = Taker(connection, "a")
+        taker.until(2)
+
+        def retire(*arguments):
+            taker.got[0][1].ack()
+            return real(*arguments)
+
+        real = claims.RETIRE
+        monkeypatch.setattr(claims, "RETIRE", retire)
+        connection.default_channel.close()
+        assert waiting(client, "a") == ["not done"]
+
+
 def test_what_a_listener_of_ones_own_raises_is_raised(server):
     with connected(server) as connection, server.client() as client:
         everybody = Broadcast("everybody", channel=connection.default_channel)

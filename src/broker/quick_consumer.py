@@ -11,6 +11,7 @@ from celery.exceptions import TaskRevokedError
 from celery.utils.functional import noop
 from celery.worker import state
 from celery.worker.consumer import Consumer
+from celery.worker.consumer.gossip import Gossip
 
 from broker import rabbitmq
 from broker.envelopes import MALFORMED, UNDECODABLE
@@ -65,8 +66,37 @@ def _is_pair_of_numbers(value: Any) -> bool:
             return False
 
 
+class GuardedGossip(cast("Any", Gossip)):
+    """Celery's gossip, which drops an event that it cannot read, where that ended all workers at once."""
+
+    def get_consumers(self, channel: Any) -> Any:
+        """Return what consumes the events of other workers."""
+        consumers: list[Any] = cast("Any", Gossip).get_consumers(self, channel)
+        for one in consumers:
+            one.on_decode_error = self._drop
+        return consumers
+
+    def on_message(self, prepare: Callable[..., Any], message: Any) -> None:
+        """Take an event."""
+        try:
+            cast("Any", Gossip).on_message(self, prepare, message)
+        except (*MALFORMED, *UNDECODABLE) as error:
+            self._drop(message, error)
+
+    def _drop(self, _: Any, error: Exception) -> None:
+        logger.error("malformed_event", error=str(error))
+
+
 class QuickConsumer(cast("Any", Consumer)):
     """Celery's consumer, which fetches many messages at once and acknowledges in whatever thread ended the task."""
+
+    class Blueprint(cast("Any", Consumer).Blueprint):
+        """Celery's own parts, but for its gossip."""
+
+        default_steps = tuple(
+            f"{__name__}:GuardedGossip" if one == f"{Gossip.__module__}:{Gossip.__name__}" else one
+            for one in cast("Any", Consumer).Blueprint.default_steps
+        )
 
     def __init__(self, *arguments: Any, app: Any, worker_options: dict[str, Any] | None = None, **options: Any) -> None:
         if app.connection_for_read().transport_cls in rabbitmq.SCHEMES:
@@ -82,10 +112,8 @@ class QuickConsumer(cast("Any", Consumer)):
         """Connect; while work waits in this worker the next messages are not fetched one by one."""
         connection = cast("Any", Consumer).connect(self)
         channel = connection.default_channel  # that of the tasks' consumer
-        if hasattr(channel, "has_work"):
-            connection.transport.cycle.in_worker = True  # also without an event loop
-            if self.hub is not None:
-                channel.has_work = self._has_work
+        if self.hub is not None and hasattr(channel, "has_work"):
+            channel.has_work = self._has_work
         return connection
 
     def create_task_handler(self, *arguments: Any, **options: Any) -> Any:

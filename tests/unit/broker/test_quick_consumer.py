@@ -103,6 +103,31 @@ def test_a_threads_end_makes_the_loop_look_for_more_where_nothing_is_fetched_bef
     assert len(quick.hub.soon) == 1
 
 
+@pytest.mark.parametrize(
+    ("body", "options"),
+    [
+        (b"5", {}),
+        (b"{}", {}),
+        (b"{", {}),
+        (b"x", {"content_type": "application/x-python-serialize"}),
+        (b"x", {"headers": {"compression": "gzip"}}),
+        (b"x", {"headers": {"compression": "bzip2"}}),
+        (b"{}", {"delivery_info": {}}),
+    ],
+    ids=["number", "empty", "not JSON", "pickle", "gzip", "bzip2", "no key"],
+)
+def test_an_event_that_cannot_be_read_ends_no_worker(body, options):
+    register()
+    app = QuickCelery("x", broker="redis://", set_as_current=False)
+    pool, part = SimpleNamespace(num_processes=1, is_green=False), SimpleNamespace(use_eventloop=True)
+    timer = SimpleNamespace(call_repeatedly=print)
+    quick = QuickConsumer(print, app=app, pool=pool, hostname="here", hub=Loop(), controller=part, timer=timer)
+    with Connection("memory://") as connection:
+        (events,) = quick.gossip.get_consumers(connection.default_channel)
+        about = {"content_type": "application/json", "delivery_info": {"routing_key": "worker.heartbeat"}} | options
+        events._receive_callback(Message(body, content_encoding="utf-8", channel=None, **about))
+
+
 def test_an_applications_own_consumer_wins():
     app = QuickCelery("x", broker="memory://")
     assert app.conf.worker_consumer == "broker.quick_consumer:QuickConsumer"

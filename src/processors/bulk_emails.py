@@ -350,9 +350,9 @@ def _given_up(batch: Batch, position: int, why: str) -> MemberEnd | None:
     None where a server has put somebody else of it off.
     """
     mail = batch.mails[position]
-    if not mail.has_reached_somebody():
-        return MemberEnd(position, "deferred", {"text": why})
-    return _end_of(batch, mail, last=True)
+    if mail.has_reached_somebody() or mail.wait() is not None:
+        return _end_of(batch, mail, last=True)
+    return MemberEnd(position, "deferred", {"text": why})
 
 
 def _postponed(mails: Sequence[MailInHand], wait: float) -> Postponed:

@@ -179,6 +179,24 @@ def test_a_mail_of_which_somebody_else_still_waits_goes_on_though_its_server_was
     }
 
 
+def test_a_mail_that_nobody_has_waits_for_whom_a_server_put_off_though_another_was_not_reached(database):
+    """At the last attempt the one who was not reached is given up; the other's own time has not come."""
+    mails = [{"to_email": "a@example.com", "cc": ["b@example.com"], "subject": "s", "body": "b"}]
+    late = {"RCPT TO:<a@": "451 4.3.0 later", "RCPT TO:<b@": "451 4.3.0 try again in 2 hours"}
+    with SmtpServer(replies=late) as server:
+        bulk = Bulk(database, resting_mailer(server, database), mails)
+        assert isinstance(bulk.deliver(), Postponed)
+    of_a = deliveries.c.address == "a@example.com"
+    database.write(lambda c: c.execute(update(deliveries).where(of_a).values(next_attempt_at=None)))
+    bulk.last_attempt = True
+    assert isinstance(bulk.deliver(), Postponed)
+    assert bulk.members.closed == {}
+    assert {one: row.state for one, row in bulk.rows.outcomes("t", 0).items()} == {
+        "a@example.com": "refused",
+        "b@example.com": "deferred",
+    }
+
+
 def test_a_mail_that_somebody_has_is_not_to_be_sent_again_though_no_later_run_came_to_it(database):
     """Rows are looked at a hundred mails at a time: a server that is away lets a run look no further."""
     last = {"to_email": "a@example.com", "cc": ["b@example.com"], "subject": "s", "body": "b"}

@@ -95,9 +95,10 @@ def outcome_of(reply: Reply) -> Outcome:
 
 
 def asked_wait(text: str) -> float | None:
-    """Return the seconds after which a server wants to be asked again, where its words say so."""
+    """Return the seconds after which a server wants to be asked again, where its words name more than none."""
     found = ASKED.search(text)
-    return min(LONGEST_ASKED, float(found[1]) * SECONDS[found[2][0].lower()]) if found else None
+    seconds = min(LONGEST_ASKED, float(found[1]) * SECONDS[found[2][0].lower()]) if found else 0.0
+    return seconds or None
 
 
 def readable(text: bytes) -> str:

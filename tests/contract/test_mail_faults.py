@@ -197,6 +197,13 @@ def test_a_mail_that_nobody_has_waits_for_whom_a_server_put_off_though_another_w
     }
 
 
+def test_who_is_put_off_for_no_time_at_all_is_put_off_and_costs_a_bulk_no_attempt(database):
+    with SmtpServer(replies={"RCPT TO:<r0@": "450 4.2.0 come back in 0 minutes"}) as server:
+        bulk = Bulk(database, resting_mailer(server, database), items(1))
+        bulk.last_attempt = True
+        assert isinstance(bulk.deliver(), Postponed)
+
+
 def test_a_mail_that_somebody_has_is_not_to_be_sent_again_though_no_later_run_came_to_it(database):
     """Rows are looked at a hundred mails at a time: a server that is away lets a run look no further."""
     last = {"to_email": "a@example.com", "cc": ["b@example.com"], "subject": "s", "body": "b"}

@@ -31,6 +31,9 @@ ABOUT_THE_MAIL = ("4.2.", "4.5.3")
 
 LONGEST_DOMAIN = 255
 MOST_PUT_OFF = 100
+MOST_PUT_OFF_BYTES = 16_000_000
+"""Mails that are put off in one commit: they are in memory until then, and may have files of some megabytes each."""
+
 WHOLE = ""
 OPENING = "@"
 """What rests in a domain's place where a server has closed a new connection: whoever has an open one may go on."""
@@ -123,10 +126,14 @@ class _Careful:
             raise
 
     def _next(self, known: Mapping[str, Rest], put_off: list[Told]) -> Letter | None:
-        while self.stopped is None and len(put_off) < MOST_PUT_OFF and (letter := self._queue.take()) is not None:
+        size = 0
+        while self.stopped is None and len(put_off) < MOST_PUT_OFF and size < MOST_PUT_OFF_BYTES:
+            if (letter := self._queue.take()) is None:
+                break
             waiting = {one: rest for one in letter.recipients if (rest := known.get(_domain(one)))}
             if waiting:
                 put_off.append((letter, {one: _put_off(rest) for one, rest in waiting.items()}))
+                size += len(letter.content)
                 continue
             try:
                 rest = self._rest_of_all(known)

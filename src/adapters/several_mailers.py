@@ -9,6 +9,7 @@ from processors.errors import TransportFault, TransportRests
 from processors.interfaces import Handed, Letter, Mailer, MailQueue, Outcome, Told
 
 MOST_HELD = 100
+MOST_HELD_BYTES = 64_000_000
 """Mails that wait for the next way, in memory; then it takes all that is left."""
 
 
@@ -75,13 +76,16 @@ class _Way:
         self._lent: dict[str, Letter] = {}
 
     def take(self) -> Letter | None:
-        while len(self.held) < MOST_HELD and (letter := self._queue.take()) is not None:
+        while not self._is_full() and (letter := self._queue.take()) is not None:
             recipients = tuple(one for one in letter.recipients if (letter.id, one) not in self._mine)
             if recipients:
                 self._lent[letter.id] = letter
                 return replace(letter, recipients=recipients)
             self.held.append(letter)
         return None
+
+    def _is_full(self) -> bool:
+        return len(self.held) >= MOST_HELD or sum(len(one.content) for one in self.held) >= MOST_HELD_BYTES
 
     def give_back(self, letter: Letter) -> None:
         self._queue.give_back(self._lent.pop(letter.id))

@@ -383,3 +383,34 @@ def test_a_domain_that_rests_costs_no_commit_for_each_of_its_mails(database):
         queue.turn = lambda told, handed: (turns.append(len(told)), turn(told, handed))
         way.send(queue)
     assert len(turns) <= 2, f"{len(turns)} turns, each a durable commit"
+
+
+# --- Memory -----------------------------------------------------------------------------------------------------
+
+
+class Weighing(RememberedQueue):
+    """Remembers how many bytes of mails were lent at once."""
+
+    most = 0
+
+    def take(self):
+        letter = super().take()
+        self.most = max(self.most, sum(len(one.content) for one in self.lent.values()))
+        return letter
+
+
+@pytest.mark.parametrize("ways", [1, 2])
+def test_large_mails_whose_domain_rests_are_not_all_in_memory_at_once(database, ways):
+    content = CONTENT + bytes(2_000_000)  # the same object for all: only what is lent is weighed
+    with SmtpServer(replies={"RCPT": "451 4.7.1 too many mails, try again in 600 seconds"}) as server:
+        mailer = resting_mailer(server, database)
+        mailer.send(mails("b@one.example", name="first"))
+        queue = Weighing.of(*(Letter(f"m-{n}", "a@example.com", ("c@one.example",), content) for n in range(90)))
+        if ways == 1:
+            mailer.send(queue)
+        else:
+            with SmtpServer() as other:
+                SeveralMailers([mailer, resting_mailer(other, database)], "failover").send(queue)
+            assert len(other.mails) == 90
+    assert len(queue.outcomes) == 90
+    assert queue.most <= 100_000_000, "of 180 MB"

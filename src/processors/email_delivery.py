@@ -213,6 +213,7 @@ class Batch:
         self._done = 0
         self._handed: set[tuple[int, str]] = set()
         self._answered: list[Closed] = []
+        self._ended: deque[list[str]] = deque()
 
     def look(self) -> None:
         """Look at the rows of the first mails, so that `mails` knows them whatever comes."""
@@ -258,7 +259,7 @@ class Batch:
 
     def take(self) -> Letter | None:
         """Return the next mail, composed."""
-        if self._brake is not None and self._brake.pulled():
+        if self._brake is not None and self._is_stopped_by(self._brake):
             return None
         if self._back:
             self._tell()
@@ -272,6 +273,16 @@ class Batch:
             if letter is not None:
                 return letter
         return None
+
+    def _is_stopped_by(self, brake: Brake) -> bool:
+        """Tell a brake of the mails that have ended, and return whether it is pulled.
+
+        Here and not in `turn`: what fails in it would stop mails that are marked as handed over. The last mails of a
+        run may go untold: the next run's brake begins with how they ended.
+        """
+        while self._ended:
+            brake.note(self._ended.popleft())
+        return brake.pulled()
 
     def _tell(self) -> None:
         self._report(100 * self._done / self._total, f"{self._done} of {self._total} mails")
@@ -342,10 +353,10 @@ class Batch:
         self._done += 1
 
     def _note(self, letter: Letter) -> None:
-        """Tell the brake of a mail that has its end, once that is kept."""
+        """Remember how a mail ended, once that is kept."""
         mail = self.mails[self._lent[letter.id]]
         if self._brake is not None and mail.wait() is None:
-            self._brake.note([row.outcome.state for row in mail.rows.values()])
+            self._ended.append([row.outcome.state for row in mail.rows.values()])
 
     def _scheduled(self, outcome: Outcome, tries: int) -> Outcome:
         """Say when a recipient who was put off is tried again, or that it was tried often enough."""

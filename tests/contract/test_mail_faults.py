@@ -13,7 +13,7 @@ from sqlalchemy import and_, select, update
 
 from mail_posts import Bulk, Posts
 from processors.email_delivery import GROUP_MAILS
-from processors.errors import Postponed
+from processors.errors import Postponed, ServiceUnavailable
 from records.columns import Instant
 from records.deliveries import deliveries
 from records.mail_rests import mail_rests
@@ -130,6 +130,35 @@ def test_a_mail_whose_connection_was_lost_waits_as_all_others_do_once_the_bulk_i
         bulk.brake = None
         bulk.deliver()
     assert copies(server) == {one["to_email"]: 1 for one in items(8)}
+
+
+class BrokenAtTheFirst:
+    """A brake whose database is away once the first mail has its end."""
+
+    def __init__(self):
+        self.noted = 0
+
+    def pulled(self) -> bool:
+        return False
+
+    def note(self, _states) -> None:
+        self.noted += 1
+        if self.noted == 1:
+            raise ServiceUnavailable("The database is away.")
+
+
+def test_a_brake_whose_database_is_away_leaves_no_mail_marked_that_did_not_go_out(database):
+    everybody = items(40)
+    with SmtpServer() as server:
+        bulk = Bulk(database, resting_mailer(server, database, connections=4), everybody)
+        bulk.brake = BrokenAtTheFirst()
+        with pytest.raises(ServiceUnavailable):
+            bulk.deliver()
+        assert bulk.states() == Counter(accepted=len(server.mails), queued=40 - len(server.mails))
+        assert len(server.mails) < 40, "it stops what has not begun"
+        bulk.deliver()
+    assert copies(server) == {one["to_email"]: 1 for one in everybody}
+    assert bulk.concluded().sent == 40
 
 
 def let_the_clock_jump(database, seconds: float) -> None:

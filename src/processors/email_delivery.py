@@ -466,15 +466,21 @@ class Batch:
                 request, sender, mail.recipients, mail_id=mail_id, date=self._post.date, report=self._report
             )
         except (PermanentError, TransientError) as error:
-            lasts = isinstance(error, PermanentError) or self._post.last_attempt
-            if lasts and mail.has_reached_somebody():
-                self._refuse([(mail, address) for address in mail.waiting()], str(error))
-            else:
-                mail.error = error
+            self._not_composed(mail, error)
             return None
         mail.size = len(content)
         self._lent[mail_id] = mail.position
         return Letter(mail_id, sender.addr_spec, tuple(mail.untried()), content)
+
+    def _not_composed(self, mail: MailInHand, error: PermanentError | TransientError) -> None:
+        """Give up those who do not get it, where others have it or wait for their own time; else the mail fails."""
+        never = isinstance(error, PermanentError)
+        given_up = mail.waiting() if never else mail.untried() if self._post.last_attempt else []
+        goes_on = mail.has_reached_somebody() or len(given_up) < len(mail.waiting())
+        if given_up and goes_on:
+            self._refuse([(mail, address) for address in given_up], str(error))
+        else:
+            mail.error = error
 
     def summary(self, mail: MailInHand) -> EmailSent:
         """Return what is known of a mail, recipient by recipient."""

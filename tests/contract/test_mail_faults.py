@@ -11,9 +11,11 @@ from threading import Lock
 import pytest
 from sqlalchemy import and_, select, update
 
+from composing import FilesInMemory
 from mail_posts import Bulk, Posts
+from processors.composition import Composer
 from processors.email_delivery import GROUP_MAILS
-from processors.errors import Postponed, ServiceUnavailable
+from processors.errors import Postponed, ServiceUnavailable, TransientError
 from records.columns import Instant
 from records.deliveries import deliveries
 from records.mail_rests import mail_rests
@@ -224,6 +226,45 @@ def test_a_mail_that_nobody_has_waits_for_whom_a_server_put_off_though_another_w
         "a@example.com": "refused",
         "b@example.com": "deferred",
     }
+
+
+class FilesThatGoAway(FilesInMemory):
+    """Files whose server can be away."""
+
+    away = False
+
+    def read(self, place, max_bytes, report):
+        if self.away:
+            raise TransientError("files.example does not answer")
+        return super().read(place, max_bytes, report)
+
+
+@pytest.mark.parametrize("reached", [[], ["c@example.com"]])
+@pytest.mark.parametrize("kind", ["single", "bulk"])
+def test_who_was_put_off_waits_though_the_mails_file_is_away_for_another_at_the_last_attempt(database, kind, reached):
+    file = "https://files.example/a.txt"
+    mail = {"to_email": "a@example.com", "cc": ["b@example.com", *reached], "subject": "s", "body": "b"}
+    mail["attachments"] = [{"path": file}]
+    late = {"RCPT TO:<a@": "451 4.3.0 later", "RCPT TO:<b@": "451 4.3.0 try again in 2 hours"}
+    files, of_a = FilesThatGoAway({file: b"text"}), deliveries.c.address == "a@example.com"
+    with SmtpServer(replies=late) as server:
+        mailer = resting_mailer(server, database)
+        posts = Posts(database, mailer, **mail) if kind == "single" else Bulk(database, mailer, [mail])
+        posts.composer = Composer(files, 25)
+        assert isinstance(posts.deliver(), Postponed)
+        database.write(lambda c: c.execute(update(deliveries).where(of_a).values(next_attempt_at=None)))
+        posts.last_attempt = files.away = True
+        waiting = posts.deliver()
+        assert isinstance(waiting, Postponed), waiting
+        assert waiting.retry_after > 3_600
+        told = {one: row.state for one, row in posts.rows.outcomes("t", 0).items()}
+        assert told == {"a@example.com": "refused", "b@example.com": "deferred"} | dict.fromkeys(reached, "accepted")
+
+        files.away, server.replies = False, {}
+        posts.let_the_wait_pass()
+        done = posts.deliver()
+    assert copies(server) == dict.fromkeys(["b@example.com", *reached], 1)
+    assert done == {"sent": 1} if kind == "bulk" else done.status == "partial"
 
 
 def test_who_is_put_off_for_no_time_at_all_is_put_off_and_costs_a_bulk_no_attempt(database):

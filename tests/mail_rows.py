@@ -63,7 +63,7 @@ class RememberedMembers:
             Member(n, self.items[n]) for n in range(first, min(first + count, len(self.items))) if n not in self.closed
         ]
 
-    def close_all(self, parent_id, ends):
+    def close_all(self, parent_id, ends, run=None):
         for end in ends:
             self.closed.setdefault(end.position, (end.state, end.outcome))
 

@@ -189,7 +189,7 @@ def deliver_batch(
         fault = _sent(batch, last=post.last_attempt)
     finally:
         ends += [end for mail in batch.mails.values() if (end := _end_of(batch, mail, last=post.last_attempt))]
-        post.persist(lambda: members.close_all(request.bulk_id, ends))
+        post.persist(lambda: members.close_all(request.bulk_id, ends, post.run))
     open_mails = [mail for mail in batch.mails.values() if mail.error is None and mail.wait() is not None]
     put_off = [wait for mail in open_mails if (wait := mail.wait()) and not mail.untried()]
     error = fault or next((mail.error for mail in batch.mails.values() if isinstance(mail.error, TransientError)), None)
@@ -202,7 +202,7 @@ def deliver_batch(
     if fault is not None and not put_off:
         batch.give_up(str(fault))
         given_up = [end for position in left if (end := _given_up(batch, position, str(fault)))]
-        post.persist(lambda: members.close_all(request.bulk_id, given_up))
+        post.persist(lambda: members.close_all(request.bulk_id, given_up, post.run))
         ends += given_up
         done |= {end.position for end in given_up}
         put_off = [wait for mail in open_mails if mail.position not in done and (wait := mail.wait())]

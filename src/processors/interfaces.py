@@ -580,8 +580,11 @@ class Members(Protocol):
         """Return the members at positions first .. first + count - 1 that have no final state yet."""
         ...
 
-    def close_all(self, parent_id: str, ends: Sequence[MemberEnd]) -> None:
-        """Store the final states and outcomes of those that have none, all of them or nothing."""
+    def close_all(self, parent_id: str, ends: Sequence[MemberEnd], run: Run | None = None) -> None:
+        """Store the final states and outcomes of those that have none, all of them or nothing.
+
+        Where a run is given that is not its task's newest any more, nothing is stored: that one decides.
+        """
         ...
 
     def ends(self, parent_id: str, first: int, count: int) -> Sequence[MemberEnd]:

@@ -363,11 +363,12 @@ def _close(value: Given) -> Any:
         # who was put off before a content was handed over had a try, too
         "attempts": c.attempts + case((and_(put_off, c.state.in_(WAITING_STATES)), 1), else_=0),
     }
-    own = and_(_named(value), c.state.in_(OPEN_STATES), _newest(value))
+    own = and_(_named(value), c.state.in_(OPEN_STATES), newest(value))
     return update(deliveries).where(own).values(new).returning(c.address)
 
 
-def _newest(value: Given) -> ColumnElement[bool]:
+def newest(value: Given) -> ColumnElement[bool]:
+    """Tell in SQL whether a run is the newest of its task: a later one decides what becomes of the mails."""
     return exists().where(columns.id == value("run_id", String()), columns.run == value("run", Integer()))
 
 

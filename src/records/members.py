@@ -30,10 +30,10 @@ from sqlalchemy import (
 )
 
 from processors.errors import ServiceUnavailable
-from processors.interfaces import WAITING_STATES, Member, MemberEnd
+from processors.interfaces import WAITING_STATES, Member, MemberEnd, Run
 from records.columns import Instant, Json, Now, metadata
 from records.database import Database
-from records.deliveries import DOUBTFUL, deliveries
+from records.deliveries import DOUBTFUL, deliveries, newest
 from records.prepared import Bound, Given, Prepared
 from records.task_records import columns
 
@@ -138,10 +138,13 @@ class MemberRecords:
         page = query.order_by(c.position).limit(limit)
         return [Member(*row) for row in self.database.read(lambda connection: connection.execute(page).all())]
 
-    def close_all(self, parent_id: str, ends: Sequence[MemberEnd]) -> None:
-        """Store the final states and outcomes of those that have none, in one transaction."""
+    def close_all(self, parent_id: str, ends: Sequence[MemberEnd], run: Run | None = None) -> None:
+        """Store the final states and outcomes of those that have none, in one transaction.
+
+        Nothing where a run is given that is not its task's newest any more.
+        """
         if ends:
-            self.database.write(closing_members(parent_id, ends))
+            self.database.write(closing_members(parent_id, ends, run))
 
     def ends(self, parent_id: str, first: int, count: int) -> Sequence[MemberEnd]:
         """Return what became of the members at positions first .. first + count - 1, in their order."""
@@ -258,9 +261,10 @@ class MemberRecords:
         self.database.write(work, durable=False)
 
     def arrived(self, parent_id: str) -> set[int]:
-        """Return the positions of those that ended as unknown, whose mail somebody got, as was found out since."""
+        """Return the positions of those that ended as unknown or deferred, but whose mail somebody has got."""
         c = members.c
-        query = select(c.position).where(c.task_id == parent_id, c.state == "unknown", _handed_over() == "accepted")
+        corrected = c.state.in_(["unknown", "deferred"])
+        query = select(c.position).where(c.task_id == parent_id, corrected, _handed_over() == "accepted")
         return set(self.database.read(lambda connection: connection.execute(query).scalars().all()))
 
     def last_states(self, parent_id: str, count: int, since: datetime | None) -> list[str]:
@@ -346,10 +350,15 @@ def written(connection: Connection, parent_id: str) -> int:
     return count
 
 
-def closing_members(parent_id: str, ends: Sequence[MemberEnd]) -> Bound:
-    """Return the statement that closes members, in their order: nobody's rows are locked crosswise."""
-    return CLOSE.many(
-        {"task_id": parent_id, "position": one.position, "state": one.state, "outcome": dict(one.outcome or {})}
+def closing_members(parent_id: str, ends: Sequence[MemberEnd], run: Run | None = None) -> Bound:
+    """Return the statement that closes members, in their order: nobody's rows are locked crosswise.
+
+    One of a run that is not its task's newest any more closes nobody.
+    """
+    fence = {} if run is None else {"run_id": run.task_id, "run": run.number}
+    statement = CLOSE if run is None else CLOSE_BY_NEWEST
+    return statement.many(
+        {"task_id": parent_id, "position": one.position, "state": one.state, "outcome": dict(one.outcome or {})} | fence
         for one in ends
     )
 
@@ -369,4 +378,9 @@ def _close(value: Given) -> Any:
     return update(members).where(own).values(new)
 
 
+def _close_by_newest(value: Given) -> Any:
+    return _close(value).where(newest(value))
+
+
 CLOSE = Prepared(_close, "position")
+CLOSE_BY_NEWEST = Prepared(_close_by_newest, "position")

@@ -19,6 +19,8 @@ from processors.errors import Postponed, ServiceUnavailable, TransientError
 from records.columns import Instant
 from records.deliveries import deliveries
 from records.mail_rests import mail_rests
+from records.members import MemberRecords, insert_members
+from records.task_records import columns
 from smtp_mailers import copies, resting_mailer
 from smtp_server import SmtpServer
 
@@ -265,6 +267,43 @@ def test_who_was_put_off_waits_though_the_mails_file_is_away_for_another_at_the_
         done = posts.deliver()
     assert copies(server) == dict.fromkeys(["b@example.com", *reached], 1)
     assert done == {"sent": 1} if kind == "bulk" else done.status == "partial"
+
+
+class FrozenBefore(MemberRecords):
+    """Members of which a run is frozen before it ends any, until others had their time."""
+
+    meanwhile = None
+
+    def close_all(self, parent_id, ends, *run):
+        if self.meanwhile is not None:
+            do, self.meanwhile = self.meanwhile, None
+            do()
+        super().close_all(parent_id, ends, *run)
+
+
+def test_a_run_that_was_frozen_at_its_last_attempt_ends_no_mail_that_the_next_one_sends(database):
+    everybody, runs = items(3), []
+    with SmtpServer(replies={"connect": "drop"}) as server:
+        bulk = Bulk(database, resting_mailer(server, database), everybody)
+        bulk.members = FrozenBefore(database)
+        bulk.members.items = everybody
+        database.write(lambda c: insert_members(c, "t", everybody))
+
+        def follow():
+            frozen = database.read(lambda c: c.execute(select(columns.run).where(columns.id == "t")).scalar())
+            bulk.moves.give_back("t", frozen)
+            runs.append(bulk.moves.start("t", 0, "w1", "io@host", None).run)
+
+        bulk.last_attempt, bulk.members.meanwhile = True, follow
+        bulk.deliver()
+        assert bulk.members.tally("t") == {"waiting": 3}
+        bulk.moves.give_back("t", *runs)
+
+        server.replies = {}
+        bulk.let_the_rests_pass()
+        assert bulk.deliver() == {"sent": 3}
+    assert bulk.members.tally("t") == {"sent": 3}
+    assert copies(server) == {one["to_email"]: 1 for one in everybody}
 
 
 def test_who_is_put_off_for_no_time_at_all_is_put_off_and_costs_a_bulk_no_attempt(database):

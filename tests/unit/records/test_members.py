@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import delete, update
 
 from processors.errors import ServiceUnavailable
-from processors.interfaces import MemberEnd
+from processors.interfaces import MemberEnd, Run
 from records import members as rooms
 from records import parents
 from records.columns import Now
@@ -16,6 +16,7 @@ from records.members import MemberRecords, insert_members, members
 from records.parents import Parents
 from records.task_moves import TaskMoves
 from records.task_records import Draft, TaskRecords
+from records.workers import Workers
 
 
 @pytest.fixture
@@ -52,6 +53,23 @@ def test_none_of_them_ends_where_one_cannot(rows):
     with pytest.raises(TypeError, match="not JSON serializable"):
         rows.close_all("bulk", [end(0, row=0), end(1, row=object())])
     assert rows.tally("bulk") == {"waiting": 12}
+
+
+@pytest.mark.parametrize("some", [[3], [0, 1, 2]])
+def test_a_run_that_another_one_has_followed_ends_no_member(database, rows, some):
+    moves, ends = TaskMoves(database), [end(at, "deferred") for at in some]
+    TaskRecords(database).open(Draft("part", "email.send_batch", "email", "email"))
+    Workers(database).start("w1", "io@host", "host", 1, 0)
+    frozen = moves.start("part", 0, "w1", "io@host", None).run
+    moves.give_back("part", frozen)
+    following = moves.start("part", 0, "w1", "io@host", None).run
+
+    rows.close_all("bulk", ends, Run("part", frozen))
+    assert rows.tally("bulk") == {"waiting": 12}
+    rows.close_all("bulk", ends, Run("gone", frozen))
+    assert rows.tally("bulk") == {"waiting": 12}
+    rows.close_all("bulk", ends, Run("part", following))
+    assert rows.tally("bulk") == {"waiting": 12 - len(some), "deferred": len(some)}
 
 
 def test_to_end_nobody_is_no_error(rows):
@@ -115,6 +133,12 @@ def test_of_those_that_ended_as_unknown_it_is_told_whose_mail_arrived(database, 
     mails_of(database, m0="accepted", m1="unknown", m2="accepted unknown", m3="accepted")
     rows.close_all("bulk", [end(at, "unknown") for at in range(3)])
     assert rows.arrived("bulk") == {0, 2}
+
+
+def test_of_those_that_ended_as_deferred_it_is_told_whose_mail_arrived(database, rows):
+    mails_of(database, m0="accepted", m1="deferred", m2="unknown")
+    rows.close_all("bulk", [end(at, "deferred") for at in range(3)])
+    assert rows.arrived("bulk") == {0}
 
 
 # --- Members that are written before their parent ---------------------------------------------------------------------

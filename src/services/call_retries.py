@@ -90,18 +90,19 @@ def _record_of(task_id: str) -> TaskRecord | None:
 
 def why_not_again(task_id: str) -> str | None:
     """Tell in a few words why the call of a task that failed is not made again, by any way of repeating it, or None."""
-    return next((why for call in _in_place_of(task_id) if (why := _not_failed(call)) is not None), None)
+    return next((why for call in _in_place_of(_first_of(task_id)) if (why := _not_failed(call)) is not None), None)
 
 
 def checked_original(request: RetryFailedCall, own_id: str) -> Former:
     """Return what is known of the call that is to be repeated, now.
 
     Raises:
-        PermanentError: it, or a repetition of it, is live, in doubt or done; or waits.
+        PermanentError: it, what it repeated, or another repetition of one of them is live, in doubt or done; or waits.
         InvalidArgument: it was another number's.
     """
     check_number(request)
-    in_place = _in_place_of(request.original_task_id)
+    original = request.original_task_id
+    in_place = _in_place_of(_first_of(original))
     made = [one for one in in_place if one.id != own_id]
     later = in_place[next((at for at, one in enumerate(in_place) if one.id == own_id), len(in_place)) :]
     for call in made:
@@ -110,12 +111,19 @@ def checked_original(request: RetryFailedCall, own_id: str) -> Former:
         if (why := _not_failed(call)) is not None:
             raise PermanentError(f"The call was not made: {why}.")
     ids = {call.id for call in made}
-    for task_id in _same_task(request.original_task_id):
+    for task_id in _same_task(original):
         if task_id not in ids:
             _check_task(task_id)
-    original = request.original_task_id
     known = original in ids or _record_of(original) is not None
-    return Former(known, len(ids - {original}) + 1)
+    return Former(known, len({one.id for one in _in_place_of(original)} - {original, own_id}) + 1)
+
+
+def _first_of(task_id: str) -> str:
+    """Return the call that was wanted first, which a call repeats, or repeats a repetition of."""
+    seen = [task_id]
+    while (story := parts().calls.story(seen[-1])) is not None and story["retry_of"] not in {None, *seen}:
+        seen.append(story["retry_of"])
+    return seen[-1]
 
 
 def _in_place_of(task_id: str) -> list[CallRow]:

@@ -331,6 +331,20 @@ def test_a_call_that_failed_is_repeated_after_its_delay_and_repetitions_are_coun
     assert desk.result(repeat(desk, first))["retry_attempt"] == 1
 
 
+def test_a_repetition_is_not_repeated_once_another_one_of_the_same_call_was_answered(desk: Desk):
+    ends = ["busy"]
+    desk.ends = lambda _: ends[0]
+    original, _ = desk.made()
+    desk.follow()
+    first = repeat(desk, original)
+    desk.follow()
+    ends[0] = "completed"
+    answered = repeat(desk, original)
+    desk.follow()
+    refuses(desk, repeat(desk, first), f"call {answered} was answered")
+    assert len(desk.provider.orders) == 3
+
+
 def refuses(desk: Desk, task_id: str, why: str) -> None:
     with pytest.raises(TaskFailed, match=why):
         desk.result(task_id)

@@ -290,11 +290,13 @@ class NoRoom:
         why: `pace`, `live`, `number` (somebody is calling it), `halted`, `attempts` (of that number in these days).
         wait: seconds until it is worth asking again.
         text: what a halted way out said.
+        halted_seconds: for how long every order by it has been refused so.
     """
 
     why: str
     wait: float
     text: str = ""
+    halted_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

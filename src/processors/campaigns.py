@@ -25,7 +25,7 @@ from processors.call_interfaces import (
     NoRoom,
     PlacedCall,
 )
-from processors.call_outcomes import RetryPolicy
+from processors.call_outcomes import LONGEST_HALT_SECONDS, RetryPolicy
 from processors.calling_hours import next_open, ring_margin
 from processors.calls import CallOptions
 from processors.dialing import Line, dial
@@ -313,7 +313,10 @@ class CampaignStep:
                 return LOOK_SECONDS
             self.tools.calls.hurry(self.tools.campaign_id, QUIET_SECONDS)
             return BETWEEN_SECONDS
-        self.tools.calls.put_off(call.id, answer.wait, answer.text or PUT_OFF[answer.why])
+        if answer.halted_seconds >= LONGEST_HALT_SECONDS:
+            self.tools.calls.close(call.id, "failed", answer.text)
+        else:
+            self.tools.calls.put_off(call.id, answer.wait, answer.text or PUT_OFF[answer.why])
         return 0.0
 
     def _admit(self, now: datetime) -> bool:

@@ -385,6 +385,21 @@ def test_a_country_that_is_not_allowed_is_held_and_everybody_else_is_called(offi
     assert campaign.run() == {"done": 6}
 
 
+def test_all_members_of_a_country_that_is_not_allowed_for_a_day_fail_together(office: Office):
+    campaign = Campaign(office, [f"+1876555{at:04}" for at in range(100, 110)], max_concurrent_calls=1)
+    office.provider.always = CallsHalted("permissions", 21215, country="1876")
+    for hours in range(23):
+        campaign.step()
+        assert campaign.states() == {"waiting": 10}, hours
+        office.phones.pass_by(3_601)
+    office.phones.pass_by(2 * 3_601)
+    for _ in range(3):
+        campaign.step()
+        office.phones.pass_by(5)
+    assert campaign.states() == {"failed": 10}
+    assert len(office.provider.orders) <= 25, "one is asked for in an hour"
+
+
 @pytest.mark.parametrize("error", [CallNotTaken("429", 5.0), CallNotTaken("10004", too_many_live=True)])
 def test_an_account_that_is_full_burns_nobody_and_is_asked_rarely(office: Office, error: CallNotTaken):
     campaign = Campaign(office, NUMBERS[:6], max_concurrent_calls=1)

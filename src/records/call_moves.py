@@ -21,6 +21,9 @@ MENDED = ("waiting", "done", "failed", "exhausted", "cancelled")
 UNCOUNTED = ("not_taken", "void")
 """States of an attempt for which there was no call, and may be one later."""
 
+LEAST_UNTAKEN = 12
+"""Orders that made no call before the time between them counts: nights and pauses, in which none was sent, do not."""
+
 CAMPAIGN_ENDED, TASK_ENDED = "its campaign has ended", "its task has ended"
 
 c = call_attempts.c
@@ -37,7 +40,9 @@ END: Any = (
 )
 _MADE = select(func.max(c.number)).where(c.call_id == _NAMED, c.state.not_in(UNCOUNTED)).scalar_subquery()
 REFUSALS: Any = select(func.count()).where(c.call_id == _NAMED, c.state == "refused")
-SINCE: Any = select(func.min(c.sending_at), Now()).where(c.call_id == _NAMED, c.number > func.coalesce(_MADE, 0))
+SINCE: Any = select(func.min(c.sending_at), Now(), func.count()).where(
+    c.call_id == _NAMED, c.number > func.coalesce(_MADE, 0)
+)
 MOVE_ON: Any = update(calls).where(calls.c.id == _NAMED).returning(calls)
 MOVE_TO_END: Any = MOVE_ON.values(ended_at=Now(), next_attempt_at=None)
 
@@ -171,6 +176,6 @@ def _told(call: Row[Any]) -> dict[str, Any]:
 
 
 def _untaken_seconds(connection: Connection, call_id: str) -> float:
-    """Return for how long all attempts of a call have made no call, up to the last one."""
-    first, now = tuple[Any, Any](connection.execute(SINCE, {"named": call_id}).one())
-    return 0.0 if first is None else (now - first).total_seconds()
+    """Return for how long all attempts of a call have made no call, up to the last one; 0.0 where they are few."""
+    first, now, orders = tuple[Any, Any, int](connection.execute(SINCE, {"named": call_id}).one())
+    return 0.0 if orders < LEAST_UNTAKEN else (now - first).total_seconds()

@@ -15,6 +15,7 @@ from processors.call_interfaces import CallSeen, Granted
 from processors.call_states import CallProgress, spelled
 from processors.errors import ServiceUnavailable
 from records.call_events import CallEvent, Waits
+from records.call_moves import LEAST_UNTAKEN
 from records.call_tables import call_attempts, call_events, calls
 from records.database import Database
 
@@ -345,12 +346,22 @@ def test_what_takes_nothing_for_a_day_ends_a_call_and_a_fault_of_ours_never_does
         phones.calls.ended_without_call(phones.granted(call_id), "not_taken", codes[call_id], "not now")
         return phones.call(call_id).state
 
-    assert [not_taken(one) for one in (busy, halted, country)] == ["waiting"] * 3
+    for _ in range(LEAST_UNTAKEN - 1):
+        assert [not_taken(one) for one in (busy, halted, country)] == ["waiting"] * 3
+        phones.pass_by(2)
     phones.pass_by(86_401)
     # this one has been called meanwhile: it has been refused for a moment only
     phones.tell(phones.placed(later, "CA1"), "CA1", "busy")
     phones.pass_by(601)
     assert [not_taken(one) for one in (busy, halted, country, later)] == ["failed", "waiting", "failed", "waiting"]
+
+
+def test_a_weekend_between_two_orders_that_were_not_taken_ends_no_call(phones: Phones):
+    [call_id] = phones.campaign("a", NUMBERS[:1])
+    for _ in range(2):
+        phones.calls.ended_without_call(phones.granted(call_id), "not_taken", None, "as many live calls as may be")
+        assert phones.call(call_id).state == "waiting"
+        phones.pass_by(3 * 86_400)
 
 
 # --- Looks ---------------------------------------------------------------------------------------------------------

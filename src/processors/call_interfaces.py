@@ -290,13 +290,13 @@ class NoRoom:
         why: `pace`, `live`, `number` (somebody is calling it), `halted`, `attempts` (of that number in these days).
         wait: seconds until it is worth asking again.
         text: what a halted way out said.
-        halted_seconds: for how long every order by it has been refused so.
+        prefix: with which the numbers begin that it goes to.
     """
 
     why: str
     wait: float
     text: str = ""
-    halted_seconds: float = 0.0
+    prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,6 +143,10 @@ class CampaignCalls(Protocol):
         """Return the codes of the last attempts, where all were refused."""
         ...
 
+    def halted_seconds(self, campaign_id: str, prefix: str) -> float:
+        """Return for how long all orders to the numbers that begin so were refused for their country."""
+        ...
+
     def hurry(self, campaign_id: str, quiet_seconds: float) -> None:
         """Let the provider be asked now about calls of which nothing has been heard for a while."""
         ...
@@ -234,6 +238,7 @@ class CampaignStep:
         self.plan, self.tools, self.report = plan, tools, report
         self._orders: set[Future[PlacedCall]] = set()
         self._full_since: float | None = None
+        self._halted: dict[str, float] = {}
 
     def run(self) -> bool:
         """Make calls for a while.
@@ -313,11 +318,17 @@ class CampaignStep:
                 return LOOK_SECONDS
             self.tools.calls.hurry(self.tools.campaign_id, QUIET_SECONDS)
             return BETWEEN_SECONDS
-        if answer.halted_seconds >= LONGEST_HALT_SECONDS:
+        if answer.why == "halted" and self._halted_seconds(answer.prefix) >= LONGEST_HALT_SECONDS:
             self.tools.calls.close(call.id, "failed", answer.text)
         else:
             self.tools.calls.put_off(call.id, answer.wait, answer.text or PUT_OFF[answer.why])
         return 0.0
+
+    def _halted_seconds(self, prefix: str) -> float:
+        """Return for how long a country has been refused; asked once in a run, not for each of its members."""
+        if prefix not in self._halted:
+            self._halted[prefix] = self.tools.calls.halted_seconds(self.tools.campaign_id, prefix)
+        return self._halted[prefix]
 
     def _admit(self, now: datetime) -> bool:
         """Take up the next members; False where there are none left."""

@@ -5,15 +5,14 @@ Pace, live calls, pauses and opt-outs are looked at in the transaction that keep
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, exists, func, select, update
 
 from processors import doubt
-from processors.call_errors import BY_CODE
 from processors.call_interfaces import Closed, Gate, Granted, NoRoom
 from records.call_tables import ATTEMPT_IS_LIVE, call_attempts, call_gates, calls, opt_outs
 from records.columns import Now
@@ -34,9 +33,6 @@ OPT_OUTS = "opt_outs"
 """The gate that a grant holds while it looks whether a number opted out, and an opt-out while it is written."""
 
 LONGEST_PREFIX = 4
-MADE = ("placed", "ended")
-OF_A_COUNTRY = [code for code, found in BY_CODE.items() if found.country]
-AFTER_DIGITS, LONG_AGO = ":", datetime.min.replace(tzinfo=UTC, year=1970)
 COUNTED = ("sending", "unknown", "placed", "ended", "ambiguous")
 """Attempts that may have rung."""
 
@@ -162,7 +158,7 @@ def _no_room(connection: Connection, wish: Wish, to_number: str, now: datetime) 
     # By the moment that the attempt will have: a clock read again lets it begin a little before its time.
     rows = connection.execute(select(call_gates).where(gates.key.in_(asked), gates.next_free_at > now)).all()
     if rows:
-        return _rests(connection, wish.account, max(rows, key=lambda row: row.next_free_at), now)
+        return _rests(max(rows, key=lambda row: row.next_free_at), now)
     for gate in wish.gates:
         if (wait := _until_pace(connection, gate, now)) > 0:
             return NoRoom("pace", wait)
@@ -182,22 +178,10 @@ def _no_room(connection: Connection, wish: Wish, to_number: str, now: datetime) 
     return None
 
 
-def _rests(connection: Connection, account: str, gate: Row[Any], now: datetime) -> NoRoom:
+def _rests(gate: Row[Any], now: datetime) -> NoRoom:
     """Return that a gate lets nothing through yet."""
     wait = max(0.0, (gate.next_free_at - now).total_seconds())
-    if gate.text is None:
-        return NoRoom("pace", wait)
-    return NoRoom("halted", wait, gate.text, _halted_seconds(connection, account, gate.key.rpartition(":")[2], now))
-
-
-def _halted_seconds(connection: Connection, account: str, prefix: str, now: datetime) -> float:
-    """Return for how long no order to the numbers that begin so has made a call."""
-    c = call_attempts.c
-    own = and_(c.account == account, c.to_number >= prefix, c.to_number < prefix + AFTER_DIGITS)
-    made = select(func.max(c.sending_at)).where(own, c.state.in_(MADE)).scalar_subquery()
-    halted = select(func.min(c.sending_at)).where(own, c.state == "not_taken", c.error_code.in_(OF_A_COUNTRY))
-    first = connection.execute(halted.where(c.sending_at > func.coalesce(made, LONG_AGO))).scalar()
-    return 0.0 if first is None else (now - first).total_seconds()
+    return NoRoom("pace", wait) if gate.text is None else NoRoom("halted", wait, gate.text, gate.key.rpartition(":")[2])
 
 
 def _due(connection: Connection, gate: Gate, now: datetime) -> datetime:

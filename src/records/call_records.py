@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, case, delete, exists, func, or_, select, update
 
+from processors.call_errors import BY_CODE
 from processors.call_interfaces import GIVEN_UP, AttemptRow, CallRow, CallSeen, NextCall, Unsaid
 from processors.call_states import BY_FETCH, CallProgress, known_status, merged, spelled
 from records.call_moves import TASK_ENDED, WhatNext, close_waiting, end_attempt, told_late
@@ -28,6 +29,7 @@ PRUNED_AT_ONCE = 5_000
 MOST_HURRIED = 8
 """Looks at one call that a campaign which waits for it may hurry; the later ones have their own time."""
 
+OF_A_COUNTRY = [code for code, found in BY_CODE.items() if found.country]
 
 a = call_attempts.c
 
@@ -382,6 +384,15 @@ class CallRecords:
         rows = self.database.read(lambda c: c.execute(last).all())
         refused = {call_id: code for call_id, state, code in rows if state == "refused"}
         return list(refused.values()) if len(refused) == count else []
+
+    def halted_seconds(self, campaign_id: str, prefix: str) -> float:
+        """Return for how long all orders of a campaign to the numbers that begin so were refused for their country."""
+        own = and_(a.campaign_id == campaign_id, a.to_number.startswith(prefix, autoescape=True))
+        made = select(func.max(a.sending_at)).where(own, a.state.in_(["placed", "ended"])).scalar_subquery()
+        refused = own & (a.state == "not_taken") & a.error_code.in_(OF_A_COUNTRY)
+        query = select(Now(), func.min(a.sending_at)).where(refused, or_(made.is_(None), a.sending_at > made))
+        now, first = tuple[Any, Any](self.database.read(lambda c: c.execute(query).one()))
+        return 0.0 if first is None else (now - first).total_seconds()
 
     def live_of(self, campaign_id: str) -> list[AttemptRow]:
         """Return the live attempts of a campaign."""

@@ -400,6 +400,20 @@ def test_all_members_of_a_country_that_is_not_allowed_for_a_day_fail_together(of
     assert len(office.provider.orders) <= 25, "one is asked for in an hour"
 
 
+def test_a_campaign_loses_no_member_by_a_country_that_was_refused_to_a_former_one(office: Office):
+    former = office.phones.campaign("former", ["+18765550199"])
+    office.phones.calls.ended_without_call(office.phones.granted(former[0]), "not_taken", 21215, "permissions")
+    office.phones.pass_by(30 * 86_400)
+    campaign = Campaign(office, [f"+1876555{at:04}" for at in range(100, 103)], max_concurrent_calls=1)
+    office.provider.always = CallsHalted("permissions", 21215, country="1876")
+    for _ in range(3):
+        campaign.step()
+        assert campaign.states() == {"waiting": 3}
+        office.phones.pass_by(3_601)
+    office.provider.always = None
+    assert campaign.run() == {"done": 3}
+
+
 @pytest.mark.parametrize("error", [CallNotTaken("429", 5.0), CallNotTaken("10004", too_many_live=True)])
 def test_an_account_that_is_full_burns_nobody_and_is_asked_rarely(office: Office, error: CallNotTaken):
     campaign = Campaign(office, NUMBERS[:6], max_concurrent_calls=1)

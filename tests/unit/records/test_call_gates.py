@@ -360,34 +360,13 @@ def test_a_country_that_is_refused_is_left_alone_and_no_other(phones: Phones, pr
     phones.gates.rest(f"halted:{ACCOUNT}:{prefix}", 3600, "geographic permissions")
     answer = phones.grant(here)
     assert isinstance(answer, NoRoom)
-    assert (answer.why, answer.text) == ("halted", "geographic permissions")
+    assert (answer.why, answer.text, answer.prefix) == ("halted", "geographic permissions", prefix)
     assert 3500 < answer.wait <= 3600
     phones.granted(other)
     phones.granted(phones.single("foreign", number), account="AC2")
     phones.gates.open_halted(ACCOUNT)
     phones.tell(phones.attempts()[-1].id, "CA9", "failed", account="AC2")
     phones.granted(here)
-
-
-def test_for_how_long_a_country_is_refused_is_told_until_a_call_to_it_is_made(phones: Phones):
-    first, second, third, other = (phones.single(one, f"{start}5550100") for one, start in [
-        ("1", "+18761"), ("2", "+18762"), ("3", "+18763"), ("4", "+18772")
-    ])  # fmt: skip
-
-    def halted(call_id: str) -> float:
-        phones.calls.ended_without_call(phones.granted(call_id), "not_taken", 21215, "permissions")
-        phones.gates.rest(f"halted:{ACCOUNT}:+1876", 3600, "geographic permissions")
-        return phones.grant(third).halted_seconds
-
-    assert halted(first) < 60
-    phones.pass_by(7200)
-    assert 7200 <= halted(second) < 7260
-    phones.pass_by(7200)
-    phones.tell(phones.placed(other, "CA0"), "CA0", "completed")
-    assert 14400 <= halted(first) < 14460
-    phones.pass_by(7200)
-    phones.tell(phones.placed(second, "CA1"), "CA1", "busy")
-    assert halted(first) < 60
 
 
 def test_a_rest_keeps_an_account_back_and_a_shorter_one_does_not_end_it(phones: Phones):

@@ -504,3 +504,34 @@ def test_what_is_old_goes_but_for_doubts_and_what_is_live(phones: Phones):
     assert left(call_attempts.c.call_id) == {doubtful, live, young}
     assert phones.database.read(lambda c: c.execute(select(func.count()).select_from(call_events)).scalar_one()) == 0
     assert sum(phones.member_states("a").values()) == 4
+
+
+def test_for_how_long_a_country_is_refused_is_told_of_a_campaign_until_a_call_of_it_goes_there(phones: Phones):
+    here = phones.campaign("here", ["+18761550100", "+18762550100", "+18772550100"])
+    there = phones.campaign("there", ["+18763550100", "+18764550100"])
+
+    def refused(call_id: str, code: int | None = 21215) -> None:
+        phones.calls.ended_without_call(phones.granted(call_id), "not_taken", code, "permissions")
+
+    def halted() -> list[float]:
+        return [round(phones.calls.halted_seconds(name, "+1876"), -2) for name in ("here", "there")]
+
+    refused(there[0])
+    refused(here[0], 20429)
+    refused(here[2])
+    phones.pass_by(7200)
+    assert halted() == [0, 7200], "another campaign, another reason, another country"
+    refused(here[0])
+    phones.pass_by(3600)
+    refused(here[1])
+    phones.tell(phones.placed(there[1], "CA0"), "CA0", "busy")
+    phones.tell(phones.placed(here[2], "CA1"), "CA1", "completed")
+    assert halted() == [3600, 0]
+    phones.pass_by(3600)
+    placed = phones.placed(here[0], "CA2")
+    assert halted() == [0, 0]
+    phones.tell(placed, "CA2", "busy")
+    phones.pass_by(1200)
+    refused(here[1])
+    phones.pass_by(600)
+    assert halted() == [600, 0]

@@ -75,8 +75,6 @@ class CallOptions(Request):
         ring_seconds: how long it rings.
         limit_seconds: how long a call lasts at most.
         record: whether calls are recorded.
-        caller_identity: said before the message: who calls; of campaigns, and of what repeats their calls.
-        opt_out_prompt: of the same: said, and 9 pressed means that the number is called no more.
     """
 
     from_number: Number | None = None
@@ -88,8 +86,6 @@ class CallOptions(Request):
     ring_seconds: int = Field(default=30, ge=5, le=600)
     limit_seconds: int = Field(default=3_600, ge=10, le=14_400)
     record: bool = False
-    caller_identity: str | None = Field(default=None, min_length=1, max_length=500)
-    opt_out_prompt: str | None = Field(default=None, min_length=1, max_length=500)
 
     @field_validator("call_metadata")
     @classmethod
@@ -103,6 +99,18 @@ class CallOptions(Request):
             raise ValueError(f"must be JSON values: {error}") from error
         spoken(value.get("message", "Hello."), voice=value.get("voice"), language=value.get("language"))
         return value
+
+
+class CampaignOptions(CallOptions):
+    """What campaigns, and what repeats their calls, say beside the message.
+
+    Attributes:
+        caller_identity: said before it: who calls.
+        opt_out_prompt: said after it, and 9 pressed means that the number is called no more.
+    """
+
+    caller_identity: str | None = Field(default=None, min_length=1, max_length=500)
+    opt_out_prompt: str | None = Field(default=None, min_length=1, max_length=500)
 
     @field_validator("caller_identity", "opt_out_prompt")
     @classmethod
@@ -132,7 +140,7 @@ class ScheduleCall(QueueOutboundCall):
     timezone: str = "UTC"
 
 
-class RetryFailedCall(QueueOutboundCall):
+class RetryFailedCall(QueueOutboundCall, CampaignOptions):
     """One call in place of one that failed.
 
     Attributes:

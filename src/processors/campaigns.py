@@ -27,7 +27,7 @@ from processors.call_interfaces import (
 )
 from processors.call_outcomes import LONGEST_HALT_SECONDS, RetryPolicy
 from processors.calling_hours import next_open, ring_margin
-from processors.calls import CallOptions
+from processors.calls import CampaignOptions
 from processors.dialing import Line, dial
 from processors.errors import Cancelled, InvalidArgument, TurnOver
 from processors.interfaces import Member, MemberEnd, Report
@@ -59,7 +59,7 @@ NOT_REACHED = (
 )  # fmt: skip
 
 
-class QueueBulkCalls(CallOptions):
+class QueueBulkCalls(CampaignOptions):
     """The figures of a campaign; its members are rows.
 
     Attributes:

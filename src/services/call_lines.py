@@ -12,7 +12,7 @@ from processors import phone_numbers
 from processors.call_addresses import checked_address
 from processors.call_interfaces import CallOrder, CallRow, Closed, Gate, Granted, NoRoom, VoiceProvider
 from processors.calling_hours import CallingHours
-from processors.calls import CallOptions, content_of
+from processors.calls import CallOptions, CampaignOptions, content_of
 from processors.campaigns import QueueBulkCalls
 from processors.dialing import Line
 from processors.errors import InvalidArgument, PermanentError
@@ -197,15 +197,15 @@ def message_of(options: CallOptions) -> Spoken:
 
 def introduction_of(options: CallOptions) -> Spoken | None:
     """Return what a campaign's call, or one in place of it, says first: who calls."""
-    return _said(options, options.caller_identity)
+    return _said(options, options.caller_identity if isinstance(options, CampaignOptions) else None)
 
 
 def opt_out_prompt_of(options: CallOptions) -> Spoken | None:
     """Return what a campaign's call, or one in place of it, says of how not to be called again."""
-    return _said(options, options.opt_out_prompt)
+    return _said(options, options.opt_out_prompt if isinstance(options, CampaignOptions) else None)
 
 
-def options_of(call: CallRow) -> CallOptions | None:
+def options_of(call: CallRow) -> CampaignOptions | None:
     """Return what was said of a call when it was submitted, or of its campaign; None where that was removed."""
     record = parts().tasks.read(call.campaign_id or call.id)
     if record is None:
@@ -223,10 +223,10 @@ SAID_BY_SETTINGS: Mapping[str, Callable[[CallOptions], object]] = {
 """What was not checked with the call's arguments."""
 
 
-def own_options(record: TaskRecord) -> CallOptions:
-    """Return what a single call's record says of it."""
-    own = {name: value for name, value in record.kwargs.items() if name in CallOptions.model_fields}
-    return CallOptions.model_validate(own)
+def own_options(record: TaskRecord) -> CampaignOptions:
+    """Return what a single call's record says of it, or that of one which repeats a campaign's."""
+    own = {name: value for name, value in record.kwargs.items() if name in CampaignOptions.model_fields}
+    return CampaignOptions.model_validate(own)
 
 
 def metadata_of(call_sid: str) -> dict[str, Any] | None:

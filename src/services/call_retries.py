@@ -1,9 +1,10 @@
 """Which call may be repeated: one that failed for good, by what is known of it and of its repetitions."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from processors.call_interfaces import CallRow
-from processors.calls import CallOptions, RetryFailedCall
+from processors.calls import CallOptions, CampaignOptions, RetryFailedCall
 from processors.campaigns import QueueBulkCalls
 from processors.errors import InvalidArgument, PermanentError
 from processors.phone_numbers import masked
@@ -14,6 +15,8 @@ from services.wiring import parts
 
 GIVEN = ("from_number", "webhook_url", "status_callback_url", "call_metadata")
 """What a caller may say of a repetition; all else of the original holds for it."""
+
+OF_A_CAMPAIGN = CampaignOptions.model_fields.keys() - CallOptions.model_fields.keys()
 
 REPEATABLE = frozenset({"failed", "exhausted", "excluded", "expired", "cancelled"})
 
@@ -60,12 +63,18 @@ def inherited(request: RetryFailedCall) -> RetryFailedCall:
         )
     if options is None:
         return request
-    shared = {name: getattr(options, name) for name in CallOptions.model_fields}
+    shared = {name: getattr(options, name) for name in CampaignOptions.model_fields}
     told = {name: value for name in GIVEN if (value := getattr(request, name)) not in (None, {})}
     return request.model_copy(update=shared | told)
 
 
-def _options_of(task_id: str) -> CallOptions | None:
+def arguments_of(request: RetryFailedCall) -> dict[str, Any]:
+    """Return what is stored of a repetition: a worker of the version before refuses the names that it does not know."""
+    arguments = request.model_dump(mode="json")
+    return {name: value for name, value in arguments.items() if value is not None or name not in OF_A_CAMPAIGN}
+
+
+def _options_of(task_id: str) -> CampaignOptions | None:
     """Return what was said of a call, made or not, when it was submitted."""
     call = parts().calls.read(task_id)
     if call is not None:

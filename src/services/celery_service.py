@@ -628,7 +628,7 @@ class CeleryService:
         call_retries.check_number(request)
         request = call_retries.inherited(request)
         chosen = _options("retry_failed_call", _prioritised(request, timed))
-        return _send("twilio_calls.retry_failed_call", request.model_dump(mode="json"), queue, chosen)
+        return _send("twilio_calls.retry_failed_call", call_retries.arguments_of(request), queue, chosen)
 
     def queue_bulk_calls(  # noqa: PLR0913 - the interface's own parameters
         self,

@@ -1,5 +1,8 @@
 """A call that is repeated says what the original said, unless it is told otherwise."""
 
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from calling import ACCOUNT_SID, NUMBERS, Desk
@@ -33,6 +36,39 @@ def test_a_repetition_takes_over_what_it_is_not_given(inline_service: InlineServ
     shared = set(first) & set(repeated) - {"to_number"}
     assert shared >= {"from_number", "webhook_url", "call_metadata", "calling_hours", "detection", "ring_seconds"}
     assert {name: repeated[name] for name in shared} == {name: first[name] for name in shared}
+
+
+TOMORROW = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+OF_EVERY_CALL = {
+    "to_number", "from_number", "webhook_url", "status_callback_url", "call_metadata", "calling_hours", "detection",
+    "ring_seconds", "limit_seconds", "record",
+}  # fmt: skip
+SUBMITS: Mapping[str, tuple[Callable[[], str], set[str]]] = {
+    "queue_outbound_call": (lambda: celery_service.queue_outbound_call(NUMBER), OF_EVERY_CALL),
+    "schedule_call": (
+        lambda: celery_service.schedule_call(NUMBER, schedule_time=TOMORROW),
+        OF_EVERY_CALL | {"schedule_time", "timezone"},
+    ),
+    "retry_failed_call": (
+        lambda: celery_service.retry_failed_call("failed_task_123", NUMBER),
+        OF_EVERY_CALL | {"original_task_id", "retry_delay"},
+    ),
+    "retry_failed_call of a single one": (
+        lambda: celery_service.retry_failed_call(celery_service.queue_outbound_call(NUMBER), NUMBER),
+        OF_EVERY_CALL | {"original_task_id", "retry_delay"},
+    ),
+    "queue_bulk_calls": (
+        lambda: celery_service.queue_bulk_calls([NUMBER]),
+        OF_EVERY_CALL - {"to_number"}
+        | {"delay_between_calls", "max_concurrent_calls", "retry", "caller_identity", "opt_out_prompt", "max_minutes"},
+    ),
+}
+
+
+@pytest.mark.parametrize("submit", SUBMITS)
+def test_what_is_submitted_can_be_run_by_the_version_before(inline_service: InlineService, submit: str):
+    made, names = SUBMITS[submit]
+    assert set(kwargs_of(made())) == names, "it refuses arguments that it does not know, and their keys conflict"
 
 
 def test_a_repetition_says_what_it_is_told_to_say(inline_service: InlineService):

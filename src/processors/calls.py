@@ -324,7 +324,10 @@ def _wait_for_hours(request: QueueOutboundCall, tools: CallTools) -> Callable[[f
     asked, now = doubt.clock(), tools.calls.now()
     opens = _opens(hours, request, now)
     if opens is None:
-        why = "its calling hours never open in all zones where the number may be; give calling_hours a timezone"
+        why = (
+            "its calling hours never open in all zones where the number may be, or are no longer than it rings; "
+            "give calling_hours a timezone"
+        )
         tools.calls.close(tools.call_id, "failed", why)
         raise PermanentError(f"The call was not made: {why}.")
     if opens > now:

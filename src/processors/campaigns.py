@@ -406,7 +406,10 @@ class CampaignStep:
             raise error
 
 
-NEVER_OPEN = "its calling hours never open in all zones where the number may be; give them a timezone"
+NEVER_OPEN = (
+    "its calling hours never open in all zones where the number may be, or are no longer than it rings; "
+    "give them a timezone"
+)
 PUT_OFF: Mapping[str, str] = {
     "number": "another call to this number is going on",
     "halted": "calls to this country are refused",

@@ -253,6 +253,13 @@ def test_hours_that_ended_while_a_call_waited_keep_it_back_until_they_open_again
     assert office.phones.call("a:1").reason == "waits for its calling hours"
 
 
+def test_hours_no_longer_than_it_rings_leave_a_member_out_and_say_so(office: Office):
+    hours = {"start": "09:00", "end": "09:05", "timezone": "Europe/Berlin"}
+    campaign = Campaign(office, [BERLIN], calling_hours=hours, ring_seconds=300)
+    assert campaign.run() == {"excluded": 1}
+    assert "or are no longer than it rings" in str(office.phones.call("a:0").reason)
+
+
 def test_hours_that_end_between_the_look_and_the_order_let_no_order_out(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ):

@@ -95,7 +95,9 @@ class Phones:
         """Receive a message of the provider."""
         key = more.pop("key", None) or f"{sid}-{status}-{next(self._keys)}"
         account, heard = more.pop("account", ACCOUNT), more.pop("heard", None)
-        event = CallEvent("status", key, attempt_id, sid, account, CallProgress(status, **more), heard)
+        unsaid = more.pop("unsaid", None)
+        progress = CallProgress(status, **more)
+        event = CallEvent("status", key, attempt_id, sid, account, progress, heard, unsaid=unsaid)
         return self.events.receive(event, lambda _: Waits(60, 3600))
 
     def call(self, call_id: str) -> Any:

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from sqlalchemy import Connection, Row, Select, bindparam, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, func, select, update
 
-from processors.call_interfaces import AttemptRow
+from processors.call_interfaces import AttemptRow, Unsaid
 from processors.call_states import CallProgress
 from records.call_moves import WhatNext, end_attempt, told_late
 from records.call_records import ATTEMPT_COLUMNS, as_attempt, joined, progress_values
@@ -34,6 +34,7 @@ class CallEvent:
         kind: `status`, `machine`, `recording`, `answer` (what is to be said?) or `heard` (keys or speech).
         dedupe_key: the same message, told again, has the same one.
         token: so has what the provider itself calls it; None where it gave it no name.
+        unsaid: why whoever answered is told nothing; None where that is not so.
         attempt_id: from the address that it came to; None where that has none.
         call_sid: the provider's name for the call.
         account: whose call.
@@ -51,6 +52,7 @@ class CallEvent:
     heard: Mapping[str, Any] | None = None
     raw: Mapping[str, Any] = field(default_factory=dict[str, Any])
     token: str | None = None
+    unsaid: Unsaid | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,8 @@ class CallEvents:
             _add_heard(connection, row.call_id, event.heard)
         progress = joined(row, event.progress)
         values = progress_values(progress)
+        if event.unsaid is not None:
+            values |= {"unsaid": func.coalesce(a.unsaid, event.unsaid)}
         if waits is not None and row.call_sid is None:
             values |= {"call_sid": event.call_sid, "placed_at": Now(), "hang_up_at": Now(waits.hang_up)}
         if progress.ended and row.state in {*LIVE, "ambiguous"}:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, case, delete, exists, func, or_, select, update
 
 from processors.call_errors import BY_CODE
-from processors.call_interfaces import GIVEN_UP, AttemptRow, CallRow, CallSeen, NextCall, Unsaid
+from processors.call_interfaces import GIVEN_UP, AttemptRow, CallRow, CallSeen, NextCall
 from processors.call_states import BY_FETCH, CallProgress, known_status, merged, spelled
 from records.call_moves import TASK_ENDED, WhatNext, close_waiting, end_attempt, told_late
 from records.call_tables import ATTEMPT_IS_LIVE, LIVE, OPEN, call_attempts, call_events, calls
@@ -312,17 +312,6 @@ class CallRecords:
         """Note that somebody here asked for the end of an attempt's call."""
         own = update(call_attempts).where(a.id == attempt_id, ATTEMPT_IS_LIVE)
         self.database.write(lambda c: c.execute(own.values(ending_at=func.coalesce(a.ending_at, Now()))))
-
-    def said_nothing(self, attempt_id: str, why: Unsaid) -> None:
-        """Note that whoever answered an attempt's call is told nothing; where it has ended, that is mended."""
-
-        def work(connection: Connection) -> None:
-            own = update(call_attempts).where(a.id == attempt_id, a.unsaid.is_(None))
-            row = connection.execute(own.values(unsaid=why).returning(a.state)).first()
-            if row is not None and row.state == "ended":
-                told_late(connection, attempt_id, self.what_next)
-
-        self.database.write(work)
 
     def info(self, call_sid: str) -> dict[str, Any]:
         """Return what is known of a call by the provider's name for it, for people; nothing where none is."""

@@ -34,9 +34,7 @@ OPT_OUT_KEY = "9"
 ANSWERED = "in-progress"
 GOING_ON = frozenset({"sending", "unknown", "placed", "ambiguous"})
 PROMPT_SECONDS = 2
-CANCELLED, OPTED_OUT_MEANWHILE = "it was cancelled", "the number opted out"
-UNWANTED: Mapping[str, Unsaid] = {CANCELLED: "cancelled", OPTED_OUT_MEANWHILE: "opted_out"}
-"""Why nothing is said, where that decides what becomes of the call."""
+WHY_UNSAID: Mapping[Unsaid, str] = {"cancelled": "it was cancelled", "opted_out": "the number opted out"}
 
 THANKS, OPTED_OUT = "Thank you. Goodbye.", "You will not be called again. Goodbye."
 APOLOGY = (
@@ -132,14 +130,12 @@ def answer(told: Told) -> str:
     if told.attempt is None:
         return _inbound(told)
     answered_by = call_messages.progress_of(told.fields).answered_by
-    progress = CallProgress(ANSWERED, answered_by=answered_by)
-    received = _receive(told, "answer", "", progress)
+    progress, unsaid = CallProgress(ANSWERED, answered_by=answered_by), _unsaid(told.attempt)
+    received = _receive(told, "answer", "", progress, unsaid=unsaid)
     attempt = received.attempt
     call = None if attempt is None else parts().calls.read(attempt.call_id)
     options = None if call is None else call_lines.options_of(call)
-    why = _why_silent(received, call)
-    if attempt is not None and received.new and (unsaid := UNWANTED.get(why or "")) is not None:
-        parts().calls.said_nothing(attempt.id, unsaid)
+    why = _why_silent(received, call) or (None if unsaid is None else WHY_UNSAID[unsaid])
     if why is None and options is not None and options.detection == "hang_up" and is_machine(answered_by):
         why = "a machine answered"
     if why is not None or attempt is None or options is None:
@@ -212,6 +208,7 @@ def _receive(
     key: str,
     progress: CallProgress | None = None,
     found: Mapping[str, Any] | None = None,
+    unsaid: Unsaid | None = None,
 ) -> Received:
     """Keep a message, once, and do what it says."""
     attempt_id = told.attempt if told.attempt and ATTEMPT.fullmatch(told.attempt) else None
@@ -225,6 +222,7 @@ def _receive(
         found,
         told.fields,
         told.token,
+        unsaid,
     )
     received = parts().call_events.receive(event, _waits)
     if received.why_not is not None and told.attempt is not None:
@@ -242,20 +240,30 @@ def _waits(call_id: str) -> Waits:
     return Waits(look, hang_up_seconds(options.ring_seconds, options.limit_seconds))
 
 
+def _unsaid(attempt_id: str) -> Unsaid | None:
+    """Return why a call is not wanted any more, or None: the last moment at which that can be decided.
+
+    It is decided before the question is kept, which keeps it too: what dies in between leaves no doubt of the answer.
+    """
+    service = parts()
+    attempt, call = _call_of(attempt_id)
+    if attempt is None or call is None:
+        return None
+    record = service.tasks.read(call.campaign_id or call.id)
+    if record is None or record.state is TaskState.REVOKED:
+        return "cancelled"
+    return "opted_out" if service.opt_outs.has(attempt.to_number) else None
+
+
 def _why_silent(received: Received, call: CallRow | None) -> str | None:
-    """Return why nothing is said to who answers, or None: the last moment at which that can be decided."""
-    attempt, service = received.attempt, parts()
+    """Return why nothing is said to who answers a call that may be wanted, or None."""
+    attempt = received.attempt
     if received.why_not is not None or attempt is None or call is None:
         return received.why_not or "its call is not known any more"
     if attempt.state not in GOING_ON:
         return f"its attempt is {attempt.state}"
-    last = service.calls.last_attempt(call.id)
-    if last is not None and last.id != attempt.id:
-        return "another attempt has taken its place"
-    record = service.tasks.read(call.campaign_id or call.id)
-    if record is None or record.state is TaskState.REVOKED:
-        return CANCELLED
-    return OPTED_OUT_MEANWHILE if service.opt_outs.has(attempt.to_number) else None
+    last = parts().calls.last_attempt(call.id)
+    return "another attempt has taken its place" if last is not None and last.id != attempt.id else None
 
 
 def _end_extra(told: Told, received: Received, progress: CallProgress) -> None:
@@ -327,9 +335,14 @@ def _listener(told: Told) -> tuple[str | None, CallOptions | None]:
 
 def _asked(attempt_id: str) -> tuple[AttemptRow | None, CallOptions | None]:
     """Return an attempt, and what was said of its call when it was submitted."""
-    attempt = parts().calls.attempt(attempt_id) if ATTEMPT.fullmatch(attempt_id) else None
-    call = None if attempt is None else parts().calls.read(attempt.call_id)
+    attempt, call = _call_of(attempt_id)
     return attempt, None if call is None else call_lines.options_of(call)
+
+
+def _call_of(attempt_id: str) -> tuple[AttemptRow | None, CallRow | None]:
+    """Return an attempt and its call."""
+    attempt = parts().calls.attempt(attempt_id) if ATTEMPT.fullmatch(attempt_id) else None
+    return attempt, None if attempt is None else parts().calls.read(attempt.call_id)
 
 
 def _caller(told: Told) -> str | None:

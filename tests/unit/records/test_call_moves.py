@@ -51,13 +51,13 @@ def test_a_call_in_which_nothing_was_said_ends_as_what_made_it_silent(phones: Ph
     attempt_id = phones.placed(call_id, "CA0")
     if late:  # whoever answered hung up at once, and that came first
         phones.tell(attempt_id, "CA0", "completed", duration_seconds=1)
-    phones.calls.said_nothing(attempt_id, why)
+    phones.tell(attempt_id, "CA0", "in-progress", unsaid=why)
     if not late:
         phones.tell(attempt_id, "CA0", "completed", duration_seconds=1)
     for _ in range(2):
         assert (phones.attempt(attempt_id).unsaid, phones.call(call_id).outcome) == (why, "unsaid")
         assert (phones.call(call_id).state, phones.member(call_id).state) == (why, why)
-        phones.calls.said_nothing(attempt_id, "cancelled" if why == "opted_out" else "opted_out")
+        phones.tell(attempt_id, "CA0", unsaid="cancelled" if why == "opted_out" else "opted_out")
         phones.tell(attempt_id, "CA0", answered_by="human")
 
 

@@ -280,6 +280,28 @@ def test_whoever_answers_and_is_told_nothing_was_not_reached(desk: Desk, state: 
             celery_service.get_task_result(campaign, timeout=0)
 
 
+@pytest.mark.parametrize("state", UNWANTED)
+def test_whoever_is_told_nothing_was_not_reached_though_what_answers_dies_meanwhile(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, state: str
+):
+    desk.ends = lambda _: None
+    campaign = celery_service.queue_bulk_calls(NUMBERS[:1], delay_between_calls=0)
+    desk.run()
+    attempt = parts().calls.last_attempt(f"{campaign}:0")
+    UNWANTED[state](campaign)
+
+    def dies(_: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr("services.call_lines.options_of", dies)
+        asked(attempt)
+    assert "<Say" not in asked(attempt), "the same question again"
+    desk.ends = lambda _: "completed"
+    desk.phone()
+    assert celery_service.get_campaign(campaign)["counts"] == {state: 1}
+
+
 def test_a_single_call_to_who_opted_out_while_it_rang_says_so_and_is_not_repeated(desk: Desk):
     task_id, sid = desk.made(to_number=NUMBERS[0])
     attempt = parts().calls.attempt_of_sid(sid)

@@ -171,6 +171,5 @@ def desk(inline_service: InlineService, monkeypatch: pytest.MonkeyPatch) -> Desk
     provider = FakeProvider(ACCOUNT_SID)
     use(account(twilio_calls_per_second=100.0, webhook_base_url="https://calls.example.com"), monkeypatch)
     monkeypatch.setattr("processors.campaigns.PATIENCE_SECONDS", 0.02)
-    monkeypatch.setattr("services.campaigns.UNKNOWN_SECONDS", 20.0)
     monkeypatch.setattr(parts(), "voice", provider)
     return Desk(inline_service, provider)

@@ -44,7 +44,7 @@ WHY_LEFT = {
     "failed": "the campaign ended before",
 }
 ANSWERED = "in-progress"
-UNKNOWN_SECONDS = 2.0
+UNKNOWN_SECONDS = 15.0
 CLOSED_AT_ONCE = 1_000
 MEMBERS_AT_ONCE = 1_000
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")

@@ -14,14 +14,17 @@ from config.settings import settings
 from fake_provider import NOT_NOW
 from processors import doubt
 from processors.call_interfaces import CallInDoubt, CallNotTaken, CallRow, CallsHalted
+from processors.campaigns import EndCampaign
 from processors.errors import (
     IdempotencyConflict,
     InvalidArgument,
+    Postponed,
     TaskCancelled,
     TaskFailed,
     UnknownTask,
 )
 from records.task_records import task_records
+from services.campaigns import end_calls
 from services.celery_service import celery_service
 from services.wiring import parts
 
@@ -502,6 +505,16 @@ def test_a_fault_of_ours_pauses_a_campaign_and_a_resume_lets_it_go_on(desk: Desk
     desk.until_final(campaign)
     assert desk.result(campaign)["successful_calls"] == 20
     assert set(desk.provider.rung().values()) == {1}
+
+
+def test_a_cancelled_campaign_rests_while_nobody_knows_whether_a_call_of_it_was_made(desk: Desk):
+    desk.provider.answers.append(("made", LOST))
+    campaign = celery_service.queue_bulk_calls(NUMBERS[:1])
+    desk.run()
+    celery_service.cancel_campaign(campaign)
+    with pytest.raises(Postponed, match="not known yet") as rests:
+        end_calls(EndCampaign(campaign_id=campaign), lambda *_: None)
+    assert rests.value.retry_after == 15
 
 
 def cancelled_in_the_middle(desk: Desk, *, hang_up: bool) -> tuple[str, list[str]]:

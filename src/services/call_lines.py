@@ -7,6 +7,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from adapters.network_guard import is_loopback
+from config.log_setup import get_logger
 from config.settings import Settings, settings
 from processors import phone_numbers
 from processors.call_addresses import checked_address
@@ -25,11 +26,16 @@ from services.wiring import parts
 ANSWER_PATH, STATUS_PATH = "/api/v1/twilio/incoming-call", "/api/v1/twilio/call-status"
 HEARD_PATH, MACHINE_PATH = "/api/v1/twilio/heard", "/api/v1/twilio/answered-by"
 RECORDING_PATH = "/api/v1/twilio/recording"
+VOICE_OF_MARKS = "Polly.Joanna"
+"""Says SSML as well as other texts; what campaigns alone say is for any voice that they give."""
+
 DAY_SECONDS = 86_400.0
 UNREACHABLE = (
     "WEBHOOK_BASE_URL is an address of this machine, which Twilio cannot reach: what is said goes out with the call, "
     "keys are not heard, and Twilio is asked how the call stands."
 )
+
+logger = get_logger()
 
 
 def provider_of(given: Settings) -> VoiceProvider:
@@ -195,6 +201,21 @@ def message_of(options: CallOptions) -> Spoken:
     )
 
 
+def inbound_greeting() -> Spoken:
+    """Return what who calls us hears: where CALL_GREETING cannot be said, what it is unless it is set."""
+    usual: str = Settings.model_fields["call_greeting"].default
+    return said_inbound("CALL_GREETING", settings.call_greeting) or spoken(usual)
+
+
+def said_inbound(name: str, text: str | None) -> Spoken | None:
+    """Return what a setting lets be said to who calls us; None where it is not set, or cannot be said."""
+    try:
+        return None if text is None else spoken(text)
+    except InvalidArgument as error:
+        logger.warning("setting_not_said", setting=name, error=str(error))
+        return None
+
+
 def introduction_of(options: CallOptions) -> Spoken | None:
     """Return what a campaign's call, or one in place of it, says first: who calls."""
     return _said(options, options.caller_identity if isinstance(options, CampaignOptions) else None)
@@ -247,14 +268,28 @@ def _is_loopback(url: str) -> bool:
     return is_loopback(host) or host.endswith(".localhost")
 
 
+def _check_settings() -> None:
+    """Refuse settings that cannot be said, those that who calls us hears in the voice of inbound calls."""
+    voices = {"CALL_GREETING": None, "CALL_OPT_OUT_PROMPT": None, "CALL_CALLER_IDENTITY": VOICE_OF_MARKS}
+    for name, voice in voices.items():
+        text: str | None = getattr(settings, name.lower())
+        try:
+            _ = None if text is None else spoken(text, voice=voice)
+        except InvalidArgument as error:
+            whose = "any voice" if voice else "the voice of inbound calls"
+            raise PermanentError(f"{name} cannot be said in {whose}: {error}") from error
+
+
 def described() -> str:
     """Tell what makes calls, and whether it reaches this service; nobody is asked.
 
     Raises:
         InvalidArgument: TWILIO_PHONE_NUMBER is no phone number.
+        PermanentError: a setting cannot be said.
     """
     if not settings.twilio_account_sid or not settings.twilio_auth_token:
         return "not set: no calls are made"
+    _check_settings()
     where = urlsplit(settings.twilio_base_url).hostname
     number = _own_number()
     from_number = "no TWILIO_PHONE_NUMBER" if number is None else f"from {phone_numbers.masked(number)}"

@@ -304,18 +304,18 @@ def _inbound(told: Told) -> str:
         logger.info("call_hung_up", call_sid=told.call_sid, why="its address names no attempt, and it is not inbound")
         return twiml.hangup_twiml()
     _receive(told, "answer", "")
-    text = settings.call_opt_out_prompt
-    if text is None:
+    prompt = call_lines.said_inbound("CALL_OPT_OUT_PROMPT", settings.call_opt_out_prompt)
+    if prompt is None:
         return _taken({})
     gather = twiml.GatherOptions(
         _address(call_lines.HEARD_PATH), digits=len(OPT_OUT_KEY), speech=False, seconds=PROMPT_SECONDS
     )
-    return _taken({"gather": gather, "opt_out_prompt": spoken(text)})
+    return _taken({"gather": gather, "opt_out_prompt": prompt})
 
 
 def _taken(listening: Mapping[str, Any]) -> str:
     """Return what greets who calls us, and takes a message or puts them through where that is set."""
-    twiml, greeting = _twiml(), spoken(settings.call_greeting)
+    twiml, greeting = _twiml(), call_lines.inbound_greeting()
     if settings.call_inbound == "voicemail":
         action, recorded = _address(call_lines.HEARD_PATH), _address(call_lines.RECORDING_PATH)
         return twiml.voicemail_twiml(greeting, action_url=action, recording_url=recorded, **listening)

@@ -264,6 +264,16 @@ def test_who_calls_us_is_greeted(client):
     assert (verbs(answer), said(answer)) == (["Say", "Hangup"], settings.call_greeting)
 
 
+@pytest.mark.parametrize("what", ["greeting", "voicemail"])
+def test_who_calls_us_is_greeted_as_usual_where_the_settings_cannot_be_said(client, monkeypatch, what):
+    monkeypatch.setattr(settings, "call_inbound", what)
+    monkeypatch.setattr(settings, "call_greeting", "<speak>Hello.</speak>")
+    monkeypatch.setattr(settings, "call_opt_out_prompt", "<speak>Press 9.</speak>")
+    answer = called(client)
+    assert said(answer) == "Hello. This is an automated call."
+    assert ("Record" in verbs(answer)) == (what == "voicemail")
+
+
 def test_who_calls_us_can_leave_a_message_and_its_recording_is_kept(client, monkeypatch):
     monkeypatch.setattr(settings, "call_inbound", "voicemail")
     answer = called(client)

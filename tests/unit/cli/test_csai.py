@@ -306,6 +306,30 @@ def test_doctor_says_of_what_was_set_as_our_number_that_it_is_none(csai, monkeyp
     assert re.search(r"phone\s+ok\s+api\.twilio\.com, from \+1 \*\*\* \*\*06", csai("doctor")[1])
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("call_greeting", "<speak>Hello.</speak>"),  # inbound calls have a basic voice
+        ("call_opt_out_prompt", "<speak>Press 9.</speak>"),
+        ("call_caller_identity", "<speak><b>This is us.</b></speak>"),
+    ],
+)
+def test_doctor_names_the_setting_that_cannot_be_said_on_the_phone(csai, monkeypatch, name, text):
+    monkeypatch.setenv("COLUMNS", "300")
+    use(account() | {name: text}, monkeypatch)
+    code, out, _ = csai("doctor")
+    assert code == 1
+    assert re.search(rf"phone\s+wrong\s+{name.upper()} cannot be said", out)
+    monkeypatch.setattr(settings, name, "Hello.")
+    assert re.search(r"phone\s+ok", csai("doctor")[1])
+
+
+def test_doctor_takes_a_caller_identity_for_voices_that_take_marks(csai, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    use(account(call_caller_identity="<speak>This is <break time='1s'/> us.</speak>"), monkeypatch)
+    assert re.search(r"phone\s+ok", csai("doctor")[1])
+
+
 def test_doctor_names_each_mail_template_that_cannot_be_compiled(csai, monkeypatch, tmp_path):
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(settings, "email_templates_dir", tmp_path / "gone")

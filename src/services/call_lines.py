@@ -274,7 +274,8 @@ def _check_settings() -> None:
     for name, voice in voices.items():
         text: str | None = getattr(settings, name.lower())
         try:
-            _ = None if text is None else spoken(text, voice=voice)
+            if text is not None:
+                spoken(text, voice=voice)
         except InvalidArgument as error:
             whose = "any voice" if voice else "the voice of inbound calls"
             raise PermanentError(f"{name} cannot be said in {whose}: {error}") from error

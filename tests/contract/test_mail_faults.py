@@ -194,17 +194,23 @@ def test_a_mail_that_somebody_has_is_not_to_be_sent_again_though_its_server_was_
     assert other == "deferred", "nobody has that one: resend_failed sends it again"
 
 
-def test_a_mail_of_which_somebody_else_still_waits_goes_on_though_its_server_was_away_at_the_last_attempt(database):
-    mails = [{"to_email": "a@example.com", "cc": ["b@example.com", "c@example.com"], "subject": "s", "body": "b"}]
-    late = {"RCPT TO:<b@": "451 4.3.0 later", "RCPT TO:<c@": "451 4.3.0 try again in 2 hours"}
-    with SmtpServer(replies=late) as server:
+def away_at_the_last_attempt(database, mails, replies, due: str) -> Bulk:
+    """Put some off, let one's time come, and deliver for the last time to a server that is gone: the mail goes on."""
+    with SmtpServer(replies=replies) as server:
         bulk = Bulk(database, resting_mailer(server, database), mails)
         assert isinstance(bulk.deliver(), Postponed)
-    of_b = deliveries.c.address == "b@example.com"
-    database.write(lambda c: c.execute(update(deliveries).where(of_b).values(next_attempt_at=None)))
+    own = deliveries.c.address == due
+    database.write(lambda c: c.execute(update(deliveries).where(own).values(next_attempt_at=None)))
     bulk.last_attempt = True
     assert isinstance(bulk.deliver(), Postponed)
     assert bulk.members.closed == {}
+    return bulk
+
+
+def test_a_mail_of_which_somebody_else_still_waits_goes_on_though_its_server_was_away_at_the_last_attempt(database):
+    mails = [{"to_email": "a@example.com", "cc": ["b@example.com", "c@example.com"], "subject": "s", "body": "b"}]
+    late = {"RCPT TO:<b@": "451 4.3.0 later", "RCPT TO:<c@": "451 4.3.0 try again in 2 hours"}
+    bulk = away_at_the_last_attempt(database, mails, late, due="b@example.com")
     assert {one: row.state for one, row in bulk.rows.outcomes("t", 0).items()} == {
         "a@example.com": "accepted",
         "b@example.com": "refused",
@@ -216,14 +222,7 @@ def test_a_mail_that_nobody_has_waits_for_whom_a_server_put_off_though_another_w
     """At the last attempt the one who was not reached is given up; the other's own time has not come."""
     mails = [{"to_email": "a@example.com", "cc": ["b@example.com"], "subject": "s", "body": "b"}]
     late = {"RCPT TO:<a@": "451 4.3.0 later", "RCPT TO:<b@": "451 4.3.0 try again in 2 hours"}
-    with SmtpServer(replies=late) as server:
-        bulk = Bulk(database, resting_mailer(server, database), mails)
-        assert isinstance(bulk.deliver(), Postponed)
-    of_a = deliveries.c.address == "a@example.com"
-    database.write(lambda c: c.execute(update(deliveries).where(of_a).values(next_attempt_at=None)))
-    bulk.last_attempt = True
-    assert isinstance(bulk.deliver(), Postponed)
-    assert bulk.members.closed == {}
+    bulk = away_at_the_last_attempt(database, mails, late, due="a@example.com")
     assert {one: row.state for one, row in bulk.rows.outcomes("t", 0).items()} == {
         "a@example.com": "refused",
         "b@example.com": "deferred",

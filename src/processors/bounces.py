@@ -109,9 +109,7 @@ def read_report(message: bytes) -> list[MailEvent]:
     except PermanentError:
         raise
     except Exception as error:  # anybody may have written it, and the parser promises nothing
-        raise PermanentError(
-            f"The report is too damaged to be read: {type(error).__name__}: {error!s:.200}."
-        ) from error
+        raise PermanentError(f"The report is too damaged to be read: {error!r:.200}.") from error
 
 
 def _read(message: bytes) -> list[MailEvent]:
@@ -130,8 +128,9 @@ def _read(message: bytes) -> list[MailEvent]:
     elif (feedback := kinds.get("message/feedback-report")) is not None:
         found = [*_complaints(feedback, original)]
     else:
+        kind = " ".join(report.get_content_type().split())
         raise PermanentError(
-            f"The mail is no report of a mail server: it is {report.get_content_type():.80} and has no part "
+            f"The mail is no report of a mail server: it is {kind:.80} and has no part "
             "message/delivery-status (RFC 3464) or message/feedback-report (RFC 5965)."
         )
     spelled = _spellings(original)

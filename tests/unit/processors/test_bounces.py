@@ -340,6 +340,10 @@ def test_a_damaged_report_is_read_or_refused_in_one_sentence_and_nothing_else(da
     _read_or_refuse(bytes(raw))
 
 
+def test_a_type_with_a_line_break_is_named_in_one_line():
+    _read_or_refuse(b"Content-Type: =?utf-8?b?/w==?=x\n y\n\nhello")
+
+
 @settings(max_examples=200, deadline=None)
 @given(raw=st.one_of(st.binary(max_size=2000), st.lists(st.sampled_from(PIECES), max_size=60).map(b"".join)))
 def test_anything_else_is_refused_in_one_sentence(raw):

@@ -111,7 +111,33 @@ def checked_original(request: RetryFailedCall, own_id: str) -> Former:
     """
     check_number(request)
     original = request.original_task_id
-    in_place = _in_place_of(_first_of(original))
+    made = _checked_others(original, own_id)
+    ids = {call.id for call in made}
+    for task_id in _same_task(original):
+        if task_id not in ids:
+            _check_task(task_id)
+    known = original in ids or _record_of(original) is not None
+    return Former(known, len({one.id for one in _in_place_of(original)} - {original, own_id}) + 1)
+
+
+def check_replay(own_id: str) -> None:
+    """Refuse the call of a task that was submitted again, where another one came before it in the same call's place.
+
+    Raises:
+        PermanentError: that one is live, in doubt or done; or waits.
+    """
+    record = parts().tasks.read(own_id)
+    if record is not None and record.retry_of is not None:
+        _checked_others(own_id, own_id)
+
+
+def _checked_others(task_id: str, own_id: str) -> list[CallRow]:
+    """Return the calls that are, or were, to be made in the place of a task's, beside one's own.
+
+    Raises:
+        PermanentError: one of them is live, in doubt or done; or waits, and came first.
+    """
+    in_place = _in_place_of(_first_of(task_id))
     made = [one for one in in_place if one.id != own_id]
     later = in_place[next((at for at, one in enumerate(in_place) if one.id == own_id), len(in_place)) :]
     for call in made:
@@ -119,12 +145,7 @@ def checked_original(request: RetryFailedCall, own_id: str) -> Former:
             continue  # it came after this one, and heeds it
         if (why := _not_failed(call)) is not None:
             raise PermanentError(f"The call was not made: {why}.")
-    ids = {call.id for call in made}
-    for task_id in _same_task(original):
-        if task_id not in ids:
-            _check_task(task_id)
-    known = original in ids or _record_of(original) is not None
-    return Former(known, len({one.id for one in _in_place_of(original)} - {original, own_id}) + 1)
+    return made
 
 
 def _first_of(task_id: str) -> str:

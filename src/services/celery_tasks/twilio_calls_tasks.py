@@ -155,12 +155,18 @@ def _tools(task: RecordedTask, request: calls.QueueOutboundCall) -> calls.CallTo
     run = task.current
     line = call_lines.line_of(run.id)
     call_lines.check_content(request)
+
+    def grant(call: CallRow) -> Any:
+        """Ask for an attempt, unless the task is a replay, and the call has been repeated since."""
+        call_retries.check_replay(run.id)
+        return call_lines.grant(call, line)
+
     return calls.CallTools(
         call_id=run.id,
         from_number=call_lines.from_number_of(request),
         line=line,
         calls=task.parts.calls,
-        grant=lambda call: call_lines.grant(call, line),
+        grant=grant,
         content=lambda call, attempt_id: call_lines.order_of(request, call, attempt_id),
         sleep=_sleep(task),
         last_attempt=run.last_attempt(),

@@ -95,6 +95,32 @@ def test_a_call_that_was_made_with_all_that_failed_is_not_repeated_beside_that(d
     assert desk.rung(NUMBERS[0]) == before
 
 
+def test_of_a_replay_and_a_repetition_that_begin_at_once_one_is_made(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("processors.calls.PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(settings, "twilio_max_live_calls", 1)
+    desk.provider.answers.extend([CallsHalted("the login is refused", 20003)] * 4)
+    task_id = celery_service.queue_outbound_call(NUMBERS[0])
+    desk.run(3600)
+    before = desk.rung(NUMBERS[0])
+    desk.made(to_number=NUMBERS[1])
+    again = celery_service.retry_failed_call(task_id, NUMBERS[0], retry_delay=0)
+    desk.run(0.1)
+
+    def nothing(_: str) -> None:
+        """Know of no repetition: it is replayed just before that one is remembered."""
+
+    with monkeypatch.context() as patch:
+        patch.setattr("services.call_retries.why_not_again", nothing)
+        replayed = celery_service.replay_task(task_id)
+    desk.run(0.1)
+    for _ in range(4):
+        desk.phone()
+    assert celery_service.get_task_result(again, timeout=0)["success"]
+    with pytest.raises(TaskFailed, match="was not made"):
+        celery_service.get_task_result(replayed, timeout=0)
+    assert desk.rung(NUMBERS[0]) == before + 1
+
+
 def test_a_member_whose_turn_has_not_come_is_not_repeated(desk: Desk):
     campaign = celery_service.queue_bulk_calls(NUMBERS[:3], delay_between_calls=0, delay_seconds=600)
     again = celery_service.retry_failed_call(f"{campaign}:2", NUMBERS[2], retry_delay=0)

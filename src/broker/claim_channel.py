@@ -70,6 +70,7 @@ FRESH_SECONDS = 1.0
 
 PUSH_AT_ONCE = 500
 CLOSE_SECONDS = 5.0
+SENTINEL_SECONDS = 2.0
 KEEPER_TIMEOUT = 5.0
 SILENCE_SECONDS = 6.0
 """After so long a silence (a frozen process) an owner asks whether it still lives before it delivers."""
@@ -737,6 +738,15 @@ class ClaimPublishBatch(cast("Any", redis).PublishBatch):
 
 class ClaimSentinelChannel(ClaimChannel, cast("Any", redis.SentinelChannel)):
     """The same, for a server that Sentinel names."""
+
+    def _sentinel_managed_pool(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002 - Kombu's signature
+        """Return the pool; each Sentinel is asked once, and not waited for long: every channel asks anew."""
+        waits = {key: value for key, value in self._connparams(asynchronous).items() if key.startswith("socket_")}
+        for name in ("socket_timeout", "socket_connect_timeout"):
+            waits[name] = min(waits.get(name) or SENTINEL_SECONDS, SENTINEL_SECONDS)
+        own: dict[str, Any] = getattr(self, "sentinel_kwargs", None) or {}
+        self.sentinel_kwargs = {**waits, "retry": Retry(NoBackoff(), 0), **own}
+        return super()._sentinel_managed_pool(asynchronous)
 
 
 def _was_claimed(delivery_tag: str) -> bool:

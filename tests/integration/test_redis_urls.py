@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -343,6 +344,21 @@ def test_the_service_uses_the_server_that_sentinel_names(sentinels, tmp_path):
         sentinel.execute_command("ACL", "SETUSER", "default", "resetpass", f">{PASSWORD}")
     named = {"REDIS_SENTINEL_MASTER": "m", "REDIS_SENTINEL_PASSWORD": PASSWORD}
     assert use_of_the_service(sentinels.url, tmp_path, **named) == "SentinelTransport nobody.knows"
+
+
+@pytest.mark.parametrize("own", [{}, {"sentinel_kwargs": {"password": PASSWORD}}], ids=["open", "password"])
+def test_a_sentinel_that_hangs_is_asked_once_and_not_waited_for_long(own, monkeypatch):
+    redis_transport.register()
+    monkeypatch.setattr("broker.claim_channel.SENTINEL_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        url = f"sentinel://127.0.0.1:{hanging.getsockname()[1]}"
+        asked = r"No master found .*\bsocket_timeout=0\.5,.*\bsocket_connect_timeout=0\.5,"
+        with pytest.raises(ConfigurationError, match=asked):
+            check_reachable(BrokerLocation(url, NAMED, {"master_name": "m", **own}), timeout=5)
+        hanging.settimeout(0)
+        with pytest.raises(BlockingIOError):  # Kombu tries twice
+            for _ in range(3):
+                hanging.accept()[0].close()
 
 
 def has_open(*ports: int) -> list:

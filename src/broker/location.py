@@ -28,7 +28,7 @@ NAMED = "CELERY_BROKER_URL"
 class BrokerLocation:
     """A broker: its URL, why it is this one, what else its transport is to know, and the URL as it may be shown."""
 
-    url: str
+    url: str = field(repr=False)
     source: str
     options: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
 

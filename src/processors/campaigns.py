@@ -238,6 +238,7 @@ class CampaignStep:
         self.plan, self.tools, self.report = plan, tools, report
         self._orders: set[Future[PlacedCall]] = set()
         self._full_since: float | None = None
+        self._short_since: float | None = None
         self._halted: dict[str, float] = {}
 
     def run(self) -> bool:
@@ -313,11 +314,14 @@ class CampaignStep:
         if answer.why == "pace":
             return answer.wait
         if answer.why == "live":
-            self._full_since = self._full_since or self.tools.clock()
-            if self.tools.clock() - self._full_since < PATIENCE_SECONDS:
-                return LOOK_SECONDS
-            self.tools.calls.hurry(self.tools.campaign_id, QUIET_SECONDS)
-            return BETWEEN_SECONDS
+            now = self.tools.clock()
+            # That places become free now and then tells nothing of calls whose ends were not told: they hold others.
+            self._short_since = now if self._short_since is None else self._short_since
+            if now - self._short_since >= PATIENCE_SECONDS:
+                self.tools.calls.hurry(self.tools.campaign_id, QUIET_SECONDS)
+                self._short_since = now
+            self._full_since = now if self._full_since is None else self._full_since
+            return LOOK_SECONDS if now - self._full_since < PATIENCE_SECONDS else BETWEEN_SECONDS
         if answer.why == "halted" and self._halted_seconds(answer.prefix) >= LONGEST_HALT_SECONDS:
             self.tools.calls.close(call.id, "failed", answer.text)
         else:

@@ -421,6 +421,29 @@ def test_a_campaign_loses_no_member_by_a_country_that_was_refused_to_a_former_on
     assert campaign.run() == {"done": 3}
 
 
+def test_calls_whose_ends_were_not_told_are_asked_about_though_others_end_all_the_time(office: Office):
+    campaign = Campaign(office, NUMBERS, max_concurrent_calls=5)
+    untold: set[str] = set()
+
+    def sleep(seconds: float) -> None:
+        campaign.sleep(seconds)
+        live = office.phones.calls.live_of("a")
+        if not untold and len(live) == 5:
+            untold.update(one.id for one in live[:4])
+        for one in live:
+            if one.id in untold:
+                office.provider.end(str(one.call_sid))
+            else:
+                office.tell(one.id, "completed")
+        office.follow()
+
+    with suppress(Postponed):
+        CampaignStep(campaign.plan, replace(campaign.tools(), sleep=sleep), lambda *_: None).run()
+    assert campaign.time < 25
+    assert len(untold) == 4
+    assert not untold & {one.id for one in office.phones.calls.live_of("a")}
+
+
 @pytest.mark.parametrize("error", [CallNotTaken("429", 5.0), CallNotTaken("10004", too_many_live=True)])
 def test_an_account_that_is_full_burns_nobody_and_is_asked_rarely(office: Office, error: CallNotTaken):
     campaign = Campaign(office, NUMBERS[:6], max_concurrent_calls=1)

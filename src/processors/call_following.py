@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Protocol
 
-from processors.call_interfaces import AttemptRow, CallNotFound, CallSeen
+from processors.call_interfaces import AttemptRow, CallNotFound, CallSeen, CallsHalted
 from processors.call_states import CallProgress, spelled
 from processors.dialing import MARGIN_SECONDS, POLL_SECONDS, DialRecords, Line
+from processors.errors import TransientError
 
 BEFORE_SECONDS = 60.0
 """How much the provider's clock may be behind."""
@@ -19,6 +20,9 @@ UNSETTLED_SECONDS = 5.0
 LONGEST_WAIT_SECONDS = 600.0
 FIRST_WAIT_SECONDS = 30.0
 MOST_DOUBLINGS = 5
+REFUSED_SECONDS = 60.0
+"""After so long the next look comes where the provider does not answer now, or later where it says so."""
+
 LOST_SECONDS = 172_800.0
 """A call that the provider does not know for two days is none that anybody will ever hear of."""
 
@@ -75,6 +79,11 @@ def _ask(line: Line, records: FollowRecords, attempt: AttemptRow, age_seconds: f
         else:
             records.looked(attempt.id, wait)
         return
+    except CallsHalted:
+        raise
+    except TransientError as error:  # counted, so that a campaign which waits for the call hurries it ever more seldom
+        records.looked(attempt.id, max(REFUSED_SECONDS, error.retry_after or 0.0))
+        raise
     records.seen(attempt.id, call, wait, hang_up)
 
 

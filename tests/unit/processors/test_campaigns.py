@@ -1,5 +1,6 @@
 """A campaign calls every member until it is final, within its figures, whatever the provider does."""
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -24,7 +25,7 @@ from processors.campaigns import (
     check_numbers,
     conclude_campaign,
 )
-from processors.errors import Cancelled, InvalidArgument, Postponed
+from processors.errors import Cancelled, InvalidArgument, Postponed, TransientError
 from records.call_gates import Wish
 from records.members import insert_members
 from records.parents import Parents
@@ -419,6 +420,28 @@ def test_a_campaign_loses_no_member_by_a_country_that_was_refused_to_a_former_on
         office.phones.pass_by(3_601)
     office.provider.always = None
     assert campaign.run() == {"done": 3}
+
+
+def test_a_provider_that_refuses_to_be_asked_is_asked_ever_more_seldom_while_others_end(office: Office, monkeypatch):
+    campaign = Campaign(office, NUMBERS, max_concurrent_calls=5)
+    asked = Counter[str]()
+
+    def refuse(sid: str) -> None:
+        asked[sid] += 1
+        raise TransientError("Twilio asks to slow down.", retry_after=5.0)
+
+    def sleep(seconds: float) -> None:
+        campaign.sleep(seconds)
+        for one in office.phones.calls.live_of("a")[4:]:
+            office.tell(one.id, "completed")
+        office.follow()
+
+    monkeypatch.setattr(office.provider, "fetch_call", refuse)
+    with suppress(Postponed):
+        CampaignStep(campaign.plan, replace(campaign.tools(), sleep=sleep), lambda *_: None).run()
+    assert len(asked) == 4
+    looks = {one.call_sid: one.looks for one in office.phones.calls.live_of("a")}
+    assert {sid: looks[sid] for sid in asked} == asked, "each is counted, and the next one comes after twice the time"
 
 
 def test_calls_whose_ends_were_not_told_are_asked_about_though_others_end_all_the_time(office: Office):

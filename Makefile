@@ -3,7 +3,7 @@
 # make setup    what the service needs, in .venv
 # make test     all tests that need only Python; those that need a system package say so and are skipped
 # make check    format, lint, types, contracts, and whether the lock resolves on every platform
-# make coverage which lines the unit and contract tests run, for which they take half as long again; fails below 80 %
+# make coverage which lines the unit and contract tests run, for 70 % more processor time; fails below 80 %
 # make services the tests that need system packages (see .ci/run)
 # make bench    ours, stock Celery and five other task queues side by side; ARGUMENTS="--quick" tries it in minutes
 # make bench-files  the methods for files against what they are made of: speed, memory; writes docs/file-benchmarks.md

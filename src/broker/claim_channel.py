@@ -71,6 +71,8 @@ FRESH_SECONDS = 1.0
 PUSH_AT_ONCE = 500
 CLOSE_SECONDS = 5.0
 SENTINEL_SECONDS = 2.0
+"""So long one Sentinel is waited for, at most, before the next one is asked."""
+
 KEEPER_TIMEOUT = 5.0
 SILENCE_SECONDS = 6.0
 """After so long a silence (a frozen process) an owner asks whether it still lives before it delivers."""

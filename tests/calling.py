@@ -15,6 +15,7 @@ from processors.call_interfaces import CallOrder, Gate, Granted
 from processors.call_questions import follow_due
 from processors.call_states import CallProgress
 from processors.dialing import Line, dial
+from processors.order_pace import OrderPace
 from records.call_events import CallEvent, Waits
 from records.database import Database
 from services.celery_service import celery_service
@@ -39,7 +40,13 @@ class Office:
         self.phones, self.provider = Phones(database), FakeProvider(ACCOUNT)
         self.gate = Gate(f"account:{ACCOUNT}", 0.0, account_live)
         self.line = Line(
-            self.provider, self.gate, self.phones.calls, self.phones.gates, polls, persist=lambda write: write()
+            self.provider,
+            self.gate,
+            self.phones.calls,
+            self.phones.gates,
+            OrderPace(),
+            polls,
+            persist=lambda write: write(),
         )
 
     def order(self, call_id: str, attempt_id: str) -> CallOrder:

@@ -18,6 +18,7 @@ from processors.call_interfaces import (
     VoiceProvider,
 )
 from processors.errors import Cancelled, TransientError
+from processors.order_pace import OrderPace
 
 NOT_TAKEN_SECONDS = 10.0
 HALT_SECONDS = 3_600.0
@@ -72,6 +73,7 @@ class Line:
         gate: the account's.
         records: remembers them.
         gates: keeps them back.
+        pace: keeps those apart that leave this process.
         polls: whether the provider is asked how they stand, because it cannot reach this service.
         persist: writes until it is written.
     """
@@ -80,6 +82,7 @@ class Line:
     gate: Gate
     records: DialRecords
     gates: Gates
+    pace: OrderPace
     polls: bool
     persist: Callable[[Callable[[], object]], object]
 
@@ -107,6 +110,7 @@ def dial(line: Line, granted: Granted, order: CallOrder, may_ring: Callable[[flo
         CallInDoubt: nobody knows; the provider is asked later.
     """
     attempt, note = granted.attempt_id, line.records.ended_without_call
+    line.pace.wait(line.gate.gap_seconds)
     if (why := _too_late(granted, may_ring)) is not None:
         line.persist(lambda: note(attempt, "not_taken", None, why))
         raise CallNotTaken(why)

@@ -95,6 +95,7 @@ def line_of(task_id: str) -> Line:
         gate=account_gate(provider.account),
         records=service.calls,
         gates=service.call_gates,
+        pace=service.order_pace,
         polls=not is_reachable(),
         persist=partial(until_written, task_id),
     )

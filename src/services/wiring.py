@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     )
     from processors.mail_events.interfaces import Sns
     from processors.mail_interfaces import MailTemplates, Signer
+    from processors.order_pace import OrderPace
     from processors.unsubscribing import Unsubscribing
     from records.ai_calls import AiCalls
     from records.call_events import CallEvents
@@ -149,6 +150,11 @@ class Parts:
     def call_gates(self) -> CallGates:
         """The one door to an order for a call."""
         return _records("call_gates", "CallGates")(self.database)
+
+    @cached_property
+    def order_pace(self) -> OrderPace:
+        """Keeps orders for calls apart that leave this process."""
+        return import_module("processors.order_pace").OrderPace()
 
     @cached_property
     def opt_outs(self) -> OptOuts:

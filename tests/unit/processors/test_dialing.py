@@ -14,6 +14,7 @@ from processors.call_errors import BY_CODE
 from processors.call_interfaces import CallInDoubt, CallNotTaken, CallRefused, CallsHalted, Granted, NoRoom
 from processors.dialing import HALT_SECONDS, NOT_TAKEN_SECONDS, dial, hang_up_seconds
 from processors.errors import Cancelled
+from processors.order_pace import OrderPace
 
 NUMBER = "+15557771000"
 
@@ -88,6 +89,21 @@ def test_an_order_that_would_begin_after_its_time_is_not_made(office: Office):
     assert office.provider.orders == []
     assert office.phones.attempt(attempt_id).state == "not_taken"
     assert office.phones.call(call_id).state == "waiting"
+
+
+def test_an_order_that_waited_past_its_time_behind_others_is_not_made(office: Office, monkeypatch: pytest.MonkeyPatch):
+    call_id = office.phones.single("t", NUMBER)
+    granted = Granted(office.phones.granted(call_id), doubt.clock())
+    now = doubt.clock()
+
+    def wait(_: float) -> None:
+        monkeypatch.setattr(doubt, "clock", lambda: now + doubt.BEGIN_SECONDS)
+
+    slow = replace(office.line, gate=replace(office.gate, gap_seconds=60.0), pace=OrderPace(sleep=wait))
+    slow.pace.wait(60.0)
+    with pytest.raises(CallNotTaken, match="too long"):
+        dial(slow, granted, office.order(call_id, granted.attempt_id), lambda _: True)
+    assert office.provider.orders == []
 
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit, GeneratorExit])

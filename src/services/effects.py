@@ -38,7 +38,7 @@ NOTHING_HAPPENED = (TransientError, PermanentError, InvalidArgument)
 """What a call raises only where it knows that nothing happened; any other error leaves it in doubt."""
 
 MAIL_PREFIX, CALL_PREFIX = "mail:", "call:"
-CALL_NAME = re.compile(r"CA[0-9a-fA-F]{32}")
+CALL_NAME = re.compile(r"CA[0-9a-f]{32}")
 MAIL_KEY = re.compile(r"mail:(?P<task_id>.+):(?P<position>\d{1,9}):(?P<address>[^:]+)", re.DOTALL)
 NOT_GIVEN: Any = object()
 
@@ -276,7 +276,7 @@ def _settle_call(key: str, outcome: Any) -> bool:
     sid = _given_outcome(outcome)
     if not isinstance(sid, str) or not CALL_NAME.fullmatch(sid):
         raise InvalidArgument(
-            f"outcome: of a call is the provider's name for it, CA and 32 hexadecimal digits; got {sid!r:.50}."
+            f"outcome: of a call is the provider's name for it, CA and 32 hexadecimal digits in lower case; got {sid!r:.50}."
         )
     return parts().calls.settle_made(attempt.id, sid)
 

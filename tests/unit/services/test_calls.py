@@ -623,7 +623,7 @@ def test_a_person_says_that_there_was_no_call_and_it_is_made(desk: Desk):
 def test_a_person_says_which_call_it_was_and_it_is_not_made_again(desk: Desk):
     task_id, key = doubtful(desk, made=True)
     (sid,) = desk.provider.calls
-    for nonsense in (7, {"sid": sid}, "not a name", "nonsense", "CA" + "g" * 32, sid + "0"):
+    for nonsense in (7, {"sid": sid}, "not a name", "nonsense", "CA" + "g" * 32, "CA" + "A" * 32, sid + "0"):
         with pytest.raises(InvalidArgument):
             celery_service.settle_effect(key, nonsense)
     celery_service.settle_effect(key, sid)

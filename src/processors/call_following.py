@@ -82,7 +82,7 @@ def _ask(line: Line, records: FollowRecords, attempt: AttemptRow, age_seconds: f
     except CallsHalted:
         raise
     except TransientError as error:  # counted, so that a campaign which waits for the call hurries it ever more seldom
-        records.looked(attempt.id, max(REFUSED_SECONDS, error.retry_after or 0.0))
+        records.looked(attempt.id, min(LONGEST_WAIT_SECONDS, max(REFUSED_SECONDS, error.retry_after or 0.0)))
         raise
     records.seen(attempt.id, call, wait, hang_up)
 

@@ -21,6 +21,9 @@ from processors.errors import Cancelled, TransientError
 from processors.order_pace import OrderPace
 
 NOT_TAKEN_SECONDS = 10.0
+LONGEST_REST_SECONDS = 3_600.0
+"""So long a provider that wants to be left alone is, however long it asks for."""
+
 HALT_SECONDS = 3_600.0
 """How long the numbers of a country that is not allowed are left alone."""
 
@@ -110,8 +113,10 @@ def dial(line: Line, granted: Granted, order: CallOrder, may_ring: Callable[[flo
         CallInDoubt: nobody knows; the provider is asked later.
     """
     attempt, note = granted.attempt_id, line.records.ended_without_call
-    line.pace.wait(line.gate.gap_seconds)
-    if (why := _too_late(granted, may_ring)) is not None:
+    if (why := _too_late(granted, may_ring)) is None:
+        _wait_for_turn(line, attempt)
+        why = _too_late(granted, may_ring)
+    if why is not None:
         line.persist(lambda: note(attempt, "not_taken", None, why))
         raise CallNotTaken(why)
     try:
@@ -132,6 +137,15 @@ def dial(line: Line, granted: Granted, order: CallOrder, may_ring: Callable[[flo
             raise
         raise CallInDoubt(f"It is not known whether the call was made: {why}") from error
     return _placed(line, granted, order, placed, may_ring)
+
+
+def _wait_for_turn(line: Line, attempt: str) -> None:
+    try:
+        line.pace.wait(line.gate.gap_seconds)
+    except Exception as error:
+        why = f"Nothing was sent: it was interrupted while it waited for its turn: {error or type(error).__name__}"
+        line.persist(lambda: line.records.ended_without_call(attempt, "not_taken", None, why))
+        raise
 
 
 def _too_late(granted: Granted, may_ring: Callable[[float], bool]) -> str | None:
@@ -183,5 +197,5 @@ def _rest(line: Line, error: CallsHalted | CallNotTaken) -> None:
             key = f"halted:{line.provider.account}:+{error.country.lstrip('+')}"
             line.persist(lambda: line.gates.rest(key, HALT_SECONDS, str(error)))
         return
-    wait = NOT_TAKEN_SECONDS if error.retry_after is None else error.retry_after
+    wait = NOT_TAKEN_SECONDS if error.retry_after is None else min(LONGEST_REST_SECONDS, error.retry_after)
     line.persist(lambda: line.gates.rest(line.gate.key, wait))

@@ -276,7 +276,7 @@ def _settle_call(key: str, outcome: Any) -> bool:
     sid = _given_outcome(outcome)
     if not isinstance(sid, str) or not CALL_NAME.fullmatch(sid):
         raise InvalidArgument(
-            f"outcome: of a call is the provider's name for it, CA and 32 hexadecimal digits in lower case; got {sid!r:.50}."
+            f"outcome: of a call is the provider's name for it, CA and 32 digits of 0-9 and a-f; got {sid!r:.50}."
         )
     return parts().calls.settle_made(attempt.id, sid)
 

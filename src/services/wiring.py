@@ -464,9 +464,9 @@ def _engine(module: str, name: str) -> Any:
 
 
 def _fresh_after_fork() -> None:
-    """Let a forked child make its own mailer, storage, model and templates; the database looks after itself."""
+    """Let a forked child make its own mailer, storage, model, templates and pace; the database looks after itself."""
     if _own_parts.cache_info().currsize:
-        for name in ("mailer", "storage", "embedding_engine", "templates"):
+        for name in ("mailer", "storage", "embedding_engine", "templates", "order_pace"):
             _own_parts().__dict__.pop(name, None)
 
 

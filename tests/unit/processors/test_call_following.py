@@ -8,8 +8,9 @@ import pytest
 from call_rows import OURS
 from calling import Office
 from fake_provider import NOT_NOW
-from processors.call_following import LOST_SECONDS
+from processors.call_following import LONGEST_WAIT_SECONDS, LOST_SECONDS, REFUSED_SECONDS
 from processors.call_interfaces import CallInDoubt, CallsHalted, Granted
+from processors.errors import TransientError
 
 NUMBER = "+15557771000"
 LOST = CallInDoubt("the answer was lost")
@@ -214,6 +215,20 @@ def test_looks_become_rarer_where_messages_come(office: Office):
         waits.append((row.look_at - office.phones.calls.now()).total_seconds())
         office.phones.pass_by(waits[-1] + 0.1)
     assert [round(one, -1) for one in waits] == [30, 60, 120, 240, 480, 600, 600]
+
+
+@pytest.mark.parametrize(
+    ("asked", "wait"),
+    [(None, REFUSED_SECONDS), (90.0, 90.0), (86_400.0, LONGEST_WAIT_SECONDS), (1e12, LONGEST_WAIT_SECONDS)],
+)
+def test_a_provider_that_refuses_to_be_asked_is_asked_again_within_minutes_whatever_it_says(
+    office: Office, asked: float | None, wait: float
+):
+    attempt_id = office.dial(office.phones.single("t", NUMBER))
+    office.provider.reads = TransientError("503", asked)
+    office.follow(100)
+    row = office.phones.attempt(attempt_id)
+    assert wait - 5 < (row.look_at - office.phones.calls.now()).total_seconds() <= wait
 
 
 def test_a_login_that_is_refused_moves_no_call(office: Office):

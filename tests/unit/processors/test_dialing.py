@@ -12,7 +12,7 @@ from fake_provider import NOT_NOW, error_of
 from processors import doubt
 from processors.call_errors import BY_CODE
 from processors.call_interfaces import CallInDoubt, CallNotTaken, CallRefused, CallsHalted, Granted, NoRoom
-from processors.dialing import HALT_SECONDS, NOT_TAKEN_SECONDS, dial, hang_up_seconds
+from processors.dialing import HALT_SECONDS, LONGEST_REST_SECONDS, NOT_TAKEN_SECONDS, dial, hang_up_seconds
 from processors.errors import Cancelled
 from processors.order_pace import OrderPace
 
@@ -106,6 +106,38 @@ def test_an_order_that_waited_past_its_time_behind_others_is_not_made(office: Of
     assert office.provider.orders == []
 
 
+def test_an_order_that_is_too_late_takes_no_turn_from_the_next_one(office: Office):
+    call_id = office.phones.single("t", NUMBER)
+    late = Granted(office.phones.granted(call_id), doubt.clock() - doubt.BEGIN_SECONDS)
+    slow = replace(
+        office.line,
+        gate=replace(office.gate, gap_seconds=60.0),
+        pace=OrderPace(sleep=lambda seconds: pytest.fail(f"waited {seconds} s")),
+    )
+    with pytest.raises(CallNotTaken, match="too long"):
+        dial(slow, late, office.order(call_id, late.attempt_id), lambda _: True)
+    granted = Granted(office.phones.granted(call_id), doubt.clock())
+    dial(slow, granted, office.order(call_id, granted.attempt_id), lambda _: True)
+    assert len(office.provider.orders) == 1
+
+
+@pytest.mark.parametrize("error", [SoftTimeLimitExceeded(), Cancelled("no more")])
+def test_an_order_that_is_interrupted_in_its_wait_keeps_no_place_and_no_number(office: Office, error: Exception):
+    def wait(_: float) -> None:
+        raise error
+
+    slow = replace(office.line, gate=replace(office.gate, gap_seconds=60.0), pace=OrderPace(sleep=wait))
+    slow.pace.wait(60.0)
+    call_id = office.phones.single("t", NUMBER)
+    granted = Granted(office.phones.granted(call_id), doubt.clock())
+    with pytest.raises(type(error)):
+        dial(slow, granted, office.order(call_id, granted.attempt_id), lambda _: True)
+    assert office.phones.attempt(granted.attempt_id).state == "not_taken"
+    assert office.phones.call(call_id).state == "waiting"
+    office.dial(call_id)
+    assert len(office.provider.orders) == 1
+
+
 @pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit, GeneratorExit])
 def test_a_process_that_ends_in_the_order_leaves_an_attempt_that_is_looked_for(office: Office, end: Any):
     office.provider.answers.append(("made", end()))
@@ -160,7 +192,14 @@ def _wait(office: Office, number: str) -> tuple[str, float]:
     return answer.why, answer.wait
 
 
-@pytest.mark.parametrize(("error", "seconds"), [(CallNotTaken("429", 33.0), 33.0), (CallNotTaken("10004"), None)])
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [
+        (CallNotTaken("429", 33.0), 33.0),
+        (CallNotTaken("10004"), None),
+        (CallNotTaken("503", 1e12), LONGEST_REST_SECONDS),  # no time of a database
+    ],
+)
 def test_an_account_that_takes_nothing_is_left_alone_for_as_long_as_it_asks(
     office: Office, error: CallNotTaken, seconds: float | None
 ):

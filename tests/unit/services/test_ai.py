@@ -81,6 +81,12 @@ def test_a_forked_child_makes_a_model_of_its_own(monkeypatch):
     assert "embedding_engine" not in own.__dict__
 
 
+def test_a_forked_child_waits_for_no_order_of_a_call_that_its_parent_holds_up():
+    held = wiring._own_parts().order_pace
+    wiring._fresh_after_fork()
+    assert wiring._own_parts().order_pace is not held
+
+
 def test_the_report_of_calls_has_its_parts_in_the_order_asked_for_and_costs_without_the_noise_of_adding():
     line = UsageLine(
         tenant="acme",

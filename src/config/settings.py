@@ -377,7 +377,7 @@ class Settings(BaseSettings):
     webhook_base_url: str = Field(
         default="http://localhost:8001",
         repr=False,
-        description="Where others reach this service: Twilio, mail providers, who unsubscribes.",
+        description="Where others reach this service: Twilio, mail providers, who unsubscribes; PORT here unless set.",
     )
 
     # Notifications
@@ -644,6 +644,12 @@ class Settings(BaseSettings):
         if not LIMIT_PATTERN.fullmatch(value):
             raise ValueError("must be a figure per s, m or h such as 100/m, at most 1000000, or none")
         return value
+
+    @model_validator(mode="after")
+    def _reached_at_its_port(self) -> Self:
+        if "webhook_base_url" not in self.model_fields_set:
+            self.webhook_base_url = f"http://localhost:{self.port}"
+        return self
 
     @model_validator(mode="after")
     def _soft_before_hard(self) -> Self:

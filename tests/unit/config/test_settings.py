@@ -149,6 +149,13 @@ def test_calls_are_kept_for_as_long_as_they_are_counted(monkeypatch: pytest.Monk
     load_settings()
 
 
+def test_others_reach_the_service_at_its_own_port_unless_another_address_is_set(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PORT", "8018")
+    assert Settings().webhook_base_url == "http://localhost:8018"
+    monkeypatch.setenv("WEBHOOK_BASE_URL", "http://localhost:9000")
+    assert Settings().webhook_base_url == "http://localhost:9000"
+
+
 def test_calls_are_forwarded_only_where_somebody_said_to_whom(monkeypatch):
     monkeypatch.setenv("CALL_INBOUND", "forward")
     with pytest.raises(SettingsError, match="CALL_FORWARD_TO must be set too"):

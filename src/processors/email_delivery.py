@@ -28,6 +28,7 @@ from processors.interfaces import (
     Closed,
     Deliveries,
     Delivery,
+    DeliveryState,
     Handed,
     Letter,
     Mailer,
@@ -244,12 +245,11 @@ class Batch:
 
     def give_up(self, why: str) -> None:
         """Close those whom the transport did not let reach, at the last attempt."""
-        self._refuse(
-            [(mail, address) for mail in self.mails.values() if mail.error is None for address in mail.untried()], why
-        )
+        untried = [(mail, address) for mail in self.mails.values() if mail.error is None for address in mail.untried()]
+        self._end(untried, Outcome("refused", text=why))
 
-    def _refuse(self, recipients: Sequence[tuple[MailInHand, str]], why: str) -> None:
-        outcome = Outcome("refused", text=why)
+    def _end(self, recipients: Sequence[tuple[MailInHand, str]], outcome: Outcome) -> None:
+        """Give some up whom no server was asked for."""
         if recipients:
             self._write([(mail.position, address, outcome) for mail, address in recipients], [])
         for mail, address in recipients:
@@ -473,14 +473,14 @@ class Batch:
         return Letter(mail_id, sender.addr_spec, tuple(mail.untried()), content)
 
     def _not_composed(self, mail: MailInHand, error: PermanentError | TransientError) -> None:
-        """Give up those who do not get it, where others have it or wait for their own time; else the mail fails."""
+        """Give up those who do not get it; where no others have it, or wait for their own time, the mail fails."""
         never = isinstance(error, PermanentError)
         given_up = mail.waiting() if never else mail.untried() if self._post.last_attempt else []
         goes_on = mail.has_reached_somebody() or len(given_up) < len(mail.waiting())
-        if given_up and goes_on:
-            self._refuse([(mail, address) for address in given_up], str(error))
-        else:
+        if not (given_up and goes_on):
             mail.error = error
+        state: DeliveryState = "invalid" if mail.error is not None and never else "refused"
+        self._end([(mail, address) for address in given_up], Outcome(state, text=str(error)))
 
     def summary(self, mail: MailInHand) -> EmailSent:
         """Return what is known of a mail, recipient by recipient."""
@@ -491,10 +491,11 @@ class Batch:
         skipped = {a: o.text for a, o in outcomes.items() if o.state == "skipped"}
         unknown = [a for a, o in outcomes.items() if o.state in {"unknown", "handing"}]
         suppressed = {a: o.text for a, o in outcomes.items() if o.state == "suppressed"}
+        invalid = {a: o.text for a, o in outcomes.items() if o.state == "invalid"}
         states = {outcome.state for outcome in outcomes.values()}
         sender = parse(mail.request.from_email or self._post.sender)
         return EmailSent(
-            status=_status(states, some_invalid=bool(mail.invalid)),
+            status=_status(states, some_invalid=bool(mail.invalid or invalid)),
             id=self._post.task_id,
             message_id=message_id(f"{self._post.task_id}-{mail.position}", sender.addr_spec),
             transport=self._post.mailer.name,
@@ -506,7 +507,7 @@ class Batch:
             refused=refused,
             skipped=skipped,
             suppressed=suppressed,
-            invalid={one.given: one.why for one in mail.invalid},
+            invalid={one.given: one.why for one in mail.invalid} | invalid,
             unknown=unknown,
         )
 

@@ -411,7 +411,17 @@ class VoiceEncoder(Protocol):
 
 
 DeliveryState = Literal[
-    "queued", "handing", "accepted", "deferred", "refused", "invalid", "skipped", "suppressed", "cancelled", "unknown"
+    "queued",
+    "handing",
+    "accepted",
+    "deferred",
+    "refused",
+    "invalid",
+    "skipped",
+    "suppressed",
+    "expired",
+    "cancelled",
+    "unknown",
 ]
 
 WAITING_STATES = ("queued", "deferred")

@@ -13,8 +13,8 @@ from processors.carriers import Carrier, EndpointGone, Notice
 from processors.contacts import Contact, Contacts
 from processors.digests import Gathered, as_one
 from processors.emails import SendEmail
-from processors.errors import EffectInDoubt, EffectUnknown, PermanentError, Postponed, TransientError
-from processors.interfaces import MemberEnd, Members, Report
+from processors.errors import Cancelled, EffectInDoubt, EffectUnknown, PermanentError, Postponed, TransientError
+from processors.interfaces import MemberEnd, Members, Report, Run
 from processors.mail_headers import LANGUAGE_FIELD
 from processors.notifications import ChannelSent, Outcome, SendChannel, skipped
 from processors.quiet_hours import quiet_until
@@ -38,6 +38,7 @@ class ChannelTools:
         mail: sends a mail at a position of the notification, and returns its outcome.
         effect: changes the outside world once: takes a key, the call and its deadline in seconds.
         last_attempt: whether what is put off now will not be tried again.
+        run: the run that delivers it.
         clock: tells the time.
     """
 
@@ -49,6 +50,7 @@ class ChannelTools:
     mail: Callable[[SendEmail, int], Outcome]
     effect: Callable[[str, Callable[[], Any], float], Any]
     last_attempt: bool
+    run: Run
     clock: Callable[[], datetime]
 
 
@@ -60,13 +62,16 @@ def send_channel(request: SendChannel, tools: ChannelTools, report: Report) -> C
         TransientError: it cannot be delivered now.
         EffectInDoubt: a former run may still be sending it.
         PermanentError: what is known of the person is not acceptable.
+        Cancelled: another run has it, and tells what becomes of it.
     """
     if tools.members.waiting(request.notification_id, request.position, 1):
         outcome = _delivered(request, tools, report)
         end = MemberEnd(request.position, str(outcome["status"]), outcome)
-        tools.members.close_all(request.notification_id, [end])
+        tools.members.close_all(request.notification_id, [end], tools.run)
     [end] = tools.members.ends(request.notification_id, request.position, 1)
-    return ChannelSent(channel=request.channel, outcome=dict(end.outcome or {}))
+    if end.outcome is None:
+        raise Cancelled("Another run of this channel tells what becomes of it.")
+    return ChannelSent(channel=request.channel, outcome=dict(end.outcome))
 
 
 def _delivered(request: SendChannel, tools: ChannelTools, report: Report) -> Outcome:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     and_,
     case,
     cast,
+    column,
     delete,
     exists,
     func,
@@ -23,6 +24,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    table,
     true,
     tuple_,
     update,
@@ -42,6 +44,11 @@ PRUNED_AT_ONCE = 10_000
 
 ABANDONED_SECONDS = 300
 """Nobody hands a mail over for so long: where its task has ended by then, nobody will say what became of it."""
+
+SEND_EMAIL = "email.send_email"
+"""The task whose rows end with it; those of bulks and notifications end with their members."""
+
+TASK_ENDED = "Its task ended before it."
 
 deliveries = Table(
     "deliveries",
@@ -212,10 +219,32 @@ class DeliveryRecords:
         ]
 
     def settle(self, task_id: str, position: int, address: str, outcome: Outcome) -> bool:
-        """Store what a person has found out about one recipient; False where that one is not in doubt."""
+        """Store what a person has found out about one recipient; False where that one is not in doubt.
+
+        Whoever is `deferred` by that is mailed by its task, and is `refused` where that mails nobody any more: a task
+        that is submitted for it anew does.
+        """
         own = and_(_mail(task_id, position), deliveries.c.address == address, _doubtful())
-        statement = update(deliveries).where(own).values(_values(outcome)).returning(deliveries.c.address)
-        return bool(self.database.write(lambda c: c.execute(statement).all()))
+        held = select(columns.id).where(columns.id == task_id).with_for_update(read=True)
+        values = _values(outcome)
+        if outcome.state in WAITING_STATES:
+            again = _tries_again()
+            values |= {
+                "state": case((again, outcome.state), else_="refused"),
+                "closed_at": case((again, None), else_=Now()),
+                "next_attempt_at": case((again, Now())),
+            }
+        statement = update(deliveries).where(own).values(values).returning(deliveries.c.address)
+
+        def work(connection: Connection) -> bool:
+            connection.execute(held)
+            return bool(connection.execute(statement).all())
+
+        return self.database.write(work)
+
+    def end_mail(self, task_id: str, position: int, state: str, reason: str) -> None:
+        """End those recipients of one mail who still wait: its task has ended."""
+        self.database.write(END_MAIL(task_id=task_id, position=position, state=state, reason=reason), durable=False)
 
     def turn(self, task_id: str, closed: Sequence[Closed], handed: Sequence[tuple[int, str]], run: Run) -> None:
         """Store what became of some, and mark that this run hands mails over to others: all of it durably, or nothing.
@@ -229,7 +258,8 @@ class DeliveryRecords:
         told = [(_row(task_id, run, position, address), outcome) for position, address, outcome in closed]
         accepted = ACCEPT.many(row | _closing(outcome) for row, outcome in told if outcome.state == "accepted")
         others = CLOSE.many(row | _closing(outcome) for row, outcome in told if outcome.state != "accepted")
-        held = HOLD.many([{"task_id": task_id, "run_id": run.task_id}] if handed else [])
+        waits = handed or any(outcome.state in WAITING_STATES for _, _, outcome in closed)
+        held = HOLD.many([{"task_id": task_id, "run_id": run.task_id}] if waits else [])
 
         def check(found: Sequence[Sequence[Row]]) -> None:
             if handed and (not _may_hand_over(found[0], task_id, run) or len(found[1]) != len(handed)):
@@ -238,7 +268,7 @@ class DeliveryRecords:
         self.database.write_together([held, marked, accepted, others], check)
 
     def prune(self, days: float) -> int:
-        """Remove what is known of the mails of tasks that have no record any more.
+        """Remove what is known of the mails of tasks that have no record any more; end what its task left open.
 
         It was closed by a person after the record was gone, or copied for a retry that was never recorded. What is in
         doubt stays. Some rows are looked at, and those behind them the next time.
@@ -248,14 +278,35 @@ class DeliveryRecords:
         """
         c = deliveries.c
         key = tuple_(c.task_id, c.position, c.address)
-        page = select(c.task_id, c.position, c.address).where(key > self._pruned_to)
+        page = select(c.task_id, c.position, c.address, c.state).where(key > self._pruned_to)
         page = page.order_by(c.task_id, c.position, c.address).limit(PRUNED_AT_ONCE)
         rows = self.database.read(lambda r: r.execute(page).all())
-        after, last = self._pruned_to, tuple(rows[-1]) if rows else self._pruned_to
+        after, last = self._pruned_to, tuple(rows[-1][:3]) if rows else self._pruned_to
         self._pruned_to = last if len(rows) == PRUNED_AT_ONCE else ("", 0, "")
+        self._end_abandoned()
+        if any(row.state in WAITING_STATES for row in rows):
+            self._end_left(and_(key > after, key <= last))
         old, gone = c.closed_at < Now(-days * SECONDS_PER_DAY), ~exists().where(columns.id == c.task_id)
         pruning = delete(deliveries).where(key > after, key <= last, ~DOUBTFUL, old, gone).returning(c.address)
         return len(self.database.write(lambda w: w.execute(pruning).all(), durable=False)) if rows else 0
+
+    def _end_abandoned(self) -> None:
+        """Say of those who were being handed a mail that nobody knows whether they have it, once nobody will tell."""
+        c = deliveries.c
+        abandoned = update(deliveries).where(DOUBTFUL, c.state == "handing", _doubtful())
+        told = case((c.text == "", "the worker ended while the mail was handed over"), else_=c.text)
+        values = {"state": "unknown", "text": told, "closed_at": Now()}
+        self.database.write(lambda connection: connection.execute(abandoned.values(values)), durable=False)
+
+    def _end_left(self, which: ColumnElement[bool]) -> None:
+        """End those of some who wait though their task ended a while ago: by an older program, or settled meanwhile."""
+        c = deliveries.c
+        own = columns.id == c.task_id
+        goes_on = exists().where(own, or_(columns.finished_at.is_(None), columns.finished_at > Now(-ABANDONED_SECONDS)))
+        left = and_(which, c.state.in_(WAITING_STATES), c.created_at <= Now(-ABANDONED_SECONDS), ~goes_on)
+        state = func.coalesce(_left_as(own), "cancelled")
+        values = _ending(state, TASK_ENDED)
+        self.database.write(lambda w: w.execute(update(deliveries).where(left).values(values)), durable=False)
 
 
 def _mail(task_id: str, position: int) -> ColumnElement[bool]:
@@ -268,6 +319,38 @@ def _doubtful() -> ColumnElement[bool]:
     goes_on = exists().where(own.id == deliveries.c.task_id, own.state.not_in([state.value for state in FINAL]))
     abandoned = and_(deliveries.c.state == "handing", deliveries.c.handed_at <= Now(-ABANDONED_SECONDS), ~goes_on)
     return or_(deliveries.c.state == "unknown", abandoned)
+
+
+def _tries_again() -> ColumnElement[bool]:
+    """Tell in SQL whether the task of a row may still mail its recipient: it goes on, and so does the row's member."""
+    own, member = task_records.alias("own_record").c, table("members", *map(column, ("task_id", "position", "state"))).c
+    c = deliveries.c
+    goes_on = exists().where(own.id == c.task_id, own.state.not_in([state.value for state in FINAL]))
+    ended = exists().where(member.task_id == c.task_id, member.position == c.position, member.state != "waiting")
+    return and_(goes_on, ~ended)
+
+
+def _left_as(which: ColumnElement[bool]) -> ColumnElement[Any]:
+    """Return in SQL what one who still waits becomes by the end of a task's record; NULL where that is not final."""
+    expired = and_(columns.state == TaskState.REVOKED.value, columns.error_type == "Expired")
+    states = {
+        TaskState.REVOKED.value: "cancelled",
+        TaskState.FAILURE.value: "refused",
+        TaskState.SUCCESS.value: "refused",
+    }
+    told = case((expired, "expired"), *((columns.state == one, state) for one, state in states.items()))
+    return select(told).where(which).scalar_subquery()
+
+
+def _ending(state: Any, reason: Any) -> dict[str, Any]:
+    """Return the values of one who is mailed no more; what a server has said last stays."""
+    text = deliveries.c.text
+    return {
+        "state": state,
+        "text": case((text == "", reason), else_=text),
+        "closed_at": Now(),
+        "next_attempt_at": None,
+    }
 
 
 def _hold(value: Given) -> Any:
@@ -356,15 +439,34 @@ def _close(value: Given) -> Any:
     c = deliveries.c
     waits = cast(value("waits", Float()), Float)
     put_off = cast(value("state", String()), String) == "deferred"
+    state, text = cast(value("state", String()), String), cast(value("text", PlainText()), String)
+    # whoever would wait, but for a run whose task was ended meanwhile, is mailed no more
+    left = case((waits.is_not(None), _left_as(columns.id == value("run_id", String()))))
     new = _answer(value) | {
-        "state": value("state", String()),
-        "closed_at": case((waits.is_(None), Now())),
-        "next_attempt_at": case((waits.is_not(None), Now(func.coalesce(waits, 0.0)))),
+        "state": func.coalesce(left, state),
+        "text": case((and_(text == "", left.is_not(None)), TASK_ENDED), else_=text),
+        "closed_at": case((or_(waits.is_(None), left.is_not(None)), Now())),
+        "next_attempt_at": case((and_(waits.is_not(None), left.is_(None)), Now(func.coalesce(waits, 0.0)))),
         # who was put off before a content was handed over had a try, too
         "attempts": c.attempts + case((and_(put_off, c.state.in_(WAITING_STATES)), 1), else_=0),
     }
     own = and_(_named(value), c.state.in_(OPEN_STATES), newest(value))
     return update(deliveries).where(own).values(new).returning(c.address)
+
+
+def _end(value: Given, which: ColumnElement[bool]) -> Any:
+    waiting = update(deliveries).where(which, deliveries.c.state.in_(WAITING_STATES))
+    reason = cast(value("reason", PlainText()), String)
+    return waiting.values(_ending(value("state", String()), reason)).returning(deliveries.c.task_id)
+
+
+def _end_task(value: Given) -> Any:
+    return _end(value, deliveries.c.task_id == value("task_id", String()))
+
+
+def _end_mail(value: Given) -> Any:
+    c = deliveries.c
+    return _end(value, and_(c.task_id == value("task_id", String()), c.position == value("position", Integer())))
 
 
 def newest(value: Given) -> ColumnElement[bool]:
@@ -377,3 +479,8 @@ HOLD = Prepared(_hold)
 HAND_OVER = Prepared(_hand_over, "place")
 ACCEPT = Prepared(_accept, "place")
 CLOSE = Prepared(_close, "place")
+END_TASK = Prepared(_end_task)
+"""Ends all recipients of a task who still wait: for the transaction that ends the task."""
+
+END_MAIL = Prepared(_end_mail, "position")
+"""The same, for one mail of it."""

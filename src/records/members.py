@@ -30,10 +30,10 @@ from sqlalchemy import (
 )
 
 from processors.errors import ServiceUnavailable
-from processors.interfaces import WAITING_STATES, Member, MemberEnd, Run
+from processors.interfaces import Member, MemberEnd, Run
 from records.columns import Instant, Json, Now, metadata
 from records.database import Database
-from records.deliveries import DOUBTFUL, deliveries, newest
+from records.deliveries import DOUBTFUL, END_MAIL, TASK_ENDED, deliveries, newest
 from records.prepared import Bound, Given, Prepared
 from records.task_records import columns
 
@@ -61,6 +61,9 @@ Index("ix_members_task_id", members.c.task_id, members.c.closed_at, members.c.st
 
 MOST_LOOKED_AT = 20_000
 """Whose arguments are read for a figure that changes by itself soon: a large bulk's are gigabytes."""
+
+LEFT_AS = {"expired": "expired", "deferred": "refused"}
+"""What the recipients who still wait become with their member; else they are `cancelled`."""
 
 MAY_REPEAT = type_coerce(members.c.arguments, Text).like('%"duplicate_of"%')
 """In SQL, what is looked at for a key `duplicate_of`: few, where most members are never read."""
@@ -244,19 +247,20 @@ class MemberRecords:
         """
         if not ends:
             return
-        c = deliveries.c
-        waiting = update(deliveries).where(
-            c.task_id == parent_id,
-            c.position.between(ends[0].position, ends[-1].position),
-            c.state.in_(WAITING_STATES),
-        )
-        closed = waiting.values(state="cancelled", closed_at=Now(), next_attempt_at=None)
-
         close = closing_members(parent_id, ends)
+        end = END_MAIL.many(
+            {
+                "task_id": parent_id,
+                "position": one.position,
+                "state": LEFT_AS.get(one.state, "cancelled"),
+                "reason": str((one.outcome or {}).get("text") or TASK_ENDED),
+            }
+            for one in ends
+        )
 
         def work(connection: Connection) -> None:
             close(connection)
-            connection.execute(closed)
+            end(connection)
 
         self.database.write(work, durable=False)
 

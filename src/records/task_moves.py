@@ -35,7 +35,7 @@ from records.ai_window import CUT_OFF
 from records.cached_results import cached_results
 from records.columns import Now, instant, now_once
 from records.database import Database
-from records.deliveries import DOUBTFUL, deliveries
+from records.deliveries import DOUBTFUL, END_TASK, SEND_EMAIL, deliveries
 from records.digests import digest_entries, digests
 from records.effects import CLOSED, OWN_KEY, effects
 from records.incidents import Death, incidents, note
@@ -78,6 +78,8 @@ A little longer than what the leader lets go comes too early (`records.holds.LEA
 
 PATIENT_TRIES = 2
 NO_LIMITS = DefaultLimits()
+
+NAMED = (columns.id, columns.name)
 
 WAITING_VALUES = [state.value for state in WAITING]
 RUNNING_VALUES = [state.value for state in RUNNING]
@@ -125,6 +127,7 @@ class Failure:
 
 
 EXPIRED = Failure("The task expired before it could start.", "Expired")
+CANCELLED = "The task was cancelled."
 
 
 def _not_final() -> ColumnElement[bool]:
@@ -455,15 +458,32 @@ class TaskMoves:
         end = FAIL(task_id=task_id, of_run=run, result=None, **_failed(failure))
         self.database.write_then(end, lambda rows, error: then(bool(rows), error))
 
-    def fail(self, task_id: str, run: int, failure: Failure, result: Any = None) -> bool:
-        """End a run, and the task, in failure; `result` where nothing was done but there is something to show."""
-        return self._moved(FAIL(task_id=task_id, of_run=run, result=result, **_failed(failure)))
+    def fail(self, task_id: str, run: int, failure: Failure, result: Any = None, *, mail: bool = False) -> bool:
+        """End a run, and the task, in failure.
+
+        Args:
+            task_id: the record.
+            run: the run that ends.
+            failure: why.
+            result: where nothing was done but there is something to show.
+            mail: whether it is a mail, whose recipients who still wait end with it.
+        """
+        end = FAIL(task_id=task_id, of_run=run, result=result, **_failed(failure))
+
+        def work(connection: Connection) -> Sequence[Any]:
+            rows = end(connection)
+            if rows:
+                _end_mails(connection, [task_id], "refused", failure.error)
+            return rows
+
+        return self._moved(work if mail else end)
 
     def fail_waiting(self, task_id: str, failure: Failure, state: TaskState = TaskState.FAILURE) -> bool:
         """End a task that will never start: what it was to follow has failed."""
         waits = and_(columns.id == task_id, columns.state.in_(WAITING_VALUES))
-        statement = update(task_records).where(waits).values(_ended_waiting(state, failure)).returning(columns.id)
-        return self._moved(lambda c: c.execute(statement).all())
+        statement = update(task_records).where(waits).values(_ended_waiting(state, failure)).returning(*NAMED)
+        left_as = "refused" if state is TaskState.FAILURE else "expired"
+        return bool(self.database.write(lambda c: _ended(c, statement, left_as, failure.error), durable=False))
 
     def try_again(self, task_id: str, run: int, delay: float, failure: Failure, *, counted: bool = True) -> bool:
         """End a run that failed for now: the next one is due after `delay` seconds; `counted` as an attempt or not."""
@@ -491,8 +511,7 @@ class TaskMoves:
             cancelled: list[str] = []
             for start in range(0, len(task_ids), 500):
                 some = list(task_ids[start : start + 500])
-                own = _revocation(columns.id.in_(some)).returning(columns.id)
-                cancelled += connection.execute(own).scalars().all()
+                cancelled += _cancelled(connection, columns.id.in_(some))
                 connection.execute(_revocation(columns.parent_id.in_(some)))
             return cancelled
 
@@ -501,13 +520,11 @@ class TaskMoves:
     def revoke_waiting(self, queue: str) -> list[str]:
         """Cancel what waits in this queue for publishing, a worker, a limit or a retry; not what is due later."""
         waits = and_(columns.state.in_(WAITING_VALUES), or_(columns.due_at <= Now(), columns.state == "RETRY"))
-        statement = _revocation(and_(columns.queue == queue, waits)).returning(columns.id)
-        return list(self.database.write(lambda c: c.execute(statement).scalars().all()))
+        return self.database.write(lambda c: _cancelled(c, and_(columns.queue == queue, waits)))
 
     def revoke_all(self) -> list[str]:
         """Cancel all that runs and waits."""
-        statement = _revocation(_not_final()).returning(columns.id)
-        return list(self.database.write(lambda c: c.execute(statement).scalars().all()))
+        return self.database.write(lambda c: _cancelled(c, _not_final()))
 
     def runs_of(self, worker_id: str) -> dict[str, int]:
         """Return the runs (task id to run) that the records say this working process has."""
@@ -586,8 +603,8 @@ class TaskMoves:
         """Cancel what waited past its expiry."""
         overdue = and_(columns.expires_at <= now_once(), columns.finished_at.is_(None), _state_in(WAITING_VALUES))
         values = _ended_waiting(TaskState.REVOKED, EXPIRED)
-        statement = update(task_records).where(overdue, fenced(lead)).values(values).returning(columns.id)
-        return list(self.database.write(lambda c: c.execute(statement).scalars().all(), durable=False))
+        statement = update(task_records).where(overdue, fenced(lead)).values(values).returning(*NAMED)
+        return self.database.write(lambda c: _ended(c, statement, "expired", EXPIRED.error), durable=False)
 
     def reap(self, lead: Lead | None = None) -> tuple[list[str], list[str]]:
         """Take back the runs of dead workers; with a lead, while it is held.
@@ -637,8 +654,10 @@ class TaskMoves:
                 failure = _verdict(lost_runs, death)
                 values = ended(TaskState.FAILURE, failure) if failure else _returned()
                 values["lost_runs"] = literal(lost_runs)
-                moved = update(task_records).where(still).values(values).returning(columns.id)
-                if connection.execute(moved).first():
+                moved = update(task_records).where(still).values(values).returning(*NAMED)
+                if found := connection.execute(moved).first():
+                    if failure and found.name == SEND_EMAIL:
+                        _end_mails(connection, [row["id"]], "refused", failure.error)
                     CUT_OFF(task_id=row["id"], run=row["run"])(connection)
                     (failed if failure else returned).append(row["id"])
                     if row["lost"] or failure:
@@ -745,6 +764,23 @@ def _failed(failure: Failure) -> dict[str, Any]:
         "error_fingerprint": failure.fingerprint,
         "traceback": failure.traceback,
     }
+
+
+def _ended(connection: Connection, end: Any, left_as: str, reason: str) -> list[str]:
+    """End tasks by a statement that returns `NAMED`, and the recipients of those that are mails; returns their ids."""
+    rows = connection.execute(end).all()
+    _end_mails(connection, [row.id for row in rows if row.name == SEND_EMAIL], left_as, reason)
+    return [row.id for row in rows]
+
+
+def _end_mails(connection: Connection, task_ids: Sequence[str], left_as: str, reason: str) -> None:
+    """End those recipients of these mails who still wait."""
+    if task_ids:
+        END_TASK.many({"task_id": one, "state": left_as, "reason": reason} for one in task_ids)(connection)
+
+
+def _cancelled(connection: Connection, condition: ColumnElement[bool]) -> list[str]:
+    return _ended(connection, _revocation(condition).returning(*NAMED), "cancelled", CANCELLED)
 
 
 def _revocation(condition: ColumnElement[bool]) -> Any:

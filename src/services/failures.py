@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from processors.errors import PermanentError
 from processors.redaction import redact_text
 from processors.results import sentence_of
-from records.task_moves import Failure
+from records.task_moves import CANCELLED, Failure
 from records.task_records import TaskRecord, TaskState
 from services.celery_app import celery_app
 from services.wiring import parts
@@ -23,7 +23,6 @@ PIECE = re.compile(r"""'[^']*'|"[^"]*"|[^\s'"]+""")
 """What is quoted, or a word."""
 
 FIGURE = re.compile(r"[0-9a-f]{8,}|\d+")
-CANCELLED = "The task was cancelled."
 
 
 def follow_failure(task_id: str) -> None:

@@ -8,7 +8,8 @@ from records.task_moves import EXPIRED
 from records.task_records import TaskRecord, TaskState
 from services.wiring import parts
 
-SEND_EMAIL = "email.send_email"
+SAID_LAST = frozenset({"refused", "cancelled", "expired"})
+"""Of those in these states it is told what their server has said, too."""
 
 
 def recipients_of(record: TaskRecord) -> dict[str, Any]:
@@ -25,15 +26,20 @@ def recipients_of(record: TaskRecord) -> dict[str, Any]:
         elif state in {"accepted", "unknown", "handing"}:
             found.setdefault("accepted" if state == "accepted" else "unknown", []).append(address)
         else:
-            found.setdefault(state, {})[address] = _said(row) if state == "refused" else row.outcome.text
+            found.setdefault(state, {})[address] = _said(row) if state in SAID_LAST else row.outcome.text
     return found
+
+
+def left_by(ended: TaskRecord) -> str:
+    """Return what those become who still waited for a mail when its task ended."""
+    if ended.state is not TaskState.REVOKED:
+        return "refused"
+    return "expired" if ended.error_type == EXPIRED.error_type else "cancelled"
 
 
 def _left_as(record: TaskRecord) -> str:
     """Return what those are who have no outcome."""
-    if record.state is TaskState.RETRY:
-        return "deferred"
-    return "expired" if record.error_type == EXPIRED.error_type else "cancelled"
+    return "deferred" if record.state is TaskState.RETRY else left_by(record)
 
 
 def _said(row: Delivery) -> dict[str, Any]:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from processors.ai_usage import COST_DIGITS, PARTS
 from processors.errors import UnknownTask
 from processors.redaction import redact
+from records.deliveries import SEND_EMAIL
 from records.incidents import Incident
 from records.task_logs import LogLine
 from records.task_moves import EXPIRED
 from records.task_records import RUNNING, TaskRecord, TaskState
-from services.mail_outcomes import SEND_EMAIL, recipients_of
+from services.mail_outcomes import recipients_of
 from services.on_first_use import on_first_use
 from services.own_tasks import shown_arguments
 from services.parent_progress import BULK_EMAILS, CAMPAIGN, NOTIFICATION, cancelled_bulk, progress_of

@@ -34,6 +34,7 @@ from processors.errors import (
 )
 from processors.interfaces import Reconcile, Run
 from processors.results import Result
+from records.deliveries import SEND_EMAIL
 from records.limited_starts import Held
 from records.task_moves import Failure, Started
 from records.task_records import DUE_HEADER, Draft, TaskRecord, TaskState, first_due
@@ -321,7 +322,8 @@ class TaskRun:
 
     def _fail(self, started: Started, error: BaseException) -> None:
         failure, result = failure_of(error), _result_of(error)
-        if not self._persist(lambda: parts().moves.fail(self.id, started.run, failure, result)):
+        mail = self.task.name == SEND_EMAIL
+        if not self._persist(lambda: parts().moves.fail(self.id, started.run, failure, result, mail=mail)):
             self._refused(started)
         self.ended = "FAILURE"
         self._tell_parent(started)
@@ -346,7 +348,8 @@ class TaskRun:
         frame = sys._current_frames().get(self.hand.thread) if self.hand else None  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - no public way
         place = "".join(traceback.format_stack(frame)) if frame else None
         failure = Failure(str(error), kind, place, fingerprint(kind, str(error), error))
-        if self._persist(lambda: parts().moves.fail(self.id, started.run, failure)):
+        mail = self.task.name == SEND_EMAIL
+        if self._persist(lambda: parts().moves.fail(self.id, started.run, failure, mail=mail)):
             follow_failure(self.id)
             self._tell_parent(started)
 

@@ -12,21 +12,32 @@ from datetime import UTC, datetime, timedelta
 from itertools import count, product
 
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import select, update
 
 from adapters.outbox_mailer import OutboxMailer
 from api.app import create_app
 from config.settings import PROJECT_ROOT
 from config.settings import settings as service_settings
+from mail_rows import ScriptedMailer
 from notification_carriers import carriers_in, subscription
-from processors.errors import IdempotencyConflict, TaskFailed, TransportFault
+from processors import email_delivery
+from processors.composition import Composer
+from processors.errors import IdempotencyConflict, PermanentError, TaskFailed, TransientError, TransportFault
+from processors.interfaces import Outcome
 from processors.suppression import REASONS
+from records.columns import Now
+from records.deliveries import OPEN_STATES, deliveries
+from records.leadership import Lead
+from records.task_records import columns, task_records
 from services import mail_intake
 from services.celery_service import celery_service
-from services.testing import InlineService
-from services.wiring import parts
+from services.relay import follow
+from services.testing import WORKER, InlineService
+from services.wiring import Parts, parts
 from smtp_server import SmtpServer
 
 EXAMPLES = count()
@@ -45,6 +56,113 @@ def taken_from(service: InlineService, mark: int) -> Counter[str]:
             path.unlink()
             path.with_suffix(".eml").unlink()
     return found
+
+
+# --- 1: nobody is left without an outcome, however the mail's task ends --------------------------------------------
+
+ANSWERS = {
+    "fine": Outcome("accepted", 250),
+    "grey": Outcome("deferred", 450, "4.2.0", "come again", 300.0),
+    "gone": Outcome("refused", 550, "5.1.1", "no such user"),
+    "lost": Outcome("unknown", text="no answer"),
+}
+MADE = {"never": PermanentError("It has no template."), "away": TransientError("Its file is away.")}
+MAILS = st.lists(
+    st.tuples(
+        st.sampled_from(["made", "made", *MADE]),
+        st.lists(st.sampled_from(list(ANSWERS)), min_size=1, max_size=3),
+    ),
+    min_size=1,
+    max_size=4,
+)
+METHODS = ("send_email", "send_bulk_emails", "send_notification")
+
+
+class Moody(ScriptedMailer):
+    """Takes mails by the names of their recipients, or is itself at fault: always, or once it has a mail in hand."""
+
+    def __init__(self, mood: str) -> None:
+        super().__init__()
+        self.mood = mood
+
+    def send(self, queue):
+        while (letter := queue.take()) is not None:
+            if self.mood == "away":
+                queue.give_back(letter)
+                raise TransportFault("no connection")
+            if self.mood == "wrong":
+                raise RuntimeError("a bug")
+            if self.mood == "late":
+                raise SoftTimeLimitExceeded
+            queue.turn([], [(letter, letter.recipients)])
+            if self.mood == "dying":
+                self.mood = "there"
+                raise RuntimeError("a bug, with a mail in hand")
+            queue.turn([(letter, {one: ANSWERS[one.partition(".")[0]] for one in letter.recipients})], [])
+
+
+@many
+@given(
+    st.sampled_from(METHODS),
+    MAILS,
+    st.sampled_from(["there", "there", "away", "wrong", "late", "dying"]),
+    st.sampled_from(["of itself", "cancelled", "cancelled with all", "expired"]),
+)
+def test_nobody_is_left_without_an_outcome_however_the_task_of_a_mail_ends(inline_service, method, mails, mood, end):
+    mark, mailer = next(EXAMPLES), Moody(mood)
+    expires = {"expires_at": datetime.now(UTC) + timedelta(seconds=60)} if end == "expired" else {}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Parts, "mailer", mailer)
+        patched.setattr(Composer, "compose", composed_unless_told)
+        patched.setattr(service_settings, "celery_task_max_retries", 1)
+        patched.setattr(email_delivery, "MOST_TRIES", 2)
+        task_id = submit_mails(method, mark, mails, **expires)
+        if end == "cancelled":
+            celery_service.cancel_task(task_id)
+        elif end == "cancelled with all":
+            parts().moves.revoke_all()
+        inline_service.advance(3_600)
+        follow_up()
+        inline_service.run_due()
+        assert celery_service.get_task_status(task_id)["status"] in {"SUCCESS", "FAILURE", "REVOKED"}
+
+    d = deliveries.c
+    query = select(d.address, d.state, d.text, d.code, d.closed_at, d.next_attempt_at).where(d.task_id == task_id)
+    rows = parts().database.read(lambda c: c.execute(query).all())
+    assert [row for row in rows if row.state in OPEN_STATES or row.closed_at is None or row.next_attempt_at] == []
+    assert all(row.text or row.code for row in rows), "each has a reason"
+
+
+def composed_unless_told(_composer, request, *_given, **_more) -> bytes:
+    """Compose a mail whose subject does not tell why it cannot be."""
+    if request.subject in MADE:
+        raise MADE[request.subject]
+    return b"Subject: s\r\n\r\nb\r\n"
+
+
+def submit_mails(method: str, mark: int, mails, **more) -> str:
+    items = [
+        {
+            "to_email": [f"{name}.{at}-{n}.{mark}@example.com" for n, name in enumerate(people)],
+            "subject": made,
+            "body": "b",
+        }
+        for at, (made, people) in enumerate(mails)
+    ]
+    if method == "send_bulk_emails":
+        return celery_service.send_bulk_emails(items, batch_size=2, delay_between_batches=10, **more)
+    if method == "send_email":
+        return celery_service.send_email(**items[0], **more)
+    [address, *_] = items[0]["to_email"]
+    celery_service.set_contact(address, email=address)
+    return celery_service.send_notification(address, "news", items[0]["subject"], "b", channels=["email"], **more)
+
+
+def follow_up() -> None:
+    """Do what the leader does some seconds after a cancellation."""
+    late = update(task_records).where(columns.relay_at.is_not(None)).values(relay_at=Now())
+    parts().database.write(lambda c: c.execute(late))
+    follow(100, Lead(WORKER, parts().leadership.take(WORKER, WORKER, 1) or 0), lambda: True)
 
 
 # --- 4: the same key twice is one mail, equal outcome; another payload is an error --------------------------------

@@ -18,6 +18,7 @@ from composing import FilesInMemory, composer
 from mail_rows import AwayMailer, InTurns, RememberedDeliveries, RememberedMembers, ScriptedMailer
 from processors import addresses, doubt
 from processors.addresses import check_line, parse, sort_out
+from processors.attachments import Attachment
 from processors.bulk_emails import (
     LOOKED_BACK,
     RESENT,
@@ -1244,8 +1245,35 @@ def test_a_mail_whose_file_is_away_at_the_last_attempt_is_deferred_as_one_whose_
     assert deliver_batch(batch, members, replace(sender, last_attempt=True), silent) == {"deferred": 1}
 
     assert members.closed[0] == ("deferred", {"text": "files.example does not answer"})
+    assert sender.deliveries.rows["t", 0, "b@example.com"].outcome == Outcome(
+        "refused", text="files.example does not answer"
+    )
     assert "deferred" in RESENT
     assert mailer.sent == [["c@example.com"]]
+
+
+def test_a_mail_that_can_never_be_composed_ends_as_invalid_with_its_reason_also_where_that_is_all_that_was_kept():
+    members = RememberedMembers([{**items("b")[0], "attachments": [{"path": "nowhere.pdf"}]}, *items("c")])
+    batch, sender = SendBatch(bulk_id="p", first=0, count=2), post(ScriptedMailer())
+
+    assert deliver_batch(batch, members, sender, silent) == {"invalid": 1, "sent": 1}
+    row = sender.deliveries.rows["t", 0, "b@example.com"].outcome
+    assert (row.state, "nowhere.pdf" in row.text) == ("invalid", True)
+
+    members.closed.clear()  # its worker ended between the two
+    assert deliver_batch(batch, members, sender, silent) == {"invalid": 1, "sent": 1}
+    assert members.closed[0][1]["invalid"] == {"b@example.com": row.text}
+
+
+def test_a_mail_of_which_some_can_not_be_composed_any_more_is_refused_for_them_alone():
+    rows, sender = RememberedDeliveries(), post(ScriptedMailer())
+    rows.open("t", {0: {"b@example.com": "to", "c@example.com": "to"}})
+    rows.turn("t", [(0, "b@example.com", Outcome("accepted", 250))], [], Run("t", 1))
+    request = mail("b", "c").model_copy(update={"attachments": [Attachment(path="nowhere.pdf")]})
+
+    sent = deliver(request, replace(sender, deliveries=rows), silent)
+
+    assert (sent.status, sent.accepted, list(sent.refused)) == ("partial", ["b@example.com"], ["c@example.com"])
 
 
 # --- Leaving a list --------------------------------------------------------------------------------------------

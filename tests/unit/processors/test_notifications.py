@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from processors.contacts import CHANNELS, Contact, Preferences
 from processors.digests import MOST_CHARACTERS, Gathered, as_one
-from processors.errors import Postponed
-from processors.interfaces import Member, MemberEnd
+from processors.errors import Cancelled, Postponed
+from processors.interfaces import Member, MemberEnd, Run
 from processors.notification_delivery import ChannelTools, send_channel
 from processors.notifications import DELIVERED, UNWANTED, SendChannel, conclude_notification, skipped
 from reading import silent
@@ -98,15 +98,17 @@ class OneMember:
 
     def __init__(self) -> None:
         self.end: MemberEnd | None = None
+        self.newest = Run("c1", 1)
 
     def waiting(self, parent_id, first, count):
         return [] if self.end else [Member(first, {})]
 
-    def close_all(self, parent_id, ends):
-        [self.end] = ends
+    def close_all(self, parent_id, ends, run):
+        if run == self.newest:
+            [self.end] = ends
 
     def ends(self, parent_id, first, count):
-        return [self.end]
+        return [self.end or MemberEnd(first, "waiting", None)]
 
 
 class Items:
@@ -153,6 +155,7 @@ class World:
             mail=self._mail,
             effect=lambda key, call, deadline: call(),
             last_attempt=False,
+            run=Run("c1", 1),
             clock=lambda: self.now,
         )
         return send_channel(request, tools, silent)
@@ -174,6 +177,14 @@ def test_a_channel_that_runs_again_finds_its_outcome_and_asks_nobody():
     asked = world.people.asked
     assert world.send("email") == first
     assert (len(world.mails), world.people.asked) == (1, asked)
+
+
+def test_a_run_that_lost_its_channel_ends_nothing_of_the_run_after_it():
+    world = World(REACHED)
+    world.member.newest = Run("c1", 2)
+    with pytest.raises(Cancelled, match="Another run"):
+        world.send("email")
+    assert world.member.end is None
 
 
 def test_who_is_not_known_has_an_inbox_and_no_endpoint():

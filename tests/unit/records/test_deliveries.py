@@ -134,7 +134,7 @@ def test_a_cancelled_mail_is_not_handed_over(deliveries, moves):
     with pytest.raises(TransientError, match="cancelled"):
         hand(deliveries, ["b@example.com"], FIRST)
 
-    assert states(deliveries)["b@example.com"] == "queued"
+    assert states(deliveries)["b@example.com"] == "cancelled"
 
 
 def test_a_mail_of_a_cancelled_bulk_is_not_handed_over_though_its_batch_goes_on(database, deliveries, moves):
@@ -340,7 +340,7 @@ def test_a_pruning_goes_on_behind_the_rows_it_has_looked_at_and_begins_again(dat
 
 
 def test_nothing_goes_out_of_a_bulk_whose_cancelling_was_answered(database):
-    """Who cancels, and then sends the rest again, mails somebody twice: the row says `queued` to the second."""
+    """Who cancels, and then sends the rest again, mails somebody twice: the row says `cancelled` to the second."""
     if database.is_sqlite:
         pytest.skip("one writer at a time")
     TaskRecords(database).open(Draft("t", "email.send_email", "email", "email"))
@@ -373,4 +373,4 @@ def test_nothing_goes_out_of_a_bulk_whose_cancelling_was_answered(database):
     except TransientError:
         went = False
     other.join(10)
-    assert not (went and seen == ["queued"]), "it goes out, and was told as not sent"
+    assert not (went and seen == ["cancelled"]), "it goes out, and was told as not sent"

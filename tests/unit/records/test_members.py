@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import delete, update
 
 from processors.errors import ServiceUnavailable
-from processors.interfaces import MemberEnd, Run
+from processors.interfaces import MemberEnd, Outcome, Run
 from records import members as rooms
 from records import parents
 from records.columns import Now
@@ -119,6 +119,16 @@ def test_members_that_are_closed_for_their_tasks_leave_nobody_of_their_mails_wai
     assert told[1] == {"queued": "cancelled"}
     assert told[2] == {"handing": "handing", "queued": "queued"}
     assert told[4] == {"queued": "queued"}
+
+
+def test_who_is_left_of_a_mail_that_no_task_ended_says_whether_it_expired_or_failed_and_why(database, rows):
+    mails = mails_of(database, m0="queued", m1="queued", m2="queued")
+    rows.close_left("bulk", [end(0, "expired"), end(1, "deferred", text="It ran too long."), end(2, "cancelled")])
+    assert [mails.outcomes("bulk", at)["queued"] for at in range(3)] == [
+        Outcome("expired", text="Its task ended before it."),
+        Outcome("refused", text="It ran too long."),
+        Outcome("cancelled", text="Its task ended before it."),
+    ]
 
 
 def test_those_that_ended_in_some_states_are_read_page_by_page(rows, monkeypatch):

@@ -3,12 +3,17 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import update
 
 from config.settings import settings
-from processors.errors import TaskCancelled
+from mail_rows import AwayMailer, ScriptedMailer
+from processors.errors import TaskCancelled, TransportFault
+from processors.interfaces import Outcome
+from records.columns import Now
+from records.deliveries import ABANDONED_SECONDS, deliveries
 from records.task_moves import TaskMoves
 from services.celery_service import celery_service
-from services.wiring import parts
+from services.wiring import Parts, parts
 from smtp_server import SmtpServer
 
 FOUR = ["ann@example.com", "grey@example.com", "gone@example.com", "left@example.com"]
@@ -104,3 +109,66 @@ def test_a_mail_to_somebody_who_is_not_let_out_succeeds_and_says_skipped(inline_
     result = celery_service.get_task_result(celery_service.send_email("ann@example.com", "s", "b"))
     assert (result["status"], list(result["skipped"])) == ("skipped", ["ann@example.com"])
     assert result["duration_ms"] >= 0
+
+
+# --- Mails that have ended can be sent again --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mailer(inline_service, monkeypatch) -> ScriptedMailer:
+    mailer = ScriptedMailer()
+    monkeypatch.setattr(Parts, "mailer", mailer)
+    monkeypatch.setattr(settings, "celery_task_max_retries", 0)
+    return mailer
+
+
+def rows_of(task_id: str) -> dict[str, str]:
+    return {address: one.state for address, one in parts().deliveries.outcomes(task_id, 0).items()}
+
+
+def test_a_mail_that_failed_is_sent_by_its_replay_to_those_who_have_not_got_it(mailer):
+    mailer.answers |= {"bob": RuntimeError("a bug")}
+    two = ["ann@example.com", "bob@example.com"]
+    parts().mailer.some = lambda recipients: recipients[:1]  # one after the other
+    task_id = celery_service.send_email(two, "s", "b")
+    assert rows_of(task_id) == {two[0]: "accepted", two[1]: "handing"}
+    age_hand_overs()
+    parts().deliveries.prune(30)
+    assert rows_of(task_id) == {two[0]: "accepted", two[1]: "unknown"}
+
+    celery_service.settle_effect(f"mail:{task_id}:0:{two[1]}", absent=True)
+    assert rows_of(task_id) == {two[0]: "accepted", two[1]: "refused"}
+    mailer.answers.clear()
+    again = celery_service.replay_task(task_id)
+
+    assert celery_service.get_task_result(again)["accepted"] == two
+    assert mailer.sent == [[two[0]], [two[1]], [two[1]]], "the second was in doubt, and is told as not mailed"
+
+
+def test_a_mail_whose_server_was_away_to_the_end_is_sent_by_its_replay(mailer, monkeypatch):
+    with monkeypatch.context() as away:
+        away.setattr(Parts, "mailer", AwayMailer(TransportFault("no connection")))
+        task_id = celery_service.send_email("ann@example.com", "s", "b")
+    assert parts().deliveries.outcomes(task_id, 0) == {"ann@example.com": Outcome("refused", text="no connection")}
+
+    again = celery_service.replay_task(task_id)
+
+    assert celery_service.get_task_result(again)["status"] == "sent"
+    assert mailer.sent == [["ann@example.com"]]
+
+
+def test_a_mail_of_a_bulk_that_is_settled_as_not_mailed_is_sent_by_sending_it_again(mailer):
+    mailer.answers |= {"ann": Outcome("unknown", text="no answer")}
+    bulk_id = celery_service.send_bulk_emails([{"to_email": "ann@example.com", "subject": "s", "body": "b"}])
+    celery_service.settle_effect(f"mail:{bulk_id}:0:ann@example.com", absent=True)
+    assert rows_of(bulk_id) == {"ann@example.com": "refused"}
+    mailer.answers.clear()
+
+    again = celery_service.resend_failed(bulk_id, ["unknown"])
+
+    assert celery_service.get_task_result(again)["sent"] == 1
+
+
+def age_hand_overs() -> None:
+    past = update(deliveries).where(deliveries.c.handed_at.is_not(None)).values(handed_at=Now(-ABANDONED_SECONDS))
+    parts().database.write(lambda c: c.execute(past))

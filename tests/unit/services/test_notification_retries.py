@@ -129,10 +129,10 @@ def test_a_mail_that_a_server_has_taken_is_not_sent_again_though_its_task_failed
     celery_service.set_contact("12345", email="ann@example.com")
     close_all = type(parts().members).close_all
 
-    def lost_but_for_the_inbox(members, parent_id, ends) -> None:
+    def lost_but_for_the_inbox(members, parent_id, ends, run) -> None:
         if ends[0].position:
             raise RuntimeError("lost")
-        close_all(members, parent_id, ends)
+        close_all(members, parent_id, ends, run)
 
     with monkeypatch.context() as broken:
         broken.setattr(type(parts().members), "close_all", lost_but_for_the_inbox)

@@ -9,16 +9,20 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from sqlalchemy import update
 
 from config.settings import settings
+from mail_rows import ScriptedMailer
 from notification_carriers import FileCarrier, carriers_of_service, subscription
 from processors import notifications
 from processors.carriers import Notice, Receipt
 from processors.errors import IdempotencyConflict, InvalidArgument, TaskFailed
+from processors.interfaces import Outcome
+from records.task_records import columns, task_records
 from services.celery_service import celery_service
 from services.notifications import channel_id
 from services.testing import InlineService
-from services.wiring import parts
+from services.wiring import Parts, parts
 
 
 @pytest.fixture(autouse=True)
@@ -536,3 +540,23 @@ def test_a_mail_of_a_notification_that_is_not_let_out_is_skipped_as_a_mail_alone
     told = celery_service.get_task_result(celery_service.send_notification("kept-in", "welcome", "T", "m"))
     assert (told["status"], told["channels"]["email"]["status"]) == ("skipped", "skipped")
     assert told["channels"]["email"]["reason"] == "not_let_out"
+
+
+def test_a_run_of_a_channel_that_woke_up_leaves_its_end_to_the_run_after_it(service, monkeypatch):
+    monkeypatch.setattr(settings, "celery_task_max_retries", 0)
+    celery_service.set_contact("12345", email="ann@example.com")
+    mailer = ScriptedMailer(ann=Outcome("refused", 550, text="no"))
+    send = mailer.send
+
+    def send_and_sleep(queue):
+        send(queue)
+        newer = update(task_records).where(columns.name == "notification.send_channel").values(run=columns.run + 1)
+        parts().database.write(lambda c: c.execute(newer))
+
+    monkeypatch.setattr(mailer, "send", send_and_sleep)
+    monkeypatch.setattr(Parts, "mailer", mailer)
+
+    task_id = notify("email")
+
+    assert [end.state for end in parts().members.ends(task_id, 0, 1)] == ["waiting"]
+    assert mailer.sent == [["ann@example.com"]]

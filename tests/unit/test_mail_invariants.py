@@ -14,7 +14,7 @@ from itertools import count, product
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded
 from fastapi.testclient import TestClient
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, update
 
@@ -102,6 +102,7 @@ class Moody(ScriptedMailer):
 
 
 @many
+@example("send_email", [("made", ["fine"])], "dying", "cancelled")
 @given(
     st.sampled_from(METHODS),
     MAILS,
@@ -124,6 +125,7 @@ def test_nobody_is_left_without_an_outcome_however_the_task_of_a_mail_ends(inlin
         inline_service.advance(3_600)
         follow_up()
         inline_service.run_due()
+        parts().deliveries.prune(30)  # what was in hand when its task was cancelled is in doubt after some minutes
         assert celery_service.get_task_status(task_id)["status"] in {"SUCCESS", "FAILURE", "REVOKED"}
 
     d = deliveries.c

@@ -1,7 +1,8 @@
 """One way to the database for every process: reads, grouped writes, and one clock.
 
-One writer thread in each process groups what waits into one transaction (`records.grouped_writes`); reads use
-connections of their own, and so does on PostgreSQL a write of several statements. No connection crosses a fork.
+One writer thread in each process groups what waits into one transaction (`records.grouped_writes`); who writes alone
+may do so without it. Reads use connections of their own, and so does on PostgreSQL a write of several statements. No
+connection crosses a fork.
 """
 
 import atexit
@@ -93,7 +94,9 @@ class Database:
         if not self.is_sqlite and not isinstance(work, Bound):
             return self._write_pooled(work)
         job = Job(work, durable=durable, waits=True)
-        self._hand_over(job)
+        # A submit is durable. The starts and ends of a worker are not: they go together, and their threads run tasks.
+        if not (durable and self._one_writer().commit_alone(job)):
+            self._hand_over(job)
         return job.outcome()
 
     def write_together(self, works: Sequence[Bound], check: Callable[[Sequence[Sequence[Row]]], None]) -> None:

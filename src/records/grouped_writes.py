@@ -1,13 +1,16 @@
 """Group commit: what arrives while a commit runs is the next commit, in one transaction, by one thread a process.
 
-A lone caller is committed at once. Each caller waits for its own outcome, and an error is only that caller's.
+A lone caller is committed at once, and may do so itself. Each caller waits for its own outcome, and an error is only
+that caller's.
 """
 
 import queue
+import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from importlib import import_module
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -32,6 +35,13 @@ MOST = 0.8
 
 TURN_SECONDS = 0.05
 """How long whoever waits for a commit sleeps before it looks whether there was one."""
+
+SIGNALS = tuple(map(int, signal.valid_signals()))
+WITHOUT_HANDLER = {signal.SIG_DFL, signal.SIG_IGN, None, signal.default_int_handler}
+"""What a signal has that no function of the program's own handles; Python's own for Ctrl-C waits for nobody."""
+
+_handler_of: Callable[[int], object] = import_module("_signal").getsignal
+"""What `signal.getsignal` asks, to make an Enum of the answer, which takes 20 times as long."""
 
 BUSY_SECONDS = 10.0
 PAUSE_SECONDS = 1.0
@@ -105,6 +115,17 @@ class Writer:
         """Take this to be committed; False where the writer has ended: another one must take it."""
         return self._arrivals.put(job)
 
+    def commit_alone(self, job: Job) -> bool:
+        """Commit this in its caller's own thread, where nobody else writes; False where it must be given to `take`."""
+        if not self._arrivals.nobody_writes or self._committing.locked() or _handles_signals():
+            return False
+        with self._committing:
+            if self._arrivals.ended:
+                return False
+            self._commit([job])
+        job.turn.release()
+        return True
+
     def offer(self, work: Work) -> None:
         """Commit this soon; it is dropped where too much waits, and where the writer has ended."""
         if len(self._arrivals) < WAITING_LIMIT:
@@ -130,7 +151,8 @@ class Writer:
             for job in group:
                 self._tell(job)
             self._wake(group)  # last: whoever wakes wants to run at once
-        self._commits.close()
+        with self._committing:
+            self._commits.close()
 
     def _wake(self, group: Sequence[Job]) -> None:
         """Wake the first of those who wait; each wakes the next."""
@@ -166,6 +188,16 @@ class Writer:
             logger.exception("outcome_not_taken", error=str(error))
 
 
+def _handles_signals() -> bool:
+    """Tell whether a handler of the program's own may run in this thread, at any line.
+
+    It may wait for another thread, which waits for the commit that it interrupts; or raise the end of a time limit.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    return not WITHOUT_HANDLER.issuperset(map(_handler_of, SIGNALS))
+
+
 class _Arrivals:
     """What waits for the next commit, and when that is to begin."""
 
@@ -181,6 +213,16 @@ class _Arrivals:
 
     def __len__(self) -> int:
         return len(self._jobs)
+
+    @property
+    def nobody_writes(self) -> bool:
+        """Whether no caller waits and there were not several of late; true for a moment only."""
+        return not self._callers and self._expected == 1
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is taken."""
+        return self._ended
 
     def put(self, job: Job) -> bool:
         """Add one, unless this has ended; wakes the writer only when it has what it sleeps for."""

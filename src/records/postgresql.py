@@ -158,6 +158,9 @@ class PostgresqlCommits:
             if raw.closed:
                 self.close()
             self._each_alone(group)
+        except BaseException:  # such as Ctrl-C: what was sent is unanswered
+            self.close()
+            raise
         else:
             for job, result in zip(group, results, strict=True):
                 job.result = result

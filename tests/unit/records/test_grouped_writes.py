@@ -159,6 +159,130 @@ def test_writes_go_on_while_another_thread_closes_the_database_again_and_again(d
         closer.join()
 
 
+def writing_thread(database: Database) -> int:
+    """Return which thread commits what this one writes."""
+    bound = TaskRecords(database).opening([Draft(f"by-{random.getrandbits(64)}", "x", "x", "default")])
+    threads, commits = [], database._one_writer()._commits
+    commit = commits.commit
+
+    def noted(group) -> None:
+        if bound in [one.work for one in group]:
+            threads.append(threading.get_ident())
+        commit(group)
+
+    commits.commit = noted
+    try:
+        assert database.write(bound)
+    finally:
+        commits.commit = commit
+    return threads[0]
+
+
+@pytest.fixture
+def unhandled(monkeypatch):
+    """Let the main thread handle no signal but what ends a test that takes too long."""
+    monkeypatch.setattr(grouped_writes, "SIGNALS", [one for one in grouped_writes.SIGNALS if one != signal.SIGALRM])
+
+
+@pytest.fixture
+def handled(unhandled):
+    """Let the main thread handle a signal, as a server does that is asked to end."""
+    heard: list[Callable[[], object]] = []
+    before = signal.signal(signal.SIGUSR2, lambda *_: heard[0]())
+    yield heard
+    signal.signal(signal.SIGUSR2, before)
+
+
+def test_who_writes_alone_commits_in_its_own_thread(database, unhandled):
+    assert writing_thread(database) == threading.get_ident()
+
+
+def test_what_need_not_be_durable_is_committed_by_the_writer(database, unhandled):
+    database._one_writer().commit_alone = lambda _job: pytest.fail("it commits by itself")
+    assert TaskMoves(database).start("nobody", 0, "w1", "io@host", 60) is None
+
+
+def test_a_thread_that_handles_signals_does_not_commit(database, handled):
+    assert writing_thread(database) != threading.get_ident()
+    found: list[int] = []
+    one = threading.Thread(target=lambda: found.append(writing_thread(database)))
+    one.start()
+    one.join(20)
+    assert found == [one.ident], "no handler runs in any other thread"
+
+
+def test_a_handler_that_waits_for_another_threads_write_holds_up_nobody(database, handled):
+    records = TaskRecords(database)
+    written: list[object] = []
+    handled.append(lambda: written.extend(together(lambda: records.open(Draft("in-handler", "x", "x", "default")))))
+    commits = database._one_writer()._commits
+    commit = commits.commit
+
+    def signalled(group) -> None:
+        commits.commit = commit
+        os.kill(os.getpid(), signal.SIGUSR2)
+        commit(group)
+
+    commits.commit = signalled
+
+    assert records.open(Draft("t", "x", "x", "default"))
+    assert written == [True]
+
+
+def test_whoever_comes_while_one_commits_alone_goes_to_the_next_group(writer, commits, unhandled):
+    alone = threading.Thread(target=writer.commit_alone, args=(job("alone"),))
+    alone.start()
+    until(lambda: commits.groups, 10)
+    others = [job(str(number)) for number in range(4)]
+    for one in others:
+        assert not writer.commit_alone(one)
+        assert writer.take(one)
+    commits.gate.set()
+    alone.join(10)
+
+    assert together(*(one.outcome for one in others)) == [one.work for one in others]
+    assert sum(len(group) for group in commits.groups) == 5
+
+
+def test_nobody_commits_alone_after_the_end_or_where_several_write(writer, commits, unhandled):
+    commits.gate.set()
+    jobs = [job(str(number)) for number in range(8)]
+    with writer._committing:
+        for number, one in enumerate(jobs):
+            one.thread = number
+            writer.take(one)
+    assert together(*(one.outcome for one in jobs)) == [one.work for one in jobs]
+    until(lambda: sum(len(group) for group in commits.groups) == 8)
+    writer._arrivals._expected = 2
+    assert not writer.commit_alone(job())
+    writer._arrivals._expected = 1
+    assert writer.commit_alone(job())
+    writer.stop()
+    writer._arrivals._expected = 1
+    assert not writer.commit_alone(job())
+
+
+def test_ctrl_c_in_the_midst_of_ones_own_commit_leaves_a_database_that_writes_on(database, unhandled, monkeypatch):
+    records = TaskRecords(database)
+    records.open(Draft("before", "x", "x", "default"))
+    commits = sys.modules[type(database._one_writer()._commits).__module__]
+    real = commits.statements
+
+    def interrupted(bounds):
+        yield from real(bounds)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(commits, "statements", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        records.open(Draft("cut", "x", "x", "default"))
+    monkeypatch.setattr(commits, "statements", real)
+
+    assert database._one_writer()._commits._connection is None
+    assert records.open(Draft("after", "x", "x", "default"))
+    assert together(lambda: records.open(Draft("another", "x", "x", "default"))) == [True]
+    assert records.read("cut") is None
+
+
 def opening(database: Database, task_id: str, **values):
     bound = TaskRecords(database).opening([Draft(task_id, "x", "x", "default", **values)])
     return Job(bound, durable=True, waits=True)

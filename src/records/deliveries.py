@@ -294,8 +294,7 @@ class DeliveryRecords:
         """Say of those who were being handed a mail that nobody knows whether they have it, once nobody will tell."""
         c = deliveries.c
         abandoned = update(deliveries).where(DOUBTFUL, c.state == "handing", _doubtful())
-        told = case((c.text == "", "the worker ended while the mail was handed over"), else_=c.text)
-        values = {"state": "unknown", "text": told, "closed_at": Now()}
+        values = {"state": "unknown", "text": "the worker ended while the mail was handed over", "closed_at": Now()}
         self.database.write(lambda connection: connection.execute(abandoned.values(values)), durable=False)
 
     def _end_left(self, which: ColumnElement[bool]) -> None:

@@ -776,6 +776,8 @@ def _ended(connection: Connection, end: Any, left_as: str, reason: str) -> list[
 def _end_mails(connection: Connection, task_ids: Sequence[str], left_as: str, reason: str) -> None:
     """End those recipients of these mails who still wait."""
     if task_ids:
+        if connection.dialect.name == "postgresql":  # for some hundred tasks it would rather read the whole table
+            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
         END_TASK.many({"task_id": one, "state": left_as, "reason": reason} for one in task_ids)(connection)
 
 

@@ -251,6 +251,39 @@ def test_who_is_put_off_while_its_mail_is_cancelled_is_mailed_no_more(database):
     assert mail.states() == {"b@example.com": "cancelled"}
 
 
+def test_cancelling_many_mails_does_not_read_all_that_was_ever_mailed(database):
+    if database.is_sqlite:
+        pytest.skip("its plans do not depend on what a table holds")
+    mails = [OneMail(database) for _ in range(100)]
+    for mail in mails:
+        mail.rows.open(mail.id, {0: {"b@example.com": "to"}})
+    read = text("SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relname = 'deliveries'")
+    database.write(lambda c: c.exec_driver_sql("ANALYZE deliveries"))
+
+    with database.engine().connect() as connection:
+        before = connection.execute(read).scalar_one()
+        ended = task_moves._cancelled(connection, task_records.c.id.in_([mail.id for mail in mails]))
+        assert len(ended) == len(mails)
+        assert connection.execute(read).scalar_one() == before
+        connection.commit()
+    assert {state for mail in mails for state in mail.states().values()} == {"cancelled"}
+
+
+def test_who_had_a_mail_in_hand_is_in_doubt_for_that_whatever_was_said_before(database):
+    mail = OneMail(database)
+    mail.rows.open(mail.id, {0: {"b@example.com": "to"}})
+    mail.hand("b@example.com")
+    mail.tell("b@example.com", "deferred")
+    mail.wait_again()
+    mail.run = mail.begin()
+    mail.hand("b@example.com")
+    mail.moves.revoke(mail.id)
+    mail.let_pass()
+    mail.rows.prune(30)
+
+    assert mail.rows.outcomes(mail.id, 0)["b@example.com"].text == "the worker ended while the mail was handed over"
+
+
 def test_what_a_server_said_last_stays_the_reason_of_who_is_mailed_no_more(database):
     mail = OneMail(database)
     mail.rows.open(mail.id, {0: {"b@example.com": "to", "c@example.com": "to"}})

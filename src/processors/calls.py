@@ -24,7 +24,7 @@ from processors.call_interfaces import (
     NoRoom,
 )
 from processors.calling_hours import CallingHours, next_open, ring_margin
-from processors.dialing import Line, dial
+from processors.dialing import LONGEST_REST_SECONDS, Line, dial
 from processors.errors import Cancelled, EffectInDoubt, EffectUnknown, InvalidArgument, PermanentError, Postponed
 from processors.interfaces import Report
 from processors.results import Request, Result
@@ -366,7 +366,8 @@ def _dialled(
     try:
         dial(tools.line, granted, tools.content(call, granted.attempt_id), may_ring)
     except CallNotTaken as error:
-        raise Postponed(str(error), error.retry_after or PATIENCE_SECONDS) from error
+        wait = min(LONGEST_REST_SECONDS, error.retry_after or PATIENCE_SECONDS)
+        raise Postponed(str(error), wait) from error
     except CallInDoubt as error:
         raise EffectInDoubt(str(error), DOUBT_LOOK_SECONDS) from error
     except CallsHalted as error:

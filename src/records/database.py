@@ -24,12 +24,13 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from processors.errors import ServiceUnavailable
 from records.engines import Engines
-from records.grouped_writes import Commits, CommitUnknown, Job, Writer
+from records.grouped_writes import PAUSE_SECONDS, Commits, CommitUnknown, Job, Writer
 from records.prepared import ROWS_AT_ONCE, Bound, Row
 
 Result = TypeVar("Result")
 
 AWAY = (DBAPIError, PoolTimeout)
+READS_LOOK_SECONDS = 0.001
 DEADLOCK_TRIES = 5
 DEADLOCK_PAUSE_SECONDS = 1.0
 """The other transaction needs a moment to end; by chance, so that two do not go on getting in each other's way."""
@@ -53,9 +54,12 @@ class Database:
         self.shown = self.url.render_as_string(hide_password=True)
         self._engines: Engines | None = None
         self._writer: Writer | None = None
+        self._ending: Writer | None = None
+        self._paused: list[Writer] = []
+        self._held: list[threading.Lock] = []
         self._for_children: Engines | None = None
         self._left_to_parent: list[object] = []
-        self._lock = threading.Lock()
+        self._lock, self._connecting = threading.Lock(), threading.Lock()
         _open_databases.add(self)
 
     def read(self, query: Callable[[Connection], Result]) -> Result:
@@ -143,14 +147,39 @@ class Database:
         """End the writer thread after what waits was written, and close all connections."""
         with self._lock:
             writer, self._writer = self._writer, None
+            self._ending = writer
         if writer:
             writer.stop()
+        self._ending = None
+        if self._engines:
+            with self._connecting:
+                self._engines.dispose()
+
+    def pause(self) -> None:
+        """Let commits that run end before a fork, and close the connections to SQLite, for a second or two at most.
+
+        Its lock, copied into a child while it is held, is held there for ever. And its locks are the process's, but
+        what it remembers of them is copied: a child would take none of its own, and the parent, once it closes as if
+        it were the last, remove the log in which the child's commits are.
+        """
+        self._held = [lock for lock in (self._lock, self._connecting) if lock.acquire(timeout=PAUSE_SECONDS)]
+        self._paused = [writer for writer in (self._writer, self._ending) if writer and writer.pause()]
+        if not self.is_sqlite:
+            return
+        for writer in self._paused:
+            writer.disconnect()
+        until = time.monotonic() + PAUSE_SECONDS
+        while self._engines and self._engines.in_use() and time.monotonic() < until:
+            time.sleep(READS_LOOK_SECONDS)
         if self._engines:
             self._engines.dispose()
 
-    def writer(self) -> Writer | None:
-        """Return the writer, if there is one; a fork waits for it."""
-        return self._writer
+    def resume(self) -> None:
+        """Go on after a fork, in the parent."""
+        while self._paused:
+            self._paused.pop().resume()
+        while self._held:
+            self._held.pop().release()
 
     def engine(self) -> Engine:
         """Return the engine that reads; migrations use it."""
@@ -176,9 +205,11 @@ class Database:
 
     def forget_connections(self) -> None:
         """Drop, without closing, what a parent process opened: called in the child right after a fork."""
-        self._lock = threading.Lock()
+        self._lock, self._connecting = threading.Lock(), threading.Lock()
+        self._paused, self._held = [], []
         self._left_to_parent += [self._writer, self._engines]  # nothing that dies here may close the parent's files
-        self._writer, self._engines, self._for_children = None, self._for_children, None
+        self._writer = self._ending = None
+        self._engines, self._for_children = self._for_children, None
 
     @cached_property
     def _own(self) -> Any:
@@ -196,8 +227,10 @@ class Database:
 
     def _reading(self) -> Connection:
         """Return a connection for one read; each statement of PostgreSQL sees what was committed before it anyway."""
-        connection = self._engine().connect()
-        return connection if self.is_sqlite else connection.execution_options(isolation_level="AUTOCOMMIT")
+        if self.is_sqlite:
+            with self._connecting:  # a fork waits until nobody has one
+                return self._engine().connect()
+        return self._engine().connect().execution_options(isolation_level="AUTOCOMMIT")
 
     def _one_writer(self) -> Writer:
         with self._lock:
@@ -278,9 +311,6 @@ def ping(database: Database) -> str:
 _open_databases: "weakref.WeakSet[Database]" = weakref.WeakSet()
 
 
-_paused: list[Writer] = []
-
-
 def _close_all() -> None:
     """Write what waits before the process ends: a short program would leave what it published unmarked."""
     for database in list(_open_databases):
@@ -288,17 +318,16 @@ def _close_all() -> None:
 
 
 def _before_fork() -> None:
-    """Let commits that run end first: SQLite's lock, copied into a child while it is held, is held there for ever."""
-    _paused.extend(writer for database in list(_open_databases) if (writer := database.writer()) and writer.pause())
+    for database in list(_open_databases):
+        database.pause()
 
 
 def _after_fork() -> None:
-    while _paused:
-        _paused.pop().resume()
+    for database in list(_open_databases):
+        database.resume()
 
 
 def _after_fork_in_child() -> None:
-    _paused.clear()
     for database in list(_open_databases):
         database.forget_connections()
 

@@ -140,6 +140,10 @@ class Writer:
         """Begin no commit until `resume`, and wait for one that runs; False where it ran too long to wait for."""
         return self._committing.acquire(timeout=PAUSE_SECONDS)
 
+    def disconnect(self) -> None:
+        """Close the connection, for whoever has paused this; the next commit opens one."""
+        self._commits.close()
+
     def resume(self) -> None:
         """Commit again after a `pause`."""
         self._committing.release()
@@ -195,7 +199,10 @@ def _handles_signals() -> bool:
     """
     if threading.current_thread() is not threading.main_thread():
         return False
-    return not WITHOUT_HANDLER.issuperset(map(_handler_of, SIGNALS))
+    try:
+        return not WITHOUT_HANDLER.issuperset(map(_handler_of, SIGNALS))
+    except TypeError:  # a handler that cannot be hashed
+        return True
 
 
 class _Arrivals:

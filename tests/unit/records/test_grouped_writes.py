@@ -211,6 +211,14 @@ def test_a_thread_that_handles_signals_does_not_commit(database, handled):
     assert found == [one.ident], "no handler runs in any other thread"
 
 
+def test_a_handler_that_cannot_be_hashed_is_one(database, handled):
+    class Handler(list):
+        def __call__(self, *_given: object) -> None: ...
+
+    signal.signal(signal.SIGUSR2, Handler())
+    assert writing_thread(database) != threading.get_ident()
+
+
 def test_a_handler_that_waits_for_another_threads_write_holds_up_nobody(database, handled):
     records = TaskRecords(database)
     written: list[object] = []

@@ -205,6 +205,78 @@ def test_a_forked_child_uses_connections_of_its_own(database):
     assert records.read("child") is not None
 
 
+@pytest.mark.parametrize("busy", ["alone", "beside a thread that reads"])
+def test_what_a_child_wrote_is_there_though_its_parent_closed_the_database_first(database, busy):
+    """SQLite's parent would remove the log that its child writes to, which thinks that it has the parent's locks."""
+    records, stop = TaskRecords(database), threading.Event()
+    records.open(Draft("before", "x", "x", "default"))
+
+    def read() -> None:
+        while not stop.is_set():
+            records.read("before")
+
+    reading = threading.Thread(target=read, daemon=True)
+    if busy != "alone":
+        reading.start()
+    has_written, write_on = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            ok = records.open(Draft("child", "x", "x", "default"))
+            os.write(has_written[1], b"x")
+            os.read(write_on[0], 1)
+            ok = ok and all(records.open(Draft(f"child-{number}", "x", "x", "default")) for number in range(3))
+        except BaseException:
+            os._exit(2)
+        os._exit(0 if ok else 1)
+    os.read(has_written[0], 1)
+    stop.set()
+    if busy != "alone":
+        reading.join(20)
+    records.open(Draft("parent", "x", "x", "default"))
+    database.close()
+    os.write(write_on[1], b"x")
+    _, status = os.waitpid(child, 0)
+    for end in (*has_written, *write_on):
+        os.close(end)
+
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert [
+        one for one in ("before", "child", "parent", "child-0", "child-1", "child-2") if not records.read(one)
+    ] == []
+
+
+def test_a_fork_beside_a_thread_that_closes_the_database_costs_nobody_a_write(database):
+    records, stop = TaskRecords(database), threading.Event()
+    written: list[str] = []
+
+    def write_and_close() -> None:
+        while not stop.is_set():
+            task_id = f"parent-{len(written)}"
+            assert records.open(Draft(task_id, "x", "x", "default"))
+            written.append(task_id)
+            database.close()
+
+    closing = threading.Thread(target=write_and_close)
+    closing.start()
+    statuses: list[int] = []
+    for number in range(10):
+        child = os.fork()
+        if child == 0:
+            try:
+                ok = records.open(Draft(f"child-{number}", "x", "x", "default"))
+                database.close()
+            except BaseException:
+                os._exit(2)
+            os._exit(0 if ok else 1)
+        statuses.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    stop.set()
+    closing.join(20)
+
+    assert statuses == [0] * 10
+    assert [one for one in (*written, *(f"child-{number}" for number in range(10))) if not records.read(one)] == []
+
+
 def test_what_was_made_ready_for_children_is_open_nowhere_and_serves_parent_and_child(database):
     records = TaskRecords(database)
     records.open(Draft("before", "x", "x", "default"))

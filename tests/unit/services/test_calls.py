@@ -507,6 +507,18 @@ def test_a_fault_of_ours_pauses_a_campaign_and_a_resume_lets_it_go_on(desk: Desk
     assert set(desk.provider.rung().values()) == {1}
 
 
+@pytest.mark.parametrize(("asked", "waits"), [(90.0, 90.0), (86_400.0, 3_600.0), (1e12, 3_600.0)])
+def test_a_single_call_waits_for_an_hour_at_most_whatever_its_provider_asks_for(desk: Desk, asked: float, waits: float):
+    desk.provider.answers.append(CallNotTaken("503", asked))
+    task_id = celery_service.queue_outbound_call(NUMBERS[0])
+    desk.run()
+    record = parts().tasks.read(task_id)
+    assert record is not None
+    assert waits - 10 < (record.due_at - parts().calls.now()).total_seconds() <= waits + 1
+    desk.run(waits + 60)
+    assert desk.result(task_id)["success"]
+
+
 def test_a_cancelled_campaign_rests_while_nobody_knows_whether_a_call_of_it_was_made(desk: Desk):
     desk.provider.answers.append(("made", LOST))
     campaign = celery_service.queue_bulk_calls(NUMBERS[:1])

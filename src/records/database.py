@@ -31,6 +31,9 @@ Result = TypeVar("Result")
 
 AWAY = (DBAPIError, PoolTimeout)
 READS_LOOK_SECONDS = 0.001
+FORK_SECONDS = 10.0
+"""How long a thread that forks waits for another one that does."""
+
 DEADLOCK_TRIES = 5
 DEADLOCK_PAUSE_SECONDS = 1.0
 """The other transaction needs a moment to end; by chance, so that two do not go on getting in each other's way."""
@@ -56,10 +59,10 @@ class Database:
         self._writer: Writer | None = None
         self._ending: Writer | None = None
         self._paused: list[Writer] = []
-        self._held: list[threading.Lock] = []
+        self._held: list[Any] = []
         self._for_children: Engines | None = None
         self._left_to_parent: list[object] = []
-        self._lock, self._connecting = threading.Lock(), threading.Lock()
+        self._lock, self._connecting = threading.Lock(), threading.RLock()
         _open_databases.add(self)
 
     def read(self, query: Callable[[Connection], Result]) -> Result:
@@ -150,20 +153,25 @@ class Database:
             self._ending = writer
         if writer:
             writer.stop()
-        self._ending = None
+        if self._ending is writer:
+            self._ending = None
         if self._engines:
             with self._connecting:
                 self._engines.dispose()
 
     def pause(self) -> None:
-        """Let commits that run end before a fork, and close the connections to SQLite, for a second or two at most.
+        """Let commits that run end before a fork, and close the connections to SQLite; for each a second at most.
 
         Its lock, copied into a child while it is held, is held there for ever. And its locks are the process's, but
         what it remembers of them is copied: a child would take none of its own, and the parent, once it closes as if
         it were the last, remove the log in which the child's commits are.
         """
-        self._held = [lock for lock in (self._lock, self._connecting) if lock.acquire(timeout=PAUSE_SECONDS)]
-        self._paused = [writer for writer in (self._writer, self._ending) if writer and writer.pause()]
+        for lock in (self._connecting, self._lock) if self.is_sqlite else ():
+            if lock.acquire(timeout=PAUSE_SECONDS):
+                self._held.append(lock)
+        for writer in (self._writer, self._ending):
+            if writer and writer.pause():
+                self._paused.append(writer)
         if not self.is_sqlite:
             return
         for writer in self._paused:
@@ -171,7 +179,7 @@ class Database:
         until = time.monotonic() + PAUSE_SECONDS
         while self._engines and self._engines.in_use() and time.monotonic() < until:
             time.sleep(READS_LOOK_SECONDS)
-        if self._engines:
+        if self._engines and not self._engines.in_use():  # one that is in use would be lost to sight for the next fork
             self._engines.dispose()
 
     def resume(self) -> None:
@@ -205,7 +213,7 @@ class Database:
 
     def forget_connections(self) -> None:
         """Drop, without closing, what a parent process opened: called in the child right after a fork."""
-        self._lock, self._connecting = threading.Lock(), threading.Lock()
+        self._lock, self._connecting = threading.Lock(), threading.RLock()
         self._paused, self._held = [], []
         self._left_to_parent += [self._writer, self._engines]  # nothing that dies here may close the parent's files
         self._writer = self._ending = None
@@ -317,20 +325,32 @@ def _close_all() -> None:
         database.close()
 
 
-def _before_fork() -> None:
-    for database in list(_open_databases):
-        database.pause()
+class _Forks:
+    """Lets one thread of a process fork at a time: what it has paused is its own to resume."""
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+        self._whose: int | None = None
+
+    def before(self) -> None:
+        if self._turn.acquire(timeout=FORK_SECONDS):
+            self._whose = threading.get_ident()
+            for database in list(_open_databases):
+                database.pause()
+
+    def after(self) -> None:
+        if self._whose == threading.get_ident():
+            for database in list(_open_databases):
+                database.resume()
+            self._whose = None
+            self._turn.release()
+
+    def after_in_child(self) -> None:
+        self._turn, self._whose = threading.Lock(), None
+        for database in list(_open_databases):
+            database.forget_connections()
 
 
-def _after_fork() -> None:
-    for database in list(_open_databases):
-        database.resume()
-
-
-def _after_fork_in_child() -> None:
-    for database in list(_open_databases):
-        database.forget_connections()
-
-
+_forks = _Forks()
 atexit.register(_close_all)
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
+os.register_at_fork(before=_forks.before, after_in_parent=_forks.after, after_in_child=_forks.after_in_child)

@@ -12,7 +12,8 @@ from sqlalchemy import text, update
 from sqlalchemy.exc import DataError
 
 from processors.errors import ConfigurationError, ServiceUnavailable
-from records import schema, upgrading
+from records import database as database_module
+from records import grouped_writes, schema, upgrading
 from records.chords import Chords, Part
 from records.columns import Now, metadata
 from records.database import Database, ping
@@ -275,6 +276,44 @@ def test_a_fork_beside_a_thread_that_closes_the_database_costs_nobody_a_write(da
 
     assert statuses == [0] * 10
     assert [one for one in (*written, *(f"child-{number}" for number in range(10))) if not records.read(one)] == []
+
+
+def test_threads_that_fork_at_once_leave_the_database_open_to_all(database, monkeypatch):
+    """A commit that takes long lets each of them wait in vain for what another one holds."""
+    for module in (database_module, grouped_writes):
+        monkeypatch.setattr(module, "PAUSE_SECONDS", 0.001)
+    records, stop = TaskRecords(database), threading.Event()
+    records.open(Draft("before", "x", "x", "default"))
+
+    def prepare() -> None:
+        while not stop.is_set():
+            database_module._forks.before()
+            database_module._forks.after()
+
+    forking = [threading.Thread(target=prepare) for _ in range(4)]
+    for one in forking:
+        one.start()
+    for number in range(100):
+        assert records.open(Draft(f"t{number}", "x", "x", "default"))
+        assert records.read(f"t{number}")
+    stop.set()
+    for one in forking:
+        one.join(20)
+    assert not database._lock.locked()
+    assert database._held == database._paused == []
+    assert records.open(Draft("after", "x", "x", "default"))
+
+
+def test_a_thread_that_waits_in_vain_for_another_ones_fork_ends_nothing_of_it(database, monkeypatch):
+    monkeypatch.setattr(database_module, "FORK_SECONDS", 0.001)
+    database_module._forks.before()
+    other = threading.Thread(target=lambda: (database_module._forks.before(), database_module._forks.after()))
+    other.start()
+    other.join(20)
+    held = list(database._held)
+    database_module._forks.after()
+    assert held == ([database._connecting, database._lock] if database.is_sqlite else [])
+    assert not database._lock.locked()
 
 
 def test_what_was_made_ready_for_children_is_open_nowhere_and_serves_parent_and_child(database):

@@ -2,17 +2,18 @@
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from itertools import islice
 from typing import Any
 
 from sqlalchemy import (
     Column,
     Connection,
+    Executable,
     Index,
     Integer,
+    RowMapping,
     String,
     Table,
     Text,
@@ -44,13 +45,17 @@ PRUNING_SECONDS = 1.0
 OTHERS_SECONDS = 0.02
 """Between two transactions of many: SQLite's lock is no queue, and who waits for it looks every few milliseconds."""
 
+SHARED_CHARACTERS = 256
+"""A text at least so long that is the first member's, too, is kept with that one only, as the body of a newsletter."""
+
 
 members = Table(
     "members",
     metadata,
     Column("task_id", String(255), primary_key=True),  # the parent
     Column("position", Integer, primary_key=True),
-    Column("arguments", Json, nullable=False),
+    Column("arguments", Json, nullable=False),  # without those that are the first member's
+    Column("as_first", Json),  # the names of these
     Column("state", String(16), nullable=False),
     Column("outcome", Json),
     Column("closed_at", Instant),
@@ -65,23 +70,46 @@ MOST_LOOKED_AT = 20_000
 LEFT_AS = {"expired": "expired", "deferred": "refused"}
 """What the recipients who still wait become with their member; else they are `cancelled`."""
 
+GIVEN = (members.c.arguments, members.c.as_first)
+
 MAY_REPEAT = type_coerce(members.c.arguments, Text).like('%"duplicate_of"%')
 """In SQL, what is looked at for a key `duplicate_of`: few, where most members are never read."""
 
 
 def insert_members(
-    connection: Connection, parent_id: str, arguments: Iterable[Mapping[str, Any]], first: int = 0
-) -> int:
-    """Insert a parent's members, from a position on, inside a caller's transaction; returns how many."""
-    positions = enumerate(arguments, first)
-    total = 0
-    while rows := [
-        {"task_id": parent_id, "position": position, "arguments": dict(one), "state": WAITING}
-        for position, one in islice(positions, INSERT_ROWS)
-    ]:
+    connection: Connection,
+    parent_id: str,
+    arguments: Sequence[Mapping[str, Any]],
+    first: int = 0,
+    last: int | None = None,
+) -> None:
+    """Insert a parent's members inside a caller's transaction.
+
+    Args:
+        connection: of the transaction.
+        parent_id: whose.
+        arguments: of all its members.
+        first: the position of the first one that is inserted.
+        last: that of the first one that is not; None: all that follow are.
+    """
+    some = arguments[first:last]
+    for start in range(0, len(some), INSERT_ROWS):
+        rows = [
+            {"task_id": parent_id, "position": position, "state": WAITING} | _kept(one, arguments[0])
+            for position, one in enumerate(some[start : start + INSERT_ROWS], first + start)
+        ]
         connection.execute(insert(members), rows)
-        total += len(rows)
-    return total
+
+
+def _kept(arguments: Mapping[str, Any], first: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is kept of a member's arguments: its own, and the names of those that are the first member's."""
+    same = [] if arguments is first else [name for name in arguments if _is_shared(arguments[name], first.get(name))]
+    own = {name: value for name, value in arguments.items() if name not in same}
+    return {"arguments": own, "as_first": same or None}
+
+
+def _is_shared(value: Any, first: Any) -> bool:
+    return isinstance(value, str) and len(value) >= SHARED_CHARACTERS and value == first
 
 
 class MemberRecords:
@@ -98,10 +126,10 @@ class MemberRecords:
         Nobody sees them before the parent is written, which adds the rest.
         """
         for first in range(0, len(arguments) - INSERT_ROWS, INSERT_ROWS):
-            some = arguments[first : first + INSERT_ROWS]
-            self.database.write(
-                partial(insert_members, parent_id=parent_id, arguments=some, first=first), durable=False
+            some = partial(
+                insert_members, parent_id=parent_id, arguments=arguments, first=first, last=first + INSERT_ROWS
             )
+            self.database.write(some, durable=False)
             time.sleep(OTHERS_SECONDS)
 
     def prune(self) -> int:
@@ -128,18 +156,17 @@ class MemberRecords:
         """Return the members at positions first .. first + count - 1 that have no final state yet."""
         c = members.c
         query = (
-            select(c.position, c.arguments)
+            select(c.position, *GIVEN)
             .where(c.task_id == parent_id, c.position.between(first, first + count - 1), c.state == WAITING)
             .order_by(c.position)
         )
-        return [Member(*row) for row in self.database.read(lambda connection: connection.execute(query).all())]
+        return [Member(**row) for row in self._with_arguments(parent_id, query)]
 
     def waiting_after(self, parent_id: str, after: int, limit: int) -> Sequence[Member]:
         """Return the first members behind a position that have no final state yet."""
         c = members.c
-        query = select(c.position, c.arguments).where(c.task_id == parent_id, c.position > after, c.state == WAITING)
-        page = query.order_by(c.position).limit(limit)
-        return [Member(*row) for row in self.database.read(lambda connection: connection.execute(page).all())]
+        query = select(c.position, *GIVEN).where(c.task_id == parent_id, c.position > after, c.state == WAITING)
+        return [Member(**row) for row in self._with_arguments(parent_id, query.order_by(c.position).limit(limit))]
 
     def close_all(self, parent_id: str, ends: Sequence[MemberEnd], run: Run | None = None) -> None:
         """Store the final states and outcomes of those that have none, in one transaction.
@@ -215,12 +242,12 @@ class MemberRecords:
         """Return those of a cancelled parent of whose mail nobody knows whether it arrived, as `outcomes` does."""
         c = members.c
         query = (
-            select(c.position, c.arguments, literal("unknown").label("state"), c.outcome)
+            select(c.position, *GIVEN, literal("unknown").label("state"), c.outcome)
             .where(c.task_id == parent_id, c.state == WAITING, _handed_over() == "unknown")
             .order_by(c.position)
             .limit(limit)
         )
-        return [dict(row) for row in self.database.read(lambda connection: connection.execute(query).mappings().all())]
+        return self._with_arguments(parent_id, query)
 
     def left(self, parent_id: str, after: int = -1, limit: int | None = None) -> list[tuple[int, str | None]]:
         """Return the positions of those that have no final state, and what is known of the mail of each.
@@ -290,20 +317,39 @@ class MemberRecords:
     def page(self, parent_id: str, after: int, limit: int) -> list[dict[str, Any]]:
         """Return position, arguments, state and outcome of the first members behind a position."""
         c = members.c
-        query = select(c.position, c.arguments, c.state, c.outcome).where(c.task_id == parent_id, c.position > after)
-        ordered = query.order_by(c.position).limit(limit)
-        return [dict(row) for row in self.database.read(lambda r: r.execute(ordered).mappings().all())]
+        query = select(c.position, *GIVEN, c.state, c.outcome).where(c.task_id == parent_id, c.position > after)
+        return self._with_arguments(parent_id, query.order_by(c.position).limit(limit))
 
     def outcomes(self, parent_id: str, states: Sequence[str], limit: int) -> list[dict[str, Any]]:
         """Return position, arguments, state and outcome of members in these states, in order."""
         c = members.c
         query = (
-            select(c.position, c.arguments, c.state, c.outcome)
+            select(c.position, *GIVEN, c.state, c.outcome)
             .where(c.task_id == parent_id, c.state.in_(states))
             .order_by(c.position)
             .limit(limit)
         )
-        return [dict(row) for row in self.database.read(lambda connection: connection.execute(query).mappings().all())]
+        return self._with_arguments(parent_id, query)
+
+    def _with_arguments(self, parent_id: str, query: Executable) -> list[dict[str, Any]]:
+        """Return the rows of a query for `GIVEN` and more, with all their arguments."""
+        c = members.c
+        first = select(c.arguments).where(c.task_id == parent_id, c.position == 0)
+
+        def rows(connection: Connection) -> list[dict[str, Any]]:
+            found = connection.execute(query).mappings().all()
+            if not any(row["as_first"] for row in found):
+                return [_whole(row, {}) for row in found]
+            shared = connection.execute(first).scalar()
+            return [] if shared is None else [_whole(row, shared) for row in found]  # without it all are being removed
+
+        return self.database.read(rows)
+
+
+def _whole(row: RowMapping, first: Mapping[str, Any]) -> dict[str, Any]:
+    values = dict(row)
+    values["arguments"] |= {name: first[name] for name in values.pop("as_first") or ()}
+    return values
 
 
 def many_of(connection: Connection, parent_ids: Sequence[str]) -> list[str]:

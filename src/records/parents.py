@@ -34,7 +34,7 @@ def insert_parent(
     """
     if insertion(connection.dialect.name, [parent])(connection):
         first = written(connection, parent.id) if is_large(parent) else 0
-        insert_members(connection, parent.id, members[first:] if first else members, first)
+        insert_members(connection, parent.id, members, first)
         insert_drafts(connection, tasks)
         if parent.retry_of is not None:
             former = update(task_records).where(columns.id == parent.retry_of)

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from composing import FilesInMemory, composer
 from mail_rows import AwayMailer, InTurns, RememberedDeliveries, RememberedMembers, ScriptedMailer
-from processors import addresses, doubt
+from processors import addresses, bulk_emails, doubt
 from processors.addresses import check_line, parse, sort_out
 from processors.attachments import Attachment
 from processors.bulk_emails import (
@@ -961,6 +961,32 @@ def test_the_same_mail_to_the_same_address_in_another_spelling_is_a_duplicate(to
     [first, again] = check_bulk([items("b")[0], {**items("b")[0], "to_email": to_email}])
     assert "duplicate_of" not in first
     assert again["duplicate_of"] == 0
+
+
+LONG = "b" * 5_000
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ({"body": LONG}, {"body": "".join(["b"] * 5_000)}, True),
+        ({"body": LONG}, {"body": LONG + "b"}, False),
+        ({"body": LONG, "html_body": LONG}, {"body": LONG}, False),
+        ({"body": LONG, "html_body": "b"}, {"body": "b", "html_body": LONG}, False),
+        ({"context": {"seats": 1}, "template": "t"}, {"context": {"seats": True}, "template": "t"}, False),
+    ],
+)
+def test_mails_with_long_texts_are_duplicates_where_all_of_them_is_the_same(one, other, same):
+    mails = [{"to_email": "b@example.com", "subject": "s", **some} for some in (one, other)]
+    assert ["duplicate_of" in row for row in check_bulk(mails)] == [False, same]
+
+
+def test_the_bytes_of_a_bulk_count_a_long_text_for_each_item_that_has_it(monkeypatch):
+    monkeypatch.setattr(bulk_emails, "MAX_BULK_BYTES", 12_000)
+    mails = [{**items("b")[0], "to_email": f"b{number}@example.com", "body": LONG} for number in range(3)]
+    assert len(list(check_bulk(mails[:2]))) == 2
+    with pytest.raises(InvalidArgument, match=r"12000 in all; got 15\d+ bytes at item 2"):
+        list(check_bulk(mails))
 
 
 @pytest.mark.parametrize("other", [{"to_email": "c@example.com"}, {"cc": ["b@example.com"]}, {"to_email": "nobody"}])

@@ -3,7 +3,9 @@
 from types import SimpleNamespace
 
 import pytest
-from sqlalchemy import delete, update
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import delete, func, select, update
 
 from processors.errors import ServiceUnavailable
 from processors.interfaces import MemberEnd, Outcome, Run
@@ -248,3 +250,64 @@ def test_a_large_parent_is_removed_with_all_that_is_known_of_it_but_its_doubts_i
     told = {at: mails.outcomes("large", at) for at in range(23)}
     assert [at for at in told if told[at]] == [7]
     assert (rows.tally("other"), len(mails.outcomes("other", 22))) == ({"waiting": 23}, 1)
+
+
+BODY, PAGE = "What is new. " * 400, "<p>What is new.</p>" * 400
+LONG = st.sampled_from([BODY, PAGE, BODY.lower(), "b" * 256, "b" * 255])
+ARGUMENTS = st.dictionaries(
+    st.sampled_from("abcd"), LONG | st.none() | st.booleans() | st.integers(0, 1) | st.text(), max_size=4
+)
+
+
+def letters(count: int) -> list[dict[str, str]]:
+    return [{"to_email": f"reader{number}@example.com", "body": BODY, "html_body": PAGE} for number in range(count)]
+
+
+def characters(database: Database, parent_id: str) -> int:
+    kept = func.sum(func.length(members.c.arguments)).filter(members.c.task_id == parent_id)
+    return database.read(lambda c: c.execute(select(kept)).scalar_one())
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_a_text_that_all_members_have_is_kept_once(database, few_rows, before):
+    rows, items = MemberRecords(database), letters(23)
+    if before:
+        rows.write_before("large", items)
+    Parents(database).open(parent_of(23), items, [])
+
+    assert characters(database, "large") < len(BODY + PAGE) + 23 * 60
+    assert [member.arguments for member in rows.waiting("large", 0, 100)] == items
+
+
+def test_every_reader_of_members_gets_the_texts_that_are_kept_once(database):
+    rows, items = MemberRecords(database), letters(3)
+    Parents(database).open(parent_of(3), items, [])
+    rows.close_all("large", [end(1, "refused")])
+    DeliveryRecords(database).open("large", {2: {"reader2@example.com": "to"}})
+    database.write(
+        lambda c: c.execute(update(deliveries).where(deliveries.c.task_id == "large").values(state="unknown"))
+    )
+
+    assert [one.arguments for one in rows.waiting("large", 1, 5)] == [items[2]]
+    assert [one.arguments for one in rows.waiting_after("large", 0, 5)] == [items[2]]
+    assert [one["arguments"] for one in rows.page("large", 0, 5)] == items[1:]
+    assert [one["arguments"] for one in rows.outcomes("large", ["refused"], 5)] == [items[1]]
+    assert [one["arguments"] for one in rows.in_doubt("large", 5)] == [items[2]]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(items=st.lists(ARGUMENTS, min_size=1, max_size=7))
+def test_members_are_read_as_they_were_given(database, items):
+    rows = MemberRecords(database)
+    database.write(lambda c: c.execute(delete(members)))
+    database.write(lambda c: insert_members(c, "drawn", items))
+    assert [repr(sorted(one.arguments.items())) for one in rows.waiting("drawn", 0, 9)] == [
+        repr(sorted(one.items())) for one in items
+    ]
+
+
+def test_members_of_a_parent_that_is_being_removed_are_not_read_without_their_first_one(database):
+    rows = MemberRecords(database)
+    database.write(lambda c: insert_members(c, "going", letters(3)))
+    database.write(lambda c: c.execute(delete(members).where(members.c.position == 0)))
+    assert rows.waiting("going", 0, 5) == []

@@ -1,15 +1,18 @@
 """Databases that an older program has written to: what lies in them is still there, and goes on, after the upgrade."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
+from alembic.command import downgrade
 from sqlalchemy import Connection, text
 
 from call_rows import ACCOUNT, CAMPAIGN, OURS, Phones
 from processors.call_interfaces import NoRoom
 from records import schema, upgrading
 from records.database import Database
+from records.members import insert_members
 
 MOMENT = "2026-01-05 10:00:00.000000"
 NOBODY, LIVE_NUMBER, NEXT, SINGLE = "+15557770200", "+15557770201", "+15557770202", "+15557770203"
@@ -123,6 +126,18 @@ def test_calls_that_are_live_while_a_database_is_upgraded_stay_live_and_end(olde
     assert (phones.call("campaign:0").state, phones.call("single").state) == ("done", "done")
     phones.placed("campaign:1", "CA2", account_gap=0.1, at_once=2)
     assert phones.opt_outs.among([NOBODY, NEXT]) == {NOBODY}
+
+
+def test_members_have_all_their_arguments_again_where_the_schema_goes_back(
+    older: Database, monkeypatch: pytest.MonkeyPatch
+):
+    schema.prepare(older)
+    items = [{"to": "a", "body": "b" * 300}, {"to": "b", "body": "b" * 300}, {"to": "c", "body": "other"}]
+    older.write(lambda c: insert_members(c, "bulk", items))
+    monkeypatch.setattr(upgrading.command, "upgrade", downgrade)
+    upgrading.upgrade(older, "0025")
+    kept = "SELECT arguments FROM members ORDER BY position"
+    assert [json.loads(one) for one in older.read(lambda c: c.execute(text(kept)).scalars().all())] == items
 
 
 def test_an_upgrade_may_think_for_longer_between_two_statements_than_other_transactions(

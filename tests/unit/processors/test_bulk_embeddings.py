@@ -106,7 +106,8 @@ class Bench:
     total: int = 0
 
     def insert(self, texts: list[str]) -> None:
-        self.total = self.database.write(lambda c: insert_members(c, BULK, [{"text": one} for one in texts]))
+        self.total = len(texts)
+        self.database.write(lambda c: insert_members(c, BULK, [{"text": one} for one in texts]))
 
     def tools(self) -> EmbeddingTools:
         routes = Routes(self.servings)

@@ -12,6 +12,9 @@ BEGIN_SECONDS = 10.0
 MARGIN_SECONDS = 5.0
 """What is added for a deadline that is kept late, and for clocks that do not run alike."""
 
+ENDED_MEANWHILE = "the worker ended while the mail was handed over"
+"""What is told of a recipient of whose mail nobody will know more."""
+
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 

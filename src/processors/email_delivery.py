@@ -450,7 +450,7 @@ class Batch:
         if rest > 0 and not mailer.repeatable:
             mail.rest = rest
             return
-        outcome = Outcome("unknown", text="the worker ended while the mail was handed over")
+        outcome = Outcome("unknown", text=doubt.ENDED_MEANWHILE)
         if mailer.repeatable or self._post.resend:
             outcome = Outcome("queued")
         self._write([(mail.position, address, outcome) for address in doubtful], [])

@@ -30,6 +30,7 @@ from sqlalchemy import (
     update,
 )
 
+from processors.doubt import ENDED_MEANWHILE
 from processors.errors import TransientError
 from processors.interfaces import WAITING_STATES, Closed, Delivery, Outcome, Run
 from records.columns import SECONDS_PER_DAY, Instant, Now, PlainText, metadata
@@ -294,7 +295,7 @@ class DeliveryRecords:
         """Say of those who were being handed a mail that nobody knows whether they have it, once nobody will tell."""
         c = deliveries.c
         abandoned = update(deliveries).where(DOUBTFUL, c.state == "handing", _doubtful())
-        values = {"state": "unknown", "text": "the worker ended while the mail was handed over", "closed_at": Now()}
+        values = {"state": "unknown", "text": ENDED_MEANWHILE, "closed_at": Now()}
         self.database.write(lambda connection: connection.execute(abandoned.values(values)), durable=False)
 
     def _end_left(self, which: ColumnElement[bool]) -> None:

@@ -15,7 +15,7 @@ class RememberedDeliveries:
         self.rows: dict[tuple[str, int, str], Delivery] = {}
         self.turns = 0
 
-    def open(self, task_id, mails):
+    def open(self, task_id, mails, run=None):
         for position, roles in mails.items():
             for address in roles:
                 self.rows.setdefault((task_id, position, address), Delivery(Outcome("queued")))

@@ -385,7 +385,7 @@ class Batch:
             position: {recipient.address: recipient.role for recipient in recipients}
             for position, (recipients, _) in sorted_out.items()
         }
-        rows = self._post.deliveries.open(self._post.task_id, roles)
+        rows = self._post.deliveries.open(self._post.task_id, roles, self._post.run)
         for position, request in group.items():
             known = dict(rows.get(position, {}))
             mail = self.mails[position] = MailInHand(position, request, *sorted_out[position], known)

@@ -547,8 +547,19 @@ Closed = tuple[int, str, Outcome]
 class Deliveries(Protocol):
     """The rows of the recipients of a task's mails; each mail is known by its place in it, 0 for a single one."""
 
-    def open(self, task_id: str, mails: Mapping[int, Mapping[str, str]]) -> Mapping[int, Mapping[str, Delivery]]:
-        """Create the rows that do not exist yet (by mail: address to role); return every row of these mails."""
+    def open(
+        self, task_id: str, mails: Mapping[int, Mapping[str, str]], run: Run
+    ) -> Mapping[int, Mapping[str, Delivery]]:
+        """Create the rows that do not exist yet (by mail: address to role); return every row of these mails.
+
+        Args:
+            task_id: whose mails they are.
+            mails: by their places.
+            run: who sends them.
+
+        Raises:
+            TransientError: the task was cancelled, or the run has ended; none was created.
+        """
         ...
 
     def turn(self, task_id: str, closed: Sequence[Closed], handed: Sequence[tuple[int, str]], run: Run) -> None:

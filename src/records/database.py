@@ -106,22 +106,24 @@ class Database:
             self._hand_over(job)
         return job.outcome()
 
-    def write_together(self, works: Sequence[Bound], check: Callable[[Sequence[Sequence[Row]]], None]) -> None:
-        """Run several statements in one durable transaction, which `check` may undo.
+    def write_together(
+        self, works: Sequence[Bound], check: Callable[[Sequence[Sequence[Row]]], Result], *, durable: bool = True
+    ) -> Result:
+        """Run several statements in one transaction, which `check` may undo; returns what that returns.
 
         Args:
             works: run in this order.
             check: told the rows of each; what it raises undoes them all.
+            durable: as for `write`.
 
         Raises:
             ServiceUnavailable: as `write`.
             CommitUnknown: as `write`.
         """
         if self.is_sqlite:
-            self.write(lambda connection: check([work(connection) for work in works]))
-        else:
-            run = self._own.pipelined(works)
-            self._write_pooled(lambda connection: check(run(connection)))
+            return self.write(lambda connection: check([work(connection) for work in works]), durable=durable)
+        run = self._own.pipelined(works)
+        return self._write_pooled(lambda connection: check(run(connection)))
 
     def write_later(self, work: Callable[[Connection], object]) -> None:
         """Run `work` soon, beside other writes; dropped where too much waits or the database is away."""

@@ -50,6 +50,7 @@ SEND_EMAIL = "email.send_email"
 """The task whose rows end with it; those of bulks and notifications end with their members."""
 
 TASK_ENDED = "Its task ended before it."
+NOT_HANDED_OVER = "The mail was not handed over: its task was cancelled, or another run has it."
 
 deliveries = Table(
     "deliveries",
@@ -115,8 +116,21 @@ class DeliveryRecords:
         self.database = database
         self._pruned_to = ("", 0, "")  # the last row that a pruning has looked at
 
-    def open(self, task_id: str, mails: Mapping[int, Mapping[str, str]]) -> Mapping[int, Mapping[str, Delivery]]:
-        """Create the rows that do not exist yet (by mail: address to role); return every row of these mails."""
+    def open(
+        self, task_id: str, mails: Mapping[int, Mapping[str, str]], run: Run | None = None
+    ) -> Mapping[int, Mapping[str, Delivery]]:
+        """Create the rows that do not exist yet (by mail: address to role); return every row of these mails.
+
+        What ends a task ends the rows that are there: so a run whose task has ended creates none.
+
+        Args:
+            task_id: whose mails they are.
+            mails: by their places.
+            run: who sends them; None: whoever only looks.
+
+        Raises:
+            TransientError: the task was cancelled, or the run has ended; none was created.
+        """
         rows = [
             {
                 "place": f"{position}:{address}",
@@ -128,19 +142,22 @@ class DeliveryRecords:
             for position, roles in mails.items()
             for address, role in roles.items()
         ]
-        made = self._create(rows) if rows else 0
+        made = self._create(rows, task_id, run) if rows else 0
         if made == len(rows) and all(mails.values()):  # all are new, as nearly always
             return {position: dict.fromkeys(roles, NEW) for position, roles in mails.items()}
         return self._rows(task_id, list(mails))
 
-    def _create(self, rows: Sequence[Mapping[str, Any]]) -> int:
+    def _create(self, rows: Sequence[Mapping[str, Any]], task_id: str, run: Run | None) -> int:
         """Create those of these rows that do not exist yet; returns how many."""
+        held = HOLD.many([{"task_id": task_id, "run_id": run.task_id}] if run else [])
         new = _opening(self.database.kind).many(rows)
 
-        def work(connection: Connection) -> int:
-            return len(new(connection))
+        def check(found: Sequence[Sequence[Row]]) -> int:
+            if run and not _may_hand_over(found[0], task_id, run):
+                raise TransientError(NOT_HANDED_OVER)
+            return len(found[1])
 
-        return self.database.write(work, durable=False)
+        return self.database.write_together([held, new], check, durable=False)
 
     def _rows(self, task_id: str, positions: Sequence[int]) -> Mapping[int, Mapping[str, Delivery]]:
         c = deliveries.c
@@ -264,7 +281,7 @@ class DeliveryRecords:
 
         def check(found: Sequence[Sequence[Row]]) -> None:
             if handed and (not _may_hand_over(found[0], task_id, run) or len(found[1]) != len(handed)):
-                raise TransientError("The mail was not handed over: its task was cancelled, or another run has it.")
+                raise TransientError(NOT_HANDED_OVER)
 
         self.database.write_together([held, marked, accepted, others], check)
 

@@ -146,6 +146,9 @@ def test_a_mail_of_a_cancelled_bulk_is_not_handed_over_though_its_batch_goes_on(
 
     with pytest.raises(TransientError, match="cancelled"):
         hand(deliveries, ["b@example.com"], FIRST, "bulk", 3)
+    with pytest.raises(TransientError, match="cancelled"):
+        deliveries.open("bulk", {4: {"b@example.com": "to"}}, FIRST)
+    assert deliveries.outcomes("bulk", 4) == {}
 
 
 def test_what_was_put_off_may_be_handed_over_again(deliveries):

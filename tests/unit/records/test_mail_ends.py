@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from itertools import count
 
 import pytest
@@ -173,6 +174,66 @@ def test_no_recipient_is_open_however_a_mail_ends_whatever_is_said_before_and_af
     assert all(row["closed_at"] and not row["next_attempt_at"] for row in kept)
 
 
+@pytest.mark.parametrize("end", ENDS)
+def test_a_run_whose_mail_has_ended_leaves_nobody_waiting_whom_it_has_not_written_down_before(database, end):
+    mail = OneMail(database, f"queue{next(EXAMPLES)}")
+    mail.rows.open(mail.id, {0: {"b@example.com": "to"}}, mail.run)
+    left_as, ends = ENDS[end]
+    ends(mail)
+
+    with pytest.raises(TransientError, match="cancelled, or another run"):
+        mail.rows.open(mail.id, {0: {"b@example.com": "to", "c@example.com": "cc"}}, mail.run)
+
+    assert mail.states() == {"b@example.com": left_as}
+
+
+def test_a_mail_that_is_cancelled_while_its_rows_are_written_leaves_nobody_waiting(database, monkeypatch):
+    """Whichever of the two comes first: the other one waits for it, and then sees it."""
+    if database.is_sqlite:
+        pytest.skip("one writer at a time")
+    first, last = OneMail(database), OneMail(database)
+    with database.engine().connect() as connection:
+        assert task_moves._cancelled(connection, task_records.c.id == first.id) == [first.id]
+        late = in_a_thread(lambda: first.rows.open(first.id, {0: {"b@example.com": "to"}}, first.run))
+        until(lambda: not late.is_alive() or somebody_waits(database))
+        connection.commit()
+    late.join(10)
+    assert first.states() == {}
+
+    write, others = database._write_pooled, []
+
+    def cancel_before_the_commit(work, *more):
+        def and_cancel(connection):
+            done = work(connection)
+            if not others:
+                others.append(in_a_thread(lambda: last.moves.revoke(last.id)))
+                until(lambda: not others[0].is_alive() or somebody_waits(database))
+            return done
+
+        return write(and_cancel, *more)
+
+    monkeypatch.setattr(database, "_write_pooled", cancel_before_the_commit)
+    last.rows.open(last.id, {0: {"b@example.com": "to"}}, last.run)
+    others[0].join(10)
+    assert last.states() == {"b@example.com": "cancelled"}
+
+
+def in_a_thread(work: Callable[[], object]) -> threading.Thread:
+    def run() -> None:
+        with suppress(TransientError):
+            work()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+def somebody_waits(database: Database) -> bool:
+    """Tell whether a session of PostgreSQL waits for another one's lock."""
+    query = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    return database.read(lambda c: c.execute(query).scalar_one()) > 0
+
+
 def test_who_is_settled_as_not_mailed_is_mailed_by_the_task_that_goes_on_and_by_a_retry_of_one_that_has_ended(database):
     mail = OneMail(database)
     mail.rows.open(mail.id, {0: {"b@example.com": "to", "c@example.com": "to"}})
@@ -235,16 +296,10 @@ def test_who_is_put_off_while_its_mail_is_cancelled_is_mailed_no_more(database):
     mail = OneMail(database)
     mail.rows.open(mail.id, {0: {"b@example.com": "to"}})
     mail.hand("b@example.com")
-    said = threading.Thread(target=mail.tell, args=("b@example.com", "deferred"))
-
-    def waits() -> bool:
-        query = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        return not said.is_alive() or database.read(lambda c: c.execute(query).scalar_one()) > 0
-
     with database.engine().connect() as connection:
         assert task_moves._cancelled(connection, task_records.c.id == mail.id) == [mail.id]
-        said.start()
-        until(waits)
+        said = in_a_thread(lambda: mail.tell("b@example.com", "deferred"))
+        until(lambda: not said.is_alive() or somebody_waits(database))
         connection.commit()
     said.join(10)
 

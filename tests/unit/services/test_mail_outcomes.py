@@ -7,6 +7,7 @@ from sqlalchemy import update
 
 from config.settings import settings
 from mail_rows import AwayMailer, ScriptedMailer
+from processors import email_delivery
 from processors.errors import TaskCancelled, TransportFault
 from processors.interfaces import Outcome
 from records.columns import Now
@@ -64,6 +65,28 @@ def test_a_mail_that_was_cancelled_while_it_waited_tells_so_and_who_has_it(serve
     }
     with pytest.raises(TaskCancelled, match=r"The task was cancelled\. Its last attempt had failed: 1 recipient"):
         celery_service.get_task_result(task_id)
+
+
+@pytest.mark.parametrize("method", ["send_email", "send_bulk_emails", "send_notification"])
+def test_a_mail_that_is_cancelled_as_its_run_begins_leaves_nobody_waiting(mailer, monkeypatch, method):
+    sort_out = email_delivery.sort_out
+
+    def sort_out_late(recipients):
+        parts().moves.revoke_all()
+        return sort_out(recipients)
+
+    monkeypatch.setattr(email_delivery, "sort_out", sort_out_late)
+    celery_service.set_contact("late", email="ann@example.com")
+    given = {
+        "send_email": {"to_email": "ann@example.com", "subject": "s", "body": "b"},
+        "send_bulk_emails": {"emails": [{"to_email": "ann@example.com", "subject": "s", "body": "b"}]},
+        "send_notification": {"user_id": "late", "notification_type": "news", "title": "t", "message": "m"},
+    }
+    task_id = getattr(celery_service, method)(**given[method])
+
+    assert celery_service.get_task_status(task_id)["status"] == "REVOKED"
+    assert rows_of(task_id) == {}
+    assert mailer.sent == []
 
 
 def test_a_mail_that_expired_while_it_waited_says_expired_and_no_word_of_cancelling(inline_service, server):

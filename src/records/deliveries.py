@@ -260,9 +260,13 @@ class DeliveryRecords:
 
         return self.database.write(work)
 
-    def end_mail(self, task_id: str, position: int, state: str, reason: str) -> None:
-        """End those recipients of one mail who still wait: its task has ended."""
-        self.database.write(END_MAIL(task_id=task_id, position=position, state=state, reason=reason), durable=False)
+    def end_mail(self, task_id: str, position: int, sender_id: str) -> None:
+        """End those recipients of one mail who still wait: the task that sends it, `sender_id`, has ended."""
+        sender = columns.id == sender_id
+        reason = func.coalesce(select(columns.error).where(sender).scalar_subquery(), TASK_ENDED)
+        waiting = update(deliveries).where(_mail(task_id, position), deliveries.c.state.in_(WAITING_STATES))
+        end = waiting.values(_ending(_left_by(sender), reason))
+        self.database.write(lambda connection: connection.execute(end), durable=False)
 
     def turn(self, task_id: str, closed: Sequence[Closed], handed: Sequence[tuple[int, str]], run: Run) -> None:
         """Store what became of some, and mark that this run hands mails over to others: all of it durably, or nothing.
@@ -321,8 +325,7 @@ class DeliveryRecords:
         own = columns.id == c.task_id
         goes_on = exists().where(own, or_(columns.finished_at.is_(None), columns.finished_at > Now(-ABANDONED_SECONDS)))
         left = and_(which, c.state.in_(WAITING_STATES), c.created_at <= Now(-ABANDONED_SECONDS), ~goes_on)
-        state = func.coalesce(_left_as(own), "cancelled")
-        values = _ending(state, TASK_ENDED)
+        values = _ending(_left_by(own), TASK_ENDED)
         self.database.write(lambda w: w.execute(update(deliveries).where(left).values(values)), durable=False)
 
 
@@ -357,6 +360,11 @@ def _left_as(which: ColumnElement[bool]) -> ColumnElement[Any]:
     }
     told = case((expired, "expired"), *((columns.state == one, state) for one, state in states.items()))
     return select(told).where(which).scalar_subquery()
+
+
+def _left_by(which: ColumnElement[bool]) -> ColumnElement[Any]:
+    """Return in SQL the same of a task that has ended, perhaps so long ago that its record is gone."""
+    return func.coalesce(_left_as(which), "cancelled")
 
 
 def _ending(state: Any, reason: Any) -> dict[str, Any]:

@@ -4,8 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from processors.interfaces import WAITING_STATES, Delivery
-from records.task_moves import EXPIRED
-from records.task_records import TaskRecord, TaskState
+from records.task_records import TaskRecord
 from services.wiring import parts
 
 SAID_LAST = frozenset({"refused", "cancelled", "expired"})
@@ -22,7 +21,7 @@ def recipients_of(record: TaskRecord) -> dict[str, Any]:
     for address, row in parts().deliveries.open(record.id, {0: {}})[0].items():
         state = row.outcome.state
         if state in WAITING_STATES:
-            found.setdefault(_left_as(record), {})[address] = _put_off(row, record)
+            found.setdefault("deferred", {})[address] = _put_off(row, record)
         elif state in {"accepted", "unknown", "handing"}:
             found.setdefault("accepted" if state == "accepted" else "unknown", []).append(address)
         else:
@@ -30,24 +29,10 @@ def recipients_of(record: TaskRecord) -> dict[str, Any]:
     return found
 
 
-def left_by(ended: TaskRecord) -> str:
-    """Return what those become who still waited for a mail when its task ended."""
-    if ended.state is not TaskState.REVOKED:
-        return "refused"
-    return "expired" if ended.error_type == EXPIRED.error_type else "cancelled"
-
-
-def _left_as(record: TaskRecord) -> str:
-    """Return what those are who have no outcome."""
-    return "deferred" if record.state is TaskState.RETRY else left_by(record)
-
-
 def _said(row: Delivery) -> dict[str, Any]:
     return {"code": row.outcome.code, "enhanced": row.outcome.enhanced, "text": row.outcome.text}
 
 
 def _put_off(row: Delivery, record: TaskRecord) -> dict[str, Any]:
-    if record.state is not TaskState.RETRY:
-        return _said(row)
     due = max(datetime.now(UTC) + timedelta(seconds=row.wait), record.due_at)  # whoever has no wait waits for the task
     return _said(row) | {"next_attempt_at": due.isoformat(timespec="seconds")}

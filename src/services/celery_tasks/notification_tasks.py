@@ -5,12 +5,10 @@ from __future__ import annotations  # the modules that these name are imported o
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from records.deliveries import TASK_ENDED
 from records.task_records import TaskRecord, TaskState
 from services.celery_app import celery_app
 from services.celery_tasks.base import ParentTask, RecordedTask, recorded_task
 from services.celery_tasks.email_tasks import send_one
-from services.mail_outcomes import left_by
 from services.on_first_use import on_first_use
 from services.wiring import parts
 
@@ -39,10 +37,8 @@ class SendNotificationParent(ParentTask):
         """Say what became of those who wait for the mail of a channel whose task has ended without an outcome."""
         for member in self.parts.members.waiting(record.id, 0, len(record.kwargs["channels"])):
             if member.arguments["channel"] == "email":
-                one = self.parts.tasks.read(submitting.channel_id(record.id, member.position))
-                left_as = left_by(one) if one is not None else "cancelled"
-                reason = (one and one.error) or TASK_ENDED
-                self.parts.deliveries.end_mail(record.id, member.position, left_as, reason)
+                sender = submitting.channel_id(record.id, member.position)
+                self.parts.deliveries.end_mail(record.id, member.position, sender)
         return True
 
     def result_of(self, record: TaskRecord, tally: Mapping[str, int], seconds: float) -> notifications.NotificationSent:  # noqa: ARG002 - the rows tell more

@@ -271,6 +271,21 @@ def test_who_is_settled_as_not_mailed_after_the_mail_of_a_bulk_has_ended_waits_f
     assert [rows.outcomes(bulk, at)["b@example.com"].state for at in (0, 1)] == ["refused", "deferred"]
 
 
+@pytest.mark.parametrize("end", [*ENDS, "is gone"])
+def test_who_waits_for_the_mail_of_a_notification_ends_as_the_task_that_sends_it(database, end):
+    sender, mail_of = OneMail(database, f"queue{next(EXAMPLES)}"), f"notification{next(EXAMPLES)}"
+    sender.rows.open(mail_of, {2: {"b@example.com": "to"}, 3: {"b@example.com": "to"}})
+    left_as, ends = ENDS.get(end, ("cancelled", lambda _: None))
+    ends(sender)
+    error = None if end == "is gone" else sender.tasks.read(sender.id).error
+
+    sender.rows.end_mail(mail_of, 2, "gone" if end == "is gone" else sender.id)
+
+    told = Outcome(left_as, text=error or "Its task ended before it.")
+    assert sender.rows.outcomes(mail_of, 2) == {"b@example.com": told}
+    assert sender.rows.outcomes(mail_of, 3) == {"b@example.com": Outcome("queued")}
+
+
 def test_what_an_older_program_left_open_is_ended_once_its_task_has_ended_for_a_while(database):
     mail = OneMail(database)
     mail.rows.open(mail.id, {0: {"b@example.com": "to"}})

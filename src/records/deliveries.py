@@ -381,11 +381,12 @@ def _ending(state: Any, reason: Any) -> dict[str, Any]:
 def _hold(value: Given) -> Any:
     """Read who hands over and for whom, and let whoever cancels wait: what was cancelled before is seen.
 
-    What comes later is late. SQLite has one writer, who needs no lock.
+    What comes later is late. A bulk goes before its batch, as where it is cancelled: else each would have what the
+    other waits for. SQLite has one writer, who needs no lock.
     """
-    both = columns.id.in_([value("task_id", String()), value("run_id", String())])
-    rows = select(columns.id, columns.run, columns.state).where(both).order_by(columns.id)
-    return rows.with_for_update(read=True)
+    task_id, run_id = value("task_id", String()), value("run_id", String())
+    rows = select(columns.id, columns.run, columns.state).where(columns.id.in_([task_id, run_id]))
+    return rows.order_by(columns.id != task_id).with_for_update(read=True)
 
 
 def _may_hand_over(found: Sequence[Row], task_id: str, run: Run) -> bool:

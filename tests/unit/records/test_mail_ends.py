@@ -218,6 +218,32 @@ def test_a_mail_that_is_cancelled_while_its_rows_are_written_leaves_nobody_waiti
     assert last.states() == {"b@example.com": "cancelled"}
 
 
+def test_a_bulk_is_cancelled_while_its_mails_are_written_and_handed_over_without_a_deadlock(database, monkeypatch):
+    if database.is_sqlite:
+        pytest.skip("one writer at a time")
+    batch = OneMail(database)  # whose id comes before that of its bulk
+    bulk = f"of-{batch.id}"
+    batch.tasks.open(Draft(bulk, "email.send_bulk_emails", "email", "email", is_parent=True))
+    batch.change(parent_id=bulk)
+    batch.rows.open(bulk, {0: {"b@example.com": "to"}})
+    write, tries = database._write_pooled, []
+    monkeypatch.setattr(database, "_write_pooled", lambda *given: [tries.append(given), write(*given)][1])
+
+    for work in (
+        lambda: batch.rows.turn(bulk, [], [(0, "b@example.com")], batch.run),
+        lambda: batch.rows.open(bulk, {1: {"b@example.com": "to"}}, batch.run),
+    ):
+        tries.clear()
+        with database.engine().connect() as connection:
+            task_moves._cancelled(connection, task_records.c.id == bulk)
+            late = in_a_thread(work)
+            until(lambda late=late: not late.is_alive() or somebody_waits(database))
+            connection.execute(task_moves._revocation(task_records.c.parent_id == bulk))
+            connection.rollback()
+        late.join(10)
+        assert len(tries) == 1
+
+
 def in_a_thread(work: Callable[[], object]) -> threading.Thread:
     def run() -> None:
         with suppress(TransientError):

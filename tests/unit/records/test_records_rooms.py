@@ -13,7 +13,7 @@ from sqlalchemy.exc import DataError
 
 from processors.errors import ConfigurationError, ServiceUnavailable
 from records import database as database_module
-from records import grouped_writes, schema, upgrading
+from records import grouped_writes, schema, sqlite, upgrading
 from records.chords import Chords, Part
 from records.columns import Now, metadata
 from records.database import Database, ping
@@ -56,6 +56,23 @@ def test_a_new_database_that_another_process_writes_to_is_waited_for(tmp_path, m
     assert ping(database)
     database.close()
     first.close()
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY_RECOVERY])
+def test_a_database_whose_log_another_process_reads_again_is_waited_for(code, monkeypatch):
+    """Whoever is the first to open it does so; after a fork that is often the child."""
+    busy = sqlite3.OperationalError("database is locked")
+    busy.sqlite_errorcode = code
+    answers = iter([busy, None])
+
+    class Cursor:
+        def execute(self, _statement: str) -> None:
+            if error := next(answers):
+                raise error
+
+    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+    sqlite._use_wal(Cursor())
+    assert list(answers) == []
 
 
 @pytest.mark.parametrize(("found", "cure"), [("0000", "csai db upgrade"), ("9999", "newer program")])

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from functools import cached_property, lru_cache
@@ -154,7 +155,8 @@ class Parts:
     @cached_property
     def order_pace(self) -> OrderPace:
         """Keeps orders for calls apart that leave this process."""
-        return import_module("processors.order_pace").OrderPace()
+        made = import_module("processors.order_pace").OrderPace()
+        return self.__dict__.setdefault("order_pace", made)  # one for all threads that come first at once
 
     @cached_property
     def opt_outs(self) -> OptOuts:
@@ -379,7 +381,10 @@ def parts() -> Parts:
         ConfigurationError: the schema is of another version, or a folder cannot be written.
         ServiceUnavailable: the database does not answer.
     """
-    return _others[-1] if _others else _own_parts()
+    if _others:
+        return _others[-1]
+    with _making:
+        return _own_parts()
 
 
 @contextmanager
@@ -393,6 +398,7 @@ def parts_replaced(others: Parts) -> Generator[None]:
 
 
 _others: list[Parts] = []
+_making = threading.RLock()  # else each of the threads that come first at once makes parts, with a database of its own
 
 
 @lru_cache(maxsize=1)
@@ -465,6 +471,8 @@ def _engine(module: str, name: str) -> Any:
 
 def _fresh_after_fork() -> None:
     """Let a forked child make its own mailer, storage, model, templates and pace; the database looks after itself."""
+    global _making  # noqa: PLW0603 - the parts are the process's as well
+    _making = threading.RLock()
     if _own_parts.cache_info().currsize:
         for name in ("mailer", "storage", "embedding_engine", "templates", "order_pace"):
             _own_parts().__dict__.pop(name, None)

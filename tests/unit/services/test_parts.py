@@ -1,0 +1,37 @@
+"""A process has one of each part, whatever threads come first at once."""
+
+import threading
+from contextlib import suppress
+from functools import lru_cache
+
+from config.settings import Settings, ensure_folders
+from services import wiring
+from services.wiring import Parts
+
+
+def test_threads_that_come_first_at_once_get_the_same_parts(monkeypatch):
+    both, got = threading.Barrier(2), list[Parts]()
+
+    def meet(given: Settings) -> None:
+        ensure_folders(given)
+        with suppress(threading.BrokenBarrierError):
+            both.wait(0.2)
+
+    monkeypatch.setattr(wiring, "ensure_folders", meet)
+    monkeypatch.setattr(wiring, "_own_parts", lru_cache(maxsize=1)(wiring._own_parts.__wrapped__))
+    threads = [threading.Thread(target=lambda: got.append(wiring.parts())) for _ in range(2)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join(20)
+    for one in got:
+        one.database.close()
+    assert len(got) == 2
+    assert got[0] is got[1]
+
+
+def test_threads_that_come_first_at_once_keep_their_orders_apart_by_the_same_pace():
+    """Python makes a cached property without a lock from 3.12 on: each thread would get one of its own."""
+    service = Parts(wiring.parts().database)
+    make = Parts.order_pace.func
+    assert make(service) is make(service) is service.order_pace

@@ -383,6 +383,8 @@ def parts() -> Parts:
     """
     if _others:
         return _others[-1]
+    if _own_parts.cache_info().currsize:
+        return _own_parts()
     with _making:
         return _own_parts()
 
@@ -473,6 +475,9 @@ def _fresh_after_fork() -> None:
     """Let a forked child make its own mailer, storage, model, templates and pace; the database looks after itself."""
     global _making  # noqa: PLW0603 - the parts are the process's as well
     _making = threading.RLock()
+    for part in (*vars(Parts).values(), *vars(Database).values()):
+        if isinstance(part, cached_property):
+            vars(part)["lock"] = threading.RLock()  # Python 3.11 has one, copied held where a thread was making it
     if _own_parts.cache_info().currsize:
         for name in ("mailer", "storage", "embedding_engine", "templates", "order_pace"):
             _own_parts().__dict__.pop(name, None)

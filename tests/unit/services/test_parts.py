@@ -1,7 +1,9 @@
 """A process has one of each part, whatever threads come first at once."""
 
+import os
+import signal
 import threading
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import lru_cache
 
 from config.settings import Settings, ensure_folders
@@ -28,6 +30,26 @@ def test_threads_that_come_first_at_once_get_the_same_parts(monkeypatch):
         one.database.close()
     assert len(got) == 2
     assert got[0] is got[1]
+
+
+def test_a_child_makes_its_parts_though_a_thread_of_its_parent_was_making_them_at_the_fork():
+    held, forked = threading.Event(), threading.Event()
+
+    def make() -> None:
+        with getattr(vars(Parts)["inbox"], "lock", nullcontext()):
+            held.set()
+            forked.wait(20)
+
+    maker = threading.Thread(target=make)
+    maker.start()
+    held.wait(20)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        os._exit(0 if Parts(wiring.parts().database).inbox else 1)
+    forked.set()
+    maker.join(20)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_threads_that_come_first_at_once_keep_their_orders_apart_by_the_same_pace():

@@ -25,7 +25,7 @@ ROLES = ("to_email", "cc", "bcc")
 ITEM_REQUIRED = ("to_email", "subject", "body")
 TEMPLATE_REQUIRED = ("to_email",)
 LONG_CHARACTERS = 256
-"""A text at least so long is looked at once, however many items have it."""
+"""A text at least so long that is the first item's, too, is looked at once."""
 
 LISTED_FAILURES = 1_000
 COUNTED = (
@@ -367,35 +367,32 @@ def _postponed(mails: Sequence[MailInHand], wait: float) -> Postponed:
 
 def _checked_items(items: Sequence[Any]) -> Iterator[dict[str, Any]]:
     seen: dict[bytes, int] = {}
-    texts: dict[str, tuple[int, str]] = {}
+    long: dict[str, str] = {}
+    lengths: dict[str, int] = {}
     size = 0
     for index, given in enumerate(items):
         item = _checked_item(index, given)
+        if index == 0:
+            long = {key: text for key, text in item.items() if key not in ROLES and _is_long(text)}
+            lengths = {key: len(json.dumps({key: text})) for key, text in long.items()}
+        same = [key for key, text in long.items() if item.get(key) == text]
         people = {role: item[role] for role in ROLES if role in item}
-        long = {key: _long(value, texts) for key, value in item.items() if key not in people and _is_long(value)}
-        content = json.dumps({key: item[key] for key in item.keys() - people.keys() - long.keys()}, sort_keys=True)
-        length = len(content) + len(json.dumps(people)) + sum(length for length, _ in long.values())
+        own = {key: value for key, value in item.items() if key not in people and key not in same}
+        content = json.dumps(own, sort_keys=True)
+        length = len(content) + len(json.dumps(people)) + sum(lengths[key] for key in same)
         size += length
         if length > MAX_ITEM_BYTES or size > MAX_BULK_BYTES:
             what = f"item {index} has {length} bytes" if length > MAX_ITEM_BYTES else f"{size} bytes at item {index}"
             raise InvalidArgument(
                 f"emails: at most {MAX_ITEM_BYTES} bytes an item and {MAX_BULK_BYTES} in all; got {what}."
             )
-        identity = [content, sorted(long.items()), [_mailboxes(people.get(role)) for role in ROLES]]
-        first = seen.setdefault(hashlib.sha256(json.dumps(identity).encode()).digest()[:16], index)
+        identity = content + json.dumps([same, *(_mailboxes(people.get(role)) for role in ROLES)])
+        first = seen.setdefault(hashlib.sha256(identity.encode()).digest()[:16], index)
         yield item if first == index else {**item, "duplicate_of": first}
 
 
 def _is_long(value: Any) -> bool:
     return isinstance(value, str) and len(value) >= LONG_CHARACTERS
-
-
-def _long(text: str, known: dict[str, tuple[int, str]]) -> tuple[int, str]:
-    """Return how many bytes a long text has, and what tells it from others; `known` are those of other items."""
-    if text not in known:
-        written = json.dumps(text).encode()
-        known[text] = len(written), hashlib.sha256(written).hexdigest()
-    return known[text]
 
 
 def _mailboxes(given: str | Sequence[str] | None) -> list[str]:

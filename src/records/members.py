@@ -95,7 +95,8 @@ def insert_members(
     some = arguments[first:last]
     for start in range(0, len(some), INSERT_ROWS):
         rows = [
-            {"task_id": parent_id, "position": position, "state": WAITING} | _kept(one, arguments[0])
+            {"task_id": parent_id, "position": position, "state": WAITING}
+            | _kept(one, arguments[0] if position else {})
             for position, one in enumerate(some[start : start + INSERT_ROWS], first + start)
         ]
         connection.execute(insert(members), rows)
@@ -103,7 +104,7 @@ def insert_members(
 
 def _kept(arguments: Mapping[str, Any], first: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is kept of a member's arguments: its own, and the names of those that are the first member's."""
-    same = [] if arguments is first else [name for name in arguments if _is_shared(arguments[name], first.get(name))]
+    same = [name for name, value in arguments.items() if _is_shared(value, first.get(name))]
     own = {name: value for name, value in arguments.items() if name not in same}
     return {"arguments": own, "as_first": same or None}
 

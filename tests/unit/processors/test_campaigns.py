@@ -357,7 +357,7 @@ def test_a_fault_of_ours_pauses_within_the_orders_at_once_burns_nobody_and_all_g
 def _more_members(office: Office, count: int) -> None:
     """Let a campaign have more members than it had."""
     rows = [{"to_number": f"+1555888{at:04}"} for at in range(960, 1000 + count)]
-    office.phones.database.write(lambda c: insert_members(c, "a", rows, first=40))
+    office.phones.database.write(lambda c: insert_members(c, "a", rows, 40))  # the first 40 are there
 
 
 def test_a_fault_that_the_last_orders_of_a_step_tell_pauses_too(office: Office):

@@ -1,5 +1,6 @@
 """Mail: nothing but what was asked for goes out, to nobody else, and each recipient has one outcome."""
 
+import json
 import random
 import re
 from dataclasses import replace
@@ -7,6 +8,7 @@ from datetime import UTC, datetime
 from email import policy
 from email.header import decode_header
 from email.parser import BytesParser
+from sys import getrefcount
 
 import pytest
 from email_validator import EmailNotValidError, validate_email
@@ -986,6 +988,28 @@ def test_the_bytes_of_a_bulk_count_a_long_text_for_each_item_that_has_it(monkeyp
     mails = [{**items("b")[0], "to_email": f"b{number}@example.com", "body": LONG} for number in range(3)]
     assert len(list(check_bulk(mails[:2]))) == 2
     with pytest.raises(InvalidArgument, match=r"12000 in all; got 15\d+ bytes at item 2"):
+        list(check_bulk(mails))
+
+
+def test_of_a_bulks_texts_none_is_remembered_but_the_first_mails():
+    mails = [{**items("b")[0], "body": f"{number} {LONG}"} for number in range(4)]
+    before = getrefcount(mails[1]["body"])
+    checked = check_bulk(mails)
+    for _ in range(3):
+        next(checked)
+    after = getrefcount(mails[1]["body"])
+    assert after == before
+
+
+@pytest.mark.parametrize("long", ["b" * 5_000, 'ü"\n☃' * 500])
+@pytest.mark.parametrize("name", ["body", "html_body", "from_email"])
+def test_a_bulk_has_as_many_bytes_as_its_items_are_in_json(monkeypatch, name, long):
+    mails = [{**items("b")[0], "to_email": f"b{number}@example.com", name: long} for number in range(3)]
+    whole = sum(len(json.dumps(mail)) for mail in mails)
+    monkeypatch.setattr(bulk_emails, "MAX_BULK_BYTES", whole + 10)
+    assert len(list(check_bulk(mails))) == 3
+    monkeypatch.setattr(bulk_emails, "MAX_BULK_BYTES", whole - 10)
+    with pytest.raises(InvalidArgument, match="bytes at item 2"):
         list(check_bulk(mails))
 
 

@@ -279,6 +279,14 @@ def test_a_text_that_all_members_have_is_kept_once(database, few_rows, before):
     assert [member.arguments for member in rows.waiting("large", 0, 100)] == items
 
 
+def test_members_that_are_one_and_the_same_object_keep_its_text_once(database):
+    rows, one = MemberRecords(database), {"text": BODY}
+    Parents(database).open(parent_of(23), [one] * 23, [])
+
+    assert characters(database, "large") < len(BODY) + 23 * 60
+    assert [member.arguments for member in rows.waiting("large", 0, 100)] == [one] * 23
+
+
 def test_every_reader_of_members_gets_the_texts_that_are_kept_once(database):
     rows, items = MemberRecords(database), letters(3)
     Parents(database).open(parent_of(3), items, [])

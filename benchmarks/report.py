@@ -55,7 +55,8 @@ port, without persistence; PostgreSQL is one of its own with fsync. Every peer h
   but no limits and no events; its leader runs beside it and is not weighed.
 - The others have their defaults, but for what their names say and 100 jobs at once in arq. Huey, taskiq and arq poll
   for results.
-- `ours, records in …`, in bulk, is the facade's bulk mail: a row for each mail, a task for each 50.
+- `ours, records in …`, in bulk, records all tasks in one transaction and publishes a message for each, as
+  `submit_many` does.
 - CPU per task moves less than rates where others work on the machine too."""
 
 

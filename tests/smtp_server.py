@@ -13,6 +13,9 @@ from typing import Self
 CHALLENGES = {"LOGIN": (b"Username:", b"Password:"), "CRAM-MD5": (b"<1896.697170952@example.com>",)}
 """What a login is asked, one after the other (CRAM-MD5: RFC 2195); PLAIN says all at once (RFC 4616)."""
 
+TLS_HANDSHAKE = b"\x16\x03"
+"""The beginning of what a client says that takes this for a server of TLS (RFC 8446, section 5.1): no line of text."""
+
 
 @dataclass
 class Delivered:
@@ -138,7 +141,7 @@ class _Conversation:
         if self.server.drip == "connect":
             self.drip()
         self.say(self.server.replies.get("connect", "220 test"))
-        while line := self.reader.readline():
+        while (line := self.reader.readline()) and not line.startswith(TLS_HANDSHAKE):
             verb, space, rest = line.decode().rstrip("\r\n").partition(" ")
             command = verb.upper() + space + rest
             self.server.commands.append(command)

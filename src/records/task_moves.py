@@ -523,8 +523,8 @@ class TaskMoves:
         return self.database.write(lambda c: _cancelled(c, and_(columns.queue == queue, waits)))
 
     def revoke_all(self) -> list[str]:
-        """Cancel all that runs and waits."""
-        return self.database.write(lambda c: _cancelled(c, _not_final()))
+        """Cancel all that runs and waits; parents before their tasks, as a task that mails for one locks the two."""
+        return self.database.write(lambda c: _cancelled(c, columns.is_parent) + _cancelled(c, true()))
 
     def runs_of(self, worker_id: str) -> dict[str, int]:
         """Return the runs (task id to run) that the records say this working process has."""

@@ -4,11 +4,12 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from itertools import count
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text, update
+from sqlalchemy import select, text, update
 
 from processors.errors import TransientError
 from processors.interfaces import WAITING_STATES, MemberEnd, Outcome, Run
@@ -242,6 +243,28 @@ def test_a_bulk_is_cancelled_while_its_mails_are_written_and_handed_over_without
             connection.rollback()
         late.join(10)
         assert len(tries) == 1
+
+
+def test_all_is_cancelled_without_a_deadlock_with_the_batches_of_bulks(database):
+    """A batch that waits for its bulk has nothing that the cancellation, which has the bulk, waits for."""
+    if database.is_sqlite:
+        pytest.skip("one writer at a time")
+    batch = OneMail(database)
+    bulk = f"of-{batch.id}"  # whose row comes after that of its batch
+    batch.tasks.open(Draft(bulk, "email.send_bulk_emails", "email", "email", is_parent=True))
+
+    def held(task_id: str) -> Any:
+        return select(task_records.c.id).where(task_records.c.id == task_id).with_for_update(read=True, nowait=True)
+
+    with database.engine().connect() as connection:
+        connection.execute(held(bulk))  # as another batch of it does
+        cancelled: list[str] = []
+        late = in_a_thread(lambda: cancelled.extend(batch.moves.revoke_all()))
+        until(lambda: not late.is_alive() or somebody_waits(database))
+        assert connection.execute(held(batch.id)).all()
+        connection.rollback()
+    late.join(10)
+    assert sorted(cancelled) == sorted([batch.id, bulk])
 
 
 def in_a_thread(work: Callable[[], object]) -> threading.Thread:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from processors.interfaces import WAITING_STATES, Delivery
+from records.task_moves import EXPIRED
 from records.task_records import TaskRecord
 from services.wiring import parts
 
@@ -20,8 +21,11 @@ def recipients_of(record: TaskRecord) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for address, row in parts().deliveries.open(record.id, {0: {}})[0].items():
         state = row.outcome.state
-        if state in WAITING_STATES:
+        if state in WAITING_STATES and not record.final:
             found.setdefault("deferred", {})[address] = _put_off(row, record)
+        elif state in WAITING_STATES:  # an older program left it so, and the leader has not come to it yet
+            left_as = "expired" if record.error_type == EXPIRED.error_type else "cancelled"
+            found.setdefault(left_as, {})[address] = _said(row)
         elif state in {"accepted", "unknown", "handing"}:
             found.setdefault("accepted" if state == "accepted" else "unknown", []).append(address)
         else:

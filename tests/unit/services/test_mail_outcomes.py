@@ -67,6 +67,22 @@ def test_a_mail_that_was_cancelled_while_it_waited_tells_so_and_who_has_it(serve
         celery_service.get_task_result(task_id)
 
 
+@pytest.mark.parametrize("end", ["cancelled", "expired"])
+def test_whom_an_older_program_left_waiting_is_told_as_his_mail_ended(inline_service, server, end):
+    """The leader ends him, some thousands of rows every ten minutes."""
+    task_id = celery_service.send_email(**MAIL, expires_at=datetime.now(UTC) + timedelta(minutes=1))
+    if end == "cancelled":
+        celery_service.cancel_task(task_id)
+    inline_service.advance(100)
+    own = update(deliveries).where(deliveries.c.task_id == task_id, deliveries.c.state == end)
+    left = own.values(state="deferred", closed_at=None, next_attempt_at=Now())
+    parts().database.write(lambda connection: connection.execute(left))
+
+    info = celery_service.get_task_status(task_id)["info"]
+    assert info[end] == {"grey@example.com": PUT_OFF}
+    assert "deferred" not in info
+
+
 @pytest.mark.parametrize("method", ["send_email", "send_bulk_emails", "send_notification"])
 def test_a_mail_that_is_cancelled_as_its_run_begins_leaves_nobody_waiting(mailer, monkeypatch, method):
     sort_out = email_delivery.sort_out

@@ -40,6 +40,7 @@ from records.task_moves import TaskMoves
 from records.task_pauses import TaskPauses
 from records.task_records import TaskRecords
 from records.workers import Workers
+from services.celery_app import celery_app
 from services.publisher import Publisher
 
 if TYPE_CHECKING:
@@ -475,9 +476,11 @@ def _fresh_after_fork() -> None:
     """Let a forked child make its own mailer, storage, model, templates and pace; the database looks after itself."""
     global _making  # noqa: PLW0603 - the parts are the process's as well
     _making = threading.RLock()
-    for part in (*vars(Parts).values(), *vars(Database).values()):
-        if isinstance(part, cached_property):
-            vars(part)["lock"] = threading.RLock()  # Python 3.11 has one, copied held where a thread was making it
+    of_celery = (*type(celery_app).__mro__, *type(vars(celery_app).get("amqp")).__mro__)
+    for one in (Parts, Database, SubmitKeys, *of_celery):
+        for part in vars(one).values():
+            if isinstance(part, cached_property):
+                vars(part)["lock"] = threading.RLock()  # of Python 3.11 and kombu, copied held where one was made
     if _own_parts.cache_info().currsize:
         for name in ("mailer", "storage", "embedding_engine", "templates", "order_pace"):
             _own_parts().__dict__.pop(name, None)

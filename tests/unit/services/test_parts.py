@@ -6,8 +6,15 @@ import threading
 from contextlib import nullcontext, suppress
 from functools import lru_cache
 
+import pytest
+from celery import Celery
+from celery.app.amqp import AMQP
+
 from config.settings import Settings, ensure_folders
+from records.submit_keys import SubmitKeys
 from services import wiring
+from services.celery_app import celery_app
+from services.submission import RecordingAMQP
 from services.wiring import Parts
 
 
@@ -32,11 +39,22 @@ def test_threads_that_come_first_at_once_get_the_same_parts(monkeypatch):
     assert got[0] is got[1]
 
 
-def test_a_child_makes_its_parts_though_a_thread_of_its_parent_was_making_them_at_the_fork():
+@pytest.mark.parametrize(
+    ("owner", "name", "makes"),
+    [
+        (Parts, "inbox", lambda: Parts(wiring.parts().database).inbox),
+        (SubmitKeys, "_database_id", lambda: SubmitKeys(wiring.parts().database)._database_id),
+        (Celery, "amqp", lambda: celery_app.amqp),
+        (AMQP, "router", lambda: celery_app.amqp.router),
+        (RecordingAMQP, "send_task_message", lambda: type(celery_app.amqp)(celery_app).send_task_message),
+    ],
+)
+def test_a_child_makes_its_parts_though_a_thread_of_its_parent_was_making_them_at_the_fork(owner, name, makes):
+    assert celery_app.amqp
     held, forked = threading.Event(), threading.Event()
 
     def make() -> None:
-        with getattr(vars(Parts)["inbox"], "lock", nullcontext()):
+        with getattr(vars(owner)[name], "lock", nullcontext()):
             held.set()
             forked.wait(20)
 
@@ -46,7 +64,11 @@ def test_a_child_makes_its_parts_though_a_thread_of_its_parent_was_making_them_a
     child = os.fork()
     if child == 0:
         signal.alarm(10)
-        os._exit(0 if Parts(wiring.parts().database).inbox else 1)
+        made = None
+        try:
+            made = makes()
+        finally:
+            os._exit(0 if made is not None else 1)
     forked.set()
     maker.join(20)
     assert os.waitpid(child, 0)[1] == 0

@@ -973,7 +973,7 @@ def test_what_was_settled_by_a_claim_whose_answer_was_lost_is_not_given_back(ser
                 message.ack()
             relay.lose_answer_to = claims.CLAIM.digest.encode()
             connection.default_channel.connection.cycle.on_poll_start()
-            until(lambda: len(claimed(client)) == 10, 20, "the next ones are claimed")
+            until(lambda: waiting(client, "a") == list(range(20, 30)), 20, "the next ones are claimed")
             relay.cut()
             with pytest.raises(connection.connection_errors):
                 taker.until(11)

@@ -10,11 +10,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
+from processors.ai_answers import AiAnswers, Answered
 from processors.ai_interfaces import (
     NO_NEWS,
-    AiAnswers,
     AiLedger,
-    Answered,
     Asker,
     Attempt,
     CallPlan,

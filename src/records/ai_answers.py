@@ -23,7 +23,7 @@ from sqlalchemy import (
     update,
 )
 
-from processors.ai_interfaces import Answered, Asked
+from processors.ai_answers import Answered, Asked
 from processors.interfaces import Run
 from records.columns import Instant, Json, Now, instant, metadata, now_once
 from records.database import Database
@@ -92,7 +92,7 @@ GIVE_UP = Prepared(_give_up, "digest", _give_up_many)
 
 
 class AiAnswers:
-    """Fulfils `processors.ai_interfaces.AiAnswers`; a crash of the machine, or of PostgreSQL, may lose the newest."""
+    """Fulfils `processors.ai_answers.AiAnswers`; a crash of the machine, or of PostgreSQL, may lose the newest."""
 
     def __init__(self, database: Database) -> None:
         self.database = database

@@ -33,7 +33,6 @@ from records.leadership import Leadership
 from records.limits import Limits
 from records.members import MemberRecords
 from records.parents import Parents
-from records.schedules import Schedules
 from records.submit_keys import SubmitKeys
 from records.task_logs import TaskLogs
 from records.task_moves import TaskMoves
@@ -73,6 +72,7 @@ if TYPE_CHECKING:
     from records.mail_rests import MailRestRecords
     from records.opt_outs import OptOuts
     from records.people import PeopleRecords
+    from records.schedules import Schedules
     from records.suppressions import SuppressionRecords
 
 CODE = ("src", "scripts", ".env", "alembic.ini", "flowerconfig.py", "pyproject.toml")
@@ -108,10 +108,14 @@ class Parts:
         self.task_logs = TaskLogs(database)
         self.chords = Chords(database)
         self.leadership = Leadership(database)
-        self.schedules = Schedules(database)
         self.cached_results = CachedResults(database)
         self.digests = Digests(database)
         self.ai_answers = AiAnswers(database)
+
+    @cached_property
+    def schedules(self) -> Schedules:
+        """What is to be submitted when."""
+        return _records("schedules", "Schedules")(self.database)
 
     @cached_property
     def mail_rests(self) -> MailRestRecords:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ai_ledger import AiClock
-from processors.ai_interfaces import Answered, Asked
+from processors.ai_answers import Answered, Asked
 from processors.interfaces import Run
 from records.ai_answers import LONGEST_ANSWER, AiAnswers
 from records.database import Database

@@ -40,11 +40,12 @@ from broker.claims import (
 from broker.envelopes import MALFORMED, MESSAGE_BYTES, PARKED_QUEUE, UNDECODABLE
 from config.log_setup import get_logger
 from processors.errors import InvalidArgument
+from processors.json_text import writing
 
 logger = get_logger()
 
 JSON = "application/json"
-encode = JSONEncoder().encode
+encode = writing(JSONEncoder())
 
 SAYS_NOTHING_OF_CERTIFICATES = {"ssl_cert_reqs": ssl.CERT_NONE}
 """What Kombu makes of `rediss://` without a query; who wants no verification says `ssl_check_hostname=false` too."""
@@ -592,7 +593,7 @@ class ClaimChannel(cast("Any", redis.Channel)):
                 connection.pack_commands(commands) if len(commands) > 1 else connection.pack_command(*commands[0])
             )
             marking, replies = self._marking(connection, queue)
-            connection.send_packed_command([*packed, marking])
+            connection.send_packed_command([b"".join([*packed, marking])])  # one call of the system, not two
             for _ in commands:
                 connection.read_response()
             self._read_marked(connection, queue, replies)

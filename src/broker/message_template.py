@@ -8,11 +8,12 @@ from typing import Any
 from kombu.utils.json import JSONEncoder
 
 from broker.delivery_tags import fresh_tag
+from processors.json_text import writing
 
 REPR_CHARACTERS = 1_024
 
-_encode = JSONEncoder().encode
-_text = json.JSONEncoder().encode
+_encode = writing(JSONEncoder())
+_text = writing(json.JSONEncoder())
 
 NO_FOLLOWERS = '{"callbacks": null, "errbacks": null, "chain": null, "chord": null}'
 

@@ -11,11 +11,13 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from processors.json_text import JsonText, writing
+
 metadata = MetaData()
 
 SECONDS_PER_DAY = 86_400
 
-_to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_to_json = writing(json.JSONEncoder(separators=(",", ":"), allow_nan=False))
 
 
 class Instant(TypeDecorator[datetime]):
@@ -51,8 +53,10 @@ class Json(TypeDecorator[Any]):
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002 - any JSON
-        """Write the value."""
-        return None if value is None else _to_json(value)
+        """Write the value, unless it is."""
+        if value is None:
+            return None
+        return str(value) if type(value) is JsonText else _to_json(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ARG002 - any JSON
         """Read the value."""

@@ -21,6 +21,7 @@ from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine, to_instance
 
 from processors.errors import InvalidArgument
+from processors.json_text import writing
 
 Parameters = tuple[Any, ...] | dict[str, Any]
 Row = tuple[Any, ...]
@@ -37,7 +38,7 @@ RENDER = {"render_postcompile": True}
 ESCAPED_NUL = "\\u0000"
 """SQLite's JSON functions end a text at it, PostgreSQL's refuse it: then each row is a statement."""
 
-_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=datetime.isoformat).encode
+_encode = writing(json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=datetime.isoformat))
 
 
 class Given(Protocol):

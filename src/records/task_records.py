@@ -38,6 +38,7 @@ from sqlalchemy import (
 )
 
 from processors.errors import SubmitUnknown, TurnOver
+from processors.json_text import JsonText
 from processors.scheduling import FailedTasks
 from records.columns import Instant, Json, Now, PlainText, metadata
 from records.database import CommitUnknown, Database
@@ -150,11 +151,12 @@ def is_run(task_id: Any, run: Any) -> ColumnElement[bool]:
     return and_(columns.id == task_id, columns.run == run, (columns.state + "").in_([s.value for s in RUNNING]))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # to freeze one takes longer than to make it
 class Draft:
-    """What a submit knows of a task before its record exists.
+    """What a submit knows of a task before its record exists; it is not changed, but replaced.
 
     Attributes:
+        kwargs_text: `kwargs` as JSON, where somebody has written it.
         due_at: when it is due; none, or one that has passed by the database's clock, means now.
         delay: how many seconds later than that.
         relay_now: leave the publishing to the relay at once, not to the submitter.
@@ -192,6 +194,12 @@ class Draft:
     hold: str | None = None
     turn: int | None = None
     first: bool = False
+    kwargs_text: JsonText | None = None
+
+    @property
+    def kwargs_stored(self) -> Mapping[str, Any] | JsonText:
+        """Its keyword arguments, as text where they are written."""
+        return self.kwargs if self.kwargs_text is None else self.kwargs_text
 
     @property
     def holds(self) -> int:
@@ -267,6 +275,10 @@ class TaskRecord:
     partial_text: str | None
 
     @property
+    def kwargs_text(self) -> None:
+        """Its keyword arguments as JSON: a record has them as they were read."""
+
+    @property
     def first(self) -> bool:
         """Whether its message goes to the front of its queue: its turn had come before."""
         # A run of it was lost, given back or put off, which was no attempt; but not to let others have its slot.
@@ -289,12 +301,12 @@ def to_record(row: RowMapping) -> TaskRecord:
 USUAL = ("id", "name", "category", "queue", "priority", "args", "kwargs", "message", "root_id", "caller_id", "origin")
 """What most drafts say."""
 
-RARE = tuple(name for name in Draft.__slots__ if name not in USUAL)
+RARE = tuple(name for name in Draft.__slots__ if name not in (*USUAL, "kwargs_text"))
 """What few drafts say: with fewer values a database is quicker."""
 
 NOT_STORED = ("delay", "due_at", "relay_now", "first")
 
-_usual = attrgetter(*USUAL)
+_usual = attrgetter(*("kwargs_stored" if name == "kwargs" else name for name in USUAL))
 _rare = attrgetter(*RARE)
 _NOTHING_RARE = _rare(Draft("", "", "", ""))
 

@@ -38,6 +38,7 @@ class Publisher:
 
     def __init__(self, database_id: str) -> None:
         self._database_id = database_id
+        self._on_rabbitmq = rabbitmq.serves(resolve(settings).url)
         self._local = threading.local()
         self._pid = os.getpid()
         self._away_until = 0.0
@@ -46,7 +47,7 @@ class Publisher:
     def prepare(self, records: Sequence[Publishable]) -> list[Message]:
         """Return the messages of these, ready to be sent; nothing is asked of the broker."""
         messages = [message_of(record) for record in records]
-        if not rabbitmq.serves(resolve(settings).url):
+        if not self._on_rabbitmq:
             for message in messages:
                 _ = message.text  # made here, where it may go on beside a commit
         return messages

@@ -21,6 +21,7 @@ from broker.prompt_connection import PromptAMQP
 from config.log_setup import get_logger
 from config.settings import settings
 from processors.errors import InvalidArgument, ServiceUnavailable, SubmitUnknown
+from processors.json_text import JsonText, writing
 from processors.redaction import redact, without_numbers
 from records.task_records import Draft, TaskRecords
 from services.beside import beside
@@ -56,7 +57,7 @@ KEPT_HEADERS = (
     "stamped_headers",
     "stamps",
 )
-_strict = json.JSONEncoder(allow_nan=False).encode
+_strict = writing(json.JSONEncoder(separators=(",", ":"), allow_nan=False))
 PRIORITY_NAMES = {number: name for name, number in PRIORITIES.items()}
 RETRY_SECONDS = 1
 _follows = ContextVar("follows", default=False)
@@ -76,6 +77,10 @@ class RecordingAMQP(PromptAMQP):
         looks: dict[str, Any] = {"argsrepr": masked(name, args or ()), "kwargsrepr": kwargs or {}}
         options |= {look: shown(given) for look, given in looks.items() if options.get(look) is None}
         return super().as_task_v2(task_id, name, args, kwargs, *more, **options)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - untyped
+
+    def name_for(self, queue: str, priority: int | None) -> str:
+        """Return the name of the broker's own queue for a queue of ours and a priority."""
+        return self.queue_for(queue, priority).name if self.queues_cls is PriorityQueues else queue
 
     def queue_for(self, queue: Queue | str, priority: int | None) -> Queue:
         """Return the broker's own queue for a queue of ours and a priority."""
@@ -159,7 +164,7 @@ def draft_by_name(
     Raises:
         InvalidArgument: an argument is no JSON value.
     """
-    check_json(name, [arguments])
+    written = check_json(name, arguments)
     caller, task_id = cast("Any", celery_app).current_worker_task, task_id or uuid()
     return Draft(
         id=task_id,
@@ -168,7 +173,8 @@ def draft_by_name(
         queue=queue,
         priority=options.priority,
         kwargs=arguments,
-        message=_kept({}, {}, shown([]), shown(arguments), None),
+        kwargs_text=written,
+        message={"argsrepr": "[]", "kwargsrepr": shown(arguments)},
         delay=options.delay,
         due_at=options.due_at,
         expires_at=options.expires_at,
@@ -339,13 +345,18 @@ def draft_of(
 
 
 def json_size(name: str, arguments: Any) -> int:
-    """Return how many bytes a task's arguments have.
+    """Return how many bytes a task's arguments have; raises as `json_text`."""
+    return len(json_text(name, arguments))
+
+
+def json_text(name: str, arguments: Any) -> JsonText:
+    """Return a task's arguments as JSON.
 
     Raises:
         InvalidArgument: one is no JSON value.
     """
     try:
-        return len(_strict(arguments))
+        return JsonText(_strict(arguments))
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidArgument(
             f"The arguments of {name} must be JSON values: {error}; pass a date as a text, a set as a list."
@@ -378,15 +389,21 @@ def following() -> Generator[None]:
         _follows.reset(token)
 
 
-def check_json(name: str, arguments: list[Any]) -> None:
-    """Raise `InvalidArgument` where an argument is no JSON value, or all of them are too large for a message."""
-    size = json_size(name, arguments)
+def check_json(name: str, arguments: Any) -> JsonText:
+    """Return arguments as JSON.
+
+    Raises:
+        InvalidArgument: one is no JSON value, or all of them are too large for a message.
+    """
+    text = json_text(name, arguments)
+    size = len(text)
     # What follows a task has nobody to tell: it is recorded, and its record says that it could not be sent.
     if size > MAX_MESSAGE_BYTES and not _follows.get() and celery_app.current_worker_task is None:
         raise InvalidArgument(
             f"The arguments of {name} have {size} bytes, at most {MAX_MESSAGE_BYTES} are accepted; "
             "put large data into a file or a database and pass its name."
         )
+    return text
 
 
 def storable(value: Any) -> Any:

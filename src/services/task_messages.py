@@ -9,6 +9,7 @@ from celery.utils.nodenames import anon_nodename
 
 from broker.bulk_publish import Message
 from processors.errors import InvalidArgument
+from processors.json_text import writing
 from records.task_records import Draft, TaskRecord
 from services.celery_app import PRIORITIES, QUEUES, celery_app
 
@@ -32,6 +33,8 @@ COMMON_HEADERS: dict[str, Any] = {
 
 NO_FOLLOWERS: dict[str, Any] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 PERSISTENT = 2
+
+_text = writing(json.JSONEncoder())
 
 
 def message_of(record: Publishable) -> Message:
@@ -68,19 +71,24 @@ def message_of(record: Publishable) -> Message:
         "priority": priority,
         "delivery_info": {},
     }
-    body = (list(record.args), dict(record.kwargs), NO_FOLLOWERS | kept.get("embed", {}))
-    signals.before_task_publish.send(
-        sender=record.name,
-        body=body,
-        exchange="",
-        routing_key=record.queue,
-        declare=[],
-        headers=headers,
-        properties=properties,
-        retry_policy={},
-    )
+    followers = NO_FOLLOWERS | kept.get("embed", {})
+    if signals.before_task_publish.receivers:
+        body = (list(record.args), dict(record.kwargs), followers)
+        signals.before_task_publish.send(
+            sender=record.name,
+            body=body,
+            exchange="",
+            routing_key=record.queue,
+            declare=[],
+            headers=headers,
+            properties=properties,
+            retry_policy={},
+        )
+        text = _text(body)
+    else:  # nobody changes it: what is written already is not written again
+        text = f"[{_text(record.args)}, {record.kwargs_text or _text(dict(record.kwargs))}, {_text(followers)}]"
     payload: dict[str, Any] = {
-        "body": json.dumps(body),
+        "body": text,
         "content-type": "application/json",
         "content-encoding": "utf-8",
         "headers": headers,
@@ -88,7 +96,7 @@ def message_of(record: Publishable) -> Message:
     }
     amqp = cast("Any", celery_app.amqp)
     place = amqp.priority_again(priority) if record.first else priority
-    return Message(amqp.queue_for(record.queue, place).name, place, payload, first=record.first)
+    return Message(amqp.name_for(record.queue, place), place, payload, first=record.first)
 
 
 def tell_published(record: Publishable, message: Message) -> None:

@@ -88,6 +88,7 @@ NOT_LOADED = {
     "rapidocr",
 }
 WORK_LOADED = {
+    "ai_answers",
     "ai_arguments",
     "ai_interfaces",
     "ai_usage",
@@ -95,6 +96,7 @@ WORK_LOADED = {
     "doubt",
     "errors",
     "interfaces",
+    "json_text",
     "limits",
     "moments",
     "redaction",

@@ -478,16 +478,21 @@ def _engine(module: str, name: str) -> Any:
 
 def _fresh_after_fork() -> None:
     """Let a forked child make its own mailer, storage, model, templates and pace; the database looks after itself."""
+    _renew_locks()
+    if _own_parts.cache_info().currsize:
+        for name in ("mailer", "storage", "embedding_engine", "templates", "order_pace"):
+            _own_parts().__dict__.pop(name, None)
+
+
+def _renew_locks() -> None:
+    """Let a forked child wait for no thread of its parent: one that was making a part then held its lock."""
     global _making  # noqa: PLW0603 - the parts are the process's as well
     _making = threading.RLock()
     of_celery = (*type(celery_app).__mro__, *type(vars(celery_app).get("amqp")).__mro__)
     for one in (Parts, Database, SubmitKeys, *of_celery):
         for part in vars(one).values():
             if isinstance(part, cached_property):
-                vars(part)["lock"] = threading.RLock()  # of Python 3.11 and kombu, copied held where one was made
-    if _own_parts.cache_info().currsize:
-        for name in ("mailer", "storage", "embedding_engine", "templates", "order_pace"):
-            _own_parts().__dict__.pop(name, None)
+                vars(part)["lock"] = threading.RLock()  # of Python 3.11 and kombu
 
 
 os.register_at_fork(after_in_child=_fresh_after_fork)

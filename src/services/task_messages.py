@@ -34,7 +34,7 @@ COMMON_HEADERS: dict[str, Any] = {
 NO_FOLLOWERS: dict[str, Any] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 PERSISTENT = 2
 
-_text = writing(json.JSONEncoder())
+_text = writing(json.JSONEncoder(separators=(",", ":")))  # as arguments are measured
 
 
 def message_of(record: Publishable) -> Message:
@@ -86,7 +86,7 @@ def message_of(record: Publishable) -> Message:
         )
         text = _text(body)
     else:  # nobody changes it: what is written already is not written again
-        text = f"[{_text(record.args)}, {record.kwargs_text or _text(dict(record.kwargs))}, {_text(followers)}]"
+        text = f"[{_text(record.args)},{record.kwargs_text or _text(dict(record.kwargs))},{_text(followers)}]"
     payload: dict[str, Any] = {
         "body": text,
         "content-type": "application/json",

@@ -31,6 +31,23 @@ def test_the_body_has_the_arguments_whether_or_not_they_are_written_already(argu
     assert bodies[0][:2] == [[], arguments]
 
 
+def test_a_message_is_no_larger_when_it_is_made_again_or_somebody_listens():
+    """Else arguments that were accepted would make a message that is refused."""
+    draft = drafted({"numbers": [1, 2, 3], "more": {"a": 1, "b": 2}})
+    bodies = [message_of(one).payload["body"] for one in (draft, replace(draft, kwargs_text=None))]
+
+    def listen(**_):
+        pass
+
+    signals.before_task_publish.connect(listen)
+    try:
+        bodies.append(message_of(draft).payload["body"])
+    finally:
+        signals.before_task_publish.disconnect(listen)
+    assert len(set(bodies)) == 1
+    assert draft.kwargs_text in bodies[0]
+
+
 def test_who_listens_before_a_publish_may_change_the_arguments():
     def change(body, **_):
         body[1]["number"] = 2

@@ -1,4 +1,4 @@
-"""JSON as text, by an encoder that is made once."""
+"""JSON as text, with less ado than `json`."""
 
 import json
 import json.encoder
@@ -17,20 +17,15 @@ class JsonText(str):
 def writing(encoder: json.JSONEncoder) -> Callable[[Any], str]:
     """Return what writes a value as ASCII text without indentation, as this encoder does.
 
-    `json` makes another one in C for each value, which takes as long as a small value itself. What it finds by looking
-    at each value, that one contains itself, is a `RecursionError` here instead of a `ValueError`.
+    `json` makes a function in Python for each value, beside its encoder in C, which takes longer than a small value.
     """
     if _make is None:  # Python without its parts in C
         return encoder.encode
-    write = _make(
-        None,
-        encoder.default,
-        json.encoder.encode_basestring_ascii,
-        None,
-        encoder.key_separator,
-        encoder.item_separator,
-        encoder.sort_keys,
-        encoder.skipkeys,
-        encoder.allow_nan,
-    )
-    return lambda value: "".join(write(value, 0))
+    make, default, text = _make, encoder.default, json.encoder.encode_basestring_ascii
+    spelling = encoder.key_separator, encoder.item_separator, encoder.sort_keys, encoder.skipkeys, encoder.allow_nan
+
+    def write(value: Any) -> str:
+        # An encoder of its own for each value notes what it is in: a value that contains itself ends there.
+        return "".join(make({}, default, text, None, *spelling)(value, 0))
+
+    return write

@@ -2,6 +2,9 @@
 
 import json
 import math
+import threading
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -35,8 +38,29 @@ def test_what_json_does_not_write_is_refused_alike():
         write({"a": object()})
 
 
-def test_a_value_that_contains_itself_is_a_recursion_error():
-    value: list[object] = []
+def test_a_value_that_contains_itself_is_refused_at_once():
+    value: list[object] = ["x" * 100_000]
     value.append(value)
-    with pytest.raises(RecursionError):
-        writing(json.JSONEncoder())(value)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="Circular reference detected"):
+            writing(json.JSONEncoder())(value)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_threads_may_write_one_value_at_once():
+    both = threading.Barrier(2)
+    write = writing(json.JSONEncoder(default=lambda _: both.wait(20) * 0))
+    value = [object()]
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(write, [value] * 2)) == ["[0]", "[0]"]
+
+
+def test_a_value_is_written_after_it_was_refused():
+    write, value = writing(json.JSONEncoder()), list[object]([object()])
+    with pytest.raises(TypeError):
+        write(value)
+    value[0] = 1
+    assert write(value) == "[1]"

@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from broker.bulk_publish import Message
 from config.email_urls import read_ways
 from config.secret_files import secret
 from config.settings import PROJECT_ROOT, ensure_folders, settings
@@ -485,11 +486,11 @@ def _fresh_after_fork() -> None:
 
 
 def _renew_locks() -> None:
-    """Let a forked child wait for no thread of its parent: one that was making a part then held its lock."""
+    """Let a forked child wait for no thread of its parent: one that was making a part, or a message, held its lock."""
     global _making  # noqa: PLW0603 - the parts are the process's as well
     _making = threading.RLock()
     of_celery = (*type(celery_app).__mro__, *type(vars(celery_app).get("amqp")).__mro__)
-    for one in (Parts, Database, SubmitKeys, *of_celery):
+    for one in (Parts, Database, SubmitKeys, Message, *of_celery):
         for part in vars(one).values():
             if isinstance(part, cached_property):
                 vars(part)["lock"] = threading.RLock()  # of Python 3.11 and kombu

@@ -10,6 +10,7 @@ import pytest
 from celery import Celery
 from celery.app.amqp import AMQP
 
+from broker.bulk_publish import Message
 from config.settings import Settings, ensure_folders
 from records.submit_keys import SubmitKeys
 from services import wiring
@@ -46,6 +47,7 @@ def test_threads_that_come_first_at_once_get_the_same_parts(monkeypatch):
         (SubmitKeys, "_database_id", lambda: SubmitKeys(wiring.parts().database)._database_id),
         (Celery, "amqp", lambda: celery_app.amqp),
         (AMQP, "router", lambda: celery_app.amqp.router),
+        (Message, "text", lambda: Message("default", 0, {"body": "[]", "properties": {}}).text),
         (RecordingAMQP, "send_task_message", lambda: type(celery_app.amqp)(celery_app).send_task_message),
     ],
 )

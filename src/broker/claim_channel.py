@@ -70,6 +70,9 @@ FRESH_SECONDS = 1.0
 """A connection that was idle for longer is asked whether the server has closed it."""
 
 PUSH_AT_ONCE = 500
+TOGETHER_BYTES = 64_000
+"""So much goes to the server in one call of the system with the marker; to copy more takes memory and saves nothing."""
+
 CLOSE_SECONDS = 5.0
 SENTINEL_SECONDS = 2.0
 """So long one Sentinel is waited for, at most, before the next one is asked."""
@@ -593,7 +596,8 @@ class ClaimChannel(cast("Any", redis.Channel)):
                 connection.pack_commands(commands) if len(commands) > 1 else connection.pack_command(*commands[0])
             )
             marking, replies = self._marking(connection, queue)
-            connection.send_packed_command([b"".join([*packed, marking])])  # one call of the system, not two
+            together = sum(map(len, packed)) <= TOGETHER_BYTES
+            connection.send_packed_command([b"".join([*packed, marking])] if together else [*packed, marking])
             for _ in commands:
                 connection.read_response()
             self._read_marked(connection, queue, replies)

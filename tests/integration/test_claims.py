@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 import zlib
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -726,6 +727,19 @@ def test_scripts_that_were_flushed_are_loaded_again(server):
         publish(connection, "a", 2)
         assert taker.until(2) == [1, 2]
         until(lambda: len(claimed(client)) == 1, what="the first is settled")
+
+
+def test_large_messages_are_not_copied_once_more_to_be_sent(server):
+    with connected(server) as connection, server.client() as client:
+        texts = ["x" * 100_000] * 100
+        connection.default_channel.push("a", 3, ["first"])
+        tracemalloc.start()
+        try:
+            connection.default_channel.push("a", 3, texts)
+            assert tracemalloc.get_traced_memory()[1] < 15_000_000
+        finally:
+            tracemalloc.stop()
+        assert client.llen(f"{PREFIX}a\x06\x163") == 101
 
 
 def test_a_full_server_refuses_new_messages_and_still_hands_out_the_old_ones(server):

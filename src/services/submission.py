@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
@@ -42,6 +42,9 @@ logger = get_logger()
 MAX_ARGUMENT_BYTES = 1_000_000
 MAX_MESSAGE_BYTES = 10_000_000
 """What Celery's own ways to submit may give: a message of 16 MB holds it in any coding."""
+
+MOST_DEPTH = 800
+"""Levels of arguments; Python reads and writes less than 1 000, less those of the functions that it is in just then."""
 
 REPR_CHARACTERS = 1_000
 KEPT_HEADERS = (
@@ -353,14 +356,29 @@ def json_text(name: str, arguments: Any) -> JsonText:
     """Return a task's arguments as JSON.
 
     Raises:
-        InvalidArgument: one is no JSON value.
+        InvalidArgument: one is no JSON value, or so deep that others could not read what was written here.
     """
     try:
-        return JsonText(_strict(arguments))
+        text = JsonText(_strict(arguments))
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidArgument(
             f"The arguments of {name} must be JSON values: {error}; pass a date as a text, a set as a list."
         ) from error
+    if text.count("[") + text.count("{") > MOST_DEPTH and _is_deep(arguments):
+        raise InvalidArgument(
+            f"The arguments of {name} are nested over {MOST_DEPTH} levels deep; pass them flatter, or as a text."
+        )
+    return text
+
+
+def _is_deep(arguments: Any) -> bool:
+    level: list[Any] = [arguments]
+    for _ in range(MOST_DEPTH):
+        members = [cast("Iterable[Any]", one.values() if isinstance(one, dict) else one) for one in level]
+        level = [member for some in members for member in some if isinstance(member, (dict, list, tuple))]
+        if not level:
+            return False
+    return True
 
 
 def check_size(name: str, arguments: Any) -> None:

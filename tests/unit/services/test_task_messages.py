@@ -1,6 +1,7 @@
 """A record as Celery's message: its arguments are written once, unless somebody may change them."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,8 @@ from celery import signals
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.submission import draft_by_name, submit
+from processors.errors import InvalidArgument
+from services.submission import MOST_DEPTH, draft_by_name, submit
 from services.task_messages import message_of
 from services.wiring import parts
 
@@ -68,3 +70,47 @@ def test_message_and_record_have_what_was_given_when_it_was_checked(inline_servi
     task_id = submit(draft)
     assert parts().tasks.read(task_id).kwargs == {name: [1]}
     assert json.loads(message_of(draft).payload["body"])[1] == {name: [1]}
+
+
+def nested(depth):
+    value = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def called_within(frames, function):
+    return called_within(frames - 1, function) if frames else function()
+
+
+def test_what_is_accepted_however_deep_is_read_and_sent_by_who_is_deeper_in_functions(inline_service):
+    """One record that cannot be read would stop the relay of all."""
+
+    def submitted(depth):
+        try:
+            return submit(replace(drafted({"deep": nested(depth)}), delay=1_000.0))
+        except InvalidArgument:
+            return None
+
+    with ThreadPoolExecutor(1) as shallow:
+        ids = [task_id for task_id in shallow.map(submitted, range(600, 1_000, 9)) if task_id]
+    assert len(ids) > 20
+    for task_id in ids:
+        called_within(100, lambda task_id=task_id: message_of(parts().tasks.read(task_id)))
+
+
+@pytest.mark.parametrize("flat", [[[]] * 1_000, "[" * 1_000, [{"a": ()}] * 1_000], ids=["lists", "text", "dicts"])
+def test_many_values_beside_each_other_are_not_deep(flat):
+    assert drafted({"flat": flat}).kwargs_text
+
+
+@pytest.mark.parametrize(
+    "around", [lambda value: [value], lambda value: (value,), lambda value: {"a": value}], ids=["list", "tuple", "dict"]
+)
+def test_what_is_too_deep_is_refused_in_a_sentence(around):
+    value: object = 1
+    for _ in range(MOST_DEPTH - 1):
+        value = around(value)
+    assert drafted({"deep": value}).kwargs_text
+    with pytest.raises(InvalidArgument, match="are nested over 800 levels deep; pass them flatter"):
+        drafted({"deep": around(value)})

@@ -372,6 +372,7 @@ def json_text(name: str, arguments: Any) -> JsonText:
 
 
 def _is_deep(arguments: Any) -> bool:
+    """Tell whether something lies deeper than `MOST_DEPTH` levels: one level after the other, since calls end there."""
     level: list[Any] = [arguments]
     for _ in range(MOST_DEPTH):
         members = [cast("Iterable[Any]", one.values() if isinstance(one, dict) else one) for one in level]

@@ -2,8 +2,11 @@
 
 import json
 import json.encoder
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+
+MOST_LEVELS = 800
+"""Levels of arguments; Python reads and writes less than 1 000, less those of the functions that it is in just then."""
 
 _make: Callable[..., Callable[[Any, int], tuple[str, ...]]] | None = getattr(json.encoder, "c_make_encoder", None)
 
@@ -29,3 +32,22 @@ def writing(encoder: json.JSONEncoder) -> Callable[[Any], str]:
         return "".join(make({}, default, text, None, *spelling)(value, 0))
 
     return write
+
+
+def is_deeper(value: Any, text: str, levels: int) -> bool:
+    """Tell whether a value is nested deeper than so many levels.
+
+    Args:
+        value: of dicts, lists and tuples.
+        text: the same as JSON, which tells of most values at once that they are not.
+        levels: how many may be; looked at one after the other, since calls within calls would end there.
+    """
+    if text.count("[") + text.count("{") <= levels:
+        return False
+    level: list[Any] = [value]
+    for _ in range(levels):
+        members = [cast("Iterable[Any]", one.values() if isinstance(one, dict) else one) for one in level]
+        level = [member for some in members for member in some if isinstance(member, (dict, list, tuple))]
+        if not level:
+            return False
+    return True

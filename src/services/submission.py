@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,7 @@ from broker.prompt_connection import PromptAMQP
 from config.log_setup import get_logger
 from config.settings import settings
 from processors.errors import InvalidArgument, ServiceUnavailable, SubmitUnknown
-from processors.json_text import JsonText, writing
+from processors.json_text import MOST_LEVELS, JsonText, is_deeper, writing
 from processors.redaction import redact, without_numbers
 from records.task_records import Draft, TaskRecords
 from services.beside import beside
@@ -42,9 +42,6 @@ logger = get_logger()
 MAX_ARGUMENT_BYTES = 1_000_000
 MAX_MESSAGE_BYTES = 10_000_000
 """What Celery's own ways to submit may give: a message of 16 MB holds it in any coding."""
-
-MOST_DEPTH = 800
-"""Levels of arguments; Python reads and writes less than 1 000, less those of the functions that it is in just then."""
 
 REPR_CHARACTERS = 1_000
 KEPT_HEADERS = (
@@ -364,22 +361,11 @@ def json_text(name: str, arguments: Any) -> JsonText:
         raise InvalidArgument(
             f"The arguments of {name} must be JSON values: {error}; pass a date as a text, a set as a list."
         ) from error
-    if text.count("[") + text.count("{") > MOST_DEPTH and _is_deep(arguments):
+    if is_deeper(arguments, text, MOST_LEVELS):
         raise InvalidArgument(
-            f"The arguments of {name} are nested over {MOST_DEPTH} levels deep; pass them flatter, or as a text."
+            f"The arguments of {name} are nested over {MOST_LEVELS} levels deep; pass them flatter, or as a text."
         )
     return text
-
-
-def _is_deep(arguments: Any) -> bool:
-    """Tell whether something lies deeper than `MOST_DEPTH` levels: one level after the other, since calls end there."""
-    level: list[Any] = [arguments]
-    for _ in range(MOST_DEPTH):
-        members = [cast("Iterable[Any]", one.values() if isinstance(one, dict) else one) for one in level]
-        level = [member for some in members for member in some if isinstance(member, (dict, list, tuple))]
-        if not level:
-            return False
-    return True
 
 
 def check_size(name: str, arguments: Any) -> None:
@@ -429,13 +415,17 @@ def storable(value: Any) -> Any:
     """Return a stranger's arguments in the JSON form in which Celery sends dates, UUIDs and the like.
 
     Raises:
-        InvalidArgument: it holds NaN or an infinity, which JSON has not.
+        InvalidArgument: it holds NaN or an infinity, which JSON has not, or is too deep for others to read.
     """
 
     def refuse(constant: str) -> None:
         raise InvalidArgument(f"An argument holds {constant}, which is no JSON value; pass a text or null.")
 
-    return json.loads(dumps(value), parse_constant=refuse)
+    text = dumps(value)
+    found = json.loads(text, parse_constant=refuse)
+    if is_deeper(found, text, MOST_LEVELS):
+        raise InvalidArgument(f"An argument is nested over {MOST_LEVELS} levels deep; pass it flatter, or as a text.")
+    return found
 
 
 def kept_message(

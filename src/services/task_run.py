@@ -33,6 +33,7 @@ from processors.errors import (
     WorkFailed,
 )
 from processors.interfaces import Reconcile, Run
+from processors.json_text import MOST_LEVELS, is_deeper
 from processors.results import Result
 from records.deliveries import SEND_EMAIL
 from records.limited_starts import Held
@@ -53,6 +54,9 @@ from services.wiring import parts
 from services.working_process import peak_memory_mb, working_process
 
 logger = get_logger()
+
+MOST_RESULT_LEVELS = MOST_LEVELS - 100
+"""So that what follows a task may pass its result on within something else."""
 
 PERMANENT = (PermanentError, InvalidArgument, ConfigurationError, ValidationError, SoftTimeLimitExceeded)
 REPORT_SECONDS = 0.5
@@ -481,6 +485,9 @@ def _as_json(result: Any) -> Any:
     if result is None or type(result) in {bool, str}:
         return result
     try:
-        return json.loads(json.dumps(result, allow_nan=False))
+        text = json.dumps(result, allow_nan=False)
+        if is_deeper(result, text, MOST_RESULT_LEVELS):
+            raise PermanentError(f"A task must return at most {MOST_RESULT_LEVELS} levels of lists and dicts.")
+        return json.loads(text)
     except (TypeError, ValueError, RecursionError) as error:
         raise PermanentError(f"A task must return JSON values; got {type(result).__name__}: {error}.") from error

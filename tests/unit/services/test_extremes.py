@@ -65,6 +65,14 @@ def nest(self: Any) -> Any:
     return deep
 
 
+@celery_app.task(name="test.nest_to", shared=False)
+def nest_to(levels: int) -> Any:
+    value: Any = []
+    for _ in range(levels - 1):
+        value = [value]
+    return value
+
+
 @celery_app.task(name="test.effect_unrecorded", bind=True, record=False)
 def effect_unrecorded(self: Any) -> Any:
     return self.effect("key", lambda: 1, deadline=1)
@@ -160,6 +168,13 @@ def test_a_result_nested_too_deeply_fails_at_once(inline_service):
 
     assert (status["status"], status["attempts"]) == ("FAILURE", 1)
     assert "must return JSON values" in status["info"]["error"]
+
+
+def test_a_result_is_refused_where_what_follows_could_not_pass_it_on(inline_service):
+    kept, refused = (celery_service.get_task_status(nest_to.delay(levels).id) for levels in (700, 701))
+
+    assert (kept["status"], refused["status"]) == ("SUCCESS", "FAILURE")
+    assert refused["info"]["error"] == "A task must return at most 700 levels of lists and dicts."
 
 
 def test_an_effect_that_no_record_would_remember_is_refused_in_one_sentence():

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.errors import InvalidArgument
-from services.submission import MOST_DEPTH, draft_by_name, submit
+from processors.json_text import MOST_LEVELS
+from services.submission import draft_by_name, storable, submit
 from services.task_messages import message_of
 from services.wiring import parts
 
@@ -109,8 +110,14 @@ def test_many_values_beside_each_other_are_not_deep(flat):
 )
 def test_what_is_too_deep_is_refused_in_a_sentence(around):
     value: object = 1
-    for _ in range(MOST_DEPTH - 1):
+    for _ in range(MOST_LEVELS - 1):
         value = around(value)
     assert drafted({"deep": value}).kwargs_text
     with pytest.raises(InvalidArgument, match="are nested over 800 levels deep; pass them flatter"):
         drafted({"deep": around(value)})
+
+
+def test_what_a_stranger_sends_is_refused_where_it_is_too_deep():
+    assert storable(nested(MOST_LEVELS - 1)) == nested(MOST_LEVELS - 1)
+    with pytest.raises(InvalidArgument, match="nested over 800 levels deep"):
+        storable(nested(MOST_LEVELS))

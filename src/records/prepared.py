@@ -78,6 +78,7 @@ class Prepared:
         kind: the only kind of database that it is for.
         in_key_order: whether rows are changed in the order of their keys, so that two groups cannot lock each other
             out; else in the order in which they came.
+        at_once: rows that one statement takes.
     """
 
     def __init__(
@@ -88,8 +89,10 @@ class Prepared:
         kind: str | None = None,
         *,
         in_key_order: bool = True,
+        at_once: int = ROWS_AT_ONCE,
     ) -> None:
         self.key = key
+        self.at_once = at_once
         self.kind = kind
         self.in_key_order = in_key_order
         self._build = build
@@ -196,7 +199,7 @@ def statements(bounds: Iterable[Bound]) -> Iterator[Statement]:
     keys: dict[Prepared, set[Any]] = {}
     for bound in bounds:
         together, known = waiting.setdefault(bound.prepared, []), keys.setdefault(bound.prepared, set())
-        if len(known) + len(bound) > ROWS_AT_ONCE or not known.isdisjoint(bound.keys):
+        if len(known) + len(bound) > bound.prepared.at_once or not known.isdisjoint(bound.keys):
             yield from _together(together)
             together.clear()
             known.clear()
@@ -219,8 +222,9 @@ def _together(bounds: Sequence[Bound]) -> Iterator[Statement]:
     rows = [(key, bound, row) for bound in bounds for key, row in zip(bound.keys, bound.rows, strict=True)]
     if bounds and bounds[0].prepared.in_key_order:
         rows.sort(key=_key)
-    for start in range(0, len(rows), ROWS_AT_ONCE):
-        yield from _statements_of(bounds, rows[start : start + ROWS_AT_ONCE])
+    size = bounds[0].prepared.at_once if bounds else ROWS_AT_ONCE
+    for start in range(0, len(rows), size):
+        yield from _statements_of(bounds, rows[start : start + size])
 
 
 def _statements_of(bounds: Sequence[Bound], rows: Sequence[_KeyedRow]) -> Iterator[Statement]:

@@ -43,7 +43,7 @@ from processors.scheduling import FailedTasks
 from records.columns import Instant, Json, Now, PlainText, metadata
 from records.database import CommitUnknown, Database
 from records.insertion import insert_into
-from records.prepared import Bound, Given, GivenRows, Prepared, given
+from records.prepared import ROWS_AT_ONCE, Bound, Given, GivenRows, Prepared, given
 
 Result = TypeVar("Result")
 
@@ -304,6 +304,9 @@ USUAL = ("id", "name", "category", "queue", "priority", "args", "kwargs", "messa
 RARE = tuple(name for name in Draft.__slots__ if name not in (*USUAL, "kwargs_text"))
 """What few drafts say: with fewer values a database is quicker."""
 
+SQLITE_ROWS_AT_ONCE = 2_500
+"""Rows of many drafts in one statement: a thread that comes back from SQLite waits for its turn to run Python."""
+
 NOT_STORED = ("delay", "due_at", "relay_now", "first")
 
 _usual = attrgetter(*("kwargs_stored" if name == "kwargs" else name for name in USUAL))
@@ -345,7 +348,7 @@ def _all_values(value: Given) -> dict[str, Any]:
 
 
 @cache
-def _insertion(kind: str, values_of: Callable[[Given], dict[str, Any]]) -> Prepared:
+def _insertion(kind: str, values_of: Callable[[Given], dict[str, Any]], *, telling: bool) -> Prepared:
     """Return the statement that writes records; an id that exists is left as it is."""
 
     def one(value: Given) -> Any:
@@ -357,21 +360,30 @@ def _insertion(kind: str, values_of: Callable[[Given], dict[str, Any]]) -> Prepa
         return unless_there(insert_into(task_records, kind).from_select(list(values), query))
 
     def unless_there(statement: Any) -> Any:
-        return statement.on_conflict_do_nothing(index_elements=["id"]).returning(columns.id)
+        insert = statement.on_conflict_do_nothing(index_elements=["id"])
+        return insert.returning(columns.id) if telling else insert
 
-    return Prepared(one, "id", many, kind, in_key_order=False)
+    at_once = ROWS_AT_ONCE if kind != "sqlite" else SQLITE_ROWS_AT_ONCE
+    return Prepared(one, "id", many, kind, in_key_order=False, at_once=at_once)
 
 
-def insertion(kind: str, drafts: Sequence[Draft]) -> Bound:
-    """Return what inserts the records of these drafts."""
+def insertion(kind: str, drafts: Sequence[Draft], *, telling: bool = True) -> Bound:
+    """Return what inserts the records of these drafts.
+
+    Args:
+        kind: of the database.
+        drafts: one whose id is there is left out.
+        telling: return the ids of those that are new.
+    """
     if all(_rare(draft) == _NOTHING_RARE for draft in drafts):
-        return _insertion(kind, _usual_values).many(dict(zip(USUAL, _usual(draft), strict=True)) for draft in drafts)
-    return _insertion(kind, _all_values).many(map(_given_values, drafts))
+        usual = _insertion(kind, _usual_values, telling=telling)
+        return usual.many(dict(zip(USUAL, _usual(draft), strict=True)) for draft in drafts)
+    return _insertion(kind, _all_values, telling=telling).many(map(_given_values, drafts))
 
 
 def insert_drafts(connection: Connection, drafts: Sequence[Draft]) -> None:
     """Insert the records of these drafts inside a caller's transaction; ids that exist are left as they are."""
-    insertion(connection.dialect.name, drafts)(connection)
+    insertion(connection.dialect.name, drafts, telling=False)(connection)
 
 
 def _given_values(draft: Draft) -> dict[str, Any]:
@@ -465,7 +477,7 @@ class TaskRecords:
 
     def opening(self, drafts: Sequence[Draft]) -> Bound:
         """Return what `open_many` writes; all that takes time in this process is done then."""
-        opening = insertion(self.database.kind, drafts)
+        opening = insertion(self.database.kind, drafts, telling=False)
         opening.bind(self.database.engine().dialect)
         return opening
 

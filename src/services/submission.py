@@ -291,7 +291,10 @@ def publish(drafts: Sequence[Publishable], messages: Sequence[Message] | None = 
         logger.warning("not_sendable", task_id=drafts[0].id, error=str(error))
         service.moves.fail_waiting(drafts[0].id, failure_of(error))
         return 0
-    if taken:
+    if len(taken) > 1 and not wait:
+        with collector_paused():
+            service.moves.published(ids(taken))
+    elif taken:
         service.moves.published(ids(taken), wait=wait)
     return len(taken)
 

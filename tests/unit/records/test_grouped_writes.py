@@ -18,7 +18,7 @@ from records.database import Database
 from records.grouped_writes import GROUP_SIZE, Job, Writer
 from records.prepared import Bound, statements
 from records.task_moves import START, Failure, TaskMoves
-from records.task_records import FINAL, Draft, TaskRecords, TaskState
+from records.task_records import FINAL, Draft, TaskRecords, TaskState, insertion
 from records.workers import Workers
 from waiting import until
 
@@ -161,7 +161,7 @@ def test_writes_go_on_while_another_thread_closes_the_database_again_and_again(d
 
 def writing_thread(database: Database) -> int:
     """Return which thread commits what this one writes."""
-    bound = TaskRecords(database).opening([Draft(f"by-{random.getrandbits(64)}", "x", "x", "default")])
+    bound = insertion(database.kind, [Draft(f"by-{random.getrandbits(64)}", "x", "x", "default")])
     threads, commits = [], database._one_writer()._commits
     commit = commits.commit
 
@@ -292,7 +292,8 @@ def test_ctrl_c_in_the_midst_of_ones_own_commit_leaves_a_database_that_writes_on
 
 
 def opening(database: Database, task_id: str, **values):
-    bound = TaskRecords(database).opening([Draft(task_id, "x", "x", "default", **values)])
+    bound = insertion(database.kind, [Draft(task_id, "x", "x", "default", **values)])
+    bound.bind(database.engine().dialect)
     return Job(bound, durable=True, waits=True)
 
 
@@ -479,6 +480,14 @@ def test_many_records_are_written_whole_or_not_at_all(database):
     assert {record.id for record in records.active(2_000)} == {"first", *(draft.id for draft in drafts)}
 
 
+def test_a_bulk_is_few_statements_that_return_nothing(database):
+    opening = TaskRecords(database).opening([Draft(f"t{number}", "x", "x", "default") for number in range(6_000)])
+
+    assert len(list(statements([opening]))) == (3 if database.is_sqlite else 12), "each waits to run Python again"
+    assert database.write(opening) == []
+    assert len(TaskRecords(database).active(10_000)) == 6_000
+
+
 def test_marks_of_many_that_nobody_waits_for_hold_up_nobody(database):
     records = TaskRecords(database)
     records.open_many(records.opening([Draft(f"t{number}", "x", "x", "default") for number in range(1_200)]))
@@ -554,7 +563,7 @@ def test_an_error_that_nobody_foresaw_is_told_to_its_own_caller_and_nothing_of_t
     Workers(database).start("w1", "io@host", "host", 1, 0)
     good = START(task_id="t", of_attempt=0, worker_id="w1", worker="io@host", time_limit=60.0)
     odd = START(task_id="u", of_attempt=0, worker_id="w1", worker="io@host", time_limit=60.0)
-    third = TaskRecords(database).opening([Draft("v", "x", "x", "default")])
+    third = insertion(database.kind, [Draft("v", "x", "x", "default")])
     jobs = group_of(database, good, odd, third, spoilt=odd)
 
     assert [row[0] for row in jobs[0].outcome()] == ["t"]

@@ -6,7 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from services.celery_app import celery_app
 from services.garbage import collector_paused
+from services.submission import draft_by_name, submit_many
+from services.wiring import parts
+
+
+@celery_app.task(name="test.nothing_collected")
+def nothing() -> None:
+    """Do nothing."""
 
 
 @pytest.fixture(params=[True, False], ids=["on", "off"])
@@ -32,3 +40,24 @@ def test_a_child_that_is_forked_amid_a_bulk_collects_as_before(was_on):
         if child == 0:
             os._exit(0 if gc.isenabled() is was_on else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_the_collector_is_off_while_a_bulks_records_messages_and_marks_are_made(inline_service, monkeypatch):
+    seen: dict[str, bool] = {}
+
+    def watched(owner, name):
+        before = getattr(owner, name)
+
+        def watch(*given, **named):
+            seen[name] = gc.isenabled()
+            return before(*given, **named)
+
+        monkeypatch.setattr(owner, name, watch)
+
+    watched(parts().tasks, "opening")
+    watched(parts().publisher, "prepare")
+    watched(parts().moves, "published")
+    submit_many([draft_by_name(nothing.name, {}, queue="default", origin="test") for _ in range(2)])
+
+    assert seen == {"opening": False, "prepare": False, "published": False}
+    assert gc.isenabled()

@@ -156,7 +156,7 @@ class Draft:
     """What a submit knows of a task before its record exists; it is not changed, but replaced.
 
     Attributes:
-        kwargs_text: `kwargs` as JSON, where somebody has written it.
+        written: its keyword arguments, and what they are as JSON, where somebody has written them.
         due_at: when it is due; none, or one that has passed by the database's clock, means now.
         delay: how many seconds later than that.
         relay_now: leave the publishing to the relay at once, not to the submitter.
@@ -194,12 +194,18 @@ class Draft:
     hold: str | None = None
     turn: int | None = None
     first: bool = False
-    kwargs_text: JsonText | None = None
+    written: tuple[Mapping[str, Any], JsonText] | None = None
+
+    @property
+    def kwargs_text(self) -> JsonText | None:
+        """Its keyword arguments as JSON, where they are written; who replaced them since has not."""
+        return self.written[1] if self.written is not None and self.written[0] is self.kwargs else None
 
     @property
     def kwargs_stored(self) -> Mapping[str, Any] | JsonText:
         """Its keyword arguments, as text where they are written."""
-        return self.kwargs if self.kwargs_text is None else self.kwargs_text
+        text = self.kwargs_text
+        return self.kwargs if text is None else text
 
     @property
     def holds(self) -> int:
@@ -301,7 +307,7 @@ def to_record(row: RowMapping) -> TaskRecord:
 USUAL = ("id", "name", "category", "queue", "priority", "args", "kwargs", "message", "root_id", "caller_id", "origin")
 """What most drafts say."""
 
-RARE = tuple(name for name in Draft.__slots__ if name not in (*USUAL, "kwargs_text"))
+RARE = tuple(name for name in Draft.__slots__ if name not in (*USUAL, "written"))
 """What few drafts say: with fewer values a database is quicker."""
 
 SQLITE_ROWS_AT_ONCE = 2_500

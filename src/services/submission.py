@@ -164,7 +164,7 @@ def draft_by_name(
     Raises:
         InvalidArgument: an argument is no JSON value.
     """
-    written = check_json(name, arguments)
+    text = check_json(name, arguments)
     caller, task_id = cast("Any", celery_app).current_worker_task, task_id or uuid()
     return Draft(
         id=task_id,
@@ -173,7 +173,7 @@ def draft_by_name(
         queue=queue,
         priority=options.priority,
         kwargs=arguments,
-        kwargs_text=written,
+        written=(arguments, text),
         message={"argsrepr": "[]", "kwargsrepr": shown(arguments)},
         delay=options.delay,
         due_at=options.due_at,

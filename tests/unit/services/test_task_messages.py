@@ -29,7 +29,7 @@ def drafted(arguments):
 @given(arguments=st.dictionaries(st.text(), VALUES, max_size=4))
 def test_the_body_has_the_arguments_whether_or_not_they_are_written_already(arguments):
     draft = drafted(arguments)
-    bodies = [json.loads(message_of(one).payload["body"]) for one in (draft, replace(draft, kwargs_text=None))]
+    bodies = [json.loads(message_of(one).payload["body"]) for one in (draft, replace(draft, written=None))]
     assert bodies[0] == bodies[1]
     assert bodies[0][:2] == [[], arguments]
 
@@ -37,7 +37,7 @@ def test_the_body_has_the_arguments_whether_or_not_they_are_written_already(argu
 def test_a_message_is_no_larger_when_it_is_made_again_or_somebody_listens():
     """Else arguments that were accepted would make a message that is refused."""
     draft = drafted({"numbers": [1, 2, 3], "more": {"a": 1, "b": 2}})
-    bodies = [message_of(one).payload["body"] for one in (draft, replace(draft, kwargs_text=None))]
+    bodies = [message_of(one).payload["body"] for one in (draft, replace(draft, written=None))]
 
     def listen(**_):
         pass
@@ -121,3 +121,9 @@ def test_what_a_stranger_sends_is_refused_where_it_is_too_deep():
     assert storable(nested(MOST_LEVELS - 1)) == nested(MOST_LEVELS - 1)
     with pytest.raises(InvalidArgument, match="nested over 800 levels deep"):
         storable(nested(MOST_LEVELS))
+
+
+def test_arguments_that_are_replaced_are_written_anew(inline_service):
+    draft = replace(drafted({"number": 1}), kwargs={"number": 2})
+    assert json.loads(message_of(draft).payload["body"])[1] == {"number": 2}
+    assert parts().tasks.read(submit(draft)).kwargs == {"number": 2}

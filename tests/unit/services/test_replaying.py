@@ -9,7 +9,7 @@ from itertools import count
 
 import pytest
 from celery.utils import uuid
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from config.settings import settings
 from processors.errors import InvalidArgument, UnknownTask
@@ -21,7 +21,7 @@ from records.columns import Now
 from records.effects import effects
 from records.incidents import Death
 from records.task_moves import Failure
-from records.task_records import Draft, TaskRecord
+from records.task_records import Draft, TaskRecord, task_records
 from services import retrying, submission
 from services.celery_app import celery_app
 from services.celery_service import celery_service
@@ -591,6 +591,8 @@ def test_many_are_retried_as_of_the_moment_that_this_was_due_at_and_not_what_fai
     first = failed(error=Failure(f"{kind} one", "ValueError"))
     due_at = read(first).finished_at
     later = failed(error=Failure(f"{kind} two", "ValueError"))
+    later_end = update(task_records).where(task_records.c.id == later).values(finished_at=Now(1))
+    parts().database.write(lambda c: c.execute(later_end))
 
     assert retry(due_at, search=kind).retried == [id_of_retry(first)]
     assert retry(search=kind).retried == [id_of_retry(later)]

@@ -459,6 +459,7 @@ def _failed(wanted: FailedTasks) -> list[ColumnElement[bool]]:
 
 OLDEST = (columns.created_at, columns.id)
 ONE = select(task_records).where(columns.id == given("task_id", String()))
+ENDED = ONE.where(or_(*(columns.state == text(f"'{state.value}'") for state in FINAL)))
 STATE = Prepared(lambda value: select(columns.state).where(columns.id == value("task_id", String())))
 
 
@@ -519,6 +520,11 @@ class TaskRecords:
     def read(self, task_id: str) -> TaskRecord | None:
         """Return one record, or None where there is none."""
         row = self.database.read(lambda c: c.execute(ONE, {"task_id": task_id}).mappings().first())
+        return to_record(row) if row else None
+
+    def ended(self, task_id: str) -> TaskRecord | None:
+        """Return the record of a task that has ended, for who waits for it; None where it goes on or there is none."""
+        row = self.database.read(lambda c: c.execute(ENDED, {"task_id": task_id}).mappings().first())
         return to_record(row) if row else None
 
     def is_final(self, task_id: str) -> bool | None:

@@ -88,7 +88,7 @@ else:
     )
     mail_intake, notifying = on_first_use("services", "mail_intake", "notifications")
 
-FIRST_POLL_SECONDS = 0.001
+FIRST_POLL_SECONDS = 0.0005
 LONGEST_POLL_SECONDS = 1.0
 POLL_SHARE = 0.1
 """A poll comes after a tenth of what was waited: that adds little to any wait, and soon there is one a second."""
@@ -1522,15 +1522,15 @@ class CeleryService:
             TaskCancelled: it was cancelled, or expired.
             UnknownTask: no task has this id.
         """
-        began = time.monotonic()
-        limit = _timeout(timeout)
-        while (final := _is_final(_task_id(task_id))) is False:
-            waited = time.monotonic() - began
-            if waited >= limit:
-                break
+        began, limit = time.monotonic(), _timeout(timeout)
+        record = _ended(_task_id(task_id))
+        if record is None and _is_final(task_id) is None:
+            raise unknown_task(task_id)
+        while record is None and (waited := time.monotonic() - began) < limit:
             time.sleep(min(poll_pause(waited), limit - waited))
-        record = _record(task_id)
-        if final is None or record is None:
+            record = _ended(task_id)
+        record = record or _record(task_id)
+        if record is None:
             raise unknown_task(task_id)
         if not record.final:
             raise TaskTimeout(f"Task {task_id} has no result after {timeout} s; it is {record.state} and goes on.")
@@ -1690,6 +1690,14 @@ def _record(task_id: str) -> TaskRecord | None:
     """Return a task's record, or what a campaign tells of its member of this id."""
     record = parts().tasks.read(task_id)
     return campaign_members.member_record(task_id) if record is None and ":" in task_id else record
+
+
+def _ended(task_id: str) -> TaskRecord | None:
+    """Return the record of a task that has ended; None where it goes on, and where there is none."""
+    record = parts().tasks.ended(task_id)
+    if record is None and ":" in task_id:
+        record = campaign_members.member_record(task_id)
+    return record if record is not None and record.final else None
 
 
 def _is_final(task_id: str) -> bool | None:

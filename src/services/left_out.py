@@ -5,9 +5,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, cast
 
-LEFT_OUT = ("psutil", "pygments", "rich", "yaml")
-"""Of Celery's memory samples and coloured help, structlog's tracebacks for terminals, and a coding of messages that no
-worker accepts: 6 MiB in each worker."""
+LEFT_OUT = ("cffi", "psutil", "pygments", "rich", "yaml")
+"""Of billiard's way to the C library (it has another one), Celery's memory samples and coloured help, structlog's
+tracebacks for terminals, and a coding of messages that no worker accepts: 6 MiB in each worker."""
 
 
 @contextmanager

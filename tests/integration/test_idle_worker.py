@@ -61,7 +61,7 @@ NOT_LOADED = {
     "av",
     "boto3",
     "bs4",
-    "cffi.cparser",
+    "cffi",
     "cryptography.hazmat",
     "css_inline",
     "cv2",

@@ -8,7 +8,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from sqlalchemy import Column, Connection, Index, String, Table, and_, delete, select, tuple_
@@ -20,6 +20,7 @@ from records.digests import Gathering
 from records.identity import database_id
 from records.insertion import insert_into
 from records.parents import insert_parent
+from records.prepared import Given, Prepared
 from records.sessions import connection_of
 from records.task_records import Draft, insert_drafts, surely
 
@@ -44,6 +45,21 @@ submit_keys = Table(
 keys = submit_keys.c
 
 Index("ix_submit_keys_expires_at", keys.expires_at)
+
+
+def _taking(value: Given, kind: str) -> Any:
+    names = ("tenant", "key", "task_id", "digest")
+    statement = insert_into(submit_keys, kind).values(
+        {name: value(name, keys[name].type) for name in names} | {"expires_at": Now(KEEP_SECONDS)}
+    )
+    return statement.on_conflict_do_update(
+        index_elements=[keys.tenant, keys.key],
+        set_={name: statement.excluded[name] for name in ("task_id", "digest", "expires_at")},
+        where=keys.expires_at <= Now(),
+    ).returning(keys.task_id)
+
+
+TAKE = {kind: Prepared(partial(_taking, kind=kind), kind=kind) for kind in ("sqlite", "postgresql")}
 
 
 class SubmitKeys:
@@ -176,19 +192,8 @@ def _take(connection: Connection, draft: Draft, digest: str) -> bool:
     Whoever comes at the same time waits for the commit, and finds the winner. A row that is not changed is locked all
     the same: it is still there when it is read.
     """
-    statement = insert_into(submit_keys, connection.dialect.name).values(
-        tenant=draft.tenant or "",
-        key=draft.idempotency_key,
-        task_id=draft.id,
-        digest=digest,
-        expires_at=Now(KEEP_SECONDS),
-    )
-    upsert = statement.on_conflict_do_update(
-        index_elements=[keys.tenant, keys.key],
-        set_={name: statement.excluded[name] for name in ("task_id", "digest", "expires_at")},
-        where=keys.expires_at <= Now(),
-    )
-    return connection.execute(upsert.returning(keys.task_id)).first() is not None
+    given = {"tenant": draft.tenant or "", "key": draft.idempotency_key, "task_id": draft.id, "digest": digest}
+    return bool(TAKE[connection.dialect.name](**given)(connection))
 
 
 def _holder(connection: Connection, draft: Draft) -> tuple[str, str]:

@@ -37,7 +37,7 @@ from broker.claims import (
     take_all_right,
     take_left,
 )
-from broker.envelopes import MALFORMED, MESSAGE_BYTES, PARKED_QUEUE, UNDECODABLE
+from broker.envelopes import MALFORMED, MESSAGE_BYTES, PARKED_QUEUE, UNDECODABLE, is_too_deep
 from config.log_setup import get_logger
 from processors.errors import InvalidArgument
 from processors.json_text import writing
@@ -512,7 +512,11 @@ class ClaimChannel(cast("Any", redis.Channel)):
                 payload: Any = json.loads(raw) if _plain(raw) else loads(raw)
                 payload["properties"]["delivery_tag"] = field
                 message = self.Message(payload, channel=self)
-                if self._queue_of(field) == PARKED_QUEUE or not _unpacks_too_large(message):
+                if self._queue_of(field) == PARKED_QUEUE:
+                    return message
+                if is_too_deep(raw, payload):
+                    reason = NOT_A_MESSAGE
+                elif not _unpacks_too_large(message):
                     return message
             except MALFORMED:
                 reason = NOT_A_MESSAGE

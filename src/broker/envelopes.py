@@ -8,6 +8,8 @@ from uuid import uuid4
 
 from kombu.exceptions import SerializationError, SerializerNotInstalled
 
+from processors.json_text import MOST_HEADER_LEVELS, goes_deeper
+
 PARKED_QUEUE = "csai.parked"
 """Where a message goes that no worker can use."""
 
@@ -40,11 +42,17 @@ def opened(raw: bytes | str) -> dict[str, Any] | None:
         found: Any = json.loads(raw)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(found, dict):
+    if not isinstance(found, dict) or is_too_deep(raw, found):
         return None
     envelope = cast("dict[str, Any]", found)
     info: Any = envelope.get("properties")
     return envelope if isinstance(info, dict) and isinstance(envelope.get("headers"), dict) else None
+
+
+def is_too_deep(raw: bytes | str, envelope: Any) -> bool:
+    """Tell whether an envelope that was just read is too deep to be written again, or for its headers to be used."""
+    brackets = raw.count(b"[") + raw.count(b"{") if isinstance(raw, bytes) else raw.count("[") + raw.count("{")
+    return brackets > MOST_HEADER_LEVELS and goes_deeper(envelope, MOST_HEADER_LEVELS + 1)
 
 
 def redelivered(raw: bytes | str, *, lost: bool) -> tuple[bytes | str, int]:

@@ -16,6 +16,7 @@ from celery.worker.consumer.gossip import Gossip
 from broker import rabbitmq
 from broker.envelopes import MALFORMED, UNDECODABLE
 from config.log_setup import get_logger
+from processors.json_text import MOST_HEADER_LEVELS, goes_deeper
 
 logger = get_logger()
 
@@ -36,6 +37,7 @@ def check_headers(message: Any) -> None:
     Raises:
         TypeError: a header is not what Celery's protocol says; the message says which, and what it was.
         UnicodeEncodeError: the id has characters that no broker and no database takes.
+        ValueError: the headers are too deep for a child to get them.
         https://docs.celeryq.dev/en/stable/internals/protocol.html
     """
     headers = _headers_of(message)
@@ -44,6 +46,8 @@ def check_headers(message: Any) -> None:
     for name, holds in RULES.items():
         if not holds(headers.get(name)):
             raise TypeError(f"the header {name} must not be {headers.get(name)!r:.100}")
+    if goes_deeper(_pickled(message), MOST_HEADER_LEVELS + 1):
+        raise ValueError(f"the headers must not be nested over {MOST_HEADER_LEVELS} levels deep")
 
 
 def _headers_of(message: Any) -> Mapping[str, Any]:
@@ -56,6 +60,15 @@ def _headers_of(message: Any) -> Mapping[str, Any]:
         if isinstance(body, dict):
             return cast("Mapping[str, Any]", body)
     return {}
+
+
+def _pickled(message: Any) -> list[Any]:
+    """Return what a child gets pickled: what is no body of protocol 2 as well."""
+    with suppress(*UNDECODABLE):
+        body = message.decode()
+        if isinstance(body, dict):
+            return [message.headers, message.properties, cast("Any", body)]
+    return [message.headers, message.properties]
 
 
 def _is_pair_of_numbers(value: Any) -> bool:

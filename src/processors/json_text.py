@@ -8,6 +8,9 @@ from typing import Any, cast
 MOST_LEVELS = 800
 """Levels of arguments; Python reads and writes less than 1 000, less those of the functions that it is in just then."""
 
+MOST_HEADER_LEVELS = 300
+"""Levels of headers: a worker pickles them for its child, which takes two of Python's for each."""
+
 _make: Callable[..., Callable[[Any, int], tuple[str, ...]]] | None = getattr(json.encoder, "c_make_encoder", None)
 
 
@@ -42,8 +45,11 @@ def is_deeper(value: Any, text: str, levels: int) -> bool:
         text: the same as JSON, which tells of most values at once that they are not.
         levels: how many may be; looked at one after the other, since calls within calls would end there.
     """
-    if text.count("[") + text.count("{") <= levels:
-        return False
+    return text.count("[") + text.count("{") > levels and goes_deeper(value, levels)
+
+
+def goes_deeper(value: Any, levels: int) -> bool:
+    """Tell what `is_deeper` does where there is no text."""
     level: list[Any] = [value]
     for _ in range(levels):
         members = [cast("Iterable[Any]", one.values() if isinstance(one, dict) else one) for one in level]

@@ -12,7 +12,7 @@ import os
 import signal
 import struct
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from heapq import heapify
 from inspect import GEN_SUSPENDED, getgeneratorstate
@@ -201,6 +201,18 @@ class AsynPool(cast("Any", asynpool.AsynPool)):
         super()._process_cleanup_queues(proc)  # pyright: ignore[reportUnknownMemberType] - untyped
 
 
+def _without_arguments(job: Sequence[Any]) -> tuple[Any, ...]:
+    """Return a job whose request lacks the task's arguments: its process takes them from the body.
+
+    Pickle goes half as deep as JSON: what is deeper ended the worker, and whichever took the message next.
+    """
+    return tuple(_request(cast("dict[str, Any]", part)) if isinstance(part, dict) else part for part in job)
+
+
+def _request(whole: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in whole.items() if name not in {"args", "kwargs"}}
+
+
 class TaskPool(cast("Any", prefork.TaskPool)):
     """What `worker_pool` names."""
 
@@ -216,4 +228,6 @@ class TaskPool(cast("Any", prefork.TaskPool)):
         hard = options.pop("timeout", None)
         margin = HELD_SECONDS if getattr(task, "record", False) else 0.0
         options |= {"timeout": hard and hard + margin, "soft_timeout": None}
+        if task is not None:
+            args = _without_arguments(args)
         return super().apply_async(target, args, kwargs, **options)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - untyped

@@ -1,5 +1,6 @@
 """What is pulled, killed and lost: every accepted task reaches its end all the same, and once."""
 
+import json
 import os
 import random
 import signal
@@ -329,7 +330,12 @@ def test_another_leader_takes_over_when_the_leader_is_killed(installation: Insta
         installation.leader.start()
 
 
+def nested(levels: int) -> str:
+    return "[" * levels + "]" * levels
+
+
 WHOLE = '[[1, 2], {}, {"callbacks": null}]'
+OF_PROTOCOL_1 = f'{{"task": "test.keep", "id": "deep", "args": [{nested(600)}], "kwargs": {{}}}}'
 MALFORMED = [
     *(({}, body) for body in ("", "null", "5", "true", '"text"', "{}", "[]", "[[1]]", "[[], {}, {}, {}]")),
     *(({"timelimit": limit}, WHOLE) for limit in ("x", 5, [1, 2, 3])),
@@ -338,6 +344,10 @@ MALFORMED = [
         for header, value in (("stamped_headers", 5), ("id", [1]), ("id", None), ("task", ["x"]))
     ),
     *(({"id": what_no_record_has}, WHOLE) for what_no_record_has in ("a\0b", "x" * 256)),
+    *(({"own": json.loads(nested(levels))}, WHOLE) for levels in (400, 600, 900)),
+    ({}, OF_PROTOCOL_1),
+    ({"task": None, "id": None}, OF_PROTOCOL_1),
+    ({}, f"[[{nested(2_000)}], {{}}, {{}}]"),
 ]
 
 

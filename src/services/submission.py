@@ -21,7 +21,7 @@ from broker.prompt_connection import PromptAMQP
 from config.log_setup import get_logger
 from config.settings import settings
 from processors.errors import InvalidArgument, ServiceUnavailable, SubmitUnknown
-from processors.json_text import MOST_LEVELS, JsonText, is_deeper, writing
+from processors.json_text import MOST_HEADER_LEVELS, MOST_LEVELS, JsonText, is_deeper, writing
 from processors.redaction import redact, without_numbers
 from records.task_records import Draft, TaskRecords
 from services.beside import beside
@@ -43,6 +43,7 @@ MAX_ARGUMENT_BYTES = 1_000_000
 MAX_MESSAGE_BYTES = 10_000_000
 """What Celery's own ways to submit may give: a message of 16 MB holds it in any coding."""
 
+TOO_DEEP = f"An argument is nested over {MOST_LEVELS} levels deep; pass it flatter, or as a text."
 REPR_CHARACTERS = 1_000
 KEPT_HEADERS = (
     "group",
@@ -321,7 +322,7 @@ def draft_of(
     """Turn a Celery message and its options into the draft of a record.
 
     Raises:
-        InvalidArgument: an argument is no JSON value.
+        InvalidArgument: an argument is no JSON value, nor is a header, or what follows the task.
     """
     headers, (args, kwargs, embed) = message.headers, message.body
     check_json(name, [args, kwargs])
@@ -335,7 +336,7 @@ def draft_of(
         priority=PRIORITY_NAMES.get(options.get("priority", -1), "normal"),
         args=list(args),
         kwargs=dict(kwargs),
-        message=_kept(headers, embed, headers["argsrepr"], headers["kwargsrepr"], options.get("headers")),
+        message=_kept(name, headers, embed, headers["argsrepr"], headers["kwargsrepr"], options.get("headers")),
         delay=delay,
         due_at=due_at,
         expires_at=moment(timing.get("expires")),
@@ -349,25 +350,28 @@ def draft_of(
 
 def json_size(name: str, arguments: Any) -> int:
     """Return how many bytes a task's arguments have; raises as `json_text`."""
-    return len(json_text(name, arguments))
+    return len(json_text(f"The arguments of {name}", arguments))
 
 
-def json_text(name: str, arguments: Any) -> JsonText:
-    """Return a task's arguments as JSON.
+def json_text(what: str, values: Any, levels: int = MOST_LEVELS) -> JsonText:
+    """Return what a record keeps of a submit as JSON.
+
+    Args:
+        what: what it is, for the error.
+        values: one or more.
+        levels: how deep they may be nested.
 
     Raises:
         InvalidArgument: one is no JSON value, or so deep that others could not read what was written here.
     """
     try:
-        text = JsonText(_strict(arguments))
+        text = JsonText(_strict(values))
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidArgument(
-            f"The arguments of {name} must be JSON values: {error}; pass a date as a text, a set as a list."
+            f"{what} must be JSON values: {error}; pass a date as a text, a set as a list."
         ) from error
-    if is_deeper(arguments, text, MOST_LEVELS):
-        raise InvalidArgument(
-            f"The arguments of {name} are nested over {MOST_LEVELS} levels deep; pass them flatter, or as a text."
-        )
+    if is_deeper(values, text, levels):
+        raise InvalidArgument(f"{what} are nested over {levels} levels deep; pass them flatter, or as a text.")
     return text
 
 
@@ -403,7 +407,7 @@ def check_json(name: str, arguments: Any) -> JsonText:
     Raises:
         InvalidArgument: one is no JSON value, or all of them are too large for a message.
     """
-    text = json_text(name, arguments)
+    text = json_text(f"The arguments of {name}", arguments)
     size = len(text)
     # What follows a task has nobody to tell: it is recorded, and its record says that it could not be sent.
     if size > MAX_MESSAGE_BYTES and not _follows.get() and celery_app.current_worker_task is None:
@@ -424,10 +428,13 @@ def storable(value: Any) -> Any:
     def refuse(constant: str) -> None:
         raise InvalidArgument(f"An argument holds {constant}, which is no JSON value; pass a text or null.")
 
-    text = dumps(value)
-    found = json.loads(text, parse_constant=refuse)
+    try:
+        text = dumps(value)
+        found = json.loads(text, parse_constant=refuse)
+    except RecursionError as error:
+        raise InvalidArgument(TOO_DEEP) from error
     if is_deeper(found, text, MOST_LEVELS):
-        raise InvalidArgument(f"An argument is nested over {MOST_LEVELS} levels deep; pass it flatter, or as a text.")
+        raise InvalidArgument(TOO_DEEP)
     return found
 
 
@@ -439,11 +446,16 @@ def kept_message(
     kwargs: Any,
     custom: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return what a retry needs of a message beside its arguments."""
-    return _kept(headers, embed, shown(masked(name, args)), shown(kwargs), custom)
+    """Return what a retry needs of a message beside its arguments.
+
+    Raises:
+        InvalidArgument: a header, or what follows the task, is no JSON value, or too deep for others to read.
+    """
+    return _kept(name, headers, embed, shown(masked(name, args)), shown(kwargs), custom)
 
 
 def _kept(
+    name: str,
     headers: Mapping[str, Any],
     embed: Mapping[str, Any],
     argsrepr: str,
@@ -457,7 +469,12 @@ def _kept(
         "argsrepr": argsrepr,
         "kwargsrepr": kwargsrepr,
     }
-    return {name: part for name, part in whole.items() if part}
+    kept = {part: value for part, value in whole.items() if value}
+    if "headers" in kept:
+        json_text(f"The headers of {name}", kept["headers"], MOST_HEADER_LEVELS)
+    if "embed" in kept:
+        json_text(f"The arguments of what follows {name}", kept["embed"])
+    return kept
 
 
 def shown(arguments: Any) -> str:

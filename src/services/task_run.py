@@ -194,8 +194,9 @@ class TaskRun:
             "chain": request.chain,
             "chord": request.chord,
         }
-        due = moment(getattr(request, "due", None))
+        due, message = moment(getattr(request, "due", None)), dict[str, Any]()
         try:
+            message = kept_message(self.task.name, headers, embed, self.args, self.kwargs)
             args, kwargs, refused = storable(list(self.args)), storable(self.kwargs), None
             limit_keys = limit_keys_of(self.task.name, kwargs)
         except InvalidArgument as error:
@@ -208,7 +209,7 @@ class TaskRun:
             queue=_queue_of(request),
             args=args,
             kwargs=kwargs,
-            message=kept_message(self.task.name, headers, embed, self.args, self.kwargs),
+            message=message,
             due_at=due,
             expires_at=moment(request.expires),
             root_id=request.root_id,

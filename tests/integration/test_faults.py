@@ -32,6 +32,7 @@ from service_tasks import (
     die_after_success,
     fail_at_length,
     huge,
+    keep,
     kill_worker,
     leave,
     mark,
@@ -46,6 +47,7 @@ from services.publisher import Publisher
 from services.relay import reconcile
 from services.submission import submit_many
 from services.wiring import parts
+from strangers import Stranger
 from waiting import until
 
 
@@ -372,6 +374,26 @@ def test_a_worker_puts_aside_what_is_no_message_of_celerys_and_goes_on(installat
     assert installation.worker.process.pid == started
     assert installation.worker.count("Connection to broker lost") == lost
     parked.drop()
+
+
+@pytest.mark.any_broker
+def test_arguments_as_deep_as_may_be_are_run_and_deeper_ones_of_a_stranger_fail(installation: Installation):
+    started, stranger = installation.worker.process.pid, Stranger()
+    kept, deep = json.loads(nested(700)), json.loads(nested(850))
+
+    ours = [keep.delay(kept).id, stranger.send_task("test.keep", (kept,), queue="default").id]
+    theirs = [
+        stranger.send_task("test.keep", (deep,), queue="default").id,
+        stranger.send_task("test.add", (1, 2), queue="default", link=dict(keep.si(deep))).id,
+    ]
+
+    assert [final(task_id).result == kept for task_id in ours] == [True, True]
+    for record in map(final, theirs):
+        assert (record.state, record.error_type) == ("FAILURE", "InvalidArgument")
+        assert "nested over 800 levels deep; pass" in record.error
+    assert final(add.delay(1, 2).id).result == 3
+    assert installation.worker.process.poll() is None
+    assert installation.worker.process.pid == started
 
 
 def test_a_leader_that_does_not_reach_the_broker_is_replaced_by_one_that_does(installation: Installation, tmp_path):

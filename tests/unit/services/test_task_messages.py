@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from processors.errors import InvalidArgument
 from processors.json_text import MOST_LEVELS
+from services.celery_app import celery_app
 from services.submission import draft_by_name, storable, submit
 from services.task_messages import message_of
 from services.wiring import parts
@@ -127,3 +128,32 @@ def test_arguments_that_are_replaced_are_written_anew(inline_service):
     draft = replace(drafted({"number": 1}), kwargs={"number": 2})
     assert json.loads(message_of(draft).payload["body"])[1] == {"number": 2}
     assert parts().tasks.read(submit(draft)).kwargs == {"number": 2}
+    with pytest.raises(InvalidArgument, match="nested over 800 levels deep"):
+        storable(nested(100_000))
+
+
+@celery_app.task(name="test.followed", shared=False)
+def followed(*_: object) -> None:
+    """Do nothing."""
+
+
+@pytest.mark.parametrize(
+    ("options", "what", "levels"),
+    [
+        (lambda deep: {"headers": {"own": deep}}, "The headers of test.followed", 300),
+        (lambda deep: {"link": followed.si(deep)}, "The arguments of what follows test.followed", 800),
+        (lambda deep: {"link_error": followed.si(deep)}, "The arguments of what follows test.followed", 800),
+        (lambda deep: {"chain": [dict(followed.si(deep))]}, "The arguments of what follows test.followed", 800),
+    ],
+    ids=["headers", "link", "link_error", "chain"],
+)
+def test_headers_and_what_follows_a_task_are_refused_where_they_are_too_deep(inline_service, options, what, levels):
+    def submitted(depth):
+        return followed.apply_async(**options(nested(depth)), countdown=1_000).id
+
+    with ThreadPoolExecutor(1) as shallow:
+        kept = shallow.submit(submitted, levels - 10).result()
+        for depth in (levels, levels + 100, 100_000):
+            with pytest.raises(InvalidArgument, match=f"{what} (are nested over {levels} levels deep|must be JSON)"):
+                shallow.submit(submitted, depth).result()
+    called_within(100, lambda: message_of(parts().tasks.read(kept)))

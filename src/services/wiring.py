@@ -14,7 +14,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from celery.canvas import Signature
+from kombu import Connection
+
 from broker.bulk_publish import Message
+from broker.claim_channel import ClaimChannel
 from config.email_urls import read_ways
 from config.secret_files import secret
 from config.settings import PROJECT_ROOT, ensure_folders, settings
@@ -489,8 +493,9 @@ def _renew_locks() -> None:
     """Let a forked child wait for no thread of its parent: one that was making a part, or a message, held its lock."""
     global _making  # noqa: PLW0603 - the parts are the process's as well
     _making = threading.RLock()
-    of_celery = (*type(celery_app).__mro__, *type(vars(celery_app).get("amqp")).__mro__)
-    for one in (Parts, Database, SubmitKeys, Message, *of_celery):
+    of_celery = (Signature, *type(celery_app).__mro__, *type(vars(celery_app).get("amqp")).__mro__)
+    of_kombu = (Connection, *ClaimChannel.__mro__)  # which hold theirs whenever they are looked at
+    for one in (Parts, Database, SubmitKeys, Message, *of_celery, *of_kombu):
         for part in vars(one).values():
             if isinstance(part, cached_property):
                 vars(part)["lock"] = threading.RLock()  # of Python 3.11 and kombu

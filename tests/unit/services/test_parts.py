@@ -9,6 +9,9 @@ from functools import lru_cache
 import pytest
 from celery import Celery
 from celery.app.amqp import AMQP
+from celery.canvas import Signature
+from kombu import Connection
+from kombu.transport import redis
 
 from broker.bulk_publish import Message
 from config.settings import Settings, ensure_folders
@@ -48,6 +51,9 @@ def test_threads_that_come_first_at_once_get_the_same_parts(monkeypatch):
         (Celery, "amqp", lambda: celery_app.amqp),
         (AMQP, "router", lambda: celery_app.amqp.router),
         (Message, "text", lambda: Message("default", 0, {"body": "[]", "properties": {}}).text),
+        (Connection, "recoverable_connection_errors", lambda: Connection("memory://").recoverable_connection_errors),
+        (Signature, "type", lambda: celery_app.signature("celery.accumulate").type),
+        (redis.Channel, "client", lambda: vars(redis.Channel)["client"].lock.acquire(timeout=5) or None),
         (RecordingAMQP, "send_task_message", lambda: type(celery_app.amqp)(celery_app).send_task_message),
     ],
 )

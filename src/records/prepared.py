@@ -230,8 +230,8 @@ def _together(bounds: Sequence[Bound]) -> Iterator[Statement]:
 def _statements_of(bounds: Sequence[Bound], rows: Sequence[_KeyedRow]) -> Iterator[Statement]:
     """Return one statement for these rows, or several where they are too large together, or hold what JSON cannot."""
     forms = cast("_Forms", rows[0][1].forms)
-    text = _encode([row for _, _, row in rows]) if len(rows) > 1 else ESCAPED_NUL
-    if len(text) > BYTES_AT_ONCE:
+    text = _text_of(rows) if len(rows) > 1 else ESCAPED_NUL
+    if text is None:
         half = len(rows) // 2
         yield from _statements_of(bounds, rows[:half])
         yield from _statements_of(bounds, rows[half:])
@@ -239,6 +239,16 @@ def _statements_of(bounds: Sequence[Bound], rows: Sequence[_KeyedRow]) -> Iterat
         yield from (Statement([bound], forms.one.text, forms.one.parameters(row)) for _, bound, row in rows)
     else:
         yield Statement(tuple(bounds), forms.for_rows.text, forms.for_rows.parameters([text]))
+
+
+def _text_of(rows: Sequence[_KeyedRow]) -> str | None:
+    """Return rows as one JSON text; None where they are too large together, which is seen before all are written."""
+    texts: list[str] = []
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        texts.append(_encode([row for _, _, row in rows[start : start + ROWS_AT_ONCE]]))
+        if sum(map(len, texts)) > BYTES_AT_ONCE:
+            return None
+    return texts[0] if len(texts) == 1 else f"[{','.join(text[1:-1] for text in texts)}]"
 
 
 def _key(row: _KeyedRow) -> Any:

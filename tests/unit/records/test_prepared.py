@@ -10,7 +10,7 @@ from sqlalchemy.exc import DataError
 
 from records import task_moves, workers
 from records.limited_starts import HOLD
-from records.prepared import ROWS_AT_ONCE, statements
+from records.prepared import ROWS_AT_ONCE, _encode, statements
 from records.task_moves import FAIL, GIVE_BACK, PUBLISHED, REPORT, START, SUCCEED, TRY_AGAIN, Failure, TaskMoves
 from records.task_records import Draft, TaskRecords
 from records.workers import Workers
@@ -185,6 +185,19 @@ def test_a_statement_takes_so_many_rows_at_most(database):
     many.bind(database.engine().dialect)
 
     assert len(list(statements([many]))) == 3
+
+
+def test_what_is_too_large_for_one_statement_is_seen_before_all_of_it_is_written(database, records, monkeypatch):
+    """The text of all rows of a bulk may need as much memory as the bulk itself."""
+    written = list[int]()
+    monkeypatch.setattr("records.prepared.BYTES_AT_ONCE", 40_000)
+    monkeypatch.setattr("records.prepared._encode", lambda rows: written.append(len(rows)) or _encode(rows))
+    records.open_many(records.opening([draft(f"t{number}", kwargs={"n": [number] * 20}) for number in range(3_000)]))
+
+    assert max(written) <= ROWS_AT_ONCE
+    assert {record.id: record.kwargs["n"][-1] for record in records.active(5_000)} == {
+        f"t{number}": number for number in range(3_000)
+    }
 
 
 @pytest.mark.parametrize("count", [1, 2])

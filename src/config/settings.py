@@ -426,6 +426,9 @@ class Settings(BaseSettings):
     # Web
     host: str = Field(default="127.0.0.1", description="The address that the API and the dashboard listen on.")
     port: Port = Field(default=8001, description="Their port.")
+    api_limit: str = Field(default="1000/s", description="Requests with one key, in each web process.")
+    api_limit_failed_keys: str = Field(default="20/m", description="The same with keys that are none, of one address.")
+    keep_audit_days: Days = Field(default=400, description="Days that it is kept who changed what.")
     flower_host: str = Field(default="127.0.0.1", description="The address that Flower listens on.")
     flower_port: Port = Field(default=5555, description="Flower's port.")
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING, ERROR or CRITICAL.")
@@ -638,7 +641,14 @@ class Settings(BaseSettings):
                 raise ValueError("must be the IANA name of a time zone, such as Europe/Berlin") from None
         return value
 
-    @field_validator("limit_default", "limit_high_priority", "limit_ai_processing", "limit_file_processing")
+    @field_validator(
+        "limit_default",
+        "limit_high_priority",
+        "limit_ai_processing",
+        "limit_file_processing",
+        "api_limit",
+        "api_limit_failed_keys",
+    )
     @classmethod
     def _limit(cls, value: str) -> str:
         if not LIMIT_PATTERN.fullmatch(value):

@@ -321,6 +321,7 @@ def _prune() -> None:
     parts().inbox.prune(settings.keep_inbox_days)
     parts().calls.prune(settings.keep_call_days)
     parts().ai_calls.prune(settings.keep_ai_usage_days)
+    parts().audit.prune(settings.keep_audit_days)
     parts().ai_answers.prune(settings.ai_cache_seconds / 3600 + HOURS_OF_ANSWERS)
 
 

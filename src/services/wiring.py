@@ -67,6 +67,8 @@ if TYPE_CHECKING:
     from processors.order_pace import OrderPace
     from processors.unsubscribing import Unsubscribing
     from records.ai_calls import AiCalls
+    from records.api_keys import ApiKeys
+    from records.audit import Audit
     from records.call_events import CallEvents
     from records.call_gates import CallGates
     from records.call_moves import WhatNext
@@ -191,6 +193,16 @@ class Parts:
     def ai_calls(self) -> AiCalls:
         """What AI calls took, and what providers allow."""
         return _records("ai_calls", "AiCalls")(self.database)
+
+    @cached_property
+    def api_keys(self) -> ApiKeys:
+        """Keys of the API."""
+        return _records("api_keys", "ApiKeys")(self.database)
+
+    @cached_property
+    def audit(self) -> Audit:
+        """Who did what."""
+        return _records("audit", "Audit")(self.database)
 
     @cached_property
     def database_id(self) -> str:

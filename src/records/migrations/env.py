@@ -6,6 +6,8 @@ from sqlalchemy import Connection
 from records.ai_accounts import ai_accounts
 from records.ai_answers import ai_answers
 from records.ai_window import ai_calls
+from records.api_keys import api_keys
+from records.audit import audit
 from records.cached_results import cached_results
 from records.call_tables import call_attempts, call_events, call_gates, calls, opt_outs
 from records.chords import chords
@@ -36,6 +38,8 @@ TABLES = (
     ai_accounts,
     ai_answers,
     ai_calls,
+    api_keys,
+    audit,
     cached_results,
     call_attempts,
     call_events,

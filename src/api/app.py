@@ -6,20 +6,23 @@ from importlib import import_module
 from fastapi import FastAPI
 
 from api import errors, routes
-from api.guards import HostGuard, known_hosts
+from api.guards import Door, HostGuard, guarded, known_hosts
 from config.settings import Settings
 from services import call_webhooks
-from services.access import AdminKey
 from services.monitoring import version
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Return the application; `/livez` and `/readyz` are open, and what brings a signature; the rest wants the key."""
+    """Return the application; each of its routes says who may use it, or there is none.
+
+    Raises:
+        ConfigurationError: a route does not.
+    """
     app = FastAPI(title="CSAI background service", version=version(), docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.admin_key = AdminKey(settings)
+    app.state.door = Door(settings)
     errors.install(app)
     for module in pkgutil.iter_modules(routes.__path__):
-        app.include_router(import_module(f"api.routes.{module.name}").router)
+        app.include_router(guarded(import_module(f"api.routes.{module.name}").router))
     call_webhooks.load()
     app.add_middleware(HostGuard, hosts=known_hosts(settings))
     return app

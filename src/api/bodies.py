@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from fastapi import Request
 from fastapi.exceptions import HTTPException
+from starlette.types import Message, Receive
 
 TOO_LARGE = 413  # RFC 9110 15.5.14, whose name in `http` differs between versions
 
@@ -16,7 +17,27 @@ def body_of(most: int) -> Callable[[Request], Awaitable[bytes]]:
         async for piece in request.stream():
             taken += piece
             if len(taken) > most:
-                raise HTTPException(TOO_LARGE, f"The body must have at most {most} bytes.")
+                raise too_large(most)
         return bytes(taken)
 
     return read
+
+
+def bounded(receive: Receive, most: int) -> Receive:
+    """Return what receives a body of at most so many bytes; a larger one is a 413, and not received further."""
+    left = most
+
+    async def receive_bounded() -> Message:
+        nonlocal left
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if left < 0:
+            raise too_large(most)
+        return message
+
+    return receive_bounded
+
+
+def too_large(most: int) -> HTTPException:
+    """Return the error of a body that has more than so many bytes."""
+    return HTTPException(TOO_LARGE, f"The body must have at most {most} bytes.")

@@ -19,6 +19,7 @@ from processors.errors import (
     TaskFailed,
     TaskTimeout,
     UnknownGroup,
+    UnknownKey,
     UnknownQueue,
     UnknownTask,
     UnknownTaskName,
@@ -30,6 +31,7 @@ MEDIA_TYPE = "application/problem+json"
 ERROR_TABLE: dict[type[Exception], tuple[HTTPStatus, str]] = {
     UnknownTask: (HTTPStatus.NOT_FOUND, "unknown-task"),
     UnknownGroup: (HTTPStatus.NOT_FOUND, "unknown-group"),
+    UnknownKey: (HTTPStatus.NOT_FOUND, "unknown-key"),
     UnknownQueue: (HTTPStatus.UNPROCESSABLE_ENTITY, "unknown-queue"),
     UnknownTaskName: (HTTPStatus.UNPROCESSABLE_ENTITY, "unknown-task-name"),
     IdempotencyConflict: (HTTPStatus.CONFLICT, "idempotency-conflict"),

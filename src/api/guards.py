@@ -1,15 +1,27 @@
 """What stands before every route: which hosts and origins are answered, who holds the key, what headers go out."""
 
+import time
+from collections.abc import Callable, Coroutine
 from http import HTTPStatus
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Any
 from urllib.parse import urlsplit
 
-from fastapi import Request
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import HTTPException
+from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.bodies import bounded
+from api.buckets import Buckets, Taken
 from api.errors import problem
 from config.settings import Settings
+from processors.errors import ConfigurationError
+from processors.limits import Rate, rate_of
 from processors.unsubscribing import PATH as UNSUBSCRIBE
+from services.access import SCOPES, AdminKey, Caller, Keys, Refused, digest_of
+from services.wiring import parts
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
@@ -20,6 +32,14 @@ SECURITY_HEADERS = (
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 )
+
+BRING_A_KEY = "Bring a key of this service: Authorization: Bearer <key>."
+CALLER = "csai.caller"
+RATE_LIMIT = "csai.rate-limit"
+"""Under these names a request's scope holds who asks, and the header fields that say how often they may."""
+
+HOST_NETWORK_BITS = 64
+"""Of an IPv6 address: what one host is given (RFC 4291 2.5.1)."""
 
 
 class HostGuard:
@@ -50,7 +70,7 @@ class HostGuard:
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *SECURITY_HEADERS]
+                message["headers"] = [*message["headers"], *SECURITY_HEADERS, *scope.get(RATE_LIMIT, ())]
             await send(message)
 
         await answer(scope, receive, send_guarded)
@@ -78,13 +98,171 @@ def known_hosts(settings: Settings) -> frozenset[str]:
     return LOCAL_NAMES | own | {urlsplit(settings.webhook_base_url).hostname or "localhost"}
 
 
-def require_key(request: Request) -> None:
-    """Let in who brings the admin key, as `Authorization: Bearer …` or `X-API-Key: …`.
+class Door:
+    """Tells who asks, by their key, and how often they may.
+
+    Args:
+        settings: whose limits hold.
+        clock: seconds that only go forward.
+    """
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._keys = Keys(AdminKey(settings), lambda: parts().api_keys, clock)
+        self._of_keys = Buckets(rate_of(settings.api_limit), clock)
+        self._failed = Buckets(rate_of(settings.api_limit_failed_keys), clock)
+        self._policy = _policy(self._of_keys.rate)
+
+    async def caller(self, request: Request) -> Caller:
+        """Return whose key a request brings.
+
+        Raises:
+            HTTPException: 401 where that is nobody's now, 429 where they ask too often.
+            ServiceUnavailable: it has to be looked up, and the database does not answer.
+        """
+        given = key_in(request)
+        if not given:
+            raise HTTPException(HTTPStatus.UNAUTHORIZED, BRING_A_KEY)
+        digest = digest_of(given)
+        found = self._keys.at_hand(digest)
+        if not isinstance(found, Caller):
+            found = await self._looked_up(digest, found, address_of(request))
+        taken = self._of_keys.take(found.key_id or found.name)
+        if taken is not None:
+            fields = f'"key";r={taken.left};t={taken.seconds}'
+            request.scope[RATE_LIMIT] = ((b"ratelimit-policy", self._policy), (b"ratelimit", fields.encode()))
+            if not taken.allowed:
+                raise _too_many(f"This key may ask {self._of_keys.rate} (API_LIMIT)", taken)
+        return found
+
+    async def _looked_up(self, digest: str, found: Refused | None, address: str) -> Caller:
+        """Return whose key it is; each that is nobody's counts against the address that it came from."""
+        taken = self._failed.take(address)
+        if taken is not None and not taken.allowed and not self._keys.knows(digest):
+            raise _too_many("Too many keys that are none came from your address (API_LIMIT_FAILED_KEYS)", taken)
+        looked_up = found or await run_in_threadpool(self._keys.looked_up, digest)
+        if not isinstance(looked_up, Caller):
+            raise HTTPException(HTTPStatus.UNAUTHORIZED, looked_up.why if looked_up else BRING_A_KEY)
+        if taken is not None and taken.allowed:
+            self._failed.give_back(address)
+        return looked_up
+
+
+class Guard:
+    """Lets in who may do what a route does; a dependency that gives the `Caller`.
+
+    Args:
+        scope: what the key needs; None: the route is open.
+        tenants: whether a tenant's key may come in: only where the route keeps to that tenant's tasks.
+    """
+
+    def __init__(self, scope: str | None, *, tenants: bool) -> None:
+        self.scope = scope
+        self.tenants = tenants
+
+    async def __call__(self, request: Request) -> Caller | None:
+        """Return who asks, whom the route let in before it read the body; None where everybody may."""
+        return request.scope.get(CALLER)
+
+    async def admit(self, request: Request) -> None:
+        """Let in, or refuse.
+
+        Raises:
+            HTTPException: 401 and 429 as `Door.caller`, 403 where the key is good, but not for this.
+        """
+        if self.scope is None:
+            return
+        caller = await request.app.state.door.caller(request)
+        if not caller.may(self.scope):
+            needed = {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{self.scope}"'}
+            raise HTTPException(HTTPStatus.FORBIDDEN, f"This wants a key with the scope {self.scope}.", needed)
+        if caller.tenant is not None and not self.tenants:
+            raise HTTPException(HTTPStatus.FORBIDDEN, "This concerns all tenants; it wants a key that is no tenant's.")
+        request.scope[CALLER] = caller
+
+
+def require(scope: str, *, tenants: bool = False) -> Any:
+    """Return what lets in keys of this scope, for the default of a route's parameter or `dependencies`.
+
+    Args:
+        scope: one of `SCOPES`.
+        tenants: whether a tenant's key may come in: only where the route keeps to that tenant's tasks.
+    """
+    if scope not in SCOPES:
+        raise ValueError(f"A scope is one of {', '.join(SCOPES)}; got {scope!r}.")
+    return Depends(Guard(scope, tenants=tenants))
+
+
+def everybody() -> Any:
+    """Return what marks a route as open: its own signature is its key, or it tells nothing."""
+    return Depends(Guard(None, tenants=True))
+
+
+class GuardedRoute(APIRoute):
+    """A route that looks at the key before it reads a byte of the body.
+
+    Attributes:
+        most_bytes: of a body with a type; what reads a body itself has bounds of its own (`api.bodies`). None: any.
+    """
+
+    most_bytes: int | None = 1_000_000
+
+    def guard(self) -> Guard:
+        """Return what guards it.
+
+        Raises:
+            ConfigurationError: nothing does, or more than one.
+        """
+        found = [one.call for one in self.dependant.dependencies if isinstance(one.call, Guard)]
+        if len(found) != 1:
+            raise ConfigurationError(f"{self.path} must say once who may use it: require(scope), or everybody().")
+        return found[0]
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return what answers a request."""
+        guard, handle = self.guard(), super().get_route_handler()
+        most = self.most_bytes if self.body_field else None
+
+        async def handler(request: Request) -> Response:
+            await guard.admit(request)
+            return await handle(request if most is None else Request(request.scope, bounded(request.receive, most)))
+
+        return handler
+
+
+def guarded(router: APIRouter) -> APIRouter:
+    """Return a router whose every route names who may use it.
 
     Raises:
-        HTTPException: 401, for everybody else.
+        ConfigurationError: one does not, and could be used by everybody.
     """
+    for route in router.routes:
+        if not isinstance(route, GuardedRoute):
+            raise ConfigurationError(f"{route} must be of a router with route_class=GuardedRoute.")
+    return router
+
+
+def key_in(request: Request) -> str:
+    """Return the key that a request brings as `Authorization: Bearer …` or `X-API-Key: …`, or an empty text."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    given = token.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")
-    if not given or not request.app.state.admin_key.is_key(given):
-        raise HTTPException(HTTPStatus.UNAUTHORIZED, "Bring the key: Authorization: Bearer <key>.")
+    return token.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")
+
+
+def address_of(request: Request) -> str:
+    """Return where a request comes from; of IPv6 the network, of which one host has all addresses."""
+    host = request.client.host if request.client else ""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host
+    if isinstance(address, IPv6Address):
+        return str(address.ipv4_mapped or ip_network((address, HOST_NETWORK_BITS), strict=False))
+    return host
+
+
+def _policy(rate: Rate | None) -> bytes:
+    return b"" if rate is None else f'"key";q={rate.starts};w={rate.seconds}'.encode()
+
+
+def _too_many(why: str, taken: Taken) -> HTTPException:
+    detail = f"{why}; try again in {taken.seconds} s."
+    return HTTPException(HTTPStatus.TOO_MANY_REQUESTS, detail, {"Retry-After": str(taken.seconds)})

@@ -6,6 +6,7 @@ WorkError
 │   ├── UnknownTaskName
 │   ├── UnknownGroup (LookupError)
 │   ├── UnknownSchedule (LookupError)
+│   ├── UnknownKey (LookupError)
 │   └── IdempotencyConflict           the key was given to a task with other arguments
 ├── ConfigurationError                a setting or the machine is not as it must be; stops the start
 │   └── PermissionMissing (PermissionError)  the broker's user may not do what is needed
@@ -68,6 +69,10 @@ class UnknownTaskName(InvalidArgument):
 
 class UnknownGroup(InvalidArgument, LookupError):
     """No group or chord with this id was ever submitted, or its records have been removed."""
+
+
+class UnknownKey(InvalidArgument, LookupError):
+    """The API has no key with this id."""
 
 
 class IdempotencyConflict(InvalidArgument):

@@ -4,10 +4,11 @@ from http import HTTPStatus
 
 from fastapi import APIRouter, Response
 
+from api.guards import GuardedRoute, everybody
 from services import monitoring
 from services.wiring import parts
 
-router = APIRouter()
+router = APIRouter(route_class=GuardedRoute, dependencies=[everybody()])
 
 LOOKING = ["GET", "HEAD"]
 """Load balancers ask for the headers alone."""

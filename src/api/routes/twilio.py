@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from api.bodies import body_of
+from api.guards import GuardedRoute, everybody
 from services import call_webhooks
 from services.call_webhooks import Told
 
@@ -13,7 +14,7 @@ MOST_BYTES = 64_000
 
 Body = Annotated[bytes, Depends(body_of(MOST_BYTES))]
 
-router = APIRouter(prefix="/api/v1/twilio")
+router = APIRouter(prefix="/api/v1/twilio", route_class=GuardedRoute, dependencies=[everybody()])
 
 
 @router.post("/incoming-call")

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Response
 from fastapi.exceptions import HTTPException
 from fastapi.responses import HTMLResponse
 
+from api.guards import GuardedRoute, everybody
 from processors.unsubscribing import PATH, Subscription
 from services import mail_intake
 from services.wiring import parts
@@ -33,7 +34,7 @@ FORM = """\
 </form>
 """
 
-router = APIRouter()
+router = APIRouter(route_class=GuardedRoute, dependencies=[everybody()])
 
 
 @router.api_route(ADDRESS, methods=["GET", "HEAD"])

@@ -1,0 +1,33 @@
+"""Keys of the API over HTTP, for admins."""
+
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path
+
+from api.guards import GuardedRoute, require
+from services import api_keys
+from services.access import Caller
+from services.api_keys import NewKey
+
+Admin = Annotated[Caller, require("admin")]
+
+router = APIRouter(prefix="/api/v1/keys", route_class=GuardedRoute)
+
+
+@router.get("")
+def keys(_caller: Admin) -> Any:
+    """List the keys, those that ended too, the newest first; the admin key of the file is none of them."""
+    return {"items": api_keys.listed()}
+
+
+@router.post("", status_code=HTTPStatus.CREATED)
+def add(wanted: NewKey, caller: Admin) -> Any:
+    """Make a key; it is in this answer alone."""
+    return api_keys.add(caller, wanted)
+
+
+@router.delete("/{key_id}")
+def revoke(key_id: Annotated[str, Path(max_length=64)], caller: Admin) -> Any:
+    """End a key: within 5 s it is refused by every process; one that has ended stays as it is."""
+    return api_keys.revoke(caller, key_id)

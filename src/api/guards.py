@@ -41,6 +41,9 @@ RATE_LIMIT = "csai.rate-limit"
 HOST_NETWORK_BITS = 64
 """Of an IPv6 address: what one host is given (RFC 4291 2.5.1)."""
 
+LONGEST_NAME = 64
+"""Of what is no address: a proxy may say anything."""
+
 
 class HostGuard:
     """Refuses an unknown Host (DNS rebinding) and a foreign Origin (cross-site requests), and adds security headers.
@@ -253,7 +256,7 @@ def address_of(request: Request) -> str:
     try:
         address = ip_address(host)
     except ValueError:
-        return host
+        return host[:LONGEST_NAME]
     if isinstance(address, IPv6Address):
         return str(address.ipv4_mapped or ip_network((address, HOST_NETWORK_BITS), strict=False))
     return host

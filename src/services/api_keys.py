@@ -1,5 +1,6 @@
 """Keys of the API: made, listed and revoked, by whom it is written down."""
 
+import re
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -11,10 +12,13 @@ from processors.errors import UnknownKey
 from records.api_keys import ApiKey
 from services.access import SCOPES, Caller, digest_of, new_key, reach
 from services.audit import act_of
+from services.submit_options import MAX_TENANT_CHARACTERS
 from services.wiring import parts
 
 LATEST = datetime(9999, 1, 1, tzinfo=UTC)
 """What is later cannot be told in every time zone."""
+
+KEY_ID = re.compile("[0-9a-f]{16}")
 
 Scope = Literal["read", "submit", "operate", "admin"]
 
@@ -44,8 +48,8 @@ class NewKey(BaseModel):
         max_length=4,
         description="What it may do; each has those before it: read, submit, operate, admin.",
     )
-    tenant: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_printable)] | None = Field(
-        default=None, description="Whose tasks alone it sees and touches; left out: everybody's."
+    tenant: Annotated[str, Field(min_length=1, max_length=MAX_TENANT_CHARACTERS), AfterValidator(_printable)] | None = (
+        Field(default=None, description="Whose tasks alone it sees and touches; left out: everybody's.")
     )
     expires_at: AwareDatetime | None = Field(default=None, description="When it ends; left out: when it is revoked.")
 
@@ -87,7 +91,7 @@ def revoke(caller: Caller, key_id: str) -> dict[str, Any]:
         UnknownKey: there is none.
     """
     rows = parts().api_keys
-    before = rows.read(key_id)
+    before = rows.read(key_id) if KEY_ID.fullmatch(key_id) else None
     if before is None:
         raise UnknownKey(f"There is no key with the id {key_id[:100]!r}; `csai keys ls` lists them.")
     rows.revoke(key_id, act_of(caller, "key.revoke", target=("key", key_id), count=1, details={"name": before.name}))

@@ -16,6 +16,8 @@ from services.wiring import parts
 MOST_CHARACTERS = 8_000
 LONGEST_TEXT = 500
 
+ACT = re.compile(r"(?=.{1,64}\Z)[a-z_]+\.[a-z_]+")
+KIND = re.compile(r"[a-z_]{1,32}")
 KEY_TEXT = re.compile(r"csai_[A-Za-z0-9_-]{43}")
 
 log = logging.getLogger(__name__)
@@ -66,6 +68,10 @@ def act_of(
 ) -> Act:
     """Return an act as it is written down, with secrets masked; for who writes it in a transaction of its own."""
     kind, name = target or (None, None)
+    if not ACT.fullmatch(act) or not KIND.fullmatch(kind or "none"):
+        raise ValueError(
+            f"An act is noun.verb, and a kind one noun, such as queue.purge of a queue; got {act}, {kind}."
+        )
     return Act(
         actor_kind=caller.kind,
         actor=caller.actor,

@@ -60,7 +60,14 @@ def show(as_json: AsJson = False) -> None:
         return
     table = Table("id", Column("name", overflow="fold"), "may", "tenant", "state", "last used", box=None)
     for one in found:
-        row = (one["id"], one["name"], one["scopes"][-1], one["tenant"] or "-", _state(one), one["last_used_at"] or "-")
+        row = (
+            one["id"],
+            one["name"],
+            one["scopes"][-1],
+            one["tenant"] or "-",
+            _state(one),
+            _short(one["last_used_at"]) or "-",
+        )
         table.add_row(*map(escape, row))
     Console().print(table if found else "There is no key but the admin key of the file.")
 
@@ -78,11 +85,16 @@ def revoke(
 
 def _state(key: dict[str, Any]) -> str:
     if key["revoked_at"]:
-        return f"revoked {key['revoked_at']}"
+        return f"revoked {_short(key['revoked_at'])}"
     if key["expires_at"] is None:
         return "good"
     ended = datetime.fromisoformat(key["expires_at"]) <= datetime.now(UTC)
-    return f"{'expired' if ended else 'good until'} {key['expires_at']}"
+    return f"{'expired' if ended else 'good until'} {_short(key['expires_at'])}"
+
+
+def _short(moment: str | None) -> str | None:
+    """Return a moment to its minute, in UTC."""
+    return moment and f"{moment[:16].replace('T', ' ')} UTC"
 
 
 def _print(found: Any) -> None:

@@ -18,7 +18,7 @@ from config.settings import Settings, ensure_folders, settings
 from ports import free_port
 from processors import errors
 from processors.errors import ConfigurationError, SubmitUnknown, WorkError
-from services.access import AdminKey, admin_key, flower_login
+from services.access import AdminKey, admin_key, digest_of, flower_login
 from services.celery_service import celery_service
 
 
@@ -203,8 +203,8 @@ def test_the_key_is_made_once_has_256_bits_and_is_its_owners_alone(tmp_path: Pat
     assert admin_key(own) == made
     assert (own.run_dir / "api-key").stat().st_mode & 0o777 == 0o600
     assert [path.name for path in own.run_dir.iterdir()] == ["api-key"]
-    assert AdminKey(own).is_key(made)
-    assert not AdminKey(own).is_key(made + "x")
+    assert AdminKey(own).has(digest_of(made))
+    assert not AdminKey(own).has(digest_of(made + "x"))
     assert made not in repr(vars(AdminKey(own)))
 
 

@@ -309,6 +309,14 @@ def test_long_details_are_cut_off_and_keep_no_secret():
     assert "planted" not in json.dumps(row)
 
 
+@pytest.mark.parametrize(
+    ("act", "kind"), [("purge", "queue"), ("Queue.purge", "queue"), ("a." + "b" * 63, "queue"), ("a.b", "k" * 33)]
+)
+def test_an_act_that_a_database_would_not_take_is_found_by_the_first_test_of_it(act, kind):
+    with pytest.raises(ValueError, match=r"noun\.verb"):
+        record_act(ANN, act, target=(kind, "x"))
+
+
 def test_what_has_a_record_of_its_own_is_written_down_soon():
     record_act(replace(ANN, origin="api", key_id="k1"), "test.soon", sure=False, outcome="failed")
     (row,) = until(lambda: written("test.soon"), what="it is there")

@@ -10,12 +10,14 @@ from services.wiring import parts
 
 STATES = {"done": TaskState.SUCCESS, "cancelled": TaskState.REVOKED, "expired": TaskState.REVOKED}
 NOT_BEGUN = "waits for its turn"
+LONGEST_PLACE = 9
+"""Digits of a position: what has more is no member's, and more than a column takes."""
 
 
 def member_record(task_id: str) -> TaskRecord | None:
     """Return the record that a campaign's member would have; None where this is the id of none."""
     campaign_id, mark, place = task_id.rpartition(":")
-    if not mark or not place.isdecimal():
+    if not mark or not place.isdecimal() or len(place) > LONGEST_PLACE:
         return None
     campaign = parts().tasks.read(campaign_id)
     if campaign is None or campaign.name != CAMPAIGN:

@@ -105,6 +105,14 @@ def test_an_id_that_is_no_id_is_named(client, key):
     assert "task_id" in answer.json()["detail"]
 
 
+def test_an_id_of_a_member_that_no_campaign_could_have_is_no_task(client, key):
+    campaign = celery_service.queue_bulk_calls(["+15554417701"])
+    assert client.get(f"/api/v1/tasks/{campaign}:0", headers=key).status_code == 200
+    for place in ("1", "9" * 30, "-1", "x"):
+        assert client.get(f"/api/v1/tasks/{campaign}:{place}", headers=key).status_code == 404
+    celery_service.cancel_task(campaign)
+
+
 @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "", "[", "127.0.0.2"])
 def test_an_unknown_host_is_refused_before_anything_else(client, host):
     answer = client.get("/livez", headers={"Host": host})

@@ -5,6 +5,7 @@ from sqlalchemy import Index, text
 from records.call_tables import ATTEMPT_IS_LIVE, call_attempts
 from records.deliveries import DOUBTFUL, deliveries
 from records.effects import OPEN, effects
+from records.task_list_rows import rows
 from records.task_records import FAILED, columns
 
 INDEXES = (
@@ -120,5 +121,16 @@ INDEXES = (
         call_attempts.c.sending_at,
         sqlite_where=call_attempts.c.state.in_(["unknown", "ambiguous"]),
         postgresql_where=call_attempts.c.state.in_(["unknown", "ambiguous"]),
+    ),
+    *(
+        Index(
+            f"ix_task_lists_{column.name}",
+            column,
+            rows.state,
+            rows.number,
+            sqlite_where=column.is_not(None),
+            postgresql_where=column.is_not(None),
+        )
+        for column in (rows.tenant, rows.parent, rows.worker, rows.error_type, rows.fingerprint)
     ),
 )

@@ -44,6 +44,7 @@ from records.limited_starts import Grant, Held, LimitedStarts, Soon
 from records.limits import SUBJECT_COLUMNS, subject_of, unlimited
 from records.members import many_of, members, remove_members
 from records.prepared import Given, Prepared
+from records.task_list_rows import forget
 from records.task_logs import task_logs
 from records.task_pauses import task_pauses
 from records.task_records import (
@@ -730,6 +731,7 @@ class TaskMoves:
             connection.execute(known)
             gone = delete(task_records).where(columns.id.in_(list(task_ids)), columns.state.in_(FINAL_VALUES))
             ids = list(connection.execute(gone.returning(columns.id)).scalars().all())
+            forget(connection, ids)
             many = many_of(connection, ids)
             few = [task_id for task_id in ids if task_id not in many]
             connection.execute(delete(deliveries).where(deliveries.c.task_id.in_(few), ~DOUBTFUL))

@@ -27,12 +27,14 @@ from config.settings import ensure_folders, settings
 from processors.errors import ConfigurationError, ServiceUnavailable, WorkError
 from processors.redaction import redact_shown
 from records.leadership import SURE_SECONDS, Lead
+from records.task_following import TaskFollowing
 from records.task_records import TaskState
 from records.workers import RENEW_SECONDS
 from services import settings_schedules
 from services.celery_app import celery_app
 from services.failures import follow_failure
 from services.fires import Fires
+from services.follower import Follower
 from services.groups import sweep
 from services.parent_tasks import conclude_all
 from services.relay import follow, reconcile, relay, take_parked
@@ -63,6 +65,9 @@ FAILED_SECONDS = 1.0
 REAP_SECONDS = 1.0
 FOLLOW_SECONDS = 1.0
 FOLLOW_CALLS_SECONDS = 1.0
+FOLLOWER_SECONDS = 2.0
+"""How long an end waits for what is just being listed."""
+
 UNFOLLOWED_SECONDS = 60.0
 FOLLOW_CALLS = "monitoring.follow_calls"
 GENERATION_SECONDS = 1.0
@@ -108,6 +113,8 @@ class Leader:
             stands_by: whether to stand by where another one leads; else end.
         """
         parent = starter or os.getppid()
+        follower = Follower(TaskFollowing(parts().database), self._sure_lead, self.stopping)
+        follower.start()
         while not self.stopping.wait(self._tick_seconds) and os.getppid() == parent:
             try:
                 self._each("lease", LEASE_SECONDS, self._take_lease)
@@ -119,6 +126,8 @@ class Leader:
                 self.term = None
                 logger.warning("database_away", error=str(error))
                 self.stopping.wait(LEASE_SECONDS)
+        self.stopping.set()
+        follower.join(FOLLOWER_SECONDS)
         if self.term is not None:
             parts().leadership.give_up(self.holder)
 
@@ -187,6 +196,10 @@ class Leader:
     def _may_publish(self) -> bool:
         """Tell whether the lease lasts for sure: one that was frozen publishes nothing when it wakes."""
         return self.term is not None and time.monotonic() - self._renewed < SURE_SECONDS
+
+    def _sure_lead(self) -> Lead | None:
+        """Return the lead while it lasts for sure."""
+        return self.lead if self._may_publish() else None
 
     def _adopt(self) -> None:
         """Take the settings' schedules over, once in a term."""

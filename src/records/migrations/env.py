@@ -29,6 +29,7 @@ from records.schedules import schedules
 from records.submit_keys import submit_keys
 from records.suppressions import hard_bounces, suppressions
 from records.task_indexes import INDEXES
+from records.task_list_rows import task_list_marks, task_list_tags, task_lists, task_words_due
 from records.task_logs import task_logs
 from records.task_pauses import task_pauses
 from records.task_records import task_records
@@ -68,9 +69,13 @@ TABLES = (
     schedules,
     submit_keys,
     suppressions,
+    task_list_marks,
+    task_list_tags,
+    task_lists,
     task_logs,
     task_pauses,
     task_records,
+    task_words_due,
     workers,
 )
 KNOWN = (*TABLES, *INDEXES)

@@ -1,0 +1,343 @@
+"""Fills what lists and searches read, behind the records: what was created or ended is found by their own indexes.
+
+Every turn is one transaction of a bounded number of rows with the mark of how far it came, so that it may end, or be
+done by two at once, at any statement.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from zlib import crc32
+
+from sqlalchemy import Connection, and_, delete, exists, func, literal, or_, select, true, update
+
+from processors.errors import ServiceUnavailable
+from records.columns import Now
+from records.database import Database
+from records.insertion import insert_into
+from records.leadership import Lead, fenced
+from records.task_list_rows import (
+    OPEN,
+    TIE_BITS,
+    TIES,
+    first_number,
+    forget,
+    key,
+    list_state,
+    milliseconds,
+    moment_of,
+    rows,
+    task_list_marks,
+    task_list_tags,
+    task_lists,
+    task_words_due,
+)
+from records.task_records import columns, task_records
+from records.task_words import Shown, keep_words, text_of
+
+OVERLAP_SECONDS = {"sqlite": 2.0, "postgresql": 5.0}
+"""How long after its moment a row may be seen first: its transaction ends later. SQLite's exclude each other."""
+
+TICK = timedelta(microseconds=1)
+marks = task_list_marks.c
+
+LISTED = (
+    columns.id,
+    columns.state,
+    columns.created_at,
+    columns.finished_at,
+    columns.name,
+    columns.category,
+    columns.queue,
+    columns.tenant,
+    columns.parent_id,
+    columns.worker,
+    columns.error_type,
+    columns.error_fingerprint,
+    columns.tags,
+    rows.number,
+)
+SAID = (columns.name, columns.args, columns.kwargs, columns.result, columns.error_type, columns.error)
+WITH_ROW = task_records.outerjoin(task_lists, rows.id == columns.id)
+UNLISTED = rows.id.is_(None)
+OLD_STATE = or_(UNLISTED, rows.state == OPEN)
+MARKED = task_list_marks.c.id == 1
+
+
+class LeadLost(ServiceUnavailable):
+    """Another one leads: what was about to be written was not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """How far the lists go.
+
+    Attributes:
+        listed_to: what was created until then is listed, if it was created after `filled_from`.
+        ended_to: what ended until then is listed as it ended.
+        filled_from: of what was created until then, nothing may be listed yet; None where all is.
+    """
+
+    listed_to: datetime
+    ended_to: datetime
+    filled_from: datetime | None
+
+
+READ_MARKS = select(marks.listed_to, marks.ended_to, marks.filled_from).where(MARKED)
+
+
+def read_marks(connection: Connection) -> Marks | None:
+    """Return how far the lists go; None where nothing was listed ever."""
+    row = connection.execute(READ_MARKS).first()
+    return None if row is None else Marks(*row)
+
+
+class TaskFollowing:
+    """Lists what was created and what ended, and keeps its words."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._overlap = OVERLAP_SECONDS[database.kind]
+
+    def created(self, limit: int, lead: Lead | None = None) -> int:
+        """List what was created since the last look, at most so many; returns how many there were."""
+        return self._follow("listed_to", columns.created_at, UNLISTED, limit, lead)
+
+    def ended(self, limit: int, lead: Lead | None = None) -> int:
+        """List what ended since the last look as it ended, at most so many; returns how many there were."""
+        return self._follow("ended_to", columns.finished_at, OLD_STATE, limit, lead)
+
+    def fill(self, limit: int, lead: Lead | None = None) -> int:
+        """List some of what was there before anything was listed, the newest first; returns how many there were."""
+        found = self.database.read(read_marks)
+        if found is None or found.filled_from is None:
+            return 0
+        order = columns.created_at.desc(), columns.id.desc()
+        query = select(*LISTED).select_from(WITH_ROW).order_by(*order).limit(limit)
+        older = self.database.read(lambda c: c.execute(query.where(columns.created_at <= found.filled_from)).all())
+        unlisted = [row for row in older if row.number is None]
+        filled_from = older[-1].created_at if len(older) == limit else None
+        if filled_from == found.filled_from:  # more of one moment than one look takes
+            filled_from = filled_from - TICK
+            same = query.limit(None).where(columns.created_at == found.filled_from, UNLISTED)
+            unlisted = list(self.database.read(lambda c: c.execute(same).all()))
+        self._list(unlisted, {"filled_from": filled_from}, lead)
+        return max(1, len(unlisted))
+
+    def words(self, limit: int, shown: Shown, lead: Lead | None = None) -> int:
+        """Keep the words of some whose words are due, the newest first; returns how many there were.
+
+        Args:
+            limit: at most so many.
+            shown: masks positional arguments.
+            lead: only while this lead is held.
+        """
+        due = task_words_due.c
+        query = (
+            select(due.number, rows.state.label("listed_state"), *SAID)
+            .select_from(
+                task_words_due.outerjoin(task_lists, rows.number == due.number).outerjoin(
+                    task_records, columns.id == rows.id
+                )
+            )
+            .order_by(due.number.desc())
+            .limit(limit)
+        )
+        found = self.database.read(lambda c: c.execute(query).mappings().all())
+        if not found:
+            return 0
+        texts = {row["number"]: text_of(row, shown) for row in found if row["name"] is not None}
+        listed = {row["number"]: row["listed_state"] for row in found}
+
+        def work(connection: Connection) -> None:
+            _check(connection, lead)
+            there = set(connection.execute(select(rows.number).where(rows.number.in_(list(texts)))).scalars())
+            keep_words(connection, {number: text for number, text in texts.items() if number in there})
+            for state in set(listed.values()):
+                some = [number for number, its_state in listed.items() if its_state == state]
+                same = true() if state is None else due.state == state
+                connection.execute(delete(task_words_due).where(due.number.in_(some), same))
+
+        self._write(work)
+        return len(found)
+
+    def compare(self, until: int | None, limit: int, lead: Lead | None = None) -> int | None:
+        """Compare some records with their rows, from the newest to the oldest, and mend what differs.
+
+        A record may have been seen by no look: its commit came too late, or the database's clock was set back.
+
+        Args:
+            until: the millisecond to begin with, which the call before returned; None begins with the newest.
+            limit: so many records.
+            lead: only while this lead is held.
+
+        Returns:
+            Where to go on; None at the end.
+        """
+        found = self.database.read(read_marks)
+        if found is None or found.filled_from is not None:
+            return None
+        first = milliseconds(found.listed_to) if until is None else until
+        newest = (first + 1) << TIE_BITS
+        order = columns.created_at.desc(), columns.id.desc()
+        older = columns.created_at < literal(moment_of(newest), columns.created_at.type)
+        query = select(*LISTED, rows.state.label("listed_state")).select_from(WITH_ROW).where(older).order_by(*order)
+
+        def read(connection: Connection) -> tuple[Sequence[Any], int | None, Sequence[str]]:
+            some = connection.execute(query.limit(limit)).all()
+            least = milliseconds(some[-1].created_at) if len(some) == limit else None
+            if least == first:  # perhaps more of one moment than one look takes
+                same = columns.created_at >= literal(moment_of(first << TIE_BITS), columns.created_at.type)
+                some = connection.execute(query.where(same)).all()
+            without = select(rows.id).where(rows.number < newest, ~exists().where(columns.id == rows.id))
+            if least is not None:
+                without = without.where(rows.number >= least << TIE_BITS)
+            return some, least, list(connection.execute(without.limit(limit)).scalars())
+
+        some, least, stray = self.database.read(read)
+        wrong = [one for one in some if one.number is None or one.listed_state != list_state(one.state)]
+        if wrong:
+            self._list(wrong, {}, lead)
+        if stray:
+            self._write(lambda connection: _forget_stray(connection, stray, lead))
+        return first - 1 if least == first else least
+
+    def _follow(self, mark: str, moment: Any, unseen: Any, limit: int, lead: Lead | None) -> int:
+        """List what changed since a mark; arguments as `created`'s.
+
+        The mark moves behind what may still be seen late, and no further than what is listed.
+        """
+
+        def read(connection: Connection) -> tuple[Sequence[Any], datetime, datetime, datetime | None] | None:
+            found = read_marks(connection)
+            if found is None:
+                return None
+            since = getattr(found, mark)
+            now = connection.execute(select(Now(-self._overlap))).scalar_one()
+            after = literal(since, moment.type)
+            query = select(*LISTED).select_from(WITH_ROW).where(moment > after, unseen).order_by(moment).limit(limit)
+            some = connection.execute(query).all()
+            last = select(func.max(moment)).where(moment > after)
+            return some, since, now, connection.execute(last).scalar()
+
+        found = self.database.read(read)
+        if found is None:
+            self._begin(lead)
+            return 1
+        some, since, settled, last = found
+        moments = [row.created_at if mark == "listed_to" else row.finished_at for row in some]
+        reached = settled if len(some) < limit else min(moments[-1] - TICK, settled)
+        moves = last is not None and reached > since
+        if some or moves:
+            self._list(some, {mark: max(since, reached)}, lead)
+        return len(some)
+
+    def _begin(self, lead: Lead | None) -> None:
+        """Begin to list: what is there already is listed later."""
+        now = self.database.read(lambda c: c.execute(select(Now(-self._overlap))).scalar_one())
+        first = insert_into(task_list_marks, self.database.kind).values(
+            id=1, listed_to=now, ended_to=now, filled_from=now
+        )
+
+        def work(connection: Connection) -> None:
+            _check(connection, lead)
+            connection.execute(first.on_conflict_do_nothing())
+
+        self._write(work)
+
+    def _list(self, found: Sequence[Any], moved: Mapping[str, Any], lead: Lead | None) -> None:
+        """Write the rows of these records, and how far the lists go by that."""
+
+        def work(connection: Connection) -> None:
+            _check(connection, lead)
+            if found:
+                _write_rows(connection, found)
+            if moved:
+                connection.execute(update(task_list_marks).where(MARKED).values(moved))
+
+        self._write(work)
+
+    def _write(self, work: Any) -> None:
+        self.database.write(work, durable=False, lossy=True)
+
+
+def _check(connection: Connection, lead: Lead | None) -> None:
+    if lead is not None and connection.execute(select(literal(1)).where(fenced(lead))).first() is None:
+        raise LeadLost("Another process leads and lists tasks.")
+
+
+def _write_rows(connection: Connection, found: Sequence[Any]) -> None:
+    """Insert these rows, or note of those that are there that their tasks ended: an end is never undone."""
+    kind = connection.dialect.name
+    numbers = _numbers(connection, found)
+    values = [_values(row, numbers[row.id]) for row in found]
+    insertion = insert_into(task_lists, kind)
+    given = insertion.excluded
+    ended = {name: given[name] for name in ("state", "finished", "worker", "error_type", "fingerprint")}
+    upsert = insertion.on_conflict_do_update(
+        index_elements=["id"], set_=ended, where=and_(rows.state == OPEN, given.state != OPEN)
+    )
+    connection.execute(upsert, values)
+    tags = [
+        {"tag": key(tag), "number": numbers[row.id]} for row in found if row.number is None for tag in row.tags or ()
+    ]
+    if tags:
+        connection.execute(insert_into(task_list_tags, kind).on_conflict_do_nothing(), tags)
+    due = insert_into(task_words_due, kind)
+    again = due.on_conflict_do_update(index_elements=["number"], set_={"state": due.excluded.state})
+    connection.execute(again, [{"number": value["number"], "state": value["state"]} for value in values])
+
+
+def _values(row: Any, number: int) -> dict[str, Any]:
+    state = list_state(row.state)
+    ended = state != OPEN
+    failed = ended and row.state != "SUCCESS"
+    return {
+        "number": number,
+        "id": row.id,
+        "state": state,
+        "finished": milliseconds(row.finished_at) if ended else None,
+        "name": key(row.name),
+        "category": key(row.category),
+        "queue": key(row.queue),
+        "tenant": _key(row.tenant),
+        "parent": _key(row.parent_id),
+        "worker": _key(row.worker) if ended else None,
+        "error_type": _key(row.error_type) if failed else None,
+        "fingerprint": _key(row.error_fingerprint) if failed else None,
+    }
+
+
+def _key(value: str | None) -> int | None:
+    return None if value is None else key(value)
+
+
+def _numbers(connection: Connection, found: Iterable[Any]) -> dict[str, int]:
+    """Return the number of each row; new ones get one of their millisecond that is free."""
+    numbers = {row.id: row.number for row in found if row.number is not None}
+    new = {
+        row.id: first_number(row.created_at) + (crc32(row.id.encode()) & (TIES - 1))
+        for row in found
+        if row.number is None
+    }
+    taken = set(numbers.values())
+    while new:
+        query = select(rows.number, rows.id).where(rows.number.in_(list(new.values())))
+        others = {row.number: row.id for row in connection.execute(query)}
+        left: dict[str, int] = {}
+        for task_id, number in new.items():
+            if number in taken or others.get(number, task_id) != task_id:
+                left[task_id] = number + 1 if (number + 1) >> TIE_BITS == number >> TIE_BITS else number - TIES + 1
+            else:
+                numbers[task_id] = number
+                taken.add(number)
+        new = left
+    return numbers
+
+
+def _forget_stray(connection: Connection, task_ids: Sequence[str], lead: Lead | None) -> None:
+    """Remove rows whose records are gone."""
+    _check(connection, lead)
+    there = set(connection.execute(select(columns.id).where(columns.id.in_(list(task_ids)))).scalars())
+    forget(connection, [task_id for task_id in task_ids if task_id not in there])

@@ -1,0 +1,93 @@
+"""Lets lists and searches follow the records: a thread of the leader, so that one does it over all machines.
+
+It never waits for anything but the database, and rests after every turn for longer than that took: what runs and waits
+comes first.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+
+from config.log_setup import get_logger
+from processors.errors import ServiceUnavailable
+from records.leadership import Lead
+from records.task_following import TaskFollowing
+from services.own_tasks import shown_arguments
+
+logger = get_logger()
+
+LOOK_SECONDS = 1.0
+ROWS_AT_ONCE = 200
+WORDS_AT_ONCE = 100
+COMPARED_AT_ONCE = 500
+COMPARE_SECONDS = 5.0
+AWAY_SECONDS = 1.0
+ROW_REST = 1.0
+WORD_REST = 4.0
+"""How much longer than a turn took the rest after it is; of words, whose turns cost more."""
+
+LONGEST_REST = 1.0
+
+
+class Follower:
+    """Follows while its process leads.
+
+    Args:
+        following: lists what changed.
+        lead: returns the lead while it is held for sure, else None.
+        stopping: set when it is to end.
+    """
+
+    def __init__(self, following: TaskFollowing, lead: Callable[[], Lead | None], stopping: threading.Event) -> None:
+        self._following = following
+        self._lead = lead
+        self._stopping = stopping
+        self._compared: int | None = None
+        self._compare_at = 0.0
+        self._thread = threading.Thread(target=self._serve, name="follower", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def join(self, seconds: float) -> None:
+        """Wait until the turn that goes on has ended."""
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+
+    def turn(self, lead: Lead) -> float:
+        """Do what is due, once; returns how long to rest."""
+        following = self._following
+        began = time.monotonic()
+        rows = following.created(ROWS_AT_ONCE, lead) + following.ended(ROWS_AT_ONCE, lead)
+        if rows >= ROWS_AT_ONCE:  # a whole group: there may be more
+            return _rest(began, ROW_REST)
+        began = time.monotonic()
+        if following.words(WORDS_AT_ONCE, shown_arguments, lead) >= WORDS_AT_ONCE:
+            return _rest(began, WORD_REST)
+        began = time.monotonic()
+        if following.fill(ROWS_AT_ONCE, lead):
+            return _rest(began, WORD_REST)
+        if began >= self._compare_at:
+            self._compared = following.compare(self._compared, COMPARED_AT_ONCE, lead)
+            self._compare_at = time.monotonic() + COMPARE_SECONDS
+        return LOOK_SECONDS
+
+    def _serve(self) -> None:
+        rest = 0.0
+        while not self._stopping.wait(rest):
+            lead = self._lead()
+            rest = LOOK_SECONDS if lead is None else self._guarded(lead)
+
+    def _guarded(self, lead: Lead) -> float:
+        try:
+            return self.turn(lead)
+        except ServiceUnavailable as error:
+            logger.warning("following_waits", error=str(error))
+        except Exception:
+            logger.exception("following_failed")
+        return AWAY_SECONDS
+
+
+def _rest(began: float, share: float) -> float:
+    return min(LONGEST_REST, (time.monotonic() - began) * share)

@@ -1,0 +1,154 @@
+"""What tasks are looked for by, as the API, the command line and the dashboard say it; and where a page ends."""
+
+import base64
+import binascii
+import hashlib
+import json
+from datetime import datetime
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, ValidationError, model_validator
+
+from processors.errors import InvalidArgument
+from processors.results import Request, sentence_of, storable
+from records.task_lists import Place, Wanted
+from records.task_records import TaskState
+from records.task_words import plain, words_of
+
+LONGEST_TEXT = 200
+LONGEST_NAME = 255
+MOST_TAGS = 20
+CHECK_BYTES = 9
+LONGEST_CURSOR = 2_000
+MOMENTS = {"created_from", "created_before", "finished_from", "finished_before"}
+
+Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(storable)]
+Text = Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT), AfterValidator(storable)]
+State = Annotated[TaskState, Field(strict=False)]
+Unstrict = Field(default=None, strict=False)
+
+
+class TaskFilter(Request):
+    """Which tasks: all that is given must hold. Nothing in a text is a wildcard, and no quotes hold words together.
+
+    Attributes:
+        state: one of these.
+        tag: all of these.
+        worker: of what runs or has ended, the worker that did it last.
+        created_from: created at this moment or later; `created_before`, before it; of ends the same.
+        error_type: the class of the error that a task ended with, or is tried again after.
+        fingerprint: the like of that error.
+        text: words, all of which are in a task's name, arguments, result or error; within 5 s of their change.
+        part: a text that is in one of those; of the newest 100 000 tasks alone.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"state": ["FAILURE"], "text": "ann@example.com"}]})
+
+    state: list[State] | None = Field(default=None, min_length=1, max_length=len(TaskState))
+    category: Name | None = None
+    name: Name | None = None
+    queue: Name | None = None
+    tenant: Name | None = None
+    tag: list[Name] = Field(default=[], max_length=MOST_TAGS)
+    worker: Name | None = None
+    parent: Name | None = None
+    created_from: AwareDatetime | None = Unstrict
+    created_before: AwareDatetime | None = Unstrict
+    finished_from: AwareDatetime | None = Unstrict
+    finished_before: AwareDatetime | None = Unstrict
+    error_type: Name | None = None
+    fingerprint: Name | None = None
+    text: Text | None = None
+    part: Text | None = None
+
+    @model_validator(mode="after")
+    def _has_words(self) -> Self:
+        if self.text is not None and not words_of(self.text):
+            raise ValueError(f"text: must have a letter or a digit; got {self.text!r:.60}")
+        if self.text is not None and self.part is not None:
+            raise ValueError("text, part: give one of them")
+        return self
+
+    def wanted(self, wall: str | None = None) -> Wanted | None:
+        """Return what is looked for; None where that can be nothing.
+
+        Args:
+            wall: the only tenant whose tasks the caller may see.
+        """
+        if wall is not None and self.tenant not in (None, wall):
+            return None
+        return Wanted(
+            states=None if self.state is None else frozenset(state.value for state in self.state),
+            category=self.category,
+            name=self.name,
+            queue=self.queue,
+            tenant=self.tenant if wall is None else wall,
+            tags=tuple(self.tag),
+            worker=self.worker,
+            parent=self.parent,
+            created_from=self.created_from,
+            created_before=self.created_before,
+            finished_from=self.finished_from,
+            finished_before=self.finished_before,
+            error_type=self.error_type,
+            fingerprint=self.fingerprint,
+            words=() if self.text is None else tuple(words_of(self.text)),
+            part=None if self.part is None else plain(self.part),
+        )
+
+
+def filter_of(**given: object) -> TaskFilter:
+    """Return the filter that is meant.
+
+    Raises:
+        InvalidArgument: something of it is not acceptable.
+    """
+    try:
+        return TaskFilter.model_validate({name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        raise InvalidArgument(sentence_of(error)) from error
+
+
+def cursor_of(place: Place, asked: TaskFilter, database_id: str) -> str:
+    """Return what stands for the end of a page, for the next one with the same filter over the same database."""
+    said = json.dumps([place.created_at.isoformat(), place.id]).encode()
+    return _encoded(_check(said, asked, database_id) + said)
+
+
+def place_of(cursor: str, asked: TaskFilter, database_id: str) -> Place:
+    """Return where the page before ended.
+
+    Raises:
+        InvalidArgument: the cursor is none that `cursor_of` returned for this filter.
+    """
+    place = _place(cursor, asked, database_id) if len(cursor) <= LONGEST_CURSOR else None
+    if place is None:
+        raise InvalidArgument(
+            "cursor: must be what the page before gave, with the same filter; begin again without one."
+        )
+    return place
+
+
+def _place(cursor: str, asked: TaskFilter, database_id: str) -> Place | None:
+    try:
+        raw = base64.b64decode((cursor + "=" * (-len(cursor) % 4)).encode("ascii"), altchars=b"-_", validate=True)
+    except (ValueError, binascii.Error):
+        return None
+    check, said = raw[:CHECK_BYTES], raw[CHECK_BYTES:]
+    if check != _check(said, asked, database_id) or cursor != _encoded(raw):
+        return None
+    created_at, task_id = json.loads(said)
+    return Place(datetime.fromisoformat(created_at), task_id)
+
+
+def _encoded(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def _check(said: bytes, asked: TaskFilter, database_id: str) -> bytes:
+    """Return what a cursor is known by: a place tells nothing secret, so that this only has to notice a wrong one.
+
+    Moments do not count: "the last two hours" are others at each page.
+    """
+    key = hashlib.sha256(f"{database_id}\n{asked.model_dump_json(exclude=MOMENTS)}".encode()).digest()
+    return hashlib.blake2b(said, key=key, digest_size=CHECK_BYTES).digest()

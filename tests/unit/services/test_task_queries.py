@@ -1,0 +1,213 @@
+"""Finding tasks: filters are literal, cursors know themselves, secrets stay masked, tenants stay apart."""
+
+import base64
+import json
+import sys
+import threading
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from cli import main
+from processors.errors import InvalidArgument
+from records.leadership import Lead, Leadership
+from records.task_following import TaskFollowing
+from records.task_list_rows import task_list_marks
+from records.task_moves import Failure, TaskMoves
+from records.task_records import Draft
+from services import follower, task_queries
+from services.follower import Follower
+from services.task_filters import filter_of
+from services.task_queries import find_tasks
+from services.wiring import Parts
+
+
+@pytest.fixture
+def service(database, monkeypatch):
+    service = Parts(database)
+    monkeypatch.setattr(task_queries, "parts", lambda: service)
+    return service
+
+
+def opened(service, *drafts):
+    service.tasks.open_many(service.tasks.opening(drafts))
+
+
+def draft(task_id, **more):
+    return Draft(task_id, "email.send_email", "email", "email", **more)
+
+
+def listed(service, seconds=60):
+    """Let the lists catch up."""
+    following = TaskFollowing(service.database)
+    lead = leading(service)
+    one = Follower(following, lambda: lead, threading.Event())
+    while one.turn(lead) != follower.LOOK_SECONDS:
+        pass
+
+
+def leading(service):
+    return Lead("me", Leadership(service.database).take("me", "here", 1))
+
+
+def ids(found):
+    return [one["task_id"] for one in found["tasks"]]
+
+
+def test_a_page_leads_to_the_next_one_until_there_is_none(service):
+    opened(service, *(draft(f"t{number}") for number in range(5)))
+    asked, cursor, found = filter_of(name="email.send_email"), None, []
+    while page := find_tasks(asked, cursor, 2):
+        found += ids(page)
+        cursor = page["next"]
+        if cursor is None:
+            break
+    assert sorted(found) == [f"t{number}" for number in range(5)]
+    assert find_tasks(asked, limit=5)["next"] is None, "nothing is behind a last page that is full"
+
+
+def test_a_row_is_light_and_tells_the_rest_masked_to_who_asks(service):
+    opened(service, draft("t", kwargs={"password": "planted", "to": "ann"}, tags=["x"], tenant="a"))
+    [light] = find_tasks(filter_of(tag=["x"]))["tasks"]
+    [whole] = find_tasks(filter_of(tag=["x"]), whole=True)["tasks"]
+    assert "kwargs" not in light
+    assert whole["kwargs"] == {"password": "***", "to": "ann"}
+    assert light["status"] == "PENDING"
+
+
+def test_a_caller_of_one_tenant_sees_no_other_ones_tasks_whatever_is_asked(service):
+    opened(service, draft("a", tenant="a"), draft("b", tenant="b"), draft("none"))
+    assert ids(find_tasks(filter_of(), wall="a")) == ["a"]
+    assert ids(find_tasks(filter_of(tenant="b"), wall="a")) == []
+    assert ids(find_tasks(filter_of(tenant="b"))) == ["b"]
+
+
+def test_secrets_are_found_by_nobody(service):
+    kwargs = {"api_key": "planted1", "url": "https://me:planted2@example.com/x", "note": "visible"}
+    opened(service, draft("t", kwargs=kwargs))
+    TaskMoves(service.database).fail_waiting("t", Failure("{'token': 'planted3'}", "ValueError"))
+    listed(service)
+    assert ids(find_tasks(filter_of(text="visible valueerror"))) == ["t"]
+    for secret in ("planted1", "planted2", "planted3"):
+        assert ids(find_tasks(filter_of(text=secret))) == []
+        assert ids(find_tasks(filter_of(part=secret[2:]))) == []
+
+
+HOSTILE = (
+    "%",
+    "_",
+    "*",
+    '"',
+    "'",
+    "'; DROP TABLE task_lists; --",
+    'x" OR "y',
+    "NEAR(a b)",
+    "a* b",
+    "-a",
+    "a:b",
+    "{x}",
+    "\\",
+    "a & !b",
+    "(",
+    "text:a",
+)
+
+
+@pytest.mark.parametrize(
+    "field", ["name", "category", "queue", "tenant", "worker", "parent", "error_type", "fingerprint", "part", "text"]
+)
+def test_what_means_something_to_a_database_is_a_text_like_others(service, field):
+    opened(service, draft("plain", kwargs={"x": "y a b"}))
+    listed(service)
+    for hostile in HOSTILE:
+        try:
+            asked = filter_of(**{field: hostile})
+        except InvalidArgument:
+            assert field == "text"
+            continue
+        found = ids(find_tasks(asked))
+        assert found in ([], ["plain"])
+        if field != "text":
+            assert found == (["plain"] if field == "part" and hostile in "email.send_email" else [])
+    assert ids(find_tasks(filter_of())) == ["plain"]
+
+
+def test_a_tag_of_wildcards_finds_its_own_tasks_alone(service):
+    opened(service, draft("a", tags=["100%"]), draft("b", tags=["100x"]), draft("c", tags=['"', ","]))
+    assert ids(find_tasks(filter_of(tag=["100%"]))) == ["a"]
+    assert ids(find_tasks(filter_of(tag=[","]))) == ["c"]
+    listed(service)
+    assert ids(find_tasks(filter_of(tag=["100%"]))) == ["a"]
+
+
+@given(data=st.data())
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_cursor_that_was_changed_is_refused(service, data):
+    opened(service, *(draft(f"t{number}") for number in range(3)))
+    asked = filter_of(name="email.send_email")
+    cursor = find_tasks(asked, limit=1)["next"]
+    place = data.draw(st.integers(0, len(cursor) - 1))
+    letter = data.draw(st.sampled_from([one for one in "abcXYZ019-_=+/ é\0" if one != cursor[place]]))
+    for changed in (cursor[:place] + letter + cursor[place + 1 :], cursor[:place], cursor + letter, letter + cursor):
+        with pytest.raises(InvalidArgument, match="cursor"):
+            find_tasks(asked, changed)
+
+
+def test_a_cursor_of_another_filter_is_refused_but_moments_may_move(service):
+    opened(service, *(draft(f"t{number}") for number in range(3)))
+    cursor = find_tasks(filter_of(created_from="2026-01-01T00:00:00Z"), limit=1)["next"]
+    with pytest.raises(InvalidArgument):
+        find_tasks(filter_of(queue="email"), cursor)
+    forged = base64.urlsafe_b64encode(b"x" * 9 + json.dumps(["2030-01-01T00:00:00+00:00", "a"]).encode()).decode()
+    with pytest.raises(InvalidArgument):
+        find_tasks(filter_of(), forged)
+    assert len(ids(find_tasks(filter_of(created_from="2026-01-02T00:00:00Z"), cursor))) == 2
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"state": ["DONE"]}, {"state": []}, {"name": ""}, {"name": "a\0"}, {"name": "\ud800"}, {"text": "  "},
+        {"text": "x" * 201}, {"created_from": "yesterday"}, {"created_from": "2026-01-01T00:00:00"}, {"nonsense": 1},
+        {"text": "a", "part": "b"}, {"tag": ["x"] * 21},
+    ],
+)  # fmt: skip
+def test_a_filter_that_makes_no_sense_is_refused_in_one_line(bad):
+    with pytest.raises(InvalidArgument) as refused:
+        filter_of(**bad)
+    assert "\n" not in str(refused.value)
+
+
+def test_who_does_not_lead_lists_nothing(service):
+    opened(service, draft("t"))
+    lead = leading(service)
+    Leadership(service.database).give_up("me")
+    Leadership(service.database).take("other", "here", 2)
+    one = Follower(TaskFollowing(service.database), lambda: lead, threading.Event())
+    assert one._guarded(lead) == follower.AWAY_SECONDS
+    assert service.database.read(lambda c: c.execute(select(task_list_marks)).first()) is None
+
+
+def test_tasks_are_listed_in_a_terminal(service, monkeypatch, capsys):
+    opened(service, *(draft(f"t{number}") for number in range(3)))
+
+    def csai(*words):
+        monkeypatch.setattr(sys, "argv", ["csai", "ls", *words])
+        monkeypatch.setattr(main, "root", main.typer.Typer(name="csai"))
+        with pytest.raises(SystemExit) as ended:
+            main.run()
+        return ended.value.code or 0, capsys.readouterr()
+
+    code, said = csai("--state", "pending", "--limit", "2", "--json", "--since", "2h")
+    first = json.loads(said.out)
+    assert (code, len(first["tasks"])) == (0, 2)
+    code, said = csai("--state", "pending", "--limit", "2", "--after", first["next"], "--since", "2h")
+    [left] = {"t0", "t1", "t2"} - set(ids(first))
+    assert left in said.out
+    assert csai("--text", "nowhere")[1].out == "No task is like that.\n"
+    code, said = csai("--since", "long ago")
+    assert code == 2
+    assert "15m" in said.err
+    assert csai("--state", "DONE")[0] == 2

@@ -4,6 +4,7 @@ Every turn is one transaction of a bounded number of rows with the mark of how f
 done by two at once, at any statement.
 """
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -39,6 +40,7 @@ from records.task_words import Shown, keep_words, text_of
 OVERLAP_SECONDS = {"sqlite": 2.0, "postgresql": 5.0}
 """How long after its moment a row may be seen first: its transaction ends later. SQLite's exclude each other."""
 
+PASS_SECONDS = 2.0
 TICK = timedelta(microseconds=1)
 marks = task_list_marks.c
 
@@ -93,12 +95,28 @@ def read_marks(connection: Connection) -> Marks | None:
     return None if row is None else Marks(*row)
 
 
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """Looks that go on where the one before ended, instead of reading again what it listed.
+
+    Attributes:
+        seen: what changed until then was seen.
+        settled: the mark may move to there; what changed later may have been passed by.
+        until: when this pass ends, by this process's clock, and the next one begins at the mark.
+    """
+
+    seen: datetime
+    settled: datetime
+    until: float
+
+
 class TaskFollowing:
     """Lists what was created and what ended, and keeps its words."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
         self._overlap = OVERLAP_SECONDS[database.kind]
+        self._passes: dict[str, _Pass] = {}
 
     def created(self, limit: int, lead: Lead | None = None) -> int:
         """List what was created since the last look, at most so many; returns how many there were."""
@@ -215,7 +233,9 @@ class TaskFollowing:
                 return None
             since = getattr(found, mark)
             now = connection.execute(select(Now(-self._overlap))).scalar_one()
-            after = literal(since, moment.type)
+            going_on = self._passes.get(mark)
+            now = now if going_on is None else going_on.settled
+            after = literal(since if going_on is None else max(since, going_on.seen), moment.type)
             query = select(*LISTED).select_from(WITH_ROW).where(moment > after, unseen).order_by(moment).limit(limit)
             some = connection.execute(query).all()
             last = select(func.max(moment)).where(moment > after)
@@ -228,9 +248,13 @@ class TaskFollowing:
         some, since, settled, last = found
         moments = [row.created_at if mark == "listed_to" else row.finished_at for row in some]
         reached = settled if len(some) < limit else min(moments[-1] - TICK, settled)
-        moves = last is not None and reached > since
+        began = self._passes.pop(mark, None)
+        moves = (last is not None or began is not None) and reached > since
         if some or moves:
             self._list(some, {mark: max(since, reached)}, lead)
+        if len(some) == limit and (began is None or time.monotonic() < began.until):
+            until = time.monotonic() + PASS_SECONDS if began is None else began.until
+            self._passes[mark] = _Pass(moments[-1] - TICK, settled, until)
         return len(some)
 
     def _begin(self, lead: Lead | None) -> None:

@@ -22,8 +22,8 @@ WORDS_AT_ONCE = 100
 COMPARED_AT_ONCE = 500
 COMPARE_SECONDS = 5.0
 AWAY_SECONDS = 1.0
-ROW_REST = 1.0
-WORD_REST = 4.0
+ROW_REST = 15.0
+WORD_REST = 19.0
 """How much longer than a turn took the rest after it is; of words, whose turns cost more."""
 
 LONGEST_REST = 1.0

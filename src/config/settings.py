@@ -426,6 +426,7 @@ class Settings(BaseSettings):
     # Web
     host: str = Field(default="127.0.0.1", description="The address that the API and the dashboard listen on.")
     port: Port = Field(default=8001, description="Their port.")
+    api_max_body_mb: Positive = Field(default=64, description="The largest body of a request; uploads: MAX_FILE_MB.")
     api_limit: str = Field(default="1000/s", description="Requests with one key, in each web process.")
     api_limit_failed_keys: str = Field(default="20/m", description="The same with keys that are none, of one address.")
     keep_audit_days: Days = Field(default=400, description="Days that it is kept who changed what.")

@@ -768,17 +768,35 @@ class CeleryService:
         ]
 
     def end_call(self, call_sid: str, queue: str = "twilio_calls", **options: Unpack[SubmitOptions]) -> str:
-        """End a call, also one that rings; one that is over is no error."""
+        """End a call, also one that rings; one that is over is no error.
+
+        Args:
+            call_sid: the provider's id of the call.
+            queue: overrides the route.
+            options: as every submit takes them.
+        """
         return _submit("twilio_calls.end_call", call_questions.EndCall, queue, options, call_sid=call_sid)
 
     def get_call_status(self, call_sid: str, queue: str = "twilio_calls", **options: Unpack[SubmitOptions]) -> str:
-        """Ask how a call stands; the result's `call_info` is `{}` where nobody knows it."""
+        """Ask how a call stands; the result's `call_info` is `{}` where nobody knows it.
+
+        Args:
+            call_sid: the provider's id of the call.
+            queue: overrides the route.
+            options: as every submit takes them.
+        """
         return _submit("twilio_calls.get_call_status", call_questions.GetCallStatus, queue, options, call_sid=call_sid)
 
     def cleanup_stale_calls(
         self, max_age_hours: float = 24, queue: str = "twilio_calls", **options: Unpack[SubmitOptions]
     ) -> str:
-        """Ask the provider about calls older than so many hours that are not known to have ended; none is deleted."""
+        """Ask the provider about calls older than so many hours that are not known to have ended; none is deleted.
+
+        Args:
+            max_age_hours: of the calls that are asked about.
+            queue: overrides the route.
+            options: as every submit takes them.
+        """
         name, model = "twilio_calls.cleanup_stale_calls", call_questions.CleanupStaleCalls
         return _submit(name, model, queue, options, max_age_hours=max_age_hours)
 
@@ -825,7 +843,18 @@ class CeleryService:
         password: str | None = None,
         **options: Unpack[SubmitOptions],
     ) -> str:
-        """Read a document: text page by page, metadata, language, summary; pages without text through OCR."""
+        """Read a document: text page by page, metadata, language, summary; pages without text through OCR.
+
+        Args:
+            file_path: a path on the worker's machine, or an address.
+            extract_text: return the text, by pages, with tables and outline.
+            generate_summary: return a few sentences that say what it is about.
+            extract_metadata: return title, author, dates and the like.
+            ocr_enabled: read pages without text as pictures.
+            queue: overrides the route.
+            password: opens an encrypted document; it is never shown.
+            options: as every submit takes them.
+        """
         return _submit(
             "file_processing.process_document",
             documents.ProcessDocument,
@@ -849,7 +878,17 @@ class CeleryService:
         queue: str = "file_processing",
         **options: Unpack[SubmitOptions],
     ) -> str:
-        """Process a film: streams, scenes, frames, a thumbnail with a preview, and the sound."""
+        """Process a film: streams, scenes, frames, a thumbnail with a preview, and the sound.
+
+        Args:
+            file_path: a path on the worker's machine, or an address.
+            extract_frames: keep pictures of it.
+            process_audio: do with its sound what `process_audio` does.
+            detect_scenes: tell where it cuts.
+            generate_thumbnail: keep one picture that stands for it.
+            queue: overrides the route.
+            options: as every submit takes them.
+        """
         return _submit(
             "file_processing.process_video",
             video.ProcessVideo,
@@ -872,7 +911,17 @@ class CeleryService:
         queue: str = "file_processing",
         **options: Unpack[SubmitOptions],
     ) -> str:
-        """Read a picture: EXIF, hashes, colours, thumbnails, text, objects and tags; faces only where asked for."""
+        """Read a picture: EXIF, hashes, colours, thumbnails, text, objects and tags; faces only where asked for.
+
+        Args:
+            file_path: a path on the worker's machine, or an address.
+            extract_text: read what is written in it.
+            detect_objects: name what is in it, with boxes.
+            face_recognition: find faces, and who is enrolled among them.
+            generate_tags: return words for it.
+            queue: overrides the route.
+            options: as every submit takes them.
+        """
         return _submit(
             "file_processing.process_image",
             images.ProcessImage,
@@ -896,6 +945,13 @@ class CeleryService:
         """Know a person again in pictures: from one with exactly one face, whose encoding is stored and nothing else.
 
         The same name again adds an encoding, up to 20. `consent` says who agreed, when and how; the newest is kept.
+
+        Args:
+            name: the person's.
+            file_path: a picture with exactly one face: a path on the worker's machine, or an address.
+            consent: who agreed, when and how.
+            queue: overrides the route.
+            options: as every submit takes them.
         """
         return _submit(
             "file_processing.enroll_person",
@@ -934,7 +990,17 @@ class CeleryService:
         queue: str = "file_processing",
         **options: Unpack[SubmitOptions],
     ) -> str:
-        """Read a sound: what is said and by whom, loudness, silence, tempo, spectrum; no `language`: detected."""
+        """Read a sound: what is said and by whom, loudness, silence, tempo, spectrum; no `language`: detected.
+
+        Args:
+            file_path: a path on the worker's machine, or an address.
+            transcribe: write down what is said.
+            detect_speakers: tell who speaks when.
+            extract_features: measure loudness, silence, tempo and spectrum.
+            language: a code such as `en`; left out, it is detected.
+            queue: overrides the route.
+            options: as every submit takes them.
+        """
         return _submit(
             "file_processing.process_audio",
             audio.ProcessAudio,
@@ -1098,7 +1164,14 @@ class CeleryService:
         queue: str = "ai_processing",
         **options: Unpack[SubmitOptions],
     ) -> str:
-        """Tell how an English text sounds: positive, negative, neutral or mixed; `detailed`: each sentence too."""
+        """Tell how an English text sounds: positive, negative, neutral or mixed; `detailed`: each sentence too.
+
+        Args:
+            text: which.
+            detailed: tell of each sentence, of emotions and of what is spoken about, too.
+            queue: overrides the route.
+            options: as every submit takes them.
+        """
         return _submit(
             "ai_processing.analyze_sentiment", sentiment.AnalyzeSentiment, queue, options, text=text, detailed=detailed
         )
@@ -1156,15 +1229,30 @@ class CeleryService:
     # --- Monitoring ---------------------------------------------------------------------------------------------
 
     def health_check(self, queue: str = "default", **options: Unpack[SubmitOptions]) -> str:
-        """Check database, broker, disk and workers."""
+        """Check database, broker, disk and workers.
+
+        Args:
+            queue: overrides the route.
+            options: as every submit takes them.
+        """
         return _submit("monitoring.health_check", Request, queue, options)
 
     def get_system_stats(self, queue: str = "default", **options: Unpack[SubmitOptions]) -> str:
-        """Measure the worker's machine: processor, memory, disk, load."""
+        """Measure the worker's machine: processor, memory, disk, load.
+
+        Args:
+            queue: overrides the route.
+            options: as every submit takes them.
+        """
         return _submit("monitoring.get_system_stats", Request, queue, options)
 
     def get_queue_stats(self, queue: str = "default", **options: Unpack[SubmitOptions]) -> str:
-        """Count what waits and runs in each queue."""
+        """Count what waits and runs in each queue.
+
+        Args:
+            queue: overrides the route.
+            options: as every submit takes them.
+        """
         return _submit("monitoring.get_queue_stats", Request, queue, options)
 
     def get_worker_stats(self) -> dict[str, Any]:
@@ -1176,7 +1264,13 @@ class CeleryService:
     def cleanup_old_tasks(
         self, max_age_hours: float = 24, queue: str = "default", **options: Unpack[SubmitOptions]
     ) -> str:
-        """Remove the records of tasks that ended more than `max_age_hours` ago, with their artefacts."""
+        """Remove the records of tasks that ended more than `max_age_hours` ago, with their artefacts.
+
+        Args:
+            max_age_hours: since they ended.
+            queue: overrides the route.
+            options: as every submit takes them.
+        """
         return _submit(
             "cleanup.cleanup_old_tasks", cleanup.CleanupOldTasks, queue, options, max_age_hours=max_age_hours
         )
@@ -1189,7 +1283,15 @@ class CeleryService:
         queue: str = "default",
         **options: Unpack[SubmitOptions],
     ) -> str:
-        """Remove files older than `max_age_hours` below a directory that lies under CLEANUP_ROOTS."""
+        """Remove files older than `max_age_hours` below a directory that lies under CLEANUP_ROOTS.
+
+        Args:
+            directory: on the worker's machine.
+            max_age_hours: since they were changed.
+            dry_run: remove nothing; the result lists exactly what would go.
+            queue: overrides the route.
+            options: as every submit takes them.
+        """
         return _submit(
             "cleanup.cleanup_old_files",
             cleanup.CleanupOldFiles,
@@ -1207,7 +1309,14 @@ class CeleryService:
         queue: str = "default",
         **options: Unpack[SubmitOptions],
     ) -> str:
-        """Remove logs older than `max_age_hours`; `logs` means LOG_DIR."""
+        """Remove logs older than `max_age_hours`; `logs` means LOG_DIR.
+
+        Args:
+            log_directory: on the worker's machine.
+            max_age_hours: since they were changed.
+            queue: overrides the route.
+            options: as every submit takes them.
+        """
         return _submit(
             "cleanup.cleanup_old_logs",
             cleanup.CleanupOldLogs,
@@ -1226,7 +1335,14 @@ class CeleryService:
         queue: str = "default",
         **options: Unpack[SubmitOptions],
     ) -> str:
-        """Publish what is due and was not published, and what a broker has lost."""
+        """Publish what is due and was not published, and what a broker has lost.
+
+        Args:
+            max_tasks: at most so many.
+            task_types: of these categories alone.
+            queue: overrides the route.
+            options: as every submit takes them.
+        """
         return _submit(
             "scheduling.process_pending_tasks",
             ProcessPendingTasks,
@@ -1250,6 +1366,15 @@ class CeleryService:
         """Submit tasks that failed within `max_age_hours` again, as new tasks.
 
         `error_type` and `search` (a text in their name, error or arguments) choose among them.
+
+        Args:
+            max_retries: how often a task may have been retried by hand before.
+            max_age_hours: since they failed.
+            task_types: of these categories alone.
+            queue: overrides the route.
+            error_type: of those alone that failed with this error.
+            search: of those alone that have this text in their name, error or arguments.
+            options: as every submit takes them.
         """
         return _submit(
             "scheduling.retry_failed_tasks",

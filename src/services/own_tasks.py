@@ -115,6 +115,14 @@ def queue_of(task: Any) -> str:
     return getattr(task, "queue", None) or (category if category in ROUTED else "default")
 
 
+def is_ours(name: str) -> bool:
+    """Tell whether a task comes with the service."""
+    if name not in _tasks():
+        import_task_modules()
+    task = _tasks().get(name)
+    return task is not None and task.run.__module__ in TASK_MODULES
+
+
 def categories() -> set[str]:
     """Return the categories of all registered tasks."""
     import_task_modules()

@@ -1,0 +1,144 @@
+"""Submits over HTTP: a route for each method of the facade that submits, by its name, and one for tasks by theirs."""
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.exceptions import HTTPException
+from pydantic import TypeAdapter, ValidationError
+
+from api.bodies import body_of
+from api.documents import Accepted, problems
+from api.examples import EXAMPLES
+from api.guards import GuardedRoute, require
+from config.settings import settings
+from processors.errors import InvalidArgument
+from processors.results import sentence_of
+from services.access import Caller
+from services.audit import record_act
+from services.celery_service import celery_service
+from services.facade_methods import BY_NAME, OF_ALL_TENANTS, OPERATING, Method, methods
+from services.file_roots import check_paths
+from services.own_tasks import is_ours
+from services.submission import MAX_ARGUMENT_BYTES
+from web.task_answers import shown_status
+
+IDEMPOTENCY_KEY = "idempotency-key"
+"""The header's name (draft-ietf-httpapi-idempotency-key-header)."""
+
+LARGE = frozenset({"send_email", "send_bulk_emails", "queue_bulk_calls", "generate_embeddings"})
+"""What has many items, or files among its arguments."""
+
+MOST_BYTES = 6 * MAX_ARGUMENT_BYTES
+"""Of any other body: the most arguments that are accepted, each character as an escape."""
+
+REFUSALS = (
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.CONFLICT,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
+IDEMPOTENCY_PARAMETER = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "The same key with the same method and arguments gives the same id for 7 days.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+}
+
+TASKS = "/api/v1/tasks/"
+
+router = APIRouter(prefix="/api/v1/submit", tags=["submit"], route_class=GuardedRoute)
+
+
+def arguments_of(body: bytes, kind: TypeAdapter[dict[str, Any]], request: Request) -> dict[str, Any]:
+    """Return the arguments of a submit, checked as far as their shapes go; the method checks the rest.
+
+    Raises:
+        InvalidArgument: the body is not what the method takes, or a path lies outside of FILE_ROOTS.
+    """
+    try:
+        given = kind.validate_json(body)
+    except ValidationError as error:
+        raise InvalidArgument(sentence_of(error)) from error
+    check_paths(given)
+    key = request.headers.get(IDEMPOTENCY_KEY)
+    if key is not None and given.setdefault("idempotency_key", key) != key:
+        raise InvalidArgument(
+            "idempotency_key: is given as a header and as an argument, and they differ; give one of them."
+        )
+    return given
+
+
+def accepted(task_id: str, response: Response) -> dict[str, str]:
+    """Return the answer to a submit."""
+    response.headers["Location"] = f"{TASKS}{task_id}"
+    return {"task_id": task_id}
+
+
+def _bytes_of(method: str) -> int:
+    return settings.api_max_body_mb * 1024**2 if method in LARGE else MOST_BYTES
+
+
+def _submitting(method: Method) -> Callable[..., dict[str, str]]:
+    caller_of = require("operate" if method.name in OPERATING else "submit", tenants=method.name not in OF_ALL_TENANTS)
+    body_bytes = body_of(_bytes_of(method.name))
+
+    def submit(
+        request: Request,
+        response: Response,
+        body: Annotated[bytes, Depends(body_bytes)],
+        caller: Annotated[Caller, caller_of],
+    ) -> dict[str, str]:
+        arguments = arguments_of(body, method.body, request)
+        _bind(arguments, method, caller)
+        task_id = method.call(celery_service, arguments)
+        record_act(caller, "task.submit", target=("task", task_id), details={"method": method.name}, sure=False)
+        return accepted(task_id, response)
+
+    return submit
+
+
+def _bind(arguments: dict[str, Any], method: Method, caller: Caller) -> None:
+    """Make a submit its caller's tenant's, and let it name nothing that is beyond the caller.
+
+    Raises:
+        HTTPException: 403, where it is another tenant's, or takes by its name a task that has a method of its own.
+        UnknownTask: it names a task of another tenant.
+    """
+    if caller.tenant is not None and arguments.setdefault("tenant", caller.tenant) != caller.tenant:
+        raise HTTPException(HTTPStatus.FORBIDDEN, f"This key submits for the tenant {caller.tenant!r} alone.")
+    if method.name == BY_NAME and is_ours(arguments["name"]) and not caller.may("operate"):
+        raise HTTPException(
+            HTTPStatus.FORBIDDEN,
+            "Tasks of the service by their names want a key with the scope operate; see /submit/….",
+        )
+    original = arguments.get("original_task_id")
+    if isinstance(original, str) and celery_service.get_task_status(original)["status"] != "UNKNOWN":
+        shown_status(original, caller)
+
+
+def _add(path: str, function: Callable[..., Any], method: Method) -> None:
+    content = {"schema": method.body.json_schema(), "example": EXAMPLES[method.name]}
+    router.add_api_route(
+        path,
+        function,
+        methods=["POST"],
+        status_code=HTTPStatus.ACCEPTED,
+        operation_id=method.name,
+        summary=method.summary,
+        description=method.description,
+        response_model=Accepted,
+        response_description="It is recorded, and will be done.",
+        responses=problems(*REFUSALS),
+        openapi_extra={
+            "requestBody": {"required": True, "content": {"application/json": content}},
+            "parameters": [IDEMPOTENCY_PARAMETER],
+        },
+    )
+
+
+for _one in methods().values():
+    _add("" if _one.name == BY_NAME else f"/{_one.name}", _submitting(_one), _one)

@@ -1,0 +1,67 @@
+"""Paths in arguments that come from outside: they must lie under FILE_ROOTS."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import unquote, urlsplit
+
+from config.settings import settings
+from processors.errors import InvalidArgument
+
+PATH_NAMES = frozenset({"file_path", "path", "directory", "log_directory"})
+"""Arguments, at whatever depth, that name a file or folder of the worker's machine."""
+
+ADDRESSES = ("store://", "https://")
+"""What is no path: the worker fetches it through its own guards. Not s3://: any bucket of the service's."""
+
+DEFAULT_LOGS = "logs"
+"""What `cleanup_old_logs` means LOG_DIR by."""
+
+
+def check_paths(arguments: Mapping[str, Any]) -> None:
+    """Refuse a path that lies outside of FILE_ROOTS, by itself or through the links of this machine.
+
+    Raises:
+        InvalidArgument: it names the argument and the cure.
+    """
+    for place, path in _paths(arguments, ""):
+        if not _allowed(path):
+            raise InvalidArgument(
+                f"{place}: must lie under a folder of FILE_ROOTS, or be the address of an upload or of the web, "
+                f"where it comes over HTTP; got {path!r:.200}."
+            )
+
+
+def _paths(value: Any, place: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for name, inner in cast("Mapping[str, Any]", value).items():
+            inside = f"{place}.{name}" if place else name
+            if name in PATH_NAMES and isinstance(inner, str):
+                yield inside, inner
+            else:
+                yield from _paths(inner, inside)
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for number, inner in enumerate(cast("Sequence[Any]", value)):
+            yield from _paths(inner, f"{place}.{number}")
+
+
+def _allowed(path: str) -> bool:
+    if path.lower().startswith(ADDRESSES) or path == DEFAULT_LOGS:
+        return True
+    path = _path_in(path)
+    return path.startswith("/") and "\0" not in path and any(map(_is_below(path), settings.file_roots))
+
+
+def _is_below(path: str) -> Callable[[Path], bool]:
+    """Return what tells whether a path lies in a folder, as it is written and as this machine's links lead."""
+    written, real = Path(os.path.normpath(path)), Path(os.path.realpath(path))
+    return lambda root: written.is_relative_to(root) and real.is_relative_to(os.path.realpath(root))
+
+
+def _path_in(path: str) -> str:
+    """Return the path in a file:// address, or what was given."""
+    if not path.lower().startswith("file://"):
+        return path
+    parts = urlsplit(path)
+    return unquote(parts.path) if parts.netloc in {"", "localhost"} else ""

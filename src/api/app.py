@@ -1,15 +1,22 @@
 """The web application: routes found in the folder, the error table, the guards."""
 
 import pkgutil
+from functools import cache
 from importlib import import_module
 
 from fastapi import FastAPI
 
 from api import errors, routes
+from api.documents import document_of
 from api.guards import Door, HostGuard, guarded, known_hosts
 from config.settings import Settings
 from services import call_webhooks
 from services.monitoring import version
+from services.wiring import parts
+from web.watching import Mark, Watching
+
+MOST_WATCHERS = 1_000
+"""Who may wait for tasks at once, in one process."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -23,6 +30,12 @@ def create_app(settings: Settings) -> FastAPI:
     errors.install(app)
     for module in pkgutil.iter_modules(routes.__path__):
         app.include_router(guarded(import_module(f"api.routes.{module.name}").router))
+    app.state.watching = Watching(_marks, MOST_WATCHERS)
+    app.openapi = cache(lambda: document_of(app))
     call_webhooks.load()
     app.add_middleware(HostGuard, hosts=known_hosts(settings))
     return app
+
+
+def _marks(task_ids: list[str]) -> dict[str, Mark]:
+    return parts().tasks.marks(task_ids)

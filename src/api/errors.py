@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 
 from processors.errors import (
     ConfigurationError,
+    CountChanged,
     IdempotencyConflict,
     InvalidArgument,
     NotAuthentic,
@@ -21,6 +22,7 @@ from processors.errors import (
     UnknownGroup,
     UnknownKey,
     UnknownQueue,
+    UnknownSchedule,
     UnknownTask,
     UnknownTaskName,
     WorkError,
@@ -31,6 +33,8 @@ MEDIA_TYPE = "application/problem+json"
 ERROR_TABLE: dict[type[Exception], tuple[HTTPStatus, str]] = {
     UnknownTask: (HTTPStatus.NOT_FOUND, "unknown-task"),
     UnknownGroup: (HTTPStatus.NOT_FOUND, "unknown-group"),
+    UnknownSchedule: (HTTPStatus.NOT_FOUND, "unknown-schedule"),
+    CountChanged: (HTTPStatus.CONFLICT, "count-changed"),
     UnknownKey: (HTTPStatus.NOT_FOUND, "unknown-key"),
     UnknownQueue: (HTTPStatus.UNPROCESSABLE_ENTITY, "unknown-queue"),
     UnknownTaskName: (HTTPStatus.UNPROCESSABLE_ENTITY, "unknown-task-name"),
@@ -72,7 +76,9 @@ def install(app: FastAPI) -> None:
 
 async def _work_error(_request: Request, error: Exception) -> JSONResponse:
     status, kind = next(ERROR_TABLE[one] for one in type(error).__mro__ if one in ERROR_TABLE)
-    more = {"task_id": error.task_id} if isinstance(error, (IdempotencyConflict, SubmitUnknown)) else {}
+    more: dict[str, Any] = {"task_id": error.task_id} if isinstance(error, (IdempotencyConflict, SubmitUnknown)) else {}
+    if isinstance(error, CountChanged):
+        more["count"] = error.count
     return problem(status, kind, str(error), **more)
 
 

@@ -7,6 +7,7 @@ WorkError
 │   ├── UnknownGroup (LookupError)
 │   ├── UnknownSchedule (LookupError)
 │   ├── UnknownKey (LookupError)
+│   ├── CountChanged                  more tasks are meant than were confirmed
 │   └── IdempotencyConflict           the key was given to a task with other arguments
 ├── ConfigurationError                a setting or the machine is not as it must be; stops the start
 │   └── PermissionMissing (PermissionError)  the broker's user may not do what is needed
@@ -69,6 +70,18 @@ class UnknownTaskName(InvalidArgument):
 
 class UnknownGroup(InvalidArgument, LookupError):
     """No group or chord with this id was ever submitted, or its records have been removed."""
+
+
+class CountChanged(InvalidArgument):
+    """More tasks are meant than were confirmed.
+
+    Attributes:
+        count: how many there are now.
+    """
+
+    def __init__(self, message: str, count: int) -> None:
+        super().__init__(message)
+        self.count = count
 
 
 class UnknownKey(InvalidArgument, LookupError):

@@ -532,11 +532,34 @@ class TaskRecords:
         rows = self.database.read(STATE(task_id=task_id))
         return rows[0][0] in FINAL if rows else None
 
+    def marks(self, task_ids: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+        """Return for each of these tasks that exists what differs whenever its status does."""
+        changing = (
+            columns.state,
+            columns.attempt,
+            columns.run,
+            columns.progress,
+            columns.progress_text,
+            columns.due_at,
+            columns.hold,
+            columns.held,
+            columns.retried_as,
+            func.length(columns.partial_text),
+        )
+        query = select(columns.id, *changing).where(columns.id.in_(task_ids))
+        return {row[0]: tuple(row[1:]) for row in self.database.read(lambda c: c.execute(query).all())}
+
     def active(self, limit: int) -> list[TaskRecord]:
         """Return what runs, is reserved or waits in a queue, the oldest first."""
         running = columns.state.in_([s.value for s in RUNNING])
         waiting = and_(columns.state.in_([s.value for s in WAITING]), columns.due_at <= Now())
         return self._select(or_(running, waiting), limit=limit)
+
+    def running(self) -> list[tuple[str, str, str]]:
+        """Return the id, name and working process of each task that runs there, the oldest first."""
+        runs = and_(columns.state.in_([s.value for s in RUNNING]), columns.worker_id.is_not(None))
+        query = select(columns.id, columns.name, columns.worker_id).where(runs).order_by(*OLDEST)
+        return [tuple(row) for row in self.database.read(lambda c: c.execute(query).all())]
 
     def unfinished(self, limit: int) -> list[TaskRecord]:
         """Return what has no end yet, whether or not it is due, the oldest first."""

@@ -1,9 +1,5 @@
 """What tasks are looked for by, as the API, the command line and the dashboard say it; and where a page ends."""
 
-import base64
-import binascii
-import hashlib
-import json
 from datetime import datetime
 from typing import Annotated, Self
 
@@ -14,12 +10,11 @@ from processors.results import Request, sentence_of, storable
 from records.task_lists import Place, Wanted
 from records.task_records import TaskState
 from records.task_words import plain, words_of
+from services import cursors
 
 LONGEST_TEXT = 200
 LONGEST_NAME = 255
 MOST_TAGS = 20
-CHECK_BYTES = 9
-LONGEST_CURSOR = 2_000
 MOMENTS = {"created_from", "created_before", "finished_from", "finished_before"}
 
 Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(storable)]
@@ -109,46 +104,21 @@ def filter_of(**given: object) -> TaskFilter:
         raise InvalidArgument(sentence_of(error)) from error
 
 
-def cursor_of(place: Place, asked: TaskFilter, database_id: str) -> str:
+def cursor_of(place: Place, asked: TaskFilter) -> str:
     """Return what stands for the end of a page, for the next one with the same filter over the same database."""
-    said = json.dumps([place.created_at.isoformat(), place.id]).encode()
-    return _encoded(_check(said, asked, database_id) + said)
+    return cursors.sealed([place.created_at.isoformat(), place.id], _list_of(asked))
 
 
-def place_of(cursor: str, asked: TaskFilter, database_id: str) -> Place:
+def place_of(cursor: str, asked: TaskFilter) -> Place:
     """Return where the page before ended.
 
     Raises:
         InvalidArgument: the cursor is none that `cursor_of` returned for this filter.
     """
-    place = _place(cursor, asked, database_id) if len(cursor) <= LONGEST_CURSOR else None
-    if place is None:
-        raise InvalidArgument(
-            "cursor: must be what the page before gave, with the same filter; begin again without one."
-        )
-    return place
-
-
-def _place(cursor: str, asked: TaskFilter, database_id: str) -> Place | None:
-    try:
-        raw = base64.b64decode((cursor + "=" * (-len(cursor) % 4)).encode("ascii"), altchars=b"-_", validate=True)
-    except (ValueError, binascii.Error):
-        return None
-    check, said = raw[:CHECK_BYTES], raw[CHECK_BYTES:]
-    if check != _check(said, asked, database_id) or cursor != _encoded(raw):
-        return None
-    created_at, task_id = json.loads(said)
+    created_at, task_id = cursors.opened(cursor, _list_of(asked))
     return Place(datetime.fromisoformat(created_at), task_id)
 
 
-def _encoded(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
-
-
-def _check(said: bytes, asked: TaskFilter, database_id: str) -> bytes:
-    """Return what a cursor is known by: a place tells nothing secret, so that this only has to notice a wrong one.
-
-    Moments do not count: "the last two hours" are others at each page.
-    """
-    key = hashlib.sha256(f"{database_id}\n{asked.model_dump_json(exclude=MOMENTS)}".encode()).digest()
-    return hashlib.blake2b(said, key=key, digest_size=CHECK_BYTES).digest()
+def _list_of(asked: TaskFilter) -> str:
+    """Return the list that a cursor is of. Moments do not count: "the last two hours" are others at each page."""
+    return f"tasks {asked.model_dump_json(exclude=MOMENTS)}"

@@ -24,11 +24,11 @@ def find_tasks(
     wall: str | None = None,
     whole: bool = False,
 ) -> dict[str, Any]:
-    """Return a page of tasks, the newest first: `tasks`, and as `next` the cursor of the page behind it, or None.
+    """Return a page of tasks, the newest first: `items`, and `next_cursor`, which leads to the page behind it, or None.
 
     Args:
         asked: which.
-        cursor: `next` of the page before, with the same filter.
+        cursor: `next_cursor` of the page before, with the same filter.
         limit: at most so many, up to 1 000.
         wall: the only tenant whose tasks the caller may see.
         whole: with arguments, result and traceback, secrets masked.
@@ -39,17 +39,17 @@ def find_tasks(
     if not 1 <= limit <= MOST:
         raise InvalidArgument(f"limit: must be between 1 and {MOST}; got {limit}.")
     service = parts()
-    after = None if cursor is None else place_of(cursor, asked, service.database_id)
+    after = None if cursor is None else place_of(cursor, asked)
     wanted = asked.wanted(wall)
     if wanted is None:
-        return {"tasks": [], "next": None}
+        return {"items": [], "next_cursor": None}
     rows = TaskLists(service.database).page(wanted, limit + 1, after, heavy=whole)
     page = rows[:limit]
     more = len(rows) > limit
     last = Place(page[-1]["created_at"], page[-1]["id"]) if more else None
     return {
-        "tasks": [told(row, whole=whole) for row in page],
-        "next": None if last is None else cursor_of(last, asked, service.database_id),
+        "items": [told(row, whole=whole) for row in page],
+        "next_cursor": None if last is None else cursor_of(last, asked),
     }
 
 

@@ -6,10 +6,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from api import cursors
 from api.guards import GuardedRoute, require
 from records.audit import WantedActs
-from services import audit
+from services import audit, cursors
 from services.access import Caller
 
 MOST_ROWS = 500

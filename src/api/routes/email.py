@@ -3,8 +3,9 @@
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.exceptions import HTTPException
+from pydantic import BaseModel, Field
 
 from api.bodies import body_of
 from api.guards import GuardedRoute, everybody, require
@@ -16,10 +17,24 @@ from services.celery_service import celery_service
 MOST_EVENT_BYTES = 5_000_000
 MEDIA_TYPE = "message/rfc822"
 
-router = APIRouter(prefix="/api/v1/email", route_class=GuardedRoute)
+Operator = Annotated[Caller, require("operate")]
+
+router = APIRouter(prefix="/api/v1/email", tags=["mail"], route_class=GuardedRoute)
 
 
-@router.post("/bounces")
+class UnsubscribeUrl(BaseModel):
+    """Where somebody unsubscribes."""
+
+    url: str = Field(description="An address of the web (RFC 8058).")
+
+
+@router.post(
+    "/bounces",
+    operation_id="receive_bounce",
+    openapi_extra={
+        "requestBody": {"required": True, "content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}}
+    },
+)
 def bounce(
     request: Request,
     message: Annotated[bytes, Depends(body_of(mail_intake.MOST_REPORT_BYTES))],
@@ -32,6 +47,28 @@ def bounce(
     found = celery_service.receive_bounce(message)
     record_act(caller, "bounce.receive", count=len(found))
     return {"events": found}
+
+
+@router.get("/events", operation_id="get_email_events")
+def told(
+    _caller: Operator,
+    message_id: Annotated[str | None, Query(max_length=1_000, description="Of this mail alone.")] = None,
+    address: Annotated[str | None, Query(max_length=320, description="Of this recipient alone.")] = None,
+    limit: Annotated[int, Query(ge=1, le=1_000, description="At most so many.")] = 100,
+    after: Annotated[int | None, Query(ge=0, description="The `id` of the last one of the page before.")] = None,
+) -> Any:
+    """List what was told of mails after they had gone out, the newest first."""
+    return {"items": celery_service.get_email_events(message_id, address, limit, after=after)}
+
+
+@router.get("/unsubscribe-url", operation_id="unsubscribe_url")
+def unsubscribe_url(
+    _caller: Operator,
+    address: Annotated[str, Query(max_length=320, description="Whose.")],
+    list_name: Annotated[str | None, Query(max_length=300, description="Of this list; left out, of all mail.")] = None,
+) -> UnsubscribeUrl:
+    """Return the address of the web where somebody leaves a list, or all mail, with one click."""
+    return UnsubscribeUrl(url=celery_service.unsubscribe_url(address, list_name))
 
 
 @router.post("/events/{provider}", dependencies=[everybody()])

@@ -1,22 +1,228 @@
-"""Tasks over HTTP."""
+"""Tasks over HTTP: where each stands, waiting for it, what it logged, and steering it."""
 
+import json
+from collections.abc import AsyncGenerator, Callable
+from http import HTTPStatus
+from time import monotonic
 from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
 
+from api.documents import Accepted, problems
 from api.guards import GuardedRoute, require
 from processors.redaction import redact
+from records.task_records import LONGEST_ID
 from services.access import Caller
+from services.audit import record_act
 from services.celery_service import celery_service
-from services.status import unknown_task
+from services.file_roots import check_paths
+from web.event_streams import MEDIA_TYPE, STILL_THERE, EventStream, event
+from web.task_answers import is_final, shown_status
+from web.watching import Watching
 
-router = APIRouter(prefix="/api/v1/tasks", route_class=GuardedRoute)
+LONGEST_WAIT_SECONDS = 60.0
+QUIET_SECONDS = 15.0
+PREFIX = "/api/v1/tasks"
+LINES = "application/x-ndjson"
+
+TaskId = Annotated[str, Path(min_length=1, max_length=LONGEST_ID, description="The id that a submit returned.")]
+Reader = Annotated[Caller, require("read", tenants=True)]
+Everything = Annotated[Caller, require("read")]
+
+Operator = Annotated[Caller, require("operate", tenants=True)]
+
+MISSING = problems(HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
+
+router = APIRouter(prefix=PREFIX, tags=["tasks"], route_class=GuardedRoute, responses=MISSING)
 
 
-@router.get("/{task_id}")
-def task(task_id: str, caller: Annotated[Caller, require("read", tenants=True)]) -> Any:
-    """Return where a task stands, as `get_task_status` does."""
-    status = celery_service.get_task_status(task_id)
-    if status["status"] == "UNKNOWN" or not caller.sees(status["tenant"]):
-        raise unknown_task(task_id)
-    return redact(status)
+class Changed(BaseModel):
+    """Whether something was changed."""
+
+    changed: bool = Field(description="False where there was nothing left to change.")
+
+
+class Arguments(BaseModel):
+    """What stands in place of a task's own arguments."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    arguments: dict[str, Any] | None = Field(
+        None, description="By name; the others stay, and so does what is given masked, as it is shown."
+    )
+
+
+class States(BaseModel):
+    """Which mails of a bulk are sent again."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    states: list[str] | None = Field(None, description="Of those that nobody got; without it all but those in doubt.")
+
+
+@router.get("/active", operation_id="get_active_tasks")
+def active(_caller: Everything) -> Any:
+    """List what runs, is reserved or waits in a queue, the oldest first."""
+    return {"items": redact(celery_service.get_active_tasks())}
+
+
+@router.get("/failed", operation_id="get_failed_tasks")
+def failed(
+    _caller: Everything,
+    task_types: Annotated[list[str] | None, Query(max_length=100, description="Of these categories alone.")] = None,
+    max_age_hours: Annotated[float, Query(gt=0, le=880_000, description="Since they failed, at most.")] = 24,
+    error_type: Annotated[str | None, Query(max_length=255, description="Of those with this error alone.")] = None,
+    search: Annotated[str | None, Query(max_length=1_000, description="In name, error or arguments.")] = None,
+    limit: Annotated[int, Query(ge=1, le=1_000, description="At most so many.")] = 100,
+    after: Annotated[str | None, Query(max_length=LONGEST_ID, description="The last one of the page before.")] = None,
+) -> Any:
+    """List the tasks that failed, the newest failure first, each told whole."""
+    return {
+        "items": redact(celery_service.get_failed_tasks(task_types, max_age_hours, error_type, search, limit, after))
+    }
+
+
+@router.post("/kill-all", operation_id="kill_all_tasks")
+def kill_all(caller: Annotated[Caller, require("admin")]) -> Any:
+    """Cancel all that runs and waits; schedules stay."""
+    killed = celery_service.kill_all_tasks()
+    record_act(caller, "task.kill-all", count=killed["killed_count"])
+    return killed
+
+
+@router.get("/{task_id}", operation_id="get_task_status")
+async def task(
+    task_id: TaskId,
+    caller: Reader,
+    request: Request,
+    wait: Annotated[float, Query(ge=0, le=LONGEST_WAIT_SECONDS, description="Seconds to wait for its end.")] = 0,
+) -> Any:
+    """Return where a task stands, at once or, with `wait`, as soon as it has ended."""
+    status = await run_in_threadpool(shown_status, task_id, caller)
+    if not wait or is_final(status):
+        return status
+    until = monotonic() + wait
+    async with _watching(request).watch(task_id) as watch:
+        while not is_final(status) and await watch.change(until - monotonic()):
+            status = await run_in_threadpool(shown_status, task_id, caller)
+    return status
+
+
+@router.get(
+    "/{task_id}/events",
+    operation_id="watch_task",
+    response_class=Response,
+    responses={200: {"content": {MEDIA_TYPE: {"schema": {"type": "string"}}}, "description": "Events until its end."}},
+)
+async def events(task_id: TaskId, caller: Reader, request: Request) -> Response:
+    """Stream where a task stands, at once and at each change, as server-sent events named `status`, until its end."""
+    await run_in_threadpool(shown_status, task_id, caller)
+    return EventStream(_statuses(_watching(request), lambda: shown_status(task_id, caller), task_id))
+
+
+@router.get("/{task_id}/logs", operation_id="get_task_logs")
+def logs(
+    task_id: TaskId,
+    caller: Reader,
+    search: Annotated[str | None, Query(max_length=1_000, description="Of those lines alone that have this.")] = None,
+    level: Annotated[str | None, Query(max_length=10, description="Of this level alone or a higher one.")] = None,
+    limit: Annotated[int, Query(ge=1, le=20_000, description="At most so many, the last ones.")] = 1_000,
+) -> Any:
+    """Return the last lines that a task logged, in their order."""
+    shown_status(task_id, caller)
+    return {"items": celery_service.get_task_logs(task_id, search, level, limit)}
+
+
+@router.get(
+    "/{task_id}/vectors",
+    operation_id="get_vectors",
+    response_class=StreamingResponse,
+    responses={200: {"content": {LINES: {"schema": {"type": "string"}}}, "description": "A vector on each line."}},
+)
+def vectors(task_id: TaskId, caller: Reader) -> StreamingResponse:
+    """Return the vectors that a task made, a line of JSON each: `index` of its text, and `vector`."""
+    shown_status(task_id, caller)
+    found = celery_service.get_vectors(task_id)
+    return StreamingResponse(
+        (json.dumps({"index": index, "vector": vector.tolist()}) + "\n" for index, vector in found), media_type=LINES
+    )
+
+
+@router.post("/{task_id}/cancel", operation_id="cancel_task")
+def cancel(task_id: TaskId, caller: Operator) -> Changed:
+    """Cancel a task, and all tasks of it, for good."""
+    return _changed(task_id, caller, "task.cancel", celery_service.cancel_task)
+
+
+@router.post("/{task_id}/pause", operation_id="pause_task")
+def pause(task_id: TaskId, caller: Operator) -> Changed:
+    """Pause a bulk: none of its parts starts."""
+    return _changed(task_id, caller, "task.pause", celery_service.pause_task)
+
+
+@router.post("/{task_id}/resume", operation_id="resume_task")
+def resume(task_id: TaskId, caller: Operator) -> Changed:
+    """Let a paused bulk go on."""
+    return _changed(task_id, caller, "task.resume", celery_service.resume_task)
+
+
+@router.post("/{task_id}/replay", operation_id="replay_task", status_code=202)
+def replay(task_id: TaskId, caller: Operator, response: Response, body: Arguments | None = None) -> Accepted:
+    """Submit a failed task again, as a new one, with other arguments where they are given; twice is once."""
+    arguments = body.arguments if body else None
+    check_paths(arguments or {})
+    details = {"arguments": sorted(arguments)} if arguments else None
+    new_id = _seen(task_id, caller, lambda: celery_service.replay_task(task_id, arguments))
+    return _again(new_id, task_id, caller, response, "task.replay", details)
+
+
+@router.post("/{task_id}/resend", operation_id="resend_failed", status_code=202)
+def resend(task_id: TaskId, caller: Operator, response: Response, body: States | None = None) -> Accepted:
+    """Send the mails of an ended bulk again that nobody got, as a new bulk; twice is once."""
+    states = body.states if body else None
+    details = {"states": states} if states else None
+    new_id = _seen(task_id, caller, lambda: celery_service.resend_failed(task_id, states))
+    return _again(new_id, task_id, caller, response, "task.resend", details)
+
+
+async def _statuses(watching: Watching, read: Callable[[], dict[str, Any]], task_id: str) -> AsyncGenerator[bytes]:
+    async with watching.watch(task_id) as watch:
+        while True:
+            if not await watch.change(QUIET_SECONDS):
+                yield STILL_THERE
+                continue
+            status = await run_in_threadpool(read)
+            yield event("status", status)
+            if is_final(status):
+                return
+
+
+def _watching(request: Request) -> Watching:
+    return request.app.state.watching
+
+
+def _changed(task_id: str, caller: Caller, act: str, change: Callable[[str], bool]) -> Changed:
+    """Change a task that the caller sees, and write it down where something was changed."""
+    shown_status(task_id, caller)
+    changed = change(task_id)
+    if changed:
+        record_act(caller, act, target=("task", task_id))
+    return Changed(changed=changed)
+
+
+def _seen(task_id: str, caller: Caller, submit: Callable[[], str]) -> str:
+    """Submit what comes of a task that the caller sees."""
+    shown_status(task_id, caller)
+    return submit()
+
+
+def _again(
+    new_id: str, task_id: str, caller: Caller, response: Response, act: str, details: dict[str, Any] | None
+) -> Accepted:
+    """Write down what came of a task, and answer with it."""
+    record_act(caller, act, target=("task", task_id), details={"task_id": new_id} | (details or {}), sure=False)
+    response.headers["Location"] = f"{PREFIX}/{new_id}"
+    return Accepted(task_id=new_id)

@@ -37,14 +37,15 @@ FORM = """\
 router = APIRouter(route_class=GuardedRoute, dependencies=[everybody()])
 
 
-@router.api_route(ADDRESS, methods=["GET", "HEAD"])
+@router.head(ADDRESS, include_in_schema=False)
+@router.get(ADDRESS, operation_id="ask_to_unsubscribe")
 def look(token: str) -> Response:
     """Show who would leave what."""
     who = _subscription(token)
     return _page("Unsubscribe?", f"{who.address} will get no more {_mail(who)} from us.", FORM)
 
 
-@router.post(ADDRESS)
+@router.post(ADDRESS, operation_id="unsubscribe")
 def unsubscribe(token: str) -> Response:
     """Unsubscribe at once, with no key, cookie or question; the body is RFC 8058's or the page's, and says no more."""
     who = _subscription(token)

@@ -79,15 +79,15 @@ def ls(  # noqa: PLR0913, PLR0917 - a filter each
 def _print(found: dict[str, Any]) -> None:
     console = Console()
     table = Table("id", "name", "state", "created", "worker", Column("error", overflow="ellipsis"), box=None)
-    for one in found["tasks"]:
+    for one in found["items"]:
         state = one["status"] if one["status"] != "PROGRESS" else f"PROGRESS {one['progress']:.0f} %"
         colour = COLOURS.get(one["status"], "default")
         error = f"{one['error_type']}: {one['error']}" if one["error"] else ""
         row = (one["task_id"], one["name"], one["created_at"][:19], one["worker"] or "-", " ".join(error.split()))
         task_id, name, created, worker, said = map(escape, row)
         table.add_row(task_id, name, f"[{colour}]{state}[/]", created, worker, said)
-    console.print(table if found["tasks"] else "No task is like that.")
-    if found["next"]:
+    console.print(table if found["items"] else "No task is like that.")
+    if found["next_cursor"]:
         console.print(f"There are more: --after {found['next']}", markup=False, highlight=False, soft_wrap=True)
 
 

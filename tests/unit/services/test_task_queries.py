@@ -43,7 +43,7 @@ def listed(service, seconds=60):
     """Let the lists catch up."""
     following = TaskFollowing(service.database)
     lead = leading(service)
-    one = Follower(following, lambda: lead, threading.Event())
+    one = Follower(following, service.minutes, lambda: lead, threading.Event())
     while one.turn(lead) != follower.LOOK_SECONDS:
         pass
 
@@ -53,7 +53,7 @@ def leading(service):
 
 
 def ids(found):
-    return [one["task_id"] for one in found["tasks"]]
+    return [one["task_id"] for one in found["items"]]
 
 
 def test_a_page_leads_to_the_next_one_until_there_is_none(service):
@@ -61,17 +61,17 @@ def test_a_page_leads_to_the_next_one_until_there_is_none(service):
     asked, cursor, found = filter_of(name="email.send_email"), None, []
     while page := find_tasks(asked, cursor, 2):
         found += ids(page)
-        cursor = page["next"]
+        cursor = page["next_cursor"]
         if cursor is None:
             break
     assert sorted(found) == [f"t{number}" for number in range(5)]
-    assert find_tasks(asked, limit=5)["next"] is None, "nothing is behind a last page that is full"
+    assert find_tasks(asked, limit=5)["next_cursor"] is None, "nothing is behind a last page that is full"
 
 
 def test_a_row_is_light_and_tells_the_rest_masked_to_who_asks(service):
     opened(service, draft("t", kwargs={"password": "planted", "to": "ann"}, tags=["x"], tenant="a"))
-    [light] = find_tasks(filter_of(tag=["x"]))["tasks"]
-    [whole] = find_tasks(filter_of(tag=["x"]), whole=True)["tasks"]
+    [light] = find_tasks(filter_of(tag=["x"]))["items"]
+    [whole] = find_tasks(filter_of(tag=["x"]), whole=True)["items"]
     assert "kwargs" not in light
     assert whole["kwargs"] == {"password": "***", "to": "ann"}
     assert light["status"] == "PENDING"
@@ -147,7 +147,7 @@ def test_a_tag_of_wildcards_finds_its_own_tasks_alone(service):
 def test_a_cursor_that_was_changed_is_refused(service, data):
     opened(service, *(draft(f"t{number}") for number in range(3)))
     asked = filter_of(name="email.send_email")
-    cursor = find_tasks(asked, limit=1)["next"]
+    cursor = find_tasks(asked, limit=1)["next_cursor"]
     place = data.draw(st.integers(0, len(cursor) - 1))
     letter = data.draw(st.sampled_from([one for one in "abcXYZ019-_=+/ é\0" if one != cursor[place]]))
     for changed in (cursor[:place] + letter + cursor[place + 1 :], cursor[:place], cursor + letter, letter + cursor):
@@ -157,7 +157,7 @@ def test_a_cursor_that_was_changed_is_refused(service, data):
 
 def test_a_cursor_of_another_filter_is_refused_but_moments_may_move(service):
     opened(service, *(draft(f"t{number}") for number in range(3)))
-    cursor = find_tasks(filter_of(created_from="2026-01-01T00:00:00Z"), limit=1)["next"]
+    cursor = find_tasks(filter_of(created_from="2026-01-01T00:00:00Z"), limit=1)["next_cursor"]
     with pytest.raises(InvalidArgument):
         find_tasks(filter_of(queue="email"), cursor)
     forged = base64.urlsafe_b64encode(b"x" * 9 + json.dumps(["2030-01-01T00:00:00+00:00", "a"]).encode()).decode()
@@ -185,7 +185,7 @@ def test_who_does_not_lead_lists_nothing(service):
     lead = leading(service)
     Leadership(service.database).give_up("me")
     Leadership(service.database).take("other", "here", 2)
-    one = Follower(TaskFollowing(service.database), lambda: lead, threading.Event())
+    one = Follower(TaskFollowing(service.database), service.minutes, lambda: lead, threading.Event())
     assert one._guarded(lead) == follower.AWAY_SECONDS
     assert service.database.read(lambda c: c.execute(select(task_list_marks)).first()) is None
 
@@ -202,8 +202,8 @@ def test_tasks_are_listed_in_a_terminal(service, monkeypatch, capsys):
 
     code, said = csai("--state", "pending", "--limit", "2", "--json", "--since", "2h")
     first = json.loads(said.out)
-    assert (code, len(first["tasks"])) == (0, 2)
-    code, said = csai("--state", "pending", "--limit", "2", "--after", first["next"], "--since", "2h")
+    assert (code, len(first["items"])) == (0, 2)
+    code, said = csai("--state", "pending", "--limit", "2", "--after", first["next_cursor"], "--since", "2h")
     [left] = {"t0", "t1", "t2"} - set(ids(first))
     assert left in said.out
     assert csai("--text", "nowhere")[1].out == "No task is like that.\n"

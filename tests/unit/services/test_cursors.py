@@ -4,8 +4,8 @@ import contextlib
 
 import pytest
 
-from api import cursors
 from processors.errors import InvalidArgument
+from services import cursors
 
 
 def test_a_cursor_leads_to_its_place():

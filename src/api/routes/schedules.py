@@ -1,0 +1,115 @@
+"""Schedules over HTTP: what runs again and again."""
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.documents import Accepted
+from api.guards import GuardedRoute, require
+from services.access import Caller
+from services.audit import record_act
+from services.celery_app import PRIORITIES, QUEUES
+from services.celery_service import celery_service
+from services.file_roots import check_paths
+
+TASKS = "/api/v1/tasks"
+
+Name = Annotated[str, Path(max_length=200, description="The schedule's name.")]
+Reader = Annotated[Caller, require("read")]
+Operator = Annotated[Caller, require("operate")]
+
+router = APIRouter(prefix="/api/v1/schedules", tags=["schedules"], route_class=GuardedRoute)
+
+
+class ScheduleFields(BaseModel):
+    """What a schedule has; what is left out is its default, or stays as it is."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    crontab: str | None = Field(None, description="Minute, hour, day of month, month, day of week.")
+    every: float | None = Field(None, description="Seconds, 1 or more, instead of a crontab.")
+    timezone: str = Field("UTC", description="The IANA name of the crontab's zone.")
+    kwargs: dict[str, Any] | None = Field(None, description="The task's arguments by name.")
+    args: list[Any] | None = Field(None, description="The task's positional arguments.")
+    queue: str | None = Field(None, description=f"By default the task's own; one of {', '.join(QUEUES)}.")
+    priority: str = Field("normal", description=f"One of {', '.join(PRIORITIES)}.")
+    catch_up: str = Field("latest", description="Of fire times that were missed: `latest`, `all` or `none`.")
+    tenant: str | None = Field(None, description="Whose tasks they are.")
+
+    def given(self) -> dict[str, Any]:
+        """Return what was said, with its paths checked."""
+        check_paths(self.kwargs or {})
+        return self.model_dump(exclude_unset=True)
+
+
+class NewSchedule(ScheduleFields):
+    """A schedule to be made."""
+
+    name: str = Field(description="What it is called, up to 200 characters.")
+    task: str = Field(description="The name of the task, such as `cleanup.cleanup_old_files`.")
+
+
+class ChangedSchedule(ScheduleFields):
+    """What is changed of a schedule."""
+
+    task: str | None = Field(None, description="The name of the task.")
+
+
+@router.get("", operation_id="list_schedules")
+def schedules(_caller: Reader) -> Any:
+    """List the schedules by name; one that is paused has no `next_at`."""
+    return {"items": celery_service.list_schedules()}
+
+
+@router.post("", operation_id="add_schedule", status_code=HTTPStatus.CREATED)
+def add(wanted: NewSchedule, caller: Operator) -> Any:
+    """Run a task again and again, from now on."""
+    made = celery_service.add_schedule(**wanted.given())
+    record_act(caller, "schedule.add", target=("schedule", wanted.name), details=made)
+    return made
+
+
+@router.patch("/{name}", operation_id="change_schedule")
+def change(name: Name, wanted: ChangedSchedule, caller: Operator) -> Any:
+    """Change a schedule; it goes on from now on, and misses nothing anew."""
+    given = wanted.given()
+    changed = celery_service.change_schedule(name, **given)
+    record_act(caller, "schedule.change", target=("schedule", name), details=given)
+    return changed
+
+
+@router.delete("/{name}", operation_id="remove_schedule", status_code=HTTPStatus.NO_CONTENT)
+def remove(name: Name, caller: Operator) -> None:
+    """Remove a schedule; its tasks that wait or run stay."""
+    celery_service.remove_schedule(name)
+    record_act(caller, "schedule.remove", target=("schedule", name))
+
+
+@router.post("/{name}/pause", operation_id="pause_schedule")
+def pause(name: Name, caller: Operator) -> Any:
+    """Fire a schedule no more until it is resumed."""
+    return _steered(name, caller, "schedule.pause", celery_service.pause_schedule)
+
+
+@router.post("/{name}/resume", operation_id="resume_schedule")
+def resume(name: Name, caller: Operator) -> Any:
+    """Let a paused schedule go on with its next fire time."""
+    return _steered(name, caller, "schedule.resume", celery_service.resume_schedule)
+
+
+@router.post("/{name}/run", operation_id="run_schedule_now", status_code=HTTPStatus.ACCEPTED)
+def run(name: Name, caller: Operator, response: Response) -> Accepted:
+    """Submit the task of a schedule at once, beside its fire times, paused or not."""
+    task_id = celery_service.run_schedule_now(name)
+    record_act(caller, "schedule.run", target=("schedule", name), details={"task_id": task_id})
+    response.headers["Location"] = f"{TASKS}/{task_id}"
+    return Accepted(task_id=task_id)
+
+
+def _steered(name: str, caller: Caller, act: str, steer: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+    schedule = steer(name)
+    record_act(caller, act, target=("schedule", name))
+    return schedule

@@ -1,0 +1,189 @@
+"""Tasks over HTTP: waiting for one, watching it, and steering it, each by those who may see it."""
+
+import json
+import threading
+from urllib.request import Request, urlopen
+
+import pytest
+from fastapi.testclient import TestClient
+
+from api.app import create_app
+from call_faults import web_application
+from config.settings import ensure_folders, settings
+from records.audit import WantedActs
+from records.task_moves import Failure
+from records.task_records import Draft
+from services import audit
+from services.access import Caller, admin_key, reach
+from services.api_keys import NewKey, add
+from services.celery_service import celery_service
+from services.wiring import parts
+from waiting import until
+
+ANN = Caller("user", "ann", reach(("admin",)), origin="cli")
+WAITS = "/api/v1/tasks/{}?wait=30"
+
+
+@pytest.fixture(scope="module")
+def client():
+    ensure_folders(settings)
+    with TestClient(create_app(settings), base_url="http://localhost", raise_server_exceptions=False) as client:
+        client.headers["Authorization"] = f"Bearer {admin_key(settings)}"
+        yield client
+
+
+def draft(task_id: str, **more) -> str:
+    """A recorded task that waits, and that nobody publishes."""
+    parts().tasks.open(Draft(task_id, "texts.none", "ai_processing", "ai_processing", delay=3600, **more))
+    return task_id
+
+
+def acts_on(task_id: str) -> list[str]:
+    found = audit.acts(WantedActs(target_kind="task", target_id=task_id), 10)
+    return [one.act for one in found]
+
+
+def key_of(**more) -> dict[str, str]:
+    made = add(ANN, NewKey(name="of a test", scopes=["operate"], **more))
+    return {"Authorization": f"Bearer {made['key']}"}
+
+
+# --- Waiting ----------------------------------------------------------------------------------------------------
+
+
+def test_waiting_ends_as_soon_as_the_task_does(client):
+    task_id = draft("wait-1")
+    answers = []
+    waiter = threading.Thread(target=lambda: answers.append(client.get(WAITS.format(task_id))))
+    waiter.start()
+    until(lambda: client.app.state.watching._count == 1, 30, "somebody waits")
+    assert celery_service.cancel_task(task_id)
+    waiter.join(30)
+    assert answers[0].json()["status"] == "REVOKED"
+    assert client.app.state.watching._count == 0
+
+
+def test_a_task_that_has_ended_is_answered_at_once_and_one_that_goes_on_after_the_wait(client):
+    task_id = draft("wait-2")
+    assert client.get(f"/api/v1/tasks/{task_id}?wait=0.01").json()["status"] == "PENDING"
+    celery_service.cancel_task(task_id)
+    assert client.get(WAITS.format(task_id)).json()["status"] == "REVOKED"
+    assert client.get(WAITS.format("never-was")).status_code == 404
+
+
+@pytest.mark.parametrize("wait", ["-1", "61", "inf", "nan", "long"])
+def test_a_wait_has_bounds(client, wait):
+    assert client.get(f"/api/v1/tasks/wait-2?wait={wait}").status_code == 422
+
+
+def test_more_than_may_wait_are_told_so(client, monkeypatch):
+    task_id = draft("wait-3")
+    monkeypatch.setattr(client.app.state.watching, "_most", 0)
+    answer = client.get(WAITS.format(task_id))
+    assert (answer.status_code, "already wait" in answer.json()["detail"]) == (503, True)
+
+
+# --- Watching ---------------------------------------------------------------------------------------------------
+
+
+def test_events_tell_each_change_and_end_with_the_task(client):
+    task_id = draft("events-1")
+    statuses = []
+    with client.stream("GET", f"/api/v1/tasks/{task_id}/events") as stream:
+        for line in stream.iter_lines():
+            if line.startswith("data: "):
+                statuses.append(json.loads(line.removeprefix("data: "))["status"])
+                celery_service.cancel_task(task_id)
+    assert statuses == ["PENDING", "REVOKED"]
+    assert stream.headers["content-type"].startswith("text/event-stream")
+    assert stream.headers["cache-control"] == "no-store"
+
+
+def test_nobody_watches_a_task_that_is_not_there(client):
+    assert client.get("/api/v1/tasks/never-was/events").status_code == 404
+
+
+# --- Steering ---------------------------------------------------------------------------------------------------
+
+
+def test_cancelling_is_told_and_written_down_once(client):
+    task_id = draft("cancel-1")
+    answers = [client.post(f"/api/v1/tasks/{task_id}/cancel").json() for _ in range(2)]
+    assert answers == [{"changed": True}, {"changed": False}]
+    assert acts_on(task_id) == ["task.cancel"]
+    assert client.post("/api/v1/tasks/never-was/cancel").status_code == 404
+
+
+def test_only_what_has_parts_can_be_paused(client):
+    answer = client.post(f"/api/v1/tasks/{draft('pause-1')}/pause")
+    assert (answer.status_code, "has no parts" in answer.json()["detail"]) == (422, True)
+
+
+def failed(task_id: str, **kwargs) -> str:
+    """A task that has failed."""
+    name = "ai_processing.analyze_sentiment"
+    parts().tasks.open(Draft(task_id, name, "ai_processing", "ai_processing", kwargs=kwargs))
+    started = parts().moves.start(task_id, 0, "worker-of-a-test", "w@h", None)
+    assert parts().moves.fail(task_id, started.run, Failure("no", "PermanentError"))
+    return task_id
+
+
+def test_a_failed_task_is_submitted_again_with_other_arguments_once(client):
+    task_id = failed("replay-1", text="bad", detailed=True)
+    answers = [client.post(f"/api/v1/tasks/{task_id}/replay", json={"arguments": {"text": "good"}}) for _ in range(2)]
+    assert [one.status_code for one in answers] == [202, 202], answers[0].text
+    assert answers[0].json() == answers[1].json()
+    again = parts().tasks.read(answers[0].json()["task_id"])
+    assert (again.kwargs, again.retry_of) == ({"text": "good", "detailed": True}, task_id)
+    assert answers[0].headers["location"] == f"/api/v1/tasks/{again.id}"
+    assert client.post(f"/api/v1/tasks/{again.id}/replay").status_code == 422
+    assert client.post(f"/api/v1/tasks/{failed('replay-2', text='x')}/replay").status_code == 202
+
+
+def test_a_replay_takes_no_path_that_a_submit_would_not_take(client):
+    answer = client.post(f"/api/v1/tasks/{failed('replay-3')}/replay", json={"arguments": {"file_path": "/etc/passwd"}})
+    assert (answer.status_code, "file_path" in answer.json()["detail"]) == (422, True)
+
+
+def test_a_tenants_key_sees_and_steers_its_own_tasks_alone(client):
+    own, others = draft("tenant-1", tenant="acme"), draft("tenant-2", tenant="other")
+    key = key_of(tenant="acme")
+    for task_id, expected in ((own, 200), (others, 404), (draft("tenant-3"), 404)):
+        for path in ("", "?wait=0.01", "/logs"):
+            assert client.get(f"/api/v1/tasks/{task_id}{path}", headers=key).status_code == expected, (task_id, path)
+    assert client.get(f"/api/v1/tasks/{others}/events", headers=key).status_code == 404
+    for act in ("cancel", "pause", "resume", "replay", "resend"):
+        assert client.post(f"/api/v1/tasks/{others}/{act}", headers=key).status_code == 404, act
+    assert client.post(f"/api/v1/tasks/{own}/cancel", headers=key).json() == {"changed": True}
+    assert celery_service.get_task_status(others)["status"] == "PENDING"
+
+
+def test_a_tenants_submit_is_its_tenants(client):
+    key = key_of(tenant="acme")
+    answer = client.post("/api/v1/submit/analyze_sentiment", json={"text": "of a tenant"}, headers=key)
+    assert parts().tasks.read(answer.json()["task_id"]).tenant == "acme"
+    body = {"text": "of a tenant", "tenant": "other"}
+    assert client.post("/api/v1/submit/analyze_sentiment", json=body, headers=key).status_code == 403
+    call = {"original_task_id": draft("tenant-4", tenant="other"), "to_number": "+1234567890"}
+    assert client.post("/api/v1/submit/retry_failed_call", json=call, headers=key).status_code == 404
+
+
+def test_the_services_own_tasks_are_submitted_by_their_methods_with_a_small_key(client):
+    made = add(ANN, NewKey(name="small", scopes=["submit"]))
+    body = {"name": "cleanup.cleanup_old_tasks", "arguments": {"max_age_hours": 0}}
+    answer = client.post("/api/v1/submit", json=body, headers={"Authorization": f"Bearer {made['key']}"})
+    assert (answer.status_code, "scope operate" in answer.json()["detail"]) == (403, True)
+
+
+# --- Over a real socket -----------------------------------------------------------------------------------------
+
+
+def test_a_reader_that_leaves_is_not_waited_for():
+    task_id = draft("events-2")
+    with web_application() as url:
+        asked = Request(
+            f"{url}/api/v1/tasks/{task_id}/events", headers={"Authorization": f"Bearer {admin_key(settings)}"}
+        )
+        with urlopen(asked, timeout=30) as stream:
+            assert stream.readline() == b"event: status\n"
+    # the server has ended, because nobody held it

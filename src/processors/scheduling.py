@@ -1,7 +1,7 @@
-"""Publishing what waits and retrying what failed: the requests and results."""
+"""Publishing what waits, retrying what failed, and acting on many tasks: the requests and results."""
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
@@ -69,6 +69,27 @@ class RetryFailedTasks(FailedTasks):
     max_retries: int = Field(default=3, ge=0, le=1_000)
 
 
+Act = Literal["cancel", "replay"]
+"""What is done to many tasks at once."""
+
+
+class ActOnTasks(Request):
+    """Do the same to all tasks that a filter finds and that were there at a moment.
+
+    Attributes:
+        filter: what `services.task_filters.TaskFilter` takes.
+        created_before: the moment, in ISO 8601: what comes later was not counted.
+        wall: the only tenant whose tasks are meant.
+        most: how many were confirmed.
+    """
+
+    act: Act
+    filter: dict[str, Any]
+    created_before: str
+    wall: str | None = None
+    most: int = Field(ge=0)
+
+
 class PendingProcessed(Result):
     """How many were looked at, how many the broker took, how many wait still."""
 
@@ -89,3 +110,11 @@ class FailedRetried(Result):
 
     retried: list[str]
     skipped: list[SkippedTask]
+
+
+class TasksActedOn(Result):
+    """How many tasks were changed, the first 1 000 of them, and those that were not, with the reason."""
+
+    changed: int = 0
+    task_ids: list[str] = []
+    skipped: list[SkippedTask] = []

@@ -381,6 +381,7 @@ def test_every_task_is_registered_under_the_name_that_the_facade_sends():
         "cleanup.cleanup_old_tasks",
         "cleanup.cleanup_old_files",
         "cleanup.cleanup_old_logs",
+        "scheduling.act_on_tasks",
         "scheduling.process_pending_tasks",
         "scheduling.retry_failed_tasks",
     }

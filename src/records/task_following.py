@@ -169,7 +169,7 @@ class TaskFollowing:
         listed = {row["number"]: row["listed_state"] for row in found}
 
         def work(connection: Connection) -> None:
-            _check(connection, lead)
+            check_lead(connection, lead)
             there = set(connection.execute(select(rows.number).where(rows.number.in_(list(texts)))).scalars())
             keep_words(connection, {number: text for number, text in texts.items() if number in there})
             for state in set(listed.values()):
@@ -265,7 +265,7 @@ class TaskFollowing:
         )
 
         def work(connection: Connection) -> None:
-            _check(connection, lead)
+            check_lead(connection, lead)
             connection.execute(first.on_conflict_do_nothing())
 
         self._write(work)
@@ -274,7 +274,7 @@ class TaskFollowing:
         """Write the rows of these records, and how far the lists go by that."""
 
         def work(connection: Connection) -> None:
-            _check(connection, lead)
+            check_lead(connection, lead)
             if found:
                 _write_rows(connection, found)
             if moved:
@@ -286,7 +286,8 @@ class TaskFollowing:
         self.database.write(work, durable=False, lossy=True)
 
 
-def _check(connection: Connection, lead: Lead | None) -> None:
+def check_lead(connection: Connection, lead: Lead | None) -> None:
+    """Raise `LeadLost` where a lead is held no more; nothing where none is asked for."""
     if lead is not None and connection.execute(select(literal(1)).where(fenced(lead))).first() is None:
         raise LeadLost("Another process leads and lists tasks.")
 
@@ -362,6 +363,6 @@ def _numbers(connection: Connection, found: Iterable[Any]) -> dict[str, int]:
 
 def _forget_stray(connection: Connection, task_ids: Sequence[str], lead: Lead | None) -> None:
     """Remove rows whose records are gone."""
-    _check(connection, lead)
+    check_lead(connection, lead)
     there = set(connection.execute(select(columns.id).where(columns.id.in_(list(task_ids)))).scalars())
     forget(connection, [task_id for task_id in task_ids if task_id not in there])

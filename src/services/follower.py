@@ -12,6 +12,7 @@ from config.log_setup import get_logger
 from processors.errors import ServiceUnavailable
 from records.leadership import Lead
 from records.task_following import TaskFollowing
+from records.task_minutes import TaskMinutes
 from services.own_tasks import shown_arguments
 
 logger = get_logger()
@@ -34,12 +35,20 @@ class Follower:
 
     Args:
         following: lists what changed.
+        minutes: counts what came and ended.
         lead: returns the lead while it is held for sure, else None.
         stopping: set when it is to end.
     """
 
-    def __init__(self, following: TaskFollowing, lead: Callable[[], Lead | None], stopping: threading.Event) -> None:
+    def __init__(
+        self,
+        following: TaskFollowing,
+        minutes: TaskMinutes,
+        lead: Callable[[], Lead | None],
+        stopping: threading.Event,
+    ) -> None:
         self._following = following
+        self._minutes = minutes
         self._lead = lead
         self._stopping = stopping
         self._compared: int | None = None
@@ -68,6 +77,9 @@ class Follower:
         began = time.monotonic()
         if following.fill(ROWS_AT_ONCE, lead):
             return _rest(began, WORD_REST)
+        if self._minutes.count_next(lead):
+            return _rest(began, WORD_REST)
+        began = time.monotonic()
         if began >= self._compare_at:
             self._compared = following.compare(self._compared, COMPARED_AT_ONCE, lead)
             self._compare_at = time.monotonic() + COMPARE_SECONDS

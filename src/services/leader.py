@@ -113,7 +113,7 @@ class Leader:
             stands_by: whether to stand by where another one leads; else end.
         """
         parent = starter or os.getppid()
-        follower = Follower(TaskFollowing(parts().database), self._sure_lead, self.stopping)
+        follower = Follower(TaskFollowing(parts().database), parts().minutes, self._sure_lead, self.stopping)
         follower.start()
         while not self.stopping.wait(self._tick_seconds) and os.getppid() == parent:
             try:
@@ -335,6 +335,7 @@ def _prune() -> None:
     parts().calls.prune(settings.keep_call_days)
     parts().ai_calls.prune(settings.keep_ai_usage_days)
     parts().audit.prune(settings.keep_audit_days)
+    parts().minutes.prune(settings.keep_records_days)
     parts().ai_answers.prune(settings.ai_cache_seconds / 3600 + HOURS_OF_ANSWERS)
 
 

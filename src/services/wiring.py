@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from records.people import PeopleRecords
     from records.schedules import Schedules
     from records.suppressions import SuppressionRecords
+    from records.task_minutes import TaskMinutes
 
 CODE = ("src", "scripts", ".env", "alembic.ini", "flowerconfig.py", "pyproject.toml")
 MOST_OCR_PROCESSES = 4
@@ -203,6 +204,11 @@ class Parts:
     def audit(self) -> Audit:
         """Who did what."""
         return _records("audit", "Audit")(self.database)
+
+    @cached_property
+    def minutes(self) -> TaskMinutes:
+        """What came and ended in each minute."""
+        return _records("task_minutes", "TaskMinutes")(self.database)
 
     @cached_property
     def database_id(self) -> str:

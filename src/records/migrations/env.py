@@ -31,6 +31,7 @@ from records.suppressions import hard_bounces, suppressions
 from records.task_indexes import INDEXES
 from records.task_list_rows import task_list_marks, task_list_tags, task_lists, task_words_due
 from records.task_logs import task_logs
+from records.task_minutes import task_minutes
 from records.task_pauses import task_pauses
 from records.task_records import task_records
 from records.workers import workers
@@ -73,6 +74,7 @@ TABLES = (
     task_list_tags,
     task_lists,
     task_logs,
+    task_minutes,
     task_pauses,
     task_records,
     task_words_due,

@@ -1,0 +1,128 @@
+"""A row for each minute and queue: how many tasks came and ended in it, and how long they waited and ran.
+
+A minute is counted once, from the records by their own indexes, when nothing of it can come late any more. So no task
+pays for it, and what is counted twice is the same row.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Column, Connection, Integer, RowMapping, String, Table, delete, func, literal, select
+
+from processors import task_figures
+from records.columns import Instant, Json, Now, metadata
+from records.database import Database
+from records.insertion import insert_into
+from records.leadership import Lead
+from records.task_following import OVERLAP_SECONDS, check_lead
+from records.task_records import TaskState, columns
+
+MINUTE = timedelta(minutes=1)
+FIRST_MINUTES = 60
+"""So far back a new table begins: what was before is in the records."""
+
+task_minutes = Table(
+    "task_minutes",
+    metadata,
+    Column("minute", Instant, primary_key=True),
+    Column("queue", String(255), primary_key=True),
+    Column("created", Integer, nullable=False),
+    Column("succeeded", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("cancelled", Integer, nullable=False),
+    Column("waits", Json, nullable=False),  # counts by `processors.task_figures.STEPS`
+    Column("runs", Json, nullable=False),
+)
+minutes = task_minutes.c
+
+NOBODY = ""
+"""The queue of the row that says that a minute was counted, also where nothing was in it."""
+
+ENDS = {TaskState.SUCCESS: "succeeded", TaskState.FAILURE: "failed", TaskState.REVOKED: "cancelled"}
+
+
+@dataclass
+class Figures:
+    """What was counted of one minute and queue."""
+
+    created: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    waits: list[int] = field(default_factory=task_figures.none)
+    runs: list[int] = field(default_factory=task_figures.none)
+
+    def end(self, row: Any) -> None:
+        """Count a task that ended."""
+        name = ENDS[TaskState(row.state)]
+        setattr(self, name, getattr(self, name) + 1)
+        if row.started_at is not None and not row.is_parent:
+            task_figures.count(self.runs, (row.finished_at - row.started_at).total_seconds())
+            if row.started_at >= row.due_at:
+                task_figures.count(self.waits, (row.started_at - row.due_at).total_seconds())
+
+
+class TaskMinutes:
+    """Counts minutes, and tells them."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def count_next(self, lead: Lead | None = None) -> bool:
+        """Count the oldest minute that was not counted yet and is over; False where there is none."""
+        found = self.database.read(self._next)
+        if found is None:
+            return False
+        rows = self.database.read(lambda connection: _counted(connection, found))
+
+        def work(connection: Connection) -> None:
+            check_lead(connection, lead)
+            given = insert_into(task_minutes, self.database.kind).on_conflict_do_nothing()
+            connection.execute(given, [{"minute": found, "queue": queue, **one} for queue, one in rows.items()])
+
+        self.database.write(work, durable=False, lossy=True)
+        return True
+
+    def since(self, hours: float) -> Sequence[RowMapping]:
+        """Return the rows of so many hours, the oldest first."""
+        query = (
+            select(task_minutes)
+            .where(minutes.minute > Now(-hours * 3600), minutes.queue != NOBODY)
+            .order_by(minutes.minute, minutes.queue)
+        )
+        return self.database.read(lambda c: c.execute(query).mappings().all())
+
+    def prune(self, days: float) -> None:
+        """Remove what is older than so many days."""
+        old = delete(task_minutes).where(minutes.minute < Now(-days * 86_400))
+        self.database.write(lambda c: c.execute(old), durable=False)
+
+    def _next(self, connection: Connection) -> datetime | None:
+        """Return the minute to count; None where it is not over yet."""
+        last, now = connection.execute(select(func.max(minutes.minute), Now())).one()
+        this = now.replace(second=0, microsecond=0)
+        first = this - MINUTE * FIRST_MINUTES
+        wanted = first if last is None else max(first, last + MINUTE)
+        over = now - timedelta(seconds=OVERLAP_SECONDS[self.database.kind])
+        return wanted if wanted + MINUTE <= over else None
+
+
+def _counted(connection: Connection, minute: datetime) -> dict[str, dict[str, Any]]:
+    found: defaultdict[str, Figures] = defaultdict(Figures)
+    found[NOBODY] = Figures()
+    created = select(columns.queue, func.count()).where(*_in(columns.created_at, minute)).group_by(columns.queue)
+    for queue, some in connection.execute(created):
+        found[queue].created = some
+    ended = select(
+        columns.queue, columns.state, columns.due_at, columns.started_at, columns.finished_at, columns.is_parent
+    ).where(*_in(columns.finished_at, minute))
+    for row in connection.execute(ended):
+        found[row.queue].end(row)
+    return {queue: vars(figures) for queue, figures in found.items()}
+
+
+def _in(column: Any, minute: datetime) -> tuple[Any, Any]:
+    return column >= literal(minute, column.type), column < literal(minute + MINUTE, column.type)

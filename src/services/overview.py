@@ -1,0 +1,77 @@
+"""What the service does at a look: how much came and ended lately, how long it waited and ran, and how things stand."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from math import ceil
+from typing import Any
+
+from processors import task_figures
+from services import monitoring
+from services.wiring import parts
+
+COUNTED = ("created", "succeeded", "failed", "cancelled")
+MOST_POINTS = 180
+LONGEST_HOURS = 30 * 24
+
+
+def overview(hours: float) -> dict[str, Any]:
+    """Return the figures of so many hours, and of now.
+
+    Args:
+        hours: up to 720.
+
+    Returns:
+        `step_seconds`; `points`, the oldest first: `at`, `created`, `succeeded`, `failed`, `cancelled`, `wait_p50`,
+        `wait_p95`, `run_p50`, `run_p95` (seconds, None where nothing ended); `queues`, the same by queue for all of the
+        time; `totals`, the same in all, with `failure_rate` (None where nothing ended); `now`: `depth`,
+        `oldest_age_seconds`, `running`, `scheduled`, `workers`, and `queues` as `get_queue_stats` tells them.
+    """
+    rows = parts().minutes.since(hours)
+    step = timedelta(minutes=ceil(hours * 60 / MOST_POINTS))
+    points, queues = defaultdict[Any, list[Any]](list), defaultdict[str, list[Any]](list)
+    for row in rows:
+        points[_begin(row["minute"], step)].append(row)
+        queues[row["queue"]].append(row)
+    return {
+        "step_seconds": step.total_seconds(),
+        "points": [{"at": at.isoformat(), **_sums(some)} for at, some in sorted(points.items())],
+        "queues": {queue: _sums(some) for queue, some in sorted(queues.items())},
+        "totals": _sums(rows) | {"failure_rate": _failure_rate(rows)},
+        "now": _now(),
+    }
+
+
+def _begin(minute: Any, step: timedelta) -> Any:
+    """Return the moment at which the point of a minute begins; points of one step begin at the same moments always."""
+    midnight = minute.replace(hour=0, minute=0)
+    return midnight + (minute - midnight) // step * step
+
+
+def _sums(rows: Sequence[Any]) -> dict[str, Any]:
+    waits, runs = (task_figures.added([row[name] for row in rows]) for name in ("waits", "runs"))
+    return {name: sum(row[name] for row in rows) for name in COUNTED} | {
+        "wait_p50": task_figures.percentile(waits, 0.5),
+        "wait_p95": task_figures.percentile(waits, 0.95),
+        "run_p50": task_figures.percentile(runs, 0.5),
+        "run_p95": task_figures.percentile(runs, 0.95),
+    }
+
+
+def _failure_rate(rows: Iterable[Any]) -> float | None:
+    failed = sum(row["failed"] for row in rows)
+    ended = failed + sum(row["succeeded"] for row in rows)
+    return round(failed / ended, 6) if ended else None
+
+
+def _now() -> dict[str, Any]:
+    found = monitoring.queue_statistics(parts())
+    ages = [one.oldest_age_seconds for one in found.queues.values() if one.oldest_age_seconds is not None]
+    return {
+        "depth": found.totals.depth,
+        "oldest_age_seconds": max(ages, default=None),
+        "running": found.totals.unacknowledged,
+        "scheduled": found.totals.scheduled,
+        "workers": len(parts().workers.living()),
+        "queues": {name: one.model_dump(mode="json") for name, one in found.queues.items()},
+    }

@@ -1,0 +1,63 @@
+"""The overview adds up what was counted, in points of which there are never many."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from processors import task_figures
+from services import overview as module
+from services.overview import MOST_POINTS, overview
+from services.wiring import parts
+
+MINUTE = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+def row(at: int, queue: str, succeeded: int, failed: int, run: float) -> dict:
+    runs = task_figures.none()
+    for _ in range(succeeded + failed):
+        task_figures.count(runs, run)
+    return {
+        "minute": MINUTE + timedelta(minutes=at),
+        "queue": queue,
+        "created": succeeded + failed + 1,
+        "succeeded": succeeded,
+        "failed": failed,
+        "cancelled": 0,
+        "waits": task_figures.none(),
+        "runs": runs,
+    }
+
+
+@pytest.fixture
+def rows(monkeypatch):
+    given = []
+    monkeypatch.setattr(parts().minutes, "since", lambda _hours: given)
+    return given
+
+
+def test_points_queues_and_totals_are_sums_of_the_same(rows):
+    rows += [row(0, "email", 3, 1, 0.5), row(0, "default", 1, 0, 10.0), row(1, "email", 2, 0, 0.5)]
+    found = overview(1)
+    assert [(one["at"], one["created"], one["succeeded"], one["failed"]) for one in found["points"]] == [
+        ("2026-03-01T12:00:00+00:00", 6, 4, 1),
+        ("2026-03-01T12:01:00+00:00", 3, 2, 0),
+    ]
+    assert {queue: one["succeeded"] for queue, one in found["queues"].items()} == {"email": 5, "default": 1}
+    assert found["totals"]["failure_rate"] == round(1 / 7, 6)
+    assert found["totals"]["run_p50"] == pytest.approx(0.5, rel=0.6)
+    assert found["totals"]["wait_p95"] is None
+    assert set(found["now"]) == {"depth", "oldest_age_seconds", "running", "scheduled", "workers", "queues"}
+
+
+def test_a_month_has_no_more_points_than_a_picture_shows(rows):
+    rows += [row(at, "email", 1, 0, 1.0) for at in range(0, 30 * 24 * 60, 7)]
+    found = overview(30 * 24)
+    assert len(found["points"]) <= MOST_POINTS + 1
+    assert found["step_seconds"] == 4 * 3600
+    assert sum(one["succeeded"] for one in found["points"]) == len(rows)
+
+
+def test_nothing_is_no_error(rows):
+    found = overview(1)
+    assert (found["points"], found["queues"], found["totals"]["failure_rate"]) == ([], {}, None)
+    assert module.LONGEST_HOURS == 720

@@ -28,10 +28,11 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="CSAI background service", version=version(), docs_url=None, redoc_url=None, openapi_url=None)
     app.state.door = Door(settings)
     errors.install(app)
-    for module in pkgutil.iter_modules(routes.__path__):
-        app.include_router(guarded(import_module(f"api.routes.{module.name}").router))
+    routers = [guarded(import_module(f"api.routes.{one.name}").router) for one in pkgutil.iter_modules(routes.__path__)]
+    for router in routers:
+        app.include_router(router)
     app.state.watching = Watching(_marks, MOST_WATCHERS)
-    app.openapi = cache(lambda: document_of(app))
+    app.openapi = cache(lambda: document_of(app, [route for router in routers for route in router.routes]))
     call_webhooks.load()
     app.add_middleware(HostGuard, hosts=known_hosts(settings))
     return app

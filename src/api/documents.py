@@ -1,11 +1,13 @@
 """What the OpenAPI document says beside the routes' own types."""
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, Field
+from starlette.routing import BaseRoute
 
 from api.errors import MEDIA_TYPE
 from api.guards import GuardedRoute
@@ -40,17 +42,17 @@ def problems(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
     return {one.value: {"description": one.phrase, "content": content} for one in statuses}
 
 
-def document_of(app: FastAPI) -> dict[str, Any]:
-    """Return the OpenAPI document of an application: each route with its scope and its problems."""
+def document_of(app: FastAPI, routes: Sequence[BaseRoute]) -> dict[str, Any]:
+    """Return the OpenAPI document of an application: each of these routes of its with its scope and its problems."""
     document = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
     components = document.setdefault("components", {})
     components.setdefault("schemas", {})["Problem"] = Problem.model_json_schema()
     components["schemas"].pop("HTTPValidationError", None)
     components["schemas"].pop("ValidationError", None)
     components["securitySchemes"] = {SECURITY: {"type": "http", "scheme": "bearer"}}
-    for route in app.routes:
+    for route in routes:
         if isinstance(route, GuardedRoute):
-            for method in route.methods or ():
+            for method in route.methods or () if route.include_in_schema else ():
                 _describe(document["paths"][route.path_format][method.lower()], route)
     return document
 

@@ -47,13 +47,13 @@ class HostStatistics(Result):
 
 
 class QueueFigures(Result):
-    """One queue: what waits and runs in it."""
+    """One queue: what waits and runs in it, and how many workers listen to it, None where the broker is away."""
 
     depth: int = 0
     oldest_age_seconds: float | None = None
     unacknowledged: int = 0
     scheduled: int = 0
-    consumers: int = 0
+    consumers: int | None = 0
     paused: bool = False
     limit: str | None = None
 
@@ -105,12 +105,13 @@ def overall(checks: list[Check]) -> Status:
 def total(queues: Mapping[str, QueueFigures]) -> QueueFigures:
     """Add up the queues; the oldest is the oldest of all."""
     ages = [figures.oldest_age_seconds for figures in queues.values() if figures.oldest_age_seconds is not None]
+    listening = [figures.consumers for figures in queues.values() if figures.consumers is not None]
     return QueueFigures(
         depth=sum(figures.depth for figures in queues.values()),
         oldest_age_seconds=max(ages, default=None),
         unacknowledged=sum(figures.unacknowledged for figures in queues.values()),
         scheduled=sum(figures.scheduled for figures in queues.values()),
-        consumers=max((figures.consumers for figures in queues.values()), default=0),
+        consumers=max(listening, default=None if queues else 0),
     )
 
 

@@ -1,6 +1,6 @@
 """What health checks and figures are made of, for tasks, web and command line alike."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import version as installed_version
 from typing import Any
@@ -58,10 +58,10 @@ def queue_statistics(parts: Parts) -> QueueStatistics:
     """Return each queue's figures from the records; sums over all priorities."""
     found = parts.tasks.queue_figures()
     paused, in_force = parts.limits.paused(), parts.limits.in_force()
-    listening = consumers()
+    listening = _listening()
     names = (*QUEUES, *sorted(set(found) - set(QUEUES)))
     queues = {
-        name: _figures(found.get(name, {}), listening.get(name, 0)).model_copy(
+        name: _figures(found.get(name, {}), None if listening is None else listening.get(name, 0)).model_copy(
             update={"paused": name in paused, "limit": limit_of_queue(in_force, name)}
         )
         for name in names
@@ -69,7 +69,15 @@ def queue_statistics(parts: Parts) -> QueueStatistics:
     return QueueStatistics(queues=queues, totals=total(queues))
 
 
-def _figures(found: dict[str, Any], listening: int) -> QueueFigures:
+def _listening() -> Mapping[str, int] | None:
+    """Return how many workers listen to each queue; None where the broker is away, and the records are all there is."""
+    try:
+        return consumers()
+    except ServiceUnavailable:
+        return None
+
+
+def _figures(found: dict[str, Any], listening: int | None) -> QueueFigures:
     return QueueFigures(
         depth=found.get("depth", 0),
         oldest_age_seconds=found.get("oldest_age_seconds"),

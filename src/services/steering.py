@@ -80,16 +80,23 @@ def worker_stats() -> dict[str, Any]:
 
 
 def consumers() -> dict[str, int]:
-    """Return how many workers listen to each queue, of those that answer within a second."""
+    """Return how many workers listen to each queue, of those that answer within a second.
+
+    Raises:
+        ServiceUnavailable: the broker does not answer.
+    """
     answers = _inspect("active_queues").values()
     return Counter(name for listened in answers for name in {rabbitmq.logical_name(one["name"]) for one in listened})
 
 
 def _inspect(what: str) -> dict[str, Any]:
     # One of Celery's pool may have been cut since it was used last, and RabbitMQ's does not come back by itself.
-    with celery_app.connection_for_write() as connection:
-        inspector = cast("Any", celery_app.control).inspect(timeout=INSPECT_SECONDS, connection=connection)
-        return getattr(inspector, what)() or {}
+    try:
+        with celery_app.connection_for_write() as connection:
+            inspector = cast("Any", celery_app.control).inspect(timeout=INSPECT_SECONDS, connection=connection)
+            return getattr(inspector, what)() or {}
+    except AWAY_ERRORS as error:
+        raise ServiceUnavailable(f"The workers cannot be asked: the broker does not answer: {error}.") from error
 
 
 def _take_strangers(queue: str) -> list[str]:

@@ -42,7 +42,7 @@ def add(wanted: OptOut, caller: Operator) -> Changed:
     """Call a number no more, from now on, what waits for it in any campaign included."""
     changed = celery_service.add_opt_out(wanted.phone_number, wanted.reason)
     if changed:
-        record_act(caller, "opt-out.add", target=("number", wanted.phone_number))
+        record_act(caller, "opt_out.add", target=("number", wanted.phone_number))
     return Changed(changed=changed)
 
 
@@ -51,5 +51,5 @@ def remove(phone_number: Number, caller: Operator) -> Changed:
     """Let a number be called again."""
     changed = celery_service.remove_opt_out(phone_number)
     if changed:
-        record_act(caller, "opt-out.remove", target=("number", phone_number))
+        record_act(caller, "opt_out.remove", target=("number", phone_number))
     return Changed(changed=changed)

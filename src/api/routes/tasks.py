@@ -89,7 +89,7 @@ def failed(
 def kill_all(caller: Annotated[Caller, require("admin")]) -> Any:
     """Cancel all that runs and waits; schedules stay."""
     killed = celery_service.kill_all_tasks()
-    record_act(caller, "task.kill-all", count=killed["killed_count"])
+    record_act(caller, "task.kill_all", count=killed["killed_count"])
     return killed
 
 

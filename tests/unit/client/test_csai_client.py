@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import select
 import socket
 import subprocess
 import sys
@@ -156,13 +157,19 @@ class Dropping:
             except OSError:
                 return
             with taken, socket.create_connection(("127.0.0.1", self.port)) as behind:
-                while sent := taken.recv(65536):
-                    behind.sendall(sent)
-                    answer = behind.recv(65536)
+                self.pass_on(taken, behind)
+
+    def pass_on(self, taken: socket.socket, behind: socket.socket) -> None:
+        """Pass on until one side ends, or an answer is dropped."""
+        while True:
+            for side in select.select([taken, behind], [], [])[0]:
+                if not (sent := side.recv(65536)):
+                    return
+                if side is behind:
                     self.seen += 1
                     if self.seen <= self.drops:
-                        break
-                    taken.sendall(answer)
+                        return
+                (taken if side is behind else behind).sendall(sent)
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,11 @@ from records.columns import Now
 from records.task_minutes import FIRST_MINUTES, MINUTE, NOBODY, TaskMinutes, task_minutes
 from records.task_records import Draft, TaskRecords, columns, task_records
 
+
+class Killed(Exception):
+    """What stands for a kill."""
+
+
 STATES = ("SUCCESS", "FAILURE", "REVOKED")
 
 
@@ -80,11 +85,11 @@ def test_whoever_is_killed_while_counting_leaves_a_whole_minute_or_none(database
 
     def kill(_connection, _cursor, statement, *_):
         if "task_minutes" in statement and statement.startswith("INSERT"):
-            raise KeyboardInterrupt
+            raise Killed(statement)
 
     event.listen(Engine, "before_cursor_execute", kill)
     try:
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Killed):
             all_counted(minutes)
     finally:
         event.remove(Engine, "before_cursor_execute", kill)

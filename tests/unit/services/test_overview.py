@@ -39,7 +39,7 @@ def test_points_queues_and_totals_are_sums_of_the_same(rows):
     rows += [row(0, "email", 3, 1, 0.5), row(0, "default", 1, 0, 10.0), row(1, "email", 2, 0, 0.5)]
     found = overview(1)
     assert [(one["at"], one["created"], one["succeeded"], one["failed"]) for one in found["points"]] == [
-        ("2026-03-01T12:00:00+00:00", 6, 4, 1),
+        ("2026-03-01T12:00:00+00:00", 7, 4, 1),
         ("2026-03-01T12:01:00+00:00", 3, 2, 0),
     ]
     assert {queue: one["succeeded"] for queue, one in found["queues"].items()} == {"email": 5, "default": 1}

@@ -5,13 +5,14 @@ done by two at once, at any statement.
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from zlib import crc32
 
-from sqlalchemy import Connection, and_, delete, exists, func, literal, or_, select, true, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, literal, or_, select, text, true, update
 
 from processors.errors import ServiceUnavailable
 from records.columns import Now
@@ -37,9 +38,18 @@ from records.task_list_rows import (
 from records.task_records import columns, task_records
 from records.task_words import Shown, keep_words, text_of
 
-OVERLAP_SECONDS = {"sqlite": 2.0, "postgresql": 5.0}
-"""How long after its moment a row may be seen first: its transaction ends later. SQLite's exclude each other."""
+SETTLED_SECONDS = {"sqlite": 0.05, "postgresql": 1.0}
+"""What is so old is settled: on SQLite the clock tells milliseconds; PostgreSQL may tell the moment a while before the
+transaction has its number, by which one that goes on is known."""
 
+LONGEST_TRANSACTION_SECONDS = 70
+"""None of ours is longer (`records.postgresql.STATEMENT_TIMEOUT_SECONDS`); others must not hold up the lists."""
+
+SETTLED_ON_POSTGRESQL = text(
+    "SELECT greatest(clock_timestamp() - make_interval(secs => :longest),"
+    " least(clock_timestamp() - make_interval(secs => :settled), min(xact_start))) FROM pg_stat_activity"
+    " WHERE backend_xid IS NOT NULL AND datname = current_database() AND pid <> pg_backend_pid()"
+)
 PASS_SECONDS = 2.0
 TICK = timedelta(microseconds=1)
 marks = task_list_marks.c
@@ -110,12 +120,30 @@ class _Pass:
     until: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Late:
+    """What was committed since the look that a mark is moved by; attributes are as `TaskFollowing._follow` has them."""
+
+    mark: str
+    moment: Any
+    unseen: ColumnElement[bool]
+    since: datetime
+
+    def hold_back(self, connection: Connection, moved: Mapping[str, datetime]) -> Mapping[str, datetime]:
+        """Return where the mark may move to: on SQLite, nobody else writes now, and all that was written is seen."""
+        if connection.dialect.name != "sqlite":
+            return moved
+        after, until = literal(self.since, self.moment.type), literal(moved[self.mark], self.moment.type)
+        passed_by = select(func.min(self.moment)).select_from(WITH_ROW)
+        first = connection.execute(passed_by.where(self.moment > after, self.moment <= until, self.unseen)).scalar()
+        return moved if first is None else {self.mark: max(self.since, first - TICK)}
+
+
 class TaskFollowing:
     """Lists what was created and what ended, and keeps its words."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self._overlap = OVERLAP_SECONDS[database.kind]
         self._passes: dict[str, _Pass] = {}
 
     def created(self, limit: int, lead: Lead | None = None) -> int:
@@ -131,14 +159,15 @@ class TaskFollowing:
         found = self.database.read(read_marks)
         if found is None or found.filled_from is None:
             return 0
+        until = found.filled_from
         order = columns.created_at.desc(), columns.id.desc()
         query = select(*LISTED).select_from(WITH_ROW).order_by(*order).limit(limit)
-        older = self.database.read(lambda c: c.execute(query.where(columns.created_at <= found.filled_from)).all())
+        older = self.database.read(lambda c: c.execute(query.where(columns.created_at <= until)).all())
         unlisted = [row for row in older if row.number is None]
-        filled_from = older[-1].created_at if len(older) == limit else None
-        if filled_from == found.filled_from:  # more of one moment than one look takes
-            filled_from = filled_from - TICK
-            same = query.limit(None).where(columns.created_at == found.filled_from, UNLISTED)
+        filled_from: datetime | None = older[-1].created_at if len(older) == limit else None
+        if filled_from == until:  # more of one moment than one look takes
+            filled_from = until - TICK
+            same = query.limit(None).where(columns.created_at == until, UNLISTED)
             unlisted = list(self.database.read(lambda c: c.execute(same).all()))
         self._list(unlisted, {"filled_from": filled_from}, lead)
         return max(1, len(unlisted))
@@ -218,10 +247,10 @@ class TaskFollowing:
         if wrong:
             self._list(wrong, {}, lead)
         if stray:
-            self._write(lambda connection: _forget_stray(connection, stray, lead))
+            self._write(partial(_forget_stray, task_ids=stray, lead=lead))
         return first - 1 if least == first else least
 
-    def _follow(self, mark: str, moment: Any, unseen: Any, limit: int, lead: Lead | None) -> int:
+    def _follow(self, mark: str, moment: Any, unseen: ColumnElement[bool], limit: int, lead: Lead | None) -> int:
         """List what changed since a mark; arguments as `created`'s.
 
         The mark moves behind what may still be seen late, and no further than what is listed.
@@ -231,27 +260,25 @@ class TaskFollowing:
             found = read_marks(connection)
             if found is None:
                 return None
-            since = getattr(found, mark)
-            now = connection.execute(select(Now(-self._overlap))).scalar_one()
+            since: datetime = getattr(found, mark)
             going_on = self._passes.get(mark)
-            now = now if going_on is None else going_on.settled
+            settled = settled_until(connection) if going_on is None else going_on.settled
             after = literal(since if going_on is None else max(since, going_on.seen), moment.type)
             query = select(*LISTED).select_from(WITH_ROW).where(moment > after, unseen).order_by(moment).limit(limit)
             some = connection.execute(query).all()
             last = select(func.max(moment)).where(moment > after)
-            return some, since, now, connection.execute(last).scalar()
+            return some, since, settled, connection.execute(last).scalar()
 
         found = self.database.read(read)
         if found is None:
             self._begin(lead)
             return 1
         some, since, settled, last = found
-        moments = [row.created_at if mark == "listed_to" else row.finished_at for row in some]
+        moments: list[datetime] = [row.created_at if mark == "listed_to" else row.finished_at for row in some]
         reached = settled if len(some) < limit else min(moments[-1] - TICK, settled)
         began = self._passes.pop(mark, None)
-        moves = (last is not None or began is not None) and reached > since
-        if some or moves:
-            self._list(some, {mark: max(since, reached)}, lead)
+        if some or (reached > since and (last is not None or began is not None)):
+            self._list(some, {mark: max(since, reached)}, lead, _Late(mark, moment, unseen, since))
         if len(some) == limit and (began is None or time.monotonic() < began.until):
             until = time.monotonic() + PASS_SECONDS if began is None else began.until
             self._passes[mark] = _Pass(moments[-1] - TICK, settled, until)
@@ -259,7 +286,7 @@ class TaskFollowing:
 
     def _begin(self, lead: Lead | None) -> None:
         """Begin to list: what is there already is listed later."""
-        now = self.database.read(lambda c: c.execute(select(Now(-self._overlap))).scalar_one())
+        now = self.database.read(settled_until)
         first = insert_into(task_list_marks, self.database.kind).values(
             id=1, listed_to=now, ended_to=now, filled_from=now
         )
@@ -270,7 +297,9 @@ class TaskFollowing:
 
         self._write(work)
 
-    def _list(self, found: Sequence[Any], moved: Mapping[str, Any], lead: Lead | None) -> None:
+    def _list(
+        self, found: Sequence[Any], moved: Mapping[str, Any], lead: Lead | None, late: "_Late | None" = None
+    ) -> None:
         """Write the rows of these records, and how far the lists go by that."""
 
         def work(connection: Connection) -> None:
@@ -278,12 +307,23 @@ class TaskFollowing:
             if found:
                 _write_rows(connection, found)
             if moved:
-                connection.execute(update(task_list_marks).where(MARKED).values(moved))
+                marked = moved if late is None else late.hold_back(connection, moved)
+                connection.execute(update(task_list_marks).where(MARKED).values(marked))
 
         self._write(work)
 
-    def _write(self, work: Any) -> None:
+    def _write(self, work: Callable[[Connection], None]) -> None:
         self.database.write(work, durable=False, lossy=True)
+
+
+def settled_until(connection: Connection) -> datetime:
+    """Return the moment before which nothing is written any more; what is read after this call has all of that."""
+    seconds = SETTLED_SECONDS[connection.dialect.name]
+    if connection.dialect.name == "sqlite":
+        return connection.execute(select(Now(-seconds))).scalar_one()
+    given = {"settled": seconds, "longest": LONGEST_TRANSACTION_SECONDS}
+    found: datetime = connection.execute(SETTLED_ON_POSTGRESQL, given).scalar_one()
+    return found.astimezone(UTC)
 
 
 def check_lead(connection: Connection, lead: Lead | None) -> None:

@@ -6,13 +6,30 @@ since the rows were written, the records themselves say. So a page is what the r
 
 import heapq
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Text, and_, func, literal, literal_column, select, tuple_, type_coerce
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    RowMapping,
+    Select,
+    Text,
+    and_,
+    func,
+    intersect,
+    literal,
+    literal_column,
+    select,
+    tuple_,
+    type_coerce,
+    union_all,
+)
 from sqlalchemy.sql.elements import SQLColumnExpression
 
 from records import task_words
@@ -29,7 +46,9 @@ from records.task_list_rows import (
     task_list_tags,
     task_lists,
 )
-from records.task_records import FINAL, RUNNING, TaskState, columns
+from records.task_records import FINAL, RUNNING, TaskState, columns, task_records
+
+tags = task_list_tags.c
 
 LIGHT = (
     "id",
@@ -69,6 +88,13 @@ FEW = 1_000
 """What so many rows have at most is looked through, instead of what the other filters find."""
 
 FEW_ENDS = 5_000
+TAG = "tag"
+OF_ENDS = frozenset({"worker", "error_type", "fingerprint"})
+"""What a row has of a task that has ended only."""
+
+OTHER_JOINS = ("enable_nestloop", "enable_hashjoin")
+"""PostgreSQL takes these where it hopes to find a page soon, and finds none for long where two filters meet nowhere."""
+
 MOST_AT_ONCE = 500
 FINALS = frozenset(state.value for state in FINAL)
 FAILING = frozenset({TaskState.RETRY.value, TaskState.FAILURE.value, TaskState.REVOKED.value})
@@ -140,7 +166,13 @@ class Place:
     id: str
 
 
-Row = Mapping[str, Any]
+Row = RowMapping
+Term = tuple[str, int]
+"""A filter that rows are found by: their column, or `TAG`, and the number of its text."""
+
+Numbers = Callable[[int, int, int], Sequence[int]]
+"""Returns numbers of rows, the greatest first: no lesser ones than this, those below that, so many."""
+
 Fetch = Callable[[Place | None, int], Sequence[Row]]
 
 
@@ -183,9 +215,11 @@ class Look:
         self.possible = wanted.possible
         self.row = [columns[name] for name in (*LIGHT, *(HEAVY if heavy else ()))]
         self.conditions = _conditions(wanted, self.possible)
-        self.terms = _terms(wanted)
+        known = not wanted.texts or self.possible <= FINALS
+        self.terms = [term for term in _terms(wanted) if known or term[0] not in OF_ENDS]
         # Equal moments are in the order of their ids' letters, whatever language PostgreSQL was set up for.
-        self.id = columns.id if connection.dialect.name == "sqlite" else columns.id.collate("C")
+        self.sqlite = connection.dialect.name == "sqlite"
+        self.id = columns.id if self.sqlite else columns.id.collate("C")
 
     def page(self, after: Place | None) -> list[Row]:
         """Return the rows behind a place."""
@@ -227,9 +261,8 @@ class Look:
             for state in sorted(possible - FINALS):
                 yield self._walk(after, columns.state == state)
         listed = {list_state(state) for state in (possible & FINALS if by_worker or by_error else possible)}
-        driver = self._driver()
-        for state in sorted(listed):
-            yield self._chunks(self._rows(state, driver), after)
+        if listed:
+            yield self._chunks(self._rows(sorted(listed)), after)
 
     def _walk(self, after: Place | None, *found_by: ColumnElement[bool], by_end: bool = False) -> Iterator[Row]:
         """Read records that something else than their rows finds, in the order of the page.
@@ -258,13 +291,8 @@ class Look:
                 return
             place = _place(found[-1])
 
-    def _chunks(self, numbers: Callable[[int, int, int], Sequence[int]], after: Place | None) -> Iterator[Row]:
-        """Read the records of rows, some at a time.
-
-        Args:
-            numbers: returns numbers of rows, the greatest first: no lesser ones than this, those below that, so many.
-            after: where to begin.
-        """
+    def _chunks(self, numbers: Numbers, after: Place | None) -> Iterator[Row]:
+        """Read the records of rows, some at a time, behind a place."""
         below = BEYOND_NUMBER if after is None else first_number(after.created_at) + (1 << TIE_BITS)
         if self.wanted.created_before is not None:
             below = min(below, first_number(self.wanted.created_before) + (1 << TIE_BITS))
@@ -282,15 +310,15 @@ class Look:
             size = min(size * 2, MOST_AT_ONCE)
 
     def _records(self, numbers: Sequence[int], after: Place | None) -> list[Row]:
+        created = _unindexed(columns.created_at)
+        query = select(*self.row).select_from(task_lists.join(task_records, columns.id == rows.id))
+        query = query.where(*self.conditions, *_created(self.wanted, created))
+        if after is not None:
+            query = query.where(self._behind(after, created))
         found: list[Row] = []
         for start in range(0, len(numbers), MOST_AT_ONCE):
-            ids = select(rows.id).where(rows.number.in_(numbers[start : start + MOST_AT_ONCE]))
-            given = list(self.connection.execute(ids).scalars())
-            created = _unindexed(columns.created_at)
-            query = select(*self.row).where(columns.id.in_(given), *self.conditions, *_created(self.wanted, created))
-            if after is not None:
-                query = query.where(self._behind(after, created))
-            found += self.connection.execute(query).mappings().all()
+            some = query.where(rows.number.in_(numbers[start : start + MOST_AT_ONCE]))
+            found += self.connection.execute(some).mappings()
         return sorted(filter(self._has_tags, found), key=_place, reverse=True)
 
     def _behind(self, place: Place, created: Any) -> ColumnElement[bool]:
@@ -300,74 +328,103 @@ class Look:
     def _has_tags(self, row: Row) -> bool:
         return set(self.wanted.tags) <= set(row["tags"] or ())
 
-    def _rows(self, state: int, driver: str | None) -> Callable[[int, int, int], Sequence[int]]:
-        """Return what finds rows of one state; `driver` names the filter whose index is read."""
-        tags = [key(tag) for tag in self.wanted.tags]
-        others = [
-            (rows[name] if name == driver else rows[name] + 0) == value for name, value in self.terms if name != "tag"
-        ]
-        others.append((rows.state if driver not in (None, "tag") else rows.state + 0) == state)
-        if self.wanted.finished_from is not None:
-            others.append(rows.finished >= milliseconds(self.wanted.finished_from))
-        if self.wanted.finished_before is not None:
-            others.append(rows.finished <= milliseconds(self.wanted.finished_before))
-        others += [_has_tag(tag) for tag in (tags[1:] if driver == "tag" else tags)]
+    def _rows(self, states: Sequence[int]) -> Numbers:
+        """Return what finds rows in one of these states: what the rarest filter finds is looked through.
+
+        Where each filter alone finds many, two of them may meet nowhere; then their indexes are read side by side.
+        """
+        counted = list(self._counted())
+        if not counted:
+            return self._looking_through(states, None)
+        rarest, count = min(counted, key=itemgetter(1))
+        if count < FEW or len(counted) < 2 or self.wanted.by_end:  # noqa: PLR2004 - two that may meet
+            return self._looking_through(states, rarest)
+        return self._side_by_side(states)
+
+    def _looking_through(self, states: Sequence[int], driver: Term | None) -> Numbers:
+        """Return what finds rows by the index of one filter, and looks whether they are what the others want."""
+        others = [_has(term) for term in self.terms if term != driver]
+        first, before = self.wanted.finished_from, self.wanted.finished_before
+        others += [] if first is None else [rows.finished >= milliseconds(first)]
+        others += [] if before is None else [rows.finished <= milliseconds(before)]
 
         def find(least: int, below: int, limit: int) -> Sequence[int]:
-            number: Any = task_list_tags.c.number if driver == "tag" else rows.number
-            query = select(number).where(number >= least, number < below, *others)
-            if driver == "tag":
-                joined = task_list_tags.join(task_lists, rows.number == number)
-                query = query.select_from(joined).where(task_list_tags.c.tag == tags[0])
-            return self.connection.execute(query.order_by(number.desc()).limit(limit)).scalars().all()
+            if driver is not None and driver[0] != TAG:
+                found = [_of_term(driver, state, least, below).where(*others) for state in states]
+                return self._newest([query.order_by(rows.number.desc()).limit(limit) for query in found], limit)
+            same = (rows.state + 0).in_(states), *others
+            if driver is None:
+                query = select(rows.number).where(rows.number >= least, rows.number < below, *same)
+                return self._newest([query.order_by(rows.number.desc()).limit(limit)], limit)
+            query = _of_term(driver, OPEN, least, below).join(task_lists, rows.number == tags.number).where(*same)
+            return self._newest([query.order_by(tags.number.desc()).limit(limit)], limit)
 
         return find
 
-    def _driver(self) -> str | None:
-        """Return the filter whose rows are the fewest, or seem to be."""
-        if len(self.terms) < 2:  # noqa: PLR2004 - nothing to choose from
-            return self.terms[0][0] if self.terms else None
-        return min(self._counted(), key=lambda found: found[1])[0]
+    def _side_by_side(self, states: Sequence[int]) -> Numbers:
+        """Return what finds rows in the indexes of all filters, each read once, in the order of their numbers."""
+        meet = _intersection if self.sqlite else _merge_join
+        of_state = states if any(name != TAG for name, _ in self.terms) else states[:1]  # a tag's index knows no state
 
-    def _counted(self) -> Iterator[tuple[str, int]]:
-        """Count the rows of each filter up to `FEW`; what has fewer ends the count."""
+        def find(least: int, below: int, limit: int) -> Sequence[int]:
+            found = [meet([_of_term(term, state, least, below) for term in self.terms], limit) for state in of_state]
+            if self.sqlite:
+                return self._newest(found, limit)
+            self._allow_other_joins(allowed=False)
+            newest = self._newest(found, limit)
+            self._allow_other_joins(allowed=True)
+            return newest
+
+        return find
+
+    def _allow_other_joins(self, *, allowed: bool) -> None:
+        for join in OTHER_JOINS:
+            self.connection.exec_driver_sql(f"SET LOCAL {join} = {'on' if allowed else 'off'}")
+
+    def _newest(self, found: Sequence[Select[Any]], limit: int) -> Sequence[int]:
+        """Return the greatest numbers that these queries find."""
+        if len(found) == 1:
+            return sorted(self.connection.execute(found[0]).scalars(), reverse=True)
+        each = [select(query.subquery().c.number) for query in found]
+        some = union_all(*each).subquery()
+        newest = select(some.c.number).order_by(some.c.number.desc()).limit(limit)
+        return self.connection.execute(newest).scalars().all()
+
+    def _counted(self) -> Iterator[tuple[Term, int]]:
+        """Count the rows of each filter up to `FEW`; what has fewer ends the count. One filter alone is not counted."""
+        if len(self.terms) == 1 and not self.wanted.texts:
+            yield self.terms[0], FEW
+            return
         states = sorted({list_state(state) for state in self.possible})
-        for name, value in self.terms:
-            if name == "tag":
-                some = select(literal(1)).where(task_list_tags.c.tag == value)
-            else:
-                some = select(literal(1)).where(rows[name] == value, rows.state.in_(states))
-            count = self.connection.execute(select(func.count()).select_from(some.limit(FEW).subquery())).scalar_one()
-            yield name, count
+        for term in self.terms:
+            name, value = term
+            here = (tags.tag == value,) if name == TAG else (rows[name] == value, rows.state.in_(states))
+            some = select(literal(1)).where(*here).limit(FEW).subquery()
+            count = self.connection.execute(select(func.count()).select_from(some)).scalar_one()
+            yield term, count
             if count < FEW:
                 return
 
-    def _texts(self) -> Callable[[int, int, int], Sequence[int]]:
-        """Return what finds rows by their texts."""
+    def _texts(self) -> Numbers:
+        """Return what finds rows by their texts: of the few of another filter, else by the index of the words."""
         connection, wanted = self.connection, self.wanted
-        few = None
-        if self.terms:
-            name, count = min(self._counted(), key=lambda found: found[1])
-            few = name if count < FEW else None
-        oldest = self._recent() if wanted.part is not None else OLDEST_NUMBER
+        rarest, count = min(self._counted(), key=itemgetter(1), default=(None, FEW))
+        oldest = OLDEST_NUMBER if wanted.part is None else self._recent()
 
         def find(least: int, below: int, limit: int) -> Sequence[int]:
             least = max(least, oldest)
+            if count < FEW:
+                return self._with_texts(rarest, least, below)[:limit]
             if wanted.part is not None:
-                found = task_words.with_part(connection, wanted.part, least, below, limit)
-            else:
-                found = task_words.with_words(connection, wanted.words, least, below, limit)
-            return found
+                return task_words.with_part(connection, wanted.part, least, below, limit)
+            return task_words.with_words(connection, wanted.words, least, below, limit)
 
-        def among(least: int, below: int, limit: int) -> Sequence[int]:
-            return self._with_texts(few, max(least, oldest), below)[:limit]
+        return find
 
-        return find if few is None else among
-
-    def _with_texts(self, driver: str, least: int, below: int) -> list[int]:
+    def _with_texts(self, driver: Term | None, least: int, below: int) -> list[int]:
         """Return the numbers of the few rows that a filter finds whose texts are as they must be."""
-        listed = sorted({list_state(state) for state in self.possible} | {OPEN})
-        numbers = [number for state in listed for number in self._rows(state, driver)(least, below, FEW)]
+        listed = sorted({list_state(state) for state in self.possible})
+        numbers = self._looking_through(listed, driver)(least, below, FEW)
         kept: dict[int, str] = {}
         for start in range(0, len(numbers), MOST_AT_ONCE):
             kept |= task_words.texts(self.connection, numbers[start : start + MOST_AT_ONCE])
@@ -435,16 +492,16 @@ def _conditions(wanted: Wanted, possible: frozenset[str]) -> list[ColumnElement[
         found.append(_text(columns.state).in_(sorted(possible)))
     found += _between(_unindexed(columns.finished_at), wanted.finished_from, wanted.finished_before)
     # What is found by this may still be other tags, which is seen when they are read.
-    tags = type_coerce(columns.tags, Text)
-    return found + [tags.contains(json.dumps(tag), autoescape=True) for tag in wanted.tags]
+    stored = type_coerce(columns.tags, Text)
+    return found + [stored.contains(json.dumps(tag), autoescape=True) for tag in wanted.tags]
 
 
 def _text(column: ColumnElement[Any]) -> SQLColumnExpression[Any]:
     return column.concat(literal_column("''"))
 
 
-def _terms(wanted: Wanted) -> list[tuple[str, int]]:
-    """Return by what rows are found: column and number."""
+def _terms(wanted: Wanted) -> list[Term]:
+    """Return by what rows are found, what has most likely few of them first."""
     texts = {
         "fingerprint": wanted.fingerprint,
         "parent": wanted.parent,
@@ -456,9 +513,37 @@ def _terms(wanted: Wanted) -> list[tuple[str, int]]:
         "category": wanted.category,
     }
     found = [(name, key(value)) for name, value in texts.items() if value is not None]
-    return found + [("tag", key(tag)) for tag in wanted.tags]
+    return [(TAG, key(tag)) for tag in wanted.tags] + found
 
 
-def _has_tag(tag: int) -> ColumnElement[bool]:
+def _of_term(term: Term, state: int, least: int, below: int) -> Select[Any]:
+    """Return the query for the numbers of the rows that one filter finds; a tag's index knows no state."""
+    name, value = term
+    if name == TAG:
+        return select(tags.number).where(tags.tag == value, tags.number >= least, tags.number < below)
+    return select(rows.number).where(
+        rows[name] == value, rows.state == state, rows.number >= least, rows.number < below
+    )
+
+
+def _has(term: Term) -> ColumnElement[bool]:
+    """Tell in SQL whether a row is what a filter wants; no index of that is read."""
+    name, value = term
+    if name != TAG:
+        return (rows[name] + 0) == value
     own = task_list_tags.alias()
-    return select(literal(1)).where(own.c.tag == tag, own.c.number == rows.number).exists()
+    return select(literal(1)).where(own.c.tag == value, own.c.number == rows.number).exists()
+
+
+def _intersection(found: Sequence[Select[Any]], limit: int) -> Select[Any]:
+    """Return the query for the greatest numbers that all of these find: SQLite reads them in step, and stops there."""
+    number: ColumnElement[int] = literal_column("number", Integer)
+    both = intersect(*found).order_by(number.desc()).limit(limit).subquery()
+    return select(both.c.number)
+
+
+def _merge_join(found: Sequence[Select[Any]], limit: int) -> Select[Any]:
+    """Return the query for the same as PostgreSQL reads them in step."""
+    first, *others = [query.subquery() for query in found]
+    same = [first.c.number == other.c.number for other in others]
+    return select(first.c.number).where(*same).order_by(first.c.number.desc()).limit(limit)

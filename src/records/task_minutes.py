@@ -17,7 +17,7 @@ from records.columns import Instant, Json, Now, metadata
 from records.database import Database
 from records.insertion import insert_into
 from records.leadership import Lead
-from records.task_following import OVERLAP_SECONDS, check_lead
+from records.task_following import check_lead, settled_until
 from records.task_records import TaskState, columns
 
 MINUTE = timedelta(minutes=1)
@@ -102,11 +102,10 @@ class TaskMinutes:
 
     def _next(self, connection: Connection) -> datetime | None:
         """Return the minute to count; None where it is not over yet."""
-        last, now = connection.execute(select(func.max(minutes.minute), Now())).one()
-        this = now.replace(second=0, microsecond=0)
-        first = this - MINUTE * FIRST_MINUTES
+        last = connection.execute(select(func.max(minutes.minute))).scalar()
+        over = settled_until(connection)
+        first = over.replace(second=0, microsecond=0) - MINUTE * FIRST_MINUTES
         wanted = first if last is None else max(first, last + MINUTE)
-        over = now - timedelta(seconds=OVERLAP_SECONDS[self.database.kind])
         return wanted if wanted + MINUTE <= over else None
 
 

@@ -1,7 +1,7 @@
 """Lets lists and searches follow the records: a thread of the leader, so that one does it over all machines.
 
-It never waits for anything but the database, and rests after every turn for longer than that took: what runs and waits
-comes first.
+It rests after every turn for many times what that took: what runs comes first. Under full load the lists fall behind,
+which costs whoever reads them time and never a task, and words wait until the lists have caught up.
 """
 
 import threading
@@ -22,6 +22,9 @@ ROWS_AT_ONCE = 200
 WORDS_AT_ONCE = 100
 COMPARED_AT_ONCE = 500
 COMPARE_SECONDS = 5.0
+COMPARE_AGAIN_SECONDS = 600.0
+"""Between two comparisons of everything."""
+
 AWAY_SECONDS = 1.0
 ROW_REST = 15.0
 WORD_REST = 19.0
@@ -72,17 +75,15 @@ class Follower:
         if rows >= ROWS_AT_ONCE:  # a whole group: there may be more
             return _rest(began, ROW_REST)
         began = time.monotonic()
-        if following.words(WORDS_AT_ONCE, shown_arguments, lead) >= WORDS_AT_ONCE:
-            return _rest(began, WORD_REST)
-        began = time.monotonic()
-        if following.fill(ROWS_AT_ONCE, lead):
+        words = following.words(WORDS_AT_ONCE, shown_arguments, lead)
+        if following.fill(ROWS_AT_ONCE, lead) or words >= WORDS_AT_ONCE:
             return _rest(began, WORD_REST)
         if self._minutes.count_next(lead):
             return _rest(began, WORD_REST)
         began = time.monotonic()
         if began >= self._compare_at:
             self._compared = following.compare(self._compared, COMPARED_AT_ONCE, lead)
-            self._compare_at = time.monotonic() + COMPARE_SECONDS
+            self._compare_at = time.monotonic() + (COMPARE_AGAIN_SECONDS if self._compared is None else COMPARE_SECONDS)
         return LOOK_SECONDS
 
     def _serve(self) -> None:

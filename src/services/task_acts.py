@@ -3,14 +3,14 @@
 What does it is a task of its own, due when that while is over. To undo it is to cancel that task, which has not begun.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
 from processors.errors import CountChanged, InvalidArgument
 from processors.interfaces import Report
 from processors.scheduling import Act, ActOnTasks, SkippedTask, TasksActedOn
-from records.task_lists import Place, TaskLists, Wanted
+from records.task_lists import Place, Row, TaskLists, Wanted
 from records.task_records import FINAL, TaskState
 from services import retrying, steering
 from services.access import Caller
@@ -124,7 +124,7 @@ def _change(act: str, task_id: str) -> str | None:
     return None
 
 
-def _found(act: str, wanted: Wanted, most: int) -> Iterator[Mapping[str, Any]]:
+def _found(act: str, wanted: Wanted, most: int) -> Iterator[Row]:
     """Yield the rows of the tasks that an act changes, the newest first, however they change meanwhile."""
     lists, place = TaskLists(parts().database), None
     while most > 0:

@@ -1,12 +1,11 @@
 """Finding tasks: a page of them as everybody who asks is told it, with secrets masked."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from processors.errors import InvalidArgument
 from processors.redaction import redact, redact_text
-from records.task_lists import Place, TaskLists
+from records.task_lists import Place, Row, TaskLists
 from records.task_records import TaskState
 from services.own_tasks import shown_arguments
 from services.task_filters import TaskFilter, cursor_of, place_of
@@ -53,7 +52,7 @@ def find_tasks(
     }
 
 
-def told(row: Mapping[str, Any], *, whole: bool) -> dict[str, Any]:
+def told(row: Row, *, whole: bool) -> dict[str, Any]:
     """Return a row of a page as callers read it."""
     error = row["error"] and redact_text(row["error"])
     light = {
@@ -96,7 +95,7 @@ def told(row: Mapping[str, Any], *, whole: bool) -> dict[str, Any]:
     }
 
 
-def _has_begun(row: Mapping[str, Any]) -> bool:
+def _has_begun(row: Row) -> bool:
     """Tell whether the present attempt was started: a retry is due after the start of the attempt before."""
     return row["started_at"] is not None and row["started_at"] >= row["due_at"]
 

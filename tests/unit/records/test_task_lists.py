@@ -1,22 +1,30 @@
 """Lists of tasks: every page is what the records are, whatever lies beside them."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, delete, event, select, text, update
 
-from records import task_following
-from records.columns import metadata
+from records import schema, task_following, upgrading
+from records import task_lists as task_lists_module
+from records import task_words_postgresql as by_postgresql
+from records.columns import Now, metadata
+from records.database import Database
 from records.task_following import TaskFollowing
 from records.task_list_rows import task_lists
 from records.task_lists import AT_WORK, FAILING, FINALS, Place, TaskLists, Wanted
 from records.task_moves import Failure, TaskMoves
-from records.task_records import Draft, TaskRecords, columns, task_records, to_record
+from records.task_records import Draft, TaskRecords, columns, insert_drafts, task_records, to_record
 from records.task_words import plain, text_of, words_of
+from waiting import until
 
 NAMES, QUEUES, TENANTS, TAGS = ("email.send", "ai.ask"), ("email", "ai"), (None, "a", "b"), ("x", 'y"%_,', ",")
+SETTLED = {"sqlite": 0.002, "postgresql": 0.0}
+"""No test has the time to wait until what it wrote is settled for sure; SQLite's clock tells milliseconds."""
+
 WORDS = ("alpha", "Ünder", "o'neill@example.com", "100%")
 
 
@@ -173,7 +181,11 @@ class History:
 def test_the_pages_of_any_filter_are_what_a_naive_filter_finds(shared_database, data, monkeypatch):
     database = emptied(shared_database)
     with monkeypatch.context() as patch:
-        patch.setattr(task_following, "OVERLAP_SECONDS", dict.fromkeys(["sqlite", "postgresql"], 0.0))
+        patch.setattr(task_following, "SETTLED_SECONDS", SETTLED)
+        few = data.draw(st.sampled_from([1, 3, 1_000]))
+        for module, name in ((task_lists_module, "FEW"), (task_lists_module, "FEW_ENDS"), (by_postgresql, "FEW")):
+            patch.setattr(module, name, few)
+        patch.setattr(by_postgresql, "WINDOW", few)
         history = History(database)
         for act in data.draw(st.lists(ACTS, max_size=25)):
             history.do(*act)
@@ -207,7 +219,7 @@ def emptied(database):
 @pytest.fixture
 def at_once(monkeypatch):
     """Let what was just written be settled."""
-    monkeypatch.setattr(task_following, "OVERLAP_SECONDS", dict.fromkeys(["sqlite", "postgresql"], 0.0))
+    monkeypatch.setattr(task_following, "SETTLED_SECONDS", SETTLED)
 
 
 @pytest.fixture
@@ -347,8 +359,10 @@ PLANNED = [*SOME, Wanted(), Wanted(states=frozenset(["PENDING", "RETRY"])), Want
            Wanted(words=("alpha",), tenant="a")]  # fmt: skip
 
 
-@pytest.mark.parametrize("ended", [False, True])
-def test_no_look_for_a_page_reads_all_records_or_all_rows(history, at_once, ended):
+@pytest.mark.parametrize(("ended", "few"), [(False, 1_000), (True, 1_000), (False, 1), (True, 1)])
+def test_no_look_for_a_page_reads_all_records_or_all_rows(history, at_once, ended, few, monkeypatch):
+    monkeypatch.setattr(task_lists_module, "FEW", few)
+    monkeypatch.setattr(task_lists_module, "FEW_ENDS", few)
     some_past(history)
     follow(history.database)
     moment = everything(history.database)[0].created_at
@@ -402,3 +416,90 @@ def test_a_text_is_kept_short_and_with_room_for_its_result():
         "c",
         "end",
     ]
+
+
+def listed_ids(database):
+    return set(database.read(lambda c: c.execute(select(task_lists.c.id)).scalars().all()))
+
+
+@pytest.mark.parametrize("shared_database", ["postgresql"], indirect=True)
+def test_what_postgresql_commits_late_is_on_its_page_and_is_listed(history, at_once):
+    some_past(history)
+    follow(history.database)
+    with history.database.engine().connect() as connection:
+        insert_drafts(connection, [Draft("late", NAMES[0], "email", "email")])
+        history.open(NAMES[0], "email", None, [], None, 3, "alpha")
+        follow(history.database)
+        check(history)
+        connection.commit()
+    check(history)
+    follow(history.database)
+    assert listed_ids(history.database) == {*history.ids, "late"}
+
+
+@pytest.mark.parametrize("shared_database", ["sqlite"], indirect=True)
+def test_what_sqlite_commits_between_a_look_and_its_writing_is_on_its_page_and_is_listed(history, at_once):
+    some_past(history)
+    follow(history.database)
+    history.open(NAMES[0], "email", None, [], None, 1, "alpha")
+    [earlier] = [r.created_at for r in everything(history.database) if r.id == history.ids[-1]]
+    history.open(NAMES[0], "email", None, [], None, 2, "alpha")
+    until(lambda: _now(history.database) > earlier + timedelta(milliseconds=20), what="it is settled")
+    following = TaskFollowing(history.database)
+    write = following._write
+
+    def late(work):
+        history.open(NAMES[0], "email", None, [], None, 1, "late")
+        moved = update(task_records).where(columns.id == history.ids[-1]).values(created_at=earlier)
+        history.database.write(lambda c: c.execute(moved))
+        write(work)
+
+    following._write = late
+    following.created(100)
+    assert history.ids[-1] not in listed_ids(history.database)
+    check(history)
+    follow(history.database)
+    assert listed_ids(history.database) == set(history.ids)
+
+
+def _now(database):
+    return database.read(lambda c: c.execute(select(Now())).scalar_one())
+
+
+def test_a_full_database_that_is_upgraded_is_listed_bit_by_bit_and_its_pages_are_right_all_the_while(
+    database_url, at_once
+):
+    database = Database(database_url)
+    upgrading.upgrade(database, "0025")
+    before = History(database)
+    before.tasks.open_many(before.tasks.opening([Draft(f"t{n:02}", NAMES[n % 2], "x", "email") for n in range(12)]))
+    before.ids = [f"t{n:02}" for n in range(12)]
+    assert schema.upgrade(database) == "0025"
+    check(before)
+    following = TaskFollowing(database)
+    assert following.created(5) == 1
+    turns = 0
+    while following.fill(5):
+        turns += 1
+        check(before)
+    assert turns > 1
+    follow(database)
+    assert listed_ids(database) == set(before.ids)
+    assert pages(database, Wanted(words=("send",)), 5) == [f"t{n:02}" for n in range(10, -1, -2)]
+    database.close()
+
+
+def test_filters_that_meet_nowhere_or_seldom_are_read_side_by_side(history, at_once, monkeypatch):
+    monkeypatch.setattr(task_lists_module, "FEW", 1)
+    some_past(history)
+    for tags in (TAGS[:1], TAGS[1:2], TAGS[:2], TAGS[:1]):
+        history.open(NAMES[0], "email", "b", tags, "p", 2, "alpha")
+    follow(history.database)
+    records = everything(history.database)
+    for wanted in (
+        Wanted(tags=TAGS[:2]),
+        Wanted(tags=TAGS[:2], name=NAMES[0]),
+        Wanted(name=NAMES[0], category="ai"),
+        Wanted(name=NAMES[0], queue="email", tenant="b", states=frozenset(["PENDING", "SUCCESS", "FAILURE"])),
+    ):
+        assert pages(history.database, wanted, 2) == [r.id for r in records if fits(r, wanted)]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from cli import main
-from processors.errors import InvalidArgument
+from processors.errors import InvalidArgument, ServiceUnavailable
 from records.leadership import Lead, Leadership
 from records.task_following import TaskFollowing
 from records.task_list_rows import task_list_marks
@@ -22,6 +22,7 @@ from services.follower import Follower
 from services.task_filters import filter_of
 from services.task_queries import find_tasks
 from services.wiring import Parts
+from waiting import until
 
 
 @pytest.fixture
@@ -211,3 +212,26 @@ def test_tasks_are_listed_in_a_terminal(service, monkeypatch, capsys):
     assert code == 2
     assert "15m" in said.err
     assert csai("--state", "DONE")[0] == 2
+
+
+def test_a_follower_goes_on_after_whatever_went_wrong(service):
+    opened(service, draft("t"))
+    lead, stopping, faults = leading(service), threading.Event(), [ServiceUnavailable("away"), ValueError("odd")]
+    following = TaskFollowing(service.database)
+    created = following.created
+
+    def faulty(*given):
+        if faults:
+            raise faults.pop()
+        return created(*given)
+
+    following.created = faulty
+    one = Follower(following, service.minutes, lambda: service.leadership.current() and lead, stopping)
+    one.start()
+    try:
+        until(lambda: service.leadership.take("me", "here", 1) and ids(find_tasks(filter_of(text="email"))) == ["t"])
+    finally:
+        stopping.set()
+        one.join(10)
+    assert faults == []
+    assert not one._thread.is_alive()

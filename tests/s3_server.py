@@ -1,6 +1,7 @@
 """A small S3 service on 127.0.0.1: enough of it for boto3, path style, with the faults that a test asks for."""
 
 import hashlib
+import re
 import sys
 import threading
 from collections.abc import Callable
@@ -25,12 +26,14 @@ class S3Server:
             `cut` ends the connection: of a GET in the middle of the body, of another one before an answer.
         page: how many keys a listing shows at most.
         requests: methods and keys, as they came.
+        uploads: multipart uploads that were neither completed nor aborted: their parts, by their ids.
     """
 
     objects: dict[str, bytes] = field(default_factory=dict)
     fault: Callable[[str, str], int | str | None] = lambda _method, _key: None
     page: int = 1000
     requests: list[tuple[str, str]] = field(default_factory=list)
+    uploads: dict[str, dict[int, bytes]] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
         self.lock = threading.Lock()
@@ -47,6 +50,7 @@ class S3Server:
     def reset(self) -> None:
         """Forget everything."""
         self.objects, self.fault, self.page, self.requests = {}, lambda _method, _key: None, 1000, []
+        self.uploads = {}
 
     @property
     def url(self) -> str:
@@ -84,10 +88,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(404, "NoSuchBucket")
         elif "list-type" in query:
             self._list(query)
+        elif "uploads" in query or "uploadId" in query:
+            self._multipart(key, query, body)
         else:
             getattr(self, f"_{self.command.lower()}")(key, body, cut=fault == "cut")
 
-    do_GET = do_PUT = do_HEAD = do_DELETE = _answer  # noqa: N815 - the names that http.server calls
+    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _answer  # noqa: N815 - the names that http.server calls
 
     def _get(self, key: str, _body: bytes, *, cut: bool) -> None:
         with self.service.lock:
@@ -95,7 +101,14 @@ class _Handler(BaseHTTPRequestHandler):
         if content is None:
             self._refuse(404, "NoSuchKey")
             return
-        self._say(200, content[: len(content) // 2] if cut else content, length=len(content))
+        status = 200
+        if wanted := self.headers.get("Range"):
+            first, _, last = wanted.removeprefix("bytes=").partition("-")
+            if int(first) >= len(content):
+                self._refuse(416, "InvalidRange")
+                return
+            status, content = 206, content[int(first) : int(last) + 1 if last else None]
+        self._say(status, content[: len(content) // 2] if cut else content, length=len(content))
         self.close_connection = self.close_connection or cut
 
     _head = _get
@@ -112,6 +125,28 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             tag = hashlib.md5(body).hexdigest()
             self._say(200, f'<CopyObjectResult><ETag>"{tag}"</ETag></CopyObjectResult>'.encode() if source else b"")
+
+    def _multipart(self, key: str, query: dict[str, str], body: bytes) -> None:
+        uploads, name = self.service.uploads, query.get("uploadId", str(len(self.service.requests)))
+        with self.service.lock:
+            if "uploads" in query:
+                uploads[name] = {}
+            elif name not in uploads:
+                self._refuse(404, "NoSuchUpload")
+                return
+            elif self.command == "PUT":
+                uploads[name][int(query["partNumber"])] = body
+            elif self.command == "DELETE":
+                del uploads[name]
+            else:
+                told = [int(number) for number in re.findall(rb"<PartNumber>(\d+)<", body)]
+                parts = uploads.pop(name)
+                self.service.objects[key] = b"".join(parts[number] for number in told)
+        self._say(
+            204 if self.command == "DELETE" else 200,
+            b"" if self.command in {"PUT", "DELETE"} else f"<Answer><UploadId>{name}</UploadId></Answer>".encode(),
+            tag=hashlib.md5(body).hexdigest(),
+        )
 
     def _delete(self, key: str, _body: bytes, *, cut: bool) -> None:
         with self.service.lock:
@@ -134,8 +169,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _refuse(self, status: int, code: str) -> None:
         self._say(status, f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode())
 
-    def _say(self, status: int, body: bytes, length: int | None = None) -> None:
+    def _say(self, status: int, body: bytes, length: int | None = None, tag: str | None = None) -> None:
         self.send_response(status)
+        if tag:
+            self.send_header("ETag", f'"{tag}"')
         self.send_header("Content-Length", str(len(body) if length is None else length))
         self.end_headers()
         if self.command != "HEAD":

@@ -8,15 +8,25 @@ may have links is kept in as many copies as that needs.
 import fcntl
 import os
 import shutil
-from collections.abc import Generator
-from contextlib import contextmanager
-from itertools import count, takewhile
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from io import BytesIO
+from itertools import count as numbers
+from itertools import takewhile
 from pathlib import Path
+from typing import IO
+from uuid import uuid4
 
 from adapters import store_addresses
 
 UNFINISHED = "unfinished"
 """The file that is being written; the lock allows one, and what a kill has left of it the next one writes over."""
+
+ARRIVING = "arriving-"
+"""So begin the names of large files that are being copied, side by side: each is locked by who copies it, and one that
+is not was left by a kill."""
+
+CHUNK_BYTES = 256 * 1024
 
 MOST_LINKS = 30_000
 """Every file system of Linux allows more: ext4 65 000, ext3 32 000."""
@@ -37,8 +47,24 @@ class DiskStorage:
         """Store `content` for this task and return its address; the same bytes are kept once."""
         digest = store_addresses.digest_of(content)
         with self._locked():
-            self._link(digest, task_id, content)
+            self._link(digest, task_id, BytesIO(content))
         return store_addresses.address_of(digest)
+
+    def put_file(self, file: IO[bytes], *, sha256: str, mime: str, task_id: str) -> str:  # noqa: ARG002 - as above
+        """Store a file whose digest is known for this task and return its address; nobody else waits for the copy."""
+        store_addresses.checked_task(task_id)
+        address = store_addresses.address_of(sha256)
+        target = self._object(store_addresses.digest_in(address))
+        with self._arriving() as (arriving, path):
+            copied = not target.exists()
+            if copied:
+                _copy(file, arriving)
+            with self._locked():
+                if copied and not target.exists():
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    path.rename(target)
+                self._link(sha256, task_id, file)
+        return address
 
     def refer(self, address: str, task_id: str) -> None:
         """Keep what is at an address for this task too.
@@ -76,8 +102,23 @@ class DiskStorage:
             raise store_addresses.gone(address) from error
         return store_addresses.whole(content, digest)
 
+    def chunks(self, address: str, first: int = 0, count: int | None = None) -> Iterator[bytes]:
+        """Return the bytes behind an address piece by piece; they can be read to their end also when they are removed.
+
+        Raises:
+            PermanentError: there are none.
+        """
+        try:
+            file = self._object(store_addresses.digest_in(address)).open("rb")
+        except FileNotFoundError as error:
+            raise store_addresses.gone(address) from error
+        return _pieces(file, first, count)
+
     def remove(self, task_id: str) -> int:
         """Remove this task's references, and the objects that nobody else refers to; returns the bytes freed."""
+        if any(self._folder.glob(f"{ARRIVING}*")):
+            with self._locked():
+                self._clear_left()
         if not store_addresses.names_a_task(task_id) or not (references := self._references(task_id)).is_dir():
             return 0
         freed = 0
@@ -93,7 +134,7 @@ class DiskStorage:
     def _freed(self, digest: str) -> int:
         """Remove the copies that nobody refers to, the last ones first: no gap may hide one. Returns their bytes."""
         freed = 0
-        for copy in reversed(list(takewhile(Path.exists, (self._object(digest, number) for number in count())))):
+        for copy in reversed(list(takewhile(Path.exists, (self._object(digest, number) for number in numbers())))):
             status = copy.stat()
             if status.st_nlink > 1:
                 break
@@ -107,29 +148,49 @@ class DiskStorage:
     def _references(self, task_id: str) -> Path:
         return self._folder / "tasks" / task_id[:2] / store_addresses.checked_task(task_id)
 
-    def _link(self, digest: str, task_id: str, content: bytes | None = None) -> None:
+    def _link(self, digest: str, task_id: str, content: IO[bytes] | None = None) -> None:
         """Let a task refer to an object; a copy is written where there is none, or none that may have more links."""
         reference = self._references(task_id) / digest
         reference.parent.mkdir(parents=True, exist_ok=True)
         if reference.exists():
             return
-        for number in count():
+        for number in numbers():
             target = self._object(digest, number)
             if not target.exists():
-                self._write(target, self._object(digest).read_bytes() if content is None else content)
+                with nullcontext(content) if content else self._object(digest).open("rb") as source:
+                    self._write(target, source)
             if target.stat().st_nlink < self._most_links:
                 reference.hardlink_to(target)
                 return
 
-    def _write(self, target: Path, content: bytes) -> None:
+    def _write(self, target: Path, content: IO[bytes]) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = self._folder / UNFINISHED
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            _copy(content, file)
         temporary.rename(target)
+
+    @contextmanager
+    def _arriving(self) -> Generator[tuple[IO[bytes], Path]]:
+        """Give a file of its own to copy to, which is gone afterwards unless it was renamed."""
+        path = self._folder / f"{ARRIVING}{uuid4().hex}"
+        with self._locked():
+            self._clear_left()
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with os.fdopen(descriptor, "wb") as file:
+            try:
+                yield file, path
+            finally:
+                path.unlink(missing_ok=True)
+
+    def _clear_left(self) -> None:
+        """Remove what kills have left of large files: nobody holds their locks."""
+        for path in self._folder.glob(f"{ARRIVING}*"):
+            with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
 
     @contextmanager
     def _locked(self) -> Generator[None]:
@@ -138,3 +199,19 @@ class DiskStorage:
         with (self._folder / "lock").open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def _copy(source: IO[bytes], into: IO[bytes]) -> None:
+    """Copy a file from its start, and return once the copy is on the disk."""
+    source.seek(0)
+    shutil.copyfileobj(source, into, CHUNK_BYTES)
+    into.flush()
+    os.fsync(into.fileno())
+
+
+def _pieces(file: IO[bytes], first: int, count: int | None) -> Iterator[bytes]:
+    with file:
+        file.seek(first)
+        while piece := file.read(CHUNK_BYTES if count is None else min(count, CHUNK_BYTES)):
+            yield piece
+            count = count and count - len(piece)

@@ -2,16 +2,21 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from http import HTTPStatus
 from importlib import import_module
-from typing import Any
+from typing import IO, Any
 
-from processors.errors import ConfigurationError, PermanentError, TransientError
+from processors.errors import ConfigurationError, PermanentError, TransientError, WorkError
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 20.0
+PART_BYTES = 16 * 1024**2
+MOST_PARTS = 10_000
+"""Of one object, as Amazon allows."""
+
 FOR_NOW = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS})
 
 
@@ -64,6 +69,10 @@ def client_of(access: S3Access) -> Any:
 os.register_at_fork(after_in_child=client_of.cache_clear)  # no two processes may speak over one connection
 
 
+class _BeyondItsEnd(Exception):
+    """A part was asked for that begins where the object has ended."""
+
+
 class S3Bucket:
     """One bucket.
 
@@ -90,6 +99,35 @@ class S3Bucket:
         found = self._asked("get_object", Key=key)
         return None if found is None else (int(found["ContentLength"]), self._read(key, found["Body"], chunk_bytes))
 
+    def part(self, key: str, first: int, count: int | None, chunk_bytes: int) -> Iterator[bytes] | None:
+        """Return a part of an object's bytes, to be read once: none where it ends before; None where there is none."""
+        last = "" if count is None else first + count - 1
+        try:
+            found = self._asked("get_object", Key=key, Range=f"bytes={first}-{last}")
+        except _BeyondItsEnd:
+            return iter(())
+        return None if found is None else self._read(key, found["Body"], chunk_bytes)
+
+    def put_file(self, key: str, file: IO[bytes], mime: str) -> None:
+        """Write an object from a file, read from its start; a large one part by part, of which one is in memory."""
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        if size <= PART_BYTES:
+            self.put(key, file.read(), mime)
+            return
+        upload = self._must("create_multipart_upload", Key=key, ContentType=mime)["UploadId"]
+        try:
+            parts: list[dict[str, Any]] = []
+            while piece := file.read(max(PART_BYTES, -(-size // MOST_PARTS))):
+                number = len(parts) + 1
+                sent = self._must("upload_part", Key=key, UploadId=upload, PartNumber=number, Body=piece)
+                parts.append({"ETag": sent["ETag"], "PartNumber": number})
+            self._must("complete_multipart_upload", Key=key, UploadId=upload, MultipartUpload={"Parts": parts})
+        except BaseException:
+            with suppress(WorkError):  # the first fault says what is wrong
+                self._asked("abort_multipart_upload", Key=key, UploadId=upload)
+            raise
+
     def put(self, key: str, content: bytes, mime: str) -> None:
         """Write an object, also over another."""
         self._asked("put_object", Key=key, Body=content, ContentType=mime)
@@ -112,12 +150,21 @@ class S3Bucket:
                 return
             more = {"ContinuationToken": page["NextContinuationToken"]}
 
+    def _must(self, operation: str, **parameters: Any) -> Any:
+        """Return the answer to what cannot be about something that is not there."""
+        found = self._asked(operation, **parameters)
+        if found is None:
+            raise TransientError(f"S3 lost what was being written to the bucket {self.name}.")
+        return found
+
     def _asked(self, operation: str, **parameters: Any) -> Any:
         try:
             return getattr(self._client, operation)(Bucket=self.name, **parameters)
         except self._errors.ClientError as error:
             if _code(error) in {"NoSuchKey", "404"}:
                 return None
+            if _code(error) in {"InvalidRange", "416"}:
+                raise _BeyondItsEnd from error
             raise self._refusal(error) from error
         except (self._errors.NoCredentialsError, self._errors.PartialCredentialsError) as error:
             raise ConfigurationError(

@@ -19,13 +19,16 @@ has ended before it (Amazon promises that since 2020, "strong consistency"; so d
   the bucket that expires what lies below `removed/` after some days clears that up.
 """
 
+from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import Any
+from typing import IO, Any, TypeVar
 from uuid import uuid4
 
 from adapters import store_addresses
 from adapters.pouring import CHUNK_BYTES
 from adapters.s3_bucket import S3Bucket
+
+Found = TypeVar("Found")
 
 
 class S3Storage:
@@ -50,6 +53,19 @@ class S3Storage:
         if self._bucket.size(self._object(digest)) is None:
             self._bucket.put(self._object(digest), content, mime)
         return store_addresses.address_of(digest)
+
+    def put_file(self, file: IO[bytes], *, sha256: str, mime: str, task_id: str) -> str:
+        """Store a file whose digest is known for this task and return its address; the same bytes are kept once.
+
+        What a kill leaves of a large one is in no listing, and goes by a lifecycle rule of the bucket that aborts
+        incomplete multipart uploads.
+        """
+        address = store_addresses.address_of(sha256)
+        digest = store_addresses.digest_in(address)
+        self._note(digest, task_id)
+        if self._bucket.size(self._object(digest)) is None:
+            self._bucket.put_file(self._object(digest), file, mime)
+        return address
 
     def refer(self, address: str, task_id: str) -> None:
         """Keep what is at an address for this task too.
@@ -81,12 +97,24 @@ class S3Storage:
             PermanentError: there are none, or they are not what they were.
         """
         digest = store_addresses.digest_in(address)
-        kept = self._object(digest)
-        places = chain([kept], self._bucket.keys(self._key("removed", digest, "")), [kept])  # it may have come back
-        content = next((found for place in places if (found := self._read(place)) is not None), None)
+        content = self._found(digest, self._read)
         if content is None:
             raise store_addresses.gone(address)
         return store_addresses.whole(content, digest)
+
+    def chunks(self, address: str, first: int = 0, count: int | None = None) -> Iterator[bytes]:
+        """Return the bytes behind an address piece by piece; one that is cut off raises `TransientError`.
+
+        Raises:
+            PermanentError: there are none.
+        """
+        if count == 0:
+            self.size(address)
+            return iter(())
+        found = self._found(store_addresses.digest_in(address), lambda key: self._part(key, first, count))
+        if found is None:
+            raise store_addresses.gone(address)
+        return found
 
     def remove(self, task_id: str) -> int:
         """Remove this task's references, and the objects that nobody else refers to; returns the bytes freed."""
@@ -123,6 +151,18 @@ class S3Storage:
 
     def _referred(self, digest: str) -> bool:
         return any(True for _ in self._bucket.keys(self._key("references", digest, ""), at_once=1))
+
+    def _found(self, digest: str, read: Callable[[str], Found | None]) -> Found | None:
+        """Return what is read of an object, wherever it is now."""
+        kept = self._object(digest)
+        places = chain([kept], self._bucket.keys(self._key("removed", digest, "")), [kept])  # it may have come back
+        return next((found for place in places if (found := read(place)) is not None), None)
+
+    def _part(self, key: str, first: int, count: int | None) -> Iterator[bytes] | None:
+        if first or count is not None:
+            return self._bucket.part(key, first, count, CHUNK_BYTES)
+        whole = self._bucket.chunks(key, CHUNK_BYTES)  # an empty object has no part
+        return whole and whole[1]
 
     def _read(self, key: str) -> bytes | None:
         found = self._bucket.chunks(key, CHUNK_BYTES)

@@ -3,7 +3,7 @@
 import hashlib
 import re
 
-from processors.errors import PermanentError
+from processors.errors import ArtefactGone, PermanentError
 
 ADDRESS = re.compile(r"store://sha256/([0-9a-f]{64})")
 TASK_ID = re.compile(r"[A-Za-z0-9_.:-]{1,255}")
@@ -42,9 +42,9 @@ def whole(content: bytes, digest: str) -> bytes:
     return content
 
 
-def gone(address: str) -> PermanentError:
+def gone(address: str) -> ArtefactGone:
     """Return the error for an artefact that is not there."""
-    return PermanentError(f"There is no artefact at {address}: it never was, or it was removed with its task.")
+    return ArtefactGone(f"There is no artefact at {address}: it never was, or it was removed with its task.")
 
 
 def names_a_task(task_id: str) -> bool:

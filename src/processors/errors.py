@@ -187,6 +187,10 @@ class PermanentError(WorkError):
     """The work cannot be done, now or later."""
 
 
+class ArtefactGone(PermanentError):
+    """Nothing is in the storage at an address: it never was, or it was removed with the last task that had it."""
+
+
 class CodedError(PermanentError):
     """The work cannot be done, and programs are told why.
 

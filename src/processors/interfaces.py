@@ -62,6 +62,32 @@ class ObjectStorage(Protocol):
         """Return the bytes behind an address; raises `PermanentError` when there are none."""
         ...
 
+    def put_file(self, file: IO[bytes], *, sha256: str, mime: str, task_id: str) -> str:
+        """Store a file as `put` stores bytes, without holding it in memory.
+
+        Args:
+            file: can be read again from its start; stays open.
+            sha256: of its bytes, in hex digits: they were hashed when they came, and are not hashed again.
+            mime: its type.
+            task_id: who refers to it.
+        """
+        ...
+
+    def chunks(self, address: str, first: int = 0, count: int | None = None) -> Iterator[bytes]:
+        """Return the bytes behind an address piece by piece, to be read once, without holding them in memory.
+
+        They are not compared with the digest: who reads all of them can do that.
+
+        Args:
+            address: of an artefact.
+            first: how many are left out at its start.
+            count: the most that are read; None: all that follow.
+
+        Raises:
+            PermanentError: there are none; at once, not when the first piece is asked for.
+        """
+        ...
+
     def size(self, address: str) -> int:
         """Return how many bytes are behind an address; raises `PermanentError` when there are none."""
         ...

@@ -4,11 +4,14 @@ import hashlib
 import random
 import threading
 from contextlib import contextmanager
+from io import BytesIO
+from itertools import product
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import pytest
 
-from adapters import disk_storage
+from adapters import disk_storage, s3_bucket
 from adapters.disk_storage import DiskStorage
 from adapters.s3_storage import S3Storage
 from processors.errors import PermanentError, TransientError
@@ -231,6 +234,174 @@ def test_putting_and_removing_at_once_loses_nothing_that_is_referred_to(kept):
     assert kept.storage.get(ADDRESS) == b"content"
     kept.storage.remove("keeper")
     assert kept.leftovers() == []
+
+
+# --- Files, and parts of them -----------------------------------------------------------------------------------
+
+
+def put_file(storage, task_id: str, content: bytes = b"content") -> str:
+    with TemporaryFile() as file:
+        file.write(content)
+        address = storage.put_file(file, sha256=hashlib.sha256(content).hexdigest(), mime="text/plain", task_id=task_id)
+        assert not file.closed
+    return address
+
+
+def test_a_file_is_kept_as_its_bytes_are_and_once(kept):
+    assert put_file(kept.storage, "a") == put(kept.storage, "b") == put_file(kept.storage, "c") == ADDRESS
+    assert (kept.objects(), kept.storage.get(ADDRESS)) == (1, b"content")
+    assert [kept.storage.remove(task_id) for task_id in "abc"] == [0, 0, len(b"content")]
+    assert kept.leftovers() == []
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    """Parts that a real service would refuse as too small."""
+    monkeypatch.setattr(s3_bucket, "PART_BYTES", 100_000)
+
+
+@pytest.mark.parametrize("content", [b"", bytes(range(256)) * 4096], ids=["empty", "large"])
+def test_a_file_of_any_size_is_kept_whole(kept, content, small_parts):
+    address = put_file(kept.storage, "a", content)
+    assert kept.storage.size(address) == len(content)
+    assert b"".join(kept.storage.chunks(address)) == content
+    assert all(0 < len(piece) <= 1024**2 for piece in kept.storage.chunks(address))
+    kept.storage.remove("a")
+    assert kept.leftovers() == []
+
+
+@pytest.mark.parametrize("content", [b"", b"content"])
+def test_any_part_is_what_a_slice_is(kept, content):
+    address = put(kept.storage, "a", content)
+    for first, count in product([0, 1, 6, 7, 8, 10**12], [None, 0, 1, 6, 7, 8, 10**12]):
+        part = content[first:] if count is None else content[first : first + count]
+        assert b"".join(kept.storage.chunks(address, first, count)) == part, (first, count)
+
+
+@pytest.mark.parametrize(("first", "count"), [(0, None), (3, None), (0, 0), (3, 2)])
+def test_no_part_of_what_is_gone_is_read_and_that_is_told_at_once(kept, first, count):
+    put(kept.storage, "a")
+    kept.storage.remove("a")
+    with pytest.raises(PermanentError, match="was removed with its task"):
+        kept.storage.chunks(ADDRESS, first, count)
+    with pytest.raises(PermanentError, match="64 hex digits"):
+        kept.storage.chunks("store://sha256/../../etc/passwd", first, count)
+
+
+@pytest.mark.parametrize("task_id", ["../x", "..", "a/b", ""])
+def test_a_file_for_a_task_id_that_is_a_path_leaves_nothing(kept, task_id):
+    with pytest.raises(PermanentError, match="to name a folder"):
+        put_file(kept.storage, task_id)
+    assert kept.leftovers() == []
+
+
+def test_what_is_being_read_on_a_disk_is_read_to_its_end_though_it_is_removed(tmp_path):
+    storage, content = DiskStorage(tmp_path), bytes(10**6)
+    pieces = storage.chunks(put(storage, "a", content))
+    begin = next(pieces)
+    storage.remove("a")
+    assert begin + b"".join(pieces) == content
+
+
+def test_a_large_file_that_a_kill_left_half_copied_goes_with_the_next_one_or_a_removal(tmp_path):
+    kept = OnDisk(tmp_path)
+    for clear in (lambda: put_file(kept.storage, "a"), lambda: kept.storage.remove("nobody")):
+        left = tmp_path / "arriving-1"
+        left.write_bytes(b"half")
+        clear()
+        assert not left.exists()
+
+
+def test_a_large_file_that_is_being_copied_is_left_alone_and_keeps_nobody_waiting(tmp_path):
+    kept, content = OnDisk(tmp_path), b"content"
+
+    class Slow(BytesIO):
+        def readinto(self, _buffer):
+            raise AssertionError("copied by read")
+
+        def read(self, size=-1):
+            piece = super().read(size)
+            if piece:
+                kept.storage.remove("nobody")
+                assert put_file(kept.storage, "b", b"other") == put(kept.storage, "c", b"other")
+            return piece
+
+    digest = hashlib.sha256(content).hexdigest()
+    assert kept.storage.put_file(Slow(content), sha256=digest, mime="text/plain", task_id="a") == ADDRESS
+    assert kept.storage.get(ADDRESS) == content
+    for task_id in "abc":
+        kept.storage.remove(task_id)
+    assert kept.leftovers() == []
+
+
+def test_a_file_whose_copy_fails_leaves_nothing_on_a_disk(tmp_path):
+    kept = OnDisk(tmp_path)
+
+    class Broken(BytesIO):
+        def read(self, size=-1):
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        kept.storage.put_file(Broken(b"content"), sha256=ADDRESS[-64:], mime="text/plain", task_id="a")
+    assert kept.leftovers() == []
+
+
+def test_a_file_that_more_tasks_share_than_a_file_may_have_links_is_copied(tmp_path):
+    kept = OnDisk(tmp_path, most_links=3)
+    for number in range(5):
+        put_file(kept.storage, f"t{number}")
+    assert kept.objects() == 3
+    for number in range(5):
+        kept.storage.remove(f"t{number}")
+    assert kept.leftovers() == []
+
+
+LARGE = bytes(200_001)
+
+
+def test_a_large_file_goes_to_s3_part_by_part(server, small_parts):
+    storage = S3Storage(server.client(), BUCKET, "p")
+    address = put_file(storage, "a", LARGE)
+    assert storage.size(address) == len(LARGE)
+    sent = [method for method, key in server.requests if "/objects/" in key]
+    assert sent == ["HEAD", "POST", "PUT", "PUT", "PUT", "POST", "HEAD"]
+    assert server.uploads == {}
+
+
+@pytest.mark.parametrize("number", range(1, 9))
+@pytest.mark.parametrize("fault", [503, "cut"])
+def test_a_large_file_that_fails_at_any_step_is_aborted_and_leaves_nothing_once_its_task_is_removed(
+    server, small_parts, number, fault
+):
+    storage = S3Storage(server.client(), BUCKET, "p")
+    at_request(server, number, lambda: fault)
+    with pytest.raises(TransientError):
+        put_file(storage, "a", LARGE)
+    server.fault = lambda _method, _key: None
+    assert server.uploads == {}
+    storage.remove("a")
+    assert list(server.objects) == []
+
+
+def test_a_part_that_is_cut_off_is_told(server):
+    storage = S3Storage(server.client(), BUCKET, "p")
+    put(storage, "a")
+    server.fault = lambda method, _key: "cut" if method == "GET" else None
+    with pytest.raises(TransientError, match="cut off"):
+        list(storage.chunks(ADDRESS, 1, 5))
+
+
+@pytest.mark.parametrize("number", range(1, 10))
+def test_a_part_that_is_read_in_the_middle_of_a_removal_is_whole(server, number):
+    storage = S3Storage(server.client(), BUCKET, "p")
+    put(storage, "a")
+
+    def come() -> None:
+        put(storage, "b")
+        assert b"".join(storage.chunks(ADDRESS, 1, 3)) == b"ont"
+
+    at_request(server, number, come)
+    storage.remove("a")
 
 
 # --- S3: at every step -----------------------------------------------------------------------------------------

@@ -9,11 +9,12 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, Field
 
+from processors import stored_places
 from processors.envelopes import Artefact, Envelope, stored, warning
 from processors.interfaces import FileSandbox, ObjectStorage
 from processors.results import Request, Result
 
-SCHEMES = ("file", "s3", "https")
+SCHEMES = ("file", "s3", "https", "store")
 LONGEST_PATH = 4096
 
 
@@ -27,7 +28,10 @@ def checked_place(value: str) -> str:
     if not mark or not scheme.isalnum():
         return value
     if scheme.lower() not in SCHEMES:
-        raise ValueError("must be a path, or an address that begins with file://, s3:// or https://")
+        raise ValueError("must be a path, or an address that begins with file://, s3://, https:// or store://")
+    if scheme.lower() == "store":
+        stored_places.check(value)
+        return value
     if not rest.strip("/") or (scheme.lower() == "s3" and not all(rest.partition("/"))):
         raise ValueError(f"must name a file after {scheme}://")
     if "@" in rest.partition("/")[0]:
@@ -49,6 +53,8 @@ def name_in(place: str) -> str:
     scheme, mark, rest = place.partition("://")
     if mark and scheme.lower() == "s3":
         return PurePosixPath(rest).name  # a key has no query and no escapes
+    if mark and scheme.lower() == "store":
+        return stored_places.name_at(place)
     if mark and scheme.lower() in SCHEMES:
         return PurePosixPath(unquote(urlsplit(place).path)).name
     return Path(place).name

@@ -9,8 +9,9 @@ from typing import Any, TypeVar, get_type_hints
 from urllib.parse import unquote, urlsplit
 
 from config.settings import settings
+from processors import stored_places
 from processors.envelopes import part_of
-from processors.errors import FileError, TransientError
+from processors.errors import ArtefactGone, FileError, TransientError
 from processors.file_results import FileRequest
 from processors.interfaces import Report
 from processors.results import Result
@@ -50,6 +51,7 @@ def with_file(
     began = monotonic()
     scheme = _scheme_of(request.file_path)
     here = scheme in {"", "file"}
+    keep_stored(task, request.file_path)
     report = task.report if here else part_of(task.report, FETCHED_PERCENT, 100)
     with local(task.parts, request.file_path, part_of(task.report, 0, FETCHED_PERCENT)) as path:
 
@@ -67,6 +69,19 @@ def with_file(
             schema = get_type_hints(work)["return"].model_fields["schema_name"].default
             return file_cache.answered(task, request, path, schema, read, report)
         return read()
+
+
+def keep_stored(task: RecordedTask, file_path: str) -> None:
+    """Let a task refer to its file where that is in the storage, so that it stays as long as the task.
+
+    Raises:
+        FileError: it is gone.
+    """
+    if uri := stored_places.uri_in(file_path):
+        try:
+            task.parts.storage.refer(uri, task.current.id)
+        except ArtefactGone as error:
+            raise FileError(str(error), "not_found") from error
 
 
 @contextmanager

@@ -306,10 +306,12 @@ class Parts:
         return _adapter("disk_storage", "DiskStorage")(settings.storage_dir)
 
     def file_source(self, scheme: str) -> FileSource:
-        """Return what brings files from the addresses of one scheme: `https` or `s3`."""
+        """Return what brings files from the addresses of one scheme: `https`, `s3` or `store`."""
         bounds = _adapter("pouring", "Bounds")(settings.max_file_mb, settings.file_time_limit_seconds)
         if scheme == "s3":
             return _adapter("s3_files", "S3Files")(_s3_client(), bounds)
+        if scheme == "store":
+            return _adapter("stored_files", "StoredFiles")(self.storage, bounds)
         return _adapter("web_files", "WebFiles")(bounds, settings.file_hosts)
 
     @cached_property

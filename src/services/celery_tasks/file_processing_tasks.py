@@ -49,5 +49,6 @@ def process_video(task: RecordedTask, request: video.ProcessVideo) -> video.Vide
 @recorded_task("file_processing.enroll_person", "processors.people:EnrollPerson")
 def enroll_person(task: RecordedTask, request: people.EnrollPerson) -> people.PersonEnrolled:
     """Store the encoding of a face; never answered from another task's result."""
+    file_work.keep_stored(task, request.file_path)
     with file_work.local(task.parts, request.file_path, task.report) as path:
         return people.enroll_person(request, file_tools.enroll_tools(task.parts, path), task.report)

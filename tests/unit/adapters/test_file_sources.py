@@ -12,10 +12,13 @@ import pytest
 import trustme
 import urllib3.util.connection
 
+from adapters.disk_storage import DiskStorage
 from adapters.network_guard import checked_addresses, is_global, system_resolver
 from adapters.pouring import MIB, Bounds
 from adapters.s3_bucket import S3Access, client_of
 from adapters.s3_files import S3Files
+from adapters.s3_storage import S3Storage
+from adapters.stored_files import StoredFiles
 from adapters.web_files import WebFiles
 from processors.errors import Cancelled, ConfigurationError, FileError, TransientError
 from reading import silent
@@ -396,3 +399,59 @@ def test_a_service_without_credentials_says_which_settings_give_them(monkeypatch
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     with pytest.raises(ConfigurationError, match="S3_ACCESS_KEY_ID"):
         S3Files(client_of(S3Access(s3.url)), Bounds(1, 30)).fetch(f"s3://{BUCKET}/x", io.BytesIO(), silent)
+
+
+# --- The storage -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["disk", "s3"])
+def storage(request, tmp_path):
+    if request.param == "disk":
+        yield DiskStorage(tmp_path / "storage")
+        return
+    with S3Server() as server:
+        yield S3Storage(server.client(), BUCKET)
+
+
+def from_storage(storage, address: str, bounds=None, report=silent) -> bytes:
+    into = io.BytesIO()
+    StoredFiles(storage, bounds or Bounds(1, 30)).fetch(address, into, report)
+    return into.getvalue()
+
+
+@pytest.mark.parametrize("name", ["", "/a.md", "/%2e%2e%2fa", "/\U0001f600 é"])
+def test_a_file_in_the_storage_comes_whole_whatever_it_is_called(storage, name):
+    told: list[float] = []
+    uri = storage.put(CONTENT, mime="text/plain", task_id="a")
+    assert from_storage(storage, f"{uri}{name}", report=lambda percent, _text: told.append(percent)) == CONTENT
+    assert told == sorted(told)
+    assert told[-1] == 100
+
+
+def test_a_file_that_is_not_in_the_storage_is_not_found(storage):
+    uri = storage.put(CONTENT, mime="text/plain", task_id="a")
+    storage.remove("a")
+    for address in (uri, f"{uri}/a.md", "store://sha256/12", f"{uri}/a/b", "store://sha256/../../etc/passwd"):
+        with pytest.raises(FileError) as refused:
+            from_storage(storage, address)
+        assert refused.value.code == "not_found"
+
+
+def test_a_file_in_the_storage_that_is_too_large_empty_or_late_is_refused(storage):
+    uri = storage.put(bytes(MIB + 1), mime="text/plain", task_id="a")
+    with pytest.raises(FileError, match="MAX_FILE_MB"):
+        from_storage(storage, uri)
+    with pytest.raises(TransientError, match="FILE_TIME_LIMIT_SECONDS"):
+        from_storage(storage, uri, Bounds(2, 0))
+    with pytest.raises(FileError) as refused:
+        from_storage(storage, storage.put(b"", mime="text/plain", task_id="a"))
+    assert refused.value.code == "empty_file"
+
+
+def test_a_file_that_was_damaged_in_the_storage_is_told(tmp_path):
+    storage = DiskStorage(tmp_path)
+    uri = storage.put(CONTENT, mime="text/plain", task_id="a")
+    (tmp_path / "objects" / uri[-64:-62] / uri[-64:]).write_bytes(b"other")
+    with pytest.raises(FileError, match="damaged") as refused:
+        from_storage(storage, uri)
+    assert refused.value.code == "corrupt"

@@ -167,6 +167,7 @@ def test_the_scheme_decides_what_brings_a_file(database, monkeypatch):
     parts = Parts(database)
     assert type(parts.file_source("https")).__name__ == "WebFiles"
     assert type(parts.file_source("s3")).__name__ == "S3Files"
+    assert type(parts.file_source("store")).__name__ == "StoredFiles"
 
 
 def test_artefacts_are_kept_where_the_setting_says(database, monkeypatch):
@@ -203,6 +204,61 @@ def test_a_document_in_a_bucket_is_read_in_the_sandbox_and_its_artefact_kept_bes
     assert list(settings.tmp_dir.iterdir()) == []
 
 
+STORED = f"store://sha256/{'a' * 64}"
+
+
+@pytest.mark.parametrize("place", ["", "/long%20%C3%A9.md"])
+def test_a_document_in_the_storage_is_read_as_any_file_and_kept_for_the_task_that_reads_it(database, place):
+    parts = Parts(database)
+    text = b"# Title\n\nA sentence of some words. " * 3
+    uri = parts.storage.put(text, mime="text/plain", task_id="upload-1")
+    request = ProcessDocument(file_path=f"{uri}{place}")
+    try:
+        found = with_file(Task(parts, "a"), request, document_tools, process_document).as_json()
+    finally:
+        parts.sandbox.close()
+    named = place != ""
+    assert found["input"]["name"] == ("long é.md" if named else uri[-64:])
+    assert (found["result"]["kind"], found["input"]["sha256"]) == ("markdown" if named else "text", uri[-64:])
+    parts.storage.remove("upload-1")
+    assert parts.storage.get(uri) == text
+    assert parts.storage.remove("a") > 0
+    assert list(settings.tmp_dir.iterdir()) == []
+
+
+def test_a_file_that_is_gone_from_the_storage_is_not_found(database):
+    parts = Parts(database)
+    with pytest.raises(FileError, match=r"There is no artefact at .*removed with its task") as refused:
+        with_file(Task(parts, "a"), ProcessDocument(file_path=STORED), document_tools, process_document)
+    assert refused.value.code == "not_found"
+    with pytest.raises(FileError, match="There is no artefact") as refused, local(parts, f"{STORED}/a.md", silent):
+        pass
+    assert refused.value.code == "not_found"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "store://",
+        "store://sha256/12",
+        f"STORE{STORED[5:]}",
+        f"{STORED[:-1]}A",
+        f"{STORED}/",
+        f"{STORED}/a/b",
+        f"{STORED}/a%2Fb",
+        f"{STORED}/..",
+        f"{STORED}/%2e%2e",
+        f"{STORED}/a%00",
+        f"{STORED}/a%0Ab",
+        f"{STORED}/{'a' * 201}",
+        "store://sha256/../../etc/passwd",
+    ],
+)
+def test_an_address_in_the_storage_that_is_none_is_refused_at_once(address):
+    with pytest.raises(ValidationError, match=r"must be store://sha256/|must end with a file's name"):
+        ProcessDocument(file_path=address)
+
+
 @pytest.mark.parametrize("address", ["https://[x]/a.pdf", "https://[::1/a.pdf", "file://[x"])
 def test_an_address_whose_host_cannot_be_read_is_refused_at_once(address):
     with pytest.raises(ValidationError, match="brackets stand around an IPv6 address alone"):
@@ -223,7 +279,12 @@ def test_an_address_with_a_password_is_refused_before_it_is_kept(address):
 
 @pytest.mark.parametrize(
     ("address", "name"),
-    [("https://h/a%20b.pdf?sig=1#x", "a b.pdf"), ("s3://b/c/a%20?#.pdf", "a%20?#.pdf"), ("file:///c/a%20b", "a b")],
+    [
+        ("https://h/a%20b.pdf?sig=1#x", "a b.pdf"),
+        ("s3://b/c/a%20?#.pdf", "a%20?#.pdf"),
+        ("file:///c/a%20b", "a b"),
+        (f"store://sha256/{'a' * 64}/a%20%25.pdf", "a %.pdf"),
+    ],
 )
 def test_a_file_is_called_what_its_address_ends_with(address, name):
     assert ProcessDocument(file_path=address).name == name

@@ -82,6 +82,7 @@ Room = Annotated[int, Field(gt=0, le=500)]
 Threads = Annotated[int, Field(gt=0, le=64)]
 DAYS_OF_A_WEEK = 7
 Days = Annotated[int, Field(gt=0, le=36_600)]
+UploadHours = Annotated[int, Field(gt=0, le=878_400)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Folders = Annotated[list[Path], NoDecode]
 Modules = Annotated[list[str], NoDecode]
@@ -196,6 +197,9 @@ class Settings(BaseSettings):
 
     # Files
     max_file_mb: Positive = Field(default=500, description="The largest file that is processed.")
+    keep_uploads_hours: UploadHours = Field(
+        default=24, description="Hours that an upload is kept that no task has; a task keeps it as long as itself."
+    )
     max_pages: Positive = Field(default=2000, description="Pages of a document or a TIFF that are read.")
     max_characters: Positive = Field(default=10_000_000, description="Characters of a document that are kept.")
     max_page_images: Positive = Field(

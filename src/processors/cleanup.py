@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from processors.interfaces import FileCleaner, ObjectStorage, OldRecords, Report
+from processors.interfaces import FileCleaner, ObjectStorage, OldRecords, OldUploads, Report
 from processors.results import Request, Result
 
 LISTED = 1_000
@@ -83,6 +83,41 @@ def clean_tasks(request: CleanupOldTasks, records: OldRecords, storage: ObjectSt
         result.items += gone[: LISTED - len(result.items)]
         report(50, f"{result.deleted_count} removed")
     return result
+
+
+def clean_uploads(uploads: OldUploads, storage: ObjectStorage, report: Report) -> CleanedUp:
+    """Remove uploads whose time is over: their bytes first, unless a task has them, then what is known of them.
+
+    Where this ends midway, the next one does the rest. One whose bytes cannot be removed is left, and told.
+    """
+    result = CleanedUp()
+    after = ""
+    while old := uploads.expired(after, BATCH):
+        after = old[-1].id
+        freed: list[str] = []
+        for upload in old:
+            try:
+                result.bytes += storage.remove(upload.reference)
+            except OSError as error:
+                result.errors.append(f"the bytes of {upload.reference}: {error.strerror}")
+            else:
+                freed.append(upload.id)
+        gone = uploads.remove(freed)
+        result.deleted_count += len(gone)
+        result.items += [one.reference for one in old if one.id in gone][: LISTED - len(result.items)]
+        report(90, f"{result.deleted_count} uploads removed")
+    return result
+
+
+def together(first: CleanedUp, second: CleanedUp) -> CleanedUp:
+    """Return what went in both."""
+    return CleanedUp(
+        deleted_count=first.deleted_count + second.deleted_count,
+        bytes=first.bytes + second.bytes,
+        items=(first.items + second.items)[:LISTED],
+        errors=first.errors + second.errors,
+        dry_run=first.dry_run,
+    )
 
 
 def _clean(

@@ -682,6 +682,26 @@ class OldRecords(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class OldUpload:
+    """A file that came over HTTP and whose time is over: its id, and what the storage knows it by."""
+
+    id: str
+    reference: str
+
+
+class OldUploads(Protocol):
+    """Finds and removes uploads whose time is over."""
+
+    def expired(self, after: str, limit: int) -> Sequence[OldUpload]:
+        """Return some, in the order of their ids, from behind an id on."""
+        ...
+
+    def remove(self, ids: Sequence[str]) -> Sequence[str]:
+        """Forget those of these whose bytes can come no more; returns which."""
+        ...
+
+
 class FileCleaner(Protocol):
     """Finds and removes old files below the roots that may be cleaned; never follows a link.
 

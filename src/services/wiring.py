@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from records.schedules import Schedules
     from records.suppressions import SuppressionRecords
     from records.task_minutes import TaskMinutes
+    from records.uploads import Uploads
 
 CODE = ("src", "scripts", ".env", "alembic.ini", "flowerconfig.py", "pyproject.toml")
 MOST_OCR_PROCESSES = 4
@@ -184,6 +185,11 @@ class Parts:
             ConfigurationError: Twilio's account or token is not set.
         """
         return import_module("services.call_lines").provider_of(settings)
+
+    @cached_property
+    def uploads(self) -> Uploads:
+        """Files that came over HTTP."""
+        return _records("uploads", "Uploads")(self.database)
 
     @cached_property
     def people(self) -> PeopleRecords:

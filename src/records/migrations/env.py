@@ -34,6 +34,7 @@ from records.task_logs import task_logs
 from records.task_minutes import task_minutes
 from records.task_pauses import task_pauses
 from records.task_records import task_records
+from records.uploads import uploads
 from records.workers import workers
 
 TABLES = (
@@ -78,6 +79,7 @@ TABLES = (
     task_pauses,
     task_records,
     task_words_due,
+    uploads,
     workers,
 )
 KNOWN = (*TABLES, *INDEXES)

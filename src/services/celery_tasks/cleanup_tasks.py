@@ -16,8 +16,10 @@ else:
 
 @recorded_task("cleanup.cleanup_old_tasks", "processors.cleanup:CleanupOldTasks")
 def cleanup_old_tasks(task: RecordedTask, request: cleanup.CleanupOldTasks) -> cleanup.CleanedUp:
-    """Remove the records of tasks that ended long ago, with their artefacts."""
-    return cleanup.clean_tasks(request, task.parts.moves, task.parts.storage, task.report)
+    """Remove the records of tasks that ended long ago, with their artefacts; and uploads whose own time is over."""
+    storage = task.parts.storage
+    tasks = cleanup.clean_tasks(request, task.parts.moves, storage, task.report)
+    return cleanup.together(tasks, cleanup.clean_uploads(task.parts.uploads, storage, task.report))
 
 
 @recorded_task("cleanup.cleanup_old_files", "processors.cleanup:CleanupOldFiles")

@@ -1,0 +1,125 @@
+"""Uploads: what comes over HTTP is kept in the storage, for its own time and for each task that works on it."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import IO, Any, cast
+from uuid import uuid4
+
+from config.settings import settings
+from processors.errors import ArtefactGone, InvalidArgument, ServiceUnavailable, TransientError, WorkError
+from processors.stored_places import place_of, uri_in
+from records.task_records import FINAL
+from records.uploads import Upload, reference
+from services.wiring import parts
+
+HOUR = 3_600.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An upload that the storage keeps, until when, and its digest."""
+
+    upload: Upload
+    expires_at: datetime
+    sha256: str
+
+    @property
+    def file_path(self) -> str:
+        """The place that methods for files take."""
+        return place_of(self.upload.address, self.upload.name)
+
+
+def keep(file: IO[bytes], *, sha256: str, size: int, name: str, mime: str, tenant: str | None) -> Kept:
+    """Keep a file that came over HTTP.
+
+    Args:
+        file: holds its bytes.
+        sha256: of them, in hex digits.
+        size: how many they are.
+        name: made safe.
+        mime: what its sender says it is.
+        tenant: whose it is.
+
+    Raises:
+        ServiceUnavailable: the database or the storage does not answer.
+        OSError: the disk is full.
+    """
+    upload = Upload(id=uuid4().hex, address=f"store://sha256/{sha256}", name=name, type=mime, bytes=size, tenant=tenant)
+    uploads, storage = parts().uploads, parts().storage
+    uploads.arriving(upload)
+    try:
+        storage.put_file(file, sha256=sha256, mime=mime, task_id=reference(upload.id))
+        until = uploads.kept(upload.id, settings.keep_uploads_hours * HOUR)
+    except BaseException as error:
+        with suppress(WorkError, OSError):  # else the clean-up does it
+            storage.remove(reference(upload.id))
+            uploads.give_up(upload.id)
+        if isinstance(error, TransientError):
+            raise ServiceUnavailable(str(error)) from error
+        raise
+    if until is None:
+        storage.remove(reference(upload.id))
+        raise ServiceUnavailable("The storage took too long to keep the upload: send it again.")
+    return Kept(upload, until, sha256)
+
+
+def check_stored(arguments: Mapping[str, Any]) -> None:
+    """Refuse arguments that name a file in the storage which is gone.
+
+    Raises:
+        InvalidArgument: it names the argument.
+        ServiceUnavailable: the storage does not answer.
+    """
+    known: set[str] = set()
+    for argument, uri in stored_in(arguments):
+        if uri in known:
+            continue
+        try:
+            parts().storage.size(uri)
+        except ArtefactGone as error:
+            raise InvalidArgument(
+                f"{argument}: there is no file at {uri}: it never was, or its time is over; upload it again."
+            ) from error
+        except TransientError as error:
+            raise ServiceUnavailable(str(error)) from error
+        known.add(uri)
+
+
+def keep_for(task_id: str, arguments: Mapping[str, Any]) -> None:
+    """Let a task that waits refer to the files in the storage that its arguments name.
+
+    What cannot be referred to now is left to the task, which does it when it starts, and says what is gone.
+    """
+    uris = dict.fromkeys(uri for _, uri in stored_in(arguments))
+    if not uris or not _goes_on(task_id):
+        return
+    for uri in uris:
+        try:
+            parts().storage.refer(uri, task_id)
+        except (WorkError, OSError) as error:
+            log.warning("The task %s cannot keep its file yet: %s", task_id, error)
+    if parts().tasks.read(task_id) is None:  # removed meanwhile: no clean-up would come again
+        parts().storage.remove(task_id)
+
+
+def stored_in(value: Any, argument: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the files in the storage that arguments name, at whatever depth: the argument, and where its bytes are."""
+    if isinstance(value, str):
+        if uri := uri_in(value):
+            yield argument, uri
+    elif isinstance(value, Mapping):
+        for name, inner in cast("Mapping[str, Any]", value).items():
+            yield from stored_in(inner, f"{argument}.{name}" if argument else name)
+    elif isinstance(value, Sequence):
+        for number, inner in enumerate(cast("Sequence[Any]", value)):
+            yield from stored_in(inner, f"{argument}.{number}")
+
+
+def _goes_on(task_id: str) -> bool:
+    record = parts().tasks.read(task_id)
+    return record is not None and record.state not in FINAL

@@ -4,6 +4,7 @@ import hashlib
 import re
 
 from processors.errors import ArtefactGone, PermanentError
+from processors.stored_places import address_of
 
 ADDRESS = re.compile(r"store://sha256/([0-9a-f]{64})")
 TASK_ID = re.compile(r"[A-Za-z0-9_.:-]{1,255}")
@@ -12,11 +13,6 @@ TASK_ID = re.compile(r"[A-Za-z0-9_.:-]{1,255}")
 def digest_of(content: bytes) -> str:
     """Return the name of some bytes."""
     return hashlib.sha256(content).hexdigest()
-
-
-def address_of(digest: str) -> str:
-    """Return the address of a digest."""
-    return f"store://sha256/{digest}"
 
 
 def digest_in(address: str) -> str:

@@ -2,15 +2,13 @@
 
 import mimetypes
 import re
-from typing import Annotated, Any, Self, cast
+from typing import Any, Self, cast
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
-from processors.file_results import LONGEST_PATH, checked_place, name_in
+from processors.file_results import FilePath, name_in
 from processors.results import Request
-
-STORED = re.compile(r"store://sha256/([0-9a-f]{64})")
-"""A file in the storage of artefacts, named by its content."""
+from processors.stored_places import LONGEST_NAME, SEPARATORS, UNSEEN, uri_in
 
 REMOTE = re.compile(r"(https|s3)://", re.IGNORECASE)
 TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}")
@@ -20,11 +18,6 @@ NOT_ENCLOSED = ("multipart/", "message/")
 """Types whose parts may not be written in base64 (RFC 2046 5.1, 5.2.1)."""
 
 UNKNOWN_TYPE = "application/octet-stream"
-UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
-"""Control characters, and those that turn or hide what stands beside them: `exe.fdp` would be shown as `pdf.exe`."""
-
-SEPARATORS = re.compile(r"[/\\]")
-LONGEST_NAME = 200
 CID = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$%&'*+/=?^_`{|}~.@-]{0,127}")
 """What a page may name an image by: a Content-ID without its brackets (RFC 2392)."""
 
@@ -32,27 +25,17 @@ _types = mimetypes.MimeTypes()
 """Python's own table alone: a mail is the same bytes on every machine, whatever /etc/mime.types says there."""
 
 
-def _place(value: str) -> str:
-    if value.startswith("store://"):
-        if not STORED.fullmatch(value):
-            raise ValueError("must be store://sha256/ and 64 hex digits, as a task's result names an artefact")
-        return value
-    return checked_place(value)
-
-
-Place = Annotated[str, Field(min_length=1, max_length=LONGEST_PATH, pattern=r"^[^\x00]+$"), AfterValidator(_place)]
-
-
 class Attachment(Request):
     """A file that goes with a mail.
 
     Attributes:
-        path: on the worker's machine; or an address: file://, https://, s3://, or `store://sha256/…` of an artefact.
+        path: on the worker's machine; or an address: file://, https://, s3://, or `store://sha256/…` of an artefact or
+            an upload.
         name: under which it is shown; left out, the last part of `path`.
         type: its media type; left out, what its name says.
     """
 
-    path: Place
+    path: FilePath
     name: str | None = None
     type: str | None = None
 
@@ -93,7 +76,7 @@ class Attachment(Request):
     @property
     def last_part(self) -> str:
         """What the place itself is called."""
-        return "attachment" if STORED.fullmatch(self.path) else name_in(self.path)
+        return "attachment" if uri_in(self.path) == self.path else name_in(self.path)
 
     @property
     def shown_name(self) -> str:

@@ -4,10 +4,10 @@ import hashlib
 import os
 from importlib import import_module
 
-from processors.attachments import STORED
 from processors.errors import FileError
 from processors.interfaces import Report
 from processors.mail_interfaces import FileContent
+from processors.stored_places import uri_in
 from services.file_work import local
 from services.wiring import Parts
 
@@ -34,17 +34,17 @@ class AttachmentFiles:
         if (file := self._remembered.get(place)) is not None:
             _check(place, len(file.content), max_bytes)
             return file
-        stored = STORED.fullmatch(place) is not None
-        content = self._stored(place, max_bytes) if stored else self._from_a_path(place, max_bytes, report)
+        uri = uri_in(place)
+        content = self._stored(uri, max_bytes) if uri else self._from_a_path(place, max_bytes, report)
         file = FileContent(content, hashlib.sha256(content).hexdigest())
         self._remember(place, file)
         return file
 
-    def _stored(self, place: str, max_bytes: int) -> bytes:
+    def _stored(self, uri: str, max_bytes: int) -> bytes:
         storage = self._parts.storage
-        storage.refer(place, self._task_id)
-        _check(place, storage.size(place), max_bytes)
-        return storage.get(place)
+        storage.refer(uri, self._task_id)
+        _check(uri, storage.size(uri), max_bytes)
+        return storage.get(uri)
 
     def _from_a_path(self, place: str, max_bytes: int, report: Report) -> bytes:
         # Imported here: a worker whose mails have no files loads no adapter.

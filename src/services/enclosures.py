@@ -5,8 +5,9 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
-from processors.attachments import STORED, UNKNOWN_TYPE
+from processors.attachments import UNKNOWN_TYPE
 from processors.errors import InvalidArgument, PermanentError, SubmitUnknown
+from processors.stored_places import uri_in
 from services.wiring import parts
 
 MIB = 1024**2
@@ -89,8 +90,8 @@ class Enclosures:
         file = dict(cast("Mapping[Any, Any]", given))
         if "content" not in file:
             path = file.get("path")
-            if isinstance(path, str) and STORED.fullmatch(path):
-                self._referred.add(path)
+            if isinstance(path, str) and (uri := uri_in(path)):
+                self._referred.add(uri)
             return file
         if "path" in file:
             raise InvalidArgument(f"{where}: give either path or content; got both.")

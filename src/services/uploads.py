@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from config.settings import settings
 from processors.errors import ArtefactGone, InvalidArgument, ServiceUnavailable, TransientError, WorkError
-from processors.stored_places import place_of, uri_in
+from processors.stored_places import address_of, place_of, uri_in
 from records.task_records import FINAL
 from records.uploads import Upload, reference
 from services.wiring import parts
@@ -49,7 +49,7 @@ def keep(file: IO[bytes], *, sha256: str, size: int, name: str, mime: str, tenan
         ServiceUnavailable: the database or the storage does not answer.
         OSError: the disk is full.
     """
-    upload = Upload(id=uuid4().hex, address=f"store://sha256/{sha256}", name=name, type=mime, bytes=size, tenant=tenant)
+    upload = Upload(id=uuid4().hex, address=address_of(sha256), name=name, type=mime, bytes=size, tenant=tenant)
     uploads, storage = parts().uploads, parts().storage
     uploads.arriving(upload)
     try:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from processors import stored_places
 from processors.file_results import checked_place, name_in
-from processors.stored_places import LONGEST_NAME, place_of, safe_name, uri_in
+from processors.stored_places import LONGEST_NAME, made_safe, place_of, uri_in
 
 URI = f"store://sha256/{'0a' * 32}"
 
@@ -28,18 +28,22 @@ URI = f"store://sha256/{'0a' * 32}"
         ("n" * 300 + ".docx", "n" * 195 + ".docx"),
         ("n" * 300, "n" * 200),
         ("." + "n" * 300, "." + "n" * 199),
+        ("." * 300 + "n", "." * 198 + ".n"),
+        ("." * 250 + "n" * 50, "otherwise"),
+        ("n" * 199 + "  n" * 9, "n" * 199),
     ],
 )
 def test_a_name_is_made_safe(given_name, safe):
-    assert safe_name(given_name, "otherwise") == safe
+    assert made_safe(given_name, "otherwise") == safe
 
 
 @given(st.text(max_size=400))
 def test_any_name_is_made_one_that_a_place_may_have_and_says_again(name):
-    safe = safe_name(name, "upload")
+    safe = made_safe(name, "upload")
     assert 1 <= len(safe) <= LONGEST_NAME
-    assert not stored_places.UNSAFE.search(safe)
-    assert safe_name(safe, "") == safe
+    assert not stored_places.UNSEEN.search(safe)
+    assert not stored_places.SEPARATORS.search(safe)
+    assert made_safe(safe, "") == safe
     place = place_of(URI, safe)
     assert checked_place(place) == place
     assert (uri_in(place), name_in(place)) == (URI, safe)

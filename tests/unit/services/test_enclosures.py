@@ -100,6 +100,14 @@ def test_what_another_task_made_is_kept_for_the_mail_too(inline_service):
     assert files_of(mails(inline_service)[0]) == [("a.txt", CONTENT)]
 
 
+def test_an_upload_is_enclosed_under_the_name_that_its_place_says(inline_service):
+    address = parts().storage.put(CONTENT, mime="text/plain", task_id="upload-1")
+    celery_service.send_email(**MAIL, attachments=[{"path": f"{address}/Gr%C3%B6%C3%9Fe.txt"}], delay_seconds=60)
+    parts().storage.remove("upload-1")
+    inline_service.advance(61)
+    assert files_of(mails(inline_service)[0]) == [("Größe.txt", CONTENT)]
+
+
 def test_the_files_of_a_mail_go_with_its_record(inline_service):
     task_id = celery_service.send_email(**MAIL, attachments=[{"content": CONTENT}])
     assert parts().storage.remove(task_id) == len(CONTENT)

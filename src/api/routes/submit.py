@@ -15,6 +15,7 @@ from api.guards import GuardedRoute, require
 from config.settings import settings
 from processors.errors import InvalidArgument
 from processors.results import sentence_of
+from services import uploads
 from services.access import Caller
 from services.audit import record_act
 from services.celery_service import celery_service
@@ -57,13 +58,16 @@ def arguments_of(body: bytes, kind: TypeAdapter[dict[str, Any]], request: Reques
     """Return the arguments of a submit, checked as far as their shapes go; the method checks the rest.
 
     Raises:
-        InvalidArgument: the body is not what the method takes, or a path lies outside of FILE_ROOTS.
+        InvalidArgument: the body is not what the method takes, a path lies outside of FILE_ROOTS, or a file that the
+            storage should have is gone.
+        ServiceUnavailable: the storage does not answer.
     """
     try:
         given = kind.validate_json(body)
     except ValidationError as error:
         raise InvalidArgument(sentence_of(error)) from error
     check_paths(given)
+    uploads.check_stored(given)
     key = request.headers.get(IDEMPOTENCY_KEY)
     if key is not None and given.setdefault("idempotency_key", key) != key:
         raise InvalidArgument(
@@ -95,6 +99,7 @@ def _submitting(method: Method) -> Callable[..., dict[str, str]]:
         arguments = arguments_of(body, method.body, request)
         _bind(arguments, method, caller)
         task_id = method.call(celery_service, arguments)
+        uploads.keep_for(task_id, arguments)
         record_act(caller, "task.submit", target=("task", task_id), details={"method": method.name}, sure=False)
         return accepted(task_id, response)
 

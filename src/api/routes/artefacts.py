@@ -1,0 +1,133 @@
+"""Artefacts over HTTP: uploads, and the files that tasks made, whole or in part, for download and never as a page."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.exceptions import HTTPException
+from starlette.responses import StreamingResponse
+
+from api.documents import problems
+from api.errors import problem
+from api.guards import GuardedRoute, require
+from api.ranges import UNIT, Unsatisfiable, matches, part_of
+from processors.attachments import UNKNOWN_TYPE
+from processors.errors import ArtefactGone, ServiceUnavailable, TransientError
+from processors.stored_places import LONGEST_NAME, address_of, made_safe
+from services.access import Caller
+from services.wiring import parts
+
+HARMLESS = frozenset(
+    {
+        "application/json",
+        "audio/mpeg",
+        "audio/ogg",
+        "audio/wav",
+        "image/gif",
+        "image/jpeg",
+        "image/png",
+        "image/webp",
+        "text/csv",
+        "text/plain",
+        "text/vtt",
+        "video/mp4",
+        "video/webm",
+    }
+)
+"""Types in which no browser runs anything."""
+
+MISSING = problems(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE)
+BYTES = {"content": {UNKNOWN_TYPE: {"schema": {"type": "string", "format": "binary"}}}}
+RANGE = {
+    "name": "Range",
+    "in": "header",
+    "required": False,
+    "description": "One range of bytes, such as `bytes=0-1023`; several are answered by the whole.",
+    "schema": {"type": "string"},
+}
+
+Reader = Annotated[Caller, require("read")]
+Digest = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="The SHA-256 that its `uri` ends with.")]
+Name = Annotated[str, Query(max_length=10 * LONGEST_NAME, description="What it is called where it is saved.")]
+Type = Annotated[
+    str, Query(alias="type", max_length=100, description=f"Its type, one of {', '.join(sorted(HARMLESS))}.")
+]
+
+router = APIRouter(prefix="/api/v1/artefacts", tags=["artefacts"], route_class=GuardedRoute, responses=MISSING)
+
+
+@router.get(
+    "/{sha256}",
+    operation_id="get_artefact",
+    response_class=Response,
+    responses={
+        200: {"description": "All of it.", **BYTES},
+        206: {"description": "The part that was asked for.", **BYTES},
+        304: {"description": "The caller has it."},
+        **problems(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE),
+    },
+    openapi_extra={"parameters": [RANGE]},
+)
+def artefact(request: Request, sha256: Digest, _caller: Reader, name: Name = "", kind: Type = "") -> Response:
+    """Return the bytes of an artefact, or one range of them."""
+    storage, uri, headers = parts().storage, address_of(sha256), _headers(sha256, name, kind)
+    with _faults():
+        size = storage.size(uri)
+        if matches(request.headers.get("if-none-match"), sha256):
+            return Response(None, HTTPStatus.NOT_MODIFIED, headers)
+        try:
+            part = part_of(request.headers.get("range"), request.headers.get("if-range"), sha256, size)
+        except Unsatisfiable:
+            return _unsatisfiable(size)
+        if part is None:
+            return StreamingResponse(storage.chunks(uri), HTTPStatus.OK, headers | {"Content-Length": str(size)})
+        headers |= {"Content-Length": str(part.count), "Content-Range": part.content_range(size)}
+        return StreamingResponse(storage.chunks(uri, part.first, part.count), HTTPStatus.PARTIAL_CONTENT, headers)
+
+
+@router.head("/{sha256}", operation_id="look_at_artefact", response_class=Response)
+def look(request: Request, sha256: Digest, _caller: Reader, name: Name = "", kind: Type = "") -> Response:
+    """Return what `GET` says of an artefact, without its bytes; a range is of no concern here."""
+    headers = _headers(sha256, name, kind)
+    with _faults():
+        size = parts().storage.size(address_of(sha256))
+    if matches(request.headers.get("if-none-match"), sha256):
+        return Response(None, HTTPStatus.NOT_MODIFIED, headers)
+    return Response(None, HTTPStatus.OK, headers | {"Content-Length": str(size)})
+
+
+def _unsatisfiable(size: int) -> Response:
+    status = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+    answer = problem(status, "no-such-range", f"The artefact has {size} bytes; ask for some of them.")
+    answer.headers["Content-Range"] = f"{UNIT} */{size}"
+    return answer
+
+
+@contextmanager
+def _faults() -> Generator[None]:
+    """Answer what the storage raises.
+
+    Raises:
+        HTTPException: 404, where it has no such artefact.
+        ServiceUnavailable: it does not answer.
+    """
+    try:
+        yield
+    except ArtefactGone as error:
+        raise HTTPException(HTTPStatus.NOT_FOUND, str(error)) from error
+    except TransientError as error:
+        raise ServiceUnavailable(str(error)) from error
+
+
+def _headers(sha256: str, name: str, kind: str) -> dict[str, str]:
+    saved_as = made_safe(name, sha256)
+    plain = "".join(one if one.isascii() and one not in '"\\%' else "_" for one in saved_as)
+    return {
+        "Accept-Ranges": UNIT,
+        "Content-Disposition": f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(saved_as, safe='')}",
+        "Content-Type": kind if kind in HARMLESS else UNKNOWN_TYPE,
+        "ETag": f'"{sha256}"',
+    }

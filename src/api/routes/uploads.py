@@ -1,0 +1,227 @@
+"""Uploads over HTTP: a body of any size is kept in the storage, and later submits name it as their file."""
+
+import asyncio
+import errno
+import hashlib
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from http import HTTPStatus
+from tempfile import TemporaryFile
+from typing import IO, Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.exceptions import HTTPException
+from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+
+from api.bodies import TOO_LARGE
+from api.documents import problems
+from api.guards import GuardedRoute, require
+from config.settings import settings
+from processors.attachments import TYPE, UNKNOWN_TYPE
+from processors.stored_places import made_safe
+from services import uploads
+from services.access import Caller
+from services.audit import record_act
+from services.monitoring import LOW_DISK_BYTES
+from services.wiring import parts
+
+MOST_AT_ONCE = 16
+AGAIN_SECONDS = 5
+QUIET_SECONDS = 30.0
+LONGEST_SECONDS = 3_600.0
+PIECE_BYTES = 1024**2
+MIB = 1024**2
+NAMELESS = "upload"
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+LONGEST_GIVEN_NAME = 2_000
+
+REFUSALS = (
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus(TOO_LARGE),
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    HTTPStatus.INSUFFICIENT_STORAGE,
+)
+
+Submitter = Annotated[Caller, require("submit", tenants=True)]
+
+router = APIRouter(prefix="/api/v1/uploads", tags=["uploads"], route_class=GuardedRoute)
+
+
+class Uploaded(BaseModel):
+    """A file that is kept."""
+
+    upload_id: str = Field(description="The upload's own id.")
+    uri: str = Field(description="The address of its bytes, `store://sha256/…`.")
+    file_path: str = Field(description="What methods for files take as `file_path`: the address with the name behind.")
+    name: str = Field(description="The file's name, made safe.")
+    bytes: int = Field(description="How many they are.")
+    sha256: str = Field(description="Of its bytes, in hex digits; compare it with your own.")
+    expires_at: str = Field(description="Until when it is kept where no task has it.")
+
+
+class Places:
+    """So many uploads are taken at once by this process.
+
+    Attributes:
+        free: how many more.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.free = most
+
+    @contextmanager
+    def one(self) -> Generator[None]:
+        """Hold a place.
+
+        Raises:
+            HTTPException: 503, where none is free.
+        """
+        if not self.free:
+            why = f"{MOST_AT_ONCE} uploads are going on, which are the most at once; try again in {AGAIN_SECONDS} s."
+            raise refusal(HTTPStatus.SERVICE_UNAVAILABLE, why, {"Retry-After": str(AGAIN_SECONDS)})
+        self.free -= 1
+        try:
+            yield
+        finally:
+            self.free += 1
+
+
+places = Places(MOST_AT_ONCE)
+
+
+@router.post(
+    "",
+    status_code=HTTPStatus.CREATED,
+    operation_id="upload_file",
+    response_description="It is kept.",
+    responses=problems(*REFUSALS),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"*/*": {"schema": {"type": "string", "format": "binary"}, "example": "the bytes of a file"}},
+        }
+    },
+)
+async def upload(
+    request: Request,
+    response: Response,
+    caller: Submitter,
+    name: Annotated[str, Query(max_length=LONGEST_GIVEN_NAME, description="What the file is called.")] = NAMELESS,
+) -> Uploaded:
+    """Keep the body as a file that tasks can work on: its bytes as they are, of at most MAX_FILE_MB."""
+    check_announced(request)
+    with places.one():
+        file = await run_in_threadpool(TemporaryFile, dir=settings.tmp_dir)  # it has no name: a kill leaves nothing
+        try:
+            kept = await _kept(request, file, caller, made_safe(name, NAMELESS))
+        except OSError as error:
+            if error.errno in FULL:
+                raise low_disk() from error
+            raise
+        finally:
+            await run_in_threadpool(_close, file)
+    done = kept.upload
+    details = {"name": done.name, "bytes": done.bytes, "sha256": kept.sha256}
+    await run_in_threadpool(record_act, caller, "upload.add", target=("upload", done.id), details=details, sure=False)
+    response.headers["Location"] = f"/api/v1/artefacts/{kept.sha256}"
+    return Uploaded(
+        upload_id=done.id,
+        uri=done.address,
+        file_path=kept.file_path,
+        name=done.name,
+        bytes=done.bytes,
+        sha256=kept.sha256,
+        expires_at=kept.expires_at.isoformat(),
+    )
+
+
+def _close(file: IO[bytes]) -> None:
+    with suppress(OSError):  # what a full disk did not take is tried once more
+        file.close()
+
+
+async def _kept(request: Request, file: IO[bytes], caller: Caller, name: str) -> uploads.Kept:
+    sha256, size = await received(request, file)
+    if not size:
+        raise refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "The body is empty: send the bytes of a file.")
+    return await run_in_threadpool(
+        uploads.keep, file, sha256=sha256, size=size, name=name, mime=type_of(request), tenant=caller.tenant
+    )
+
+
+async def received(request: Request, file: IO[bytes]) -> tuple[str, int]:
+    """Write a body to a file as it comes; returns its SHA-256 and how many bytes it has.
+
+    Raises:
+        HTTPException: it is too large, too slow, broken off, or the disk is low.
+    """
+    digest, size, taken = hashlib.sha256(), 0, bytearray()
+
+    def write() -> None:
+        if parts().host.free_bytes() < LOW_DISK_BYTES:
+            raise low_disk()
+        digest.update(taken)
+        file.write(taken)
+
+    clock = asyncio.get_running_loop()
+    until = clock.time() + LONGEST_SECONDS
+    pieces = request.stream()
+    while True:
+        try:
+            async with asyncio.timeout_at(min(until, clock.time() + QUIET_SECONDS)):
+                piece = await anext(pieces, None)
+        except TimeoutError:
+            why = f"Nothing came for {QUIET_SECONDS:g} s, or not all within {LONGEST_SECONDS:g} s; send it again."
+            raise refusal(HTTPStatus.REQUEST_TIMEOUT, why) from None
+        except ClientDisconnect:
+            raise refusal(HTTPStatus.BAD_REQUEST, "The body broke off.") from None  # nobody hears it
+        size += len(piece or b"")
+        check_size(size)
+        taken += piece or b""
+        if len(taken) >= PIECE_BYTES or (taken and piece is None):
+            await run_in_threadpool(write)
+            taken.clear()
+        if piece is None:
+            return digest.hexdigest(), size
+
+
+def check_announced(request: Request) -> None:
+    """Refuse what is too large, or has no room, before a byte of it is read.
+
+    Raises:
+        HTTPException: 413, or 507.
+    """
+    length = request.headers.get("content-length", "")
+    announced = int(length) if length.isdecimal() else 0
+    check_size(announced)
+    if parts().host.free_bytes() < LOW_DISK_BYTES + announced:
+        raise low_disk()
+
+
+def check_size(size: int) -> None:
+    """Let a body of so many bytes pass.
+
+    Raises:
+        HTTPException: 413.
+    """
+    if size > settings.max_file_mb * MIB:
+        raise refusal(TOO_LARGE, f"An upload has at most {settings.max_file_mb} MB (MAX_FILE_MB).")
+
+
+def low_disk() -> HTTPException:
+    """Return the refusal where the disk has no room."""
+    return refusal(HTTPStatus.INSUFFICIENT_STORAGE, "The disk of DATA_DIR has no room for it: free some.")
+
+
+def refusal(status: int, why: str, headers: dict[str, str] | None = None) -> HTTPException:
+    """Return a refusal that ends the connection, because the rest of the body is not read."""
+    return HTTPException(status, why, {"Connection": "close"} | (headers or {}))
+
+
+def type_of(request: Request) -> str:
+    """Return the type of a body that its sender says, without parameters."""
+    said = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return said if TYPE.fullmatch(said) else UNKNOWN_TYPE

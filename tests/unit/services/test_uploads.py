@@ -120,9 +120,9 @@ def test_a_task_that_waits_keeps_its_files_longer_than_their_upload(kept, record
 def test_a_task_that_has_ended_or_was_removed_keeps_nothing(kept, records, state):
     if state:
         records["t"] = state
-    keep()
+    done = keep()
     uploads.keep_for("t", {"file_path": URI})
-    assert kept.storage.remove("t") == 0
+    assert kept.storage.remove(f"upload-{done.upload.id}") == len(CONTENT)
 
 
 def test_a_task_that_is_removed_meanwhile_keeps_nothing(kept, records, monkeypatch):

@@ -48,12 +48,12 @@ Index("ix_task_lists_name", rows.name, rows.state, rows.number)
 Index("ix_task_lists_category", rows.category, rows.state, rows.number)
 Index("ix_task_lists_queue", rows.queue, rows.state, rows.number)
 
+# On SQLite without a rowid, which the migration says: to say it here would load SQLite's words where PostgreSQL serves.
 task_list_tags = Table(
     "task_list_tags",
     metadata,
     Column("tag", Integer, primary_key=True),
     Column("number", Number, primary_key=True, autoincrement=False),
-    sqlite_with_rowid=False,
 )
 
 Index("ix_task_list_tags_number", task_list_tags.c.number)

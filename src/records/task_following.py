@@ -8,17 +8,32 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from typing import Any
 from zlib import crc32
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, literal, or_, select, text, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    and_,
+    delete,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    true,
+    update,
+)
 
 from processors.errors import ServiceUnavailable
 from records.columns import Now
 from records.database import Database
 from records.insertion import insert_into
 from records.leadership import Lead, fenced
+from records.prepared import Given, GivenRows, Prepared
 from records.task_list_rows import (
     OPEN,
     TIE_BITS,
@@ -334,24 +349,50 @@ def check_lead(connection: Connection, lead: Lead | None) -> None:
 
 def _write_rows(connection: Connection, found: Sequence[Any]) -> None:
     """Insert these rows, or note of those that are there that their tasks ended: an end is never undone."""
-    kind = connection.dialect.name
     numbers = _numbers(connection, found)
     values = [_values(row, numbers[row.id]) for row in found]
-    insertion = insert_into(task_lists, kind)
+    new = [row for row in found if row.number is None]
+    tagged = [{"tag": key(tag), "number": numbers[row.id]} for row in new for tag in row.tags or ()]
+    kind = connection.dialect.name
+    for table, finish, some in (
+        (task_lists, _listed, values),
+        (task_list_tags, _tagged, tagged),
+        (task_words_due, _due, values),
+    ):
+        _insertion(table, finish, kind).many(some)(connection)
+
+
+def _listed(insertion: Any) -> Any:
     given = insertion.excluded
     ended = {name: given[name] for name in ("state", "finished", "worker", "error_type", "fingerprint")}
-    upsert = insertion.on_conflict_do_update(
-        index_elements=["id"], set_=ended, where=and_(rows.state == OPEN, given.state != OPEN)
-    )
-    connection.execute(upsert, values)
-    tags = [
-        {"tag": key(tag), "number": numbers[row.id]} for row in found if row.number is None for tag in row.tags or ()
-    ]
-    if tags:
-        connection.execute(insert_into(task_list_tags, kind).on_conflict_do_nothing(), tags)
-    due = insert_into(task_words_due, kind)
-    again = due.on_conflict_do_update(index_elements=["number"], set_={"state": due.excluded.state})
-    connection.execute(again, [{"number": value["number"], "state": value["state"]} for value in values])
+    goes_on = and_(rows.state == OPEN, given.state != OPEN)
+    return insertion.on_conflict_do_update(index_elements=["id"], set_=ended, where=goes_on)
+
+
+def _tagged(insertion: Any) -> Any:
+    return insertion.on_conflict_do_nothing()
+
+
+def _due(insertion: Any) -> Any:
+    return insertion.on_conflict_do_update(index_elements=["number"], set_={"state": insertion.excluded.state})
+
+
+@cache
+def _insertion(table: Table, finish: Callable[[Any], Any], kind: str) -> Prepared:
+    """Return the one statement that inserts many rows; `finish` says what becomes of one that is there."""
+
+    def values_of(value: Given) -> dict[str, Any]:
+        return {column.name: value(column.name, column.type) for column in table.columns}
+
+    def one(value: Given) -> Any:
+        return finish(insert_into(table, kind).values(values_of(value)))
+
+    def many(given: GivenRows) -> Any:
+        values = values_of(given)
+        query = select(*values.values()).select_from(given.source).where(true())  # SQLite reads `… ON` as a join's
+        return finish(insert_into(table, kind).from_select(list(values), query))
+
+    return Prepared(one, "number", many, kind, in_key_order=False)
 
 
 def _values(row: Any, number: int) -> dict[str, Any]:

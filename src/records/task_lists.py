@@ -6,7 +6,8 @@ since the rows were written, the records themselves say. So a page is what the r
 
 import heapq
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -36,6 +37,7 @@ from records import task_words
 from records.database import Database
 from records.task_following import read_marks
 from records.task_list_rows import (
+    ENDS,
     OPEN,
     TIE_BITS,
     first_number,
@@ -88,12 +90,14 @@ FEW = 1_000
 """What so many rows have at most is looked through, instead of what the other filters find."""
 
 FEW_ENDS = 5_000
+CLOCK_SET_BACK = 600_000 << TIE_BITS
+"""A task ends after it was created; or as much before that, where the database's clock was set back."""
+
 TAG = "tag"
 OF_ENDS = frozenset({"worker", "error_type", "fingerprint"})
 """What a row has of a task that has ended only."""
 
-OTHER_JOINS = ("enable_nestloop", "enable_hashjoin")
-"""PostgreSQL takes these where it hopes to find a page soon, and finds none for long where two filters meet nowhere."""
+JOINS = ("nestloop", "hashjoin", "mergejoin")
 
 MOST_AT_ONCE = 500
 FINALS = frozenset(state.value for state in FINAL)
@@ -103,8 +107,8 @@ FAILING = frozenset({TaskState.RETRY.value, TaskState.FAILURE.value, TaskState.R
 AT_WORK = frozenset(state.value for state in (*RUNNING, *FINAL))
 """In these it has the worker that it is found by."""
 
-OLDEST_NUMBER = -(1 << 62)
-BEYOND_NUMBER = 1 << 62
+OLDEST_NUMBER = -(1 << 63)
+BEYOND_NUMBER = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +218,10 @@ class Look:
         self.limit = limit
         self.possible = wanted.possible
         self.row = [columns[name] for name in (*LIGHT, *(HEAVY if heavy else ()))]
-        self.conditions = _conditions(wanted, self.possible)
+        self.conditions = _conditions(wanted)
+        # An expression that is that of no index, either: PostgreSQL would read all that failed and sort it.
+        whichever = len(self.possible) == len(TaskState)
+        self.in_states = [] if whichever else [_unindexed(columns.state).in_(sorted(self.possible))]
         known = not wanted.texts or self.possible <= FINALS
         self.terms = [term for term in _terms(wanted) if known or term[0] not in OF_ENDS]
         # Equal moments are in the order of their ids' letters, whatever language PostgreSQL was set up for.
@@ -240,8 +247,7 @@ class Look:
         elif wanted.states is None:
             yield self._walk(after)
         else:
-            for state in sorted(possible):
-                yield self._walk(after, columns.state == state)
+            yield from self._by_state(after, possible)
 
     def _by_rows(self, after: Place | None) -> Iterator[Iterable[Row]]:
         wanted, possible = self.wanted, self.possible
@@ -258,25 +264,33 @@ class Look:
         if changes and possible & FINALS:
             yield self._walk(after, _later(columns.finished_at, found.ended_to), by_end=True)
         if by_worker or by_error:
-            for state in sorted(possible - FINALS):
-                yield self._walk(after, columns.state == state)
+            yield from self._by_state(after, possible - FINALS)
         listed = {list_state(state) for state in (possible & FINALS if by_worker or by_error else possible)}
         if listed:
             yield self._chunks(self._rows(sorted(listed)), after)
 
-    def _walk(self, after: Place | None, *found_by: ColumnElement[bool], by_end: bool = False) -> Iterator[Row]:
+    def _by_state(self, after: Place | None, states: frozenset[str]) -> Iterator[Iterable[Row]]:
+        """Read the index of states, of each by itself."""
+        for state in sorted(states):
+            yield self._walk(after, columns.state == state, any_state=True)
+
+    def _walk(
+        self, after: Place | None, *found_by: ColumnElement[bool], by_end: bool = False, any_state: bool = False
+    ) -> Iterator[Row]:
         """Read records that something else than their rows finds, in the order of the page.
 
         Args:
             after: where to begin.
             found_by: conditions whose index is read.
             by_end: whether that is the index of ends, so that the order is made afterwards.
+            any_state: whether that tells the state: asked for it twice, PostgreSQL expects hardly any.
         """
         created = _unindexed(columns.created_at) if by_end else columns.created_at
         order = created.desc(), self.id.desc()
+        conditions = [*self.conditions, *([] if any_state else self.in_states)]
 
         def fetch(place: Place | None, limit: int) -> Sequence[Row]:
-            query = select(*self.row).where(*found_by, *self.conditions, *_created(self.wanted, created))
+            query = select(*self.row).where(*found_by, *conditions, *_created(self.wanted, created))
             if place is not None:
                 query = query.where(self._behind(place, created))
             return self.connection.execute(query.order_by(*order).limit(limit)).mappings().all()
@@ -296,7 +310,10 @@ class Look:
         below = BEYOND_NUMBER if after is None else first_number(after.created_at) + (1 << TIE_BITS)
         if self.wanted.created_before is not None:
             below = min(below, first_number(self.wanted.created_before) + (1 << TIE_BITS))
-        least = OLDEST_NUMBER if self.wanted.created_from is None else first_number(self.wanted.created_from)
+        if self.wanted.finished_before is not None:
+            below = min(below, first_number(self.wanted.finished_before) + CLOCK_SET_BACK)
+        first = self.wanted.created_from
+        least = OLDEST_NUMBER if first is None else max(OLDEST_NUMBER, first_number(first))
         size = self.limit
         while below > least:
             some = list(numbers(least, below, size))
@@ -312,7 +329,7 @@ class Look:
     def _records(self, numbers: Sequence[int], after: Place | None) -> list[Row]:
         created = _unindexed(columns.created_at)
         query = select(*self.row).select_from(task_lists.join(task_records, columns.id == rows.id))
-        query = query.where(*self.conditions, *_created(self.wanted, created))
+        query = query.where(*self.conditions, *self.in_states, *_created(self.wanted, created))
         if after is not None:
             query = query.where(self._behind(after, created))
         found: list[Row] = []
@@ -352,12 +369,17 @@ class Look:
             if driver is not None and driver[0] != TAG:
                 found = [_of_term(driver, state, least, below).where(*others) for state in states]
                 return self._newest([query.order_by(rows.number.desc()).limit(limit) for query in found], limit)
-            same = (rows.state + 0).in_(states), *others
+            whichever = len(states) == 1 + len(ENDS)
+            same = [*others, *([] if whichever else [(rows.state + 0).in_(states)])]
             if driver is None:
                 query = select(rows.number).where(rows.number >= least, rows.number < below, *same)
                 return self._newest([query.order_by(rows.number.desc()).limit(limit)], limit)
-            query = _of_term(driver, OPEN, least, below).join(task_lists, rows.number == tags.number).where(*same)
-            return self._newest([query.order_by(tags.number.desc()).limit(limit)], limit)
+            query = _of_term(driver, OPEN, least, below).order_by(tags.number.desc()).limit(limit)
+            if not same:
+                return self._newest([query], limit)
+            with self._joined_only_by("nestloop"):
+                joined = query.join(task_lists, rows.number == tags.number).where(*same)
+                return self._newest([joined], limit)
 
         return find
 
@@ -368,18 +390,20 @@ class Look:
 
         def find(least: int, below: int, limit: int) -> Sequence[int]:
             found = [meet([_of_term(term, state, least, below) for term in self.terms], limit) for state in of_state]
-            if self.sqlite:
+            with self._joined_only_by("mergejoin"):
                 return self._newest(found, limit)
-            self._allow_other_joins(allowed=False)
-            newest = self._newest(found, limit)
-            self._allow_other_joins(allowed=True)
-            return newest
 
         return find
 
-    def _allow_other_joins(self, *, allowed: bool) -> None:
-        for join in OTHER_JOINS:
-            self.connection.exec_driver_sql(f"SET LOCAL {join} = {'on' if allowed else 'off'}")
+    @contextmanager
+    def _joined_only_by(self, way: str) -> Generator[None]:
+        """Let PostgreSQL join in this way alone: by another one it hopes to find a page soon, or reads everything."""
+        others = [] if self.sqlite else [one for one in JOINS if one != way]
+        for one in others:
+            self.connection.exec_driver_sql(f"SET LOCAL enable_{one} = off")
+        yield
+        for one in others:
+            self.connection.exec_driver_sql(f"SET LOCAL enable_{one} = on")
 
     def _newest(self, found: Sequence[Select[Any]], limit: int) -> Sequence[int]:
         """Return the greatest numbers that these queries find."""
@@ -475,8 +499,8 @@ def _created(wanted: Wanted, created: Any) -> list[ColumnElement[bool]]:
     return _between(created, wanted.created_from, wanted.created_before)
 
 
-def _conditions(wanted: Wanted, possible: frozenset[str]) -> list[ColumnElement[bool]]:
-    """Return what a record must be, none of which makes a database read an index for it."""
+def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
+    """Return what a record must be beside its state; none of it makes a database read an index."""
     texts = {
         columns.category: wanted.category,
         columns.name: wanted.name,
@@ -488,8 +512,6 @@ def _conditions(wanted: Wanted, possible: frozenset[str]) -> list[ColumnElement[
         columns.error_fingerprint: wanted.fingerprint,
     }
     found = [_text(column) == value for column, value in texts.items() if value is not None]
-    if len(possible) < len(TaskState):
-        found.append(_text(columns.state).in_(sorted(possible)))
     found += _between(_unindexed(columns.finished_at), wanted.finished_from, wanted.finished_before)
     # What is found by this may still be other tags, which is seen when they are read.
     stored = type_coerce(columns.tags, Text)

@@ -1,6 +1,6 @@
 """What tasks are looked for by, as the API, the command line and the dashboard say it; and where a page ends."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, ValidationError, model_validator
@@ -17,8 +17,17 @@ LONGEST_NAME = 255
 MOST_TAGS = 20
 MOMENTS = {"created_from", "created_before", "finished_from", "finished_before"}
 
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("must be of the years 1 to 9999 in UTC") from error
+
+
 Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(storable)]
 Text = Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT), AfterValidator(storable)]
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 State = Annotated[TaskState, Field(strict=False)]
 Unstrict = Field(default=None, strict=False)
 
@@ -47,10 +56,10 @@ class TaskFilter(Request):
     tag: list[Name] = Field(default=[], max_length=MOST_TAGS)
     worker: Name | None = None
     parent: Name | None = None
-    created_from: AwareDatetime | None = Unstrict
-    created_before: AwareDatetime | None = Unstrict
-    finished_from: AwareDatetime | None = Unstrict
-    finished_before: AwareDatetime | None = Unstrict
+    created_from: Moment | None = Unstrict
+    created_before: Moment | None = Unstrict
+    finished_from: Moment | None = Unstrict
+    finished_before: Moment | None = Unstrict
     error_type: Name | None = None
     fingerprint: Name | None = None
     text: Text | None = None

@@ -96,6 +96,19 @@ def test_secrets_are_found_by_nobody(service):
         assert ids(find_tasks(filter_of(part=secret[2:]))) == []
 
 
+@pytest.mark.parametrize("year", ["0001", "1969", "2035", "2068", "9999"])
+def test_moments_of_any_year_are_looked_for(service, year):
+    opened(service, draft("t"))
+    TaskMoves(service.database).fail_waiting("t", Failure("odd", "ValueError"))
+    listed(service)
+    before = int(year) < 2000
+    moment = f"{year}-12-30T00:00:00Z"
+    for other in ({}, {"name": "email.send_email"}, {"text": "odd"}):
+        for name in ("created", "finished"):
+            assert ids(find_tasks(filter_of(**other, **{f"{name}_from": moment}))) == (["t"] if before else [])
+            assert ids(find_tasks(filter_of(**other, **{f"{name}_before": moment}))) == ([] if before else ["t"])
+
+
 HOSTILE = (
     "%",
     "_",
@@ -171,7 +184,7 @@ def test_a_cursor_of_another_filter_is_refused_but_moments_may_move(service):
     "bad",
     [
         {"state": ["DONE"]}, {"state": []}, {"name": ""}, {"name": "a\0"}, {"name": "\ud800"}, {"text": "  "},
-        {"text": "x" * 201}, {"created_from": "yesterday"}, {"created_from": "2026-01-01T00:00:00"}, {"nonsense": 1},
+        {"text": "x" * 201}, {"created_from": "yesterday"}, {"created_from": "0001-01-01T00:00:00+14:00"}, {"created_from": "2026-01-01T00:00:00"}, {"nonsense": 1},
         {"text": "a", "part": "b"}, {"tag": ["x"] * 21},
     ],
 )  # fmt: skip

@@ -5,7 +5,7 @@ from sqlalchemy import Index, text
 from records.call_tables import ATTEMPT_IS_LIVE, call_attempts
 from records.deliveries import DOUBTFUL, deliveries
 from records.effects import OPEN, effects
-from records.task_list_rows import rows
+from records.task_list_rows import LONG, rows
 from records.task_records import FAILED, columns
 
 INDEXES = (
@@ -122,6 +122,7 @@ INDEXES = (
         sqlite_where=call_attempts.c.state.in_(["unknown", "ambiguous"]),
         postgresql_where=call_attempts.c.state.in_(["unknown", "ambiguous"]),
     ),
+    Index("ix_task_lists_long", rows.finished, sqlite_where=text(LONG), postgresql_where=text(LONG)),
     *(
         Index(
             f"ix_task_lists_{column.name}",

@@ -25,6 +25,10 @@ EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 MOST_AT_ONCE = 500
 
+USUAL_HOURS = 1
+LONG = f"finished - (number >> {TIE_BITS}) > {USUAL_HOURS * 3_600_000}"
+"""In SQL, of a row: its task ended later than so many hours after it was created; the few of these have an index."""
+
 task_lists = Table(
     "task_lists",
     metadata,

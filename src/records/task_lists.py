@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 from operator import itemgetter
 from typing import Any
 
@@ -27,6 +27,7 @@ from sqlalchemy import (
     literal,
     literal_column,
     select,
+    text,
     tuple_,
     type_coerce,
     union_all,
@@ -38,8 +39,10 @@ from records.database import Database
 from records.task_following import read_marks
 from records.task_list_rows import (
     ENDS,
+    LONG,
     OPEN,
     TIE_BITS,
+    USUAL_HOURS,
     first_number,
     key,
     list_state,
@@ -90,6 +93,7 @@ FEW = 1_000
 """What so many rows have at most is looked through, instead of what the other filters find."""
 
 FEW_ENDS = 5_000
+USUALLY = USUAL_HOURS * 3_600_000 << TIE_BITS
 CLOCK_SET_BACK = 600_000 << TIE_BITS
 """A task ends after it was created; or as much before that, where the database's clock was set back."""
 
@@ -365,23 +369,38 @@ class Look:
         others += [] if first is None else [rows.finished >= milliseconds(first)]
         others += [] if before is None else [rows.finished <= milliseconds(before)]
 
+        whichever = len(states) == 1 + len(ENDS)
+        in_states = [] if whichever else [(rows.state + 0).in_(states)]
+        usually_from = OLDEST_NUMBER
+        if first is not None:
+            usually_from = min(max(OLDEST_NUMBER, first_number(first) - USUALLY), BEYOND_NUMBER)
+
         def find(least: int, below: int, limit: int) -> Sequence[int]:
-            if driver is not None and driver[0] != TAG:
-                found = [_of_term(driver, state, least, below).where(*others) for state in states]
-                return self._newest([query.order_by(rows.number.desc()).limit(limit) for query in found], limit)
-            whichever = len(states) == 1 + len(ENDS)
-            same = [*others, *([] if whichever else [(rows.state + 0).in_(states)])]
-            if driver is None:
-                query = select(rows.number).where(rows.number >= least, rows.number < below, *same)
-                return self._newest([query.order_by(rows.number.desc()).limit(limit)], limit)
-            query = _of_term(driver, OPEN, least, below).order_by(tags.number.desc()).limit(limit)
-            if not same:
-                return self._newest([query], limit)
+            same = others if driver is not None and driver[0] != TAG else [*in_states, *others]
+            found = self._usual(states, driver, same, max(least, usually_from), below, limit)
+            if first is not None and least < usually_from:  # what ended in that time was created then, too, but for few
+                every = [_has(term) for term in self.terms], in_states, others
+                number = rows.number + 0
+                few = select(rows.number).where(text(LONG), number >= least, number < min(below, usually_from))
+                found.append(few.where(*chain(*every)).order_by(number.desc()).limit(limit))
             with self._joined_only_by("nestloop"):
-                joined = query.join(task_lists, rows.number == tags.number).where(*same)
-                return self._newest([joined], limit)
+                return self._newest(found, limit)
 
         return find
+
+    def _usual(
+        self, states: Sequence[int], driver: Term | None, others: list[Any], least: int, below: int, limit: int
+    ) -> list[Select[Any]]:
+        """Return what finds rows in the order of their numbers, by the index of one filter."""
+        if driver is None:
+            found = [select(rows.number).where(rows.number >= least, rows.number < below, *others)]
+        elif driver[0] != TAG:
+            found = [_of_term(driver, state, least, below).where(*others) for state in states]
+        else:
+            tagged = _of_term(driver, OPEN, least, below).order_by(tags.number.desc()).limit(limit)
+            joined = tagged.join(task_lists, rows.number == tags.number).where(*others)
+            return [joined if others else tagged]
+        return [query.order_by(rows.number.desc()).limit(limit) for query in found]
 
     def _side_by_side(self, states: Sequence[int]) -> Numbers:
         """Return what finds rows in the indexes of all filters, each read once, in the order of their numbers."""

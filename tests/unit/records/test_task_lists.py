@@ -14,7 +14,7 @@ from records import task_words_postgresql as by_postgresql
 from records.columns import Now, metadata
 from records.database import Database
 from records.task_following import TaskFollowing
-from records.task_list_rows import task_lists
+from records.task_list_rows import task_list_marks, task_lists
 from records.task_lists import AT_WORK, FAILING, FINALS, Place, TaskLists, Wanted
 from records.task_moves import Failure, TaskMoves
 from records.task_records import Draft, TaskRecords, columns, insert_drafts, task_records, to_record
@@ -503,3 +503,25 @@ def test_filters_that_meet_nowhere_or_seldom_are_read_side_by_side(history, at_o
         Wanted(name=NAMES[0], queue="email", tenant="b", states=frozenset(["PENDING", "SUCCESS", "FAILURE"])),
     ):
         assert pages(history.database, wanted, 2) == [r.id for r in records if fits(r, wanted)]
+
+
+def test_what_took_long_is_found_by_its_end_among_many(history, at_once, monkeypatch):
+    monkeypatch.setattr(task_lists_module, "FEW_ENDS", 1)
+    for number in range(4):
+        history.open(NAMES[number % 2], "email", None, TAGS[:1], "p", 2, "alpha")
+        for one in (number * 2, number * 2 + 1):
+            history.start(one)
+            history.succeed(one)
+    late = [r.id for r in everything(history.database) if r.finished_at][::2]
+    ends = {"finished_at": Now(7_200)}
+    history.database.write(lambda c: c.execute(update(task_records).where(columns.id.in_(late)).values(ends)))
+    follow(history.database)
+    history.database.write(lambda c: c.execute(update(task_list_marks).values(ended_to=Now(10_000))))
+    records = everything(history.database)
+    begun = min(r.finished_at for r in records if r.id in late)
+    for first in (begun, begun - timedelta(hours=3)):
+        for other in ({}, {"name": NAMES[0]}, {"tags": TAGS[:1]}, {"parent": "p", "states": frozenset(["SUCCESS"])}):
+            wanted = Wanted(finished_from=first, finished_before=begun + timedelta(hours=1), **other)
+            found = pages(history.database, wanted, 1)
+            assert found == [r.id for r in records if fits(r, wanted)]
+            assert found

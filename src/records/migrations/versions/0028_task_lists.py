@@ -40,6 +40,8 @@ def upgrade() -> None:
             sqlite_where=there,
             postgresql_where=there,
         )
+    long = sa.text("finished - (number >> 22) > 3600000")
+    op.create_index("ix_task_lists_long", "task_lists", ["finished"], sqlite_where=long, postgresql_where=long)
     op.create_table(
         "task_list_tags",
         sa.Column("tag", sa.Integer(), primary_key=True),

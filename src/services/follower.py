@@ -19,7 +19,7 @@ logger = get_logger()
 
 LOOK_SECONDS = 1.0
 ROWS_AT_ONCE = 200
-WORDS_AT_ONCE = 100
+WORDS_AT_ONCE = 200
 COMPARED_AT_ONCE = 500
 COMPARE_SECONDS = 5.0
 COMPARE_AGAIN_SECONDS = 600.0
@@ -27,7 +27,7 @@ COMPARE_AGAIN_SECONDS = 600.0
 
 AWAY_SECONDS = 1.0
 ROW_REST = 15.0
-WORD_REST = 19.0
+WORD_REST = 9.0
 """How much longer than a turn took the rest after it is; of words, whose turns cost more."""
 
 LONGEST_REST = 1.0

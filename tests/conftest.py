@@ -69,7 +69,7 @@ if os.environ.get("TEST_BROKER") == "rabbitmq":
 # What needs RabbitMQ as the broker of the whole run is no test of a run on Redis.
 collect_ignore = [] if os.environ.get("TEST_BROKER") == "rabbitmq" else ["integration/test_rabbitmq.py"]
 
-pytest_plugins = ["installation", "databases", "services.testing", "ai_work", "smtp_mailers", "calling"]
+pytest_plugins = ["installation", "databases", "services.testing", "ai_work", "smtp_mailers", "calling", "csai_command"]
 
 
 @pytest.hookimpl(trylast=True)

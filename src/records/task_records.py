@@ -561,6 +561,11 @@ class TaskRecords:
         query = select(columns.id, columns.name, columns.worker_id).where(runs).order_by(*OLDEST)
         return [tuple(row) for row in self.database.read(lambda c: c.execute(query).all())]
 
+    def going_on(self, name: str, limit: int) -> list[TaskRecord]:
+        """Return the tasks of this name that run, the newest first; a parent runs from its submit on."""
+        runs = and_(columns.state.in_([s.value for s in RUNNING]), columns.name == name)
+        return self._select(runs, limit, (columns.created_at.desc(), columns.id.desc()))
+
     def unfinished(self, limit: int) -> list[TaskRecord]:
         """Return what has no end yet, whether or not it is due, the oldest first."""
         return self._select(columns.state.in_([s.value for s in (*WAITING, *RUNNING)]), limit=limit)

@@ -2,13 +2,13 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import asdict, fields, is_dataclass
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from cli.chaos.delays import Delays
 from cli.chaos.effects import Effects
@@ -16,6 +16,8 @@ from cli.chaos.installation import Installation
 from cli.chaos.outcome import Outcome
 from cli.chaos.plan import Broker, Plan
 from cli.chaos.schedules import Schedules
+from cli.output import print_line
+from cli.output import print_table as print_rows
 
 REFRESH_SECONDS = 0.2
 
@@ -60,20 +62,22 @@ class ProgressLine:
 
 def print_table(outcomes: Sequence[Outcome]) -> None:
     """Print one column per run, then what is not as promised and what ended by itself."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("")
-    for _ in outcomes:
-        table.add_column(justify="right", overflow="fold")
-    columns = [_rows(outcome) for outcome in outcomes]
-    for name in max(columns, key=len):
-        table.add_row(name, *(escape(rows.get(name, "-")) for rows in columns))
-    console = Console()
-    console.print(table)
+    runs = [_rows(outcome) for outcome in outcomes]
+    columns = ("", *(f"{number}." for number, _ in enumerate(outcomes, 1)))
+    rows = [(name, *(run.get(name, "-") for run in runs)) for name in max(runs, key=len)]
+    print_rows(columns, rows, right=set(columns) - {""})
     for outcome in outcomes:
         for problem in outcome.problems:
-            print(f"seed {outcome.plan.seed}, {outcome.plan.title}: {problem}")
+            print_line(f"seed {outcome.plan.seed}, {outcome.plan.title}: {problem}")
         for words in outcome.ended_by_themselves:
-            print(f"seed {outcome.plan.seed}, {outcome.plan.title}: ended by itself: {words}")
+            print_line(f"seed {outcome.plan.seed}, {outcome.plan.title}: ended by itself: {words}")
+
+
+def told(outcome: Outcome) -> dict[str, Any]:
+    """Return one run for programs: all its figures, and what is not as promised."""
+    found: dict[str, Any] = {one.name: getattr(outcome, one.name) for one in fields(outcome)}
+    figures = {name: asdict(value) if is_dataclass(value) else value for name, value in found.items()}  # pyright: ignore[reportArgumentType] - of instances
+    return figures | {"problems": outcome.problems, "as_promised": not outcome.problems}
 
 
 def _rows(outcome: Outcome) -> dict[str, str]:

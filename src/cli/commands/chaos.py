@@ -11,7 +11,8 @@ import typer
 from cli.chaos.experiment import Experiment, temporary_installation
 from cli.chaos.outcome import Outcome
 from cli.chaos.plan import OF_RECORDS, AppendOnly, Broker, Fault, Plan, Pool, Transport, fault_kinds
-from cli.chaos.report import ProgressLine, print_table
+from cli.chaos.report import ProgressLine, print_table, told
+from cli.output import AsJson, print_json
 
 STOCK_TASKS = 10_000
 STOCK_KILLS = 30
@@ -41,6 +42,7 @@ def chaos(  # noqa: PLR0913, PLR0917 - one per option
         bool, typer.Option("--beside-stock", help="Run stock Celery too, to compare; it decides nothing.")
     ] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the folder with journals and logs.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Do random faults to a temporary installation and count every task; exit code 1 on a loss or a broken promise."""
     first = Plan(
@@ -58,7 +60,10 @@ def chaos(  # noqa: PLR0913, PLR0917 - one per option
     signal.signal(signal.SIGHUP, _leave)
     outcomes = [_run(replace(first, seed=one), keep=keep) for one in seed]
     beside = [_run(_stock(first), keep=keep)] if beside_stock else []
-    print_table([*outcomes, *beside])
+    if as_json:
+        print_json([told(outcome) for outcome in [*outcomes, *beside]])
+    else:
+        print_table([*outcomes, *beside])
     if any(outcome.problems for outcome in outcomes):
         sys.exit(1)
 

@@ -4,15 +4,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Column, Table
+from rich.text import Text
 
 from broker.location import resolve
+from cli.output import AsJson, print_json, print_line, print_table, tell
 from config.settings import explain, settings
 from processors.errors import ConfigurationError
 from processors.optional_packages import load
 from records.database import Database
+
+RESULTS = "in the records; CELERY_RESULT_BACKEND is accepted and not used"
 
 
 def register(root: typer.Typer) -> None:
@@ -28,25 +29,35 @@ def _group() -> None:
     """The settings."""
 
 
-def check() -> None:
-    """Print every setting with its source, and which broker and database are in use; secrets are masked."""
-    table = Table(Column("setting", no_wrap=True), Column("value", overflow="fold"), "from", box=None, pad_edge=False)
-    for name, value, source in explain(settings):
-        table.add_row(name, escape(value), source, style="" if source == "default" else "bold")
-    console = Console()
-    console.print(table)
-    location = resolve(settings)
-    console.print(f"\nbroker    {location.shown}   ({location.source})", highlight=False, markup=False)
-    console.print(f"records   {Database(settings.sqlalchemy_url).shown}", highlight=False, markup=False)
-    console.print(
-        "results   in the records; CELERY_RESULT_BACKEND is accepted and not used", highlight=False, markup=False
-    )
+def check(as_json: AsJson = False) -> None:
+    """Print every setting, where it is from, and which broker and database are in use.
+
+    Secrets are masked.
+    """
+    found, location, records = explain(settings), resolve(settings), Database(settings.sqlalchemy_url).shown
+    if as_json:
+        print_json(
+            {
+                "settings": [{"name": name, "value": value, "from": source} for name, value, source in found],
+                "broker": {"url": location.shown, "from": location.source},
+                "records": records,
+                "results": RESULTS,
+            }
+        )
+        return
+    rows = [(Text(name, style="" if source == "default" else "bold"), value, source) for name, value, source in found]
+    print_table(("setting", "value", "from"), rows)
+    print()
+    print_line(f"broker    {location.shown}   ({location.source})")
+    print_line(f"records   {records}")
+    print_line(f"results   {RESULTS}")
 
 
 def vapid(
     file: Annotated[
         Path | None, typer.Argument(help="The key's file; unset: what VAPID_PRIVATE_KEY_FILE names.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make the key of web push where there is none, and print the public key that pages subscribe with."""
     place = (file or settings.vapid_private_key_file or settings.run_dir / "vapid.pem").absolute()
@@ -58,4 +69,5 @@ def vapid(
     except (OSError, ConfigurationError) as error:
         typer.echo(f"{error}", err=True)
         raise typer.Exit(1) from None
-    typer.echo(f"VAPID_PRIVATE_KEY_FILE={place}\napplicationServerKey: {public}")
+    told = {"file": str(place), "application_server_key": public}
+    tell(told, f"VAPID_PRIVATE_KEY_FILE={place}\napplicationServerKey: {public}", as_json=as_json)

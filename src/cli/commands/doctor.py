@@ -3,10 +3,8 @@
 import sys
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Column, Table
 
+from cli.output import AsJson, print_json, print_table, state
 from services.diagnosis import diagnose
 
 
@@ -15,12 +13,18 @@ def register(root: typer.Typer) -> None:
     root.command("doctor")(doctor)
 
 
-def doctor() -> None:
-    """Check Python, folders, disk, database, broker, leader and workers; exit code 1 where something is wrong."""
-    table = Table("check", "", Column("found", overflow="fold"), box=None, pad_edge=False)
+def doctor(as_json: AsJson = False) -> None:
+    """Find what is wrong, and say the cure; exit code 1 where something is.
+
+    It looks at Python, folders, disk, database, broker, leader, workers, mail and phone.
+    """
     findings = diagnose()
-    for finding in findings:
-        table.add_row(finding.name, "[green]ok[/green]" if finding.good else "[red]wrong[/red]", escape(finding.detail))
-    Console().print(table)
-    if not all(finding.good for finding in findings):
+    good = all(finding.good for finding in findings)
+    if as_json:
+        found = [{"check": one.name, "good": one.good, "found": one.detail} for one in findings]
+        print_json({"good": good, "checks": found})
+    else:
+        rows = [(one.name, state("ok" if one.good else "wrong"), one.detail) for one in findings]
+        print_table(("check", "", "found"), rows)
+    if not good:
         sys.exit(1)

@@ -1,53 +1,63 @@
 """`csai models`: the model files that are here, and fetching those that are not."""
 
-import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
-from rich.table import Column, Table
 
 from adapters.model_store import Stored
+from cli.acts import note
+from cli.output import AsJson, print_json, print_table, state
 from processors.model_manifest import MEGABYTE, ModelFile
 from services.models import model_store
-
-COLOURS = {"present": "green", "missing": "yellow", "damaged": "red"}
 
 Names = Annotated[list[str] | None, typer.Argument(help="Of these alone.", show_default=False)]
 
 
 def register(root: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(help="The model files in MODELS_DIR.", no_args_is_help=True)
+    group = typer.Typer(help="The model files in MODELS_DIR.")
+    group.callback(invoke_without_command=True)(models)
     group.command("list")(show)
     group.command("fetch")(fetch)
     group.command("verify")(verify)
     root.add_typer(group, name="models")
 
 
-def show(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def models(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the models."""
+    if context.invoked_subcommand is None:
+        show(as_json)
+
+
+def show(as_json: AsJson = False) -> None:
     """List the models: what for, how large, under which licence, and whether they are here."""
-    stored = model_store().listed()
-    if as_json:
-        print(json.dumps([_told(one) for one in stored], indent=2, ensure_ascii=False))
-        return
-    _print(stored)
+    _print(model_store().listed(), as_json=as_json)
 
 
-def fetch(names: Annotated[list[str], typer.Argument(help="As `csai models list` shows them.")]) -> None:
+def fetch(
+    names: Annotated[list[str], typer.Argument(help="As `csai models list` shows them.")], as_json: AsJson = False
+) -> None:
     """Fetch models that are missing or damaged; only with ALLOW_MODEL_DOWNLOADS."""
+    fetched: list[dict[str, str]] = []
     for name in names:
-        print(f"{name} is at {_fetched(name)}.")
+        path = _fetched(name)
+        note("model.fetch", ("model", name))
+        fetched.append({"name": name, "path": str(path)})
+        if not as_json:
+            print(f"{name} is at {path}.")
+    if as_json:
+        print_json(fetched)
 
 
-def verify(names: Names = None) -> None:
-    """Compare sizes and hashes; exit code 1 where a model is damaged, or one that was named is missing."""
+def verify(names: Names = None, as_json: AsJson = False) -> None:
+    """Compare sizes and hashes; exit code 1 where one is damaged, or was named and is missing."""
     stored = model_store().verify(names or ())
-    _print(stored)
+    _print(stored, as_json=as_json)
     bad = {"damaged", "missing"} if names else {"damaged"}
     if any(one.state in bad for one in stored):
         sys.exit(1)
@@ -67,17 +77,25 @@ def _fetched(name: str) -> Path:
         return model_store().fetch(name, progress)
 
 
-def _print(stored: list[Stored]) -> None:
-    table = Table("model", "", "MB", "licence", "for", Column("place", overflow="fold"), box=None, pad_edge=False)
-    for one in stored:
-        state = f"[{COLOURS[one.state]}]{one.state}[/]"
-        size = f"{one.model.bytes / MEGABYTE:.1f}"
-        texts = map(escape, (one.model.licence, one.model.purpose, str(one.path)))
-        table.add_row(one.model.name, state, size, *texts)
-    Console().print(table)
+def _print(stored: list[Stored], *, as_json: bool) -> None:
+    if as_json:
+        print_json([_told(one) for one in stored])
+        return
+    rows = [
+        (
+            one.model.name,
+            state(one.state),
+            f"{one.model.bytes / MEGABYTE:.1f}",
+            one.model.licence,
+            one.model.purpose,
+            str(one.path),
+        )
+        for one in stored
+    ]
+    print_table(("model", "", "MB", "licence", "for", "place"), rows, right={"MB"})
 
 
-def _told(one: Stored) -> dict[str, str | int | list[str]]:
+def _told(one: Stored) -> dict[str, Any]:
     return {
         "name": one.model.name,
         "state": one.state,

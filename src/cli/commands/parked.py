@@ -1,14 +1,12 @@
 """`csai parked`: messages that no worker can use."""
 
-import json
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Column, Table
 
+from cli.acts import note
+from cli.output import AsJson, Yes, confirm, print_json, print_table, tell
 from services import parked
 
 
@@ -23,27 +21,31 @@ def register(root: typer.Typer) -> None:
 
 def show(
     limit: Annotated[int, typer.Option("--limit", min=1, help="How many at most.")] = 100,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show what is parked, and why."""
     found = parked.look(limit)
     if as_json:
-        print(json.dumps([asdict(one) for one in found], indent=2, ensure_ascii=False))
+        print_json([asdict(one) for one in found])
         return
-    table = Table("queue", "reason", "task", Column("content", overflow="fold"), box=None, pad_edge=False)
-    for one in found:
-        table.add_row(one.queue, one.reason, escape(f"{one.task or '-'} {one.task_id or ''}"), escape(one.content))
-    Console().print(table if found else "Nothing is parked.")
+    rows = [(one.queue, one.reason, f"{one.task or '-'} {one.task_id or ''}".rstrip(), one.content) for one in found]
+    print_table(("queue", "reason", "task", "content"), rows, nothing="Nothing is parked.")
 
 
-def retry() -> None:
+def retry(as_json: AsJson = False) -> None:
     """Put them back into their queues; what is no task stays."""
-    print(f"{parked.retry()} messages are back in their queues; {parked.count()} stay parked.")
+    back, left = parked.retry(), parked.count()
+    if back:
+        note("parked.retry", count=back)
+    sentence = f"{back} messages are back in their queues; {left} stay parked."
+    tell({"retried": back, "parked": left}, sentence, as_json=as_json)
 
 
-def drop(
-    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing.")] = False,
-) -> None:
-    """Delete them."""
-    if yes or typer.confirm(f"Delete {parked.count()} parked messages?"):
-        print(f"{parked.drop()} messages are deleted.")
+def drop(yes: Yes = False, as_json: AsJson = False) -> None:
+    """Delete them; asks first."""
+    if not yes:
+        confirm(f"Delete {parked.count()} parked messages?")
+    dropped = parked.drop()
+    if dropped:
+        note("parked.drop", count=dropped)
+    tell({"dropped": dropped}, f"{dropped} messages are deleted.", as_json=as_json)

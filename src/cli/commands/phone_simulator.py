@@ -12,6 +12,7 @@ import typer
 from adapters.phone_simulator.callees import MAGIC_HELP
 from adapters.phone_simulator.calls import Call
 from adapters.twilio_simulator import EXAMPLE_NUMBER, OUR_NUMBER, TwilioSimulator
+from cli.output import AsJson, print_json
 from config.settings import LOOPBACK_HOSTS, settings
 from processors.errors import ConfigurationError
 from processors.phone_numbers import normalised
@@ -29,7 +30,7 @@ def register(root: typer.Typer) -> None:
     root.command("phone-simulator", help=HELP)(phone_simulator)
 
 
-def phone_simulator(
+def phone_simulator(  # noqa: PLR0913, PLR0917 - one per option
     port: Annotated[int, typer.Option(help="On 127.0.0.1; 0: a free one.", min=0, max=65535)] = 4010,
     account: Annotated[
         str,
@@ -43,6 +44,7 @@ def phone_simulator(
     live_calls: Annotated[int, typer.Option(help="Calls at one instant; 0: any number.", min=0)] = 0,
     magic: Annotated[bool, typer.Option("--magic/--no-magic", help="The last digits decide what happens.")] = True,
     seed: Annotated[int | None, typer.Option(help="Decides chance; unset: any.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Run until Ctrl-C or SIGTERM."""
     refuse_beside_real_account(settings.twilio_account_sid, settings.twilio_base_url)
@@ -63,10 +65,13 @@ def phone_simulator(
         live_calls=live_calls or None,
         magic=magic,
         seed=seed,
-        told=lambda call, what: _print_step(call, what, ended),
+        told=lambda call, what: _print_step(call, what, ended, as_json=as_json),
     )
     with simulator:
-        if known:
+        if as_json:
+            made = {} if known else _settings(simulator, account, token)
+            print_json({"seed": simulator.seed, "url": simulator.url, **made}, line=True)
+        elif known:
             print(f"# Seed {simulator.seed}. At {simulator.url}, with the account that the settings name.", flush=True)
         else:
             _print_settings(simulator, account, token)
@@ -89,17 +94,28 @@ def refuse_beside_real_account(account: str | None, base_url: str) -> None:
 
 def _print_settings(simulator: TwilioSimulator, account: str, token: str) -> None:
     print(f"# Seed {simulator.seed}. Put these into the environment or .env of the service:")
-    print(f"TWILIO_ACCOUNT_SID={account}")
-    print(f"TWILIO_AUTH_TOKEN={token}")
-    print(f"TWILIO_PHONE_NUMBER={OUR_NUMBER}")
-    print(f"TWILIO_BASE_URL={simulator.url}", flush=True)
+    for name, value in _settings(simulator, account, token).items():
+        print(f"{name}={value}", flush=True)
 
 
-def _print_step(call: Call, what: str, ended: threading.Event) -> None:
+def _settings(simulator: TwilioSimulator, account: str, token: str) -> dict[str, str]:
+    return {
+        "TWILIO_ACCOUNT_SID": account,
+        "TWILIO_AUTH_TOKEN": token,
+        "TWILIO_PHONE_NUMBER": OUR_NUMBER,
+        "TWILIO_BASE_URL": simulator.url,
+    }
+
+
+def _print_step(call: Call, what: str, ended: threading.Event, *, as_json: bool) -> None:
     """Print one step of a call, with all of the number masked but its last digits; end where nobody reads it."""
+    number = f"…{call.other_number[-2:]}"
     try:
-        print(
-            f"{datetime.now(UTC):%H:%M:%S.%f} {call.sid} {call.direction} …{call.other_number[-2:]} {what}", flush=True
-        )
+        if as_json:
+            at = datetime.now(UTC).isoformat()
+            told = {"at": at, "call_sid": call.sid, "direction": call.direction, "number": number, "step": what}
+            print_json(told, line=True)
+            return
+        print(f"{datetime.now(UTC):%H:%M:%S.%f} {call.sid} {call.direction} {number} {what}", flush=True)
     except BrokenPipeError:
         ended.set()

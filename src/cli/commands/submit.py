@@ -1,188 +1,202 @@
-"""`csai submit METHOD …`: one command per submitting method of the facade, made from its signature."""
+"""`csai submit METHOD …`: one command per submitting method of the facade, made from the body that the method takes."""
 
 import inspect
 import json
-import sys
-import time
-import types
-from collections.abc import Callable
-from datetime import datetime
-from pathlib import Path
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from typer.core import TyperGroup
+from typer.main import get_group
 from typer.models import OptionInfo
 
+from cli.acts import note
+from cli.exit_codes import TOLD
+from cli.following import Timeout, Wait, answer, check_timeout
+from cli.given import JSON_FORMS, contents_of, json_of, json_or_text
+from cli.output import AsJson
 from processors.errors import InvalidArgument
-from services.celery_service import CeleryService, celery_service
-from services.submit_options import SubmitOptions
+from services.celery_service import celery_service
+from services.facade_methods import Method, methods
 
-POLL_SECONDS = 0.2
-FINAL = {"SUCCESS", "FAILURE", "REVOKED"}
-TEXTS = {str, datetime}
-NOT_FOR_A_TERMINAL = {"session"}
-NOT_SUBMITTING = {
-    "export_campaign",
-    "resend_failed",
-    "run_schedule_now",
-    "get_task_status",
-    "get_task_result",
-    "cancel_task",
-    "purge_queue",
-    "replay_task",
-    "unsubscribe_url",
-}
+NUMBERS = frozenset({"integer", "number"})
+HELP = f"""Submit a task, and print its id.
+
+Lists of texts are given by repeating their option, or as JSON; other lists and objects as {JSON_FORMS} for the standard
+input.
+"""
+
+OF_ALL: Mapping[str, Any] = {"wait": Wait, "timeout": Timeout, "as_json": AsJson}
+DEFAULTS: Mapping[str, Any] = {"wait": False, "timeout": None, "as_json": False}
+
+
+class Methods(TyperGroup):
+    """The methods, each a command; made when one of them is asked for, because they are many."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - as typer calls it
+        """Return their names."""
+        return [*self._made()]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - as typer calls it
+        """Return the command of one."""
+        return self._made().get(cmd_name)
+
+    def _made(self) -> Mapping[str, Any]:
+        if not self.commands:
+            group = typer.Typer(name="submit", rich_markup_mode=None)
+            for method in methods().values():
+                group.command(
+                    method.name,
+                    help=f"{method.summary}\n\n{method.description}".strip(),
+                    short_help=method.summary,
+                    epilog=TOLD,
+                )(_command(method))
+            self.commands.update(get_group(group).commands)
+        return self.commands
 
 
 def register(root: typer.Typer) -> None:
-    """Add a command for every method that submits a task."""
-    group = typer.Typer(help="Submit a task.", no_args_is_help=True)
-    for name, method in submitting_methods().items():
-        group.command(name, help=inspect.getdoc(method))(_command(name, method))
-    root.add_typer(group, name="submit")
+    """Add the command."""
+    root.add_typer(typer.Typer(cls=Methods, help=HELP, epilog=TOLD, no_args_is_help=True), name="submit")
 
 
-def submitting_methods() -> dict[str, Callable[..., Any]]:
-    """Return the facade's methods that return a task's id."""
-    found = inspect.getmembers(CeleryService, inspect.isfunction)
-    return {
-        name: method
-        for name, method in found
-        if not name.startswith("_") and name not in NOT_SUBMITTING and get_type_hints(method)["return"] is str
-    }
+def _command(method: Method) -> Callable[..., None]:
+    """Return a function with a method's arguments as options, which typer reads."""
+    fields = fields_of(method)
 
+    def command(*, wait: bool, timeout: float | None, as_json: bool, **given: Any) -> None:
+        check_timeout(timeout, waits=wait)
+        arguments = {name: parse(name, fields[name], value) for name, value in given.items() if value is not None}
+        task_id = method.call(celery_service, arguments)
+        note("task.submit", ("task", task_id), details={"method": method.name})
+        answer(task_id, wait=wait, timeout=timeout, as_json=as_json)
 
-def _command(name: str, method: Callable[..., Any]) -> Callable[..., None]:
-    """Return a function with the method's parameters as options, which typer reads."""
-
-    def command(**given: Any) -> None:
-        wait = given.pop("wait")
-        arguments = {key: parse(key, hints[key], value) for key, value in given.items() if value is not None}
-        first = [arguments.pop(one.name) for one in parameters if one.kind is one.POSITIONAL_ONLY]
-        task_id = getattr(celery_service, name)(*first, **arguments)
-        print(task_id)
-        if wait:
-            sys.exit(follow(task_id))
-
-    parameters = _parameters(method)
-    hints = {one.name: one.annotation for one in parameters}
-    command.__signature__ = inspect.Signature(  # what typer looks at
-        [*map(_option, parameters), _wait_option()]
-    )
-    command.__annotations__ = {one.name: _option(one).annotation for one in parameters} | {"wait": bool}
+    parameters = [*(_option(name, field) for name, field in fields.items()), *_of_all()]
+    command.__signature__ = inspect.Signature(parameters)  # what typer looks at
+    command.__annotations__ = {one.name: one.annotation for one in parameters}
     return command
 
 
-def _parameters(method: Callable[..., Any]) -> list[inspect.Parameter]:
-    """Return a method's parameters, and in place of `**options` each that a terminal can give."""
-    hints = get_type_hints(method)
-    found: list[inspect.Parameter] = []
-    for one in list(inspect.signature(method).parameters.values())[1:]:
-        if one.kind is inspect.Parameter.VAR_KEYWORD:
-            options = get_type_hints(next(iter(get_args(hints[one.name])), SubmitOptions))
-            found += [
-                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=hint)
-                for name, hint in options.items()
-                if name not in NOT_FOR_A_TERMINAL
-            ]
-        else:
-            found.append(one.replace(annotation=hints[one.name]))
+def fields_of(method: Method) -> dict[str, dict[str, Any]]:
+    """Return the schema of each argument; a needed one has `needed`."""
+    schema = method.body.json_schema()
+    needed = set(schema.get("required", ()))
+    return {name: {**field, "needed": name in needed} for name, field in schema["properties"].items()}
+
+
+def _of_all() -> Iterator[inspect.Parameter]:
+    for name, kind in OF_ALL.items():
+        yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=DEFAULTS[name], annotation=kind)
+
+
+def _option(name: str, field: Mapping[str, Any]) -> inspect.Parameter:
+    """Return the option for one argument: a switch for a boolean, several for a list of texts, a text for the rest."""
+    kinds = set(_kinds(field))
+    flag = f"--{name.replace('_', '-')}"
+    names, annotation = (flag,), str | None
+    if kinds == {"boolean"}:
+        names, annotation = (f"{flag}/--no-{flag[2:]}",), bool | None
+    elif _lists_texts(field):
+        annotation = list[str] | None
+    default: OptionInfo = typer.Option(
+        ... if field["needed"] else None,
+        *names,
+        help=_help(field),
+        metavar=_metavar(field, kinds),
+        show_default=False,
+    )
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _help(field: Mapping[str, Any]) -> str:
+    words = [str(field.get("description", ""))]
+    choices = [one for form in _forms(field) for one in form.get("enum", ())]
+    if choices and not all(str(one) in words[0] for one in choices):
+        words.append(f"One of {', '.join(choices)}.")
+    default = field.get("default")
+    if default is not None and default != "":
+        words.append(f"[default: {default if isinstance(default, str) else json.dumps(default)}]")
+    return " ".join(word for word in words if word)
+
+
+def _metavar(field: Mapping[str, Any], kinds: set[str]) -> str | None:
+    """Return what the help says that an option wants; None where typer knows."""
+    if kinds == {"boolean"}:
+        return None
+    if kinds <= NUMBERS:
+        return "<number>"
+    if kinds == {"string"}:
+        return "<str>"
+    return "<str or JSON>" if "string" in kinds or _lists_texts(field) else "<JSON>"
+
+
+def _forms(field: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    """Return the kinds of value that an argument takes, each as a schema of its own."""
+    return field.get("anyOf", (field,))
+
+
+def _kinds(field: Mapping[str, Any]) -> list[str]:
+    return [kind for form in _forms(field) if (kind := form.get("type", "any")) != "null"]
+
+
+def _lists_texts(field: Mapping[str, Any]) -> bool:
+    """Tell whether an argument takes a list of texts, and no other list."""
+    items = [form.get("items", {}).get("type") for form in _forms(field) if form.get("type") == "array"]
+    return items == ["string"]
+
+
+def parse(name: str, field: Mapping[str, Any], value: Any) -> Any:
+    """Return an argument as it is meant: numbers as numbers, lists and objects from JSON.
+
+    Args:
+        name: what it is called.
+        field: its schema.
+        value: what was given: a switch, a text, or the texts of an option that was repeated.
+
+    Raises:
+        InvalidArgument: it is not what the argument takes.
+    """
+    kinds = set(_kinds(field))
+    if isinstance(value, list):
+        return _texts(name, kinds, value)  # pyright: ignore[reportUnknownArgumentType] - of texts, by typer
+    if isinstance(value, bool) or kinds == {"string"}:
+        return value
+    if kinds <= NUMBERS:
+        return _number(name, value)
+    if "string" not in kinds or value == "-" or value.startswith("@"):
+        return json_of(name, value)
+    found = json_or_text(name, value)
+    return found if isinstance(found, (dict, list)) else value  # pyright: ignore[reportUnknownVariableType] - any JSON
+
+
+def _texts(name: str, kinds: set[str], values: list[str]) -> Any:
+    """Return a list of texts; one text alone stays one where the argument takes that, too."""
+    found: list[Any] = []
+    for value in values:
+        text = contents_of(name, value)
+        listed = _listed(text)
+        if listed is None and text != value:
+            raise InvalidArgument(f"{name}: {value} must hold a JSON list; got {text[:80]!r}.")
+        if listed is None and len(values) == 1 and "string" in kinds:
+            return text
+        found += [text] if listed is None else listed
     return found
 
 
-def _option(parameter: inspect.Parameter) -> inspect.Parameter:
-    """Return the option for one parameter: a switch for a boolean, text for the rest."""
-    needed = parameter.default is inspect.Parameter.empty
-    annotation: Any = bool if parameter.annotation is bool else str | None
-    wants = None if annotation is bool else _metavar(parameter.annotation)
-    flag = f"--{parameter.name.replace('_', '-')}"
-    names = (f"{flag}/--no-{flag[2:]}",) if annotation is bool else (flag,)
-    default: OptionInfo = typer.Option(... if needed else None, *names, show_default=False, metavar=wants)
-    if annotation is bool:
-        default = typer.Option(parameter.default, *names)
-    return inspect.Parameter(parameter.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-
-
-def _wait_option() -> inspect.Parameter:
-    option: OptionInfo = typer.Option(False, "--wait", help="Wait for the result, with a progress bar.")
-    return inspect.Parameter("wait", inspect.Parameter.KEYWORD_ONLY, default=option, annotation=bool)
-
-
-def _metavar(hint: Any) -> str | None:
-    """Return what the help says that an option wants; None where that is a text."""
-    kinds = _kinds(hint)
-    if kinds <= {int, float}:
-        return "<number>"
-    if kinds <= TEXTS:
+def _listed(text: str) -> list[Any] | None:
+    """Return the list that a text is in JSON; None where it is another text."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
         return None
-    return "<str or JSON>" if str in kinds or _takes_texts(hint) else "<JSON>"
+    return found if isinstance(found, list) else None  # pyright: ignore[reportUnknownVariableType] - any JSON
 
 
-def _kinds(hint: Any) -> set[Any]:
-    return {get_origin(one) or one for one in _forms(hint)} - {type(None)}
-
-
-def _forms(hint: Any) -> tuple[Any, ...]:
-    return get_args(hint) if _is_union(hint) else (hint,)
-
-
-def _takes_texts(hint: Any) -> bool:
-    return list[str] in _forms(hint)
-
-
-def parse(name: str, hint: Any, value: Any) -> Any:
-    """Read one option: numbers as numbers; lists and dicts as JSON, from the option or from a file named `@path`.
-
-    What is no JSON is a list of one text, where texts are listed.
-
-    Raises:
-        InvalidArgument: it is neither.
-    """
-    kinds = _kinds(hint)
-    if not isinstance(value, str) or kinds <= TEXTS:
-        return value
-    if value.startswith("@"):
-        value = _contents(name, Path(value[1:]))
+def _number(name: str, value: str) -> Any:
     try:
-        return json.loads(value)
-    except ValueError as error:
-        if str in kinds:
-            return value
-        if _takes_texts(hint):
-            return [value]
-        if kinds <= {int, float}:
-            raise InvalidArgument(f"{name}: must be a number; got {value[:80]!r}.") from error
-        raise InvalidArgument(f"{name}: must be JSON (or @file with JSON); got {value[:80]!r}: {error}.") from error
-
-
-def _contents(name: str, path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidArgument(f"{name}: the file {path} cannot be read: {error}.") from error
-
-
-def _is_union(hint: Any) -> bool:
-    return get_origin(hint) in (Union, types.UnionType)
-
-
-def follow(task_id: str) -> int:
-    """Show a task's progress until its end, then its result; returns the exit code: 0 for success, 1 otherwise."""
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task("waits", total=100)
-        while (status := celery_service.get_task_status(task_id))["status"] not in FINAL:
-            info: dict[str, Any] = status["info"] or {}
-            progress.update(bar, completed=info.get("progress", 0), description=str(info.get("status", "waits")))
-            time.sleep(POLL_SECONDS)
-        progress.update(bar, completed=100)
-    print(json.dumps(status["info"], indent=2, ensure_ascii=False))
-    return 0 if status["status"] == "SUCCESS" else 1
+        found = json.loads(value)
+    except ValueError:
+        found = None
+    if isinstance(found, bool) or not isinstance(found, (int, float)):
+        raise InvalidArgument(f"{name}: must be a number; got {value[:80]!r}.")
+    return found

@@ -1,14 +1,12 @@
 """`csai suppressions`: who is not mailed any more."""
 
-import json
 from typing import Annotated
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Column, Table
 
+from cli.acts import change, note
+from cli.output import AsJson, local, print_json, print_table, tell
 from processors.errors import InvalidArgument
 from processors.results import sentence_of
 from processors.suppression import SuppressEmail
@@ -31,18 +29,18 @@ def register(root: typer.Typer) -> None:
 def show(
     address: Annotated[str | None, typer.Option("--address", help="Of this address alone.")] = None,
     limit: Annotated[int, typer.Option("--limit", help="How many at most.")] = 100,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List who is not mailed now, the newest first."""
     found = celery_service.get_suppressions(address, limit)
     if as_json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        print_json(found)
         return
-    table = Table("address", "list", "reason", "until", "source", Column("text", overflow="fold"), box=None)
-    for one in found:
-        row = (one["address"], one["list_name"] or "-", one["reason"], one["until"] or "-", one["source"], one["text"])
-        table.add_row(*map(escape, row))
-    Console().print(table if found else "Everybody is mailed.")
+    rows = [
+        (one["address"], one["list_name"], one["reason"], local(one["until"]), one["source"], one["text"])
+        for one in found
+    ]
+    print_table(("address", "list", "reason", "until", "source", "text"), rows, nothing="Everybody is mailed.")
 
 
 def add(
@@ -50,6 +48,7 @@ def add(
     of_list: OfList = None,
     reason: Annotated[str, typer.Option(help="manual, unsubscribe, complaint or hard_bounce.")] = "manual",
     until: Annotated[str | None, typer.Option(help="When it ends, as an ISO 8601 text; left out: never.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Mail an address no more."""
     try:
@@ -57,10 +56,17 @@ def add(
     except ValidationError as error:
         raise InvalidArgument(sentence_of(error)) from error
     made = mail_intake.suppress(request, until, source="csai")
-    print(f"{made['address']} is not mailed any more.")
+    note("suppression.add", ("address", address), details={"reason": reason})
+    tell(made, f"{made['address']} is not mailed any more.", as_json=as_json)
 
 
-def remove(address: Address, of_list: OfList = None) -> None:
+def remove(address: Address, of_list: OfList = None, as_json: AsJson = False) -> None:
     """Mail an address again."""
-    done = celery_service.unsuppress_email(address, of_list)
-    print(f"{address} is mailed again." if done else f"{address} was not suppressed.")
+    change(
+        "suppression.remove",
+        ("address", address),
+        lambda: celery_service.unsuppress_email(address, of_list),
+        f"{address} is mailed again.",
+        f"{address} was not suppressed.",
+        as_json=as_json,
+    )

@@ -1,20 +1,19 @@
 """`csai usage`: what AI calls took, by day, provider and model."""
 
-import json
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
+from cli.output import AsJson, print_json, print_table
 from processors.ai_usage import PARTS
 from services.celery_service import celery_service
 
 OFTEN_NOTHING = ("cached_tokens", "reasoning_tokens", "estimated")
 """Columns that are shown only where they hold something."""
 
+BLANK = " "
 LEGEND = "input, output: tokens. cost: by the prices in AI_PROVIDERS; a model without a price counts as 0."
 
 Days = Annotated[int, typer.Option(help="Days of UTC, today among them.")]
@@ -29,46 +28,43 @@ def register(root: typer.Typer) -> None:
 def usage(
     days: Days = 1,
     by: By = "day,provider,model",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show what AI calls took: how many there were, their tokens and their cost."""
     lines = celery_service.get_ai_usage(days=days, by=[part.strip() for part in by.split(",")])
     if as_json:
-        print(json.dumps(lines, indent=2, ensure_ascii=False))
+        print_json(lines)
         return
     period = "today (UTC)" if days == 1 else f"in the last {days} days (UTC)"
     if not lines:
         print(f"No provider of AI was asked {period}.")
         return
     print(f"Calls to providers of AI {period}:")
-    Console().print(_table(lines))
+    _print(lines)
     print(LEGEND)
 
 
-def _table(lines: Sequence[dict[str, Any]]) -> Table:
-    """Return the lines, and their sum below them; names are never cut."""
+def _print(lines: Sequence[dict[str, Any]]) -> None:
+    """Print the lines, and their sum below them; names are never cut."""
     hidden = {name for name in OFTEN_NOTHING if not any(line[name] for line in lines)} | {"currency"}
     names = [name for name in lines[0] if name not in hidden]
-    table = Table(box=None, show_footer=len(lines) > 1)
-    for name in names:
-        if name in PARTS:
-            table.add_column(name, "all" if name == names[0] else "", overflow="fold")
-        else:
-            table.add_column(name.removesuffix("_tokens"), _sum(name, lines), justify="right", no_wrap=True)
-    for line in lines:
-        table.add_row(*(_shown(name, line) for name in names))
-    return table
+    rows = [[_shown(name, line) for name in names] for line in lines]
+    if len(lines) > 1:
+        sums = [_sum(name, lines) if name not in PARTS else ["all" if name == names[0] else BLANK] for name in names]
+        rows += map(list, zip_longest(*sums, fillvalue=BLANK))
+    columns = [name.removesuffix("_tokens") for name in names]
+    print_table(columns, rows, right=set(columns) - set(PARTS))
 
 
-def _sum(name: str, lines: Sequence[dict[str, Any]]) -> str:
+def _sum(name: str, lines: Sequence[dict[str, Any]]) -> list[str]:
     """Return what stands below a column: of costs a sum for each currency."""
     if name == "estimated":
-        return ""
+        return [BLANK]
     sums = dict[str, float]()
     for line in lines:
         unit = line["currency"] if name == "cost" else ""
         sums[unit] = sums.get(unit, 0) + line[name]
-    return "\n".join(_shown(name, {name: amount, "currency": unit}) for unit, amount in sorted(sums.items()))
+    return [_shown(name, {name: amount, "currency": unit}) for unit, amount in sorted(sums.items())]
 
 
 def _shown(name: str, line: dict[str, Any]) -> str:
@@ -76,7 +72,7 @@ def _shown(name: str, line: dict[str, Any]) -> str:
     if value is None:
         return "-"
     if name in PARTS:
-        return escape(value)
+        return str(value)
     if name == "estimated":
         return f"{value:.0%}"
     return f"{value:.6f} {line['currency']}" if name == "cost" else f"{value:,}".replace(",", " ")

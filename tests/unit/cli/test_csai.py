@@ -1,7 +1,6 @@
 """The `csai` command: every submitting method is there, options are read as what they are, errors are one line."""
 
 import csv
-import functools
 import io
 import json
 import os
@@ -16,13 +15,11 @@ from sqlalchemy import text
 
 from adapters.model_store import ModelStore
 from calling import account, use
-from cli import main
 from cli.commands import doctor, models
-from cli.commands.submit import follow, parse, submitting_methods
+from cli.following import follow
 from config.settings import settings
 from examples.celery_example import BOUNCE
 from model_host import ModelHost, sending
-from processors.errors import InvalidArgument
 from records import incidents, schema
 from records.database import Database
 from records.incidents import Death
@@ -30,57 +27,6 @@ from services.celery_service import celery_service
 from services.diagnosis import Finding
 from services.wiring import parts
 from waiting import until
-
-
-@pytest.fixture
-def csai(monkeypatch, capsys):
-    """Run `csai …` in this process; returns exit code, output and errors."""
-
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["csai", *words])
-        monkeypatch.setattr(main, "root", main.typer.Typer(name="csai"))
-        with pytest.raises(SystemExit) as ended:
-            main.run()
-        said = capsys.readouterr()
-        return ended.value.code or 0, said.out, said.err
-
-    return run
-
-
-def test_every_submitting_method_is_a_command():
-    assert set(submitting_methods()) == {
-        "send_email",
-        "send_bulk_emails",
-        "send_notification",
-        "generate_embeddings",
-        "health_check",
-        "get_system_stats",
-        "get_queue_stats",
-        "cleanup_old_tasks",
-        "cleanup_old_files",
-        "cleanup_old_logs",
-        "process_pending_tasks",
-        "retry_failed_tasks",
-        "process_document",
-        "process_video",
-        "process_ai_request",
-        "generate_embedding",
-        "process_chat",
-        "analyze_sentiment",
-        "extract_text",
-        "process_audio",
-        "process_file",
-        "process_image",
-        "enroll_person",
-        "queue_outbound_call",
-        "queue_bulk_calls",
-        "schedule_call",
-        "retry_failed_call",
-        "end_call",
-        "get_call_status",
-        "cleanup_stale_calls",
-        "submit",
-    }
 
 
 def test_a_submit_prints_the_id_and_show_tells_where_it_stands(csai):
@@ -122,81 +68,6 @@ def test_an_artefact_is_written_to_the_standard_output_as_it_is(csai):
     assert csai("artefact", "thumbnail.webp")[0] == 2
 
 
-def test_numbers_switches_and_lists_are_read_as_what_they_are(csai, monkeypatch):
-    seen = {}
-    monkeypatch.setattr(
-        type(celery_service), "cleanup_old_files", _remember(type(celery_service).cleanup_old_files, seen)
-    )
-    csai("submit", "cleanup_old_files", "--directory", "/tmp/x", "--max-age-hours", "2.5", "--dry-run")
-    assert seen == {"directory": "/tmp/x", "max_age_hours": 2.5, "dry_run": True}
-
-
-def test_the_help_says_what_is_json_a_number_or_a_text(csai):
-    shown = csai("submit", "send_email", "--help")[1]
-    told = dict(re.findall(r"(--[a-z-]+) +(<[A-Za-z ]+>)", shown))
-    wanted = {"--cc": "<str or JSON>", "--to-email": "<str or JSON>", "--headers": "<JSON>", "--body": "<str>"}
-    assert {name: told.get(name) for name in wanted} == wanted
-    assert told["--delay-seconds"] == "<number>"
-
-
-def test_what_a_submit_may_say_is_an_option_of_every_command_but_a_session(csai, monkeypatch):
-    seen = {}
-    for name in ("send_email", "health_check"):
-        monkeypatch.setattr(type(celery_service), name, _remember(getattr(type(celery_service), name), seen))
-    said = ("--priority", "high", "--idempotency-key", "5", "--delay-seconds", "1.5", "--tags", '["a", "b"]')
-    code, _, _ = csai(
-        "submit", "health_check", *said, "--due-at", "2030", "--expires-at", "2031-01-31", "--tenant", "7"
-    )
-    assert code == 0
-    assert seen == {
-        "priority": "high",
-        "idempotency_key": "5",
-        "delay_seconds": 1.5,
-        "tags": ["a", "b"],
-        "due_at": "2030",
-        "expires_at": "2031-01-31",
-        "tenant": "7",
-    }
-    seen.clear()
-    assert csai("submit", "send_email", "--to-email", "a", "--subject", "s", "--body", "b", *said)[0] == 0
-    assert (seen["priority"], seen["idempotency_key"]) == ("high", "5")
-    assert csai("submit", "health_check", "--session", "x")[0] == 2
-
-
-def _remember(method, seen):
-    @functools.wraps(method)
-    def remembering(self, **arguments):
-        seen.update(arguments)
-        return "t-1"
-
-    return remembering
-
-
-def test_a_task_of_ones_own_is_submitted_by_its_name_with_its_arguments_as_json(csai, inline_service):
-    code, out, _ = csai(
-        "submit", "submit", "--name", "cleanup.cleanup_old_logs", "--arguments", '{"max_age_hours": 9999}'
-    )
-    assert code == 0
-    status = celery_service.get_task_status(out.strip())
-    assert (status["name"], status["status"]) == ("cleanup.cleanup_old_logs", "SUCCESS")
-    assert csai("submit", "submit", "--name", "nothing")[0] == 2
-
-
-def test_lists_come_as_json_or_from_a_file(tmp_path):
-    file = tmp_path / "mails.json"
-    file.write_text('[{"a": 1}]')
-    assert parse("emails", list[dict], f"@{file}") == [{"a": 1}]
-    assert parse("to_email", str | list[str], '["a", "b"]') == ["a", "b"]
-    assert parse("to_email", str | list[str], "ann@example.com") == "ann@example.com"
-    assert parse("cc", list[str] | None, "ann@example.com") == ["ann@example.com"]
-    assert parse("cc", list[str] | None, '["a", "b"]') == ["a", "b"]
-    assert parse("subject", str, "[not json]") == "[not json]"
-    with pytest.raises(InvalidArgument, match=r"emails: must be JSON \(or @file with JSON\); got 'x'"):
-        parse("emails", list[dict], "x")
-    with pytest.raises(InvalidArgument, match="cannot be read"):
-        parse("emails", list[dict], "@/nowhere")
-
-
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
@@ -223,13 +94,13 @@ def test_a_submit_prints_the_id_and_nothing_else_though_the_broker_is_away(tmp_p
 
 
 def test_an_unknown_id_is_said_and_the_exit_code_tells(csai):
-    code, out, _ = csai("show", "never")
-    assert code == 1
-    assert "UNKNOWN" in out
+    code, out, errors = csai("show", "never")
+    assert (code, out, errors.count("\n")) == (3, "", 1)
+    assert "No task has the id 'never'" in errors
 
 
 def test_what_looks_like_markup_is_shown_as_it_is(csai, monkeypatch):
-    assert "[/red]" in csai("show", "[/red]")[1]
+    assert "[/red]" in csai("show", "[/red]")[2]
     monkeypatch.setattr(settings, "file_roots", [Path("/[/red]")])
     assert "[/red]" in csai("config", "check")[1]
     monkeypatch.setattr(doctor, "diagnose", lambda: [Finding("folders", good=False, detail="[/red]")])
@@ -263,7 +134,7 @@ def test_a_narrow_terminal_cuts_nothing_off(csai, monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
     _, doctor, _ = csai("doctor")
     _, settings_shown, _ = csai("config", "check")
-    _, task_shown, _ = csai("show", "x" * 100)
+    _, _, task_shown = csai("show", "x" * 100)
     assert "…" not in doctor + settings_shown + task_shown
 
 
@@ -520,14 +391,14 @@ def test_a_bulk_is_paused_and_resumed_and_what_nobody_got_is_sent_again(csai):
     assert (code, again["retry_of"], again["info"]["total"]) == (0, bulk, 2)
     code, _, said = csai("resend", bulk, "--state", "deferred")
     assert (code, said.count("\n")) == (2, 1)
-    assert csai("pause", "nobody")[0] == 1
+    assert csai("pause", "nobody")[0] == 3
     celery_service.cancel_task(again["task_id"])
 
 
 def test_a_contact_is_set_field_by_field_shown_with_its_secrets_masked_and_deleted(csai, tmp_path):
     chats = tmp_path / "chats.json"
     chats.write_text('["ntfy://some-topic"]')
-    assert csai("contacts", "show", "cli-1") == (1, "", "Nobody knows how cli-1 is reached.\n")
+    assert csai("contacts", "show", "cli-1") == (3, "", "Nobody knows how cli-1 is reached.\n")
     code, out, _ = csai("contacts", "set", "cli-1", "--email", "ann@example.com", "--chat", f"@{chats}")
     assert (code, json.loads(out)["chat"]) == (0, ["ntfy://***"])
     csai("contacts", "set", "cli-1", "--quiet-hours", '{"from": "22:00", "to": "07:00"}', "--language", "de")
@@ -599,26 +470,26 @@ def test_a_bad_argument_of_an_opt_out_is_one_line(csai, words, said):
 
 def test_a_campaign_is_shown_paused_resumed_cancelled_and_exported(csai):
     campaign = celery_service.queue_bulk_calls(["+15554410001", "+1 555 441 0002"])
-    code, out, _ = csai("campaign", "show", campaign, "--json")
+    code, out, _ = csai("campaigns", "show", campaign, "--json")
     told = json.loads(out)
     assert (code, told["campaign_id"], told["total"], told["live_calls"]) == (0, campaign, 2, 0)
     assert [one["phone_number"] for one in told["members"]] == ["+15554410001", "+15554410002"]
-    _, out, _ = csai("campaign", "show", campaign, "--members", "1")
+    _, out, _ = csai("campaigns", "show", campaign, "--members", "1")
     assert re.search(r"^2 members: 2 \w+; 0 live calls$", out, re.MULTILINE)
     assert "+15554410001" in out
     assert "+15554410002" not in out
-    assert "+15554410002" in csai("campaign", "show", campaign, "--after", "0")[1]
+    assert "+15554410002" in csai("campaigns", "show", campaign, "--after", "0")[1]
 
-    assert csai("campaign", "pause", campaign) == (0, f"Campaign {campaign} is paused.\n", "")
-    assert csai("campaign", "pause", campaign)[1] == f"Campaign {campaign} was paused before, or has ended.\n"
-    assert "\npaused" in csai("campaign", "show", campaign)[1]
-    assert csai("campaign", "resume", campaign)[1] == f"Campaign {campaign} goes on.\n"
-    assert csai("campaign", "resume", campaign)[1] == f"Campaign {campaign} was not paused, or has ended.\n"
-    assert "paused" not in csai("campaign", "show", campaign)[1]
+    assert csai("campaigns", "pause", campaign) == (0, f"Campaign {campaign} is paused.\n", "")
+    assert csai("campaigns", "pause", campaign)[1] == f"Campaign {campaign} was paused before, or has ended.\n"
+    assert "\npaused" in csai("campaigns", "show", campaign)[1]
+    assert csai("campaigns", "resume", campaign)[1] == f"Campaign {campaign} goes on.\n"
+    assert csai("campaigns", "resume", campaign)[1] == f"Campaign {campaign} was not paused, or has ended.\n"
+    assert "paused" not in csai("campaigns", "show", campaign)[1]
 
-    assert csai("campaign", "cancel", campaign, "--hang-up")[1] == f"Campaign {campaign} is cancelled.\n"
-    assert csai("campaign", "cancel", campaign)[1] == f"Campaign {campaign} had ended before.\n"
-    code, out, _ = csai("campaign", "export", campaign)
+    assert csai("campaigns", "cancel", campaign, "--hang-up")[1] == f"Campaign {campaign} is cancelled.\n"
+    assert csai("campaigns", "cancel", campaign)[1] == f"Campaign {campaign} had ended before.\n"
+    code, out, _ = csai("campaigns", "export", campaign)
     lines = list(csv.DictReader(io.StringIO(out)))
     assert (code, len(lines)) == (0, 2)
     assert lines[1]["phone_number"] == "'+15554410002", "a spreadsheet takes a leading + for a formula"
@@ -627,10 +498,10 @@ def test_a_campaign_is_shown_paused_resumed_cancelled_and_exported(csai):
 
 @pytest.mark.parametrize("command", ["show", "pause", "resume", "cancel", "export"])
 def test_what_is_no_campaign_is_one_line_and_another_exit_code(csai, command):
-    code, out, errors = csai("campaign", command, "nobody")
-    assert (code, out, errors.count("\n")) == (1, "", 1)
+    code, out, errors = csai("campaigns", command, "nobody")
+    assert (code, out, errors.count("\n")) == (3, "", 1)
     mail = celery_service.send_email("ann@example.com", "s", "b")
-    code, out, errors = csai("campaign", command, mail)
+    code, out, errors = csai("campaigns", command, mail)
     assert (code, out, errors.count("\n")) == (2, "", 1)
     assert "is no campaign" in errors
     celery_service.cancel_task(mail)

@@ -12,7 +12,6 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session
 
-from cli.commands.submit import submitting_methods
 from processors.errors import IdempotencyConflict, InvalidArgument
 from records.database import Database
 from records.members import MemberRecords
@@ -20,6 +19,7 @@ from records.task_records import TaskRecord, columns
 from services import bulk, submission
 from services import celery_service as facade
 from services.celery_service import CeleryService, celery_service
+from services.facade_methods import methods
 from services.submit_options import MAX_DELAY_SECONDS, NO_OPTIONS, Options, SubmitOptions
 from services.wiring import Parts
 
@@ -134,9 +134,7 @@ def test_options_are_taken_as_what_they_are():
 
 
 @on_sqlite
-@pytest.mark.parametrize(
-    "method", [name for name in submitting_methods() if name != "submit"]
-)  # whose task has its own
+@pytest.mark.parametrize("method", [name for name in methods() if name != "submit"])  # whose task has its own
 def test_every_submitting_method_takes_every_option_and_refuses_another_keyword_as_python_does(method):
     taken = inspect.signature(getattr(CeleryService, method)).parameters
     needed = {name: "x" for name, one in taken.items() if one.default is one.empty and name not in ("self", "options")}

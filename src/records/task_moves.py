@@ -135,6 +135,12 @@ def _not_final() -> ColumnElement[bool]:
     return columns.state.not_in(FINAL_VALUES)
 
 
+def _waits_in(queue: str) -> ColumnElement[bool]:
+    """Tell in SQL what waits in a queue for publishing, a worker, a limit or a retry; not what is due later."""
+    waits = or_(columns.due_at <= Now(), columns.state == "RETRY")
+    return and_(columns.queue == queue, columns.state.in_(WAITING_VALUES), waits)
+
+
 def _relayable(categories: Sequence[str] | None) -> ColumnElement[bool]:
     condition = and_(columns.relay_at <= now_once(), _state_in(WAITING_VALUES))
     return and_(condition, columns.category.in_(categories)) if categories else condition
@@ -520,8 +526,12 @@ class TaskMoves:
 
     def revoke_waiting(self, queue: str) -> list[str]:
         """Cancel what waits in this queue for publishing, a worker, a limit or a retry; not what is due later."""
-        waits = and_(columns.state.in_(WAITING_VALUES), or_(columns.due_at <= Now(), columns.state == "RETRY"))
-        return self.database.write(lambda c: _cancelled(c, and_(columns.queue == queue, waits)))
+        return self.database.write(lambda c: _cancelled(c, _waits_in(queue)))
+
+    def count_waiting(self, queue: str) -> int:
+        """Return how many tasks `revoke_waiting` would cancel now."""
+        query = select(func.count()).select_from(task_records).where(_waits_in(queue))
+        return int(self.database.read(lambda c: c.execute(query).scalar_one()))
 
     def revoke_all(self) -> list[str]:
         """Cancel all that runs and waits; parents before their tasks, as a task that mails for one locks the two."""

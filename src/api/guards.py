@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
-from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,7 +13,6 @@ from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.bodies import bounded
-from api.buckets import Buckets, Taken
 from api.errors import problem
 from config.settings import Settings
 from processors.errors import ConfigurationError
@@ -22,6 +20,8 @@ from processors.limits import Rate, rate_of
 from processors.unsubscribing import PATH as UNSUBSCRIBE
 from services.access import SCOPES, AdminKey, Caller, Keys, Refused, digest_of
 from services.wiring import parts
+from web.buckets import Buckets, Taken
+from web.origins import address_of, netloc
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
@@ -37,12 +37,6 @@ BRING_A_KEY = "Bring a key of this service: Authorization: Bearer <key>."
 CALLER = "csai.caller"
 RATE_LIMIT = "csai.rate-limit"
 """Under these names a request's scope holds who asks, and the header fields that say how often they may."""
-
-HOST_NETWORK_BITS = 64
-"""Of an IPv6 address: what one host is given (RFC 4291 2.5.1)."""
-
-LONGEST_NAME = 64
-"""Of what is no address: a proxy may say anything."""
 
 
 class HostGuard:
@@ -73,7 +67,9 @@ class HostGuard:
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *SECURITY_HEADERS, *scope.get(RATE_LIMIT, ())]
+                said = {name for name, _ in message["headers"]}  # a page of the dashboard says itself what it may do
+                more = [one for one in SECURITY_HEADERS if one[0] not in said]
+                message["headers"] = [*message["headers"], *more, *scope.get(RATE_LIMIT, ())]
             await send(message)
 
         await answer(scope, receive, send_guarded)
@@ -85,14 +81,6 @@ def host_name(host: str) -> str:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
-
-
-def netloc(origin: str) -> str | None:
-    """Return the host and port in an Origin header, or None where it has none."""
-    try:
-        return urlsplit(origin).netloc or None
-    except ValueError:
-        return None
 
 
 def known_hosts(settings: Settings) -> frozenset[str]:
@@ -248,18 +236,6 @@ def key_in(request: Request) -> str:
     """Return the key that a request brings as `Authorization: Bearer …` or `X-API-Key: …`, or an empty text."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")
-
-
-def address_of(request: Request) -> str:
-    """Return where a request comes from; of IPv6 the network, of which one host has all addresses."""
-    host = request.client.host if request.client else ""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return host[:LONGEST_NAME]
-    if isinstance(address, IPv6Address):
-        return str(address.ipv4_mapped or ip_network((address, HOST_NETWORK_BITS), strict=False))
-    return host
 
 
 def _policy(rate: Rate | None) -> bytes:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,6 +10,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 MEDIA_TYPE = "text/event-stream"
+LINE_BREAK = re.compile(r"\r\n|\r|\n")
+"""What ends a line there, and nothing else does."""
+
 SEND_SECONDS = 20.0
 """Whoever reads nothing for so long is gone, or wants to hold us up."""
 
@@ -16,6 +20,12 @@ SEND_SECONDS = 20.0
 def event(kind: str, data: Any) -> bytes:
     """Return one event; `data` as JSON has no line break of its own."""
     return f"event: {kind}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode()
+
+
+def text_event(kind: str, text: str) -> bytes:
+    """Return one event whose data is a text of several lines, such as a part of a page."""
+    lines = "".join(f"data: {line}\n" for line in LINE_BREAK.split(text))
+    return f"event: {kind}\n{lines}\n".encode()
 
 
 STILL_THERE = b": \n\n"

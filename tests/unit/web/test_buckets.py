@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api import buckets
-from api.buckets import Buckets, Taken
 from processors.limits import Rate
+from web import buckets
+from web.buckets import Buckets, Taken
 
 
 class Clock:

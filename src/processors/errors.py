@@ -88,6 +88,10 @@ class UnknownKey(InvalidArgument, LookupError):
     """The API has no key with this id."""
 
 
+class UnknownUser(InvalidArgument, LookupError):
+    """The dashboard has no user of this name."""
+
+
 class IdempotencyConflict(InvalidArgument):
     """The idempotency key was given to another method or other arguments before; `task_id` is that task's id."""
 

@@ -22,6 +22,7 @@ from config.settings import Settings, ensure_folders
 from processors.errors import ConfigurationError, ServiceUnavailable
 from records import schema
 from records.database import Database
+from services import users
 from services.access import FLOWER_USER, admin_key, admin_key_file, flower_login, flower_password_file
 from services.signing import signer_of
 from services.supervised_part import SUPERVISED, SupervisedPart, forget_marks
@@ -206,6 +207,8 @@ class Supervisor:
     def _show_doors(self) -> None:
         settings = self._settings
         web, flower = _url(settings.host, settings.port), _url(settings.flower_host, settings.flower_port)
+        self._say(f"  pages   {web}")
+        self._show_user()
         self._say(f"  API     {web}/api/v1   (alive: {web}/livez, ready: {web}/readyz)")
         if self._out.isatty():
             self._say(f"  key     {admin_key(settings)}   (kept in {admin_key_file(settings)})")
@@ -219,6 +222,15 @@ class Supervisor:
         self._say(f"  mail    {f'in {settings.outbox_dir}' if names == 'outbox' else f'by {names}'}")
         self._say(f"  logs    in {settings.logs}")
         self._say("Try it: make example")
+
+    def _show_user(self) -> None:
+        """Make the first user of the dashboard where that can be shown: their password is told this once."""
+        if self._out.isatty() and (password := users.add_first()):
+            self._say(f"  user    {users.FIRST}, password {password}   (shown this once)")
+        elif users.listed():
+            self._say("  user    see csai users ls; a lost password: csai users set-password NAME")
+        else:
+            self._say("  user    none yet: csai users add NAME --role admin")
 
     def _say(self, line: str) -> None:
         try:

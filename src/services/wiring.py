@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     from records.suppressions import SuppressionRecords
     from records.task_minutes import TaskMinutes
     from records.uploads import Uploads
+    from records.users import Users
 
 CODE = ("src", "scripts", ".env", "alembic.ini", "flowerconfig.py", "pyproject.toml")
 MOST_OCR_PROCESSES = 4
@@ -215,6 +216,11 @@ class Parts:
     def minutes(self) -> TaskMinutes:
         """What came and ended in each minute."""
         return _records("task_minutes", "TaskMinutes")(self.database)
+
+    @cached_property
+    def users(self) -> Users:
+        """People who use the dashboard."""
+        return _records("users", "Users")(self.database)
 
     @cached_property
     def database_id(self) -> str:

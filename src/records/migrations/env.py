@@ -35,6 +35,7 @@ from records.task_minutes import task_minutes
 from records.task_pauses import task_pauses
 from records.task_records import task_records
 from records.uploads import uploads
+from records.users import user_sessions, users
 from records.workers import workers
 
 TABLES = (
@@ -80,6 +81,8 @@ TABLES = (
     task_records,
     task_words_due,
     uploads,
+    user_sessions,
+    users,
     workers,
 )
 KNOWN = (*TABLES, *INDEXES)

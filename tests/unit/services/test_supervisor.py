@@ -2,6 +2,7 @@
 
 import errno
 import io
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -10,7 +11,7 @@ import pytest
 
 from config.settings import settings
 from processors.errors import ConfigurationError
-from services import supervised_part
+from services import supervised_part, users
 from services import supervisor as supervisor_room
 from services.supervised_part import SupervisedPart, forget_marks, mark_of
 from services.supervisor import Supervisor
@@ -112,3 +113,21 @@ def test_processes_that_end_slowly_do_not_pile_up_beside_the_one_that_works(supe
             part.bury(supervisor._selector)
         forget_marks()
     assert said.count("another process takes its place") == 1
+
+
+class Terminal(io.StringIO):
+    """Somebody reads along."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_first_password_of_the_dashboard_is_shown_once_and_on_a_terminal_alone(inline_service):
+    told = []
+    for out in (io.StringIO(), Terminal(), Terminal(), io.StringIO()):
+        Supervisor(settings, out)._show_user()
+        told.append(out.getvalue())
+    password = re.search(r"user    admin, password (\S{24})   \(shown this once\)", told[1])[1]
+    assert users.log_in("admin", password)
+    assert "none yet: csai users add" in told[0]
+    assert told[2] == told[3] == "  user    see csai users ls; a lost password: csai users set-password NAME\n"

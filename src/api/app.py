@@ -1,19 +1,23 @@
-"""The web application: routes found in the folder, the error table, the guards."""
+"""The web application: routes found in the folder, the error table, the guards, and the dashboard beside them."""
 
 import pkgutil
 from functools import cache
 from importlib import import_module
 
 from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import errors, routes
 from api.documents import document_of
 from api.guards import Door, HostGuard, guarded, known_hosts
 from config.settings import Settings
+from dashboard.app import create_dashboard
 from services import call_webhooks
 from services.monitoring import version
 from services.wiring import parts
 from web.watching import Mark, Watching
+
+API = "/api/"
 
 MOST_WATCHERS = 1_000
 """Who may wait for tasks at once, in one process."""
@@ -32,10 +36,21 @@ def create_app(settings: Settings) -> FastAPI:
     for router in routers:
         app.include_router(router)
     app.state.watching = Watching(_marks, MOST_WATCHERS)
+    app.router.default = beside(app.router.default, create_dashboard(app.state.watching))
     app.openapi = cache(lambda: document_of(app, [route for router in routers for route in router.routes]))
     call_webhooks.load()
     app.add_middleware(HostGuard, hosts=known_hosts(settings))
     return app
+
+
+def beside(api: ASGIApp, dashboard: ASGIApp) -> ASGIApp:
+    """Return what answers where no route of the API does: below /api still the API, else the dashboard."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        is_page = scope["type"] == "http" and not scope["path"].startswith(API)
+        await (dashboard if is_page else api)(scope, receive, send)
+
+    return answer
 
 
 def _marks(task_ids: list[str]) -> dict[str, Mark]:

@@ -1,1 +1,1 @@
-"""Pages over records. No Celery, no SQL."""
+"""Pages over records, for people with a browser. No Celery, no SQL, and nothing of the API."""

@@ -54,11 +54,21 @@ def readiness(parts: Parts) -> Health:
     return check(found, version())
 
 
-def queue_statistics(parts: Parts) -> QueueStatistics:
-    """Return each queue's figures from the records; sums over all priorities."""
+def health(parts: Parts) -> Health:
+    """Run all probes, as `health_check` does."""
+    return check(probes(parts), version())
+
+
+def queue_statistics(parts: Parts, listening: Mapping[str, int] | None = None) -> QueueStatistics:
+    """Return each queue's figures from the records; sums over all priorities.
+
+    Args:
+        parts: where the records are.
+        listening: how many workers listen to each queue, where that was asked before; to ask takes a second.
+    """
     found = parts.tasks.queue_figures()
     paused, in_force = parts.limits.paused(), parts.limits.in_force()
-    listening = _listening()
+    listening = _listening() if listening is None else listening
     names = (*QUEUES, *sorted(set(found) - set(QUEUES)))
     queues = {
         name: _figures(found.get(name, {}), None if listening is None else listening.get(name, 0)).model_copy(

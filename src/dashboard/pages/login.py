@@ -1,0 +1,75 @@
+"""Logging in and out, and the files that every page needs."""
+
+import re
+
+from starlette.responses import Response
+
+from dashboard import cookies
+from dashboard.logins import Logins
+from dashboard.rendering import STATIC, go_to, page, static_files
+from dashboard.visits import Pages, Visit
+from records.users import LONGEST_SESSION_SECONDS
+from services import users
+from web.buckets import Taken
+from web.origins import address_of
+
+MOST_BYTES = 16_000
+LONGEST_NAME = 100
+OWN_PATH = re.compile(r"/(?![/\\])[!-\[\]-~]{0,1000}")
+"""A path of this site: neither `//host` nor `/\\host`, which browsers take for other sites."""
+
+WRONG = "There is no such user, or that is not their password."
+
+pages = Pages()
+
+
+@pages.get("/login", None)
+def login(visit: Visit) -> Response:
+    """Ask for name and password."""
+    if visit.logged_in is not None:
+        return go_to(visit, own_path(visit.asked("next")))
+    return _form(visit, 200, "", visit.asked("next"))
+
+
+@pages.post("/login", None, most=MOST_BYTES)
+async def log_in(visit: Visit) -> Response:
+    """Begin a session."""
+    request, wanted = visit.request, visit.form.get("next", "")
+    name = visit.form.get("name", "").strip().lower()[:LONGEST_NAME]
+    logins: Logins = request.app.state.logins
+    former = cookies.read(request, cookies.SESSION) or None
+    token = await logins.log_in(address_of(request), name, visit.form.get("password", ""), former)
+    if token is None:
+        return _form(visit, 403, WRONG, wanted, name)
+    if isinstance(token, Taken):
+        answer = _form(visit, 429, f"Too many tries; try again in {token.seconds} s.", wanted, name)
+        answer.headers["Retry-After"] = str(token.seconds)
+        return answer
+    answer = go_to(visit, own_path(wanted))
+    cookies.write(answer, request, cookies.SESSION, token, LONGEST_SESSION_SECONDS)
+    cookies.remove(answer, request, cookies.VISITOR)
+    return answer
+
+
+@pages.post("/logout", "read")
+def log_out(visit: Visit) -> Response:
+    """End the session."""
+    users.log_out(cookies.read(visit.request, cookies.SESSION))
+    answer = go_to(visit, "/login")
+    cookies.remove(answer, visit.request, cookies.SESSION)
+    return answer
+
+
+@pages.get(f"{STATIC}{{name}}", None, blind=True)
+def static_file(visit: Visit) -> Response:
+    """Return a file that pages need."""
+    return static_files().answer(visit.part("name"), visit.request)
+
+
+def own_path(wanted: str) -> str:
+    """Return where to go after the login: a path of this site, or the first page."""
+    return wanted if OWN_PATH.fullmatch(wanted) else "/"
+
+
+def _form(visit: Visit, status: int, wrong: str, wanted: str, name: str = "") -> Response:
+    return page(visit, "login.html", status, wrong=wrong, wanted=own_path(wanted), name=name)

@@ -1,0 +1,82 @@
+// The two switches of the bar, and when a page that looks by itself leaves the reader alone.
+(() => {
+  const root = document.documentElement;
+  const themes = ["system", "light", "dark"];
+  const themeSwitch = document.getElementById("theme-switch");
+  const liveSwitch = document.getElementById("live-switch");
+
+  const keep = (name, value) => {
+    try {
+      localStorage.setItem(name, value);
+    } catch {
+      // it lasts as long as the page then
+    }
+  };
+  const kept = (name) => {
+    try {
+      return localStorage.getItem(name);
+    } catch {
+      return null;
+    }
+  };
+
+  const showTheme = (theme) => {
+    if (theme === "system") delete root.dataset.theme;
+    else root.dataset.theme = theme;
+    themeSwitch.querySelector("span").textContent = theme;
+  };
+  showTheme(root.dataset.theme ?? "system");
+  themeSwitch.addEventListener("click", () => {
+    const next = themes[(themes.indexOf(root.dataset.theme ?? "system") + 1) % themes.length];
+    showTheme(next);
+    keep("theme", next);
+  });
+
+  let live = kept("live") !== "off";
+  const showLive = () => liveSwitch.setAttribute("aria-pressed", String(live));
+  showLive();
+  liveSwitch.addEventListener("click", () => {
+    live = !live;
+    showLive();
+    keep("live", live ? "on" : "off");
+    if (live && document.querySelector("[sse-connect]")) location.reload(); // what it was told meanwhile is lost
+  });
+
+  // Who has a link or a button in hand keeps it; where somebody reads, the place in the text stays.
+  const inHand = (part) => part.contains(document.activeElement) && document.activeElement.matches("a, button");
+  const still = (part) => document.hidden || !live || inHand(part);
+  const readers = (part) => [...part.querySelectorAll("[tabindex='0']")];
+  const places = (part) =>
+    readers(part).map((one) => ({
+      left: one.scrollLeft,
+      top: one.scrollTop,
+      atEnd: one.scrollTop + one.clientHeight >= one.scrollHeight - 2,
+      focused: one === document.activeElement,
+    }));
+  const putBack = (part, kept) =>
+    readers(part).forEach((one, number) => {
+      const place = kept[number];
+      if (!place) return;
+      one.scrollLeft = place.left;
+      one.scrollTop = place.atEnd && "follow" in one.dataset ? one.scrollHeight : place.top;
+      if (place.focused) one.focus({ preventScroll: true });
+    });
+
+  let before = [];
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    if (still(event.target)) event.preventDefault();
+  });
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    if (still(event.target)) event.preventDefault();
+    else before = places(event.target);
+  });
+  document.addEventListener("htmx:afterSwap", () => {
+    const part = document.getElementById("live");
+    if (part) putBack(part, before);
+  });
+  document.addEventListener("htmx:sseBeforeMessage", (event) => {
+    if (!live) event.preventDefault();
+    else before = places(event.target);
+  });
+  document.addEventListener("htmx:sseMessage", (event) => putBack(event.target, before));
+})();

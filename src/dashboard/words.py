@@ -1,0 +1,55 @@
+"""Values as people read them on a page."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+MOST_CHARACTERS = 50_000
+"""Of one value on a page; the API has it whole."""
+
+NOTHING = "\N{EN DASH}"
+UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
+
+
+def utc(moment: str | datetime | None) -> str:
+    """Return a moment to its second, in UTC."""
+    if moment is None:
+        return NOTHING
+    found = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+    return f"{found.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def span(seconds: float | None) -> str:
+    """Return how long something is, in its two largest units."""
+    if seconds is None:
+        return NOTHING
+    left = max(0, round(seconds))
+    words: list[str] = []
+    for size, name in UNITS:
+        if left >= size:
+            words.append(f"{left // size} {name}")
+            left %= size
+    return " ".join([*words, f"{left} s"][:2])
+
+
+def number(value: int) -> str:
+    """Return a whole number, its thousands apart."""
+    return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def json_text(value: Any) -> str:
+    """Return a JSON value over several lines; of a very long one the beginning."""
+    return beginning(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def beginning(text: str) -> str:
+    """Return a text, or of a very long one what it begins with."""
+    if len(text) <= MOST_CHARACTERS:
+        return text
+    return f"{text[:MOST_CHARACTERS]}\n… ({number(len(text) - MOST_CHARACTERS)} characters more)"
+
+
+def segment(text: str) -> str:
+    """Return a text as one part of a path."""
+    return quote(text, safe="")

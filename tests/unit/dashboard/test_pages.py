@@ -1,0 +1,634 @@
+"""What the dashboard shows and does: what a task carries is text, secrets are masked, every act asks and is kept."""
+
+import json
+import re
+from datetime import UTC, datetime
+
+import pytest
+
+from browsing import ANN, Html
+from dashboard import figures, words
+from dashboard.app import all_pages
+from dashboard.pages import tasks
+from dashboard.recent import FRESH_SECONDS, STALE_SECONDS, Recent
+from dashboard.rendering import POLICY, static_files
+from processors.health import Check, Health
+from records.audit import Act, WantedActs
+from records.task_moves import Failure
+from records.task_records import Draft
+from services import api_keys, audit, users
+from services.api_keys import NewKey
+from services.celery_service import celery_service
+from services.wiring import parts
+from waiting import until
+
+HOSTILE = """<img src=x onerror=alert(1)>"'><script>alert(2)</script>{{7*7}}\u202e&lt;"""
+PRINTABLE = HOSTILE.replace("\u202e", "")
+SENTIMENT = "ai_processing.analyze_sentiment"
+SECRET = "hunter2-planted"
+
+
+def draft(task_id: str, **more) -> str:
+    """A recorded task that waits, and that nobody publishes."""
+    given = {"name": SENTIMENT, "category": "ai_processing", "queue": "ai_processing", "delay": 3600} | more
+    parts().tasks.open(Draft(task_id, **given))
+    return task_id
+
+
+def started(task_id: str, worker: str = "w@h", **more) -> int:
+    """A task that runs; returns its run."""
+    draft(task_id, **{"delay": 0} | more)
+    return parts().moves.start(task_id, 0, f"worker-of-{task_id}"[:36], worker, None).run
+
+
+def failed(task_id: str, error: str = "no", traceback: str | None = None, **more) -> str:
+    """A task that has failed."""
+    run = started(task_id, **more)
+    assert parts().moves.fail(task_id, run, Failure(error, "PermanentError", traceback))
+    return task_id
+
+
+def logged(task_id: str, text: str) -> None:
+    line = {"task_id": task_id, "run": 1, "number": 1, "at": datetime.now(UTC), "level": "INFO", "logger": "x"}
+    parts().task_logs.keep([line | {"text": text}])
+    until(lambda: parts().task_logs.of(task_id, 10), what="the line is kept")
+
+
+def acts(kind: str, target: str) -> list[tuple]:
+    found = audit.acts(WantedActs(target_kind=kind, target_id=target), 20)
+    return [(one.act, one.count, one.origin) for one in found]
+
+
+def is_harmless(page: Html) -> None:
+    """Nothing on a page is a script, a style or a picture that somebody brought."""
+    for tag in page.tags:
+        assert tag.name not in {"img", "style", "iframe", "object", "svg", "base"}, tag
+        assert not [name for name in tag.attributes if name.startswith("on") or name == "style"], tag
+        if tag.name == "script":
+            assert tag.attributes["src"].startswith("/static/"), tag
+            assert not tag.text.strip(), tag
+        for name in ("href", "src", "action"):
+            assert tag.attributes.get(name, "/").startswith(("/", "#")), tag
+            assert not tag.attributes.get(name, "/").startswith("//"), tag
+
+
+# --- What is hostile is text -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def planted():
+    """A task, a worker, a schedule, a queue, a key and an act that carry what would be a script."""
+    parts().workers.start("hostile-worker", HOSTILE, HOSTILE, 1, 1)
+    parts().workers.renew("hostile-worker", 10, HOSTILE)
+    task_id = f"x-{HOSTILE.replace('/', '')}"
+    more = {"name": HOSTILE, "queue": HOSTILE, "tenant": HOSTILE, "tags": [HOSTILE], "args": [HOSTILE]}
+    more |= {"kwargs": {HOSTILE: HOSTILE}}
+    failed(task_id, HOSTILE, HOSTILE, worker=HOSTILE, **more)
+    logged(task_id, HOSTILE)
+    running = f"r-{HOSTILE.replace('/', '')}"
+    draft(running, **more | {"delay": 0})
+    run = parts().moves.start(running, 0, "hostile-worker", HOSTILE, None).run
+    parts().moves.report(running, run, 50, HOSTILE)
+    draft(f"w-{HOSTILE.replace('/', '')}", **more | {"delay": 0})
+    celery_service.add_schedule(PRINTABLE, "cleanup.cleanup_old_logs", every=3600, tenant=PRINTABLE)
+    api_keys.add(ANN, NewKey(name=PRINTABLE, tenant=PRINTABLE))
+    parts().audit.add(Act("user", HOSTILE, "queue.purge", "cli", "queue", HOSTILE, 1, {HOSTILE: HOSTILE}))
+    until(lambda: parts().tasks.read(running).progress == 50, what="the progress is written")
+    return task_id, running
+
+
+def test_whatever_a_task_carries_is_text_on_every_page(planted, admin):
+    parts().workers.renew("hostile-worker", 10, HOSTILE)  # it lives
+    quoted = [words.segment(one) for one in planted]
+    schedule, actor = words.segment(PRINTABLE), words.segment(HOSTILE)
+    key = next(one["id"] for one in api_keys.listed() if one["name"].startswith("<img"))
+    paths = {
+        "/": 1,
+        "/queues": 1,
+        "/workers": 3,
+        "/schedules": 1,
+        "/keys": 2,
+        "/audit": 4,
+        f"/tasks/{quoted[0]}": 7,
+        f"/tasks/{quoted[1]}": 5,
+        f"/tasks/{quoted[1]}/cancel": 1,
+        f"/tasks/{quoted[0]}/replay": 2,
+        f"/schedules/run?name={schedule}": 1,
+        f"/keys/{key}/revoke": 1,
+        f"/audit?actor={actor}&act=queue.purge": 4,
+    }
+    for path, least in paths.items():
+        page = admin.html(path)
+        is_harmless(page)
+        assert page.text.count("<img src=x onerror=alert(1)>") >= least, path
+        assert "{{7*7}}" in page.text, path
+    refused = Html(admin.get(f"/tasks/{schedule}").text)
+    is_harmless(refused)
+    for path in (f"/schedules/run?name={schedule}x", f"/queues/{schedule.replace('%2F', '')}/purge", f"/x{schedule}"):
+        page = admin.html(path, 404)
+        is_harmless(page)
+    is_harmless(Html(admin.post("/login", {"name": HOSTILE, "password": "x"}).text))
+    is_harmless(Html(admin.post("/keys", {"name": "", "scope": HOSTILE, "tenant": HOSTILE, "days": HOSTILE}).text))
+
+
+def test_a_running_tasks_events_are_as_harmless(planted, admin):
+    task_id = f"e-{HOSTILE.replace('/', '')}"
+    draft(task_id, kwargs={"a": HOSTILE}, tenant=f"{HOSTILE}\r\nevent: end\rdata: x")
+    logged(task_id, f"{HOSTILE}\n\nevent: state\ndata: forged\r\revent: end\n\n\u2028event: end")
+    celery_service.cancel_task(task_id)
+    text = admin.get(f"/tasks/{words.segment(task_id)}/events", Accept="text/event-stream").text
+    events = [one.partition("\n")[0] for one in text.split("\n\n") if one.startswith("event: ")]
+    assert sorted(events) == ["event: end", "event: logs", "event: state", "event: status"]
+    assert all(line.startswith(("event: ", "data: ", ": ", ":")) for line in text.split("\n") if line)
+    for one in text.split("\n\n"):
+        is_harmless(Html("\n".join(line.removeprefix("data: ") for line in one.split("\n")[1:])))
+
+
+def test_half_a_character_and_what_is_very_long_can_be_shown(admin):
+    task_id = failed(
+        "odd-1", "e\ud800" * 10, "t" * 200_000, kwargs={"half": "a\ud800b", "big": 2**80, "n": "y" * 300_000}
+    )
+    page = admin.html(f"/tasks/{task_id}")
+    assert "\\ud800" in page.text
+    assert str(2**80) in page.text
+    assert "characters more)" in page.text
+    assert len(page.text) < 300_000
+
+
+# --- Every page ---------------------------------------------------------------------------------------------------
+
+
+def test_every_page_has_the_policy_and_nothing_that_it_forbids(planted, admin, app):
+    task_id = failed("policy-1", kwargs={"text": "x"})
+    parameters = {"task_id": task_id, "queue": "email", "key_id": api_keys.listed()[0]["id"], "name": "never.css"}
+    celery_service.add_schedule("policy", "cleanup.cleanup_old_logs", every=3600)
+    for page in all_pages():
+        if "GET" not in page.methods or page.path.endswith("/events"):
+            continue
+        path = page.path.format(**parameters) + ("?name=policy" if page.path.startswith("/schedules/") else "")
+        answer = admin.get(path)
+        assert answer.headers["content-security-policy"] == POLICY, path
+        assert answer.headers["referrer-policy"] == "same-origin"
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["x-frame-options"] == "DENY"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        if answer.status_code == 303:
+            assert path == "/login"
+            continue
+        html = Html(answer.text)
+        is_harmless(html)
+        assert html.all("html")[0].attributes["lang"] == "en"
+        assert html.all("a")[0].attributes["href"] == "#content"
+        assert {"header", "main", "footer"} <= {tag.name for tag in html.tags}
+        assert len(html.all("h1")) == 1
+        ids = [tag.attributes["id"] for tag in html.tags if "id" in tag.attributes]
+        assert len(ids) == len(set(ids)), path
+        labels = {tag.attributes["for"] for tag in html.all("label")}
+        for tag in html.tags:
+            if tag.name in {"input", "select", "textarea", "progress"} and tag.attributes.get("type") != "hidden":
+                assert tag.attributes["id"] in labels, (path, tag)
+        for form in html.forms:
+            assert form.method != "post" or len(form.fields["token"]) == 64, (path, form)
+        for tag in html.all("th"):
+            assert tag.attributes["scope"] in {"col", "row"}, (path, tag)
+        assert len(html.all("table")) == len(html.all("caption"))
+    assert "style-src 'self'" in POLICY
+    assert "unsafe" not in POLICY
+
+
+def test_no_link_is_dead(admin, viewer):
+    for browser in (admin, viewer):
+        seen, left = set(), {"/"}
+        while left:
+            path = left.pop()
+            seen.add(path)
+            answer = browser.get(path)
+            assert answer.status_code == 200, path
+            found = {link for link in Html(answer.text).links() if link.startswith("/")}
+            left |= {link for link in found if not link.startswith("/tasks/") and "?" not in link} - seen
+    assert len(seen) >= 4
+
+
+def test_what_is_not_there_is_a_page_here_and_a_problem_in_the_api(admin, app):
+    assert "Not Found" in admin.html("/nothing", 404).text
+    assert "never-was" in admin.html("/tasks/never-was", 404).text
+    assert admin.html("/tasks/" + "x" * 300, 422).all("main")
+    wrong = admin.client.put("/queues")
+    assert (wrong.status_code, "GET" in wrong.headers["allow"]) == (405, True)
+    for path in ("/api/v1/nothing", "/api/nothing"):
+        assert admin.get(path).headers["content-type"] == "application/problem+json"
+    assert admin.client.post("/livez").json()["type"] == "urn:csai:method-not-allowed"
+    assert admin.client.get("/", headers={"Host": "evil.example"}).status_code == 421
+
+
+def test_what_nobody_foresaw_is_a_page_without_its_text(admin, monkeypatch):
+    def fail():
+        raise KeyError("planted secret")
+
+    monkeypatch.setattr(celery_service, "list_schedules", fail)
+    answer = admin.get("/schedules")
+    assert (answer.status_code, "log of" in answer.text) == (500, True)
+    assert "planted" not in answer.text
+    assert answer.headers["content-security-policy"] == POLICY
+
+
+# --- Files --------------------------------------------------------------------------------------------------------
+
+
+def test_files_are_kept_for_ever_under_names_that_change_with_them(admin):
+    page = admin.html("/")
+    addresses = {tag.attributes[name] for tag in page.tags for name in ("src", "href") if name in tag.attributes}
+    files = {one for one in addresses if one.startswith("/static/")}
+    assert len(files) == 5
+    for address in files:
+        answer = admin.get(address)
+        assert answer.status_code == 200
+        assert re.fullmatch(r"/static/[\w.-]+\.[0-9a-f]{16}\.(css|js|svg)", address)
+        assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["content-encoding"] == "gzip"
+        assert admin.get(address, **{"Accept-Encoding": "identity"}).content == answer.content
+
+
+def test_no_other_file_can_be_had(admin):
+    for name in ("app.css", "app.0000000000000000.css", "..%2Fapp.py", "%2e%2e/app.py", "vendor/htmx.min.js", "%00"):
+        assert admin.get(f"/static/{name}").status_code == 404, name
+    assert static_files().address("app.css").startswith("/static/app.")
+
+
+def test_a_first_page_is_small(admin):
+    page = admin.get("/")
+    total = len(page.content)
+    for address in re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text):
+        total += int(admin.get(address).headers["content-length"])
+    assert total < 100_000
+
+
+# --- Secrets ------------------------------------------------------------------------------------------------------
+
+
+def test_no_secret_of_a_task_is_on_any_page(admin):
+    arguments = {"password": SECRET, "nested": {"api_key": SECRET}, "url": f"https://u:{SECRET}@host/", "text": "x"}
+    text = f"bad: {{'password': '{SECRET}', 'a': 1}} and https://u:{SECRET}@host/"
+    task_id = failed("secret-1", text, f"Traceback\n{text}", kwargs=arguments, args=[{"token": SECRET}])
+    logged(task_id, text)
+    run = started("secret-2", kwargs=arguments)
+    assert parts().moves.succeed("secret-2", run, {"credentials": SECRET, "ok": 1})
+    paths = [
+        f"/tasks/{task_id}",
+        f"/tasks/{task_id}/replay",
+        "/tasks/secret-2",
+        "/audit",
+        "/workers",
+        "/",
+        "/schedules",
+    ]
+    for path in paths:
+        answer = admin.get(path)
+        assert (answer.status_code, SECRET in answer.text) == (200, False), path
+    assert SECRET not in admin.get(f"/tasks/{task_id}/events").text
+
+
+# --- Queues -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def waiting(monkeypatch):
+    """Two tasks that wait in a queue, and no broker to be asked."""
+    monkeypatch.setattr("services.steering._take_strangers", lambda _queue: [])
+    return [
+        draft(f"queue-{number}-{datetime.now(UTC).timestamp()}", queue="low_priority", delay=0) for number in (1, 2)
+    ]
+
+
+def test_a_queue_is_purged_after_a_page_that_names_the_count(operator, waiting):
+    page = operator.html("/queues/low_priority/purge")
+    count = figures.queues()[0].queues["low_priority"].depth
+    assert f"Purge low_priority: cancel {count} tasks" in page.text
+    assert f"{count} tasks wait in it now" in page.text
+    before = len(acts("queue", "low_priority"))
+    answer = operator.submit("/queues/low_priority/purge")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/queues")
+    assert {celery_service.get_task_status(one)["status"] for one in waiting} == {"REVOKED"}
+    kept = acts("queue", "low_priority")
+    assert kept[0] == ("queue.purge", count, "dashboard")
+    assert len(kept) == before + 1
+    said = operator.html("/queues").all("p")
+    assert f"{count} tasks of the queue low_priority were cancelled." in [tag.text for tag in said]
+    assert "were cancelled" not in operator.html("/queues").text  # told once
+
+
+def test_a_queue_is_paused_drained_and_resumed(operator):
+    for act, paused in (("pause", True), ("resume", False), ("drain", True), ("resume", False)):
+        answer = operator.submit(f"/queues/twilio_calls/{act}")
+        assert answer.headers["location"] == "/queues"
+        assert acts("queue", "twilio_calls")[0] == (f"queue.{act}", None, "dashboard")
+        row = next(tag for tag in operator.html("/queues").all("tr") if "twilio_calls" in tag.text)
+        assert ("paused" in row.text, "open" in row.text) == (paused, not paused)
+        assert ("Resume" in row.text, "Pause" in row.text) == (paused, not paused)
+    before = len(acts("queue", "twilio_calls"))
+    assert operator.submit("/queues/twilio_calls/resume").status_code == 303
+    assert "was not paused" in operator.html("/queues").text
+    assert len(acts("queue", "twilio_calls")) == before  # what changed nothing is no act
+
+
+def test_asking_changes_nothing(operator, monkeypatch):
+    for name in ("pause_queue", "resume_queue", "drain", "purge_queue"):
+        monkeypatch.setattr(celery_service, name, lambda _queue: pytest.fail("it was done"))
+    for act in ("pause", "resume", "drain", "purge"):
+        assert operator.get(f"/queues/email/{act}").status_code == 200
+        assert operator.client.head(f"/queues/email/{act}").status_code == 200
+
+
+def test_who_listens_is_shown_as_soon_as_it_is_known(viewer, monkeypatch):
+    monkeypatch.setattr(figures, "consumers", lambda: Recent(lambda: {"email": 3737}))
+    known = figures.consumers()
+    until(known.value, what="it was found out")
+    monkeypatch.setattr(figures, "consumers", lambda: known)
+    row = next(tag for tag in viewer.html("/queues").all("tr") if "email" in tag.text)
+    assert words.number(3737) in row.text
+    monkeypatch.setattr(figures, "consumers", lambda: Recent(dict, lambda: float("nan")))
+    assert "…" in viewer.html("/queues").text
+
+
+def test_the_overview_tells_of_health(viewer, monkeypatch):
+    health = Health(
+        status="degraded",
+        checks=[Check(name="workers", status="degraded", detail="no worker <lives>", seconds=0.1)],
+        version="1",
+        checked_at=datetime.now(UTC).isoformat(),
+    )
+    known = Recent(lambda: health)
+    monkeypatch.setattr(figures, "health", lambda: known)
+    until(known.value, what="it was found out")
+    page = viewer.html("/")
+    assert "degraded" in page.text
+    assert "no worker <lives>" in page.text
+
+
+# --- Schedules ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["plain", "a/b", "..", "x?y#z&name=plain", "ü  %2F"])
+def test_a_schedule_is_steered_whatever_its_name(operator, name):
+    celery_service.add_schedule(name, "cleanup.cleanup_old_logs", every=3600)
+    path = f"name={words.segment(name)}"
+    assert any(path in link for link in operator.html("/schedules").links())
+    for act, paused in (("pause", True), ("resume", False)):
+        assert "It runs cleanup.cleanup_old_logs." in operator.html(f"/schedules/{act}?{path}").text
+        assert operator.submit(f"/schedules/{act}?{path}").headers["location"] == "/schedules"
+        found = next(one for one in celery_service.list_schedules() if one["name"] == name)
+        assert found["paused"] is paused
+        assert acts("schedule", name)[0] == (f"schedule.{act}", None, "dashboard")
+    answer = operator.submit(f"/schedules/run?{path}")
+    task_id = answer.headers["location"].removeprefix("/tasks/")
+    assert celery_service.get_task_status(task_id)["name"] == "cleanup.cleanup_old_logs"
+    assert acts("schedule", name)[0][0] == "schedule.run"
+    assert "was submitted: this one" in operator.html(answer.headers["location"]).text
+    celery_service.remove_schedule(name)
+    assert operator.get(f"/schedules/run?{path}").status_code == 404
+
+
+# --- Tasks --------------------------------------------------------------------------------------------------------
+
+
+def test_a_task_is_shown_with_all_that_is_known_of_it(viewer):
+    task_id = failed("shown-1", "it broke", "Traceback: here", kwargs={"text": "hello"}, tags=["blue"], tenant="acme")
+    logged(task_id, "a line of it")
+    page = viewer.html(f"/tasks/{task_id}")
+    for text in ("FAILURE", "PermanentError:", "it broke", "Traceback: here", "hello", "blue", "acme", "a line of it"):
+        assert text in page.text, text
+    assert "sse-connect" not in str(page.tags)  # it has ended
+    assert not {f"/tasks/{task_id}/cancel", f"/tasks/{task_id}/replay"} & set(page.links())
+    run = started("shown-2")
+    parts().moves.report("shown-2", run, 40, "half way")
+    until(lambda: parts().tasks.read("shown-2").progress == 40, what="the progress is written")
+    page = viewer.html("/tasks/shown-2")
+    assert page.all("progress")[0].attributes["value"] == "40.0"
+    assert "half way" in page.text
+    assert "/tasks/shown-2/events" in [tag.attributes.get("sse-connect") for tag in page.all("div")]
+    parts().moves.succeed("shown-2", run, {"found": [1, 2]})
+    assert '"found": [' in viewer.html("/tasks/shown-2").text
+
+
+def test_a_member_of_a_campaign_is_shown_although_it_has_no_record(viewer):
+    campaign = celery_service.queue_bulk_calls(["+15554417702"])
+    assert "with the campaign" in viewer.html(f"/tasks/{campaign}:0").text
+    assert viewer.get(f"/tasks/{campaign}").status_code == 200
+    celery_service.cancel_task(campaign)
+
+
+def test_a_task_is_cancelled_after_a_page_that_says_so(operator):
+    task_id = draft("cancelled-1")
+    assert f"/tasks/{task_id}/cancel" in operator.html(f"/tasks/{task_id}").links()
+    assert "Cancel 1 task?" in operator.html(f"/tasks/{task_id}/cancel").text
+    assert operator.submit(f"/tasks/{task_id}/cancel").headers["location"] == f"/tasks/{task_id}"
+    assert "The task is cancelled." in operator.html(f"/tasks/{task_id}").text
+    assert operator.submit(f"/tasks/{task_id}/cancel").status_code == 303
+    assert "nothing left to cancel" in operator.html(f"/tasks/{task_id}").text
+    assert acts("task", task_id) == [("task.cancel", 1, "dashboard")]
+
+
+def test_the_page_before_a_bulk_is_cancelled_names_how_many_parts_it_has(operator):
+    bulk = celery_service.send_bulk_emails(
+        [{"to_email": f"p{n}@example.com", "subject": "s", "body": "b"} for n in "abc"]
+    )
+    assert "Cancel 1 task with 3 parts?" in operator.html(f"/tasks/{bulk}/cancel").text
+    celery_service.cancel_task(bulk)
+
+
+def test_a_failed_task_is_submitted_again_with_edited_arguments_and_its_secrets(operator):
+    task_id = failed("replayed-1", kwargs={"text": "bad", "detailed": True})
+    page = operator.html(f"/tasks/{task_id}/replay")
+    shown = json.loads(page.all("textarea")[0].text)
+    assert shown == {"text": "bad", "detailed": True}
+    answer = operator.submit(f"/tasks/{task_id}/replay", {"arguments": json.dumps(shown | {"text": "good"})})
+    new_id = answer.headers["location"].removeprefix("/tasks/")
+    again = parts().tasks.read(new_id)
+    assert (again.kwargs, again.retry_of) == ({"text": "good", "detailed": True}, task_id)
+    assert new_id in operator.html(f"/tasks/{task_id}").text
+    until(lambda: ("task.replay", 1, "dashboard") in acts("task", task_id), what="the act is kept")
+    assert not [link for link in operator.html(f"/tasks/{task_id}").links() if link.endswith("/cancel")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("{", "must be a JSON object"),
+        ("[1]", "must be a JSON object"),
+        ("[" * 100_000, "must be a JSON object"),
+        ("{}", "text must stay"),
+        ('{"text": "x", "colour": 1}', "colour"),
+        ('{"text": "x", "file_path": "/etc/passwd"}', "file_path"),
+        ('{"text": NaN}', ""),
+    ],
+    ids=range(7),
+)
+def test_arguments_that_cannot_be_are_named_and_what_was_typed_is_kept(operator, arguments, said):
+    task_id = "replayed-2"
+    if parts().tasks.read(task_id) is None:
+        failed(task_id, kwargs={"text": "bad"})
+    answer = operator.submit(f"/tasks/{task_id}/replay", {"arguments": arguments})
+    assert answer.status_code == 422, answer.text
+    page = Html(answer.text)
+    assert said in page.text
+    assert page.all("textarea")[0].text.strip() == arguments
+    assert parts().tasks.read(task_id).retried_as is None
+
+
+def test_what_cannot_be_repeated_says_why(operator):
+    task_id = draft("replayed-3")
+    assert "cannot be submitted again: it is PENDING" in operator.html(f"/tasks/{task_id}/replay").text
+    assert len(operator.html(f"/tasks/{task_id}/replay").forms) == 1  # the log-out
+    answer = operator.post(f"/tasks/{task_id}/replay", {"arguments": "{}"})
+    assert (answer.status_code, "cannot be replayed" in answer.text) == (422, True)
+
+
+def watched(browser, task_id: str, then) -> list[tuple[str, str]]:
+    """The events of a task, each with its text; `then` is called at the first one."""
+    found = []
+    with browser.client.stream("GET", f"/tasks/{task_id}/events", headers={"Accept": "text/event-stream"}) as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        for line in stream.iter_lines():
+            if line.startswith("event: "):
+                found.append((line.removeprefix("event: "), ""))
+                if len(found) == 1:
+                    then()
+            elif line.startswith("data: "):
+                found[-1] = (found[-1][0], found[-1][1] + line.removeprefix("data: "))
+    return found
+
+
+def test_a_watcher_is_told_each_change_and_the_end(viewer):
+    task_id = draft("watched-1", delay=0)
+    told = watched(viewer, task_id, lambda: celery_service.cancel_task(task_id))
+    states = [Html(text).text.split()[-1] for name, text in told if name == "state"]
+    assert states == ["PENDING", "REVOKED"]
+    assert told[-1] == ("end", "")
+    assert [name for name, _ in told].count("logs") == 1  # which did not change
+    assert viewer.get("/tasks/never-was/events").status_code == 404
+
+
+def test_a_watcher_is_told_what_is_logged_meanwhile_and_nothing_after_the_log_out(viewer, monkeypatch):
+    monkeypatch.setattr("dashboard.pages.tasks.LOOK_SECONDS", 0.05)
+    task_id = draft("watched-2", delay=0)
+    steps = iter([lambda: logged(task_id, "while you look"), lambda: users.log_out(viewer.session())])
+    really = tasks._lines
+
+    def lines(of):
+        found = really(of)
+        next(steps, lambda: None)()
+        return found
+
+    monkeypatch.setattr(tasks, "_lines", lines)
+    told = watched(viewer, task_id, lambda: None)
+    assert ["while you look" in text for name, text in told if name == "logs"] == [False, True]
+    assert told[-1] == ("end", "")
+    assert celery_service.get_task_status(task_id)["status"] == "PENDING"
+
+
+# --- Keys ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_key_is_shown_once_and_revoked_after_a_page_that_names_it(admin):
+    answer = admin.submit("/keys", {"name": "of the dashboard", "scope": "submit", "tenant": "acme", "days": "3"})
+    assert answer.status_code == 201
+    key = re.search(r"csai_[\w-]{43}", Html(answer.text).text)[0]
+    made = api_keys.listed()[0]
+    assert (made["name"], made["scopes"], made["tenant"]) == ("of the dashboard", ["read", "submit"], "acme")
+    headers = {"Authorization": f"Bearer {key}"}
+    assert admin.client.get("/api/v1/tasks/never", headers=headers).status_code == 404
+    assert key not in admin.get("/keys").text
+    assert key not in admin.get("/audit").text
+    assert "Revoke 1 key: of the dashboard?" in admin.html(f"/keys/{made['id']}/revoke").text
+    assert admin.submit(f"/keys/{made['id']}/revoke").headers["location"] == "/keys"
+    assert "The key of the dashboard is revoked." in admin.html("/keys").text
+    assert [one[0::2] for one in acts("key", made["id"])] == [("key.revoke", "dashboard"), ("key.add", "dashboard")]
+    assert admin.get("/keys/0000000000000000/revoke").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"name": ""}, "name"),
+        ({"scope": "root"}, "scopes"),
+        ({"scope": "admin", "tenant": "acme"}, "cannot be an admin's"),
+        ({"days": "0"}, "days"),
+        ({"days": "99999999999999999999"}, "days"),
+        ({"days": "soon"}, "days"),
+    ],
+    ids=range(6),
+)
+def test_a_key_that_cannot_be_is_named_and_what_was_typed_is_kept(admin, fields, said):
+    before = len(api_keys.listed())
+    answer = admin.submit("/keys", {"name": "kept", "scope": "read"} | fields)
+    assert (answer.status_code, said in Html(answer.text).text) == (422, True)
+    if "name" not in fields:
+        assert 'value="kept"' in answer.text
+    assert len(api_keys.listed()) == before
+
+
+# --- Audit --------------------------------------------------------------------------------------------------------
+
+
+def test_acts_are_filtered_by_the_address_and_followed_page_by_page(admin, monkeypatch):
+    monkeypatch.setattr("dashboard.pages.audit.ROWS", 2)
+    for number in range(5):
+        parts().audit.add(Act("user", "paging", "thing.change", "cli", "thing", f"t{number}", number))
+    path, found = "/audit?actor=paging&act=thing.change", []
+    while path:
+        page = admin.html(path)
+        found += re.findall(r"thing (t\d)", page.text)
+        path = next((tag.attributes["href"] for tag in page.all("a") if tag.text == "Older acts"), None)
+        assert page.all("input")[1].attributes["value"] == "paging"
+    assert found == ["t4", "t3", "t2", "t1", "t0"]
+    assert "There is no such act" in admin.html("/audit?target_id=never").text
+    assert "There is no such act" in admin.html("/audit?actor=%00%27;--").text
+
+
+@pytest.mark.parametrize(
+    "after", ["x", "2026-01-01,1", "2026-01-01T00:00:00,", ",1", "0001-01-01T00:00:00+23:59,1", "'"]
+)
+def test_a_place_that_is_none_is_refused(admin, after):
+    answer = admin.client.get("/audit", params={"after": after})
+    assert answer.status_code in (200, 422)
+    assert answer.status_code == 422 or after == "2026-01-01,1"
+
+
+# --- What takes long ----------------------------------------------------------------------------------------------
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_what_takes_long_is_found_out_beside_who_asks_and_not_shown_when_it_is_old():
+    clock, answers = Clock(), iter([1, 2, ValueError("no"), 3])
+
+    def find():
+        found = next(answers)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    recent = Recent(find, clock)
+    assert recent.value(30) == 1
+    assert recent.value() == 1
+    clock.now += FRESH_SECONDS
+    assert recent.value() in (1, 2)
+    until(lambda: recent.value() == 2, what="it is found out again")
+    clock.now += STALE_SECONDS
+    assert recent.value(30) is None  # it failed, and what was found is too old
+    until(lambda: recent.value() == 3, what="it is tried again")
+
+
+def test_words_are_short():
+    assert [words.span(one) for one in (None, 0, 59.6, 61, 3_700, 90_000)] == [
+        "\N{EN DASH}", "0 s", "1 min 0 s", "1 min 1 s", "1 h 1 min", "1 d 1 h",
+    ]  # fmt: skip
+    assert words.utc("2026-01-01T01:00:00+02:00") == "2025-12-31 23:00:00 UTC"
+    assert words.number(1234567).split() == ["1", "234", "567"]

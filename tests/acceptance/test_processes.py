@@ -227,6 +227,10 @@ def test_a_terminal_is_shown_the_key_and_closing_it_stops_everything(service: Se
     service.note_processes()
     assert (service.data / "run" / "api-key").read_bytes() in bytes(shown)
     assert (service.data / "run" / "flower-password").read_bytes() in bytes(shown)
+    password = re.search(rb"user    admin, password (\S{24}) ", bytes(shown))[1]
+    kept = [path for path in service.data.rglob("*") if path.is_file() and password in path.read_bytes()]
+    assert kept == []  # the first password of the dashboard is in no log and no database
+    assert service.get(service.port, "/login")[0] == 200
     os.close(terminal)
     service.process.send_signal(signal.SIGHUP)
     assert service.process.wait(60) == 0

@@ -1,6 +1,7 @@
 """Tasks over HTTP: waiting for one, watching it, and steering it, each by those who may see it."""
 
 import json
+import re
 import threading
 from urllib.request import Request, urlopen
 
@@ -9,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from api.app import create_app
 from call_faults import web_application
-from config.settings import ensure_folders, settings
+from config.settings import PROJECT_ROOT, ensure_folders, settings
 from records.audit import WantedActs
 from records.task_moves import Failure
 from records.task_records import Draft
@@ -112,6 +113,27 @@ def test_cancelling_is_told_and_written_down_once(client):
     assert answers == [{"changed": True}, {"changed": False}]
     assert acts_on(task_id) == ["task.cancel"]
     assert client.post("/api/v1/tasks/never-was/cancel").status_code == 404
+
+
+def test_killing_all_is_told_and_written_down(client, monkeypatch):
+    killed = {"killed_count": 3, "failed_count": 0, "failed_task_ids": []}
+    monkeypatch.setattr(celery_service, "kill_all_tasks", lambda: killed)
+    assert client.post("/api/v1/tasks/kill-all").json() == killed
+    assert audit.acts(WantedActs(act="task.kill_all"), 1)[0].count == 3
+
+
+def test_a_number_that_opts_out_and_in_again_is_told_and_written_down(client):
+    assert client.post("/api/v1/opt-outs", json={"phone_number": "+15554417709"}).status_code < 300
+    assert client.delete("/api/v1/opt-outs/+15554417709").status_code < 300
+    found = audit.acts(WantedActs(target_kind="number"), 2)
+    assert [one.act for one in found] == ["opt_out.remove", "opt_out.add"]
+
+
+def test_every_act_has_a_name_that_the_audit_takes():
+    source = "".join(path.read_text() for path in (PROJECT_ROOT / "src").rglob("*.py"))
+    names = re.findall(r'"((?:[a-z_-]+)\.[a-z_-]+)"(?=, (?:target|count|sure|celery_service))', source)
+    assert len(names) > 20
+    assert [name for name in names if not audit.ACT.fullmatch(name)] == []
 
 
 def test_only_what_has_parts_can_be_paused(client):

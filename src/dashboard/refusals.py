@@ -18,6 +18,7 @@ from processors.errors import (
     UnknownQueue,
     UnknownSchedule,
     UnknownTask,
+    UnknownView,
     WorkError,
 )
 
@@ -26,6 +27,7 @@ STATUSES: dict[type[Exception], HTTPStatus] = {
     UnknownQueue: HTTPStatus.NOT_FOUND,
     UnknownSchedule: HTTPStatus.NOT_FOUND,
     UnknownKey: HTTPStatus.NOT_FOUND,
+    UnknownView: HTTPStatus.NOT_FOUND,
     InvalidArgument: HTTPStatus.UNPROCESSABLE_ENTITY,
     ServiceUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     ConfigurationError: HTTPStatus.SERVICE_UNAVAILABLE,

@@ -32,6 +32,7 @@ HEADERS = {
 
 NAVIGATION = (
     ("/", "Overview", "read"),
+    ("/tasks", "Tasks", "read"),
     ("/queues", "Queues", "read"),
     ("/workers", "Workers", "read"),
     ("/schedules", "Schedules", "read"),
@@ -58,7 +59,7 @@ def _templates() -> Environment:
     )
     known: Any = environment.globals  # which is typed by what it begins with
     known.update(static=static_files().address, navigation=NAVIGATION, version=version())
-    shown = (words.utc, words.span, words.number, words.json_text, words.beginning, words.segment)
+    shown = (words.utc, words.span, words.short_span, words.number, words.json_text, words.beginning, words.segment)
     environment.filters.update({one.__name__: one for one in shown})
     return environment
 

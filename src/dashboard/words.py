@@ -9,6 +9,7 @@ MOST_CHARACTERS = 50_000
 """Of one value on a page; the API has it whole."""
 
 NOTHING = "\N{EN DASH}"
+MINUTE = 60
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
@@ -31,6 +32,13 @@ def span(seconds: float | None) -> str:
             words.append(f"{left // size} {name}")
             left %= size
     return " ".join([*words, f"{left} s"][:2])
+
+
+def short_span(seconds: float | None) -> str:
+    """Return how long something is, where it may be less than a second."""
+    if seconds is None or seconds >= MINUTE:
+        return span(seconds)
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
 def number(value: int) -> str:

@@ -84,6 +84,10 @@ class CountChanged(InvalidArgument):
         self.count = count
 
 
+class UnknownView(InvalidArgument, LookupError):
+    """Nobody has saved a view of this name."""
+
+
 class UnknownKey(InvalidArgument, LookupError):
     """The API has no key with this id."""
 

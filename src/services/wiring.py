@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from records.mail_rests import MailRestRecords
     from records.opt_outs import OptOuts
     from records.people import PeopleRecords
+    from records.saved_views import SavedViews
     from records.schedules import Schedules
     from records.suppressions import SuppressionRecords
     from records.task_minutes import TaskMinutes
@@ -221,6 +222,11 @@ class Parts:
     def users(self) -> Users:
         """People who use the dashboard."""
         return _records("users", "Users")(self.database)
+
+    @cached_property
+    def views(self) -> SavedViews:
+        """Views of the task list that they have saved."""
+        return _records("saved_views", "SavedViews")(self.database)
 
     @cached_property
     def database_id(self) -> str:

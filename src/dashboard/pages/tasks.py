@@ -14,7 +14,7 @@ from dashboard.words import number, segment
 from processors.errors import InvalidArgument, ServiceUnavailable, UnknownTask
 from processors.redaction import redact, redact_text
 from records.task_records import TaskRecord
-from services import retrying, users
+from services import retrying, task_acts, users
 from services.access import Caller
 from services.audit import record_act
 from services.celery_service import celery_service
@@ -128,6 +128,7 @@ def _story(task_id: str, caller: Caller) -> dict[str, Any]:
         "incidents": [incident_of(one) for one in incidents],
         "refused": _why_not_again(record),
         "result": _result(status),
+        "undoable": record is not None and record.name == task_acts.TASK and not is_final(status) and not record.run,
     }
 
 

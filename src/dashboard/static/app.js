@@ -42,6 +42,31 @@
     if (live && document.querySelector("[sse-connect]")) location.reload(); // what it was told meanwhile is lost
   });
 
+  // Keys of one letter can be switched off (WCAG 2.1.4), and are letters where somebody writes.
+  const keysSwitch = document.getElementById("keys-switch");
+  if (keysSwitch) {
+    let keys = kept("keys") !== "off";
+    const showKeys = () => keysSwitch.setAttribute("aria-pressed", String(keys));
+    showKeys();
+    keysSwitch.addEventListener("click", () => {
+      keys = !keys;
+      showKeys();
+      keep("keys", keys ? "on" : "off");
+    });
+    const go = (step) => {
+      const rows = [...document.querySelectorAll("[data-row]")];
+      const here = rows.indexOf(document.activeElement);
+      rows[here < 0 ? 0 : Math.min(rows.length - 1, Math.max(0, here + step))]?.focus();
+    };
+    const does = { j: () => go(1), k: () => go(-1), "/": () => document.querySelector("[data-search]")?.focus() };
+    document.addEventListener("keydown", (event) => {
+      const writes = event.target.matches("input, select, textarea");
+      if (!keys || writes || event.ctrlKey || event.metaKey || event.altKey || !Object.hasOwn(does, event.key)) return;
+      event.preventDefault();
+      does[event.key]();
+    });
+  }
+
   // Who has a link or a button in hand keeps it; where somebody reads, the place in the text stays.
   const inHand = (part) => part.contains(document.activeElement) && document.activeElement.matches("a, button");
   const still = (part) => document.hidden || !live || inHand(part);

@@ -25,6 +25,7 @@ from records.limits import limit_starts, limiters, limits, pauses
 from records.mail_rests import mail_rests
 from records.members import members
 from records.people import people
+from records.saved_views import saved_views
 from records.schedules import schedules
 from records.submit_keys import submit_keys
 from records.suppressions import hard_bounces, suppressions
@@ -69,6 +70,7 @@ TABLES = (
     opt_outs,
     pauses,
     people,
+    saved_views,
     schedules,
     submit_keys,
     suppressions,

@@ -20,6 +20,11 @@ from waiting import until
 
 PAGES = {
     ("GET", "/"): "read",
+    ("GET", "/acts/cancel"): "operate",
+    ("POST", "/acts/cancel"): "operate",
+    ("GET", "/acts/replay"): "operate",
+    ("POST", "/acts/replay"): "operate",
+    ("POST", "/acts/{task_id}/undo"): "operate",
     ("GET", "/audit"): "admin",
     ("GET", "/keys"): "admin",
     ("POST", "/keys"): "admin",
@@ -45,12 +50,16 @@ PAGES = {
     ("GET", "/schedules/run"): "operate",
     ("POST", "/schedules/run"): "operate",
     ("GET", "/static/{name}"): None,
+    ("GET", "/tasks"): "read",
     ("GET", "/tasks/{task_id}"): "read",
     ("GET", "/tasks/{task_id}/cancel"): "operate",
     ("POST", "/tasks/{task_id}/cancel"): "operate",
     ("GET", "/tasks/{task_id}/events"): "read",
     ("GET", "/tasks/{task_id}/replay"): "operate",
     ("POST", "/tasks/{task_id}/replay"): "operate",
+    ("POST", "/views"): "read",
+    ("GET", "/views/remove"): "read",
+    ("POST", "/views/remove"): "read",
     ("GET", "/workers"): "read",
 }
 """Of every page the scope that it wants; None: it is open."""

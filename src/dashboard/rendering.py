@@ -33,6 +33,7 @@ HEADERS = {
 NAVIGATION = (
     ("/", "Overview", "read"),
     ("/tasks", "Tasks", "read"),
+    ("/failures", "Failures", "read"),
     ("/queues", "Queues", "read"),
     ("/workers", "Workers", "read"),
     ("/schedules", "Schedules", "read"),

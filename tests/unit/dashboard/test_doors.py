@@ -26,6 +26,7 @@ PAGES = {
     ("POST", "/acts/replay"): "operate",
     ("POST", "/acts/{task_id}/undo"): "operate",
     ("GET", "/audit"): "admin",
+    ("GET", "/failures"): "read",
     ("GET", "/keys"): "admin",
     ("POST", "/keys"): "admin",
     ("GET", "/keys/{key_id}/revoke"): "admin",

@@ -22,22 +22,31 @@ class Recent(Generic[Found]):
     Args:
         find: takes long; what it raises is logged.
         clock: seconds that only go forward.
+        fresh: so long it is not looked for again.
+        stale: so long it is told at most.
     """
 
-    def __init__(self, find: Callable[[], Found], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        find: Callable[[], Found],
+        clock: Callable[[], float] = time.monotonic,
+        fresh: float = FRESH_SECONDS,
+        stale: float = STALE_SECONDS,
+    ) -> None:
         self._find, self._clock = find, clock
+        self._fresh, self._stale = fresh, stale
         self._found: tuple[Found, float] | None = None
         self._looks = False
         self._changed = threading.Condition()
 
     def value(self, patience: float = PATIENCE_SECONDS) -> Found | None:
-        """Return what was found in the last half minute; where nothing was, what is found now, if it is soon."""
+        """Return what was found, where that is not stale; where nothing was, what is found now, if it is soon."""
         with self._changed:
-            if self._age() >= FRESH_SECONDS and not self._looks:
+            if self._age() >= self._fresh and not self._looks:
                 self._looks = True
                 threading.Thread(target=self._look, name="recent", daemon=True).start()
-            self._changed.wait_for(lambda: self._age() < STALE_SECONDS or not self._looks, patience)
-            return self._found[0] if self._found and self._age() < STALE_SECONDS else None
+            self._changed.wait_for(lambda: self._age() < self._stale or not self._looks, patience)
+            return self._found[0] if self._found and self._age() < self._stale else None
 
     def _age(self) -> float:
         return float("inf") if self._found is None else self._clock() - self._found[1]

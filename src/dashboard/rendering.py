@@ -1,5 +1,6 @@
 """Pages out of templates: all that is not a template's own is escaped, and a name that is missing is an error."""
 
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,11 @@ def page(visit: Visit, template: str, status: int = 200, **context: Any) -> Resp
     if visit.logged_in is None and visit.secret and visit.secret != cookies.read(visit.request, cookies.VISITOR):
         cookies.write(response, visit.request, cookies.VISITOR, visit.secret)
     return response
+
+
+def as_json(value: Any) -> Response:
+    """Return values for a script of a page."""
+    return Response(json.dumps(value, separators=(",", ":")), 200, HEADERS, "application/json")
 
 
 def rendered(template: str, **context: Any) -> bytes:

@@ -95,6 +95,12 @@ class TaskMinutes:
         )
         return self.database.read(lambda c: c.execute(query).mappings().all())
 
+    def counted(self, hours: float) -> tuple[datetime, datetime] | None:
+        """Return the first and the last minute of so many hours that were counted; None where none was."""
+        query = select(func.min(minutes.minute), func.max(minutes.minute)).where(minutes.minute > Now(-hours * 3600))
+        first, last = self.database.read(lambda c: c.execute(query).one())
+        return None if first is None else (first, last)
+
     def prune(self, days: float) -> None:
         """Remove what is older than so many days."""
         old = delete(task_minutes).where(minutes.minute < Now(-days * 86_400))

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
 
@@ -11,6 +11,7 @@ from services import monitoring
 from services.wiring import parts
 
 COUNTED = ("created", "succeeded", "failed", "cancelled")
+MINUTE = timedelta(minutes=1)
 MOST_POINTS = 180
 LONGEST_HOURS = 30 * 24
 
@@ -22,28 +23,43 @@ def overview(hours: float) -> dict[str, Any]:
         hours: up to 720.
 
     Returns:
-        `step_seconds`; `points`, the oldest first: `at`, `created`, `succeeded`, `failed`, `cancelled`, `wait_p50`,
-        `wait_p95`, `run_p50`, `run_p95` (seconds, None where nothing ended); `queues`, the same by queue for all of the
-        time; `totals`, the same in all, with `failure_rate` (None where nothing ended); `now`: `depth`,
-        `oldest_age_seconds`, `running`, `scheduled`, `workers`, and `queues` as `get_queue_stats` tells them.
+        What `past` returns; and `now`: `depth`, `oldest_age_seconds`, `running`, `scheduled`, `workers`, and `queues`
+        as `get_queue_stats` tells them.
     """
+    return past(hours) | {"now": _now()}
+
+
+def past(hours: float) -> dict[str, Any]:
+    """Return the figures of so many hours, as far as they are counted; the last minute or two are not.
+
+    Args:
+        hours: up to 720.
+
+    Returns:
+        `step_seconds`; `counted_from` and `counted_to`, None where nothing is counted yet; `points`, the oldest first:
+        `at`, `created`, `succeeded`, `failed`, `cancelled`, `wait_p50`, `wait_p95`, `run_p50`, `run_p95` (seconds, None
+        where nothing ended); `queues`, the same by queue for all of the time; `totals`, the same in all, with
+        `failure_rate` (None where nothing ended).
+    """
+    counted = parts().minutes.counted(hours)
     rows = parts().minutes.since(hours)
     step = timedelta(minutes=ceil(hours * 60 / MOST_POINTS))
     points, queues = defaultdict[Any, list[Any]](list), defaultdict[str, list[Any]](list)
     for row in rows:
-        points[_begin(row["minute"], step)].append(row)
+        points[begin_of(row["minute"], step)].append(row)
         queues[row["queue"]].append(row)
     return {
         "step_seconds": step.total_seconds(),
+        "counted_from": counted and counted[0].isoformat(),
+        "counted_to": counted and (counted[1] + MINUTE).isoformat(),
         "points": [{"at": at.isoformat(), **_sums(some)} for at, some in sorted(points.items())],
         "queues": {queue: _sums(some) for queue, some in sorted(queues.items())},
         "totals": _sums(rows) | {"failure_rate": _failure_rate(rows)},
-        "now": _now(),
     }
 
 
-def _begin(minute: Any, step: timedelta) -> Any:
-    """Return the moment at which the point of a minute begins; points of one step begin at the same moments always."""
+def begin_of(minute: datetime, step: timedelta) -> datetime:
+    """Return the moment at which the point of a minute begins: so many steps after midnight."""
     midnight = minute.replace(hour=0, minute=0)
     return midnight + (minute - midnight) // step * step
 

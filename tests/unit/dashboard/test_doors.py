@@ -34,6 +34,7 @@ PAGES = {
     ("GET", "/login"): None,
     ("POST", "/login"): None,
     ("POST", "/logout"): "read",
+    ("GET", "/plots"): "read",
     ("GET", "/queues"): "read",
     ("GET", "/queues/{queue}/pause"): "operate",
     ("POST", "/queues/{queue}/pause"): "operate",

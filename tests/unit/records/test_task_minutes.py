@@ -66,6 +66,8 @@ def test_a_minute_is_counted_when_it_is_over_with_all_that_came_and_ended_in_it(
         assert sum(row["runs"]) == sum(row["waits"]) == row["succeeded"] + row["failed"] + row["cancelled"]
     assert (+found, +came) == (expected, created), f"seed {seed}"
     assert {row["queue"] for row in rows} == {"email", "default"}
+    first, last = minutes.counted(2)
+    assert first <= min(row["minute"] for row in rows) < last < this
 
 
 def test_a_minute_that_goes_on_is_not_counted_and_counting_again_changes_nothing(database):

@@ -4,40 +4,21 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Annotated
-from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.exceptions import HTTPException
-from starlette.responses import StreamingResponse
 
 from api.documents import problems
 from api.errors import problem
 from api.guards import GuardedRoute, require
-from api.ranges import UNIT, Unsatisfiable, matches, part_of
 from processors.attachments import UNKNOWN_TYPE
 from processors.errors import ArtefactGone, ServiceUnavailable, TransientError
-from processors.stored_places import LONGEST_NAME, address_of, made_safe
+from processors.stored_places import LONGEST_NAME, address_of
 from services.access import Caller
 from services.wiring import parts
-
-HARMLESS = frozenset(
-    {
-        "application/json",
-        "audio/mpeg",
-        "audio/ogg",
-        "audio/wav",
-        "image/gif",
-        "image/jpeg",
-        "image/png",
-        "image/webp",
-        "text/csv",
-        "text/plain",
-        "text/vtt",
-        "video/mp4",
-        "video/webm",
-    }
-)
-"""Types in which no browser runs anything."""
+from web import downloads
+from web.downloads import HARMLESS
+from web.ranges import UNIT, Unsatisfiable
 
 MISSING = problems(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE)
 BYTES = {"content": {UNKNOWN_TYPE: {"schema": {"type": "string", "format": "binary"}}}}
@@ -73,30 +54,18 @@ router = APIRouter(prefix="/api/v1/artefacts", tags=["artefacts"], route_class=G
 )
 def artefact(request: Request, sha256: Digest, _caller: Reader, name: Name = "", kind: Type = "") -> Response:
     """Return the bytes of an artefact, or one range of them."""
-    storage, uri, headers = parts().storage, address_of(sha256), _headers(sha256, name, kind)
     with _faults():
-        size = storage.size(uri)
-        if matches(request.headers.get("if-none-match"), sha256):
-            return Response(None, HTTPStatus.NOT_MODIFIED, headers)
         try:
-            part = part_of(request.headers.get("range"), request.headers.get("if-range"), sha256, size)
+            return downloads.artefact(request, parts().storage, sha256, name, kind)
         except Unsatisfiable:
-            return _unsatisfiable(size)
-        if part is None:
-            return StreamingResponse(storage.chunks(uri), HTTPStatus.OK, headers | {"Content-Length": str(size)})
-        headers |= {"Content-Length": str(part.count), "Content-Range": part.content_range(size)}
-        return StreamingResponse(storage.chunks(uri, part.first, part.count), HTTPStatus.PARTIAL_CONTENT, headers)
+            return _unsatisfiable(parts().storage.size(address_of(sha256)))
 
 
 @router.head("/{sha256}", operation_id="look_at_artefact", response_class=Response)
 def look(request: Request, sha256: Digest, _caller: Reader, name: Name = "", kind: Type = "") -> Response:
     """Return what `GET` says of an artefact, without its bytes; a range is of no concern here."""
-    headers = _headers(sha256, name, kind)
     with _faults():
-        size = parts().storage.size(address_of(sha256))
-    if matches(request.headers.get("if-none-match"), sha256):
-        return Response(None, HTTPStatus.NOT_MODIFIED, headers)
-    return Response(None, HTTPStatus.OK, headers | {"Content-Length": str(size)})
+        return downloads.artefact(request, parts().storage, sha256, name, kind)
 
 
 def _unsatisfiable(size: int) -> Response:
@@ -120,14 +89,3 @@ def _faults() -> Generator[None]:
         raise HTTPException(HTTPStatus.NOT_FOUND, str(error)) from error
     except TransientError as error:
         raise ServiceUnavailable(str(error)) from error
-
-
-def _headers(sha256: str, name: str, kind: str) -> dict[str, str]:
-    saved_as = made_safe(name, sha256)
-    plain = "".join(one if one.isascii() and one not in '"\\%' else "_" for one in saved_as)
-    return {
-        "Accept-Ranges": UNIT,
-        "Content-Disposition": f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(saved_as, safe='')}",
-        "Content-Type": kind if kind in HARMLESS else UNKNOWN_TYPE,
-        "ETag": f'"{sha256}"',
-    }

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.ranges import Part, Unsatisfiable, matches, part_of
+from web.ranges import Part, Unsatisfiable, matches, part_of
 
 TAG = "ab12"
 

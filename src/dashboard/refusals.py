@@ -21,6 +21,7 @@ from processors.errors import (
     UnknownView,
     WorkError,
 )
+from services.outbox import UnreadableMail
 
 STATUSES: dict[type[Exception], HTTPStatus] = {
     UnknownTask: HTTPStatus.NOT_FOUND,
@@ -31,6 +32,7 @@ STATUSES: dict[type[Exception], HTTPStatus] = {
     InvalidArgument: HTTPStatus.UNPROCESSABLE_ENTITY,
     ServiceUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     ConfigurationError: HTTPStatus.SERVICE_UNAVAILABLE,
+    UnreadableMail: HTTPStatus.UNPROCESSABLE_ENTITY,
     WorkError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 """By class; a class that is not listed is what its nearest listed ancestor is."""

@@ -1,6 +1,7 @@
 """Pages out of templates: all that is not a template's own is escaped, and a name that is missing is an error."""
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+FRAMES = HEADERS | {"Content-Security-Policy": f"{POLICY}; frame-src 'self'"}
+"""Of a page that has one of ours in a frame."""
 
 NAVIGATION = (
     ("/", "Overview", "read"),
@@ -38,6 +41,8 @@ NAVIGATION = (
     ("/queues", "Queues", "read"),
     ("/workers", "Workers", "read"),
     ("/schedules", "Schedules", "read"),
+    ("/outbox", "Outbox", "read"),
+    ("/usage", "Usage", "read"),
     ("/keys", "Keys", "admin"),
     ("/audit", "Audit", "admin"),
 )
@@ -61,23 +66,36 @@ def _templates() -> Environment:
     )
     known: Any = environment.globals  # which is typed by what it begins with
     known.update(static=static_files().address, navigation=NAVIGATION, version=version())
-    shown = (words.utc, words.span, words.short_span, words.number, words.json_text, words.beginning, words.segment)
+    shown = (
+        words.utc,
+        words.span,
+        words.short_span,
+        words.number,
+        words.size,
+        words.amount,
+        words.json_text,
+        words.beginning,
+        words.segment,
+    )
     environment.filters.update({one.__name__: one for one in shown})
     return environment
 
 
-def page(visit: Visit, template: str, status: int = 200, **context: Any) -> Response:
+def page(
+    visit: Visit, template: str, status: int = 200, headers: Mapping[str, str] = HEADERS, **context: Any
+) -> Response:
     """Return a page.
 
     Args:
         visit: who asks.
         template: its file.
         status: the HTTP status.
+        headers: what the page may do.
         context: what the template needs beside `visit` and `said`.
     """
     said = unquote(cookies.read(visit.request, cookies.SAID))[:LONGEST_SAID]
     html = rendered(template, visit=visit, said=said, **context)
-    response = Response(html, status, HEADERS, "text/html")
+    response = Response(html, status, headers, "text/html")
     if said:
         cookies.remove(response, visit.request, cookies.SAID)
     if visit.logged_in is None and visit.secret and visit.secret != cookies.read(visit.request, cookies.VISITOR):

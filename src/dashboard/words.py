@@ -46,6 +46,19 @@ def number(value: int) -> str:
     return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
+def size(count: int) -> str:
+    """Return bytes in the unit in which they are a number of few figures."""
+    for unit, length in (("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)):
+        if count >= length:
+            return f"{count / length:.1f} {unit}"
+    return f"{count} B"
+
+
+def amount(money: float) -> str:
+    """Return a sum of money, with more figures where it is less than a cent."""
+    return f"{money:,.2f}".replace(",", "\N{NARROW NO-BREAK SPACE}") if money >= 1 or not money else f"{money:.4g}"
+
+
 def json_text(value: Any) -> str:
     """Return a JSON value over several lines; of a very long one the beginning."""
     return beginning(json.dumps(value, indent=2, ensure_ascii=False))

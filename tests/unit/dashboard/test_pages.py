@@ -161,7 +161,14 @@ def test_half_a_character_and_what_is_very_long_can_be_shown(admin):
 
 def test_every_page_has_the_policy_and_nothing_that_it_forbids(planted, admin, app):
     task_id = failed("policy-1", kwargs={"text": "x"})
-    parameters = {"task_id": task_id, "queue": "email", "key_id": api_keys.listed()[0]["id"], "name": "never.css"}
+    parameters = {
+        "task_id": task_id,
+        "queue": "email",
+        "key_id": api_keys.listed()[0]["id"],
+        "name": "never.css",
+        "mail_id": "never",
+        "number": "0",
+    }
     celery_service.add_schedule("policy", "cleanup.cleanup_old_logs", every=3600)
     for page in all_pages():
         if "GET" not in page.methods or page.path.endswith("/events") or page.path in NO_HTML:

@@ -177,6 +177,11 @@ class CallRecords:
         """Return the last attempt of a call."""
         return self._attempt(select(call_attempts).where(a.call_id == call_id).order_by(a.number.desc()).limit(1))
 
+    def attempts(self, call_id: str) -> list[dict[str, Any]]:
+        """Return all that is remembered of the attempts of a call, in their order."""
+        query = select(call_attempts).where(a.call_id == call_id).order_by(a.number)
+        return [dict(row) for row in self.database.read(lambda c: c.execute(query).mappings().all())]
+
     def attempt(self, attempt_id: str) -> AttemptRow | None:
         """Return an attempt."""
         return self._attempt(select(call_attempts).where(a.id == attempt_id))

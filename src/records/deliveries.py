@@ -173,6 +173,16 @@ class DeliveryRecords:
             found[row.position][row.address] = Delivery(outcome, row.attempts, wait, handed_ago)
         return found
 
+    def rows_of(self, task_id: str, most: int) -> list[dict[str, Any]]:
+        """Return the rows of a task's mails, in their order, at most so many."""
+        query = (
+            select(deliveries)
+            .where(deliveries.c.task_id == task_id)
+            .order_by(deliveries.c.position, deliveries.c.address)
+            .limit(most)
+        )
+        return [dict(row) for row in self.database.read(lambda c: c.execute(query).mappings().all())]
+
     def put_off(self, task_id: str) -> int:
         """Return how many mails of a task wait for a server that put them off."""
         c = deliveries.c

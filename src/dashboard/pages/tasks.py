@@ -7,14 +7,14 @@ from typing import Any, cast
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from dashboard import cookies
+from dashboard import cookies, results
 from dashboard.rendering import go_to, page, rendered
 from dashboard.visits import Pages, Visit
 from dashboard.words import number, segment
 from processors.errors import InvalidArgument, ServiceUnavailable, UnknownTask
 from processors.redaction import redact, redact_text
 from records.task_records import TaskRecord
-from services import retrying, task_acts, users
+from services import retrying, task_acts, task_traces, users
 from services.access import Caller
 from services.audit import record_act
 from services.celery_service import celery_service
@@ -118,6 +118,7 @@ def _story(task_id: str, caller: Caller) -> dict[str, Any]:
     """
     status = _masked(shown_status(task_id, caller))
     record = parts().tasks.read(task_id)
+    result = _result(status)
     incidents = [] if record is None else parts().incidents.of([record.id])[record.id]
     return {
         "task": status,
@@ -127,9 +128,20 @@ def _story(task_id: str, caller: Caller) -> dict[str, Any]:
         "kwargs": {} if record is None else redact(record.kwargs),
         "incidents": [incident_of(one) for one in incidents],
         "refused": _why_not_again(record),
-        "result": _result(status),
+        "result": result,
+        "blocks": results.blocks_of(result, {} if record is None else redact(record.kwargs))
+        if is_final(status)
+        else [],
+        "deliveries": _deliveries(record),
+        "calls": [] if record is not None and record.category != "twilio_calls" else task_traces.call_of(task_id),
         "undoable": record is not None and record.name == task_acts.TASK and not is_final(status) and not record.run,
     }
+
+
+def _deliveries(record: TaskRecord | None) -> tuple[list[dict[str, Any]], bool]:
+    if record is None or record.category not in {"email", "notification"}:
+        return [], False
+    return task_traces.deliveries_of(record.id)
 
 
 def _masked(status: dict[str, Any]) -> dict[str, Any]:

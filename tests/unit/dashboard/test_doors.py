@@ -25,6 +25,7 @@ PAGES = {
     ("GET", "/acts/replay"): "operate",
     ("POST", "/acts/replay"): "operate",
     ("POST", "/acts/{task_id}/undo"): "operate",
+    ("GET", "/artefacts/{sha256}"): "read",
     ("GET", "/audit"): "admin",
     ("GET", "/failures"): "read",
     ("GET", "/keys"): "admin",

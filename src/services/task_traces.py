@@ -1,0 +1,83 @@
+"""What a task left beside its record: the deliveries of its mails, and how its calls went."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from operator import itemgetter
+from typing import Any
+
+from processors.redaction import redact_text, without_numbers
+from services import outbox
+from services.wiring import parts
+
+MOST_DELIVERIES = 200
+MOST_EVENTS = 200
+
+
+def deliveries_of(task_id: str) -> tuple[list[dict[str, Any]], bool]:
+    """Return what became of each recipient of a task's mails, and whether there are more of them.
+
+    Returns:
+        `position` (which mail of a bulk), `address`, `role`, `state`, `attempts`, `said` (by the server), `at` (of its
+        end), `next_at`, and `mail_id` where the mail is in the outbox.
+    """
+    rows = parts().deliveries.rows_of(task_id, MOST_DELIVERIES + 1)
+    return [_delivery(row) for row in rows[:MOST_DELIVERIES]], len(rows) > MOST_DELIVERIES
+
+
+def call_of(task_id: str) -> list[dict[str, Any]]:
+    """Return what happened to a call, in the order of time: `at`, `attempt`, `what`, and `more`."""
+    attempts = parts().calls.attempts(task_id)
+    found = [step for attempt in attempts for step in _steps(attempt)]
+    return sorted(found, key=itemgetter("at"))[:MOST_EVENTS]
+
+
+def _delivery(row: Mapping[str, Any]) -> dict[str, Any]:
+    mail_id = f"{row['task_id']}-{row['position']}"
+    said = " ".join(str(one) for one in (row["code"], row["enhanced"], row["text"]) if one)
+    return {
+        "position": row["position"],
+        "address": row["address"],
+        "role": row["role"],
+        "state": row["state"],
+        "attempts": row["attempts"],
+        "said": redact_text(said),
+        "at": row["closed_at"] or row["handed_at"],
+        "next_at": row["next_attempt_at"],
+        "mail_id": mail_id if outbox.path_of(mail_id) else None,
+    }
+
+
+def _steps(attempt: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what happened at one attempt; its numbers are no part of that."""
+    steps = [_step(attempt, attempt["sending_at"], "ordered")]
+    if attempt["placed_at"]:
+        steps.append(_step(attempt, attempt["placed_at"], "placed", attempt["call_sid"]))
+    events = parts().call_events.of_call(attempt["call_sid"]) if attempt["call_sid"] else []
+    for event in events:
+        what = event["status"] if event["kind"] == "status" and event["status"] else event["kind"]
+        told = None if event["applied"] else f"not applied: {event['why_not']}" if event["why_not"] else "not applied"
+        steps.append(_step(attempt, event["received_at"], what, told))
+    if attempt["ending_at"]:
+        steps.append(_step(attempt, attempt["ending_at"], "to be ended", "somebody here asked for it"))
+    if attempt["ended_at"]:
+        steps.append(
+            _step(attempt, attempt["ended_at"], f"over: {attempt['status'] or attempt['state']}", _end(attempt))
+        )
+    return steps
+
+
+def _step(attempt: Mapping[str, Any], at: datetime, what: str, more: str | None = None) -> dict[str, Any]:
+    return {"at": at, "attempt": attempt["number"], "what": what, "more": more and without_numbers(redact_text(more))}
+
+
+def _end(attempt: Mapping[str, Any]) -> str:
+    seconds, answered_by = attempt["duration_seconds"], attempt["answered_by"]
+    told = [
+        f"{seconds} s" if seconds is not None else None,
+        f"answered by {answered_by}" if answered_by else None,
+        f"told nothing: {attempt['unsaid']}" if attempt["unsaid"] else None,
+        f"{attempt['price']} {attempt['price_unit'] or ''}".strip() if attempt["price"] else None,
+        f"error {attempt['error_code']}" if attempt["error_code"] else None,
+        attempt["error"],
+    ]
+    return ", ".join(one for one in told if one)

@@ -1,0 +1,384 @@
+"""What came of a task is shown by its kind; what is hostile or not as expected is text, or only in the JSON."""
+
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import insert
+
+from config.settings import settings
+from dashboard import results
+from processors.call_messages import progress_of
+from records.call_events import CallEvent, Waits
+from records.call_tables import call_attempts, calls
+from records.columns import Now
+from records.members import insert_members
+from records.task_moves import Failure
+from records.task_records import Draft
+from services.wiring import parts
+
+HOSTILE = "<img src=x onerror=alert(1)>\"'><script>alert(2)</script>{{7*7}}"
+DIGEST = "0123456789abcdef" * 4
+URI = f"store://sha256/{DIGEST}"
+
+
+def done(name: str, result: object, category: str = "file_processing", **more) -> str:
+    """A task that has ended with a result."""
+    task_id = f"result-{uuid4()}"
+    parts().tasks.open(Draft(task_id, name, category, "default", **more))
+    run = parts().moves.start(task_id, 0, "worker-of-results", "w@h", None).run
+    assert parts().moves.succeed(task_id, run, result)
+    return task_id
+
+
+def artefact(kind: str, mime: str, **more) -> dict:
+    return {"kind": kind, "uri": URI, "mime": mime, "bytes": 1234} | more
+
+
+def shown(result: object, arguments: dict | None = None) -> dict[str, results.Block]:
+    return {f"{one.kind} {one.title}": one for one in results.blocks_of(result, arguments or {})}
+
+
+# --- Kinds --------------------------------------------------------------------------------------------------------
+
+
+def test_a_document_has_its_text_pages_tables_and_summary():
+    result = {
+        "schema": "csai.document/1",
+        "status": "ok",
+        "input": {"detected_type": "application/pdf"},
+        "warnings": [{"code": "no_text", "message": "Page 3 has none."}],
+        "artefacts": [
+            artefact("page_image", "image/webp", page=1, width=600, height=800),
+            artefact("table", "application/json"),
+        ],
+        "result": {
+            "kind": "pdf",
+            "text": "All of it.",
+            "text_truncated": True,
+            "characters": 1234,
+            "pages": [{"n": 1, "source": "ocr", "confidence": 0.91234, "title": None}],
+            "tables": [{"page": 2, "title": None, "rows": [["a", "b"], ["1", None]]}, {"page": 3, "row_count": 9}],
+            "language": {"language": "de", "confidence": 0.9},
+            "summary": {"text": "Short."},
+            "metadata": {"author": "Ann"},
+        },
+    }
+    found = shown(result)
+    assert ("language", "de") in found["facts Document"].facts
+    assert found["text Summary"].text == "Short."
+    assert found["text Text, its beginning"].text == "All of it."
+    table = found["table Table 1, page 2"]
+    assert (table.columns, table.rows) == (["a", "b"], [["1", ""]])
+    assert found["table Pages"].rows == [["1", "ocr", "0.9123"]]
+    (picture,) = found["pictures Pages"].pictures
+    assert (picture.label, picture.width) == ("page 1", 600)
+    assert picture.path == f"/artefacts/{DIGEST}?name=page_image-1.webp&type=image%2Fwebp"
+    assert found["table What went wrong beside it"].rows == [["warning", "no_text", "Page 3 has none."]]
+    assert [row[0].text for row in found["table Files"].rows] == ["page_image-1.webp", "table.json"]
+
+
+def test_a_picture_has_boxes_around_what_was_found():
+    result = {
+        "schema": "csai.image/1",
+        "artefacts": [artefact("thumbnail", "image/webp", width=width, height=9) for width in (64, 512)],
+        "result": {
+            "format": "JPEG",
+            "width": 800,
+            "objects": [{"label": "dog", "confidence": 0.876, "bbox": [0.1, 0.2, 0.5, 0.6]}, {"bbox": "x"}],
+            "faces": [{"bbox": [-1, 0, 2, 0.5], "confidence": 1, "match": {"name": "Ann"}}],
+            "ocr": {"text": "STOP", "lines": [{"text": "STOP", "bbox": [0, 0, 1, None]}]},
+            "tags": [{"tag": "outdoors"}, {"tag": "animal"}],
+        },
+    }
+    found = shown(result)
+    boxes = found["pictures Picture"].pictures[0].boxes
+    assert [(box.label, box.x, box.y, round(box.width, 6), round(box.height, 6)) for box in boxes] == [
+        ("dog", 0.1, 0.2, 0.4, 0.4),
+        ("Ann", 0, 0, 1, 0.5),
+    ]
+    assert found["table Found in it"].rows == [["dog", "88 %"], ["", ""], ["Ann", "100 %"]]
+    assert ("tags", "outdoors, animal") in found["facts Picture"].facts
+    assert found["text Text in it"].text == "STOP"
+
+
+def test_sound_in_the_storage_plays_with_its_words():
+    result = {
+        "schema": "csai.audio/1",
+        "input": {"detected_type": "audio/mpeg"},
+        "artefacts": [artefact("transcript", "text/vtt")],
+        "result": {
+            "duration_s": 3.5,
+            "transcript": {
+                "text": "Hello.",
+                "language": "en",
+                "segments": [{"start": 0.5, "end": 1, "text": "Hello.", "speaker": "A"}],
+            },
+        },
+    }
+    found = shown(result, {"file_path": f"{URI}/song.mp3"})
+    assert found["facts Sound"].facts == [("duration", "3.5 s")]
+    player = found["player audio"]
+    assert player.path == f"/artefacts/{DIGEST}?name=song.mp3&type=audio%2Fmpeg"
+    assert player.captions.endswith("type=text%2Fvtt")
+    assert found["table What is said"].rows == [["500 ms", "A", "Hello."]]
+    for place in ("/data/song.mp3", "https://example.com/song.mp3", None, 5):
+        assert "player audio" not in shown(result, {"file_path": place})
+    odd = result | {"input": {"detected_type": "text/html"}}
+    assert "player audio" not in shown(odd, {"file_path": f"{URI}/song.mp3"})
+
+
+def test_a_film_has_its_frames_and_scenes():
+    result = {
+        "schema": "csai.video/1",
+        "input": {"detected_type": "video/mp4"},
+        "artefacts": [artefact("frame", "image/jpeg", t=1.5, width=64, height=36)],
+        "result": {
+            "duration_s": 9,
+            "video": {"codec": "h264", "width": 640, "height": 360},
+            "scenes": [{"start": 0, "end": 75.0, "keyframe_ref": URI}],
+            "audio": {"result": {"transcript": {"text": "Hm.", "segments": []}}},
+        },
+    }
+    found = shown(result, {"file_path": URI})
+    assert found["player video"].captions == ""
+    assert found["pictures Frames"].pictures[0].label == "at 1.5 s"
+    assert found["table Scenes"].rows == [["0 ms", "1 min 15 s"]]
+    assert found["text What is said"].text == "Hm."
+
+
+@pytest.mark.parametrize(
+    ("result", "block", "has"),
+    [
+        ({"schema": "csai.chat/1", "result": {"message": {"content": "Yes."}, "model": "m"}}, "text Answer", "Yes."),
+        ({"schema": "csai.text/1", "result": {"text": "T", "keywords": [{"text": "k"}]}}, "facts Text", "k"),
+        ({"schema": "csai.sentiment/1", "result": {"label": "good", "sentences": []}}, "facts Sentiment", "good"),
+        (
+            {"schema": "csai.archive/1", "result": {"members": [{"name": "a", "status": "failed", "why": "w"}]}},
+            "table Members",
+            "w",
+        ),
+        (
+            {"schema": "csai.file/1", "route": "r", "detail": {"schema": "csai.chat/1", "result": {"model": "mm"}}},
+            "facts Answer",
+            "mm",
+        ),
+        ({"changed": 1, "task_ids": ["a/b"], "skipped": []}, "table Changed", "/tasks/a%2Fb"),
+        ({"changed": 0, "task_ids": [], "skipped": [{"task_id": "t", "why": "w"}]}, "table Skipped", "w"),
+        ({"retried": ["t-new"], "skipped": []}, "table Submitted again", "t-new"),
+        (
+            {"status": "partial", "channels": {"sms": {"status": "failed", "error": "no"}, "push": None}},
+            "table Channels",
+            "no",
+        ),
+        ({"status": "sent", "message_id": "<m@x>", "transport": "smtp"}, "facts Mail", "<m@x>"),
+        ({"bulk_id": "b", "sent": 5, "refused": 0, "failures": [{"to": "x"}]}, "facts Mails", "5"),
+        ({"success": True, "call_sid": "CA1", "status": "completed"}, "facts Call", "completed"),
+        ({"campaign_id": "c", "by_state": {"answered": 4}}, "table Members", "answered"),
+        ({"status": "healthy", "version": "1", "checks": [{"name": "disk", "detail": "free"}]}, "table Checks", "free"),
+        ("plain text", "text Result", "plain text"),
+    ],
+    ids=range(15),
+)
+def test_other_kinds_have_what_people_look_for(result, block, has):
+    assert has in repr(shown(result)[block])
+
+
+def test_what_is_of_no_kind_has_its_files_alone():
+    assert shown({"a": 1}) == {}
+    assert shown(None) == {}
+    assert shown([1, 2]) == {}
+    found = shown({"deep": [{"er": artefact("own", "text/html", name="../x.html")}], "uri": "store://sha256/no"})
+    (row,) = found["table Files"].rows
+    assert (row[0].text, row[1:]) == ("../x.html", ["text/html", "1.2 kB"])
+
+
+def test_a_file_that_is_named_twice_is_shown_once_as_what_it_is():
+    found = shown({"artefacts": [{"uri": URI}, artefact("encodings", "image/png"), artefact("again", "image/png")]})
+    assert [row[0].text for row in found["table Files"].rows] == ["encodings.png"]
+
+
+def test_very_much_is_cut_and_said_to_be():
+    many = [{"start": n, "text": "w"} for n in range(results.MOST_ROWS + 5)]
+    found = shown({"schema": "csai.audio/1", "result": {"transcript": {"segments": many}}})
+    assert (len(found["table What is said"].rows), found["table What is said"].more) == (results.MOST_ROWS, 5)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(
+        ["result", "pages", "tables", "rows", "page", "objects", "faces", "bbox", "ocr", "lines", "tags", "transcript",
+         "segments", "start", "summary", "language", "metadata", "members", "uri", "kind", "artefacts", "width", "name",
+         "video", "audio", "scenes", "warnings", "input", "detail", "channels", "skipped", "task_ids", "match", "t"]
+    ), inner, max_size=6),
+    max_leaves=25,
+)  # fmt: skip
+
+
+@given(st.sampled_from([*results.SHAPES, "csai.file", ""]), st.dictionaries(st.text(max_size=5), JSON), JSON, JSON)
+def test_no_result_of_any_shape_breaks_the_page(schema, rest, inner, other):
+    keys = [key for keys, _ in results.KNOWN_BY for key in keys]
+    given_result = rest | dict.fromkeys(keys, other) | {"result": inner, "detail": inner, "artefacts": other}
+    for result in (given_result | {"schema": f"{schema}/1"}, rest | {"result": inner, "schema": schema}, inner):
+        results.blocks_of(result, {"file_path": other})
+
+
+# --- On the page --------------------------------------------------------------------------------------------------
+
+
+def test_a_hostile_result_is_text_and_its_pictures_are_of_this_site(viewer):
+    result = {
+        "schema": "csai.image/1",
+        "warnings": [{"code": HOSTILE, "message": HOSTILE}],
+        "artefacts": [
+            artefact("thumbnail", "image/webp", width=9, height=9),
+            artefact(HOSTILE, HOSTILE, name=HOSTILE),
+            {"kind": "x", "uri": "https://evil.example/x.png", "mime": "image/png"},
+            {"kind": "x", "uri": f"{URI}/../../x", "mime": "image/png"},
+        ],
+        "result": {
+            "format": HOSTILE,
+            "objects": [{"label": HOSTILE, "bbox": [0, 0, 1, 1]}],
+            "ocr": {"text": HOSTILE},
+            HOSTILE: HOSTILE,
+        },
+    }
+    page = viewer.html(f"/tasks/{done('file_processing.process_image', result)}")
+    assert [tag.attributes["src"].partition("?")[0] for tag in page.all("img")] == [f"/artefacts/{DIGEST}"]
+    assert len(page.all("rect")) == 1
+    assert page.text.count(HOSTILE) >= 6
+    assert not [tag for tag in page.tags if any(name.startswith("on") or name == "style" for name in tag.attributes)]
+    assert {tag.attributes["src"].partition("/")[0] for tag in page.all("script")} == {""}
+    assert all(link.startswith(("/", "#")) and not link.startswith("//") for link in page.links())
+    assert "evil.example" not in " ".join(page.links())
+
+
+def test_a_result_of_no_kind_is_json_and_others_have_theirs_folded(viewer):
+    page = viewer.html(f"/tasks/{done('own.task', {'a': 1})}")
+    assert not page.all("details")
+    page = viewer.html(f"/tasks/{done('own.task', {'call_sid': 'CA1'})}")
+    (folded,) = page.all("details")
+    assert '"call_sid": "CA1"' in folded.text
+
+
+def test_a_task_that_goes_on_or_failed_shows_what_there_is(viewer):
+    task_id = f"result-{uuid4()}"
+    parts().tasks.open(Draft(task_id, "x.y", "email", "email"))
+    run = parts().moves.start(task_id, 0, "worker-of-results", "w@h", None).run
+    assert viewer.get(f"/tasks/{task_id}").status_code == 200
+    failure = Failure("no", "PermanentError", None)
+    assert parts().moves.fail(task_id, run, failure)
+    assert viewer.get(f"/tasks/{task_id}").status_code == 200
+
+
+# --- Files --------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_had_whole_or_in_part_and_never_as_a_page(viewer, app):
+    task_id = done("file_processing.process_file", {"a": 1})
+    content = b"<script>alert(1)</script>" * 10
+    uri = parts().storage.put(content, mime="text/html", task_id=task_id)
+    path = f"/artefacts/{uri.rpartition('/')[2]}"
+    answer = viewer.get(f"{path}?name=a%22b.html&type=text/html")
+    assert answer.content == content
+    assert answer.headers["content-type"] == "application/octet-stream"
+    assert answer.headers["content-disposition"].startswith('attachment; filename="a_b.html"')
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    part = viewer.get(f"{path}?type=image/png", Range="bytes=1-6")
+    assert (part.status_code, part.content, part.headers["content-type"]) == (206, b"script", "image/png")
+    assert viewer.get(path, Range="bytes=9999-").status_code == 416
+    assert viewer.client.head(path).headers["content-length"] == str(len(content))
+    for wrong in ("0" * 64, "x", "..%2Fsecret", uri.rpartition("/")[2].upper()):
+        assert viewer.get(f"/artefacts/{wrong}").status_code == 404
+
+
+# --- Mails and calls ----------------------------------------------------------------------------------------------
+
+
+def test_a_mail_has_a_line_for_each_recipient_and_leads_to_the_outbox(viewer, operator, tmp_path, monkeypatch):
+    monkeypatch.setattr(type(settings), "outbox_dir", property(lambda _settings: tmp_path))
+    task_id = done("email.send_email", {"status": "sent"}, "email")
+    rows = {"bob@example.com": "to", "<b>@example.com": "cc"}
+    parts().deliveries.open(task_id, {0: rows})
+    (tmp_path / f"{task_id}-0.eml").write_bytes(b"Subject: x\n\nx")
+    page = operator.html(f"/tasks/{task_id}")
+    (row,) = [tag for tag in page.all("tr") if "bob@example.com" in tag.text]
+    assert "queued" in row.text
+    assert "<b>@example.com" in page.text
+    assert page.links().count(f"/outbox/{task_id}-0") == 2
+    assert f"/outbox/{task_id}-0" not in viewer.html(f"/tasks/{task_id}").links()
+
+
+def test_a_call_is_told_step_by_step_without_its_numbers(viewer, monkeypatch):
+    task_id = done("twilio_calls.queue_outbound_call", {"call_sid": "CA7"}, "twilio_calls")
+    at = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    attempt = {
+        "number": 1,
+        "sending_at": at,
+        "placed_at": at.replace(second=1),
+        "call_sid": "CA7",
+        "ending_at": None,
+        "ended_at": at.replace(second=30),
+        "status": "completed",
+        "state": "ended",
+        "duration_seconds": 12,
+        "answered_by": "human",
+        "unsaid": None,
+        "price": "-0.01",
+        "price_unit": "USD",
+        "error_code": None,
+        "error": "+15005550006 <b> said no",
+    }
+    event = {
+        "kind": "status",
+        "status": "ringing",
+        "received_at": at.replace(second=5),
+        "applied": True,
+        "why_not": None,
+    }
+    late = {
+        "kind": "machine",
+        "status": None,
+        "received_at": at.replace(second=31),
+        "applied": False,
+        "why_not": "late",
+    }
+    monkeypatch.setattr(parts().calls, "attempts", lambda call_id: [attempt] if call_id == task_id else [])
+    monkeypatch.setattr(parts().call_events, "of_call", lambda _sid: [event, late])
+    page = viewer.html(f"/tasks/{task_id}")
+    table = next(tag for tag in page.all("table") if "What happened to the call" in tag.text)
+    words = ["ordered", "placed", "ringing", "over: completed", "machine"]
+    places = [table.text.index(word) for word in words]
+    assert places == sorted(places)
+    assert "12 s, answered by human, -0.01 USD" in table.text
+    assert "not applied: late" in table.text
+    assert "<b> said no" in table.text
+    assert "+15005550006" not in table.text
+
+
+def test_real_rows_of_a_campaigns_member_are_told(viewer):
+    campaign = f"campaign-{uuid4()}"
+    options = {"name": "twilio_calls.queue_bulk_calls", "category": "twilio_calls", "queue": "twilio_calls"}
+    parts().tasks.open(Draft(campaign, **options, is_parent=True))
+    numbers = {"to_number": "+491701234567", "from_number": "+14155550100"}
+    attempt = {"id": uuid4().hex, "call_id": f"{campaign}:0", "number": 1, "campaign_id": campaign, "account": "AC1"}
+    moments = {"sending_at": Now(), "doubt_until": Now(60), "look_at": Now(60)}
+
+    def work(connection):
+        insert_members(connection, campaign, [{"to_number": numbers["to_number"]}])
+        call = {"id": f"{campaign}:0", "campaign_id": campaign, "position": 0, "state": "dialing", "attempts": 1}
+        connection.execute(insert(calls).values(**call, **numbers, created_at=Now()))
+        connection.execute(insert(call_attempts).values(**attempt, **moments, **numbers, state="sending", looks=0))
+
+    parts().database.write(work)
+    fields = {"CallStatus": "ringing", "SequenceNumber": "1"}
+    told = {"attempt_id": attempt["id"], "call_sid": f"CA{attempt['id']}", "account": "AC1"}
+    event = CallEvent("status", f"{campaign}:1", progress=progress_of(fields), raw=fields, **told)
+    parts().call_events.receive(event, lambda _: Waits(90, 3_600))
+    page = viewer.html(f"/tasks/{campaign}:0")
+    table = next(tag for tag in page.all("table") if "What happened to the call" in tag.text)
+    assert table.text.index("ordered") < table.text.index("ringing")
+    assert "1701234567" not in table.text

@@ -8,6 +8,9 @@ Each method has the name, the arguments and the answer that `services.celery_ser
 got no answer is sent again, a submit too: it carries an idempotency key, so that it is done once all the same.
 """
 
+import base64
+import hashlib
+import hmac
 import http.client
 import json
 import os
@@ -36,6 +39,10 @@ LONGEST_WAIT_SECONDS = 20.0
 """Of one request for a task's end; the next one goes on waiting."""
 
 FAULTS = (OSError, http.client.HTTPException)
+
+WEBHOOK_TOLERANCE_SECONDS = 300.0
+LONGEST_SECOND = 15
+"""Digits of a second that is one of a clock."""
 
 
 class OptionsBesidePriority(TypedDict, total=False):
@@ -139,6 +146,10 @@ class TaskCancelled(Exception):
 
 class TaskTimeout(TimeoutError):
     """The task has no result yet."""
+
+
+class WebhookNotAuthentic(ValueError):
+    """A webhook is not signed by who has its secret, is too old, or was changed on its way."""
 
 
 BY_STATUS: dict[int, type[ServiceError]] = {
@@ -281,6 +292,43 @@ class Connection:
             context = self._context or ssl.create_default_context()
             return http.client.HTTPSConnection(self._host, self._port, timeout=self._timeout, context=context)
         return http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
+
+
+def verify_webhook(
+    secret: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    tolerance: float = WEBHOOK_TOLERANCE_SECONDS,
+    now: float | None = None,
+) -> dict[str, Any]:
+    """Return what a webhook tells, once it is sure who sent it.
+
+    The same one may come more than once: its header `webhook-id` is the same then.
+
+    Args:
+        secret: `whsec_…`, as the service told it when the endpoint was made.
+        headers: of the request.
+        body: of the request, as it came.
+        tolerance: seconds by which the sender's clock may differ.
+        now: this clock's second; by default the present one.
+
+    Raises:
+        WebhookNotAuthentic: it is not sure.
+    """
+    fields = {name.lower(): value for name, value in headers.items()}
+    message_id, second, given = (fields.get(f"webhook-{name}", "") for name in ("id", "timestamp", "signature"))
+    if not (second.isascii() and second.isdigit() and len(second) <= LONGEST_SECOND):
+        raise WebhookNotAuthentic("webhook-timestamp is no second of a clock.")
+    if abs((time.time() if now is None else now) - int(second)) > tolerance:
+        raise WebhookNotAuthentic("webhook-timestamp is too far from now: it was sent again, or a clock is wrong.")
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    signed = f"{message_id}.{second}.".encode("utf-8", "surrogateescape") + body
+    expected = b"v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256))
+    same = [hmac.compare_digest(expected, one.encode("utf-8", "surrogateescape")) for one in given.split()]
+    if not any(same):
+        raise WebhookNotAuthentic("webhook-signature is not that of this message and this secret.")
+    return json.loads(body)
 
 
 def _variable(name: str) -> str:

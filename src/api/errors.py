@@ -25,6 +25,7 @@ from processors.errors import (
     UnknownSchedule,
     UnknownTask,
     UnknownTaskName,
+    UnknownWebhook,
     WorkError,
 )
 
@@ -36,6 +37,7 @@ ERROR_TABLE: dict[type[Exception], tuple[HTTPStatus, str]] = {
     UnknownSchedule: (HTTPStatus.NOT_FOUND, "unknown-schedule"),
     CountChanged: (HTTPStatus.CONFLICT, "count-changed"),
     UnknownKey: (HTTPStatus.NOT_FOUND, "unknown-key"),
+    UnknownWebhook: (HTTPStatus.NOT_FOUND, "unknown-webhook"),
     UnknownQueue: (HTTPStatus.UNPROCESSABLE_ENTITY, "unknown-queue"),
     UnknownTaskName: (HTTPStatus.UNPROCESSABLE_ENTITY, "unknown-task-name"),
     IdempotencyConflict: (HTTPStatus.CONFLICT, "idempotency-conflict"),

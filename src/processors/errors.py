@@ -7,6 +7,7 @@ WorkError
 │   ├── UnknownGroup (LookupError)
 │   ├── UnknownSchedule (LookupError)
 │   ├── UnknownKey (LookupError)
+│   ├── UnknownWebhook (LookupError)
 │   ├── CountChanged                  more tasks are meant than were confirmed
 │   └── IdempotencyConflict           the key was given to a task with other arguments
 ├── ConfigurationError                a setting or the machine is not as it must be; stops the start
@@ -94,6 +95,10 @@ class UnknownKey(InvalidArgument, LookupError):
 
 class UnknownUser(InvalidArgument, LookupError):
     """The dashboard has no user of this name."""
+
+
+class UnknownWebhook(InvalidArgument, LookupError):
+    """No endpoint of webhooks has this id."""
 
 
 class IdempotencyConflict(InvalidArgument):

@@ -177,5 +177,5 @@ HIGH_PRIORITY = "high_priority"
 UNPACED_PARENTS = ("notification",)
 """Categories whose parents pace nothing: each of their parts is a start like any other."""
 
-EXEMPT = ("monitoring", "cleanup", "scheduling")
+EXEMPT = ("monitoring", "cleanup", "scheduling", "webhook")
 """Categories without a limit by default: their work is the service's own."""

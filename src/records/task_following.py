@@ -344,7 +344,7 @@ def settled_until(connection: Connection) -> datetime:
 def check_lead(connection: Connection, lead: Lead | None) -> None:
     """Raise `LeadLost` where a lead is held no more; nothing where none is asked for."""
     if lead is not None and connection.execute(select(literal(1)).where(fenced(lead))).first() is None:
-        raise LeadLost("Another process leads and lists tasks.")
+        raise LeadLost("Another process leads and follows the tasks.")
 
 
 def _write_rows(connection: Connection, found: Sequence[Any]) -> None:

@@ -33,7 +33,50 @@ WORD_REST = 9.0
 LONGEST_REST = 1.0
 
 
-class Follower:
+class LeadThread:
+    """A thread of the leader that does turn after turn while its process leads.
+
+    Args:
+        name: of the thread.
+        lead: returns the lead while it is held for sure, else None.
+        stopping: set when it is to end.
+    """
+
+    def __init__(self, name: str, lead: Callable[[], Lead | None], stopping: threading.Event) -> None:
+        self._lead = lead
+        self._stopping = stopping
+        self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def join(self, seconds: float) -> None:
+        """Wait until the turn that goes on has ended."""
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+
+    def turn(self, lead: Lead) -> float:
+        """Do what is due, once; returns how long to rest."""
+        raise NotImplementedError
+
+    def _serve(self) -> None:
+        rest = 0.0
+        while not self._stopping.wait(rest):
+            lead = self._lead()
+            rest = LOOK_SECONDS if lead is None else self._guarded(lead)
+
+    def _guarded(self, lead: Lead) -> float:
+        try:
+            return self.turn(lead)
+        except ServiceUnavailable as error:
+            logger.warning("following_waits", thread=self._thread.name, error=str(error))
+        except Exception:
+            logger.exception("following_failed", thread=self._thread.name)
+        return AWAY_SECONDS
+
+
+class Follower(LeadThread):
     """Follows while its process leads.
 
     Args:
@@ -50,22 +93,11 @@ class Follower:
         lead: Callable[[], Lead | None],
         stopping: threading.Event,
     ) -> None:
+        super().__init__("follower", lead, stopping)
         self._following = following
         self._minutes = minutes
-        self._lead = lead
-        self._stopping = stopping
         self._compared: int | None = None
         self._compare_at = 0.0
-        self._thread = threading.Thread(target=self._serve, name="follower", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def join(self, seconds: float) -> None:
-        """Wait until the turn that goes on has ended."""
-        if self._thread.is_alive():
-            self._thread.join(seconds)
 
     def turn(self, lead: Lead) -> float:
         """Do what is due, once; returns how long to rest."""
@@ -73,34 +105,20 @@ class Follower:
         began = time.monotonic()
         rows = following.created(ROWS_AT_ONCE, lead) + following.ended(ROWS_AT_ONCE, lead)
         if rows >= ROWS_AT_ONCE:  # a whole group: there may be more
-            return _rest(began, ROW_REST)
+            return rest_after(began, ROW_REST)
         began = time.monotonic()
         words = following.words(WORDS_AT_ONCE, shown_arguments, lead)
         if following.fill(ROWS_AT_ONCE, lead) or words >= WORDS_AT_ONCE:
-            return _rest(began, WORD_REST)
+            return rest_after(began, WORD_REST)
         if self._minutes.count_next(lead):
-            return _rest(began, WORD_REST)
+            return rest_after(began, WORD_REST)
         began = time.monotonic()
         if began >= self._compare_at:
             self._compared = following.compare(self._compared, COMPARED_AT_ONCE, lead)
             self._compare_at = time.monotonic() + (COMPARE_AGAIN_SECONDS if self._compared is None else COMPARE_SECONDS)
         return LOOK_SECONDS
 
-    def _serve(self) -> None:
-        rest = 0.0
-        while not self._stopping.wait(rest):
-            lead = self._lead()
-            rest = LOOK_SECONDS if lead is None else self._guarded(lead)
 
-    def _guarded(self, lead: Lead) -> float:
-        try:
-            return self.turn(lead)
-        except ServiceUnavailable as error:
-            logger.warning("following_waits", error=str(error))
-        except Exception:
-            logger.exception("following_failed")
-        return AWAY_SECONDS
-
-
-def _rest(began: float, share: float) -> float:
+def rest_after(began: float, share: float) -> float:
+    """Return how long to rest after a turn that began then: so many times as long as it took, to a limit."""
     return min(LONGEST_REST, (time.monotonic() - began) * share)

@@ -29,6 +29,7 @@ from processors.redaction import redact_shown
 from records.leadership import SURE_SECONDS, Lead
 from records.task_following import TaskFollowing
 from records.task_records import TaskState
+from records.webhook_following import WebhookFollowing
 from records.workers import RENEW_SECONDS
 from services import settings_schedules
 from services.celery_app import celery_app
@@ -40,6 +41,8 @@ from services.parent_tasks import conclude_all
 from services.relay import follow, reconcile, relay, take_parked
 from services.submission import submit_by_name
 from services.submit_options import Options
+from services.webhook_follower import WebhookFollower
+from services.webhooks import draft_of_end
 from services.wiring import parts
 
 logger = get_logger()
@@ -113,8 +116,13 @@ class Leader:
             stands_by: whether to stand by where another one leads; else end.
         """
         parent = starter or os.getppid()
-        follower = Follower(TaskFollowing(parts().database), parts().minutes, self._sure_lead, self.stopping)
-        follower.start()
+        database = parts().database
+        followers = (
+            Follower(TaskFollowing(database), parts().minutes, self._sure_lead, self.stopping),
+            WebhookFollower(WebhookFollowing(database, draft_of_end), self._sure_lead, self.stopping),
+        )
+        for follower in followers:
+            follower.start()
         while not self.stopping.wait(self._tick_seconds) and os.getppid() == parent:
             try:
                 self._each("lease", LEASE_SECONDS, self._take_lease)
@@ -127,7 +135,8 @@ class Leader:
                 logger.warning("database_away", error=str(error))
                 self.stopping.wait(LEASE_SECONDS)
         self.stopping.set()
-        follower.join(FOLLOWER_SECONDS)
+        for follower in followers:
+            follower.join(FOLLOWER_SECONDS)
         if self.term is not None:
             parts().leadership.give_up(self.holder)
 

@@ -138,18 +138,48 @@ def check_limited(scope: str) -> None:
         ConfigurationError: a module of TASK_MODULES cannot be imported.
     """
     kind, _, name = scope.partition(":")
-    if kind == "category" and name not in CATEGORIES:
+    if kind == "category":
+        check_category(name, "scope")
+    if kind == "task" and not check_name(name, "scope").record:
+        raise InvalidArgument(f"scope: {name} says record = False, so that no limit binds it.")
+
+
+def check_category(category: str, argument: str) -> None:
+    """Raise where no task has this category.
+
+    Args:
+        category: what was given.
+        argument: as what, for the error.
+
+    Raises:
+        InvalidArgument: none has.
+        ConfigurationError: a module of TASK_MODULES cannot be imported.
+    """
+    if category not in CATEGORIES:
         known = [*CATEGORIES, *sorted({PLAIN, *categories()} - set(CATEGORIES))]
-        if name not in known:
-            raise InvalidArgument(f"scope: no category is named {name!r:.100}; the categories are {', '.join(known)}.")
-    if kind == "task":
-        if name not in _tasks():
-            import_task_modules()
-        task = _tasks().get(name)
-        if task is None or name.startswith("celery."):
-            raise UnknownTaskName(f"scope: no task is named {name!r:.100}{_near(name)}")
-        if not task.record:
-            raise InvalidArgument(f"scope: {name} says record = False, so that no limit binds it.")
+        if category not in known:
+            raise InvalidArgument(
+                f"{argument}: no category is named {category!r:.100}; the categories are {', '.join(known)}."
+            )
+
+
+def check_name(name: str, argument: str) -> Any:
+    """Return the task of this name, whoever may submit it.
+
+    Args:
+        name: what was given.
+        argument: as what, for the error.
+
+    Raises:
+        UnknownTaskName: none is registered, in TASK_MODULES either.
+        ConfigurationError: a module of TASK_MODULES cannot be imported.
+    """
+    if name not in _tasks():
+        import_task_modules()
+    task = _tasks().get(name)
+    if task is None or name.startswith("celery."):
+        raise UnknownTaskName(f"{argument}: no task is named {name!r:.100}{_near(name)}")
+    return task
 
 
 CONTEXT = {"categories": categories}

@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from processors.mail_interfaces import MailTemplates, Signer
     from processors.order_pace import OrderPace
     from processors.unsubscribing import Unsubscribing
+    from processors.webhooks import WebhookDoor
     from records.ai_calls import AiCalls
     from records.api_keys import ApiKeys
     from records.audit import Audit
@@ -85,6 +86,7 @@ if TYPE_CHECKING:
     from records.task_minutes import TaskMinutes
     from records.uploads import Uploads
     from records.users import Users
+    from records.webhook_endpoints import WebhookEndpoints
 
 CODE = ("src", "scripts", ".env", "alembic.ini", "flowerconfig.py", "pyproject.toml")
 MOST_OCR_PROCESSES = 4
@@ -207,6 +209,16 @@ class Parts:
     def api_keys(self) -> ApiKeys:
         """Keys of the API."""
         return _records("api_keys", "ApiKeys")(self.database)
+
+    @cached_property
+    def webhook_endpoints(self) -> WebhookEndpoints:
+        """Who is told of ends by webhooks."""
+        return _records("webhook_endpoints", "WebhookEndpoints")(self.database)
+
+    @cached_property
+    def webhook_door(self) -> WebhookDoor:
+        """The way to them."""
+        return _adapter("webhook_sender", "WebhookSender")()
 
     @cached_property
     def audit(self) -> Audit:

@@ -351,6 +351,7 @@ def test_every_task_is_registered_under_the_name_that_the_facade_sends():
         "email.send_batch",
         "notification.send_notification",
         "notification.send_channel",
+        "notification.send_webhook",
         "twilio_calls.queue_outbound_call",
         "twilio_calls.queue_bulk_calls",
         "twilio_calls.run_campaign",

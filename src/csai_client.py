@@ -337,10 +337,12 @@ def _variable(name: str) -> str:
 
 def _answered(status: int, headers: Mapping[str, str], content: bytes) -> Any:
     fields = {name.lower(): value for name, value in headers.items()}
-    kind = fields.get("content-type", "")
-    is_json = "json" in kind
+    kind = fields.get("content-type", "").partition(";")[0].strip().lower()
+    is_json = kind == "application/json" or kind.endswith("+json")
     if status < http.client.BAD_REQUEST:
-        return _value(kind, content) if content else None
+        if is_json and content:
+            return json.loads(content)
+        return (content.decode() if kind.startswith("text/") else content) if content else None
     problem: Any = {}
     if is_json:
         try:
@@ -351,12 +353,6 @@ def _answered(status: int, headers: Mapping[str, str], content: bytes) -> Any:
     if (after := fields.get("retry-after", "")).isdigit():
         told["retry_after"] = int(after)
     raise BY_STATUS.get(status, ServiceError)(status, told)
-
-
-def _value(kind: str, content: bytes) -> Any:
-    if "json" in kind:
-        return json.loads(content)
-    return content.decode() if kind.startswith("text/") else content
 
 
 def _is_stale(connection: http.client.HTTPConnection) -> bool:
@@ -440,7 +436,11 @@ class Calls:
 
     def get_vectors(self, task_id: str) -> Iterator[tuple[int, list[float]]]:
         """Yield the vectors that a task made: the position of each text in its list, and its vector."""
-        lines = self._request("GET", f"/tasks/{_place(task_id)}/vectors")
+        try:
+            lines = self._request("GET", f"/tasks/{_place(task_id)}/vectors")
+        except Conflict:
+            self.get_task_result(task_id, timeout=0)  # raises what became of it
+            raise
         for line in (lines or b"").splitlines():
             one = json.loads(line)
             yield one["index"], one["vector"]

@@ -46,7 +46,7 @@ ERROR_TABLE: dict[type[Exception], tuple[HTTPStatus, str]] = {
     ServiceUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "service-unavailable"),
     ConfigurationError: (HTTPStatus.SERVICE_UNAVAILABLE, "configuration"),
     NotAuthentic: (HTTPStatus.FORBIDDEN, "not-authentic"),
-    TaskTimeout: (HTTPStatus.GATEWAY_TIMEOUT, "task-timeout"),
+    TaskTimeout: (HTTPStatus.CONFLICT, "task-timeout"),
     TaskFailed: (HTTPStatus.CONFLICT, "task-failed"),
     TaskCancelled: (HTTPStatus.CONFLICT, "task-cancelled"),
     WorkError: (HTTPStatus.INTERNAL_SERVER_ERROR, "work-error"),

@@ -9,6 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import csai_client
@@ -136,6 +137,19 @@ def test_lists_dictionaries_numbers_and_texts_come_as_the_facade_gives_them(clie
     assert client.add_opt_out("+491701234599", "asked") is True
     assert [one["phone_number"] for one in client.get_opt_outs(after="+491701234598", limit=1)] == ["+491701234599"]
     assert client.remove_opt_out("+491701234599") is True
+
+
+def test_vectors_come_as_the_facade_gives_them_and_what_is_not_there_yet_is_told_at_once(client, monkeypatch):
+    parts().tasks.open(Draft("client-vectors", "texts.none", "ai_processing", "ai_processing", delay=3600))
+    with pytest.raises(csai_client.TaskTimeout):
+        next(client.get_vectors("client-vectors"))
+    found = [(0, np.array([0.5, 1.0], "f4")), (2, np.array([2.0, 0.25], "f4"))]
+    monkeypatch.setattr(celery_service, "get_vectors", lambda _: iter(found))
+    assert list(client.get_vectors("client-vectors")) == [(0, [0.5, 1.0]), (2, [2.0, 0.25])]
+    parts().moves.fail_waiting("client-vectors", Failure("it broke", "PermanentError"))
+    monkeypatch.undo()
+    with pytest.raises(csai_client.TaskFailed, match="it broke"):
+        next(client.get_vectors("client-vectors"))
 
 
 # --- No answer --------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@
 # make chaos    kills, freezes and restarts by three seeds, and stock Celery beside them; takes most of an hour
 # make lives    hosts that die, cut networks, wrong clocks, databases away, deploys, full disks and overload, as long as promised; over an hour
 # make fuzz     damaged files for every job that opens one, SECONDS=600 each, without a network; what breaks a promise is kept
+# make requests requests drawn from the API's own document, REQUESTS=50 of each kind to each route; a SEED repeats a run
 # make lock     write the lock files anew after a change in pyproject.toml
 
 PYTHON ?= python3
@@ -22,12 +23,13 @@ BIN := .venv/bin
 CHAOS ?= --broker redis --appendonly always --tasks 10000 --kills 30
 JOBS ?= document archive image audio video
 SECONDS ?= 600
+REQUESTS ?= 50
 SEED ?= 1
 FAULTS ?= child,worker,publisher,broker,freeze
 
 LIVES_TESTS := $(addprefix tests/integration/test_,two_hosts.py wrong_clocks.py database_away.py deploys.py outages.py full_disks.py overload.py schedules.py flow.py groups.py)
 
-.PHONY: run example setup dev test coverage check services bench bench-files bench-ai bench-mail bench-calls bench-lists quality chaos lives fuzz lock
+.PHONY: run example setup dev test coverage check services bench bench-files bench-ai bench-mail bench-calls bench-lists quality chaos lives fuzz requests lock
 
 run: setup
 	@exec $(BIN)/python scripts/start_celery.py all
@@ -90,6 +92,9 @@ lives: dev
 
 fuzz: dev
 	@for job in $(JOBS); do unshare --map-root-user --net $(BIN)/python tests/fuzz_files.py $$job --cut-off --seconds $(SECONDS) --seed $(SEED) --keep var/fuzz || exit 1; done
+
+requests: dev
+	@REQUESTS=$(REQUESTS) SEED=$(SEED) $(BIN)/python -m pytest -s tests/integration/test_drawn_requests.py
 
 lock: dev
 	@sh scripts/lock.sh

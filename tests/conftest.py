@@ -25,6 +25,8 @@ KEPT = (
     "TEST_DATABASE",
     "TEST_BROKER",
     "LIVES",
+    "REQUESTS",
+    "SEED",
 )
 for name in set(os.environ) - set(KEPT):
     if not name.startswith(("LC_", "PYTEST", "PYTHON", "COV", "OPENBLAS")):

@@ -9,16 +9,28 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, Field
 from starlette.routing import BaseRoute
 
+from api import bodies
 from api.errors import MEDIA_TYPE
 from api.guards import GuardedRoute
 
 DESCRIPTION = """Submit work, see what becomes of it, and steer it.
 
 Every request but those that say otherwise brings a key as `Authorization: Bearer <key>`; `x-scope` names what it must
-be good for. Errors are problem details (RFC 9457): `type` is for programs, `detail` for people."""
+be good for. Errors are problem details (RFC 9457): `type` is for programs, `detail` for people. Any request may be a
+421, where its `Host` is none of this service's, and a 403, where its `Origin` is another site."""
 
 SECURITY = "key"
-COMMON_PROBLEMS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS)
+TOO_LARGE = HTTPStatus(bodies.TOO_LARGE)
+COMMON_PROBLEMS = (
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
+"""Of whatever wants a key; who has it stands in the database."""
+
+SIGNED_PROBLEMS = (HTTPStatus.FORBIDDEN, TOO_LARGE, HTTPStatus.SERVICE_UNAVAILABLE)
+"""Of what takes a body whose signature is its key."""
 
 
 class Accepted(BaseModel):
@@ -59,16 +71,26 @@ def document_of(app: FastAPI, routes: Sequence[BaseRoute]) -> dict[str, Any]:
 
 def _describe(operation: dict[str, Any], route: GuardedRoute) -> None:
     """Say of an operation who may use it, and what it answers where it refuses."""
-    responses = operation["responses"]
+    responses: dict[str, Any] = operation["responses"]
     if "422" in responses or "requestBody" in operation or "parameters" in operation:
-        responses |= _texts(problems(HTTPStatus.UNPROCESSABLE_ENTITY))
+        responses.pop("422", None)  # FastAPI's own is no problem of ours
+        _add(responses, HTTPStatus.UNPROCESSABLE_ENTITY)
+    if "requestBody" in operation:
+        _add(responses, TOO_LARGE)
+    if "{" in route.path:
+        _add(responses, HTTPStatus.NOT_FOUND)
+    if route.body_field is not None:
+        _add(responses, HTTPStatus.BAD_REQUEST)  # it cannot be read as text
     scope = route.guard().scope
     if scope is None:
         return
     operation["security"] = [{SECURITY: []}]
     operation["x-scope"] = scope
-    responses |= _texts(problems(*COMMON_PROBLEMS))
+    _add(responses, *COMMON_PROBLEMS)
 
 
-def _texts(responses: dict[int | str, dict[str, Any]]) -> dict[str, Any]:
-    return {str(status): told for status, told in responses.items()}
+def _add(responses: dict[str, Any], *statuses: HTTPStatus) -> None:
+    """Say that these are answered as problems, too, whatever else is answered with the same status."""
+    for status, told in problems(*statuses).items():
+        content = responses.setdefault(str(status), told).setdefault("content", {})
+        content.update(told["content"])

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.documents import problems
 from api.guards import GuardedRoute, require
 from api.routes.tasks import PREFIX, Changed
 from records.task_records import LONGEST_ID
@@ -58,7 +59,7 @@ def count(meant: Meant, caller: Operator) -> Counted:
     return Counted(count=found, too_many=found > task_acts.MOST)
 
 
-@router.post("", operation_id="begin_act", status_code=HTTPStatus.ACCEPTED)
+@router.post("", operation_id="begin_act", status_code=HTTPStatus.ACCEPTED, responses=problems(HTTPStatus.CONFLICT))
 def begin(meant: Confirmed, caller: Operator, response: Response) -> Begun:
     """Cancel all these tasks, or submit them again, 10 s from now; a 409 where there are more than were confirmed."""
     begun = Begun(**task_acts.begin(caller, meant.act, filter_of(**meant.filter), meant.count))

@@ -20,7 +20,7 @@ Word = Annotated[str | None, Query(pattern=r"^[a-z][a-z_.]{0,63}$")]
 router = APIRouter(prefix="/api/v1/audit", route_class=GuardedRoute)
 
 
-@router.get("")
+@router.get("", operation_id="list_audit")
 def acts(
     _caller: Annotated[Caller, require("admin")],
     actor: Text = None,

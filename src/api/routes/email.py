@@ -8,6 +8,7 @@ from fastapi.exceptions import HTTPException
 from pydantic import BaseModel, Field
 
 from api.bodies import body_of
+from api.documents import SIGNED_PROBLEMS, problems
 from api.guards import GuardedRoute, everybody, require
 from services import mail_intake
 from services.access import Caller
@@ -34,6 +35,7 @@ class UnsubscribeUrl(BaseModel):
     openapi_extra={
         "requestBody": {"required": True, "content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}}
     },
+    responses=problems(HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
 )
 def bounce(
     request: Request,
@@ -71,7 +73,12 @@ def unsubscribe_url(
     return UnsubscribeUrl(url=celery_service.unsubscribe_url(address, list_name))
 
 
-@router.post("/events/{provider}", dependencies=[everybody()])
+@router.post(
+    "/events/{provider}",
+    operation_id="receive_mail_events",
+    dependencies=[everybody()],
+    responses=problems(*SIGNED_PROBLEMS),
+)
 def events(provider: str, request: Request, body: Annotated[bytes, Depends(body_of(MOST_EVENT_BYTES))]) -> Any:
     """Take what a mail provider tells; its signature is its key."""
     if (why := mail_intake.missing(provider)) is not None:

@@ -12,6 +12,7 @@ from services.access import Caller
 from services.wiring import parts
 
 OPEN = [everybody()]
+AWAY = {"description": "Without database or broker."}
 
 router = APIRouter(route_class=GuardedRoute)
 
@@ -24,7 +25,7 @@ def live() -> dict[str, str]:
 
 
 @router.head("/readyz", dependencies=OPEN, include_in_schema=False)
-@router.get("/readyz", dependencies=OPEN, operation_id="is_ready")
+@router.get("/readyz", dependencies=OPEN, operation_id="is_ready", responses={503: {"model": dict[str, object]} | AWAY})
 def ready(response: Response) -> dict[str, object]:
     """Tell whether submitted work would be recorded and published: database and broker."""
     found = monitoring.readiness(parts())
@@ -33,7 +34,7 @@ def ready(response: Response) -> dict[str, object]:
     return {"status": found.status, "checks": {one.name: one.status for one in found.checks}}
 
 
-@router.get("/api/v1/health", tags=["health"], operation_id="get_health")
+@router.get("/api/v1/health", tags=["health"], operation_id="get_health", responses={503: {"model": Health} | AWAY})
 def health(_caller: Annotated[Caller, require("read")], response: Response) -> Health:
     """Tell of every part of the service whether it is well, with the reason; 503 without database or broker."""
     found = check(monitoring.probes(parts()), monitoring.version())

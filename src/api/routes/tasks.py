@@ -115,7 +115,7 @@ async def task(
     "/{task_id}/events",
     operation_id="watch_task",
     response_class=Response,
-    responses={200: {"content": {MEDIA_TYPE: {"schema": {"type": "string"}}}, "description": "Events until its end."}},
+    responses={200: {"content": {MEDIA_TYPE: {}}, "description": "Events until its end."}},
 )
 async def events(task_id: TaskId, caller: Reader, request: Request) -> Response:
     """Stream where a task stands, at once and at each change, as server-sent events named `status`, until its end."""
@@ -140,7 +140,10 @@ def logs(
     "/{task_id}/vectors",
     operation_id="get_vectors",
     response_class=StreamingResponse,
-    responses={200: {"content": {LINES: {"schema": {"type": "string"}}}, "description": "A vector on each line."}},
+    responses={
+        200: {"content": {LINES: {"schema": {"type": "string"}}}, "description": "A vector on each line."},
+        **problems(HTTPStatus.CONFLICT),
+    },
 )
 def vectors(task_id: TaskId, caller: Reader) -> StreamingResponse:
     """Return the vectors that a task made, a line of JSON each: `index` of its text, and `vector`."""

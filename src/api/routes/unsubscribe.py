@@ -10,6 +10,7 @@ from fastapi import APIRouter, Response
 from fastapi.exceptions import HTTPException
 from fastapi.responses import HTMLResponse
 
+from api.documents import problems
 from api.guards import GuardedRoute, everybody
 from processors.unsubscribing import PATH, Subscription
 from services import mail_intake
@@ -34,18 +35,20 @@ FORM = """\
 </form>
 """
 
+AWAY = problems(HTTPStatus.SERVICE_UNAVAILABLE)
+
 router = APIRouter(route_class=GuardedRoute, dependencies=[everybody()])
 
 
 @router.head(ADDRESS, include_in_schema=False)
-@router.get(ADDRESS, operation_id="ask_to_unsubscribe")
+@router.get(ADDRESS, operation_id="ask_to_unsubscribe", response_class=HTMLResponse, responses=AWAY)
 def look(token: str) -> Response:
     """Show who would leave what."""
     who = _subscription(token)
     return _page("Unsubscribe?", f"{who.address} will get no more {_mail(who)} from us.", FORM)
 
 
-@router.post(ADDRESS, operation_id="unsubscribe")
+@router.post(ADDRESS, operation_id="unsubscribe", response_class=HTMLResponse, responses=AWAY)
 def unsubscribe(token: str) -> Response:
     """Unsubscribe at once, with no key, cookie or question; the body is RFC 8058's or the page's, and says no more."""
     who = _subscription(token)

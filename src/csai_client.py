@@ -30,13 +30,16 @@ VARIABLE_URL = "CSAI_URL"
 VARIABLE_KEY = "CSAI_API_KEY"
 DEFAULT_URL = "http://localhost:8001"
 
-AGAIN = frozenset({429, 502, 503, 504})
+AGAIN = frozenset({408, 429, 502, 503, 504})
 """What a server answers that may answer otherwise soon."""
 
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 10.0
 LONGEST_WAIT_SECONDS = 20.0
 """Of one request for a task's end; the next one goes on waiting."""
+
+PIECE_BYTES = 256 * 1024
+"""Of a file, sent at a time."""
 
 FAULTS = (OSError, http.client.HTTPException)
 
@@ -158,6 +161,7 @@ BY_STATUS: dict[int, type[ServiceError]] = {
     403: NotAllowed,
     404: NotFound,
     409: Conflict,
+    408: ServiceUnavailable,
     413: InvalidArgument,
     422: InvalidArgument,
     429: ServiceUnavailable,
@@ -240,12 +244,26 @@ class Connection:
             pause = min(LONGEST_PAUSE_SECONDS, pause * 2)
 
     def upload(self, file: IO[bytes], name: str, size: int) -> dict[str, Any]:
-        """Send a file once, as it is read."""
+        """Send a file as it is read; what broke off, or was not taken now, is sent again from the start.
+
+        Only the pauses between are counted against `patience`, because a large file takes its time.
+
+        Raises:
+            ServiceError: the service refused it, or did not take it however often it was sent.
+        """
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
-        try:
-            return self._once("POST", "/uploads", {"name": name}, file, headers)
-        except FAULTS as error:
-            raise _as_ours(error) from error
+        pause, paused = FIRST_PAUSE_SECONDS, 0.0
+        while True:
+            file.seek(0)
+            try:
+                return self._once("POST", "/uploads", {"name": name}, file, headers)
+            except (ServiceError, *FAULTS) as error:
+                wait = _wait_of(error, pause)
+                if wait is None or paused + wait > self._patience:
+                    raise _as_ours(error) from error
+            time.sleep(wait)
+            paused += wait
+            pause = min(LONGEST_PAUSE_SECONDS, pause * 2)
 
     def _once(
         self, method: str, path: str, query: Mapping[str, Any] | None, content: Any, headers: Mapping[str, str]
@@ -270,7 +288,8 @@ class Connection:
         """Send a request and read its answer; the connection is kept for the next one where both went well."""
         self._kept.connection = connection
         try:
-            connection.request(method, target, content, headers)
+            with suppress(BrokenPipeError, ConnectionResetError):  # it may have answered before it had all
+                connection.request(method, target, content, headers)
             answer: http.client.HTTPResponse = connection.getresponse()
             read = answer.read()
         except FAULTS:
@@ -290,8 +309,10 @@ class Connection:
     def _connection(self) -> http.client.HTTPConnection:
         if self._scheme == "https":
             context = self._context or ssl.create_default_context()
-            return http.client.HTTPSConnection(self._host, self._port, timeout=self._timeout, context=context)
-        return http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
+            return http.client.HTTPSConnection(
+                self._host, self._port, timeout=self._timeout, context=context, blocksize=PIECE_BYTES
+            )
+        return http.client.HTTPConnection(self._host, self._port, timeout=self._timeout, blocksize=PIECE_BYTES)
 
 
 def verify_webhook(

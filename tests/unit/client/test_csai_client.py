@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import random
 import select
 import socket
 import subprocess
@@ -14,8 +15,9 @@ import pytest
 
 import csai_client
 from api.examples import EXAMPLES
+from api.routes import uploads as routes
 from call_faults import web_application
-from config.settings import settings
+from config.settings import ensure_folders, settings
 from csai_client import CsaiClient
 from records.task_moves import Failure
 from records.task_records import Draft
@@ -28,6 +30,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture(scope="module")
 def served():
+    ensure_folders(settings)
     with web_application() as url:
         yield url
 
@@ -158,8 +161,9 @@ def test_vectors_come_as_the_facade_gives_them_and_what_is_not_there_yet_is_told
 class Dropping:
     """Stands before the service; passes requests on, and drops the first answers."""
 
-    def __init__(self, url: str, drops: int):
+    def __init__(self, url: str, drops: int, breaks: int = 0):
         self.port, self.drops, self.seen = int(url.rpartition(":")[2]), drops, 0
+        self.breaks = breaks  # so many connections more end after the first bytes
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
         threading.Thread(target=self.serve, daemon=True).start()
@@ -184,6 +188,9 @@ class Dropping:
                     if self.seen <= self.drops:
                         return
                 (taken if side is behind else behind).sendall(sent)
+                if side is taken and self.breaks:
+                    self.breaks -= 1
+                    return
 
 
 @pytest.fixture(autouse=True)
@@ -199,6 +206,58 @@ def test_a_submit_whose_answer_was_lost_is_sent_again_and_done_once(served):
     assert proxy.seen >= 4
     made = [one for one in parts().tasks.unfinished(100_000) if one.tags == ["lost-answers"]]
     assert [one.id for one in made] == [task_id]
+
+
+def test_an_upload_that_broke_off_or_whose_answer_was_lost_is_sent_again_whole(served, tmp_path):
+    content = random.Random(1).randbytes(3 * 2**20)
+    file = tmp_path / "a.bin"
+    file.write_bytes(content)
+    proxy = Dropping(served, drops=1, breaks=2)
+    with CsaiClient(proxy.url, admin_key(settings)) as client:
+        place = client.upload(file)
+        assert client.get_artefact(place.rpartition("/")[0]) == content
+    proxy.listener.close()
+    assert (proxy.breaks, proxy.seen >= 3) == (0, True)
+
+
+def test_an_upload_that_is_too_large_is_refused_while_it_is_sent(client, monkeypatch, tmp_path):
+    monkeypatch.setattr(settings, "max_file_mb", 1)
+    file = tmp_path / "large.bin"
+    with file.open("wb") as empty:
+        empty.truncate(200 * 2**20)  # far more than what lies between the two
+    for _ in range(5):
+        with pytest.raises(csai_client.InvalidArgument, match="at most 1 MB") as told:
+            client.upload(file)
+        assert told.value.status == 413
+    file.write_bytes(b"small")
+    assert client.upload(file).endswith("/large.bin")
+
+
+def test_an_upload_for_which_there_is_no_place_now_waits_for_one(client, monkeypatch, tmp_path):
+    class Full(routes.Places):
+        asked = 0
+
+        def one(self):
+            self.asked += 1
+            self.free = 0 if self.asked < 3 else 1
+            return super().one()
+
+    full = Full(1)
+    monkeypatch.setattr(routes, "places", full)
+    monkeypatch.setattr(routes, "AGAIN_SECONDS", 0)
+    file = tmp_path / "a.txt"
+    file.write_bytes(b"text")
+    assert client.upload(file).endswith("/a.txt")
+    assert full.asked == 3
+
+
+def test_an_upload_to_a_service_that_is_away_is_given_up_when_the_patience_ends(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    file = tmp_path / "a.txt"
+    file.write_bytes(b"text")
+    with pytest.raises(ConnectionError, match="does not answer"):
+        CsaiClient(f"http://127.0.0.1:{port}", "csai_x", patience=0.1).upload(file)
 
 
 def test_a_service_that_is_away_is_asked_until_the_patience_ends():

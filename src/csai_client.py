@@ -1376,6 +1376,14 @@ class CsaiClient(Calls):
             "items"
         ]
 
+    def get_deliveries(
+        self, task_id: str, states: Sequence[str] | None = None, limit: int = 100, after: str | None = None
+    ) -> list[dict[str, Any]]:
+        """List what became of a task's mails, recipient by recipient."""
+        return self._request(
+            "GET", f"/tasks/{_place(task_id)}/deliveries", _given(states=states, limit=limit, after=after)
+        )["items"]
+
     def cancel_task(self, task_id: str) -> bool:
         """Cancel a task, and all tasks of it, for good."""
         return self._request("POST", f"/tasks/{_place(task_id)}/cancel")["changed"]

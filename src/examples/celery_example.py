@@ -116,6 +116,14 @@ def mail() -> Iterator[Row]:
     key = f"example-{uuid4()}"
     twice = partial(celery_service.send_email, "ann@example.com", "Once", "You get this once.", idempotency_key=key)
     yield call("send_email idempotency_key=…", lambda: {twice(), twice()}, lambda ids: f"2 submits, {len(ids)} task")
+
+    def recipients() -> list[dict[str, Any]]:
+        until_final("get_deliveries", once := twice())
+        return celery_service.get_deliveries(once)
+
+    yield call(
+        "get_deliveries", recipients, lambda found: ", ".join(f"{one['address']} {one['state']}" for one in found)
+    )
     newsletter = [
         {"to_email": f"reader{number}@example.com", "subject": "News", "body": f"Hello reader {number}"}
         for number in range(25)

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self, cast, get_args
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from processors.addresses import Role, check_line, parse
 from processors.attachments import Attachment, checked_cids
+from processors.interfaces import DeliveryState
 from processors.mail_headers import OF_UNSUBSCRIBE, checked_headers
 from processors.messages import is_html
 from processors.results import Request, Result, sentence_of, storable
@@ -18,6 +19,8 @@ from processors.template_arguments import Context, TemplateName
 MAX_RECIPIENTS = 1_000
 MAX_ENCLOSED = 100
 LONGEST_ADDRESS = 900
+DELIVERY_STATES = get_args(DeliveryState)
+PLACE_OF_RECIPIENT = r"^[0-9]{1,9}:[^\x00-\x1f]{1,320}$"
 Addresses = Annotated[list[str], Field(strict=False)]
 """A list of texts, or a tuple: both are lists once they are JSON."""
 
@@ -91,6 +94,20 @@ def _leaving(value: Any) -> Any:
 
 
 Leaving = Annotated[str | Unsubscribe, BeforeValidator(_leaving)]
+
+
+class ListDeliveries(Request):
+    """Show what became of a task's mails, recipient by recipient."""
+
+    states: list[DeliveryState] | None = Field(default=None, max_length=len(DELIVERY_STATES))
+    limit: int = Field(default=100, ge=1, le=1_000)
+    after: str | None = Field(default=None, pattern=PLACE_OF_RECIPIENT)
+
+    @property
+    def place(self) -> tuple[int, str] | None:
+        """The mail's position and the recipient's address behind which the page begins."""
+        position, _, address = (self.after or "").partition(":")
+        return (int(position), address) if self.after else None
 
 
 class Mail(Request):

@@ -173,16 +173,6 @@ class DeliveryRecords:
             found[row.position][row.address] = Delivery(outcome, row.attempts, wait, handed_ago)
         return found
 
-    def rows_of(self, task_id: str, most: int) -> list[dict[str, Any]]:
-        """Return the rows of a task's mails, in their order, at most so many."""
-        query = (
-            select(deliveries)
-            .where(deliveries.c.task_id == task_id)
-            .order_by(deliveries.c.position, deliveries.c.address)
-            .limit(most)
-        )
-        return [dict(row) for row in self.database.read(lambda c: c.execute(query).mappings().all())]
-
     def put_off(self, task_id: str) -> int:
         """Return how many mails of a task wait for a server that put them off."""
         c = deliveries.c
@@ -197,6 +187,25 @@ class DeliveryRecords:
         query = select(c.address, c.state, c.code, c.enhanced, c.text).where(_mail(task_id, position))
         found = self.database.read(lambda connection: connection.execute(query).all())
         return {address: Outcome(state, code, enhanced, text) for address, state, code, enhanced, text in found}
+
+    def listed(
+        self, task_id: str, states: Sequence[str] | None, limit: int, after: tuple[int, str] | None
+    ) -> list[Mapping[str, Any]]:
+        """Return rows of a task's mails, mail by mail and address by address.
+
+        Args:
+            task_id: whose.
+            states: of these alone; None: of all.
+            limit: at most so many.
+            after: position and address of the last one of the page before.
+        """
+        c = deliveries.c
+        query = select(deliveries).where(c.task_id == task_id).order_by(c.position, c.address).limit(limit)
+        if states is not None:
+            query = query.where(c.state.in_(states))
+        if after is not None:
+            query = query.where(tuple_(c.position, c.address) > after)
+        return [dict(row) for row in self.database.read(lambda r: r.execute(query).mappings().all())]
 
     def carry_over(self, from_task: str, to_task: str, moved: tuple[int, int] = (0, 0)) -> None:
         """Let a task that retries another know whom a mail of that one has reached already.

@@ -341,6 +341,30 @@ class CeleryService:
             _checked(suppression.ListEmailEvents, message_id=message_id, address=address, limit=limit, after=after)
         )
 
+    def get_deliveries(
+        self, task_id: str, states: list[str] | None = None, limit: int = 100, after: str | None = None
+    ) -> list[dict[str, Any]]:
+        """List what became of a task's mails, recipient by recipient: mail by mail, and by address.
+
+        Args:
+            task_id: of a mail, a bulk or a notification.
+            states: of recipients in these alone: `queued`, `handing`, `accepted`, `deferred`, `refused`, `invalid`,
+                `skipped`, `suppressed`, `expired`, `cancelled`, `unknown`.
+            limit: at most so many, up to 1 000.
+            after: the `id` of the last one of the page before.
+
+        Returns:
+            `id`, `position` (which mail of a bulk, from 0), `address`, `role` (`to`, `cc`, `bcc`), `state`, `attempts`,
+            `code`, `enhanced` and `text` (what the server said last, or why it was not asked), `created_at`,
+            `handed_at`, `closed_at`, `next_attempt_at` (of one who was put off).
+
+        Raises:
+            UnknownTask: no task has this id.
+        """
+        return mail_intake.deliveries(
+            _task_id(task_id), _checked(emails.ListDeliveries, states=states, limit=limit, after=after)
+        )
+
     def unsubscribe_url(self, address: str, list_name: str | None = None) -> str:
         """Return the address of the web where somebody leaves a list, or all mail, with one click (RFC 8058)."""
         who = _checked(suppression.UnsuppressEmail, address=address, list_name=list_name)

@@ -7,6 +7,7 @@ from typing import Any
 
 from config.settings import settings
 from processors.bounces import read_report
+from processors.emails import ListDeliveries
 from processors.errors import InvalidArgument, PermanentError
 from processors.mail_events import event, mailgun, postmark, sendgrid, ses
 from processors.mail_events.event import MailEvent
@@ -15,6 +16,7 @@ from processors.suppression import EVERYWHERE, ListEmailEvents, ListSuppressions
 from processors.unsubscribing import Subscription
 from records.email_events import OF_REPORT, KeptEvent
 from records.suppressions import Suppression
+from services.status import unknown_task
 from services.wiring import parts
 
 MOST_REPORT_BYTES = 10_000_000
@@ -50,6 +52,18 @@ def events(request: ListEmailEvents) -> list[dict[str, Any]]:
     """List what was told of mails, the newest first."""
     found = parts().email_events.listed(request.message_id, request.address, request.limit, request.after)
     return [_event(one) for one in found]
+
+
+def deliveries(task_id: str, request: ListDeliveries) -> list[dict[str, Any]]:
+    """List what became of a task's mails, recipient by recipient.
+
+    Raises:
+        UnknownTask: no task has this id.
+    """
+    if parts().tasks.read(task_id) is None:
+        raise unknown_task(task_id)
+    rows = parts().deliveries.listed(task_id, request.states, request.limit, request.place)
+    return [{"id": f"{row['position']}:{row['address']}"} | _delivery(row) for row in rows]
 
 
 def unsubscribe(who: Subscription) -> None:
@@ -148,3 +162,9 @@ def _suppression(one: Suppression) -> dict[str, Any]:
 
 def _event(one: KeptEvent) -> dict[str, Any]:
     return asdict(one) | {"at": one.at.isoformat()}
+
+
+def _delivery(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipient's row as callers read it: moments as texts, without its task."""
+    told = {name: value for name, value in row.items() if name != "task_id"}
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in told.items()}

@@ -20,7 +20,7 @@ def deliveries_of(task_id: str) -> tuple[list[dict[str, Any]], bool]:
         `position` (which mail of a bulk), `address`, `role`, `state`, `attempts`, `said` (by the server), `at` (of its
         end), `next_at`, and `mail_id` where the mail is in the outbox.
     """
-    rows = parts().deliveries.rows_of(task_id, MOST_DELIVERIES + 1)
+    rows = parts().deliveries.listed(task_id, None, MOST_DELIVERIES + 1, None)
     return [_delivery(row) for row in rows[:MOST_DELIVERIES]], len(rows) > MOST_DELIVERIES
 
 

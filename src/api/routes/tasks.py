@@ -4,7 +4,7 @@ import json
 from collections.abc import AsyncGenerator, Callable
 from http import HTTPStatus
 from time import monotonic
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -13,6 +13,8 @@ from starlette.concurrency import run_in_threadpool
 
 from api.documents import Accepted, problems
 from api.guards import GuardedRoute, require
+from processors.emails import DELIVERY_STATES
+from processors.interfaces import DeliveryState
 from processors.redaction import redact
 from records.task_records import LONGEST_ID
 from services.access import Caller
@@ -27,6 +29,7 @@ LONGEST_WAIT_SECONDS = 60.0
 QUIET_SECONDS = 15.0
 PREFIX = "/api/v1/tasks"
 LINES = "application/x-ndjson"
+LONGEST_PLACE = 330
 
 TaskId = Annotated[str, Path(min_length=1, max_length=LONGEST_ID, description="The id that a submit returned.")]
 Reader = Annotated[Caller, require("read", tenants=True)]
@@ -134,6 +137,23 @@ def logs(
     """Return the last lines that a task logged, in their order."""
     shown_status(task_id, caller)
     return {"items": celery_service.get_task_logs(task_id, search, level, limit)}
+
+
+@router.get("/{task_id}/deliveries", operation_id="get_deliveries")
+def deliveries(
+    task_id: TaskId,
+    caller: Reader,
+    states: Annotated[
+        list[DeliveryState] | None, Query(max_length=len(DELIVERY_STATES), description="In these states alone.")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=1_000, description="At most so many.")] = 100,
+    after: Annotated[
+        str | None, Query(max_length=LONGEST_PLACE, description="The `id` of the last one of the page before.")
+    ] = None,
+) -> Any:
+    """List what became of a task's mails, recipient by recipient."""
+    shown_status(task_id, caller)
+    return {"items": celery_service.get_deliveries(task_id, cast("list[str] | None", states), limit, after)}
 
 
 @router.get(

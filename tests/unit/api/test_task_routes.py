@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from api.app import create_app
 from call_faults import web_application
 from config.settings import PROJECT_ROOT, ensure_folders, settings
+from processors.emails import DELIVERY_STATES
 from records.audit import WantedActs
 from records.task_moves import Failure
 from records.task_records import Draft
@@ -165,6 +166,45 @@ def test_a_failed_task_is_submitted_again_with_other_arguments_once(client):
 def test_a_replay_takes_no_path_that_a_submit_would_not_take(client):
     answer = client.post(f"/api/v1/tasks/{failed('replay-3')}/replay", json={"arguments": {"file_path": "/etc/passwd"}})
     assert (answer.status_code, "file_path" in answer.json()["detail"]) == (422, True)
+
+
+def test_what_became_of_a_mail_is_listed_by_recipients_a_page_at_a_time(client):
+    path = f"/api/v1/tasks/{draft('mailed', tenant='acme')}/deliveries"
+    parts().deliveries.open("mailed", {0: {"b@example.com": "to", "a@example.com": "cc"}, 1: {"a@example.com": "to"}})
+    first = client.get(path, params={"limit": 2}).json()["items"]
+    assert [one["id"] for one in first] == ["0:a@example.com", "0:b@example.com"]
+    assert first[0] | {"created_at": None} == {
+        "id": "0:a@example.com",
+        "position": 0,
+        "address": "a@example.com",
+        "role": "cc",
+        "state": "queued",
+        "attempts": 0,
+        "code": None,
+        "enhanced": None,
+        "text": "",
+        "created_at": None,
+        "handed_at": None,
+        "closed_at": None,
+        "next_attempt_at": None,
+    }
+    assert [one["id"] for one in client.get(path, params={"after": first[-1]["id"]}).json()["items"]] == [
+        "1:a@example.com"
+    ]
+    assert client.get(path, params={"states": ["accepted", "refused"]}).json() == {"items": []}
+    assert len(client.get(path, params={"states": DELIVERY_STATES}).json()["items"]) == 3
+    assert len(client.get(path, headers=key_of(tenant="acme")).json()["items"]) == 3
+    assert client.get(path, headers=key_of(tenant="other")).status_code == 404
+    assert client.get("/api/v1/tasks/nobody-mailed/deliveries").status_code == 404
+    for wrong in (
+        {"states": "lost"},
+        {"after": "a@example.com"},
+        {"after": "1:"},
+        {"limit": 0},
+        {"after": "9" * 20 + ":a"},
+    ):
+        answer = client.get(path, params=wrong)
+        assert answer.status_code == 422, answer.text
 
 
 def test_a_tenants_key_sees_and_steers_its_own_tasks_alone(client):

@@ -377,3 +377,25 @@ def test_nothing_goes_out_of_a_bulk_whose_cancelling_was_answered(database):
         went = False
     other.join(10)
     assert not (went and seen == ["cancelled"]), "it goes out, and was told as not sent"
+
+
+def test_rows_are_listed_mail_by_mail_and_address_by_address_a_page_at_a_time(deliveries):
+    deliveries.open("t", {1: {"a@example.com": "to"}, 10: {"a@example.com": "to"}})
+    deliveries.open("u", {0: {"a@example.com": "to"}})
+    hand(deliveries, ["c@example.com"], FIRST)
+    close(deliveries, {"c@example.com": Outcome("refused", 550, "5.1.1", "Nobody.")}, FIRST)
+    rows, after = [], None
+    while page := deliveries.listed("t", None, 2, after):
+        rows += page
+        after = page[-1]["position"], page[-1]["address"]
+    assert [(row["position"], row["address"], row["role"], row["state"]) for row in rows] == [
+        (0, "b@example.com", "to", "queued"),
+        (0, "c@example.com", "cc", "refused"),
+        (1, "a@example.com", "to", "queued"),
+        (10, "a@example.com", "to", "queued"),
+    ]
+    (refused,) = deliveries.listed("t", ["refused", "invalid"], 100, None)
+    assert (refused["code"], refused["enhanced"], refused["text"]) == (550, "5.1.1", "Nobody.")
+    assert refused["attempts"] == 1
+    assert refused["handed_at"] <= refused["closed_at"]
+    assert deliveries.listed("nobody", None, 100, None) == []

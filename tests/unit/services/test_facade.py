@@ -72,6 +72,7 @@ PROMISED_NOW = [
     "unsuppress_email",
     "get_suppressions",
     "receive_bounce",
+    "get_deliveries",
     "get_email_events",
     "unsubscribe_url",
     "send_notification",

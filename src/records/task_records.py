@@ -570,6 +570,11 @@ class TaskRecords:
         """Return what has no end yet, whether or not it is due, the oldest first."""
         return self._select(columns.state.in_([s.value for s in (*WAITING, *RUNNING)]), limit=limit)
 
+    def unfinished_of(self, origins: Sequence[str], after: str, limit: int = 1_000) -> list[TaskRecord]:
+        """Return what these have submitted and has no end yet, by id, from behind an id on."""
+        going_on = columns.state.in_([s.value for s in (*WAITING, *RUNNING)])
+        return self._select(and_(going_on, columns.origin.in_(origins), columns.id > after), limit, (columns.id,))
+
     def failed(self, wanted: FailedTasks, limit: int, after: TaskRecord | None = None) -> list[TaskRecord]:
         """Return the tasks that failed, the newest failure first.
 

@@ -5,7 +5,7 @@ row that leads to the rest.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 
 from sqlalchemy import BigInteger, Column, String, Table, delete, insert, or_, select, update
@@ -14,7 +14,9 @@ from processors.interfaces import OldUpload
 from records.columns import Instant, Now, PlainText, metadata
 from records.database import Database
 
-ARRIVING, KEPT = "arriving", "kept"
+ARRIVING, KEPT, SCHEDULED = "arriving", "kept", "scheduled"
+"""`scheduled`: a schedule has it, whose name is the upload's."""
+
 ARRIVING_SECONDS = 3_600.0
 """Longer than the storage takes for any file; after that nobody is waited for."""
 
@@ -85,15 +87,28 @@ class Uploads:
         }
         self.database.write(lambda c: c.execute(insert(uploads).values(**values)))
 
-    def kept(self, upload_id: str, seconds: float) -> datetime | None:
+    def kept(self, upload_id: str, seconds: float, state: str = KEPT) -> datetime | None:
         """Write down that the storage keeps it, for so long; returns until when, or None where it was given up."""
         statement = (
             update(uploads)
             .where(columns.id == upload_id, columns.state == ARRIVING, columns.expires_at > Now())
-            .values(state=KEPT, expires_at=Now(seconds))
+            .values(state=state, expires_at=Now(seconds))
             .returning(columns.expires_at)
         )
         return self.database.write(lambda c: c.execute(statement).scalar())
+
+    def scheduled(self) -> Sequence[Upload]:
+        """Return the uploads that schedules have, or had, the newest last."""
+        names = tuple(field.name for field in fields(Upload))
+        query = select(*(columns[name] for name in names)).where(columns.state == SCHEDULED)
+        ordered = query.order_by(columns.created_at, columns.id)
+        return self.database.read(lambda c: [Upload(**row) for row in c.execute(ordered).mappings()])
+
+    def renew(self, ids: Sequence[str], seconds: float) -> None:
+        """Keep what schedules have for so long from now on."""
+        longer = update(uploads).where(columns.id.in_(ids), columns.state == SCHEDULED).values(expires_at=Now(seconds))
+        if ids:
+            self.database.write(lambda c: c.execute(longer))
 
     def expired(self, after: str, limit: int) -> Sequence[OldUpload]:
         """Return uploads whose time is over, in the order of their ids, from behind an id on."""
@@ -105,7 +120,7 @@ class Uploads:
 
     def remove(self, ids: Sequence[str]) -> Sequence[str]:
         """Forget uploads whose time is over and whose bytes were removed; returns which."""
-        over = or_(columns.state == KEPT, columns.created_at <= Now(-LINGER_SECONDS))
+        over = or_(columns.state.in_([KEPT, SCHEDULED]), columns.created_at <= Now(-LINGER_SECONDS))
         gone = delete(uploads).where(columns.id.in_(ids), columns.expires_at <= Now(), over).returning(columns.id)
         return self.database.write(lambda c: list(c.execute(gone).scalars()))
 

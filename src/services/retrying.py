@@ -24,9 +24,11 @@ from services.submission import MAX_ARGUMENT_BYTES, check_size, json_size, shown
 from services.wiring import parts
 
 if TYPE_CHECKING:
-    from services import call_retries, notification_retries
+    from services import call_retries, notification_retries, uploads
 else:
-    call_retries, notification_retries = on_first_use("services", "call_retries", "notification_retries")
+    call_retries, notification_retries, uploads = on_first_use(
+        "services", "call_retries", "notification_retries", "uploads"
+    )
 
 AT_ONCE = 10_000
 """How many are retried, and told as skipped, at most: who asks again goes on behind those."""
@@ -182,7 +184,10 @@ def _retry(record: TaskRecord, args: Sequence[Any], kwargs: Mapping[str, Any]) -
     )
     parts().effects.carry_over(record.id, draft.id)  # first: it may refuse
     parts().deliveries.carry_over(record.id, draft.id)
-    return submit_retry(draft)
+    submitted = submit_retry(draft)
+    if submitted:
+        uploads.keep_for(draft.id, {"args": args, "kwargs": kwargs})
+    return submitted
 
 
 def _due_now(message: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import inspect
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 from uuid import NAMESPACE_OID, uuid5
 
 from celery.utils import uuid
@@ -19,9 +19,15 @@ from records.task_records import Draft
 from services.celery_app import QUEUES, celery_app
 from services.celery_schedule import switch_of
 from services.limiting import limit_keys_of
+from services.on_first_use import on_first_use
 from services.own_tasks import checked_arguments, import_task_modules, queue_of, registered_task, shown_arguments
 from services.submission import category_of, check_size, kept_message, submit
 from services.wiring import parts
+
+if TYPE_CHECKING:
+    from services import scheduled_files, uploads
+else:
+    scheduled_files, uploads = on_first_use("services", "scheduled_files", "uploads")
 
 FIRE_HEADER = "csai_fire_at"
 """What tells a task its fire time: one that is caught up has to know which day it is for."""
@@ -49,6 +55,7 @@ def add(**given: Any) -> dict[str, Any]:
         InvalidArgument: an argument is bad, or the name is taken.
     """
     definition = definition_of(requested(**given))
+    _keep_files(definition)
     schedule = parts().schedules.add(definition)
     if schedule is None:
         raise InvalidArgument(f"name: there is a schedule named {definition.name!r}; change it, or give another name.")
@@ -63,6 +70,9 @@ def change(name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
         InvalidArgument: a change is bad, or the schedule is the settings'.
     """
     import_task_modules()  # now, and not inside the transaction
+    if {"args", "kwargs"} & changes.keys():
+        former = _known(name, parts().schedules.read(_name(name)))
+        _keep_files(definition_of(requested(**_merged(former, changes))))
 
     def decide(schedule: Schedule) -> Definition:
         _refuse_settings(schedule, "changed")
@@ -96,7 +106,9 @@ def run_now(name: str) -> str:
     """Submit a schedule's task at once, beside its fire times; returns the task's id."""
     schedule = _known(name, parts().schedules.read(_name(name)))
     check_task(schedule.task)
-    return submit(draft_of_schedule(schedule, uuid()))
+    task_id = submit(draft_of_schedule(schedule, uuid()))
+    uploads.keep_for(task_id, {"args": schedule.args, "kwargs": schedule.kwargs})
+    return task_id
 
 
 def listed() -> list[dict[str, Any]]:
@@ -257,6 +269,11 @@ def _check_arguments(task: Any, args: list[Any], kwargs: dict[str, Any]) -> None
         inspect.signature(task.run).bind(*args, **kwargs)
     except TypeError as error:
         raise InvalidArgument(f"The arguments do not fit {task.name}: {error}.") from error
+
+
+def _keep_files(definition: Definition) -> None:
+    arguments = {"args": definition.args, "kwargs": definition.kwargs}
+    scheduled_files.keep(definition.name, arguments, definition.tenant)
 
 
 def _name(name: Any) -> str:

@@ -17,6 +17,7 @@ from processors.emails import DELIVERY_STATES
 from processors.interfaces import DeliveryState
 from processors.redaction import redact
 from records.task_records import LONGEST_ID
+from services import uploads
 from services.access import Caller
 from services.audit import record_act
 from services.celery_service import celery_service
@@ -197,6 +198,7 @@ def replay(task_id: TaskId, caller: Operator, response: Response, body: Argument
     """Submit a failed task again, as a new one, with other arguments where they are given; twice is once."""
     arguments = body.arguments if body else None
     check_paths(arguments or {})
+    uploads.check_stored(arguments or {})
     details = {"arguments": sorted(arguments)} if arguments else None
     new_id = _seen(task_id, caller, lambda: celery_service.replay_task(task_id, arguments))
     return _again(new_id, task_id, caller, response, "task.replay", details)

@@ -10,14 +10,17 @@ from services.on_first_use import on_first_use
 
 if TYPE_CHECKING:
     from processors import cleanup
+    from services import scheduled_files
 else:
     cleanup = on_first_use("processors", "cleanup")
+    scheduled_files = on_first_use("services", "scheduled_files")
 
 
 @recorded_task("cleanup.cleanup_old_tasks", "processors.cleanup:CleanupOldTasks")
 def cleanup_old_tasks(task: RecordedTask, request: cleanup.CleanupOldTasks) -> cleanup.CleanedUp:
     """Remove the records of tasks that ended long ago, with their artefacts; and uploads whose own time is over."""
     storage = task.parts.storage
+    scheduled_files.renew()
     tasks = cleanup.clean_tasks(request, task.parts.moves, storage, task.report)
     return cleanup.together(tasks, cleanup.clean_uploads(task.parts.uploads, storage, task.report))
 

@@ -20,6 +20,8 @@ from api.app import create_app
 from api.routes import uploads as routes
 from config.settings import ensure_folders, settings
 from processors.errors import ArtefactGone, TransientError
+from records.task_moves import Failure
+from records.task_records import Draft
 from records.uploads import uploads as table
 from s3_server import BUCKET, S3Server
 from services import api_keys, uploads
@@ -493,6 +495,17 @@ def test_a_place_that_is_gone_is_refused_before_the_submit(client, method, body,
     monkeypatch.setattr(uploads, "keep_for", None)
     detail = problem(client.post(f"/api/v1/submit/{method}", json=filled(body)), 422)
     assert detail.startswith(f"{argument}: there is no file at store://sha256/000")
+
+
+def test_a_replay_and_a_schedule_name_no_place_that_is_gone(client):
+    parts().tasks.open(Draft("gone-file", "file_processing.process_document", "file_processing", "file_processing"))
+    parts().moves.fail_waiting("gone-file", Failure("It broke.", "PermanentError"))
+    kwargs = {"file_path": f"store://sha256/{'0' * 64}"}
+    came = client.post("/api/v1/tasks/gone-file/replay", json={"arguments": kwargs})
+    assert problem(came, 422).startswith("file_path: there is no file at store://sha256/000")
+    schedule = {"name": "gone-file", "task": "file_processing.process_document", "every": 60.0, "kwargs": kwargs}
+    detail = problem(client.post("/api/v1/schedules", json=schedule), 422)
+    assert detail.startswith("kwargs: there is no file at store://sha256/000")
 
 
 @pytest.mark.parametrize("place", ["store://../../etc/passwd", "store:///etc/passwd", "STORE://sha256/0", "store://x"])

@@ -4,17 +4,19 @@ from io import BytesIO
 from types import SimpleNamespace
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from adapters.disk_storage import DiskStorage
 from adapters.s3_storage import S3Storage
 from processors.errors import ArtefactGone, InvalidArgument, ServiceUnavailable, TransientError
+from records.columns import Now
 from records.task_records import TaskState
 from records.uploads import Uploads
 from records.uploads import uploads as table
 from s3_server import BUCKET, S3Server
 from services import uploads
-from services.wiring import parts_replaced
+from services.celery_service import celery_service
+from services.wiring import parts, parts_replaced
 
 CONTENT = b"content"
 SHA256 = "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73"
@@ -146,3 +148,19 @@ def test_a_storage_that_does_not_answer_is_told_as_that(kept, monkeypatch):
     monkeypatch.setattr(kept.storage, "size", away)
     with pytest.raises(ServiceUnavailable, match="S3 rests"):
         uploads.check_stored({"file_path": URI})
+
+
+@pytest.mark.parametrize("scheduled", [True, False])
+def test_the_clean_up_leaves_an_upload_alone_that_a_schedule_names(inline_service, scheduled):
+    done = keep()
+    if scheduled:
+        kwargs = {"file_path": done.file_path}
+        celery_service.add_schedule("of-a-file", "file_processing.process_document", every=3600.0, kwargs=kwargs)
+    parts().database.write(lambda c: c.execute(update(table).values(expires_at=Now(-1.0))))
+    result = celery_service.get_task_result(celery_service.cleanup_old_tasks())
+    assert result["items"] == [f"upload-{done.upload.id}"]
+    if scheduled:
+        assert parts().storage.get(URI) == CONTENT
+    else:
+        with pytest.raises(ArtefactGone):
+            parts().storage.get(URI)

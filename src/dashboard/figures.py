@@ -31,7 +31,6 @@ def past(hours: float) -> Recent[dict[str, Any]]:
     return Recent(lambda: overview.past(hours), fresh=seconds, stale=PAST_STALE_SECONDS + seconds)
 
 
-def queues() -> tuple[QueueStatistics, bool]:
-    """Return each queue's figures, and whether it is known who listens."""
-    listening = consumers().value(0)
-    return monitoring.queue_statistics(parts(), listening or {}), listening is not None
+def queues() -> QueueStatistics:
+    """Return each queue's figures; who listens, where that was found out."""
+    return monitoring.queue_statistics(parts(), consumers().value(0))

@@ -47,7 +47,7 @@ class HostStatistics(Result):
 
 
 class QueueFigures(Result):
-    """One queue: what waits and runs in it, and how many workers listen to it, None where the broker is away."""
+    """One queue: what waits and runs in it, and how many workers listen to it, None where that is not known."""
 
     depth: int = 0
     oldest_age_seconds: float | None = None

@@ -64,11 +64,10 @@ def queue_statistics(parts: Parts, listening: Mapping[str, int] | None = None) -
 
     Args:
         parts: where the records are.
-        listening: how many workers listen to each queue, where that was asked before; to ask takes a second.
+        listening: how many workers listen to each queue, as `listeners` returns it; None where that is not known.
     """
     found = parts.tasks.queue_figures()
     paused, in_force = parts.limits.paused(), parts.limits.in_force()
-    listening = _listening() if listening is None else listening
     names = (*QUEUES, *sorted(set(found) - set(QUEUES)))
     queues = {
         name: _figures(found.get(name, {}), None if listening is None else listening.get(name, 0)).model_copy(
@@ -79,8 +78,8 @@ def queue_statistics(parts: Parts, listening: Mapping[str, int] | None = None) -
     return QueueStatistics(queues=queues, totals=total(queues))
 
 
-def _listening() -> Mapping[str, int] | None:
-    """Return how many workers listen to each queue; None where the broker is away, and the records are all there is."""
+def listeners() -> Mapping[str, int] | None:
+    """Ask for a second how many workers listen to each queue; None where the broker is away."""
     try:
         return consumers()
     except ServiceUnavailable:

@@ -40,7 +40,7 @@ def queues(context: typer.Context, as_json: AsJson = False) -> None:
     """Show how full each queue is: what waits, for how long, what runs, who listens, its pause and its limit."""
     if context.invoked_subcommand is not None:
         return
-    found = monitoring.queue_statistics(parts())
+    found = monitoring.queue_statistics(parts(), monitoring.listeners())
     if as_json:
         print_json(found.model_dump(mode="json"))
         return

@@ -19,11 +19,10 @@ pages = Pages()
 def overview(visit: Visit) -> Response:
     """Show health, sums and queues, and how much each queue did."""
     hours = _hours(visit)
-    statistics, _ = figures.queues()
     return page(
         visit,
         "overview.html",
-        statistics=statistics,
+        statistics=figures.queues(),
         workers=living_workers(),
         health=figures.health().value(),
         past=figures.past(float(hours)).value(),

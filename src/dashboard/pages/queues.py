@@ -77,14 +77,13 @@ ACTS = {
 @pages.get("/queues", "read")
 def queues(visit: Visit) -> Response:
     """List the queues."""
-    statistics, known = figures.queues()
-    return page(visit, "queues.html", statistics=statistics, known=known, ours=QUEUES, acts=ACTS)
+    return page(visit, "queues.html", statistics=figures.queues(), ours=QUEUES, acts=ACTS)
 
 
 def ask(name: str, visit: Visit) -> Response:
     """Ask whether this is to be done to a queue, naming how many tasks it concerns."""
     act, queue = ACTS[name], _queue(visit)
-    found = figures.queues()[0].queues[queue]
+    found = figures.queues().queues[queue]
     lines = [act.what, f"{number(found.depth)} tasks wait in it now, and {number(found.unacknowledged)} run."]
     button = f"{act.verb} {queue}" + (f": cancel {number(found.depth)} tasks" if act.loses else "")
     return page(

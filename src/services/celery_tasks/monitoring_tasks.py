@@ -31,7 +31,7 @@ def get_system_stats(task: RecordedTask, request: Request) -> health.HostStatist
 @recorded_task("monitoring.get_queue_stats", Request)
 def get_queue_stats(task: RecordedTask, request: Request) -> health.QueueStatistics:  # noqa: ARG001 - it has no fields
     """Count what waits and runs in each queue."""
-    return monitoring.queue_statistics(task.parts)
+    return monitoring.queue_statistics(task.parts, monitoring.listeners())
 
 
 @recorded_task("monitoring.check_worker_heartbeats", Request)

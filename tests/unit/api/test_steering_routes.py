@@ -11,6 +11,7 @@ from records.audit import WantedActs
 from records.task_records import Draft
 from services import audit
 from services.access import admin_key
+from services.celery_app import celery_app
 from services.celery_service import celery_service
 from services.wiring import parts
 
@@ -69,6 +70,19 @@ def test_purging_tells_how_many_were_cancelled_and_leaves_what_is_due_later(clie
 @pytest.mark.parametrize("act", ["pause", "resume", "drain", "purge"])
 def test_a_queue_that_nobody_knows_is_named(client, act):
     assert "no queue is named 'mine'" in refusal(client.post(f"{API}/queues/mine/{act}"))
+
+
+@pytest.mark.parametrize(("path", "place"), [("queues", ()), ("overview", ("now",))])
+def test_how_queues_stand_is_told_without_asking_the_workers_which_takes_a_second(client, monkeypatch, path, place):
+    asked = []
+    monkeypatch.setattr(celery_app.control, "broadcast", lambda *what, **_: asked.append(what))
+    answer = client.get(f"{API}/{path}")
+    assert answer.status_code == 200, answer.text
+    assert asked == []
+    found = answer.json()
+    for name in place:
+        found = found[name]
+    assert {one["consumers"] for one in found["queues"].values()} == {None}
 
 
 # --- Limits -----------------------------------------------------------------------------------------------------

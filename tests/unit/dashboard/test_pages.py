@@ -312,7 +312,7 @@ def waiting(monkeypatch):
 
 def test_a_queue_is_purged_after_a_page_that_names_the_count(operator, waiting):
     page = operator.html("/queues/low_priority/purge")
-    count = figures.queues()[0].queues["low_priority"].depth
+    count = figures.queues().queues["low_priority"].depth
     assert f"Purge low_priority: cancel {count} tasks" in page.text
     assert f"{count} tasks wait in it now" in page.text
     before = len(acts("queue", "low_priority"))

@@ -12,7 +12,7 @@ from processors.limits import Rate
 from records.holds import LetGo
 from records.limited_starts import Held
 from records.task_records import Draft, TaskRecord
-from services import leader, limiting, monitoring
+from services import leader, limiting
 from services.celery_app import celery_app
 from services.celery_service import celery_service
 from services.limiting import in_turn, limit_keys_of
@@ -144,8 +144,7 @@ def test_a_task_tells_whether_it_waits_for_a_limit_a_pause_or_its_turn():
     assert waits_for(turn) == ("queue", False)
 
 
-def test_the_figures_of_a_queue_show_its_pause_its_limit_and_what_is_held_in_it(monkeypatch):
-    monkeypatch.setattr(monitoring, "consumers", dict)  # no worker is there to be asked
+def test_the_figures_of_a_queue_show_its_pause_its_limit_and_what_is_held_in_it():
     celery_service.set_limit("queue:twilio_calls", "1/h")
     for task_id in (opened(queue="twilio_calls"), opened(queue="twilio_calls")):
         start(task_id)

@@ -6,7 +6,7 @@ since the rows were written, the records themselves say. So a page is what the r
 
 import heapq
 import json
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +18,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Integer,
-    RowMapping,
     Select,
     Text,
     and_,
@@ -88,6 +87,12 @@ LIGHT = (
 
 HEAVY = ("args", "kwargs", "result", "traceback")
 """What it tells beside that to who asks for it."""
+
+MOST_BYTES = 16 * 1024**2
+"""Of all that a page has of it, but for its first task: that one is told however large it is."""
+
+READ_AT_ONCE = 16
+"""Tasks of which that is read together, so that no more of it than that is thrown away."""
 
 FEW = 1_000
 """What so many rows have at most is looked through, instead of what the other filters find."""
@@ -174,7 +179,7 @@ class Place:
     id: str
 
 
-Row = RowMapping
+Row = Mapping[Any, Any]
 Term = tuple[str, int]
 """A filter that rows are found by: their column, or `TAG`, and the number of its text."""
 
@@ -197,7 +202,7 @@ class TaskLists:
             wanted: which.
             limit: at most so many.
             after: only those behind this place.
-            heavy: with their arguments, results and tracebacks.
+            heavy: with their arguments, results and tracebacks. Those that `MOST_BYTES` have no room for are without.
         """
 
         def read(connection: Connection) -> list[Row]:
@@ -221,7 +226,8 @@ class Look:
         self.wanted = wanted
         self.limit = limit
         self.possible = wanted.possible
-        self.row = [columns[name] for name in (*LIGHT, *(HEAVY if heavy else ()))]
+        self.heavy = heavy
+        self.row = [columns[name] for name in LIGHT]
         self.conditions = _conditions(wanted)
         # An expression that is that of no index, either: PostgreSQL would read all that failed and sort it.
         whichever = len(self.possible) == len(TaskState)
@@ -237,7 +243,24 @@ class Look:
         if not self.possible:
             return []
         found = heapq.merge(*self._sources(after), key=_place, reverse=True)
-        return list(islice(_each_once(found), self.limit))
+        light = list(islice(_each_once(found), self.limit))
+        return self._filled(light) if self.heavy else light
+
+    def _filled(self, light: list[Row]) -> list[Row]:
+        """Return the rows with what is heavy, as far as there is room."""
+        room, filled = MOST_BYTES, list[Row]()
+        for start in range(0, len(light), READ_AT_ONCE):
+            some = light[start : start + READ_AT_ONCE]
+            query = select(columns.id, *(columns[name] for name in HEAVY))
+            found = self.connection.execute(query.where(columns.id.in_([row["id"] for row in some]))).mappings()
+            heavy = {row["id"]: row for row in found}
+            for row in some:
+                whole = {**row, **heavy[row["id"]]}
+                room -= len(json.dumps([row["error"], *(whole[name] for name in HEAVY)]))
+                if room < 0 and filled:
+                    return filled + light[len(filled) :]
+                filled.append(whole)
+        return filled
 
     def _sources(self, after: Place | None) -> Iterator[Iterable[Row]]:
         """Return what finds tasks, each in the order of the page; together they find all of them."""

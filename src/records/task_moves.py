@@ -524,6 +524,11 @@ class TaskMoves:
 
         return self.database.write(work)
 
+    def revoke_unstarted(self, task_id: str) -> bool:
+        """Cancel a task that no worker has begun; False where one has, or it has ended."""
+        unstarted = and_(columns.id == task_id, columns.started_at.is_(None))
+        return bool(self.database.write(lambda c: _cancelled(c, unstarted)))
+
     def revoke_waiting(self, queue: str) -> list[str]:
         """Cancel what waits in this queue for publishing, a worker, a limit or a retry; not what is due later."""
         return self.database.write(lambda c: _cancelled(c, _waits_in(queue)))

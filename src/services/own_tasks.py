@@ -120,7 +120,7 @@ def is_ours(name: str) -> bool:
     if name not in _tasks():
         import_task_modules()
     task = _tasks().get(name)
-    return task is not None and task.run.__module__ in TASK_MODULES
+    return task is not None and type(task).__module__ in TASK_MODULES  # of a parent, `run` is its base's
 
 
 def categories() -> set[str]:

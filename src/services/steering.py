@@ -32,6 +32,14 @@ def cancel(task_id: str) -> bool:
     return cancelled
 
 
+def cancel_unstarted(task_id: str) -> bool:
+    """Cancel a task that has not begun; False where it has, or has ended."""
+    cancelled = parts().moves.revoke_unstarted(task_id)
+    if cancelled:
+        follow_failure(task_id)
+    return cancelled
+
+
 def pause_task(task_id: str) -> bool:
     """Let none of a parent's tasks start, and those under way end where they can; False where it was paused before."""
     return not _parent(task_id).final and parts().task_pauses.pause(task_id)

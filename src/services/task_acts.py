@@ -91,7 +91,7 @@ def undo(caller: Caller, task_id: str) -> bool:
     record = parts().tasks.read(task_id)
     if record is None or record.name != TASK or not caller.sees(record.tenant):
         raise unknown_task(task_id)
-    undone = record.started_at is None and steering.cancel(task_id)
+    undone = steering.cancel_unstarted(task_id)
     if undone:
         record_act(caller, "tasks.undo", target=("task", task_id))
     return undone

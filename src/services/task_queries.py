@@ -30,7 +30,7 @@ def find_tasks(
         cursor: `next_cursor` of the page before, with the same filter.
         limit: at most so many, up to 1 000.
         wall: the only tenant whose tasks the caller may see.
-        whole: with arguments, result and traceback, secrets masked.
+        whole: with arguments, result and traceback, secrets masked; a page of such ends early where they are large.
 
     Raises:
         InvalidArgument: the cursor is none of this filter, or the limit is not acceptable.
@@ -43,8 +43,8 @@ def find_tasks(
     if wanted is None:
         return {"items": [], "next_cursor": None}
     rows = TaskLists(service.database).page(wanted, limit + 1, after, heavy=whole)
-    page = rows[:limit]
-    more = len(rows) > limit
+    page = [row for row in rows[:limit] if not whole or "kwargs" in row]
+    more = len(rows) > len(page)
     last = Place(page[-1]["created_at"], page[-1]["id"]) if more else None
     return {
         "items": [told(row, whole=whole) for row in page],

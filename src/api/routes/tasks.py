@@ -7,6 +7,7 @@ from time import monotonic
 from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.exceptions import HTTPException
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
@@ -22,6 +23,7 @@ from services.access import Caller
 from services.audit import record_act
 from services.celery_service import celery_service
 from services.file_roots import check_paths
+from services.own_tasks import is_ours
 from web.event_streams import MEDIA_TYPE, STILL_THERE, EventStream, event
 from web.task_answers import is_final, shown_status
 from web.watching import Watching
@@ -197,6 +199,12 @@ def resume(task_id: TaskId, caller: Operator) -> Changed:
 def replay(task_id: TaskId, caller: Operator, response: Response, body: Arguments | None = None) -> Accepted:
     """Submit a failed task again, as a new one, with other arguments where they are given; twice is once."""
     arguments = body.arguments if body else None
+    if arguments and caller.tenant is not None and is_ours(shown_status(task_id, caller)["name"]):
+        # they could name what is another tenant's, which the methods' own routes refuse
+        raise HTTPException(
+            HTTPStatus.FORBIDDEN,
+            "With a tenant's key, tasks of the service are replayed with their own arguments alone; see /submit/….",
+        )
     check_paths(arguments or {})
     uploads.check_stored(arguments or {})
     details = {"arguments": sorted(arguments)} if arguments else None

@@ -18,12 +18,17 @@ from records.task_records import Draft
 from services import audit
 from services.access import Caller, admin_key, reach
 from services.api_keys import NewKey, add
+from services.celery_app import TASK_MODULES, celery_app
 from services.celery_service import celery_service
+from services.own_tasks import import_task_modules
 from services.wiring import parts
 from waiting import until
 
 ANN = Caller("user", "ann", reach(("admin",)), origin="cli")
 WAITS = "/api/v1/tasks/{}?wait=30"
+
+import_task_modules()
+OUR_TASKS = sorted(name for name, task in celery_app.tasks.items() if type(task).__module__ in TASK_MODULES)
 
 
 @pytest.fixture(scope="module")
@@ -235,6 +240,35 @@ def test_the_services_own_tasks_are_submitted_by_their_methods_with_a_small_key(
     body = {"name": "cleanup.cleanup_old_tasks", "arguments": {"max_age_hours": 0}}
     answer = client.post("/api/v1/submit", json=body, headers={"Authorization": f"Bearer {made['key']}"})
     assert (answer.status_code, "scope operate" in answer.json()["detail"]) == (403, True)
+
+
+@pytest.mark.parametrize("name", OUR_TASKS)
+def test_no_tenants_key_submits_a_task_of_the_service_by_its_name(client, name):
+    body = {"name": name, "arguments": {}}
+    answer = client.post("/api/v1/submit", json=body, headers=key_of(tenant="acme"))
+    assert (answer.status_code, "not a tenant's key" in answer.json()["detail"]) == (403, True)
+    schedule = {"name": f"of acme: {name}", "task": name, "every": 60.0}
+    assert client.post("/api/v1/schedules", json=schedule, headers=key_of(tenant="acme")).status_code == 403
+
+
+def test_our_tasks_are_those_that_a_tenants_key_could_harm_others_with():
+    assert {"scheduling.act_on_tasks", "scheduling.retry_failed_tasks", "cleanup.cleanup_old_tasks"} < set(OUR_TASKS)
+    assert {"twilio_calls.end_call", "monitoring.health_check", "email.send_bulk_emails"} < set(OUR_TASKS)
+
+
+def test_a_tenants_key_replays_tasks_of_the_service_with_their_own_arguments_alone(client):
+    task_id, key = "replayed-for-acme", key_of(tenant="acme")
+    kwargs = {"act": "cancel", "filter": {}, "created_before": "2020-01-01T00:00:00Z", "wall": "acme", "most": 1}
+    parts().tasks.open(Draft(task_id, "scheduling.act_on_tasks", "scheduling", "default", kwargs, tenant="acme"))
+    run = parts().moves.start(task_id, 0, "worker-of-replays", "w@h", None).run
+    assert parts().moves.fail(task_id, run, Failure("no", "PermanentError"))
+    place = f"/api/v1/tasks/{task_id}/replay"
+    answer = client.post(place, json={"arguments": {"wall": None}}, headers=key)
+    assert (answer.status_code, "own arguments" in answer.json().get("detail", "")) == (403, True)
+    again = client.post(place, headers=key)
+    assert again.status_code == 202, again.text
+    assert parts().tasks.read(again.json()["task_id"]).kwargs["wall"] == "acme"
+    celery_service.cancel_task(again.json()["task_id"])
 
 
 # --- Over a real socket -----------------------------------------------------------------------------------------

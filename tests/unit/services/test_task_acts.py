@@ -94,6 +94,24 @@ def test_an_act_is_undone_until_it_begins_and_not_afterwards(tag):
         task_acts.undo(ANN, task_id)  # a task that is no act is not cancelled like this
 
 
+def test_an_act_that_begins_while_it_is_being_undone_goes_on(tag, monkeypatch):
+    monkeypatch.setattr(task_acts, "UNDO_SECONDS", 0)
+    waiting(tag)
+    task_id = task_acts.begin(ANN, "cancel", filter_of(tag=[tag]), 1)["task_id"]
+    read = parts().tasks.read
+
+    def read_and_begin(one):
+        record = read(one)
+        parts().moves.start(one, 0, "worker-of-acts", "w@h", None)
+        return record
+
+    monkeypatch.setattr(parts().tasks, "read", read_and_begin)
+    assert task_acts.undo(ANN, task_id) is False
+    monkeypatch.undo()
+    assert state(task_id) == "STARTED"
+    assert celery_service.cancel_task(task_id)
+
+
 def test_more_than_were_confirmed_are_refused_with_the_new_count_and_fewer_are_not(tag):
     waiting(tag, 2)
     with pytest.raises(CountChanged, match="1 tasks were confirmed, and 2 are like that now") as told:

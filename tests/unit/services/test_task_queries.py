@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from cli import main
 from processors.errors import InvalidArgument, ServiceUnavailable
+from records import task_lists
 from records.leadership import Lead, Leadership
 from records.task_following import TaskFollowing
 from records.task_list_rows import task_list_marks
@@ -67,6 +68,24 @@ def test_a_page_leads_to_the_next_one_until_there_is_none(service):
             break
     assert sorted(found) == [f"t{number}" for number in range(5)]
     assert find_tasks(asked, limit=5)["next_cursor"] is None, "nothing is behind a last page that is full"
+
+
+def test_a_page_of_whole_tasks_ends_early_where_they_are_large_and_leads_to_the_others(service, monkeypatch):
+    monkeypatch.setattr(task_lists, "MOST_BYTES", 5_000)
+    monkeypatch.setattr(task_lists, "READ_AT_ONCE", 2)
+    sizes = {"t5": 10, "t4": 3_000, "t3": 1_000, "t2": 9_000, "t1": 10, "t0": 10}
+    for task_id, size in reversed(sizes.items()):
+        opened(service, draft(task_id, kwargs={"text": "x" * size}))
+    cursor, pages = None, []
+    for _ in sizes:
+        page = find_tasks(filter_of(), cursor, 5, whole=True)
+        assert all(len(one["kwargs"]["text"]) == sizes[one["task_id"]] for one in page["items"])
+        pages.append(ids(page))
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert pages == [["t5", "t4", "t3"], ["t2"], ["t1", "t0"]]
+    assert len(ids(find_tasks(filter_of(), None, 6))) == 6, "light ones are not counted"
 
 
 def test_a_row_is_light_and_tells_the_rest_masked_to_who_asks(service):

@@ -22,6 +22,9 @@ API = "/api/"
 MOST_WATCHERS = 1_000
 """Who may wait for tasks at once, in one process."""
 
+MOST_OF_ONE = 250
+"""How many of them with one key."""
+
 
 def create_app(settings: Settings) -> FastAPI:
     """Return the application; each of its routes says who may use it, or there is none.
@@ -35,7 +38,7 @@ def create_app(settings: Settings) -> FastAPI:
     routers = [guarded(import_module(f"api.routes.{one.name}").router) for one in pkgutil.iter_modules(routes.__path__)]
     for router in routers:
         app.include_router(router)
-    app.state.watching = Watching(_marks, MOST_WATCHERS)
+    app.state.watching = Watching(_marks, MOST_WATCHERS, MOST_OF_ONE)
     app.router.default = beside(app.router.default, create_dashboard(app.state.watching))
     app.openapi = cache(lambda: document_of(app, [route for router in routers for route in router.routes]))
     call_webhooks.load()

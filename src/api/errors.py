@@ -28,6 +28,7 @@ from processors.errors import (
     UnknownWebhook,
     WorkError,
 )
+from web.watching import TooManyOfOne
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -46,6 +47,7 @@ ERROR_TABLE: dict[type[Exception], tuple[HTTPStatus, str]] = {
     ServiceUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "service-unavailable"),
     ConfigurationError: (HTTPStatus.SERVICE_UNAVAILABLE, "configuration"),
     NotAuthentic: (HTTPStatus.FORBIDDEN, "not-authentic"),
+    TooManyOfOne: (HTTPStatus.TOO_MANY_REQUESTS, "too-many-requests"),
     TaskTimeout: (HTTPStatus.CONFLICT, "task-timeout"),
     TaskFailed: (HTTPStatus.CONFLICT, "task-failed"),
     TaskCancelled: (HTTPStatus.CONFLICT, "task-cancelled"),

@@ -1,5 +1,6 @@
 """What stands before every route: which hosts and origins are answered, who holds the key, what headers go out."""
 
+import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
@@ -15,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.bodies import bounded
 from api.errors import problem
 from config.settings import Settings
-from processors.errors import ConfigurationError
+from processors.errors import ConfigurationError, ServiceUnavailable
 from processors.limits import Rate, rate_of
 from processors.unsubscribing import PATH as UNSUBSCRIBE
 from services.access import SCOPES, AdminKey, Caller, Keys, Refused, digest_of
@@ -102,6 +103,7 @@ class Door:
         self._of_keys = Buckets(rate_of(settings.api_limit), clock)
         self._failed = Buckets(rate_of(settings.api_limit_failed_keys), clock)
         self._policy = _policy(self._of_keys.rate)
+        self._looking_again = asyncio.Lock()
 
     async def caller(self, request: Request) -> Caller:
         """Return whose key a request brings.
@@ -117,13 +119,30 @@ class Door:
         found = self._keys.at_hand(digest)
         if not isinstance(found, Caller):
             found = await self._looked_up(digest, found, address_of(request))
-        taken = self._of_keys.take(found.key_id or found.name)
+        taken = self._of_keys.take(found.counted_as)
         if taken is not None:
             fields = f'"key";r={taken.left};t={taken.seconds}'
             request.scope[RATE_LIMIT] = ((b"ratelimit-policy", self._policy), (b"ratelimit", fields.encode()))
             if not taken.allowed:
                 raise _too_many(f"This key may ask {self._of_keys.rate} (API_LIMIT)", taken)
         return found
+
+    async def check_still(self, request: Request, caller: Caller) -> None:
+        """Look again at the key of a request that goes on; while the database is away what was known is true.
+
+        Raises:
+            HTTPException: 401 where it is not this caller's any more.
+        """
+        digest = digest_of(key_in(request))
+        found = self._keys.at_hand(digest)
+        if found is None:
+            async with self._looking_again:  # of many who wait with one key, the first one's look is enough
+                try:
+                    found = self._keys.at_hand(digest) or await run_in_threadpool(self._keys.looked_up, digest)
+                except ServiceUnavailable:
+                    return
+        if found != caller:
+            raise HTTPException(HTTPStatus.UNAUTHORIZED, found.why if isinstance(found, Refused) else BRING_A_KEY)
 
     async def _looked_up(self, digest: str, found: Refused | None, address: str) -> Caller:
         """Return whose key it is; each that is nobody's counts against the address that it came from."""

@@ -62,6 +62,11 @@ class Caller:
         """What the audit calls them; a key's name may be another one's, too."""
         return f"{self.name} ({self.key_id})" if self.key_id else self.name
 
+    @property
+    def counted_as(self) -> str:
+        """By what is told how often they ask and how many wait for them."""
+        return self.key_id or self.name
+
     def may(self, scope: str) -> bool:
         """Tell whether they may do what wants this scope."""
         return scope in self.scopes

@@ -62,9 +62,12 @@ class EventStream(Response):
             raise error
 
     async def _send(self, send: Send) -> None:
+        events = aiter(self._events)
+        one = await anext(events, None)  # what refuses to begin is an answer of its own
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        async for one in self._events:
+        while one is not None:
             await asyncio.wait_for(send({"type": "http.response.body", "body": one, "more_body": True}), SEND_SECONDS)
+            one = await anext(events, None)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

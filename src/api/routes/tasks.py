@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager
 from http import HTTPStatus
 from time import monotonic
 from typing import Annotated, Any, cast
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from api.documents import Accepted, problems
-from api.guards import GuardedRoute, require
+from api.guards import Door, GuardedRoute, require
 from processors.emails import DELIVERY_STATES
 from processors.interfaces import DeliveryState
 from processors.redaction import redact
@@ -26,10 +27,15 @@ from services.file_roots import check_paths
 from services.own_tasks import is_ours
 from web.event_streams import MEDIA_TYPE, STILL_THERE, EventStream, event
 from web.task_answers import is_final, shown_status
-from web.watching import Watching
+from web.watching import Watch, Watching
 
 LONGEST_WAIT_SECONDS = 60.0
-QUIET_SECONDS = 15.0
+LOOK_SECONDS = 5.0
+"""So often the key of one who waits is looked at again."""
+
+LOOKS_OF_A_QUIET_STREAM = 3
+"""After so many looks a stream without a change says that it is there."""
+
 PREFIX = "/api/v1/tasks"
 LINES = "application/x-ndjson"
 LONGEST_PLACE = 330
@@ -111,9 +117,12 @@ async def task(
     if not wait or is_final(status):
         return status
     until = monotonic() + wait
-    async with _watching(request).watch(task_id) as watch:
-        while not is_final(status) and await watch.change(until - monotonic()):
-            status = await run_in_threadpool(shown_status, task_id, caller)
+    async with _watching(request, task_id, caller) as watch:
+        while not is_final(status) and (left := until - monotonic()) > 0:
+            changed = await watch.change(min(left, LOOK_SECONDS))
+            await _check_still(request, caller)
+            if changed:
+                status = await run_in_threadpool(shown_status, task_id, caller)
     return status
 
 
@@ -126,7 +135,7 @@ async def task(
 async def events(task_id: TaskId, caller: Reader, request: Request) -> Response:
     """Stream where a task stands, at once and at each change, as server-sent events named `status`, until its end."""
     await run_in_threadpool(shown_status, task_id, caller)
-    return EventStream(_statuses(_watching(request), lambda: shown_status(task_id, caller), task_id))
+    return EventStream(_statuses(request, task_id, caller))
 
 
 @router.get("/{task_id}/logs", operation_id="get_task_logs")
@@ -221,20 +230,35 @@ def resend(task_id: TaskId, caller: Operator, response: Response, body: States |
     return _again(new_id, task_id, caller, response, "task.resend", details)
 
 
-async def _statuses(watching: Watching, read: Callable[[], dict[str, Any]], task_id: str) -> AsyncGenerator[bytes]:
-    async with watching.watch(task_id) as watch:
+async def _statuses(request: Request, task_id: str, caller: Caller) -> AsyncGenerator[bytes]:
+    """Return an event for each change; none any more to one whose key is good no more."""
+    quiet = 0
+    async with _watching(request, task_id, caller) as watch:
         while True:
-            if not await watch.change(QUIET_SECONDS):
-                yield STILL_THERE
+            changed = await watch.change(LOOK_SECONDS)
+            try:
+                await _check_still(request, caller)
+            except HTTPException:
+                return
+            if not changed:
+                quiet += 1
+                if quiet % LOOKS_OF_A_QUIET_STREAM == 0:
+                    yield STILL_THERE
                 continue
-            status = await run_in_threadpool(read)
+            status = await run_in_threadpool(shown_status, task_id, caller)
             yield event("status", status)
             if is_final(status):
                 return
 
 
-def _watching(request: Request) -> Watching:
-    return request.app.state.watching
+def _watching(request: Request, task_id: str, caller: Caller) -> AbstractAsyncContextManager[Watch]:
+    watching: Watching = request.app.state.watching
+    return watching.watch(task_id, caller.counted_as)
+
+
+async def _check_still(request: Request, caller: Caller) -> None:
+    door: Door = request.app.state.door
+    await door.check_still(request, caller)
 
 
 def _changed(task_id: str, caller: Caller, act: str, change: Callable[[str], bool]) -> Changed:

@@ -5,6 +5,7 @@ import json
 import logging
 import pkgutil
 import re
+import threading
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 
@@ -16,6 +17,7 @@ from sqlalchemy import update
 from api import app, guards, routes
 from api.app import create_app
 from api.guards import Door, GuardedRoute, address_of, everybody, guarded, require
+from api.routes import tasks
 from config.settings import PROJECT_ROOT, Settings, ensure_folders, settings
 from examples.celery_example import BOUNCE
 from processors.errors import ConfigurationError, ServiceUnavailable
@@ -28,6 +30,7 @@ from services.api_keys import NewKey
 from services.celery_service import celery_service
 from services.facade_methods import OF_ALL_TENANTS, OPERATING, SUBMITTING
 from services.wiring import parts
+from waiting import until
 
 ANN = Caller("user", "ann", reach(("admin",)), origin="cli")
 
@@ -340,6 +343,50 @@ def test_while_the_database_is_away_the_files_key_comes_in_and_the_others_are_no
     monkeypatch.setattr(celery_service, "get_task_status", away)
     assert client.get("/api/v1/tasks/x", headers=own).json()["type"] == "urn:csai:service-unavailable"
     assert client.get("/api/v1/tasks/x", headers=admin).json()["type"] == "urn:csai:service-unavailable"
+
+
+@pytest.mark.parametrize(("place", "status"), [("?wait=30", 401), ("/events", 200)])
+def test_who_waits_with_a_key_that_is_revoked_meanwhile_waits_no_longer(
+    client, admin, clock, monkeypatch, place, status
+):
+    monkeypatch.setattr(tasks, "LOOK_SECONDS", 0.01)
+    made = client.post("/api/v1/keys", headers=admin, json={"name": "soon over"}).json()
+    task_id = celery_service.submit("monitoring.health_check", delay_seconds=3600)
+    answers = []
+    path, own = f"/api/v1/tasks/{task_id}{place}", bearer(made["key"])
+    waiter = threading.Thread(target=lambda: answers.append(client.get(path, headers=own)))
+    waiter.start()
+    until(lambda: client.app.state.watching._count == 1, 30, "somebody waits")
+    client.delete(f"/api/v1/keys/{made['id']}", headers=admin)
+    clock.now += 3.5
+    waiter.join(30)
+    assert not waiter.is_alive()
+    assert answers[0].status_code == status
+    assert ("was revoked at" in answers[0].text) == (status == 401)
+    celery_service.cancel_task(task_id)
+
+
+def test_who_waits_goes_on_waiting_while_nobody_can_say_whether_the_key_is_good(client, clock, monkeypatch):
+    monkeypatch.setattr(tasks, "LOOK_SECONDS", 0.01)
+    task_id, own = celery_service.submit("monitoring.health_check", delay_seconds=3600), key_of("read")
+    answers, looks = [], []
+
+    def away(*_):
+        looks.append(1)
+        raise ServiceUnavailable("The record database does not answer.")
+
+    waiter = threading.Thread(
+        target=lambda: answers.append(client.get(f"/api/v1/tasks/{task_id}?wait=30", headers=own))
+    )
+    waiter.start()
+    until(lambda: client.app.state.watching._count == 1, 30, "somebody waits")
+    with monkeypatch.context() as patched:
+        patched.setattr(type(parts().api_keys), "find", away)
+        clock.now += 3.5
+        until(lambda: len(looks) > 2, 30, "it is looked at")
+    celery_service.cancel_task(task_id)
+    waiter.join(30)
+    assert answers[0].json()["status"] == "REVOKED"
 
 
 # --- Tenants ---------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from records.task_moves import Failure
 from records.task_records import Draft
 from services import audit
 from services.access import Caller, admin_key, reach
-from services.api_keys import NewKey, add
+from services.api_keys import NewKey, add, listed
 from services.celery_app import TASK_MODULES, celery_app
 from services.celery_service import celery_service
 from services.own_tasks import import_task_modules
@@ -88,6 +88,20 @@ def test_more_than_may_wait_are_told_so(client, monkeypatch):
     monkeypatch.setattr(client.app.state.watching, "_most", 0)
     answer = client.get(WAITS.format(task_id))
     assert (answer.status_code, "already wait" in answer.json()["detail"]) == (503, True)
+
+
+@pytest.mark.parametrize("place", [WAITS, "/api/v1/tasks/{}/events"])
+def test_more_than_may_wait_with_one_key_are_told_so_and_other_keys_come_in(client, monkeypatch, place):
+    task_id, own = draft(f"wait-4-{len(place)}"), key_of()
+    key_id = listed()[0]["id"]
+    watching = client.app.state.watching
+    monkeypatch.setattr(watching, "_most_of_one", 1)
+    monkeypatch.setitem(watching._of, key_id, 1)
+    answer = client.get(place.format(task_id), headers=own)
+    assert (answer.status_code, answer.json()["type"]) == (429, "urn:csai:too-many-requests")
+    assert "with this key" in answer.json()["detail"]
+    celery_service.cancel_task(task_id)
+    assert client.get(place.format(task_id)).status_code == 200
 
 
 # --- Watching ---------------------------------------------------------------------------------------------------

@@ -94,6 +94,17 @@ def test_who_reads_nothing_is_left(monkeypatch):
     asyncio.run(scene())
 
 
+def test_events_that_refuse_to_begin_send_nothing_so_that_the_error_is_the_answer():
+    async def full():
+        raise ValueError("full")
+        yield STILL_THERE
+
+    reader = Reader()
+    with pytest.raises(ValueError, match="full"):
+        asyncio.run(stream(full, reader))
+    assert reader.got == []
+
+
 def test_an_error_of_the_events_is_raised():
     async def broken():
         yield STILL_THERE

@@ -6,7 +6,7 @@ import pytest
 
 from processors.errors import ServiceUnavailable
 from web import watching
-from web.watching import TooManyWatchers, Watching
+from web.watching import TooManyOfOne, TooManyWatchers, Watching
 
 SECONDS = 30
 
@@ -110,6 +110,22 @@ def test_more_than_may_wait_are_refused_and_a_place_is_free_again_after_one_left
                     pass
         async with watching.watch("a") as watch:
             assert await watch.change(SECONDS)
+
+    run(scene())
+
+
+def test_one_caller_takes_no_more_places_than_its_own_and_others_come_in():
+    async def scene():
+        watching = Watching(Marks(a=(1,)), 10, 2)
+        async with watching.watch("a", "k1"), watching.watch("b", "k1"):
+            with pytest.raises(TooManyOfOne, match="2 already wait for tasks with this key"):
+                async with watching.watch("a", "k1"):
+                    pass
+            async with watching.watch("a", "k2") as watch, watching.watch("a"), watching.watch("a"):
+                assert await watch.change(SECONDS)
+        async with watching.watch("a", "k1") as watch:
+            assert await watch.change(SECONDS)
+        assert not watching._of
 
     run(scene())
 

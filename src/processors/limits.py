@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from processors.errors import InvalidArgument
@@ -11,6 +11,7 @@ SECONDS = {"s": 1, "m": 60, "h": 3600}
 LETTERS = {seconds: letter for letter, seconds in SECONDS.items()}
 MOST_STARTS = 1_000_000
 MOST_AT_ONCE = 1_000_000
+MOST_WEBHOOKS, MOST_WEBHOOKS_TO_ONE = 10, 5
 MOST_KEYS = 8
 LONGEST_SCOPE = 255
 LIFTED = "none"
@@ -140,17 +141,19 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class DefaultLimits:
-    """The starts that settings allow, by what they are for; they are written nowhere.
+    """What settings allow, by what it is for; it is written nowhere.
 
     Attributes:
         usual: of each category for itself that has no figure of its own.
         high_priority: of the queue of that name, in place of the usual figure.
         categories: of these categories, in whatever queue.
+        at_once: how many of a scope run at once; of `webhook:*`, of each of that kind by itself.
     """
 
     usual: Rate | None = None
     high_priority: Rate | None = None
     categories: Mapping[str, Rate | None] | None = None
+    at_once: Mapping[str, int] = field(default_factory=dict[str, int])
 
     def binding(self, category: str, queue: str, parent_id: str | None = None) -> dict[str, Rate]:
         """Return the rates that bind a task, by scope; what a parent paces and the service's own work are free."""
@@ -172,10 +175,23 @@ class DefaultLimits:
             return self.high_priority if name == HIGH_PRIORITY else None
         return self.binding(name, "").get(scope) if kind == "category" else None
 
+    def concurrency_of(self, scope: str) -> int | None:
+        """Return how many of a scope may run at once, without a figure that was set."""
+        return self.at_once.get(scope, self.at_once.get(every_of(scope) or scope))
+
+
+def webhooks_at_once(slots: int) -> dict[str, int]:
+    """Return how many webhooks are sent at once, in all and to each endpoint, where a worker has so many slots.
+
+    Never as many as it has, and fewer to one endpoint: one that never answers holds a slot for 15 s each time.
+    """
+    most = max(1, min(MOST_WEBHOOKS, slots - 1))
+    return {"task:notification.send_webhook": most, "webhook:*": max(1, min(MOST_WEBHOOKS_TO_ONE, most - 1))}
+
 
 HIGH_PRIORITY = "high_priority"
 UNPACED_PARENTS = ("notification",)
 """Categories whose parents pace nothing: each of their parts is a start like any other."""
 
 EXEMPT = ("monitoring", "cleanup", "scheduling", "webhook")
-"""Categories without a limit by default: their work is the service's own."""
+"""Categories whose starts have no limit by default: their work is the service's own."""

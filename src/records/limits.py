@@ -259,7 +259,8 @@ class LimitsInForce:
     def _limit_of(self, scope: str, default: Rate | None) -> Limit:
         said = [given for name in (scope, every_of(scope)) if name and (given := self.given.get(name))]
         rate = next((given for given in said if given.rate is not None), None)
-        most = next((given.concurrency for given in said if given.concurrency is not None), None)
+        default_most = self._defaults.concurrency_of(scope)
+        most = next((given.concurrency for given in said if given.concurrency is not None), default_most)
         return Limit(default if rate is None else _rate(rate), most or None)
 
 

@@ -166,6 +166,7 @@ def _check_queue(scope: str) -> None:
 def _by_settings() -> Iterator[str]:
     yield "queue:high_priority"
     yield from (f"category:{name}" for name in CATEGORIES if name not in EXEMPT)
+    yield from parts().limits.defaults.at_once
 
 
 def _shown(in_force: LimitsInForce, scope: str) -> dict[str, Any]:

@@ -250,7 +250,7 @@ def _run_due() -> int:
 class _InlineParts(Parts):
     def __init__(self, database: Database) -> None:
         super().__init__(database)
-        self.moves = _InlineMoves(database)
+        self.moves = _InlineMoves(database, self.default_limits)
         self.parents = _InlineParents(database)
         self.submit_keys = _InlineKeys(database)
 

@@ -22,7 +22,7 @@ from broker.claim_channel import ClaimChannel
 from config.email_urls import read_ways
 from config.secret_files import secret
 from config.settings import PROJECT_ROOT, ensure_folders, settings
-from processors.limits import DefaultLimits, rate_of
+from processors.limits import DefaultLimits, rate_of, webhooks_at_once
 from records import schema
 from records.ai_answers import AiAnswers
 from records.cached_results import CachedResults
@@ -480,6 +480,7 @@ def default_limits() -> DefaultLimits:
             "ai_processing": rate_of(settings.limit_ai_processing),
             "file_processing": rate_of(settings.limit_file_processing),
         },
+        at_once=webhooks_at_once(settings.celery_worker_concurrency),
     )
 
 

@@ -2,21 +2,23 @@
 
 import logging
 import time
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import select
 
+from config.settings import settings
 from csai_client import verify_webhook
 from documentation import examples
 from processors.carriers import AnswerLost
 from processors.errors import InvalidArgument, PermanentError, UnknownTaskName, UnknownWebhook
-from processors.limits import DefaultLimits, rate_of
+from processors.limits import DefaultLimits, rate_of, webhooks_at_once
 from processors.webhooks import CATEGORY, DELAYS, TASK, Answered, headers_of, new_secret, webhook_id
 from records import webhook_endpoints as rows
 from records.audit import WantedActs
 from records.columns import metadata
 from records.leadership import Lead
-from records.task_moves import Failure, TaskMoves
+from records.task_moves import Failure, Started, TaskMoves
 from records.task_records import Draft, TaskState, task_records
 from records.webhook_following import WebhookFollowing
 from services import audit, webhooks
@@ -285,11 +287,59 @@ def test_one_that_could_be_told_nothing_is_refused(endpoint, wrong, error):
     assert len(webhooks.listed()) == 1
 
 
-def test_no_limit_of_the_settings_binds_them_and_an_operator_may_limit_what_goes_to_one():
+def test_no_rate_of_the_settings_binds_them_and_each_names_its_endpoint_to_limits():
     usual = DefaultLimits(rate_of("100/m"), rate_of("50/m"), {})
     assert usual.binding(send_webhook.category, "default") == {}
     drafted = webhooks.draft_of_end("w1", webhooks._ended(parts().tasks.read(an_end())))
     assert (drafted.category, drafted.limit_keys, drafted.relay_now) == (CATEGORY, ["webhook:w1"], True)
+
+
+def begun(*endpoint_ids: str) -> list[str]:
+    """Begin to tell an end of its own to each of these endpoints, in this order; returns to whom one is being told."""
+    parts().workers.start(worker := str(uuid4()), "io@host", "host", 1, 0)
+    sent = []
+    for endpoint_id in endpoint_ids:
+        draft = webhooks.draft_of_end(endpoint_id, webhooks._ended(parts().tasks.read(an_end())))
+        parts().tasks.open(draft)
+        if isinstance(parts().moves.start(draft.id, 0, worker, "io@host", 60), Started):
+            sent.append(endpoint_id)
+    return sent
+
+
+def test_an_endpoint_that_never_answers_holds_two_slots_and_all_of_them_leave_a_worker_one(service):
+    assert settings.celery_worker_concurrency == 4
+    assert begun("w1", "w1", "w1", "w1", "w2", "w2", "w3") == ["w1", "w1", "w2"]
+    held = {
+        one["scope"]: one["running"]
+        for one in celery_service.get_limits()
+        if one["scope"] == "task:notification.send_webhook"
+    }
+    assert held == {"task:notification.send_webhook": 3}
+    celery_service.set_limit("task:notification.send_webhook", concurrency="none")
+    celery_service.set_limit("webhook:w1", concurrency=3)
+    assert begun("w1", "w1", "w2", "w2", "w3") == ["w2", "w3"], "who waits for a slot is not overtaken"
+    shown = {one["scope"]: (one["concurrency"], one["source"]) for one in celery_service.get_limits()}
+    assert (shown["webhook:*"], shown["webhook:w1"]) == ((2, "settings"), (3, "database"))
+
+
+@pytest.mark.parametrize(
+    ("slots", "most", "to_one"), [(1, 1, 1), (2, 1, 1), (3, 2, 1), (4, 3, 2), (7, 6, 5), (64, 10, 5)]
+)
+def test_how_many_are_sent_at_once_leaves_a_worker_a_slot_where_it_has_one_to_leave(slots, most, to_one):
+    assert webhooks_at_once(slots) == {"task:notification.send_webhook": most, "webhook:*": to_one}
+
+
+def test_what_waits_for_a_slot_is_sent_when_there_is_one(service, shop, endpoint):
+    assert begun(endpoint, endpoint) == [endpoint, endpoint]
+    an_end()
+    follow()
+    service.run_due()
+    assert shop.got == []
+    running = select(task_records.c.id).where(task_records.c.state == "STARTED")
+    one, _ = parts().database.read(lambda c: c.execute(running).scalars().all())
+    parts().moves.succeed(one, 1, {})
+    service.run_due()
+    assert len(shop.got) == 1
 
 
 def test_a_turn_of_the_leaders_thread_opens_them_while_it_leads(shop, endpoint):
@@ -319,6 +369,7 @@ def test_the_receiver_of_the_page_takes_what_is_signed_once_and_refuses_all_else
     assert taken == [{"type": "task.succeeded"}]
 
 
-def test_the_limit_of_the_page_is_one():
+def test_the_limits_of_the_page_are_some():
     exec(examples("webhooks.md")[1], {"celery_service": celery_service})
-    assert [one["concurrency"] for one in celery_service.get_limits() if one["scope"] == "webhook:*"] == [5]
+    shown = {one["scope"]: one["concurrency"] for one in celery_service.get_limits()}
+    assert (shown["webhook:*"], shown["task:notification.send_webhook"]) == (5, 20)

@@ -1,12 +1,13 @@
 """Finds what ended and is to be told by webhooks: each end becomes one task for each endpoint, once.
 
-A turn is one transaction of a bounded number of rows that opens the tasks and moves how far was looked, so that it may
-end, or be done by two at once, at any statement. Its tasks' ids are made of what they tell.
+A turn is two transactions, between which nothing of others waits: one reads a bounded number of rows, the other opens
+their tasks and moves how far was looked. So it may end, or be done by two at once, at any statement: its tasks' ids are
+made of what they tell.
 """
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -30,7 +31,7 @@ from processors.webhooks import Ended, Wanted, wants, webhook_id
 from records.columns import Now
 from records.database import Database
 from records.leadership import Lead
-from records.task_following import PASS_SECONDS, check_lead
+from records.task_following import LONGEST_TRANSACTION_SECONDS, PASS_SECONDS, check_lead
 from records.task_records import Draft, insert_drafts
 from records.task_records import columns as tasks
 from records.webhook_endpoints import ENABLED, WebhookEndpoint, endpoints_of, webhook_endpoints
@@ -42,14 +43,18 @@ DraftOf = Callable[[str, Ended], Draft]
 OVERLAP_SECONDS = {"sqlite": 2.0, "postgresql": 5.0}
 """How long before now is looked at again: clocks step, and a moment is told before its transaction is seen."""
 
-DRAFTS_AT_ONCE = 200
+DRAFTS_AT_ONCE = 50
+"""Others wait until so many are written: some milliseconds."""
+
 MOST_REMEMBERED = 100_000
 
 OLDEST_WRITER = text(
-    "SELECT min(xact_start) FROM pg_stat_activity"
+    "SELECT greatest(min(xact_start), clock_timestamp() - make_interval(secs => :longest)) FROM pg_stat_activity"
     " WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_xid IS NOT NULL"
+    " HAVING count(*) > 0"
 )
-"""When the oldest transaction of PostgreSQL began that goes on and has written: what it ended it ended later."""
+"""When the oldest transaction of PostgreSQL began that goes on and has written: what it ended it ended later. One that
+takes longer than any of ours is a stranger's, which ends no task."""
 
 LOOKED_AT = (
     tasks.id,
@@ -103,19 +108,18 @@ class _Pass:
         return self.place.moment >= self.settled and time.monotonic() >= self.until
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """What one turn did.
+class _Look(NamedTuple):
+    """What one turn found.
 
     Attributes:
-        going_on: the pass, where there is more.
-        opened: the ids of the tasks that it opened, with when what they tell ended.
-        first: until then all was looked at for good.
+        told: who is told.
+        going_on: the pass.
+        rows: what ended next.
     """
 
-    going_on: _Pass | None = None
-    opened: Mapping[str, datetime] = field(default_factory=dict[str, datetime])
-    first: datetime | None = None
+    told: Sequence[WebhookEndpoint]
+    going_on: _Pass
+    rows: Sequence[Any]
 
 
 class WebhookFollowing:
@@ -143,44 +147,51 @@ class WebhookFollowing:
         going_on, self._pass = self._pass, None  # what is remembered is only what is known to be kept
         opened, self._opened = self._opened, {}
         # A power cut takes SQLite's tasks together with how far was looked, and this memory.
-        look = self.database.write(lambda c: self._look(c, limit, lead, going_on, opened), durable=False)
-        self._pass = look.going_on
-        if look.first is not None and len(opened) < MOST_REMEMBERED:
-            self._opened = {one: at for one, at in opened.items() if at >= look.first}
-        self._opened |= look.opened
-        return look.going_on is not None
+        look = self.database.write(lambda c: self._look(c, limit, lead, going_on), durable=False)
+        if look is None:
+            return False
+        told, going_on, rows = look
+        taken, drafts, new = self._drafts(told, rows, opened)
+        last = _Place(*rows[taken - 1][-2:]) if taken else going_on.place
+        whole = taken < limit and taken == len(rows)
+        reached = going_on.settled if whole else min(last.moment, going_on.settled)
+        self.database.write(lambda c: self._open(c, lead, drafts, list(going_on.known), reached), durable=False)
+        self._pass = None if whole else replace(going_on, place=last)
+        if len(opened) < MOST_REMEMBERED:
+            first = max(reached, min(one.seen_to for one in told))
+            self._opened = {one: at for one, at in opened.items() if at >= first}
+        self._opened |= new
+        return not whole
 
-    def _look(
-        self,
-        connection: Connection,
-        limit: int,
-        lead: Lead | None,
-        going_on: _Pass | None,
-        before: Mapping[str, datetime],
-    ) -> _Look:
+    def _look(self, connection: Connection, limit: int, lead: Lead | None, going_on: _Pass | None) -> _Look | None:
+        """Return what ended next; None where nobody is told."""
         check_lead(connection, lead)
         set_back = update(webhook_endpoints).where(AHEAD).values(seen_to=Now(-self._overlap))
         anew = connection.execute(set_back).rowcount > 0
         told = endpoints_of(connection, select(webhook_endpoints).where(ENABLED))
         if not told:
-            return _Look()
+            return None
         known = {one.id: one.wanted for one in told}
-        since = min(one.seen_to for one in told)
         if anew or going_on is None or going_on.known != known or going_on.over:
             until = time.monotonic() + PASS_SECONDS
+            since = min(one.seen_to for one in told)
             going_on = _Pass(known, _Place(since), self._settled(connection), until)
-        rows = self._page(connection, going_on.place, limit)
-        taken, drafts, opened = self._drafts(told, rows, before)
+        return _Look(told, going_on, self._page(connection, going_on.place, limit))
+
+    def _open(
+        self,
+        connection: Connection,
+        lead: Lead | None,
+        drafts: Sequence[Draft],
+        endpoint_ids: Sequence[str],
+        reached: datetime,
+    ) -> None:
+        """Open these tasks, and note of these endpoints that all was looked at that ended before a moment."""
+        check_lead(connection, lead)
         if drafts:
             insert_drafts(connection, drafts)
-        last = _Place(*rows[taken - 1][-2:]) if taken else going_on.place
-        whole = taken < limit and taken == len(rows)
-        reached = going_on.settled if whole else min(last.moment, going_on.settled)
-        if reached > since:
-            moved = update(webhook_endpoints).where(endpoints.id.in_(list(known)), endpoints.seen_to < reached)
-            connection.execute(moved.values(seen_to=reached))
-        further = None if whole else _Pass(known, last, going_on.settled, going_on.until)
-        return _Look(further, opened, max(reached, since))
+        moved = update(webhook_endpoints).where(endpoints.id.in_(endpoint_ids), endpoints.seen_to < reached)
+        connection.execute(moved.values(seen_to=reached))
 
     def _drafts(
         self, told: Sequence[WebhookEndpoint], rows: Sequence[Any], before: Mapping[str, datetime]
@@ -211,7 +222,8 @@ class WebhookFollowing:
         On SQLite this transaction keeps every other one from writing; on PostgreSQL it asks who still writes.
         """
         settled: datetime = connection.execute(select(Now(-self._overlap))).scalar_one()
-        oldest = None if self.database.is_sqlite else connection.execute(OLDEST_WRITER).scalar()
+        writers = OLDEST_WRITER.bindparams(longest=LONGEST_TRANSACTION_SECONDS)
+        oldest = None if self.database.is_sqlite else connection.execute(writers).scalar()
         return settled if oldest is None else min(settled, oldest)
 
     def _page(self, connection: Connection, place: _Place, limit: int) -> Sequence[Any]:

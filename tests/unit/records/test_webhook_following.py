@@ -1,5 +1,6 @@
 """Ends become tasks that tell them, each once for each endpoint, whatever ends, dies or comes late meanwhile."""
 
+import threading
 from datetime import timedelta
 
 import pytest
@@ -318,6 +319,50 @@ def test_what_is_committed_long_after_it_ended_is_told_all_the_same(database, hi
     late.commit()
     follow(database, 2, following)
     assert len(told(database)) == 4
+
+
+@pytest.mark.parametrize("shared_database", ["postgresql"], indirect=True)
+def test_a_strangers_endless_transaction_does_not_keep_all_that_ended_since_from_being_done_with(
+    database, history, monkeypatch
+):
+    endpoint(database)
+    late = Late(history)
+    late.begin()
+    history.end(count=3)
+    began = _now(database)
+    monkeypatch.setattr(webhook_following, "LONGEST_TRANSACTION_SECONDS", 0)
+    try:
+        follow(database)
+        assert WebhookEndpoints(database).read("w1").seen_to > began
+    finally:
+        late.commit()
+
+
+def test_others_write_while_tasks_are_made_of_ends(database, history):
+    endpoint(database)
+    history.end(count=3)
+    written = []
+
+    def slow_draft_of(endpoint_id, ended_):
+        other = threading.Thread(target=lambda: written.append(history.end("FAILURE", parent="p")), daemon=True)
+        other.start()
+        other.join(10)
+        assert not other.is_alive()
+        return draft_of(endpoint_id, ended_)
+
+    assert not WebhookFollowing(database, slow_draft_of).turn(10)
+    assert (len(told(database)), len(written)) == (3, 3)
+
+
+def test_a_turn_opens_no_more_than_are_written_in_moments(database, history):
+    for number in range(4):
+        endpoint(database, f"w{number}")
+    history.end(count=60)
+    following = WebhookFollowing(database, draft_of)
+    assert following.turn(200)
+    assert len(told(database)) == 52
+    follow(database, 200, following)
+    assert len(told(database)) == 240
 
 
 def test_many_ends_of_one_moment_are_told_a_page_at_a_time(database, history):

@@ -58,6 +58,7 @@ from records.task_records import (
     task_records,
     to_record,
 )
+from records.webhook_bodies import webhook_bodies
 from records.workers import workers
 
 QUARANTINE_AFTER = 3
@@ -365,7 +366,17 @@ RUNS_OF = Prepared(
 )
 
 
-OF_A_TASK = (ai_answers, cached_results, digest_entries, digests, incidents, members, task_logs, task_pauses)
+OF_A_TASK = (
+    ai_answers,
+    cached_results,
+    digest_entries,
+    digests,
+    incidents,
+    members,
+    task_logs,
+    task_pauses,
+    webhook_bodies,
+)
 """What goes with a task's record."""
 
 

@@ -185,24 +185,16 @@ def send(request: SendWebhook, attempt: int) -> WebhookSent:
     """
     service = parts()
     endpoint = service.webhook_endpoints.read(request.endpoint_id)
-    record = service.tasks.read(request.task_id)
     if endpoint is None or endpoint.disabled_at is not None:
         why = "was removed" if endpoint is None else f"is disabled: {endpoint.disabled_why}"
         raise PermanentError(f"Nothing was sent: the webhook {request.endpoint_id} {why.rstrip('.')}.")
-    if record is None or not record.final or record.run != request.run:
-        raise PermanentError(f"Nothing was sent: no task {request.task_id} ended in run {request.run} any more.")
-    if not webhooks.wants(endpoint.wanted, _ended(record)):
-        raise PermanentError(f"Nothing was sent: the webhook {endpoint.id} is not to be told of task {record.id}.")
-    message_id = webhooks.webhook_id(endpoint.id, record.id, record.run)
+    message_id = webhooks.webhook_id(endpoint.id, request.task_id, request.run)
+    body = _body(endpoint, request, message_id)
     try:
-        status = _post(endpoint, message_id, webhooks.body_of_end(_told(record)), attempt)
-    except EndpointGone:
-        if service.webhook_endpoints.disable(endpoint.id, GONE_WHY):
-            logger.warning("webhook_disabled", webhook=endpoint.id, why=GONE_WHY)
-        raise
-    except TransientError:
-        if service.webhook_endpoints.failed(endpoint.id):
-            logger.warning("webhook_disabled", webhook=endpoint.id, why=FAILED_WHY)
+        status = _post(endpoint, message_id, body, attempt)
+    except (EndpointGone, TransientError) as error:
+        service.webhook_bodies.keep(message_id, body)
+        _note_failure(endpoint, error)
         raise
     if endpoint.failing_since is not None:
         service.webhook_endpoints.took(endpoint.id)
@@ -224,6 +216,30 @@ def shown(endpoint: WebhookEndpoint) -> dict[str, Any]:
         "failing_since": endpoint.failing_since and endpoint.failing_since.isoformat(),
         "seen_to": endpoint.seen_to.isoformat(),
     }
+
+
+def _body(endpoint: WebhookEndpoint, request: SendWebhook, message_id: str) -> bytes:
+    """Return what an endpoint is told; where the record is gone, what it was told before.
+
+    Raises:
+        PermanentError: it is told nothing of that.
+    """
+    record = parts().tasks.read(request.task_id)
+    if record is None or not record.final or record.run != request.run:
+        kept = parts().webhook_bodies.read(message_id)
+        if kept is None:
+            raise PermanentError(f"Nothing was sent: no task {request.task_id} ended in run {request.run} any more.")
+        return kept
+    if not webhooks.wants(endpoint.wanted, _ended(record)):
+        raise PermanentError(f"Nothing was sent: the webhook {endpoint.id} is not to be told of task {record.id}.")
+    return webhooks.body_of_end(_told(record))
+
+
+def _note_failure(endpoint: WebhookEndpoint, error: EndpointGone | TransientError) -> None:
+    gone = isinstance(error, EndpointGone)
+    endpoints = parts().webhook_endpoints
+    if endpoints.disable(endpoint.id, GONE_WHY) if gone else endpoints.failed(endpoint.id):
+        logger.warning("webhook_disabled", webhook=endpoint.id, why=GONE_WHY if gone else FAILED_WHY)
 
 
 def _post(endpoint: WebhookEndpoint, message_id: str, body: bytes, attempt: int) -> int:

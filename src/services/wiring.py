@@ -86,6 +86,7 @@ if TYPE_CHECKING:
     from records.task_minutes import TaskMinutes
     from records.uploads import Uploads
     from records.users import Users
+    from records.webhook_bodies import WebhookBodies
     from records.webhook_endpoints import WebhookEndpoints
 
 CODE = ("src", "scripts", ".env", "alembic.ini", "flowerconfig.py", "pyproject.toml")
@@ -214,6 +215,11 @@ class Parts:
     def webhook_endpoints(self) -> WebhookEndpoints:
         """Who is told of ends by webhooks."""
         return _records("webhook_endpoints", "WebhookEndpoints")(self.database)
+
+    @cached_property
+    def webhook_bodies(self) -> WebhookBodies:
+        """What they are told again."""
+        return _records("webhook_bodies", "WebhookBodies")(self.database)
 
     @cached_property
     def webhook_door(self) -> WebhookDoor:

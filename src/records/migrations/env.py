@@ -37,6 +37,7 @@ from records.task_pauses import task_pauses
 from records.task_records import task_records
 from records.uploads import uploads
 from records.users import user_sessions, users
+from records.webhook_bodies import webhook_bodies
 from records.webhook_endpoints import webhook_endpoints
 from records.workers import workers
 
@@ -86,6 +87,7 @@ TABLES = (
     uploads,
     user_sessions,
     users,
+    webhook_bodies,
     webhook_endpoints,
     workers,
 )

@@ -16,6 +16,7 @@ from records.leadership import Lead
 from records.task_following import LeadLost
 from records.task_moves import Failure, TaskMoves, ended
 from records.task_records import Draft, TaskRecords, TaskState, columns, task_records
+from records.webhook_bodies import WebhookBodies
 from records.webhook_endpoints import FAILED_WHY, MOST, WebhookEndpoints, webhook_endpoints
 from records.webhook_following import WebhookFollowing
 
@@ -518,3 +519,16 @@ def test_there_are_a_hundred_at_most_and_what_is_not_made_is_in_no_audit(databas
     assert "whsec_" not in repr(endpoints.listed())
     assert not endpoints.remove("w100", ACT)
     assert endpoints.remove("w99", ACT)
+
+
+# --- Bodies -----------------------------------------------------------------------------------------------------
+
+
+def test_a_body_is_kept_as_it_was_first_and_goes_with_the_task_that_tells_it(database, history):
+    [task_id], bodies = history.end(), WebhookBodies(database)
+    assert bodies.read(task_id) is None
+    bodies.keep(task_id, b'{"text":"\\u0000\\ud83d"}')
+    bodies.keep(task_id, b"{}")
+    assert bodies.read(task_id) == b'{"text":"\\u0000\\ud83d"}'
+    assert history.moves.remove([task_id]) == 1
+    assert bodies.read(task_id) is None

@@ -149,6 +149,35 @@ def test_what_is_not_taken_is_sent_again_at_the_promised_times_and_given_up_afte
     assert shop.got[-1][0] == sent.id, "to the endpoint it is the same one"
 
 
+def test_what_was_not_taken_is_sent_again_as_it_was_although_the_tasks_record_is_gone(service, shop, endpoint):
+    shop.answers = [Answered(503)] * 3
+    task_id = an_end()
+    run = parts().tasks.read(task_id).run
+    follow()
+    service.run_due()
+    assert parts().moves.remove([task_id]) == 1
+    service.advance(3 * 3600)
+    sent = webhook_id(endpoint, task_id, run)
+    assert parts().tasks.read(sent).state == TaskState.SUCCESS
+    assert [told for _, told in shop.got] == [shop.got[0][1]] * 4
+    assert {message_id for message_id, _ in shop.got} == {sent}
+    assert parts().webhook_bodies.read(sent) is not None
+    assert parts().moves.remove([sent]) == 1
+    assert parts().webhook_bodies.read(sent) is None
+
+
+def test_what_a_removed_endpoint_took_first_is_sent_again_to_nobody(service, shop, endpoint):
+    shop.answers = [Answered(503)]
+    task_id = an_end()
+    sent = webhook_id(endpoint, task_id, parts().tasks.read(task_id).run)
+    follow()
+    service.run_due()
+    parts().moves.remove([task_id])
+    webhooks.remove(ANN, endpoint)
+    service.advance(6)
+    assert (len(shop.got), parts().tasks.read(sent).error_type) == (1, "PermanentError")
+
+
 def test_an_endpoint_that_asks_for_a_wait_gets_it(service, shop, endpoint):
     shop.answers = [Answered(429, 3_000.0)]
     an_end()

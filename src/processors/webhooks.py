@@ -193,13 +193,13 @@ def body_of(kind: str, moment: datetime, data: Mapping[str, Any]) -> bytes:
     return _json({"type": kind, "timestamp": moment.isoformat(), "data": data})
 
 
-def headers_of(secret: str, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
-    """Return the headers of one attempt; `timestamp` is its second, which the signature holds."""
+def headers_of(secrets: Sequence[str], message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
+    """Return the headers of one attempt, signed with each secret; `timestamp` is its second, which is signed, too."""
     return {
         "Content-Type": "application/json",
         "webhook-id": message_id,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": signature_of(secret, message_id, timestamp, body),
+        "webhook-signature": " ".join(signature_of(one, message_id, timestamp, body) for one in secrets),
     }
 
 

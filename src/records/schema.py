@@ -10,7 +10,7 @@ from sqlalchemy import Connection, inspect, text
 from processors.errors import ConfigurationError
 from records.database import Database
 
-VERSION = "0034"
+VERSION = "0035"
 POSTGRESQL_LOCK = 0x43534149
 
 

@@ -48,10 +48,13 @@ webhook_endpoints = Table(
     Column("disabled_why", PlainText),
     Column("seen_to", Instant, nullable=False),  # what ended before was looked at; what ended then or later may not be
     Column("failing_since", Instant),  # the first failure after which nothing was taken
+    Column("old_secret", PlainText),  # the one before, which signs too until then
+    Column("old_until", Instant),
 )
 
 columns = webhook_endpoints.c
 ENABLED = columns.disabled_at.is_(None)
+FORGOTTEN = {"old_secret": null(), "old_until": null()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,8 @@ class WebhookEndpoint:
     disabled_why: str | None
     seen_to: datetime
     failing_since: datetime | None
+    old_secret: str | None = field(repr=False)
+    old_until: datetime | None
 
     @property
     def wanted(self) -> Wanted:
@@ -121,16 +126,15 @@ class WebhookEndpoints:
             act: who did it.
             enabled: False tells it nothing more; True what ends from now on, where it was disabled.
         """
-        changes = {**values, **_switched(enabled=enabled)}
-        statement = update(webhook_endpoints).where(columns.id == endpoint_id).values(changes).returning(*columns)
+        return self._changed(endpoint_id, {**values, **_switched(enabled=enabled)}, act)
 
-        def work(connection: Connection) -> WebhookEndpoint | None:
-            changed = _one(connection, statement)
-            if changed is not None:
-                audit.note(connection, act)
-            return changed
+    def renew_secret(self, endpoint_id: str, secret: str, keep_hours: float, act: Act) -> WebhookEndpoint | None:
+        """Give an endpoint another secret, and write down who did; the one before signs for so long, too.
 
-        return self.database.write(work)
+        Returns None where there is none.
+        """
+        kept = {"old_secret": columns.secret, "old_until": Now(keep_hours * 3600)} if keep_hours else FORGOTTEN
+        return self._changed(endpoint_id, {"secret": secret} | kept, act)
 
     def remove(self, endpoint_id: str, act: Act) -> bool:
         """Remove an endpoint, and write down who did; False where there is none."""
@@ -158,6 +162,17 @@ class WebhookEndpoints:
         self._moved(and_(failing, columns.failing_since.is_(None)), {"failing_since": Now()})
         long_ago = columns.failing_since < Now(-FAILING_DAYS * SECONDS_PER_DAY)
         return self._moved(and_(failing, long_ago), {"disabled_at": Now(), "disabled_why": FAILED_WHY})
+
+    def _changed(self, endpoint_id: str, changes: Mapping[str, Any], act: Act) -> WebhookEndpoint | None:
+        statement = update(webhook_endpoints).where(columns.id == endpoint_id).values(dict(changes)).returning(*columns)
+
+        def work(connection: Connection) -> WebhookEndpoint | None:
+            changed = _one(connection, statement)
+            if changed is not None:
+                audit.note(connection, act)
+            return changed
+
+        return self.database.write(work)
 
     def _moved(self, which: ColumnElement[bool], values: Mapping[str, Any]) -> bool:
         statement = update(webhook_endpoints).where(which).values(dict(values)).returning(columns.id)

@@ -94,6 +94,16 @@ class ChangedWebhook(BaseModel):
         return self
 
 
+class NewSecret(BaseModel):
+    """How an endpoint gets another secret."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"keep_hours": 24}]})
+
+    keep_hours: float = Field(
+        default=24, ge=0, le=168, description="So long messages are signed with the one before as well."
+    )
+
+
 def listed() -> Sequence[dict[str, Any]]:
     """Return all endpoints, the newest first."""
     return [shown(one) for one in parts().webhook_endpoints.listed()]
@@ -133,6 +143,20 @@ def change(caller: Caller, endpoint_id: str, wanted: ChangedWebhook) -> dict[str
     if changed is None:
         raise _unknown(endpoint_id)
     return shown(changed)
+
+
+def renew_secret(caller: Caller, endpoint_id: str, wanted: NewSecret) -> dict[str, Any]:
+    """Give an endpoint another secret; the answer is the only place where it is ever told.
+
+    Raises:
+        UnknownWebhook: there is none.
+    """
+    endpoint_id, secret = _known_id(endpoint_id), webhooks.new_secret()
+    act = _act(caller, "webhook.renew_secret", endpoint_id, wanted.model_dump())
+    changed = parts().webhook_endpoints.renew_secret(endpoint_id, secret, wanted.keep_hours, act)
+    if changed is None:
+        raise _unknown(endpoint_id)
+    return shown(changed) | {"secret": secret}
 
 
 def remove(caller: Caller, endpoint_id: str) -> None:
@@ -215,6 +239,7 @@ def shown(endpoint: WebhookEndpoint) -> dict[str, Any]:
         "disabled_why": endpoint.disabled_why,
         "failing_since": endpoint.failing_since and endpoint.failing_since.isoformat(),
         "seen_to": endpoint.seen_to.isoformat(),
+        "old_secret_until": endpoint.old_until and endpoint.old_until.isoformat(),
     }
 
 
@@ -243,7 +268,10 @@ def _note_failure(endpoint: WebhookEndpoint, error: EndpointGone | TransientErro
 
 
 def _post(endpoint: WebhookEndpoint, message_id: str, body: bytes, attempt: int) -> int:
-    headers = webhooks.headers_of(endpoint.secret, message_id, int(time.time()), body)
+    secrets = [endpoint.secret]
+    if endpoint.old_secret is not None and endpoint.old_until is not None and endpoint.old_until > datetime.now(UTC):
+        secrets.append(endpoint.old_secret)
+    headers = webhooks.headers_of(secrets, message_id, int(time.time()), body)
     return webhooks.deliver(endpoint.url, headers, body, parts().webhook_door, attempt)
 
 

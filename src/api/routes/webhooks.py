@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path
 from api.guards import GuardedRoute, require
 from services import webhooks
 from services.access import Caller
-from services.webhooks import ChangedWebhook, NewWebhook
+from services.webhooks import ChangedWebhook, NewSecret, NewWebhook
 
 Admin = Annotated[Caller, require("admin")]
 WebhookId = Annotated[str, Path(description="The id of the endpoint.")]
@@ -32,6 +32,12 @@ def add(wanted: NewWebhook, caller: Admin) -> Any:
 def change(webhook_id: WebhookId, wanted: ChangedWebhook, caller: Admin) -> Any:
     """Change an endpoint, from now on; `enabled` ends or begins what it is told."""
     return webhooks.change(caller, webhook_id, wanted)
+
+
+@router.post("/{webhook_id}/secret", operation_id="renew_webhook_secret")
+def renew_secret(webhook_id: WebhookId, caller: Admin, wanted: NewSecret | None = None) -> Any:
+    """Give an endpoint another `secret`, which is in this answer alone; the one before signs for a while, too."""
+    return webhooks.renew_secret(caller, webhook_id, wanted or NewSecret())
 
 
 @router.delete("/{webhook_id}", operation_id="remove_webhook", status_code=HTTPStatus.NO_CONTENT)

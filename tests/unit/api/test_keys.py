@@ -120,6 +120,7 @@ ROUTES = {
     ("POST", "/api/v1/webhooks"): "admin",
     ("PATCH", "/api/v1/webhooks/{webhook_id}"): "admin",
     ("DELETE", "/api/v1/webhooks/{webhook_id}"): "admin",
+    ("POST", "/api/v1/webhooks/{webhook_id}/secret"): "admin",
     ("POST", "/api/v1/webhooks/{webhook_id}/test"): "admin",
     ("GET", "/api/v1/workers"): "read",
     ("GET", "/api/v1/workers/inspected"): "read",

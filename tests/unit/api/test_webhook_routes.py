@@ -52,6 +52,10 @@ def test_a_webhook_is_made_listed_changed_tried_and_removed_and_its_secret_told_
     changed = client.patch(place, json={"category": "email", "tenant": None, "enabled": False}).json()
     assert (changed["category"], changed["tenant"], changed["url"]) == ("email", None, URL)
     assert changed["disabled_why"] == "An admin disabled it."
+    renewed = client.post(f"{place}/secret", json={"keep_hours": 1}).json()
+    assert renewed.pop("secret") not in (secret, "")
+    assert renewed["old_secret_until"] is not None
+    assert client.post(f"{place}/secret", json={"keep_hours": 0}).json()["old_secret_until"] is None
     assert client.post(f"{place}/test").json() == {"delivered": True, "status": 204, "error": None}
     assert client.patch(place, json={"enabled": True}).json()["disabled_at"] is None
     acts = client.get("/api/v1/audit", params={"target_kind": "webhook", "target_id": own["id"]})
@@ -59,7 +63,8 @@ def test_a_webhook_is_made_listed_changed_tried_and_removed_and_its_secret_told_
     assert client.delete(place).json()["type"] == "urn:csai:unknown-webhook"
     gone = client.get("/api/v1/audit", params={"target_kind": "webhook", "target_id": own["id"]})
     assert [one["act"] for one in gone.json()["items"]] == [
-        "webhook.remove", "webhook.change", "webhook.test", "webhook.change", "webhook.add",
+        "webhook.remove", "webhook.change", "webhook.test", "webhook.renew_secret", "webhook.renew_secret",
+        "webhook.change", "webhook.add",
     ]  # fmt: skip
     for told in (acts, gone):
         assert secret not in told.text
@@ -94,11 +99,19 @@ def test_a_change_that_cannot_be_is_a_problem_and_changes_nothing(client):
     assert client.get(PLACE).json() == {"items": [own]}
 
 
+@pytest.mark.parametrize("hours", [-1, 169, "x", None, True])
+def test_a_secret_is_kept_for_some_hours_or_the_change_is_none(client, hours):
+    own = client.post(PLACE, json={"url": URL}).json()
+    answer = client.post(f"{PLACE}/{own['id']}/secret", json={"keep_hours": hours})
+    assert answer.status_code == (200 if hours is True else 422)
+
+
 @pytest.mark.parametrize("name", ["never", "0" * 3_000, "%00", "%F0%9F%98%80", "%0A", "' OR 1=1 --"])
 def test_one_that_is_not_there_is_a_404(client, name):
-    for method, more in (("PATCH", {"json": {"enabled": False}}), ("DELETE", {}), ("POST", {})):
-        place = f"{PLACE}/{name}" + ("/test" if method == "POST" else "")
-        answer = client.request(method, place, **more)
+    for method, part, more in (
+        ("PATCH", "", {"json": {"enabled": False}}), ("DELETE", "", {}), ("POST", "/test", {}), ("POST", "/secret", {}),
+    ):  # fmt: skip
+        answer = client.request(method, f"{PLACE}/{name}{part}", **more)
         assert (answer.status_code, answer.json()["type"]) == (404, "urn:csai:unknown-webhook")
         assert len(answer.text) < 500
 

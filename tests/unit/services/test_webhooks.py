@@ -2,13 +2,14 @@
 
 import logging
 import time
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from config.settings import settings
-from csai_client import verify_webhook
+from csai_client import WebhookNotAuthentic, verify_webhook
 from documentation import examples
 from processors.carriers import AnswerLost
 from processors.errors import InvalidArgument, PermanentError, UnknownTaskName, UnknownWebhook
@@ -16,7 +17,7 @@ from processors.limits import DefaultLimits, rate_of, webhooks_at_once
 from processors.webhooks import CATEGORY, DELAYS, TASK, Answered, headers_of, new_secret, webhook_id
 from records import webhook_endpoints as rows
 from records.audit import WantedActs
-from records.columns import metadata
+from records.columns import Now, metadata
 from records.leadership import Lead
 from records.task_moves import Failure, Started, TaskMoves
 from records.task_records import Draft, TaskState, task_records
@@ -28,7 +29,7 @@ from services.celery_service import celery_service
 from services.celery_tasks.webhook_tasks import RETRIES, send_webhook
 from services.testing import InlineService
 from services.webhook_follower import WebhookFollower
-from services.webhooks import ChangedWebhook, NewWebhook
+from services.webhooks import ChangedWebhook, NewSecret, NewWebhook
 from services.wiring import parts
 
 ANN = Caller("user", "ann", reach(("admin",)), origin="cli")
@@ -189,6 +190,35 @@ def test_an_endpoint_that_asks_for_a_wait_gets_it(service, shop, endpoint):
     assert len(shop.got) == 2
 
 
+def test_a_new_secret_signs_at_once_and_the_one_before_for_as_long_as_it_is_kept(service, shop, endpoint):
+    first, now = shop.secret, datetime.now(UTC)
+    made = webhooks.renew_secret(ANN, endpoint, NewSecret())
+    assert made["secret"] not in (first, webhooks.listed()[0].get("secret"))
+    kept_until = datetime.fromisoformat(made["old_secret_until"])
+    assert timedelta(hours=23.9) < kept_until - now < timedelta(hours=24.1)
+    for shop.secret in (first, made["secret"]):  # each of them verifies
+        assert webhooks.test(ANN, endpoint)["delivered"]
+    past = update(rows.webhook_endpoints).values(old_until=Now(-1))
+    parts().database.write(lambda c: c.execute(past))
+    shop.secret = made["secret"]
+    assert webhooks.test(ANN, endpoint)["delivered"]
+    shop.secret = first
+    with pytest.raises(WebhookNotAuthentic):
+        webhooks.test(ANN, endpoint)
+
+
+def test_a_secret_that_is_known_to_others_signs_no_more_at_once(shop, endpoint):
+    webhooks.renew_secret(ANN, endpoint, NewSecret())
+    made = webhooks.renew_secret(ANN, endpoint, NewSecret(keep_hours=0))
+    assert made["old_secret_until"] is None
+    with pytest.raises(WebhookNotAuthentic):
+        webhooks.test(ANN, endpoint)
+    shop.secret = made["secret"]
+    assert webhooks.test(ANN, endpoint)["delivered"]
+    with pytest.raises(UnknownWebhook):
+        webhooks.renew_secret(ANN, "never", NewSecret())
+
+
 def test_410_disables_the_endpoint_and_its_reason_is_told(service, shop, endpoint, caplog):
     shop.answers = [Answered(410)]
     task_id = an_end()
@@ -268,18 +298,22 @@ def test_the_secret_and_the_address_are_in_no_log_no_audit_and_no_task(service, 
         service.advance(6)
         webhooks.change(ANN, endpoint, ChangedWebhook(url=URL + "2", enabled=True))
         webhooks.test(ANN, endpoint)
+        renewed = webhooks.renew_secret(ANN, endpoint, NewSecret())["secret"].removeprefix("whsec_")
         listed = repr(webhooks.listed())
     acts = [audit.shown(one) for one in audit.acts(WantedActs(target_kind="webhook", target_id=endpoint), 10)]
-    assert [one["act"] for one in acts] == ["webhook.test", "webhook.change", "webhook.add"]
+    assert [one["act"] for one in acts] == [
+        "webhook.renew_secret", "webhook.test", "webhook.change", "webhook.add",
+    ]  # fmt: skip
     assert acts[-1]["details"]["url"] == "shop.example.com"
     others = [table for table in metadata.sorted_tables if table is not rows.webhook_endpoints]
     stored = parts().database.read(lambda c: repr([c.execute(select(table)).all() for table in others]))
     assert parts().database.read(lambda c: len(c.execute(select(task_records)).all())) == 2
     key = shop.secret.removeprefix("whsec_")
     for place in (caplog.text, repr(acts), stored):
-        for hidden in (key, "p4th-s3cret", "qu3ry-s3cret"):
+        for hidden in (key, renewed, "p4th-s3cret", "qu3ry-s3cret"):
             assert hidden not in place
     assert key not in listed
+    assert renewed not in listed
 
 
 def test_a_test_is_sent_at_once_and_tells_the_status(shop, endpoint):
@@ -392,7 +426,7 @@ def test_the_receiver_of_the_page_takes_what_is_signed_once_and_refuses_all_else
     known = {"SECRET": secret, "first_time": first_time, "enqueue": taken.append}
     exec(examples("webhooks.md")[0], known)
     body = b'{"type":"task.succeeded"}'
-    headers = headers_of(secret, "m1", int(time.time()), body)
+    headers = headers_of([secret], "m1", int(time.time()), body)
     assert [known["receive"](headers, body) for _ in range(2)] == [204, 204]
     assert known["receive"](headers, body + b" ") == 401
     assert taken == [{"type": "task.succeeded"}]

@@ -4,7 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -95,21 +95,36 @@ def json_or_text(name: str, value: str) -> Any:
 
 
 def seconds_ago(name: str, value: str) -> float:
-    """Return how long ago a moment was that is given as `90s`, `15m`, `2h`, `7d`, or as an ISO 8601 text.
+    """Return how long ago a moment was that is given as for `moment_of`.
 
     Raises:
-        InvalidArgument: it is neither, or has not come yet.
+        InvalidArgument: it is none, or has not come yet.
     """
-    ago = AGO.fullmatch(value.strip())
-    if ago:
-        return float(ago[1]) * SECONDS[ago[2]]
-    try:
-        seconds = (datetime.now(UTC) - moment(value, name=name)).total_seconds()
-    except InvalidArgument as error:
-        raise InvalidArgument(f"{error} Or how long ago: 90s, 15m, 2h, 7d.") from error
+    ago = _ago(value)
+    seconds = (datetime.now(UTC) - moment_of(name, value)).total_seconds() if ago is None else ago
     if seconds < 0:
         raise InvalidArgument(f"{name}: must have passed; got {value!r}.")
     return seconds
+
+
+def moment_of(name: str, value: str) -> datetime:
+    """Return a moment that is given as how long ago it was (`90s`, `15m`, `2h`, `7d`), or as an ISO 8601 text.
+
+    Raises:
+        InvalidArgument: it is neither.
+    """
+    try:
+        ago = _ago(value)
+        return moment(value, name=name) if ago is None else datetime.now(UTC) - timedelta(seconds=ago)
+    except OverflowError as error:
+        raise InvalidArgument(f"{name}: is before the first day that there is; got {value!r}.") from error
+    except InvalidArgument as error:
+        raise InvalidArgument(f"{error} Or how long ago: 90s, 15m, 2h, 7d.") from error
+
+
+def _ago(value: str) -> float | None:
+    ago = AGO.fullmatch(value.strip())
+    return float(ago[1]) * SECONDS[ago[2]] if ago else None
 
 
 def _of_kind(name: str, value: str | None, kind: type[Any], called: str) -> Any:

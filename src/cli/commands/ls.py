@@ -1,23 +1,17 @@
 """`csai ls`: the tasks that there are, the newest first."""
 
-import json
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Column, Table
 
-from processors.errors import InvalidArgument
-from processors.moments import moment
+from cli.given import moment_of
+from cli.output import AsJson, local, print_json, print_line, print_table
+from cli.output import state as coloured
 from services.task_filters import filter_of
 from services.task_queries import find_tasks
 
-AGO = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)\s*([smhdw])")
-SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-COLOURS = {"SUCCESS": "green", "FAILURE": "red", "REVOKED": "yellow", "STARTED": "cyan", "PROGRESS": "cyan"}
+COLUMNS = ("id", "name", "state", "created", "worker", "error")
 
 Words = Annotated[str | None, typer.Option("--text", help="Words in name, arguments, result or error, all of them.")]
 Since = Annotated[str | None, typer.Option("--since", help="Created since: 90s, 15m, 2h, 7d, or an ISO 8601 moment.")]
@@ -48,7 +42,7 @@ def ls(  # noqa: PLR0913, PLR0917 - a filter each
     limit: Annotated[int, typer.Option("--limit", min=1, max=1_000, help="How many at most.")] = 50,
     after: Annotated[str | None, typer.Option("--after", help="What the page before said, for the next one.")] = None,
     whole: Annotated[bool, typer.Option("--whole", help="With --json: arguments, result and traceback, too.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List tasks, the newest first."""
     asked = filter_of(
@@ -71,34 +65,23 @@ def ls(  # noqa: PLR0913, PLR0917 - a filter each
     )
     found = find_tasks(asked, after, limit, whole=whole and as_json)
     if as_json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        print_json(found)
     else:
         _print(found)
 
 
 def _print(found: dict[str, Any]) -> None:
-    console = Console()
-    table = Table("id", "name", "state", "created", "worker", Column("error", overflow="ellipsis"), box=None)
-    for one in found["items"]:
-        state = one["status"] if one["status"] != "PROGRESS" else f"PROGRESS {one['progress']:.0f} %"
-        colour = COLOURS.get(one["status"], "default")
-        error = f"{one['error_type']}: {one['error']}" if one["error"] else ""
-        row = (one["task_id"], one["name"], one["created_at"][:19], one["worker"] or "-", " ".join(error.split()))
-        task_id, name, created, worker, said = map(escape, row)
-        table.add_row(task_id, name, f"[{colour}]{state}[/]", created, worker, said)
-    console.print(table if found["items"] else "No task is like that.")
+    print_table(COLUMNS, [_row(one) for one in found["items"]], nothing="No task is like that.")
     if found["next_cursor"]:
-        console.print(f"There are more: --after {found['next']}", markup=False, highlight=False, soft_wrap=True)
+        print_line(f"There are more: --after {found['next_cursor']}")
+
+
+def _row(one: dict[str, Any]) -> tuple[object, ...]:
+    done = f"{one['progress']:.0f} %" if one["status"] == "PROGRESS" else ""
+    error = f"{one['error_type']}: {one['error']}" if one["error"] else ""
+    said = " ".join(error.split())
+    return one["task_id"], one["name"], coloured(one["status"], done), local(one["created_at"]), one["worker"], said
 
 
 def _moment(option: str, value: str | None) -> datetime | None:
-    """Return a moment that was given as it is, or as how long ago it was."""
-    if value is None:
-        return None
-    ago = AGO.fullmatch(value)
-    if ago:
-        return datetime.now(UTC) - timedelta(seconds=float(ago[1]) * SECONDS[ago[2]])
-    try:
-        return moment(value, name=option)
-    except InvalidArgument as error:
-        raise InvalidArgument(f"{error} Or how long ago: 90s, 15m, 2h, 7d.") from error
+    return None if value is None else moment_of(option, value)

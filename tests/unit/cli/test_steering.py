@@ -223,6 +223,42 @@ def test_no_secret_among_a_tasks_arguments_is_shown_anywhere(csai, inline_servic
     assert "hidden" in shown[2].out
 
 
+# --- The list of tasks ------------------------------------------------------------------------------------------
+
+
+def test_a_list_of_tasks_leads_from_page_to_page(csai):
+    made = [draft(tags=("listed-in-pages",)) for _ in range(5)]
+    words, pages = ("ls", "--tag", "listed-in-pages", "--limit", "2"), list[list[str]]()
+    after: tuple[str, ...] = ()
+    while True:
+        code, out, errors = csai(*words, *after)
+        assert (code, errors) == (0, "")
+        lines = out.splitlines()
+        pages.append([line.split()[0] for line in lines if line.startswith("steered-")])
+        if not lines[-1].startswith("There are more: --after "):
+            break
+        after = ("--after", lines[-1].split()[-1])
+    assert [one for page in pages for one in page] == made[::-1]
+    assert [len(page) for page in pages] == [2, 2, 1]
+    first = json.loads(csai(*words, "--json").out)
+    second = json.loads(csai(*words, "--json", "--after", first["next_cursor"]).out)
+    assert [[one["task_id"] for one in page["items"]] for page in (first, second)] == pages[:2]
+    assert csai(*words, "--after", first["next_cursor"] + "x").code == 2
+    assert csai("ls", "--tag", "nobody-has-it").out == "No task is like that.\n"
+
+
+def test_a_row_of_the_list_is_one_line_in_this_machines_time(csai):
+    task_id = draft(tags=("listed-failed",))
+    assert parts().moves.fail(task_id, started(task_id), Failure("It [bold]broke\x1b[2J " + "far " * 60, "ValueError"))
+    code, out, _ = csai("ls", "--tag", "listed-failed", "--since", "1h")
+    head, row = out.splitlines()
+    assert (code, head.split()) == (0, ["id", "name", "state", "created", "worker", "error"])
+    assert re.match(rf"{task_id} +test\.cli_halve +FAILURE +\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d +", row)
+    assert "ValueError: It [bold]broke\\x1b[2J far far" in row
+    assert csai("ls", "--tag", "listed-failed", "--before", "1h").out == "No task is like that.\n"
+    assert csai("ls", "--since", "999999w").code == 2
+
+
 # --- Tasks as they change ---------------------------------------------------------------------------------------
 
 

@@ -670,9 +670,9 @@ class CsaiClient(Calls):
         """Pause a queue, and tell how many of its tasks still run; asked again until that is 0, it tells the end."""
         return self._request("POST", f"/queues/{_place(queue)}/drain")["running"]
 
-    def purge_queue(self, queue_name: str) -> int:
+    def purge_queue(self, queue_name: str, *, count: int | None = None) -> int:
         """Empty a queue: cancel all that waits in it, but not what is scheduled for later."""
-        return self._request("POST", f"/queues/{_place(queue_name)}/purge")["cancelled"]
+        return self._request("POST", f"/queues/{_place(queue_name)}/purge", None, _given(count=count))["cancelled"]
 
     def list_schedules(self) -> list[dict[str, Any]]:
         """List the schedules by name; one that is paused has no `next_at`."""

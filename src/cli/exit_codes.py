@@ -1,6 +1,6 @@
 """How a command ends: what its exit code tells."""
 
-from processors.errors import IdempotencyConflict, WorkError
+from processors.errors import CountChanged, IdempotencyConflict, WorkError
 
 FAILED = 1
 BAD_ARGUMENT = 2
@@ -19,6 +19,6 @@ def code_of(error: Exception) -> int:
         return NOT_FOUND
     if isinstance(error, TimeoutError):
         return TIMED_OUT
-    if isinstance(error, ValueError) and not isinstance(error, IdempotencyConflict):
+    if isinstance(error, ValueError) and not isinstance(error, CountChanged | IdempotencyConflict):
         return BAD_ARGUMENT
     return FAILED

@@ -1,18 +1,17 @@
 """Queues over HTTP: how full each is, and stopping, starting and emptying it."""
 
-from collections.abc import Callable
-from typing import Annotated, Any
+from http import HTTPStatus
+from typing import Annotated
 
 from fastapi import APIRouter, Path
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
+from api.documents import problems
 from api.guards import GuardedRoute, require
 from processors.health import QueueStatistics
-from services import monitoring
+from services import acts, monitoring
 from services.access import Caller
-from services.audit import record_act
 from services.celery_app import QUEUES
-from services.celery_service import celery_service
 from services.wiring import parts
 
 Queue = Annotated[str, Path(max_length=64, description="One of the queues.", json_schema_extra={"enum": list(QUEUES)})]
@@ -34,6 +33,20 @@ class Running(BaseModel):
     running: int = Field(description="The queue's tasks that still run.")
 
 
+class Waiting(BaseModel):
+    """What emptying a queue would come to."""
+
+    count: int = Field(description="The tasks that wait for a worker, a limit or another attempt.")
+
+
+class Confirmed(BaseModel):
+    """How many tasks are meant."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    count: int | None = Field(None, ge=0, description="The count that was told; where more wait by then, it is a 409.")
+
+
 class Purged(BaseModel):
     """What emptying a queue came to."""
 
@@ -52,33 +65,28 @@ def queues(_caller: Reader) -> QueueStatistics:
 @router.post("/{queue}/pause", operation_id="pause_queue")
 def pause(queue: Queue, caller: Operator) -> QueueChanged:
     """Let nothing of a queue start until it is resumed; what runs goes on."""
-    return _changed(queue, caller, "queue.pause", celery_service.pause_queue)
+    return QueueChanged(changed=acts.pause_queue(caller, queue))
 
 
 @router.post("/{queue}/resume", operation_id="resume_queue")
 def resume(queue: Queue, caller: Operator) -> QueueChanged:
     """Let a paused queue's tasks start again."""
-    return _changed(queue, caller, "queue.resume", celery_service.resume_queue)
+    return QueueChanged(changed=acts.resume_queue(caller, queue))
 
 
 @router.post("/{queue}/drain", operation_id="drain")
 def drain(queue: Queue, caller: Operator) -> Running:
     """Pause a queue, and tell how many of its tasks still run; asked again until that is 0, it tells the end."""
-    running = celery_service.drain(queue)
-    record_act(caller, "queue.drain", target=("queue", queue))
-    return Running(running=running)
+    return Running(running=acts.drain_queue(caller, queue))
 
 
-@router.post("/{queue_name}/purge", operation_id="purge_queue")
-def purge(queue_name: Queue, caller: Operator) -> Purged:
+@router.post("/{queue_name}/purge/count", operation_id="count_purge")
+def count(queue_name: Queue, _caller: Operator) -> Waiting:
+    """Count the tasks that emptying a queue would cancel now."""
+    return Waiting(count=acts.count_purge(queue_name))
+
+
+@router.post("/{queue_name}/purge", operation_id="purge_queue", responses=problems(HTTPStatus.CONFLICT))
+def purge(queue_name: Queue, caller: Operator, body: Confirmed | None = None) -> Purged:
     """Empty a queue: cancel all that waits in it, but not what is scheduled for later."""
-    cancelled = celery_service.purge_queue(queue_name)
-    record_act(caller, "queue.purge", target=("queue", queue_name), count=cancelled)
-    return Purged(cancelled=cancelled)
-
-
-def _changed(queue: str, caller: Caller, act: str, change: Callable[[str], Any]) -> QueueChanged:
-    changed = change(queue)
-    if changed:
-        record_act(caller, act, target=("queue", queue))
-    return QueueChanged(changed=changed)
+    return Purged(cancelled=acts.purge_queue(caller, queue_name, body.count if body else None))

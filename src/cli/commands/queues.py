@@ -9,9 +9,10 @@ from cli.acts import change, note
 from cli.exit_codes import TOLD
 from cli.following import Timeout, check_timeout
 from cli.output import AsJson, Yes, confirm, print_json, print_table, span, state, tell
-from processors.errors import TaskTimeout, UnknownQueue
+from processors.errors import TaskTimeout
 from processors.health import QueueFigures
-from services import monitoring
+from services import acts, monitoring
+from services.access import at_terminal
 from services.celery_app import QUEUES
 from services.celery_service import celery_service
 from services.wiring import parts
@@ -93,13 +94,10 @@ def drain(
 
 def purge(queue: Queue, yes: Yes = False, as_json: AsJson = False) -> None:
     """Cancel all that waits in a queue, for good, but not what is scheduled for later; asks first."""
-    if queue not in QUEUES:
-        raise UnknownQueue(f"queue: no queue is named {queue!r}; the queues are {', '.join(QUEUES)}.")
+    count = acts.count_purge(queue)
     if not yes:
-        count = parts().moves.count_waiting(queue)
         confirm(f"Cancel {count} waiting {_tasks(count)} of the queue {queue}?")
-    cancelled = celery_service.purge_queue(queue)
-    note("queue.purge", ("queue", queue), count=cancelled)
+    cancelled = acts.purge_queue(at_terminal(), queue, None if yes else count)
     tell(
         {"cancelled": cancelled},
         f"{cancelled} {_tasks(cancelled)} of the queue {queue} {'is' if cancelled == 1 else 'are'} cancelled.",

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from starlette.responses import Response
 
+from dashboard.counts import MORE_NOW, count_in
 from dashboard.rendering import go_to, page
 from dashboard.searches import search_of
 from dashboard.visits import Pages, Visit
@@ -51,15 +52,11 @@ def ask(name: str, visit: Visit) -> Response:
 
 def do(name: str, visit: Visit) -> Response:
     """Let it begin in ten seconds, and lead to its task, which can be undone until then."""
-    asked, confirmed = _asked(visit.form.get("filter", "")), visit.form.get("count", "")
-    if not (confirmed.isascii() and confirmed.isdecimal()):
-        raise InvalidArgument("count: must be the number of tasks that was shown.")
+    asked = _asked(visit.form.get("filter", ""))
     try:
-        begun = task_acts.begin(visit.caller, name, asked, int(confirmed[:9]))
+        begun = task_acts.begin(visit.caller, name, asked, count_in(visit.form))
     except CountChanged:
-        return _ask(
-            visit, name, asked, "/tasks", HTTPStatus.CONFLICT, "There are more now than there were; look again."
-        )
+        return _ask(visit, name, asked, "/tasks", HTTPStatus.CONFLICT, MORE_NOW)
     what = f"{ACTS[name].verb}: {_tasks(begun['count'])}"
     return go_to(visit, f"/tasks/{segment(begun['task_id'])}", f"{what}, in 10 s; until then it can be undone.")
 

@@ -84,6 +84,7 @@ ROUTES = {
     ("POST", "/api/v1/queues/{queue}/resume"): "operate",
     ("POST", "/api/v1/queues/{queue}/drain"): "operate",
     ("POST", "/api/v1/queues/{queue_name}/purge"): "operate",
+    ("POST", "/api/v1/queues/{queue_name}/purge/count"): "operate",
     ("GET", "/api/v1/schedules"): "read",
     ("POST", "/api/v1/schedules"): "operate",
     ("PATCH", "/api/v1/schedules/{name}"): "operate",

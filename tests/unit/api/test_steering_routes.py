@@ -67,7 +67,24 @@ def test_purging_tells_how_many_were_cancelled_and_leaves_what_is_due_later(clie
     assert celery_service.get_task_status(later)["status"] == "PENDING"
 
 
-@pytest.mark.parametrize("act", ["pause", "resume", "drain", "purge"])
+def test_a_purge_is_counted_first_and_is_a_409_where_more_wait_than_were_confirmed(client):
+    purge = f"{API}/queues/ai_processing/purge"
+    first, second = (f"steered-{uuid4()}" for _ in range(2))
+    parts().tasks.open(Draft(first, "texts.none", "ai_processing", "ai_processing"))
+    count = client.post(f"{purge}/count").json()["count"]
+    assert count >= 1
+    parts().tasks.open(Draft(second, "texts.none", "ai_processing", "ai_processing"))
+    answer = client.post(purge, json={"count": count})
+    assert (answer.status_code, answer.json()["type"]) == (409, "urn:csai:count-changed")
+    assert answer.json()["count"] == count + 1
+    assert {celery_service.get_task_status(one)["status"] for one in (first, second)} == {"PENDING"}
+    assert client.post(purge, json={"count": count + 1}).json() == {"cancelled": count + 1}
+    assert client.post(f"{purge}/count").json() == {"count": 0}
+    for body in ({"count": -1}, {"count": "7"}, {"many": 7}):
+        assert refusal(client.post(purge, json=body))
+
+
+@pytest.mark.parametrize("act", ["pause", "resume", "drain", "purge", "purge/count"])
 def test_a_queue_that_nobody_knows_is_named(client, act):
     assert "no queue is named 'mine'" in refusal(client.post(f"{API}/queues/mine/{act}"))
 

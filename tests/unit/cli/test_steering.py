@@ -238,7 +238,7 @@ def test_a_list_of_tasks_leads_from_page_to_page(csai):
         if not lines[-1].startswith("There are more: --after "):
             break
         after = ("--after", lines[-1].split()[-1])
-    assert [one for page in pages for one in page] == made[::-1]
+    assert sorted(one for page in pages for one in page) == sorted(made)
     assert [len(page) for page in pages] == [2, 2, 1]
     first = json.loads(csai(*words, "--json").out)
     second = json.loads(csai(*words, "--json", "--after", first["next_cursor"]).out)
@@ -378,6 +378,15 @@ def test_a_purge_names_the_count_and_does_nothing_unless_it_is_confirmed(csai, i
     _, first = audit.acts(WantedActs(act="queue.purge"), 9)
     assert (first.count, first.origin) == (3, "cli")
     assert csai("queues", "purge", "nowhere", "--yes").code == 2
+
+
+def test_a_purge_does_nothing_where_more_wait_than_were_confirmed(csai, inline_service, monkeypatch):
+    draft()
+    monkeypatch.setattr("cli.commands.queues.confirm", lambda _question: draft())
+    code, _, errors = csai("queues", "purge", "low_priority")
+    assert code == 1
+    assert "1 tasks were confirmed, and 2 wait now" in errors
+    assert json.loads(csai("queues", "purge", "low_priority", "--yes", "--json").out) == {"cancelled": 2}
 
 
 def test_limits_are_listed_set_and_cleared(csai, inline_service):

@@ -303,16 +303,19 @@ def test_no_secret_of_a_task_is_on_any_page(admin):
 
 @pytest.fixture
 def waiting(monkeypatch):
-    """Two tasks that wait in a queue, and no broker to be asked."""
+    """Two tasks that wait in a queue, one of them for another attempt, and no broker to be asked."""
     monkeypatch.setattr("services.steering._take_strangers", lambda _queue: [])
-    return [
-        draft(f"queue-{number}-{datetime.now(UTC).timestamp()}", queue="low_priority", delay=0) for number in (1, 2)
-    ]
+    first, second = (f"queue-{number}-{datetime.now(UTC).timestamp()}" for number in (1, 2))
+    draft(first, queue="low_priority", delay=0)
+    run = started(second, queue="low_priority", delay=0)
+    assert parts().moves.try_again(second, run, 3_600, Failure("not yet", "ValueError"))
+    return [first, second]
 
 
-def test_a_queue_is_purged_after_a_page_that_names_the_count(operator, waiting):
+def test_a_queue_is_purged_after_a_page_that_names_the_count_of_all_that_is_cancelled(operator, waiting):
     page = operator.html("/queues/low_priority/purge")
-    count = figures.queues().queues["low_priority"].depth
+    count = parts().moves.count_waiting("low_priority")
+    assert count > figures.queues().queues["low_priority"].depth
     assert f"Purge low_priority: cancel {count} tasks" in page.text
     assert f"{count} tasks wait in it now" in page.text
     before = len(acts("queue", "low_priority"))
@@ -325,6 +328,20 @@ def test_a_queue_is_purged_after_a_page_that_names_the_count(operator, waiting):
     said = operator.html("/queues").all("p")
     assert f"{count} tasks of the queue low_priority were cancelled." in [tag.text for tag in said]
     assert "were cancelled" not in operator.html("/queues").text  # told once
+
+
+def test_a_purge_asks_again_where_more_wait_than_were_confirmed(operator, waiting):
+    form = operator.html("/queues/low_priority/purge").forms[-1]
+    more = draft(f"{waiting[0]}-more", queue="low_priority", delay=0)
+    answer = operator.post("/queues/low_priority/purge", form.fields)
+    assert (answer.status_code, "There are more now than there were" in answer.text) == (409, True)
+    assert celery_service.get_task_status(more)["status"] == "PENDING"
+    again = Html(answer.text).forms[-1]
+    assert int(again.fields["count"]) == int(form.fields["count"]) + 1
+    assert operator.post("/queues/low_priority/purge", again.fields).status_code == 303
+    assert celery_service.get_task_status(more)["status"] == "REVOKED"
+    for count in ("", "-1", "many"):
+        assert operator.post("/queues/low_priority/purge", again.fields | {"count": count}).status_code == 422
 
 
 def test_a_queue_is_paused_drained_and_resumed(operator):

@@ -8,6 +8,7 @@ import sys
 import uvicorn
 
 from api.app import create_app
+from api.connections import Connection, room
 from config.log_setup import configure
 from config.settings import ensure_folders, settings
 from processors.errors import ConfigurationError, WorkError
@@ -36,6 +37,8 @@ def main() -> None:
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        http=Connection,
+        limit_concurrency=room(),
         ws="none",
     )
     uvicorn.Server(config).run(sockets=[listener])

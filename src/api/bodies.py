@@ -6,6 +6,8 @@ from fastapi import Request
 from fastapi.exceptions import HTTPException
 from starlette.types import Message, Receive
 
+from web.bodies import in_time
+
 TOO_LARGE = 413  # RFC 9110 15.5.14, whose name in `http` differs between versions
 
 
@@ -14,18 +16,16 @@ def body_of(most: int) -> Callable[[Request], Awaitable[bytes]]:
 
     async def read(request: Request) -> bytes:
         taken = bytearray()
-        async for piece in request.stream():
+        async for piece in Request(request.scope, bounded(request.receive, most)).stream():
             taken += piece
-            if len(taken) > most:
-                raise too_large(most)
         return bytes(taken)
 
     return read
 
 
 def bounded(receive: Receive, most: int) -> Receive:
-    """Return what receives a body of at most so many bytes; a larger one is a 413, and not received further."""
-    left = most
+    """Return what receives a body in time, of at most so many bytes; a larger one is a 413, and received no further."""
+    left, receive = most, in_time(receive)
 
     async def receive_bounded() -> Message:
         nonlocal left

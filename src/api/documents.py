@@ -76,7 +76,7 @@ def _describe(operation: dict[str, Any], route: GuardedRoute) -> None:
         responses.pop("422", None)  # FastAPI's own is no problem of ours
         _add(responses, HTTPStatus.UNPROCESSABLE_ENTITY)
     if "requestBody" in operation:
-        _add(responses, TOO_LARGE)
+        _add(responses, TOO_LARGE, HTTPStatus.REQUEST_TIMEOUT)
     if "{" in route.path:
         _add(responses, HTTPStatus.NOT_FOUND)
     if route.body_field is not None:

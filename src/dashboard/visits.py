@@ -18,6 +18,7 @@ from dashboard import cookies
 from dashboard.forms import form_of, token_of
 from services import users
 from services.access import RANDOM_BYTES, SCOPES, Caller
+from web.bodies import in_time
 
 MOST_FORM_BYTES = 64_000
 
@@ -149,7 +150,7 @@ async def admitted(request: Request, scope: str | None, most: int) -> Visit:
     if scope is not None and not visit.caller.may(scope):
         raise HTTPException(HTTPStatus.FORBIDDEN, f"This wants the right to {scope}, which your role has not.")
     if request.method == "POST":
-        return replace(visit, form=await form_of(request, secret, most))
+        return replace(visit, form=await form_of(Request(request.scope, in_time(request.receive)), secret, most))
     return visit
 
 

@@ -1,10 +1,12 @@
 """Files for who may have them: for download and never as a page, whole or in part, by RFC 9110."""
 
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from processors.attachments import UNKNOWN_TYPE
 from processors.interfaces import ObjectStorage
@@ -29,6 +31,36 @@ HARMLESS = frozenset(
     }
 )
 """Types in which no browser runs anything."""
+
+
+class Pieces(StreamingResponse):
+    """Sends what comes piece by piece, and closes where it comes from as soon as nobody takes it.
+
+    Args:
+        pieces: what is sent.
+        status_code: of the answer.
+        headers: of the answer.
+        media_type: of the pieces.
+    """
+
+    def __init__(
+        self,
+        pieces: Iterator[bytes | str],
+        status_code: int = HTTPStatus.OK,
+        headers: Mapping[str, str] | None = None,
+        media_type: str | None = None,
+    ) -> None:
+        super().__init__(pieces, status_code, headers, media_type)
+        self._pieces = pieces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            close = getattr(self._pieces, "close", None)  # a generator's; left to the collector it keeps its file open
+            if close is not None:
+                close()
 
 
 def artefact(request: Request, storage: ObjectStorage, sha256: str, name: str, kind: str) -> Response:
@@ -56,9 +88,9 @@ def artefact(request: Request, storage: ObjectStorage, sha256: str, name: str, k
         return Response(None, HTTPStatus.OK, whole)
     part = part_of(request.headers.get("range"), request.headers.get("if-range"), sha256, size)
     if part is None:
-        return StreamingResponse(storage.chunks(uri), HTTPStatus.OK, whole)
+        return Pieces(storage.chunks(uri), HTTPStatus.OK, whole)
     headers |= {"Content-Length": str(part.count), "Content-Range": part.content_range(size)}
-    return StreamingResponse(storage.chunks(uri, part.first, part.count), HTTPStatus.PARTIAL_CONTENT, headers)
+    return Pieces(storage.chunks(uri, part.first, part.count), HTTPStatus.PARTIAL_CONTENT, headers)
 
 
 def headers_of(tag: str, name: str, kind: str) -> dict[str, str]:

@@ -9,7 +9,6 @@ from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.exceptions import HTTPException
-from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
@@ -25,6 +24,7 @@ from services.audit import record_act
 from services.celery_service import celery_service
 from services.file_roots import check_paths
 from services.own_tasks import is_ours
+from web.downloads import Pieces
 from web.event_streams import MEDIA_TYPE, STILL_THERE, EventStream, event
 from web.task_answers import is_final, shown_status
 from web.watching import Watch, Watching
@@ -171,17 +171,17 @@ def deliveries(
 @router.get(
     "/{task_id}/vectors",
     operation_id="get_vectors",
-    response_class=StreamingResponse,
+    response_class=Pieces,
     responses={
         200: {"content": {LINES: {"schema": {"type": "string"}}}, "description": "A vector on each line."},
         **problems(HTTPStatus.CONFLICT),
     },
 )
-def vectors(task_id: TaskId, caller: Reader) -> StreamingResponse:
+def vectors(task_id: TaskId, caller: Reader) -> Pieces:
     """Return the vectors that a task made, a line of JSON each: `index` of its text, and `vector`."""
     shown_status(task_id, caller)
     found = celery_service.get_vectors(task_id)
-    return StreamingResponse(
+    return Pieces(
         (json.dumps({"index": index, "vector": vector.tolist()}) + "\n" for index, vector in found), media_type=LINES
     )
 

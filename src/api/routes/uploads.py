@@ -1,6 +1,5 @@
 """Uploads over HTTP: a body of any size is kept in the storage, and later submits name it as their file."""
 
-import asyncio
 import errno
 import hashlib
 from collections.abc import Generator
@@ -26,10 +25,10 @@ from services.access import Caller
 from services.audit import record_act
 from services.monitoring import LOW_DISK_BYTES
 from services.wiring import parts
+from web.bodies import CLOSES, in_time
 
 MOST_AT_ONCE = 16
 AGAIN_SECONDS = 5
-QUIET_SECONDS = 30.0
 LONGEST_SECONDS = 3_600.0
 PIECE_BYTES = 1024**2
 MIB = 1024**2
@@ -166,16 +165,10 @@ async def received(request: Request, file: IO[bytes]) -> tuple[str, int]:
         digest.update(taken)
         file.write(taken)
 
-    clock = asyncio.get_running_loop()
-    until = clock.time() + LONGEST_SECONDS
-    pieces = request.stream()
+    pieces = Request(request.scope, in_time(request.receive, LONGEST_SECONDS)).stream()
     while True:
         try:
-            async with asyncio.timeout_at(min(until, clock.time() + QUIET_SECONDS)):
-                piece = await anext(pieces, None)
-        except TimeoutError:
-            why = f"Nothing came for {QUIET_SECONDS:g} s, or not all within {LONGEST_SECONDS:g} s; send it again."
-            raise refusal(HTTPStatus.REQUEST_TIMEOUT, why) from None
+            piece = await anext(pieces, None)
         except ClientDisconnect:
             raise refusal(HTTPStatus.BAD_REQUEST, "The body broke off.") from None  # nobody hears it
         size += len(piece or b"")
@@ -218,7 +211,7 @@ def low_disk() -> HTTPException:
 
 def refusal(status: int, why: str, headers: dict[str, str] | None = None) -> HTTPException:
     """Return a refusal that ends the connection, because the rest of the body is not read."""
-    return HTTPException(status, why, {"Connection": "close"} | (headers or {}))
+    return HTTPException(status, why, CLOSES | (headers or {}))
 
 
 def type_of(request: Request) -> str:

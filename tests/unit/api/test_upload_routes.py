@@ -29,6 +29,7 @@ from services.access import Caller, admin_key, reach
 from services.api_keys import NewKey
 from services.wiring import parts
 from waiting import until
+from web import bodies
 
 CONTENT = b"The bytes of a file."
 ANN = Caller("user", "ann", reach(("admin",)), origin="cli")
@@ -249,7 +250,7 @@ def test_what_is_too_large_without_having_said_so_is_refused_at_the_first_byte_b
 
 
 def test_a_client_that_sends_nothing_is_not_waited_for(served, monkeypatch, nothing_left):
-    monkeypatch.setattr(routes, "QUIET_SECONDS", 0.05)
+    monkeypatch.setattr(bodies, "QUIET_SECONDS", 0.05)
     for body in (b"", b"abc"):
         with begun(served, body, Content_Length="10") as connection:
             status, headers = answer(connection)

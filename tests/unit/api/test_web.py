@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 from api import __main__
 from api.__main__ import listen
 from api.app import create_app
+from api.connections import Connection, room
 from api.errors import ERROR_TABLE
 from api.guards import host_name, known_hosts
 from config.settings import Settings, ensure_folders, settings
@@ -22,18 +23,23 @@ from services.access import AdminKey, admin_key, digest_of, flower_login
 from services.celery_service import celery_service
 
 
-def test_the_collector_leaves_alone_what_the_web_process_has_loaded(monkeypatch: pytest.MonkeyPatch):
-    frozen: list[int] = []
+def test_the_web_process_bounds_its_connections_and_freezes_what_it_has_loaded(monkeypatch: pytest.MonkeyPatch):
+    frozen, configs = list[int](), list[uvicorn.Config]()
     monkeypatch.setattr(settings, "port", free_port())
     monkeypatch.setattr(__main__, "configure", lambda *_, **__: None)
-    monkeypatch.setattr(
-        uvicorn.Server, "run", lambda _, sockets: frozen.append(gc.get_freeze_count()) or close(sockets)
-    )
+
+    def run(server: uvicorn.Server, sockets: list[socket.socket]) -> None:
+        frozen.append(gc.get_freeze_count())
+        configs.append(server.config)
+        close(sockets)
+
+    monkeypatch.setattr(uvicorn.Server, "run", run)
     try:
         __main__.main()
     finally:
         gc.unfreeze()
     assert frozen[0] > 10_000
+    assert (configs[0].http, configs[0].limit_concurrency) == (Connection, room()), "slow clients are left"
 
 
 def close(sockets: list[socket.socket]) -> None:

@@ -1,37 +1,25 @@
 """The outbox: mail that was written into files instead of sent, listed and taken apart."""
 
-import html
 import os
 import re
-from base64 import b64encode
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.message import EmailMessage
-from email.parser import BytesHeaderParser, BytesParser
-from email.policy import default
 from pathlib import Path
-from typing import Any
 
 from adapters.outbox_mailer import MAIL_ID
 from config.settings import settings
-from processors.errors import InvalidArgument, PermanentError
+from processors.errors import InvalidArgument
+from processors.mail_reading import OpenedMail, UnreadableMail, header_of, opened
 
 ENDING = ".eml"
 MOST_HEADER_BYTES = 256_000
 MOST_BYTES = 40_000_000
 """Of a mail that is taken apart; a larger one can be saved."""
 
-MOST_INLINE_BYTES = 10_000_000
 PLACE = re.compile(r"([0-9]{1,19})\.([A-Za-z0-9_-]{1,200})")
-CID = re.compile(r"cid:([^\s\"'<>)]{1,200})", re.IGNORECASE)
 TASK = re.compile(r"(.+)-[0-9]+")
-PICTURES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
-
-
-class UnreadableMail(PermanentError):
-    """A file of the outbox is no mail that can be taken apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,35 +41,10 @@ class MailRow:
 
 
 @dataclass(frozen=True, slots=True)
-class MailPart:
-    """What is enclosed in a mail.
-
-    Attributes:
-        content: its bytes.
-    """
-
-    name: str
-    type: str
-    content: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Mail:
-    """A mail taken apart.
-
-    Attributes:
-        row: as a list shows it.
-        headers: all of them, in their order.
-        text: as plain text, where it has that.
-        html: as a page, where it has that; its own pictures are in it.
-        parts: what is enclosed, pictures of the page too.
-    """
+class Mail(OpenedMail):
+    """A mail taken apart, and as a list shows it."""
 
     row: MailRow
-    headers: Sequence[tuple[str, str]]
-    text: str | None
-    html: str | None
-    parts: Sequence[MailPart]
 
 
 def listed(most: int, before: str = "") -> tuple[Sequence[MailRow], str | None]:
@@ -122,38 +85,11 @@ def mail(mail_id: str) -> Mail | None:
     if row.bytes > MOST_BYTES:
         raise UnreadableMail(f"The mail has more than {MOST_BYTES // 1_000_000} MB, and can only be saved.")
     try:
-        return _taken_apart(row, BytesParser(policy=default).parsebytes(path.read_bytes()))
+        content = path.read_bytes()
     except FileNotFoundError:
         return None
-    except Exception as error:  # the parser raises whatever comes to it where a mail is none
-        raise UnreadableMail("The mail cannot be taken apart; it can be saved as it is.") from error
-
-
-def _taken_apart(row: MailRow, message: EmailMessage) -> Mail:
-    text, page = message.get_body(("plain",)), message.get_body(("html",))
-    parts: list[MailPart] = []
-    pictures: dict[str, str] = {}
-    for part in message.walk():
-        if part.is_multipart() or part is text or part is page:
-            continue
-        content = part.get_payload(decode=True)
-        content = content if isinstance(content, bytes) else b""
-        parts.append(MailPart(part.get_filename() or "", part.get_content_type(), content))
-        if part.get_content_type() in PICTURES and len(content) <= MOST_INLINE_BYTES:
-            address = f"data:{part.get_content_type()};base64,{b64encode(content).decode()}"
-            pictures[str(part.get("Content-ID", "")).strip("<> ")] = address
-    return Mail(
-        row,
-        [(name, str(value)) for name, value in message.items()],
-        None if text is None else str(text.get_content()),
-        None if page is None else _with_pictures(str(page.get_content()), pictures),
-        parts,
-    )
-
-
-def _with_pictures(page: str, pictures: dict[str, str]) -> str:
-    """Return a page in which the mail's own pictures are, instead of their names."""
-    return CID.sub(lambda found: pictures.get(html.unescape(found[1]), found[0]), page)
+    found = opened(content)
+    return Mail(found.headers, found.text, found.html, found.parts, row)
 
 
 def _place(before: str) -> tuple[int, str] | None:
@@ -187,15 +123,6 @@ def _row(mail_id: str) -> MailRow | None:
             state, beginning = os.fstat(file.fileno()), file.read(MOST_HEADER_BYTES)
     except FileNotFoundError:
         return None
-    try:
-        header = BytesHeaderParser(policy=default).parsebytes(beginning)
-        subject, sender, to = (_said(header, name) for name in ("Subject", "From", "To"))
-    except Exception:  # noqa: BLE001 - the parser raises whatever comes to it where a mail is none
-        subject, sender, to = "", "", ""
     found = TASK.fullmatch(mail_id)
     at = datetime.fromtimestamp(state.st_mtime, UTC)
-    return MailRow(mail_id, found[1] if found else mail_id, at, state.st_size, subject, sender, to)
-
-
-def _said(header: Any, name: str) -> str:
-    return str(header.get(name, ""))
+    return MailRow(mail_id, found[1] if found else mail_id, at, state.st_size, *header_of(beginning))

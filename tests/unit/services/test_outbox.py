@@ -77,6 +77,18 @@ def test_a_mail_is_taken_apart_with_its_own_pictures_in_its_page(folder):
     assert ("Subject", "Hi") in mail.headers
 
 
+def test_a_picture_that_a_page_shows_a_thousand_times_does_not_make_the_page_a_thousand_times_as_large(folder):
+    made = message(page='<img src="cid:logo@x">' * 1_000 + '<img src="cid:dot@x">')
+    made.get_payload()[1].add_related(bytes(399_000), "image", "png", cid="<logo@x>")
+    made.get_payload()[1].add_related(b"dot", "image", "gif", cid="<dot@x>")
+    write(folder, "task-1", made.as_bytes(), 1)
+    page = outbox.mail("task-1").html
+    assert page.count("data:image/png") == 25, "ten megabytes of them"
+    assert page.count("cid:logo@x") == 975
+    assert page.endswith('<img src="data:image/gif;base64,ZG90">\n'), "a small one has room still"
+    assert len(page) < 14_000_000
+
+
 @pytest.mark.parametrize("mail_id", ["../etc/passwd", "a/b", "", "x" * 300, "a.eml", "a\0b", "link"])
 def test_no_other_file_can_be_read(folder, mail_id):
     (folder / "link.eml").symlink_to("/etc/passwd")

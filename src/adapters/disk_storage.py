@@ -51,10 +51,19 @@ class DiskStorage:
         return store_addresses.address_of(digest)
 
     def put_file(self, file: IO[bytes], *, sha256: str, mime: str, task_id: str) -> str:  # noqa: ARG002 - as above
-        """Store a file whose digest is known for this task and return its address; nobody else waits for the copy."""
+        """Store a file whose digest is known for this task and return its address; nobody else waits for the copy.
+
+        One without a name, on this disk, is not copied: it becomes the object, and is not to be written any more.
+        """
         store_addresses.checked_task(task_id)
         address = store_addresses.address_of(sha256)
         target = self._object(store_addresses.digest_in(address))
+        if not target.exists() and _is_nameless(file):
+            with self._locked():
+                _name(file, target)
+                if target.exists():
+                    self._link(sha256, task_id)
+                    return address
         with self._arriving() as (arriving, path):
             copied = not target.exists()
             if copied:
@@ -207,6 +216,23 @@ def _copy(source: IO[bytes], into: IO[bytes]) -> None:
     shutil.copyfileobj(source, into, CHUNK_BYTES)
     into.flush()
     os.fsync(into.fileno())
+
+
+def _is_nameless(file: IO[bytes]) -> bool:
+    """Tell whether a file has no name, by which its owner could change it; all of it is on the disk then."""
+    with suppress(OSError):  # of what is in memory
+        if not os.fstat(file.fileno()).st_nlink:
+            file.flush()
+            os.fsync(file.fileno())
+            return True
+    return False
+
+
+def _name(file: IO[bytes], target: Path) -> None:
+    """Give a file without a name this one, where it can have one here and nobody else has that."""
+    with suppress(OSError):  # it is on another disk, or had a name once
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.link(f"/proc/self/fd/{file.fileno()}", target, src_dir_fd=file.fileno())  # so it is `linkat`, which follows
 
 
 def _pieces(file: IO[bytes], first: int, count: int | None) -> Iterator[bytes]:

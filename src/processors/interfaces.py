@@ -66,7 +66,7 @@ class ObjectStorage(Protocol):
         """Store a file as `put` stores bytes, without holding it in memory.
 
         Args:
-            file: can be read again from its start; stays open.
+            file: can be read again from its start; stays open, and is not written any more where it has no name.
             sha256: of its bytes, in hex digits: they were hashed when they came, and are not hashed again.
             mime: its type.
             task_id: who refers to it.

@@ -1,10 +1,12 @@
 """Uploads: what comes over HTTP is kept in the storage, for its own time and for each task that works on it."""
 
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from tempfile import TemporaryFile
 from typing import IO, Any, cast
 from uuid import uuid4
 
@@ -32,6 +34,15 @@ class Kept:
     def file_path(self) -> str:
         """The place that methods for files take."""
         return place_of(self.upload.address, self.upload.name)
+
+
+def arriving() -> IO[bytes]:
+    """Open a file without a name for what arrives, which a kill leaves nothing of; the storage may give it one."""
+    flags = getattr(os, "O_TMPFILE", None)
+    with suppress(OSError):  # of a file system that has none of these
+        if flags is not None:
+            return os.fdopen(os.open(settings.tmp_dir, os.O_RDWR | flags, 0o600), "w+b")
+    return TemporaryFile(dir=settings.tmp_dir)
 
 
 def keep(file: IO[bytes], *, sha256: str, size: int, name: str, mime: str, tenant: str | None) -> Kept:

@@ -1,6 +1,7 @@
 """Every storage keeps the same bytes once, for as long as a task refers to them, whoever puts and removes meanwhile."""
 
 import hashlib
+import os
 import random
 import threading
 from contextlib import contextmanager
@@ -331,6 +332,26 @@ def test_a_large_file_that_is_being_copied_is_left_alone_and_keeps_nobody_waitin
     assert kept.storage.get(ADDRESS) == content
     for task_id in "abc":
         kept.storage.remove(task_id)
+    assert kept.leftovers() == []
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="only Linux has files that never had a name")
+def test_a_file_without_a_name_becomes_the_object_and_one_with_a_name_never_does(tmp_path):
+    kept, content = OnDisk(tmp_path / "kept"), b"content"
+    named = tmp_path / "named"
+    with named.open("w+b") as file:
+        file.write(content)
+        kept.storage.put_file(file, sha256=ADDRESS[-64:], mime="text/plain", task_id="a")
+        file.write(b" is changed by its owner")
+    assert kept.storage.get(ADDRESS) == content
+    kept.storage.remove("a")
+    with os.fdopen(os.open(tmp_path, os.O_RDWR | os.O_TMPFILE), "w+b") as file:
+        file.write(content)
+        for task_id in "bc":
+            kept.storage.put_file(file, sha256=ADDRESS[-64:], mime="text/plain", task_id=task_id)
+        assert os.fstat(file.fileno()).st_nlink == 3, "the object, and two who refer to it"
+    assert (kept.objects(), kept.storage.get(ADDRESS)) == (1, content)
+    assert [kept.storage.remove(task_id) for task_id in "bc"] == [0, len(content)]
     assert kept.leftovers() == []
 
 

@@ -5,7 +5,6 @@ import hashlib
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
-from tempfile import TemporaryFile
 from typing import IO, Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -33,6 +32,7 @@ LONGEST_SECONDS = 3_600.0
 PIECE_BYTES = 1024**2
 MIB = 1024**2
 NAMELESS = "upload"
+NO_ROOM = "The disk of DATA_DIR has no room for it: free some."
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 LONGEST_GIVEN_NAME = 2_000
 
@@ -61,31 +61,56 @@ class Uploaded(BaseModel):
     expires_at: str = Field(description="Until when it is kept where no task has it.")
 
 
-class Places:
-    """So many uploads are taken at once by this process.
+class Place:
+    """Where one upload is taken.
 
     Attributes:
-        free: how many more.
+        awaited: the bytes that were announced and are not on the disk yet.
     """
 
+    def __init__(self, announced: int) -> None:
+        self.awaited = announced
+
+
+class Places:
+    """So many uploads are taken at once by this process, each with the room on the disk that it announced."""
+
     def __init__(self, most: int) -> None:
-        self.free = most
+        self._most = most
+        self._taken: set[Place] = set()
+
+    @property
+    def free(self) -> int:
+        """How many more."""
+        return self._most - len(self._taken)
 
     @contextmanager
-    def one(self) -> Generator[None]:
+    def one(self, announced: int) -> Generator[Place]:
         """Hold a place.
 
         Raises:
-            HTTPException: 503, where none is free.
+            HTTPException: 503, where none is free, 507, where the disk has no room.
         """
         if not self.free:
             why = f"{MOST_AT_ONCE} uploads are going on, which are the most at once; try again in {AGAIN_SECONDS} s."
             raise refusal(HTTPStatus.SERVICE_UNAVAILABLE, why, {"Retry-After": str(AGAIN_SECONDS)})
-        self.free -= 1
+        place = Place(announced)
+        self.check_room(place)
+        self._taken.add(place)
         try:
-            yield
+            yield place
         finally:
-            self.free += 1
+            self._taken.discard(place)
+
+    def check_room(self, place: Place) -> None:
+        """Let what is awaited in a place come, unless the disk is low then, and all others have what they announced.
+
+        Raises:
+            HTTPException: 507.
+        """
+        awaited = sum(one.awaited for one in {place, *self._taken})
+        if parts().host.free_bytes() < LOW_DISK_BYTES + awaited:
+            raise refusal(HTTPStatus.INSUFFICIENT_STORAGE, NO_ROOM)
 
 
 places = Places(MOST_AT_ONCE)
@@ -111,14 +136,13 @@ async def upload(
     name: Annotated[str, Query(max_length=LONGEST_GIVEN_NAME, description="What the file is called.")] = NAMELESS,
 ) -> Uploaded:
     """Keep the body as a file that tasks can work on: its bytes as they are, of at most MAX_FILE_MB."""
-    check_announced(request)
-    with places.one():
-        file = await run_in_threadpool(TemporaryFile, dir=settings.tmp_dir)  # it has no name: a kill leaves nothing
+    with places.one(announced_by(request)) as place:
+        file = await run_in_threadpool(uploads.arriving)
         try:
-            kept = await _kept(request, file, caller, made_safe(name, NAMELESS))
+            kept = await _kept(request, place, file, caller, made_safe(name, NAMELESS))
         except OSError as error:
             if error.errno in FULL:
-                raise low_disk() from error
+                raise refusal(HTTPStatus.INSUFFICIENT_STORAGE, NO_ROOM) from error
             raise
         finally:
             await run_in_threadpool(_close, file)
@@ -142,8 +166,8 @@ def _close(file: IO[bytes]) -> None:
         file.close()
 
 
-async def _kept(request: Request, file: IO[bytes], caller: Caller, name: str) -> uploads.Kept:
-    sha256, size = await received(request, file)
+async def _kept(request: Request, place: Place, file: IO[bytes], caller: Caller, name: str) -> uploads.Kept:
+    sha256, size = await received(request, place, file)
     if not size:
         raise refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "The body is empty: send the bytes of a file.")
     return await run_in_threadpool(
@@ -151,7 +175,7 @@ async def _kept(request: Request, file: IO[bytes], caller: Caller, name: str) ->
     )
 
 
-async def received(request: Request, file: IO[bytes]) -> tuple[str, int]:
+async def received(request: Request, place: Place, file: IO[bytes]) -> tuple[str, int]:
     """Write a body to a file as it comes; returns its SHA-256 and how many bytes it has.
 
     Raises:
@@ -160,10 +184,10 @@ async def received(request: Request, file: IO[bytes]) -> tuple[str, int]:
     digest, size, taken = hashlib.sha256(), 0, bytearray()
 
     def write() -> None:
-        if parts().host.free_bytes() < LOW_DISK_BYTES:
-            raise low_disk()
+        places.check_room(place)
         digest.update(taken)
         file.write(taken)
+        place.awaited = max(0, place.awaited - len(taken))
 
     pieces = Request(request.scope, in_time(request.receive, LONGEST_SECONDS)).stream()
     while True:
@@ -181,17 +205,16 @@ async def received(request: Request, file: IO[bytes]) -> tuple[str, int]:
             return digest.hexdigest(), size
 
 
-def check_announced(request: Request) -> None:
-    """Refuse what is too large, or has no room, before a byte of it is read.
+def announced_by(request: Request) -> int:
+    """Return how many bytes a request says that it has; 0 where it does not say it.
 
     Raises:
-        HTTPException: 413, or 507.
+        HTTPException: 413, before a byte of it is read.
     """
     length = request.headers.get("content-length", "")
     announced = int(length) if length.isdecimal() else 0
     check_size(announced)
-    if parts().host.free_bytes() < LOW_DISK_BYTES + announced:
-        raise low_disk()
+    return announced
 
 
 def check_size(size: int) -> None:
@@ -202,11 +225,6 @@ def check_size(size: int) -> None:
     """
     if size > settings.max_file_mb * MIB:
         raise refusal(TOO_LARGE, f"An upload has at most {settings.max_file_mb} MB (MAX_FILE_MB).")
-
-
-def low_disk() -> HTTPException:
-    """Return the refusal where the disk has no room."""
-    return refusal(HTTPStatus.INSUFFICIENT_STORAGE, "The disk of DATA_DIR has no room for it: free some.")
 
 
 def refusal(status: int, why: str, headers: dict[str, str] | None = None) -> HTTPException:

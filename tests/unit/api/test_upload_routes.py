@@ -293,6 +293,29 @@ def test_a_disk_that_becomes_low_meanwhile_takes_no_more(client, monkeypatch, no
     problem(client.post(UPLOADS, content=CONTENT), 507)
 
 
+def test_room_that_one_upload_announced_is_given_to_no_other(served, monkeypatch, nothing_left):
+    two = 2 * 2**20
+    chunked = b"8\r\nsome of \r\n0\r\n\r\n"
+    monkeypatch.setattr(parts().host, "free_bytes", lambda: routes.LOW_DISK_BYTES + two + two - 1)
+    with begun(served, b"a", Content_Length=str(two)):
+        until(lambda: routes.places.free < routes.MOST_AT_ONCE, what="it is being taken")
+        with begun(served, Content_Length=str(two)) as second:
+            assert answer(second)[0] == 507
+        monkeypatch.setattr(parts().host, "free_bytes", lambda: routes.LOW_DISK_BYTES + two - 1)
+        with begun(served, chunked, Transfer_Encoding="chunked") as third:
+            assert answer(third)[0] == 507, "there is none for what was not announced either"
+    until(lambda: routes.places.free == routes.MOST_AT_ONCE, what="its place is free")
+    with begun(served, b"", Content_Length="0") as later:
+        assert answer(later)[0] == 422, "there is room, and nothing came"
+
+
+def test_an_upload_is_not_copied_into_a_storage_on_the_same_disk(client, monkeypatch):
+    monkeypatch.setattr("adapters.disk_storage._copy", lambda *_: pytest.fail("it is copied"))
+    done = upload(client, b"is on the disk once" * 100_000)
+    whole = client.get(f"{ARTEFACTS}/{done['sha256']}")
+    assert whole.content == b"is on the disk once" * 100_000
+
+
 def test_a_disk_that_is_full_while_it_is_stored_leaves_nothing(client, monkeypatch, storage, nothing_left):
     def full(*_arguments, **_options):
         raise OSError(28, "No space left on device")
@@ -311,7 +334,7 @@ def test_a_disk_that_is_full_to_its_last_byte_is_told_though_the_rest_can_never_
         def close(self):
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(routes, "TemporaryFile", lambda **_: Full())
+    monkeypatch.setattr(uploads, "arriving", Full)
     problem(client.post(UPLOADS, content=CONTENT), 507)
 
 

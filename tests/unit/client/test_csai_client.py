@@ -237,10 +237,10 @@ def test_an_upload_for_which_there_is_no_place_now_waits_for_one(client, monkeyp
     class Full(routes.Places):
         asked = 0
 
-        def one(self):
+        def one(self, announced):
             self.asked += 1
-            self.free = 0 if self.asked < 3 else 1
-            return super().one()
+            self._most = 0 if self.asked < 3 else 1
+            return super().one(announced)
 
     full = Full(1)
     monkeypatch.setattr(routes, "places", full)

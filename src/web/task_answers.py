@@ -5,8 +5,7 @@ from typing import Any
 from processors.redaction import redact
 from records.task_records import FINAL
 from services.access import Caller
-from services.celery_service import celery_service
-from services.status import unknown_task
+from services.acts import seen
 
 FINAL_NAMES = frozenset(state.value for state in FINAL)
 
@@ -18,10 +17,7 @@ def shown_status(task_id: str, caller: Caller) -> dict[str, Any]:
         InvalidArgument: it is no task's id.
         UnknownTask: there is none, or it is another tenant's.
     """
-    status = celery_service.get_task_status(task_id)
-    if status["status"] == "UNKNOWN" or not caller.sees(status["tenant"]):
-        raise unknown_task(task_id)
-    return redact(status)
+    return redact(seen(task_id, caller))
 
 
 def is_final(status: dict[str, Any]) -> bool:

@@ -1,6 +1,5 @@
 """Schedules over HTTP: what runs again and again."""
 
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -9,11 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.documents import Accepted
 from api.guards import GuardedRoute, require
+from services import acts
 from services.access import Caller
-from services.audit import record_act
 from services.celery_app import PRIORITIES, QUEUES
 from services.celery_service import celery_service
-from services.file_roots import check_paths
 
 TASKS = "/api/v1/tasks"
 
@@ -40,8 +38,7 @@ class ScheduleFields(BaseModel):
     tenant: str | None = Field(None, description="Whose tasks they are.")
 
     def given(self) -> dict[str, Any]:
-        """Return what was said, with its paths checked."""
-        check_paths(self.kwargs or {})
+        """Return what was said."""
         return self.model_dump(exclude_unset=True)
 
 
@@ -67,49 +64,36 @@ def schedules(_caller: Reader) -> Any:
 @router.post("", operation_id="add_schedule", status_code=HTTPStatus.CREATED)
 def add(wanted: NewSchedule, caller: Operator) -> Any:
     """Run a task again and again, from now on."""
-    made = celery_service.add_schedule(**wanted.given())
-    record_act(caller, "schedule.add", target=("schedule", wanted.name), details=made)
-    return made
+    return acts.add_schedule(caller, wanted.given())
 
 
 @router.patch("/{name}", operation_id="change_schedule")
 def change(name: Name, wanted: ChangedSchedule, caller: Operator) -> Any:
     """Change a schedule; it goes on from now on, and misses nothing anew."""
-    given = wanted.given()
-    changed = celery_service.change_schedule(name, **given)
-    record_act(caller, "schedule.change", target=("schedule", name), details=given)
-    return changed
+    return acts.change_schedule(caller, name, wanted.given())
 
 
 @router.delete("/{name}", operation_id="remove_schedule", status_code=HTTPStatus.NO_CONTENT)
 def remove(name: Name, caller: Operator) -> None:
     """Remove a schedule; its tasks that wait or run stay."""
-    celery_service.remove_schedule(name)
-    record_act(caller, "schedule.remove", target=("schedule", name))
+    acts.remove_schedule(caller, name)
 
 
 @router.post("/{name}/pause", operation_id="pause_schedule")
 def pause(name: Name, caller: Operator) -> Any:
     """Fire a schedule no more until it is resumed."""
-    return _steered(name, caller, "schedule.pause", celery_service.pause_schedule)
+    return acts.pause_schedule(caller, name)
 
 
 @router.post("/{name}/resume", operation_id="resume_schedule")
 def resume(name: Name, caller: Operator) -> Any:
     """Let a paused schedule go on with its next fire time."""
-    return _steered(name, caller, "schedule.resume", celery_service.resume_schedule)
+    return acts.resume_schedule(caller, name)
 
 
 @router.post("/{name}/run", operation_id="run_schedule_now", status_code=HTTPStatus.ACCEPTED)
 def run(name: Name, caller: Operator, response: Response) -> Accepted:
     """Submit the task of a schedule at once, beside its fire times, paused or not."""
-    task_id = celery_service.run_schedule_now(name)
-    record_act(caller, "schedule.run", target=("schedule", name), details={"task_id": task_id})
+    task_id = acts.run_schedule_now(caller, name)
     response.headers["Location"] = f"{TASKS}/{task_id}"
     return Accepted(task_id=task_id)
-
-
-def _steered(name: str, caller: Caller, act: str, steer: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
-    schedule = steer(name)
-    record_act(caller, act, target=("schedule", name))
-    return schedule

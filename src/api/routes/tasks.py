@@ -18,11 +18,10 @@ from processors.emails import DELIVERY_STATES
 from processors.interfaces import DeliveryState
 from processors.redaction import redact
 from records.task_records import LONGEST_ID
-from services import uploads
+from services import acts
 from services.access import Caller
 from services.audit import record_act
 from services.celery_service import celery_service
-from services.file_roots import check_paths
 from services.own_tasks import is_ours
 from web.downloads import Pieces
 from web.event_streams import MEDIA_TYPE, STILL_THERE, EventStream, event
@@ -189,19 +188,19 @@ def vectors(task_id: TaskId, caller: Reader) -> Pieces:
 @router.post("/{task_id}/cancel", operation_id="cancel_task")
 def cancel(task_id: TaskId, caller: Operator) -> Changed:
     """Cancel a task, and all tasks of it, for good."""
-    return _changed(task_id, caller, "task.cancel", celery_service.cancel_task)
+    return Changed(changed=acts.cancel_task(caller, task_id))
 
 
 @router.post("/{task_id}/pause", operation_id="pause_task")
 def pause(task_id: TaskId, caller: Operator) -> Changed:
     """Pause a bulk: none of its parts starts."""
-    return _changed(task_id, caller, "task.pause", celery_service.pause_task)
+    return Changed(changed=acts.pause_task(caller, task_id))
 
 
 @router.post("/{task_id}/resume", operation_id="resume_task")
 def resume(task_id: TaskId, caller: Operator) -> Changed:
     """Let a paused bulk go on."""
-    return _changed(task_id, caller, "task.resume", celery_service.resume_task)
+    return Changed(changed=acts.resume_task(caller, task_id))
 
 
 @router.post("/{task_id}/replay", operation_id="replay_task", status_code=202)
@@ -214,20 +213,13 @@ def replay(task_id: TaskId, caller: Operator, response: Response, body: Argument
             HTTPStatus.FORBIDDEN,
             "With a tenant's key, tasks of the service are replayed with their own arguments alone; see /submit/….",
         )
-    check_paths(arguments or {})
-    uploads.check_stored(arguments or {})
-    details = {"arguments": sorted(arguments)} if arguments else None
-    new_id = _seen(task_id, caller, lambda: celery_service.replay_task(task_id, arguments))
-    return _again(new_id, task_id, caller, response, "task.replay", details)
+    return _accepted(acts.replay_task(caller, task_id, arguments), response)
 
 
 @router.post("/{task_id}/resend", operation_id="resend_failed", status_code=202)
 def resend(task_id: TaskId, caller: Operator, response: Response, body: States | None = None) -> Accepted:
     """Send the mails of an ended bulk again that nobody got, as a new bulk; twice is once."""
-    states = body.states if body else None
-    details = {"states": states} if states else None
-    new_id = _seen(task_id, caller, lambda: celery_service.resend_failed(task_id, states))
-    return _again(new_id, task_id, caller, response, "task.resend", details)
+    return _accepted(acts.resend_failed(caller, task_id, body.states if body else None), response)
 
 
 async def _statuses(request: Request, task_id: str, caller: Caller) -> AsyncGenerator[bytes]:
@@ -261,25 +253,6 @@ async def _check_still(request: Request, caller: Caller) -> None:
     await door.check_still(request, caller)
 
 
-def _changed(task_id: str, caller: Caller, act: str, change: Callable[[str], bool]) -> Changed:
-    """Change a task that the caller sees, and write it down where something was changed."""
-    shown_status(task_id, caller)
-    changed = change(task_id)
-    if changed:
-        record_act(caller, act, target=("task", task_id))
-    return Changed(changed=changed)
-
-
-def _seen(task_id: str, caller: Caller, submit: Callable[[], str]) -> str:
-    """Submit what comes of a task that the caller sees."""
-    shown_status(task_id, caller)
-    return submit()
-
-
-def _again(
-    new_id: str, task_id: str, caller: Caller, response: Response, act: str, details: dict[str, Any] | None
-) -> Accepted:
-    """Write down what came of a task, and answer with it."""
-    record_act(caller, act, target=("task", task_id), details={"task_id": new_id} | (details or {}), sure=False)
-    response.headers["Location"] = f"{PREFIX}/{new_id}"
-    return Accepted(task_id=new_id)
+def _accepted(task_id: str, response: Response) -> Accepted:
+    response.headers["Location"] = f"{PREFIX}/{task_id}"
+    return Accepted(task_id=task_id)

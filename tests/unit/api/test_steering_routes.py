@@ -152,6 +152,38 @@ def test_a_schedule_takes_no_path_that_a_submit_would_not_take(client):
     assert "file_path" in refusal(client.post(f"{API}/schedules", json=body))
 
 
+@celery_app.task(name="test.reads_by_position", bind=True)
+def reads_by_position(_self, title: str, file_path: str, *more: object) -> str:
+    return title + file_path
+
+
+@celery_app.task(name="test.takes_two_words", bind=True)
+def takes_two_words(_self, title: str, word: str) -> str:
+    return title + word
+
+
+@pytest.mark.parametrize(
+    "args", [["a", "/etc/passwd"], ["a", "https://example.com/a", {"path": "/etc/passwd"}], [{"directory": "/etc"}, "b"]]
+)
+def test_nor_does_it_take_one_by_position(client, args):
+    body = {"name": f"by position {uuid4()}", "task": "test.reads_by_position", "every": 60, "args": args}
+    assert "FILE_ROOTS" in refusal(client.post(f"{API}/schedules", json=body))
+    made = client.post(f"{API}/schedules", json=body | {"args": ["a", "https://example.com/a"]})
+    assert made.status_code == 201, made.text
+    path = f"{API}/schedules/{body['name']}"
+    assert "args.1" in refusal(client.patch(path, json={"args": ["a", "/etc/passwd"]}))
+    assert client.patch(path, json={"every": 90}).status_code == 200
+    assert client.delete(path).status_code == 204
+
+
+def test_what_was_no_path_does_not_become_one_with_another_task(client):
+    body = {"name": f"changed {uuid4()}", "task": "test.takes_two_words", "every": 60, "args": ["a", "/etc/passwd"]}
+    assert client.post(f"{API}/schedules", json=body).status_code == 201
+    path = f"{API}/schedules/{body['name']}"
+    assert "args.1.file_path" in refusal(client.patch(path, json={"task": "test.reads_by_position"}))
+    assert client.delete(path).status_code == 204
+
+
 # --- People -----------------------------------------------------------------------------------------------------
 
 

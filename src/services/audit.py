@@ -10,6 +10,7 @@ from typing import Any
 from processors.errors import ServiceUnavailable
 from processors.redaction import MASK, redact
 from records.audit import Act, AuditRow, WantedActs
+from services import cursors
 from services.access import Caller
 from services.wiring import parts
 
@@ -83,6 +84,28 @@ def act_of(
         details=_bounded(details),
         outcome=outcome,
     )
+
+
+def page(wanted: WantedActs, limit: int, cursor: str | None = None) -> dict[str, Any]:
+    """Return a page of acts, the newest first: `items`, and `next_cursor`, which leads to the page behind it, or None.
+
+    Args:
+        wanted: which.
+        limit: at most so many.
+        cursor: `next_cursor` of the page before, with the same filter.
+
+    Raises:
+        InvalidArgument: the cursor is none of this filter.
+    """
+    of = json.dumps(["audit", wanted.actor, wanted.act, wanted.target_kind, wanted.target_id])
+    after = None
+    if cursor is not None:
+        at, row_id = cursors.opened(cursor, of)
+        after = datetime.fromisoformat(at), row_id
+    rows = acts(wanted, limit + 1, after)
+    last = rows[limit - 1] if len(rows) > limit else None
+    following = None if last is None else cursors.sealed([last.at.isoformat(), last.id], of)
+    return {"items": [shown(row) for row in rows[:limit]], "next_cursor": following}
 
 
 def acts(wanted: WantedActs, limit: int, after: tuple[datetime, int] | None = None) -> Sequence[AuditRow]:

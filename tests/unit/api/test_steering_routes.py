@@ -163,7 +163,8 @@ def takes_two_words(_self, title: str, word: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "args", [["a", "/etc/passwd"], ["a", "https://example.com/a", {"path": "/etc/passwd"}], [{"directory": "/etc"}, "b"]]
+    "args",
+    [["a", "/etc/passwd"], ["a", "https://example.com/a", {"path": "/etc/passwd"}], [{"directory": "/etc"}, "b"]],
 )
 def test_nor_does_it_take_one_by_position(client, args):
     body = {"name": f"by position {uuid4()}", "task": "test.reads_by_position", "every": 60, "args": args}

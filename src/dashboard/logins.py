@@ -40,7 +40,7 @@ class Logins:
             taken = buckets.take(of)
             if taken is not None and not taken.allowed:
                 return taken
-        token = await to_thread.run_sync(partial(users.log_in, name, password, former), limiter=self._room)
+        token = await to_thread.run_sync(partial(users.log_in, name, password, former, address), limiter=self._room)
         if token is not None:
             self._addresses.give_back(address)
             self._names.give_back(name)

@@ -10,7 +10,7 @@ from processors.errors import InvalidArgument, UnknownUser
 from records.users import User
 from services import passwords
 from services.access import RANDOM_BYTES, Caller, at_terminal, digest_of, reach
-from services.audit import act_of
+from services.audit import act_of, record_act
 from services.wiring import parts
 
 ROLES = {"viewer": "read", "operator": "operate", "admin": "admin"}
@@ -101,20 +101,28 @@ def enable(caller: Caller, name: str) -> dict[str, Any]:
     return shown(_user(name))
 
 
-def log_in(name: str, password: str, former: str | None = None) -> str | None:
+def log_in(name: str, password: str, former: str | None = None, address: str | None = None) -> str | None:
     """Begin a session and return its token; None where there is no such user, or that is not their password.
+
+    The audit has both, of a user that there is: a try is written beside other writes, and takes no time that tells.
 
     Args:
         name: who they say they are.
         password: what they bring; to check it takes as long whether or not there is such a user.
         former: the token of the session that this one replaces.
+        address: where they are.
     """
     user = parts().users.read(name if NAME.fullmatch(name) else "")
     kept = passwords.nobodys() if user is None or user.disabled_at is not None else user.password
-    if not passwords.matches(password, kept) or user is None:
+    matches = passwords.matches(password, kept)
+    if user is None:
+        return None
+    login: dict[str, Any] = {"target": ("user", user.name), "details": {"address": address} if address else None}
+    if not matches:
+        record_act(_caller(user), "user.log_in", **login, outcome="failed", sure=False)
         return None
     token = secrets.token_urlsafe(RANDOM_BYTES)
-    act = act_of(_caller(user), "user.log_in", target=("user", user.name))
+    act = act_of(_caller(user), "user.log_in", **login)
     opened = parts().users.open_session(user, digest_of(token), former and digest_of(former), act)
     return token if opened else None
 
@@ -140,7 +148,11 @@ def caller_of(token: str, *, active: bool) -> Caller | None:
 
 def log_out(token: str) -> None:
     """End a session."""
-    parts().users.end_session(digest_of(token))
+    digest = digest_of(token)
+    user = parts().users.of_session(digest)
+    parts().users.end_session(digest)
+    if user is not None:
+        record_act(_caller(user), "user.log_out", target=("user", user.name))
 
 
 def shown(user: User) -> dict[str, Any]:

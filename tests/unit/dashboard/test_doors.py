@@ -376,14 +376,22 @@ def test_logins_that_succeed_count_for_nothing(app, name):
     assert [Browser(app).log_in(name).status_code for _ in range(30)] == [303] * 30
 
 
-def test_a_login_is_written_down_and_the_try_of_one_is_not(app, name):
+def test_a_login_is_written_down_with_its_address_and_so_are_the_try_of_one_and_its_end(app, name):
     users.add(ANN, name, "viewer", PASSWORD)
-    Browser(app).log_in(name, "wrong")
-    Browser(app).log_in(name)
-    rows = audit.acts(WantedActs(actor=name), 10)
-    assert [(row.act, row.origin, row.actor_kind, row.target_id) for row in rows] == [
-        ("user.log_in", "dashboard", "user", name)
+    browser = Browser(app)
+    browser.client._transport.client = ("10.7.7.7", 5000)
+    browser.log_in(name, "wrong")
+    browser.log_in(f"{name}x", "wrong")
+    until(lambda: audit.acts(WantedActs(actor=name), 10), what="the try is written down")
+    browser.log_in(name)
+    browser.post("/logout")
+    rows = audit.acts(WantedActs(target_kind="user", target_id=name), 10)
+    assert [(row.act, row.origin, row.actor, row.outcome, row.details) for row in rows[:3]] == [
+        ("user.log_out", "dashboard", name, "done", None),
+        ("user.log_in", "dashboard", name, "done", {"address": "10.7.7.7"}),
+        ("user.log_in", "dashboard", name, "failed", {"address": "10.7.7.7"}),
     ]
+    assert not audit.acts(WantedActs(actor=f"{name}x"), 10), "who may be typed by mistake: a password"
 
 
 @pytest.mark.parametrize("wanted", ["/queues", "/tasks/a:1?x=1&y=%2F", "/audit?act=queue.purge"])

@@ -17,6 +17,7 @@ CATEGORIES = (
     "monitoring",
     "cleanup",
     "scheduling",
+    "webhook",
 )
 
 

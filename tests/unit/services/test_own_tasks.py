@@ -30,12 +30,14 @@ from processors.errors import (
 )
 from processors.interfaces import Happened
 from processors.results import Request
+from processors.scheduling import CATEGORIES
 from services.celery_app import celery_app
 from services.celery_service import celery_service
 from services.celery_tasks.base import RecordedTask
 from services.coroutines import close_loop, run_to_result
-from services.own_tasks import checked_arguments, queue_of, registered_task
+from services.own_tasks import checked_arguments, import_task_modules, is_ours, queue_of, registered_task
 from services.run_watch import RunInHand
+from services.submission import category_of
 from services.wiring import parts
 
 
@@ -722,3 +724,9 @@ def test_another_application_of_the_process_gets_none_of_our_tasks():
 
     assert "test.shared" in other.tasks
     assert [name for name in other.tasks if name in ("test.bound", "test.plain", "email.send_email")] == []
+
+
+def test_every_category_of_the_services_own_tasks_is_known_to_lists_and_filters():
+    import_task_modules()
+    ours = {category_of(name) for name in celery_app.tasks if is_ours(name)}
+    assert ours == set(CATEGORIES)

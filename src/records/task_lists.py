@@ -50,7 +50,7 @@ from records.task_list_rows import (
     task_list_tags,
     task_lists,
 )
-from records.task_records import FINAL, RUNNING, TaskState, columns, task_records
+from records.task_records import FINAL, MOST_BYTES, RUNNING, TaskState, columns, task_records
 
 tags = task_list_tags.c
 
@@ -87,9 +87,6 @@ LIGHT = (
 
 HEAVY = ("args", "kwargs", "result", "traceback")
 """What it tells beside that to who asks for it."""
-
-MOST_BYTES = 16 * 1024**2
-"""Of all that a page has of it, but for its first task: that one is told however large it is."""
 
 READ_AT_ONCE = 16
 """Tasks of which that is read together, so that no more of it than that is thrown away."""

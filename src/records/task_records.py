@@ -458,6 +458,13 @@ def _failed(wanted: FailedTasks) -> list[ColumnElement[bool]]:
 
 
 OLDEST = (columns.created_at, columns.id)
+
+MOST_BYTES = 16 * 1024**2
+"""Of all that a list tells of tasks that it tells whole, but for its first one: that is told however large it is."""
+
+READ_AT_ONCE = 50
+"""Of those."""
+
 ONE = select(task_records).where(columns.id == given("task_id", String()))
 ENDED = ONE.where(or_(*(columns.state == text(f"'{state.value}'") for state in FINAL)))
 STATE = Prepared(lambda value: select(columns.state).where(columns.id == value("task_id", String())))
@@ -549,11 +556,11 @@ class TaskRecords:
         query = select(columns.id, *changing).where(columns.id.in_(task_ids))
         return {row[0]: tuple(row[1:]) for row in self.database.read(lambda c: c.execute(query).all())}
 
-    def active(self, limit: int) -> list[TaskRecord]:
-        """Return what runs, is reserved or waits in a queue, the oldest first."""
+    def active(self, limit: int, most_bytes: int | None = None) -> list[TaskRecord]:
+        """Return what runs, is reserved or waits in a queue, the oldest first; of much data as `_some` does."""
         running = columns.state.in_([s.value for s in RUNNING])
         waiting = and_(columns.state.in_([s.value for s in WAITING]), columns.due_at <= Now())
-        return self._select(or_(running, waiting), limit=limit)
+        return self._some(or_(running, waiting), limit, OLDEST, most_bytes)
 
     def running(self) -> list[tuple[str, str, str]]:
         """Return the id, name and working process of each task that runs there, the oldest first."""
@@ -575,20 +582,23 @@ class TaskRecords:
         going_on = columns.state.in_([s.value for s in (*WAITING, *RUNNING)])
         return self._select(and_(going_on, columns.origin.in_(origins), columns.id > after), limit, (columns.id,))
 
-    def failed(self, wanted: FailedTasks, limit: int, after: TaskRecord | None = None) -> list[TaskRecord]:
+    def failed(
+        self, wanted: FailedTasks, limit: int, after: TaskRecord | None = None, most_bytes: int | None = None
+    ) -> list[TaskRecord]:
         """Return the tasks that failed, the newest failure first.
 
         Args:
             wanted: which.
             limit: at most so many.
             after: the last one of those that were returned before.
+            most_bytes: of all that they tell, as `_some` has it.
         """
         conditions = _failed(wanted)
         if after is not None:
             last = literal(after.finished_at, columns.finished_at.type), literal(after.id)
             conditions.append(tuple_(columns.finished_at, columns.id) < tuple_(*last))
         order = columns.finished_at.desc(), columns.id.desc()
-        return self._select(and_(*conditions), limit, order)
+        return self._some(and_(*conditions), limit, order, most_bytes)
 
     def unretried(
         self, wanted: FailedTasks, limit: int, until: datetime, after: TaskRecord | None = None
@@ -641,6 +651,28 @@ class TaskRecords:
             }
             for row in rows
         }
+
+    def _some(
+        self, condition: Any, limit: int, order: Sequence[Any], most_bytes: int | None = None
+    ) -> list[TaskRecord]:
+        """Return records in an order; fewer than `limit` where their arguments, results and errors are larger.
+
+        The first one is there however large it is. Few are read at once, so that little is read in vain.
+        """
+        if most_bytes is None:
+            return self._select(condition, limit, order)
+        query = select(columns.id).where(condition).order_by(*order).limit(limit)
+        ids = self.database.read(lambda c: c.execute(query).scalars().all())
+        found = list[TaskRecord]()
+        for start in range(0, len(ids), READ_AT_ONCE):
+            some = columns.id.in_(ids[start : start + READ_AT_ONCE])
+            for record in self._select(and_(condition, some), order=order):
+                told = [record.args, record.kwargs, record.result, record.error, record.traceback]
+                most_bytes -= len(json.dumps(told))
+                if most_bytes < 0 and found:
+                    return found
+                found.append(record)
+        return found
 
     def _select(self, condition: Any, limit: int | None = None, order: Sequence[Any] = OLDEST) -> list[TaskRecord]:
         query = select(task_records).where(condition).order_by(*order).limit(limit)

@@ -14,7 +14,7 @@ from processors.ai_arguments import DEFAULT_CHAT_MODEL, DEFAULT_EMBEDDING_MODEL,
 from processors.errors import InvalidArgument, TaskCancelled, TaskFailed, TaskTimeout, UnknownQueue
 from processors.results import Request, sentence_of
 from processors.scheduling import ListFailedTasks, ProcessPendingTasks, RetryFailedTasks
-from records.task_records import TaskRecord, TaskState, is_task_id
+from records.task_records import MOST_BYTES, TaskRecord, TaskState, is_task_id
 from services import effects, limiting, retrying, scheduling, steering
 from services.celery_app import QUEUES
 from services.groups import group_of
@@ -1431,7 +1431,7 @@ class CeleryService:
             max_age_hours: hours since they failed, at most.
             error_type: of those alone that failed with this error.
             search: of those alone that have this text in their name, error or arguments.
-            limit: at most so many, up to 1 000.
+            limit: at most so many, up to 1 000; fewer come where they have more than 16 MiB: go on until none comes.
             after: the id of the last one of the page before.
 
         Raises:
@@ -1748,8 +1748,11 @@ class CeleryService:
         return steering.purge(_queue(queue_name))
 
     def get_active_tasks(self) -> list[dict[str, Any]]:
-        """List what runs, is reserved or waits in a queue, the oldest first."""
-        return [active_task(record) for record in parts().tasks.active(limit=10_000)]
+        """List what runs, is reserved or waits in a queue, the oldest first.
+
+        They are 10 000 at most, and fewer where their arguments and results have more than 16 MiB.
+        """
+        return [active_task(record) for record in parts().tasks.active(10_000, MOST_BYTES)]
 
     def kill_all_tasks(self) -> dict[str, Any]:
         """Cancel all that runs and waits; schedules stay."""

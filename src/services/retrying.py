@@ -12,7 +12,7 @@ from processors.interfaces import Report
 from processors.redaction import MASK, unmasked
 from processors.results import Request, sentence_of
 from processors.scheduling import FailedRetried, ListFailedTasks, RetryFailedTasks, SkippedTask
-from records.task_records import DUE_HEADER, Draft, TaskRecord, TaskState
+from records.task_records import DUE_HEADER, MOST_BYTES, Draft, TaskRecord, TaskState
 from services.celery_app import celery_app
 from services.limiting import limit_keys_of
 from services.on_first_use import on_first_use
@@ -52,7 +52,7 @@ def failed_tasks(wanted: ListFailedTasks, after: str | None) -> list[dict[str, A
         raise InvalidArgument(
             f"after: task {after} has not failed, it is {last.state}; pass the id of the last one of the page before."
         )
-    records = parts().tasks.failed(wanted, wanted.limit, last)
+    records = parts().tasks.failed(wanted, wanted.limit, last, MOST_BYTES)
     incidents = parts().incidents.of([record.id for record in records])
     return [story_of(record, incidents[record.id]) for record in records]
 

@@ -8,8 +8,10 @@ from fastapi.testclient import TestClient
 from api.app import create_app
 from config.settings import ensure_folders, settings
 from records.audit import WantedActs
+from records.task_moves import Failure
 from records.task_records import Draft
-from services import audit
+from services import audit, retrying
+from services import celery_service as celery_service_module
 from services.access import admin_key
 from services.celery_app import celery_app
 from services.celery_service import celery_service
@@ -256,6 +258,18 @@ def test_an_act_that_is_none_is_refused(client, body):
 def test_what_can_be_looked_at_is_answered(client, path):
     away = path in ("health", "workers/inspected")  # no broker answers here
     assert client.get(f"{API}/{path}").status_code == (503 if away else 200)
+
+
+def test_lists_of_whole_tasks_end_where_they_are_large(client, monkeypatch):
+    text = {"text": "x" * 10_000}
+    for task_id in (f"steered-{uuid4()}" for _ in range(3)):
+        parts().tasks.open(Draft(task_id, "texts.none", "ai_processing", "low_priority", kwargs=text))
+        assert parts().moves.fail_waiting(task_id, Failure("no", "ValueError"))
+        parts().tasks.open(Draft(f"{task_id}-waits", "texts.none", "ai_processing", "low_priority", kwargs=text))
+    for path, module in (("tasks/active", celery_service_module), ("tasks/failed", retrying)):
+        assert len(client.get(f"{API}/{path}").json()["items"]) >= 3
+        monkeypatch.setattr(module, "MOST_BYTES", 100)
+        assert len(client.get(f"{API}/{path}").json()["items"]) == 1
 
 
 def test_tasks_are_listed_by_filters_a_page_at_a_time(client):

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from processors.scheduling import FailedTasks
+from records import task_records
 from records.database import Database
 from records.task_moves import Failure, TaskMoves
 from records.task_records import Draft, TaskRecords
@@ -50,6 +51,29 @@ def test_pages_go_on_behind_the_last_one_though_many_failed_at_once(database, ta
     rest = tasks.failed(FailedTasks(), 4, first[-1])
 
     assert [record.id for record in [*first, *rest]] == ["t5", "t4", "t3", "t2", "t1", "t0"]
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 50])
+def test_a_page_of_large_ones_ends_early_and_the_next_one_goes_on(tasks, monkeypatch, at_once):
+    monkeypatch.setattr(task_records, "READ_AT_ONCE", at_once)
+    for number in range(7):
+        fail(tasks, f"t{number}", kwargs={"text": "x" * 1_000})
+    for most_bytes, sizes in ((2_500, [2, 2, 2, 1]), (10, [1] * 7), (10**6, [7])):
+        pages, last = list[list[str]](), None
+        while page := tasks.failed(FailedTasks(), 100, last, most_bytes):
+            pages.append([record.id for record in page])
+            last = page[-1]
+        assert [one for page in pages for one in page] == [f"t{number}" for number in range(6, -1, -1)]
+        assert [len(page) for page in pages] == sizes
+    assert len(tasks.failed(FailedTasks(), 3, None, 10**6)) == 3
+
+
+def test_so_does_the_list_of_what_waits(tasks):
+    for number in range(4):
+        tasks.open(Draft(f"w{number}", "email.send_email", "email", "email", kwargs={"text": "x" * 1_000}))
+    assert [record.id for record in tasks.active(100, 2_500)] == ["w0", "w1"]
+    assert len(tasks.active(100, 10**6)) == len(tasks.active(100)) == 4
+    assert len(tasks.active(3, 10**6)) == 3
 
 
 def test_what_was_retried_or_is_a_member_is_listed_and_not_retried_with_many(tasks):

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     ColumnElement,
     Index,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     func,
     insert,
     select,
+    tuple_,
 )
 
 from records.columns import Instant, Now, PlainText, metadata
@@ -42,6 +44,9 @@ task_logs = Table(
 
 Index("ix_task_logs_at", task_logs.c.at)
 
+RUN_PLACES = 1 << 32
+"""Places that the lines of one run take; see `LogLine.place`."""
+
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
@@ -54,6 +59,11 @@ class LogLine:
     level: str
     logger: str
     text: str
+
+    @property
+    def place(self) -> int:
+        """Where it is among its task's lines: a later one has a higher place."""
+        return self.run * RUN_PLACES + self.number
 
 
 def _insertion(value: Given, rows: GivenRows | None = None) -> Any:
@@ -89,8 +99,22 @@ class TaskLogs:
         query = select(func.coalesce(func.sum(size + ROW_BYTES), 0)).where(task_logs.c.task_id == task_id)
         return int(self.database.read(lambda c: c.execute(query).scalar_one()))
 
+    def last_places(self, task_ids: Collection[str]) -> dict[str, int]:
+        """Return the place of the last line of each of these tasks that has one."""
+        c = task_logs.c
+        place = select(cast(c.run, BigInteger) * RUN_PLACES + c.number).where(c.task_id == columns.id)
+        last = place.order_by(c.run.desc(), c.number.desc()).limit(1).scalar_subquery()
+        query = select(columns.id, last).where(columns.id.in_(task_ids))
+        rows = self.database.read(lambda connection: connection.execute(query).all())
+        return {task_id: found for task_id, found in rows if found}
+
     def of(
-        self, task_id: str, limit: int, search: str | None = None, levels: Collection[str] | None = None
+        self,
+        task_id: str,
+        limit: int,
+        search: str | None = None,
+        levels: Collection[str] | None = None,
+        after: int = 0,
     ) -> list[LogLine]:
         """Return the last lines of a task, in their order.
 
@@ -99,9 +123,12 @@ class TaskLogs:
             limit: at most so many.
             search: of those alone that contain this text, in whatever case.
             levels: of these levels alone.
+            after: of those alone that are behind this place.
         """
         c = task_logs.c
         query = select(task_logs).where(c.task_id == task_id)
+        if after:
+            query = query.where(tuple_(c.run, c.number) > tuple_(*divmod(after, RUN_PLACES)))
         if search:
             query = query.where(c.text.icontains(search, autoescape=True))
         if levels is not None:

@@ -116,16 +116,20 @@ class Watching:
 
 
 class Watch:
-    """One who waits for one task."""
+    """One who waits for one task.
+
+    Attributes:
+        mark: how the task stood at the last look; None before the first one.
+    """
 
     def __init__(self) -> None:
-        self._mark: Mark | None = None
+        self.mark: Mark | None = None
         self._changed = asyncio.Event()
 
     def tell(self, mark: Mark) -> None:
         """Say how the task stands now."""
-        if mark != self._mark:
-            self._mark = mark
+        if mark != self.mark:
+            self.mark = mark
             self._changed.set()
 
     async def change(self, seconds: float) -> bool:

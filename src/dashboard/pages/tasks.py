@@ -7,7 +7,7 @@ from typing import Any, cast
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from dashboard import cookies, results
+from dashboard import cookies, results, tails
 from dashboard.rendering import go_to, page, rendered
 from dashboard.visits import Pages, Visit
 from dashboard.words import number, segment
@@ -20,15 +20,14 @@ from services.audit import record_act
 from services.celery_service import celery_service
 from services.file_roots import check_paths
 from services.own_tasks import shown_arguments
-from services.status import incident_of, line_of
+from services.status import incident_of
 from services.wiring import parts
 from web.event_streams import STILL_THERE, EventStream, text_event
 from web.task_answers import is_final, shown_status
 from web.watching import Watching
 
-LINES = 500
 LOOK_SECONDS = 3.0
-"""Between two looks at what a task logs, which no change of its record tells."""
+"""Between two looks at what a task has logged, and at whether who looks is logged in still."""
 
 MOST_ARGUMENT_BYTES = 4_000_000
 """Of the form with edited arguments: each sign may take three bytes in it."""
@@ -42,14 +41,16 @@ pages = Pages()
 def task(visit: Visit) -> Response:
     """Show all that is known of a task."""
     story = _story(visit.part("task_id"), visit.caller)
-    return page(visit, "task.html", **story, lines=_lines(visit.part("task_id")))
+    return page(visit, "task.html", **story, tail=tails.newest(visit.part("task_id")))
 
 
 @pages.get("/tasks/{task_id}/events", "read")
 async def events(visit: Visit) -> Response:
     """Stream the parts of the page that change, until the task's end."""
-    await run_in_threadpool(shown_status, visit.part("task_id"), visit.caller)
-    return EventStream(_changes(visit, visit.part("task_id")))
+    task_id = visit.part("task_id")
+    await run_in_threadpool(shown_status, task_id, visit.caller)
+    place = await run_in_threadpool(_place, task_id, visit.asked("after"))
+    return EventStream(_changes(visit, task_id, place))
 
 
 @pages.get("/tasks/{task_id}/cancel", "operate")
@@ -170,11 +171,6 @@ def _why_not_again(record: TaskRecord | None) -> str | None:
     return why and f"It cannot be submitted again: {why}."
 
 
-def _lines(task_id: str) -> list[dict[str, Any]]:
-    found = [line_of(line) for line in parts().task_logs.of(task_id, LINES)]
-    return [line | {"text": redact_text(line["text"])} for line in found]
-
-
 def _edited(text: str, shown: Mapping[str, Any]) -> dict[str, Any]:
     """Return those arguments of an edited form that differ from what it showed.
 
@@ -205,38 +201,63 @@ def _path(visit: Visit) -> str:
     return f"/tasks/{segment(visit.part('task_id'))}"
 
 
-async def _changes(visit: Visit, task_id: str) -> AsyncGenerator[bytes]:
+async def _changes(visit: Visit, task_id: str, place: int) -> AsyncGenerator[bytes]:
     """Return an event for each part of the page that changes; none to who has been logged out since."""
     watching: Watching = visit.request.app.state.watching
-    sent: dict[str, bytes] = {}
+    lines: Watching = visit.request.app.state.lines
+    sent: dict[str, str] = {}
     changed = final = False
-    async with watching.watch(task_id) as watch:
+    async with watching.watch(task_id) as watch, lines.watch(task_id) as logged:
         while not final:
             changed = await watch.change(LOOK_SECONDS) or changed
+            last = logged.mark[0] if logged.mark else 0
             try:
-                found, final = await run_in_threadpool(_parts, visit, task_id, changed=changed)
+                found, final, place = await run_in_threadpool(_parts, visit, task_id, place, last, changed=changed)
                 changed = False
             except ServiceUnavailable:
                 found = {}  # until the database is back
             for name, html in found.items():
-                if sent.get(name) != html:
+                if name == "lines" or sent.get(name) != html:
                     sent[name] = html
-                    yield text_event(name, html.decode())
+                    yield text_event(name, html)
             yield STILL_THERE
     yield text_event("end", "")
 
 
-def _parts(visit: Visit, task_id: str, *, changed: bool) -> tuple[dict[str, bytes], bool]:
-    """Return the parts of the page as they are now, and whether nothing more is to be told."""
+def _parts(visit: Visit, task_id: str, place: int, last: int, *, changed: bool) -> tuple[dict[str, str], bool, int]:
+    """Return the parts of the page as they are now, whether nothing more is to be told, and the last line's place.
+
+    Args:
+        visit: who looks.
+        task_id: at what.
+        place: of the last line that they were shown.
+        last: of the last line that there was a moment ago.
+        changed: whether the record may have changed.
+    """
     if users.caller_of(cookies.read(visit.request, cookies.SESSION), active=False) is None:
-        return {}, True
-    found = {"logs": rendered("task_logs.html", lines=_lines(task_id))}
-    if not changed:
-        return found, False
-    try:
-        story = _story(task_id, visit.caller)
-    except UnknownTask:  # its record was removed
-        return {}, True
-    found["state"] = rendered("task_state.html", **story)
-    found["status"] = rendered("task_status.html", visit=visit, **story)
-    return found, story["final"]
+        return {}, True, place
+    found: dict[str, str] = {}
+    final = False
+    if changed:
+        try:
+            story = _story(task_id, visit.caller)
+        except UnknownTask:  # its record was removed
+            return {}, True, place
+        final = story["final"]
+        found["state"] = rendered("task_state.html", **story).decode()
+        found["status"] = rendered("task_status.html", visit=visit, **story).decode()
+    if final:  # what it logged last was written before its end
+        last = tails.last_places([task_id]).get(task_id, 0)
+    if last > place:
+        tail = tails.tail(task_id, place, last)
+        found[tail.event], place = tail.html, tail.place
+    return found, final, place
+
+
+def _place(task_id: str, after: str) -> int:
+    """Return the place of the last line that a page shows; 0 where that is not known, so that it gets all of them.
+
+    A browser that comes back names what the page showed at first.
+    """
+    last = tails.last_places([task_id]).get(task_id, 0)
+    return last if str(last) == after else 0

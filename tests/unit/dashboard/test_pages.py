@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from browsing import ANN, Html
-from dashboard import figures, words
+from dashboard import figures, tails, words
 from dashboard.app import all_pages
-from dashboard.pages import tasks
 from dashboard.recent import FRESH_SECONDS, STALE_SECONDS, Recent
 from dashboard.rendering import POLICY, static_files
 from processors.health import Check, Health
@@ -49,10 +48,10 @@ def failed(task_id: str, error: str = "no", traceback: str | None = None, **more
     return task_id
 
 
-def logged(task_id: str, text: str) -> None:
-    line = {"task_id": task_id, "run": 1, "number": 1, "at": datetime.now(UTC), "level": "INFO", "logger": "x"}
+def logged(task_id: str, text: str, number: int = 1) -> None:
+    line = {"task_id": task_id, "run": 1, "number": number, "at": datetime.now(UTC), "level": "INFO", "logger": "x"}
     parts().task_logs.keep([line | {"text": text}])
-    until(lambda: parts().task_logs.of(task_id, 10), what="the line is kept")
+    until(lambda: len(parts().task_logs.of(task_id, 10)) == number, what="the line is kept")
 
 
 def acts(kind: str, target: str) -> list[tuple]:
@@ -432,7 +431,7 @@ def test_a_task_is_shown_with_all_that_is_known_of_it(viewer):
     page = viewer.html("/tasks/shown-2")
     assert page.all("progress")[0].attributes["value"] == "40.0"
     assert "half way" in page.text
-    assert "/tasks/shown-2/events" in [tag.attributes.get("sse-connect") for tag in page.all("div")]
+    assert "/tasks/shown-2/events?after=0" in [tag.attributes.get("sse-connect") for tag in page.all("div")]
     parts().moves.succeed("shown-2", run, {"found": [1, 2]})
     assert '"found": [' in viewer.html("/tasks/shown-2").text
 
@@ -510,10 +509,12 @@ def test_what_cannot_be_repeated_says_why(operator):
     assert (answer.status_code, "cannot be replayed" in answer.text) == (422, True)
 
 
-def watched(browser, task_id: str, then) -> list[tuple[str, str]]:
+def watched(browser, task_id: str, then, path: str = "") -> list[tuple[str, str]]:
     """The events of a task, each with its text; `then` is called at the first one."""
     found = []
-    with browser.client.stream("GET", f"/tasks/{task_id}/events", headers={"Accept": "text/event-stream"}) as stream:
+    with browser.client.stream(
+        "GET", path or f"/tasks/{task_id}/events", headers={"Accept": "text/event-stream"}
+    ) as stream:
         assert stream.headers["content-type"].startswith("text/event-stream")
         for line in stream.iter_lines():
             if line.startswith("event: "):
@@ -531,24 +532,68 @@ def test_a_watcher_is_told_each_change_and_the_end(viewer):
     states = [Html(text).text.split()[-1] for name, text in told if name == "state"]
     assert states == ["PENDING", "REVOKED"]
     assert told[-1] == ("end", "")
-    assert [name for name, _ in told].count("logs") == 1  # which did not change
+    assert not [text for name, text in told if name in {"logs", "lines"}]  # it has logged nothing
     assert viewer.get("/tasks/never-was/events").status_code == 404
 
 
-def test_a_watcher_is_told_what_is_logged_meanwhile_and_nothing_after_the_log_out(viewer, monkeypatch):
+@pytest.fixture
+def quick(monkeypatch):
     monkeypatch.setattr("dashboard.pages.tasks.LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("web.watching.LOOKING_SECONDS", 0.05)
+
+
+def test_a_watcher_is_told_those_lines_alone_that_the_page_does_not_show(viewer, quick):
     task_id = draft("watched-2", delay=0)
-    steps = iter([lambda: logged(task_id, "while you look"), lambda: users.log_out(viewer.session())])
-    really = tasks._lines
+    logged(task_id, "before you <look>")
+    page = viewer.html(f"/tasks/{task_id}")
+    assert "before you <look>" in page.text
+    path = next(tag.attributes["sse-connect"] for tag in page.tags if "sse-connect" in tag.attributes)
+    assert re.fullmatch(rf"/tasks/{task_id}/events\?after=[0-9]+", path)
 
-    def lines(of):
-        found = really(of)
-        next(steps, lambda: None)()
-        return found
+    def goes_on():
+        logged(task_id, "while you <look>", 2)
+        celery_service.cancel_task(task_id)
 
-    monkeypatch.setattr(tasks, "_lines", lines)
-    told = watched(viewer, task_id, lambda: None)
-    assert ["while you look" in text for name, text in told if name == "logs"] == [False, True]
+    told = watched(viewer, task_id, goes_on, path)
+    assert [(name, "while you &lt;look&gt;" in text, "before" in text) for name, text in told if "l" in name] == [
+        ("lines", True, False)
+    ]
+    for other in ("", "?after=1", "?after=x", "?after=99999999999999999999"):  # who comes back gets them all, once
+        told = watched(viewer, task_id, lambda: None, f"/tasks/{task_id}/events{other}")
+        assert [(name, text.count("before"), text.count("while")) for name, text in told if "l" in name] == [
+            ("logs", 1, 1)
+        ]
+
+
+def test_lines_are_read_and_masked_once_for_all_who_look(viewer, monkeypatch):
+    task_id = draft("watched-3", delay=0)
+    logged(task_id, "password=hunter2")
+    really, read = parts().task_logs.of, []
+    monkeypatch.setattr(parts().task_logs, "of", lambda *given, **more: read.append(given) or really(*given, **more))
+    celery_service.cancel_task(task_id)
+    for _ in range(3):
+        viewer.html(f"/tasks/{task_id}")
+        watched(viewer, task_id, lambda: None)
+    assert len(read) == 1
+
+
+def test_who_misses_more_lines_than_a_page_shows_gets_the_last_ones_anew(viewer, monkeypatch):
+    monkeypatch.setattr(tails, "LINES", 2)
+    task_id = draft("watched-4")
+    logged(task_id, "one")
+    first = tails.newest(task_id)
+    logged(task_id, "two", 2)
+    assert tails.tail(task_id, first.place, first.place + 1).event == "lines"
+    logged(task_id, "three", 3)
+    last = tails.newest(task_id)
+    anew = tails.tail(task_id, first.place, last.place)
+    assert (anew.event, anew.place) == ("logs", last.place)
+    assert ["one" in anew.html, "two" in anew.html, "three" in anew.html] == [False, True, True]
+
+
+def test_who_has_logged_out_is_told_nothing_more(viewer, quick, monkeypatch):
+    task_id = draft("watched-5", delay=0)
+    told = watched(viewer, task_id, lambda: users.log_out(viewer.session()))
     assert told[-1] == ("end", "")
     assert celery_service.get_task_status(task_id)["status"] == "PENDING"
 

@@ -49,6 +49,18 @@ def test_the_last_lines_are_returned_where_there_are_more_over_all_runs(logs):
     assert [(one.run, one.number) for one in logs.of("t", 3)] == [(1, 1), (2, 0), (2, 1)]
 
 
+def test_lines_behind_a_place_are_found_by_the_place_of_the_last_one(logs):
+    assert logs.last_places(["t", "u", "never"]) == {}
+    kept(logs, line(0), line(1), line(0, run=3), line(7, task_id="u"))
+    first, second, third = logs.of("t", 10)
+
+    assert logs.last_places(["t", "u", "never"]) == {"t": third.place, "u": logs.of("u", 10)[0].place}
+    assert logs.of("t", 10, after=first.place) == [second, third]
+    assert logs.of("t", 1, after=first.place) == [third]
+    assert logs.of("t", 10, after=second.place) == [third]
+    assert logs.of("t", 10, after=third.place) == []
+
+
 def test_a_text_of_any_characters_is_kept(logs):
     kept(logs, line(0, "NUL \0 lone \ud800 grüße 日本"), line(1, "two\nlines"))
 

@@ -61,15 +61,7 @@ class Death:
 
     def told(self) -> str:
         """Tell it in words, as a part of a sentence."""
-        who = f"{self.worker or 'a worker'} (process {self.pid or '?'} on {self.host or '?'})"
-        if self.signal:
-            how = f"was killed by {self.signal}"
-        elif self.exit_code is not None:
-            how = f"ended with exit code {self.exit_code}"
-        else:
-            how = "fell silent, so that nobody knows how it ended"
-        held = f"; it had held up to {self.memory_mb} MB of memory" if self.memory_mb else ""
-        return f"{who} {how}{held}"
+        return _told(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +79,10 @@ class Incident:
     signal: str | None
     memory_mb: int | None
     at: datetime
+
+    def told(self) -> str:
+        """Tell it in words, as a part of a sentence."""
+        return _told(self)
 
 
 def note(connection: Connection, task_id: str, run: int, death: Death) -> None:
@@ -117,3 +113,15 @@ class Incidents:
             for row in self.database.read(lambda c, query=query: c.execute(query).mappings().all()):
                 found[row["task_id"]].append(Incident(**dict(row)))
         return found
+
+
+def _told(one: Death | Incident) -> str:
+    who = f"{one.worker or 'a worker'} (process {one.pid or '?'} on {one.host or '?'})"
+    if one.signal:
+        how = f"was killed by {one.signal}"
+    elif one.exit_code is not None:
+        how = f"ended with exit code {one.exit_code}"
+    else:
+        how = "fell silent, so that nobody knows how it ended"
+    held = f"; it had held up to {one.memory_mb} MB of memory" if one.memory_mb else ""
+    return f"{who} {how}{held}"

@@ -44,6 +44,9 @@ task_logs = Table(
 
 Index("ix_task_logs_at", task_logs.c.at)
 
+NOTED = "attempts"
+"""The logger of what the service itself notes of a task's attempts."""
+
 RUN_PLACES = 1 << 32
 """Places that the lines of one run take; see `LogLine.place`."""
 
@@ -133,6 +136,12 @@ class TaskLogs:
             query = query.where(c.text.icontains(search, autoescape=True))
         if levels is not None:
             query = query.where(c.level.in_(list(levels)))
+        return self._lines(query.order_by(c.run.desc(), c.number.desc()).limit(limit))[::-1]
+
+    def noted(self, task_id: str, limit: int) -> list[LogLine]:
+        """Return the last lines that the service noted of a task's attempts, in their order."""
+        c = task_logs.c
+        query = select(task_logs).where(c.task_id == task_id, c.logger == NOTED)
         return self._lines(query.order_by(c.run.desc(), c.number.desc()).limit(limit))[::-1]
 
     def search(self, search: str, max_age_hours: float, limit: int) -> list[LogLine]:

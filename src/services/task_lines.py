@@ -11,7 +11,7 @@ from itertools import count
 from typing import Any, Self
 
 from config.log_setup import SERVICE, Keeper, get_logger, kept_by
-from records.task_logs import ROW_BYTES
+from records.task_logs import NOTED, ROW_BYTES
 from services.wiring import parts
 
 logger = get_logger()
@@ -82,6 +82,12 @@ class TaskLines:
             first = len(self._waiting) == 1
         if first:
             flusher.flush_soon(self)
+
+    def note(self, text: str) -> None:
+        """Keep a line of the service about this run, which has ended."""
+        with self._lock:
+            self._add(datetime.now(UTC), "WARNING", NOTED, _cut(text)[0])
+        self.flush()
 
     def flush(self) -> None:
         """Hand what waits to the database's writer; lines that it cannot take are dropped."""

@@ -34,6 +34,7 @@ from processors.errors import (
 )
 from processors.interfaces import Reconcile, Run
 from processors.json_text import MOST_LEVELS, is_deeper
+from processors.redaction import redact_text
 from processors.results import Result
 from records.deliveries import SEND_EMAIL
 from records.limited_starts import Held
@@ -85,7 +86,7 @@ class TaskRun:
         self.id = str(self.request.id)
         self.hand: RunInHand | None = None
         self.max_retries: int | None = task.max_retries
-        self._reported = 0.0
+        self._began = self._reported = 0.0
         self._unnoted: tuple[float, str, str | None] | None = None
         self._ends_later = False
         self._hard_limit, self._soft_limit = limits_of(task)
@@ -235,7 +236,7 @@ class TaskRun:
 
     def _work(self, started: Started) -> Any:
         bind_task(self.id, self.task.name)
-        began = time.monotonic()
+        began = self._began = time.monotonic()
         hand = self.hand = RunInHand(
             self.id,
             started.run,
@@ -258,13 +259,14 @@ class TaskRun:
         finally:
             if not self._ends_later:
                 working_process.end(hand)
-            self._log(started, time.monotonic() - began)
+            self._log(started)
             clear_task()
 
     def _outcome(self, started: Started, hand: RunInHand) -> Any:
         self.ended = INTERRUPTED
+        lines = TaskLines(self.id, started.run)
         try:
-            with TaskLines(self.id, started.run):
+            with lines:
                 result = self._checked(self._body(hand))
         except Cancelled as error:
             if not (hand.lost or hand.overrun):  # its record refuses this end where it was cancelled just now
@@ -279,7 +281,7 @@ class TaskRun:
             if started.attempt >= self._max_retries() and not isinstance(error, Postponed):
                 self._fail(started, error)
                 raise
-            self._try_again(started, error)
+            self._try_again(started, error, lines)
             raise Ignore from error
         except BaseException:
             self._interrupted(started)
@@ -333,13 +335,18 @@ class TaskRun:
         self.ended = "FAILURE"
         self._tell_parent(started)
 
-    def _try_again(self, started: Started, error: Exception) -> None:
+    def _try_again(self, started: Started, error: Exception, lines: TaskLines) -> None:
         asked = _asked_delay(error)
         delay = backoff(started.attempt) if asked is None else asked
         delay = min(max(0.0, delay), MAX_DELAY_SECONDS)
         failure, counted = failure_of(error), not isinstance(error, Postponed)
         if not self._persist(lambda: parts().moves.try_again(self.id, started.run, delay, failure, counted=counted)):
             self._refused(started)
+        if counted:  # the record has the last failure alone
+            lines.note(
+                f"Attempt {started.attempt + 1} failed on {self.request.hostname} after {self._seconds():.1f} s, "
+                f"the next one is due in {delay:.1f} s: {failure.error_type}: {redact_text(failure.error)}"
+            )
         self.ended = "RETRY"
 
     def _interrupted(self, started: Started) -> None:
@@ -384,13 +391,17 @@ class TaskRun:
         if started.parent_id:
             self.task.parent_moved(started.parent_id)
 
-    def _log(self, started: Started, seconds: float) -> None:
+    def _seconds(self) -> float:
+        """Return for how long it has run."""
+        return time.monotonic() - self._began
+
+    def _log(self, started: Started) -> None:
         if not logger.isEnabledFor(logging.INFO):
             return
         logger.info(
             "task_ended",
             state=self.ended,
-            duration=round(seconds, 3),
+            duration=round(self._seconds(), 3),
             wait=round((started.started_at - started.due_at).total_seconds(), 3),
             attempt=started.attempt + 1,
             run=started.run,

@@ -1,4 +1,4 @@
-"""What a task left beside its record: the deliveries of its mails, and how its calls went."""
+"""What a task left beside its record: how its attempts went, the deliveries of its mails, and how its calls went."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -6,11 +6,30 @@ from operator import itemgetter
 from typing import Any
 
 from processors.redaction import redact_text, without_numbers
+from records.task_records import WAITING, TaskRecord
 from services import outbox
 from services.wiring import parts
 
+MOST_ATTEMPTS = 200
 MOST_DELIVERIES = 200
 MOST_EVENTS = 200
+
+
+def timeline_of(record: TaskRecord) -> list[dict[str, Any]]:
+    """Return what happened to a task, in the order of time: `at`, `run`, `what`, and `more`."""
+    notes, deaths = parts().task_logs.noted(record.id, MOST_ATTEMPTS), parts().incidents.of([record.id])[record.id]
+    found = [
+        _moment(record.created_at, None, "submitted", f"to the queue {record.queue}"),
+        *(_moment(line.at, line.run, "failed for now", redact_text(line.text)) for line in notes),
+        *(_moment(one.at, one.run, "taken back", f"{one.why}: {one.told()}") for one in deaths),
+    ]
+    if record.state in WAITING:
+        found.append(_moment(record.due_at, None, "due", None))
+    elif record.started_at is not None:
+        found.append(_moment(record.started_at, record.run, "started", record.worker and f"on {record.worker}"))
+    if record.finished_at is not None:
+        found.append(_moment(record.finished_at, record.run or None, f"ended: {record.state.value}", record.error_type))
+    return sorted(found, key=itemgetter("at"))
 
 
 def deliveries_of(task_id: str) -> tuple[list[dict[str, Any]], bool]:
@@ -29,6 +48,10 @@ def call_of(task_id: str) -> list[dict[str, Any]]:
     attempts = parts().calls.attempts(task_id)
     found = [step for attempt in attempts for step in _steps(attempt)]
     return sorted(found, key=itemgetter("at"))[:MOST_EVENTS]
+
+
+def _moment(at: datetime, run: int | None, what: str, more: str | None) -> dict[str, Any]:
+    return {"at": at, "run": run, "what": what, "more": more}
 
 
 def _delivery(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from services.audit import record_act
 from services.celery_service import celery_service
 from services.file_roots import check_paths
 from services.own_tasks import shown_arguments
-from services.status import incident_of
 from services.wiring import parts
 from web.event_streams import STILL_THERE, EventStream, text_event
 from web.task_answers import is_final, shown_status
@@ -120,14 +119,13 @@ def _story(task_id: str, caller: Caller) -> dict[str, Any]:
     status = _masked(shown_status(task_id, caller))
     record = parts().tasks.read(task_id)
     result = _result(status)
-    incidents = [] if record is None else parts().incidents.of([record.id])[record.id]
     return {
         "task": status,
         "final": is_final(status),
         "record": record,
         "args": [] if record is None else shown_arguments(record.name, record.args),
         "kwargs": {} if record is None else redact(record.kwargs),
-        "incidents": [incident_of(one) for one in incidents],
+        "timeline": [] if record is None else task_traces.timeline_of(record),
         "refused": _why_not_again(record),
         "result": result,
         "blocks": results.blocks_of(result, {} if record is None else redact(record.kwargs))

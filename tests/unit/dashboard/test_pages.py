@@ -12,12 +12,15 @@ from dashboard.app import all_pages
 from dashboard.recent import FRESH_SECONDS, STALE_SECONDS, Recent
 from dashboard.rendering import POLICY, static_files
 from processors.health import Check, Health
+from records import incidents
 from records.audit import Act, WantedActs
+from records.incidents import Death
 from records.task_moves import Failure
 from records.task_records import Draft
 from services import api_keys, audit, users
 from services.api_keys import NewKey
 from services.celery_service import celery_service
+from services.task_lines import TaskLines
 from services.wiring import parts
 from waiting import until
 
@@ -434,6 +437,30 @@ def test_a_task_is_shown_with_all_that_is_known_of_it(viewer):
     assert "/tasks/shown-2/events?after=0" in [tag.attributes.get("sse-connect") for tag in page.all("div")]
     parts().moves.succeed("shown-2", run, {"found": [1, 2]})
     assert '"found": [' in viewer.html("/tasks/shown-2").text
+
+
+def test_a_tasks_attempts_are_told_in_the_order_of_time(viewer):
+    task_id = draft("attempts-1", delay=0)
+    run = parts().moves.start(task_id, 0, "gone-worker", "w@h", None).run
+    TaskLines(task_id, run).note(f"Attempt 1 failed on w@h: TransientError: <no> 'password': '{SECRET}'")
+    until(lambda: parts().task_logs.of(task_id, 1), what="it is noted")
+    assert parts().moves.try_again(task_id, run, 0, Failure("no", "TransientError"))
+    death = Death("died", "w@h", "gone-worker", "host-9", 4711, -9, 300)
+    parts().database.write(lambda c: incidents.note(c, task_id, 2, death))
+    run = parts().moves.start(task_id, 1, "other-worker", "x@h", None).run
+    parts().moves.succeed(task_id, run, 1)
+
+    page = viewer.html(f"/tasks/{task_id}")
+    table = next(tag for tag in page.all("table") if "What happened to the task" in tag.text)
+    told = [" ".join(row.text.split()) for row in page.all("tr") if row.text in table.text][1:]
+    whats = ("submitted", "failed for now", "taken back", "started", "ended: SUCCESS")
+    assert [what for one in told for what in whats if what in one] == list(whats)
+    assert "TransientError: <no>" in told[1]
+    assert "w@h (process 4711 on host-9) was killed by SIGKILL; it had held up to 300 MB" in told[2]
+    assert "on x@h" in told[3]
+    assert SECRET not in page.text
+    waits = viewer.html(f"/tasks/{draft('attempts-2')}").text
+    assert ("due" in waits, "started" in waits) == (True, False)
 
 
 def test_a_member_of_a_campaign_is_shown_although_it_has_no_record(viewer):

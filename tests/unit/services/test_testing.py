@@ -1,6 +1,7 @@
 """The fixture for adopters' tests: everything runs at once, in this process, and all is as before afterwards."""
 
 import logging
+import re
 import threading
 from typing import Any
 
@@ -28,6 +29,7 @@ from services.celery_app import celery_app
 from services.celery_service import celery_service
 from services.testing import running_inline
 from services.wiring import parts
+from waiting import until
 
 ran: list[str] = []
 
@@ -297,6 +299,16 @@ def test_what_a_task_logs_is_kept_with_its_secrets_masked_and_as_a_worker_keeps_
         "got {'password': '***'}",
         "got arguments=\"{'password': '***'}\" text=postgres://u:***@h/db",
     ]
+
+
+def test_each_attempt_that_is_made_again_is_noted_beside_what_the_task_logs(inline_service):
+    task_id = celery_service.submit("test.inline_flaky", times=2)
+    until(lambda: len(celery_service.get_task_logs(task_id)) == 2, what="the notes are there")
+    noted = [(line["run"], line["level"], line["text"]) for line in celery_service.get_task_logs(task_id)]
+    assert [run for run, _, _ in noted] == [1, 2]
+    said = r"Attempt \d failed on \S+ after \S+ s, the next one is due in 3600\.0 s: TransientError: not yet"
+    for _, level, text in noted:
+        assert (level, bool(re.fullmatch(said, text))) == ("WARNING", True), text
 
 
 def test_figures_and_steering_ask_no_broker(inline_service):

@@ -41,6 +41,7 @@ NAVIGATION = (
     ("/queues", "Queues", "read"),
     ("/workers", "Workers", "read"),
     ("/schedules", "Schedules", "read"),
+    ("/campaigns", "Campaigns", "read"),
     ("/outbox", "Outbox", "read"),
     ("/usage", "Usage", "read"),
     ("/keys", "Keys", "admin"),

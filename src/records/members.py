@@ -315,10 +315,12 @@ class MemberRecords:
         [(count, first, now)] = self.database.read(lambda connection: connection.execute(query).all())
         return count / max(1.0, (now - first).total_seconds()) if count else 0.0
 
-    def page(self, parent_id: str, after: int, limit: int) -> list[dict[str, Any]]:
-        """Return position, arguments, state and outcome of the first members behind a position."""
+    def page(self, parent_id: str, after: int, limit: int, state: str | None = None) -> list[dict[str, Any]]:
+        """Return position, arguments, state and outcome of the first members behind a position, of one state or all."""
         c = members.c
         query = select(c.position, *GIVEN, c.state, c.outcome).where(c.task_id == parent_id, c.position > after)
+        if state is not None:
+            query = query.where(c.state == state)
         return self._with_arguments(parent_id, query.order_by(c.position).limit(limit))
 
     def outcomes(self, parent_id: str, states: Sequence[str], limit: int) -> list[dict[str, Any]]:

@@ -172,10 +172,11 @@ def result_of(record: TaskRecord, tally: Mapping[str, int], seconds: float) -> C
     )
 
 
-def get_campaign(campaign_id: str, after: int, limit: int) -> dict[str, Any]:
-    """Return how a campaign stands, with a page of its members."""
+def get_campaign(campaign_id: str, after: int, limit: int, state: str | None = None) -> dict[str, Any]:
+    """Return how a campaign stands, with a page of its members, of one state or all."""
     record = campaign_record(campaign_id)
     tally = counts_of(campaign_id)
+    rows = parts().members.page(campaign_id, after, limit, WAITING if state == PENDING else state)
     return {
         "campaign_id": campaign_id,
         "status": record.state.value,
@@ -184,7 +185,7 @@ def get_campaign(campaign_id: str, after: int, limit: int) -> dict[str, Any]:
         "total": sum(tally.values()),
         "counts": tally,
         "live_calls": len(parts().calls.live_of(campaign_id)),
-        "members": [_member(campaign_id, row) for row in parts().members.page(campaign_id, after, limit)],
+        "members": [_member(campaign_id, row) for row in rows],
     }
 
 

@@ -20,6 +20,7 @@ from services.audit import record_act
 from services.celery_service import celery_service
 from services.file_roots import check_paths
 from services.own_tasks import shown_arguments
+from services.parent_progress import CAMPAIGN
 from services.wiring import parts
 from web.event_streams import STILL_THERE, EventStream, text_event
 from web.task_answers import is_final, shown_status
@@ -133,6 +134,7 @@ def _story(task_id: str, caller: Caller) -> dict[str, Any]:
         else [],
         "deliveries": _deliveries(record),
         "calls": [] if record is not None and record.category != "twilio_calls" else task_traces.call_of(task_id),
+        "campaign": _campaign_of(task_id, record),
         "undoable": record is not None and record.name == task_acts.TASK and not is_final(status) and not record.run,
     }
 
@@ -141,6 +143,13 @@ def _deliveries(record: TaskRecord | None) -> tuple[list[dict[str, Any]], bool]:
     if record is None or record.category not in {"email", "notification"}:
         return [], False
     return task_traces.deliveries_of(record.id)
+
+
+def _campaign_of(task_id: str, record: TaskRecord | None) -> str | None:
+    """Return the campaign that a task is, or that it is a member of: that has no record of its own."""
+    if record is None:
+        return task_id.rpartition(":")[0]
+    return task_id if record.name == CAMPAIGN else None
 
 
 def _masked(status: dict[str, Any]) -> dict[str, Any]:

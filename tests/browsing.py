@@ -62,7 +62,14 @@ class Html(HTMLParser):
             return
         assert self.open, f"</{name}> closes nothing"
         assert self.open[-1].name == name, f"</{name}> closes <{self.open[-1].name}>"
-        self.open.pop()
+        tag = self.open.pop()
+        if name == "textarea":
+            self.forms[-1].fields[tag.attributes["name"]] = tag.text.removeprefix("\n")
+        elif name == "option":
+            select = next(one for one in reversed(self.open) if one.name == "select").attributes["name"]
+            chosen = "selected" in tag.attributes or select not in self.forms[-1].fields
+            if chosen:  # where none is, it is the first one
+                self.forms[-1].fields[select] = tag.attributes.get("value", tag.text)
 
     def handle_data(self, data):
         self.text += data

@@ -1,17 +1,23 @@
 """Forms: read up to a bound, and known to be of our own pages by a token."""
 
 import hmac
+import json
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any, cast
 from urllib.parse import parse_qsl
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from processors.errors import InvalidArgument
 from web.origins import is_our_page
 
 MEDIA_TYPE = "application/x-www-form-urlencoded"
 MOST_FIELDS = 100
+MOST_ARGUMENT_BYTES = 4_000_000
+"""Of a form with arguments: each sign may take three bytes in it."""
+
 TOO_LARGE = 413
 TOKEN = "token"  # noqa: S105 - a field's name
 
@@ -40,6 +46,21 @@ async def form_of(request: Request, secret: str, most: int) -> Mapping[str, str]
     if not hmac.compare_digest(fields.get(TOKEN, "").encode("utf-8", "replace"), token_of(secret).encode()):
         raise HTTPException(HTTPStatus.FORBIDDEN, "This form is too old, or not of this browser: load its page again.")
     return fields
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """Return the arguments that somebody wrote into a form.
+
+    Raises:
+        InvalidArgument: that is no JSON object.
+    """
+    try:
+        given: Any = json.loads(text or "{}")
+    except (ValueError, RecursionError) as error:
+        raise InvalidArgument(f"arguments: must be a JSON object; {error}.") from error
+    if not isinstance(given, dict):
+        raise InvalidArgument("arguments: must be a JSON object, with each argument by its name.")
+    return cast("dict[str, Any]", given)
 
 
 async def _fields(request: Request, most: int) -> dict[str, str]:

@@ -11,7 +11,7 @@ from celery.utils import uuid
 from pydantic import ValidationError
 
 from processors.errors import InvalidArgument, UnknownQueue, UnknownSchedule
-from processors.redaction import redact
+from processors.redaction import redact, unmasked
 from processors.results import sentence_of
 from processors.schedules import ScheduleRequest
 from records.schedules import DATABASE, Definition, Schedule
@@ -230,7 +230,10 @@ def draft_of_schedule(schedule: Schedule, task_id: str, fire_at: datetime | None
 
 
 def _merged(schedule: Schedule, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a schedule is to be: a new timing takes the old one's place, a new task is routed anew."""
+    """Return what a schedule is to be: a new timing takes the old one's place, a new task is routed anew.
+
+    Arguments that come back masked stay the secrets that they are.
+    """
     kept = {
         "name": schedule.name,
         "task": schedule.task,
@@ -248,7 +251,10 @@ def _merged(schedule: Schedule, changes: Mapping[str, Any]) -> dict[str, Any]:
         kept |= {"crontab": None, "every": None}
     if "task" in changes:
         kept["queue"] = None
-    return kept | dict(changes)
+    kept |= changes
+    if changes.get("kwargs"):
+        kept["kwargs"] = unmasked(changes["kwargs"], schedule.kwargs)
+    return kept
 
 
 def _json_of(request: ScheduleRequest) -> tuple[dict[str, Any], list[Any]]:

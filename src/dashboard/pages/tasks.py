@@ -8,6 +8,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from dashboard import cookies, results, tails
+from dashboard.forms import MOST_ARGUMENT_BYTES, json_object
 from dashboard.rendering import go_to, page, rendered
 from dashboard.visits import Pages, Visit
 from dashboard.words import number, segment
@@ -28,9 +29,6 @@ from web.watching import Watching
 
 LOOK_SECONDS = 3.0
 """Between two looks at what a task has logged, and at whether who looks is logged in still."""
-
-MOST_ARGUMENT_BYTES = 4_000_000
-"""Of the form with edited arguments: each sign may take three bytes in it."""
 
 SHOWN_APART = frozenset({"error", "error_type", "progress", "status"})
 
@@ -184,13 +182,7 @@ def _edited(text: str, shown: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InvalidArgument: it is no JSON object, or lacks one.
     """
-    try:
-        given: Any = json.loads(text or "{}")
-    except (ValueError, RecursionError) as error:
-        raise InvalidArgument(f"arguments: must be a JSON object; {error}.") from error
-    if not isinstance(given, dict):
-        raise InvalidArgument("arguments: must be a JSON object, with each argument by its name.")
-    edited = cast("dict[str, Any]", given)
+    edited = json_object(text)
     if missing := sorted(set(shown) - set(edited)):
         raise InvalidArgument(f"arguments: {', '.join(missing)} must stay; give null for none.")
     return {name: value for name, value in edited.items() if name not in shown or value != shown[name]}

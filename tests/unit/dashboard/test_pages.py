@@ -5,6 +5,7 @@ import re
 from datetime import UTC, datetime
 
 import pytest
+from sqlalchemy import update
 
 from browsing import ANN, Html
 from dashboard import figures, tails, words
@@ -15,10 +16,12 @@ from processors.health import Check, Health
 from records import incidents
 from records.audit import Act, WantedActs
 from records.incidents import Death
+from records.schedules import schedules
 from records.task_moves import Failure
 from records.task_records import Draft
 from services import api_keys, audit, users
 from services.api_keys import NewKey
+from services.celery_app import celery_app
 from services.celery_service import celery_service
 from services.task_lines import TaskLines
 from services.wiring import parts
@@ -73,6 +76,16 @@ def is_harmless(page: Html) -> None:
         for name in ("href", "src", "action"):
             assert tag.attributes.get(name, "/").startswith(("/", "#")), tag
             assert not tag.attributes.get(name, "/").startswith("//"), tag
+
+
+def own_task(name: str) -> str:
+    """A task of an adopter that takes anything."""
+
+    @celery_app.task(name=name)
+    def takes(**given):
+        return given
+
+    return name
 
 
 # --- What is hostile is text -------------------------------------------------------------------------------------
@@ -416,6 +429,103 @@ def test_a_schedule_is_steered_whatever_its_name(operator, name):
     assert "was submitted: this one" in operator.html(answer.headers["location"]).text
     celery_service.remove_schedule(name)
     assert operator.get(f"/schedules/run?{path}").status_code == 404
+
+
+CLEANUP = "cleanup.cleanup_old_logs"
+
+
+def schedule_named(name: str) -> dict:
+    return next(one for one in celery_service.list_schedules() if one["name"] == name)
+
+
+def test_a_schedule_is_added_changed_and_removed_on_its_pages(operator):
+    name = "of a page/../x"
+    fields = {"name": name, "task": CLEANUP, "crontab": "30 2 * * mon-fri", "kwargs": '{"max_age_hours": 9}'}
+    assert "/schedules/add" in operator.html("/schedules").links()
+    assert operator.submit("/schedules/add", fields).headers["location"] == "/schedules"
+    made = schedule_named(name)
+    assert [made[one] for one in ("task", "crontab", "kwargs", "priority")] == [
+        CLEANUP, "30 2 * * mon-fri", {"max_age_hours": 9}, "normal",
+    ]  # fmt: skip
+    assert acts("schedule", name)[0] == ("schedule.add", None, "dashboard")
+    path = f"/schedules/change?name={words.segment(name)}"
+    assert path in operator.html("/schedules").links()
+    page = operator.html(path)
+    assert json.loads(page.all("textarea")[0].text) == {"max_age_hours": 9}
+    given = {"crontab": "", "every": "600", "kwargs": '{"max_age_hours": 9}', "priority": "low", "catch_up": "none"}
+    assert operator.submit(path, given).headers["location"] == "/schedules"
+    changed = schedule_named(name)
+    assert [changed[one] for one in ("crontab", "every", "kwargs", "priority", "catch_up")] == [
+        None, 600.0, {"max_age_hours": 9}, "low", "none",
+    ]  # fmt: skip
+    assert acts("schedule", name)[0][0] == "schedule.change"
+    kept = audit.acts(WantedActs(target_kind="schedule", target_id=name), 1)[0]
+    assert set(kept.details) == {"crontab", "every", "priority", "catch_up"}  # what was edited, and nothing else
+    question = operator.html(f"/schedules/remove?name={words.segment(name)}")
+    assert f"Remove 1 schedule: {name}?" in question.text
+    operator.submit(f"/schedules/remove?name={words.segment(name)}")
+    assert name not in [one["name"] for one in celery_service.list_schedules()]
+    assert acts("schedule", name)[0][0] == "schedule.remove"
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"name": ""}, "name"),
+        ({"task": "no.such_task"}, "task"),
+        ({"every": "soon"}, "every: must be seconds"),
+        ({"every": "inf"}, "every"),
+        ({"every": "60", "crontab": "* * * * *"}, "crontab"),
+        ({"every": "", "crontab": ""}, "every"),
+        ({"crontab": "x", "every": ""}, "crontab"),
+        ({"timezone": "Moon/Base"}, "timezone"),
+        ({"kwargs": "["}, "must be a JSON object"),
+        ({"kwargs": '{"colour": 1}'}, "colour"),
+        ({"kwargs": '{"log_directory": "/etc"}'}, "log_directory"),
+        ({"queue": "nowhere"}, "nowhere"),
+        ({"priority": "highest"}, "priority"),
+        ({"catch_up": "some"}, "catch_up"),
+    ],
+    ids=range(14),
+)
+def test_a_schedule_that_cannot_be_is_named_and_what_was_typed_is_kept(operator, fields, said):
+    given = {"name": "never made", "task": CLEANUP, "every": "600", "kwargs": "{}", "timezone": "UTC"}
+    given |= {"queue": "", "priority": "normal", "catch_up": "latest", "tenant": PRINTABLE}
+    answer = operator.submit("/schedules/add", given | fields)
+    page = Html(answer.text)
+    assert (answer.status_code, said in page.text) == (422, True), page.text
+    is_harmless(page)
+    assert next(tag.attributes["value"] for tag in page.tags if tag.attributes.get("id") == "tenant") == PRINTABLE
+    assert "never made" not in [one["name"] for one in celery_service.list_schedules()]
+
+
+def test_a_secret_of_a_schedule_stays_what_it_is_and_is_shown_nowhere(operator, admin):
+    own = "own.schedule_with_a_secret"
+    celery_service.add_schedule("secretive", own_task(own), every=3600, kwargs={"password": SECRET, "text": "a"})
+    path = "/schedules/change?name=secretive"
+    page = operator.html(path)
+    assert SECRET not in page.text
+    shown = json.loads(page.all("textarea")[0].text)
+    assert shown == {"password": "***", "text": "a"}
+    operator.submit(path, {"kwargs": json.dumps(shown | {"text": "b"}), "every": "3600", "priority": "normal"})
+    assert parts().schedules.read("secretive").kwargs == {"password": SECRET, "text": "b"}
+    other = json.dumps(shown | {"token": "***"})
+    assert operator.submit(path, {"kwargs": other}).status_code == 422
+    operator.submit(path, {"kwargs": json.dumps({"password": f"{SECRET}-2"}), "every": "3600"})
+    assert SECRET not in admin.get("/audit").text + operator.get("/schedules").text
+
+
+def test_a_schedule_of_the_settings_is_neither_changed_nor_removed(operator):
+    celery_service.add_schedule("of the settings", CLEANUP, every=3600)
+    parts().database.write(
+        lambda c: c.execute(update(schedules).where(schedules.c.name == "of the settings").values(source="settings"))
+    )
+    links = operator.html("/schedules").links()
+    assert "/schedules/pause?name=of%20the%20settings" in links
+    for act in ("change", "remove"):
+        assert f"/schedules/{act}?name=of%20the%20settings" not in links
+        assert operator.submit(f"/schedules/{act}?name=of%20the%20settings", {"every": "60"}).status_code == 422
+    assert schedule_named("of the settings")["every"] == 3600
 
 
 # --- Tasks --------------------------------------------------------------------------------------------------------

@@ -18,7 +18,9 @@ from processors.errors import (
     UnknownQueue,
     UnknownSchedule,
     UnknownTask,
+    UnknownUser,
     UnknownView,
+    UnknownWebhook,
     WorkError,
 )
 from services.outbox import UnreadableMail
@@ -28,7 +30,9 @@ STATUSES: dict[type[Exception], HTTPStatus] = {
     UnknownQueue: HTTPStatus.NOT_FOUND,
     UnknownSchedule: HTTPStatus.NOT_FOUND,
     UnknownKey: HTTPStatus.NOT_FOUND,
+    UnknownUser: HTTPStatus.NOT_FOUND,
     UnknownView: HTTPStatus.NOT_FOUND,
+    UnknownWebhook: HTTPStatus.NOT_FOUND,
     InvalidArgument: HTTPStatus.UNPROCESSABLE_ENTITY,
     ServiceUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     ConfigurationError: HTTPStatus.SERVICE_UNAVAILABLE,

@@ -45,6 +45,7 @@ NAVIGATION = (
     ("/outbox", "Outbox", "read"),
     ("/usage", "Usage", "read"),
     ("/keys", "Keys", "admin"),
+    ("/users", "Users", "admin"),
     ("/audit", "Audit", "admin"),
 )
 """Where, what it is called, and who sees it."""

@@ -70,8 +70,9 @@ ACTS = {
 
 @pages.get("/queues", "read")
 def queues(visit: Visit) -> Response:
-    """List the queues."""
-    return page(visit, "queues.html", statistics=figures.queues(), ours=QUEUES, acts=ACTS)
+    """List the queues, and the limits in force."""
+    limits = celery_service.get_limits()
+    return page(visit, "queues.html", statistics=figures.queues(), ours=QUEUES, acts=ACTS, limits=limits)
 
 
 def ask(name: str, visit: Visit, status: int = 200, wrong: str = "") -> Response:

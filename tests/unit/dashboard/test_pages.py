@@ -409,6 +409,60 @@ def test_the_overview_tells_of_health(viewer, monkeypatch):
     assert "no worker <lives>" in page.text
 
 
+# --- Limits -------------------------------------------------------------------------------------------------------
+
+
+def limit_row(browser, scope: str) -> str:
+    return next((" ".join(tag.text.split()) for tag in browser.html("/queues").all("tr") if scope in tag.text), "")
+
+
+def test_a_limit_is_set_changed_and_cleared_on_its_pages(operator, viewer):
+    scope = "tenant:of-the-page"
+    assert operator.submit("/limits", {"scope": scope, "rate": "50/m"}).headers["location"] == "/queues"
+    assert f"{scope} 50/m none somebody 0 0 0 Change" in limit_row(operator, scope)
+    assert acts("limit", scope) == [("limit.set", None, "dashboard")]
+    assert "Change" not in limit_row(viewer, scope)
+    path = f"scope={words.segment(scope)}"
+    assert {f"/limits?{path}", f"/limits/clear?{path}"} <= set(operator.html("/queues").links())
+    operator.submit(f"/limits?{path}", {"rate": "", "concurrency": "3"})
+    assert f"{scope} 50/m 3 somebody" in limit_row(operator, scope)
+    assert "Clear 1 limit: tenant:of-the-page?" in operator.html(f"/limits/clear?{path}").text
+    assert operator.submit(f"/limits/clear?{path}").headers["location"] == "/queues"
+    assert limit_row(operator, scope) == ""
+    assert acts("limit", scope)[0] == ("limit.clear", None, "dashboard")
+    assert operator.get(f"/limits/clear?{path}").status_code == 422
+
+
+def test_without_a_limit_the_page_says_so(viewer, monkeypatch):
+    monkeypatch.setattr(celery_service, "get_limits", list)
+    assert "Nothing is limited." in viewer.html("/queues").text
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"scope": ""}, "scope"),
+        ({"scope": HOSTILE}, "scope"),
+        ({"scope": "queue:nowhere"}, "nowhere"),
+        ({"rate": "fast"}, "rate"),
+        ({"rate": "", "concurrency": ""}, "rate, concurrency"),
+        ({"concurrency": "-1"}, "concurrency"),
+        ({"concurrency": "9999999999"}, "concurrency"),
+        ({"concurrency": "١"}, "concurrency"),
+    ],
+    ids=range(8),
+)
+def test_a_limit_that_cannot_be_is_named_and_what_was_typed_is_kept(operator, fields, said):
+    given = {"scope": "tenant:never-limited", "rate": "5/m", "concurrency": ""} | fields
+    answer = operator.submit("/limits", given)
+    page = Html(answer.text)
+    assert (answer.status_code, said in page.text) == (422, True)
+    is_harmless(page)
+    for name, value in given.items():
+        assert next(tag.attributes["value"] for tag in page.tags if tag.attributes.get("id") == name) == value
+    assert limit_row(operator, "tenant:never-limited") == ""
+
+
 # --- Schedules ----------------------------------------------------------------------------------------------------
 
 

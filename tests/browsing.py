@@ -54,7 +54,7 @@ class Html(HTMLParser):
             self.open.append(tag)
         if name == "form":
             self.forms.append(Form(given.get("action", ""), given.get("method", "get")))
-        elif name == "input" and "name" in given:
+        elif name == "input" and "name" in given and (given.get("type") != "checkbox" or "checked" in given):
             self.forms[-1].fields[given["name"]] = given.get("value", "")
 
     def handle_endtag(self, name):

@@ -46,6 +46,7 @@ NAVIGATION = (
     ("/usage", "Usage", "read"),
     ("/keys", "Keys", "admin"),
     ("/users", "Users", "admin"),
+    ("/webhooks", "Webhooks", "admin"),
     ("/audit", "Audit", "admin"),
 )
 """Where, what it is called, and who sees it."""

@@ -103,6 +103,16 @@ PAGES = {
     ("POST", "/views"): "read",
     ("GET", "/views/remove"): "read",
     ("POST", "/views/remove"): "read",
+    ("GET", "/webhooks"): "admin",
+    ("POST", "/webhooks"): "admin",
+    ("GET", "/webhooks/{webhook_id}/test"): "admin",
+    ("POST", "/webhooks/{webhook_id}/test"): "admin",
+    ("GET", "/webhooks/{webhook_id}/disable"): "admin",
+    ("POST", "/webhooks/{webhook_id}/disable"): "admin",
+    ("GET", "/webhooks/{webhook_id}/enable"): "admin",
+    ("POST", "/webhooks/{webhook_id}/enable"): "admin",
+    ("GET", "/webhooks/{webhook_id}/remove"): "admin",
+    ("POST", "/webhooks/{webhook_id}/remove"): "admin",
     ("GET", "/workers"): "read",
 }
 """Of every page the scope that it wants; None: it is open."""

@@ -185,6 +185,7 @@ def test_every_page_has_the_policy_and_nothing_that_it_forbids(planted, admin, a
         "number": "0",
         "sha256": "0" * 64,
         "user": "nobody",
+        "webhook_id": "never",
         "campaign_id": celery_service.queue_bulk_calls(["+15554417703"]),
     }
     celery_service.add_schedule("policy", "cleanup.cleanup_old_logs", every=3600)

@@ -52,12 +52,7 @@ class Death:
     @property
     def signal(self) -> str | None:
         """The name of the signal that ended it."""
-        if self.exit_code is None or self.exit_code >= 0:
-            return None
-        try:
-            return signal.Signals(-self.exit_code).name
-        except ValueError:
-            return f"signal {-self.exit_code}"
+        return None if self.exit_code is None or self.exit_code >= 0 else signal_name(self.exit_code)
 
     def told(self) -> str:
         """Tell it in words, as a part of a sentence."""
@@ -125,3 +120,11 @@ def _told(one: Death | Incident) -> str:
         how = "fell silent, so that nobody knows how it ended"
     held = f"; it had held up to {one.memory_mb} MB of memory" if one.memory_mb else ""
     return f"{who} {how}{held}"
+
+
+def signal_name(exit_code: int) -> str:
+    """Return the name of the signal that an exit code below 0 stands for."""
+    try:
+        return signal.Signals(-exit_code).name
+    except ValueError:
+        return f"signal {-exit_code}"

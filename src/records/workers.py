@@ -177,6 +177,13 @@ class Workers:
         query = select(workers).where(alive()).order_by(workers.c.name, workers.c.pid)
         return [WorkerRow(**dict(row)) for row in self.database.read(lambda c: c.execute(query).mappings().all())]
 
+    def died(self, limit: int) -> Sequence[WorkerRow]:
+        """Return the processes that said no goodbye, as far back as rows are kept, the newest first."""
+        c = workers.c
+        died = and_(c.stopped_at.is_not(None), or_(c.lost, c.exit_code.is_not(None)))
+        query = select(workers).where(died).order_by(c.stopped_at.desc(), c.id).limit(limit)
+        return [WorkerRow(**dict(row)) for row in self.database.read(lambda c: c.execute(query).mappings().all())]
+
     def prune(self) -> int:
         """Remove the rows of processes that ended over a day ago."""
         statement = delete(workers).where(workers.c.stopped_at < Now(-KEEP_SECONDS)).returning(workers.c.id)

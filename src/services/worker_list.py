@@ -4,7 +4,10 @@ from collections import defaultdict
 from dataclasses import asdict
 from typing import Any
 
+from records.incidents import signal_name
 from services.wiring import parts
+
+MOST_DEAD = 50
 
 
 def living_workers() -> list[dict[str, Any]]:
@@ -14,6 +17,20 @@ def living_workers() -> list[dict[str, Any]]:
         running[worker_id].append({"task_id": task_id, "name": name})
     rows = sorted(parts().workers.living(), key=lambda row: (row.name, row.pid))
     return [_shown(asdict(row)) | {"tasks": running[row.id]} for row in rows]
+
+
+def dead_workers() -> list[dict[str, Any]]:
+    """Return the working processes that died within a day, the newest first: when each was seen, and how it ended."""
+    return [
+        _shown(asdict(row)) | {"how": _how(row.exit_code), "stopped_at": row.stopped_at and row.stopped_at.isoformat()}
+        for row in parts().workers.died(MOST_DEAD)
+    ]
+
+
+def _how(exit_code: int | None) -> str:
+    if exit_code is None:
+        return "fell silent"
+    return f"exit code {exit_code}" if exit_code >= 0 else f"killed by {signal_name(exit_code)}"
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:

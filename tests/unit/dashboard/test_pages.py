@@ -15,10 +15,12 @@ from dashboard.rendering import POLICY, static_files
 from processors.health import Check, Health
 from records import incidents
 from records.audit import Act, WantedActs
+from records.columns import Now
 from records.incidents import Death
 from records.schedules import schedules
 from records.task_moves import Failure
 from records.task_records import Draft
+from records.workers import workers
 from services import api_keys, audit, users
 from services.api_keys import NewKey
 from services.celery_app import celery_app
@@ -408,6 +410,38 @@ def test_the_overview_tells_of_health(viewer, monkeypatch):
     page = viewer.html("/")
     assert "degraded" in page.text
     assert "no worker <lives>" in page.text
+
+
+# --- Workers ------------------------------------------------------------------------------------------------------
+
+
+def test_workers_are_shown_with_what_each_runs_and_those_that_died_with_how(viewer):
+    rows = parts().workers
+    for number, name in enumerate(("alive", "silent", "killed", "goodbye")):
+        rows.start(f"{name}-of-the-page", f"{name}@page", "page-host", 100 + number, 99, 50)
+    draft("of-a-worker", delay=0)
+    parts().moves.start("of-a-worker", 0, "alive-of-the-page", "alive@page", None)
+    rows.note_exit("killed@page", "page-host", 99, 102, -9)
+    died = workers.c.id.in_(["silent-of-the-page", "killed-of-the-page"])
+    parts().database.write(lambda c: c.execute(update(workers).where(died).values(stopped_at=Now(), lost=True)))
+    rows.stop("goodbye-of-the-page")
+
+    page = viewer.html("/workers")
+    told = [" ".join(tag.text.split()) for tag in page.all("tr") if "@page" in tag.text]
+    assert "alive@page page-host 100 99 50 MB" in told[0]
+    assert told[0].endswith(f"{SENTIMENT} of-a-worker")
+    assert sorted(one.split("UTC")[0][:-21] for one in told[1:]) == [
+        "killed@page page-host 102 50 MB ✗ killed by SIGKILL",
+        "silent@page page-host 101 50 MB ✗ fell silent",
+    ]
+    parts().moves.give_back("of-a-worker", 1)
+
+
+def test_without_workers_the_page_says_so(viewer, monkeypatch):
+    monkeypatch.setattr("dashboard.pages.workers.living_workers", list)
+    monkeypatch.setattr("dashboard.pages.workers.dead_workers", list)
+    page = viewer.html("/workers")
+    assert ("No worker lives." in page.text, "Died" in page.text) == (True, False)
 
 
 # --- Limits -------------------------------------------------------------------------------------------------------

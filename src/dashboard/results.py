@@ -104,16 +104,30 @@ class _Found:
     more: Json = field(default_factory=dict[str, Any])
 
 
-Shape = Callable[[Json, list[_Found], Json], list[Block]]
-"""Shows a result, with the artefacts that it names, of a task with these arguments."""
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the file is that a task has read.
+
+    Attributes:
+        place: as its arguments say it.
+        own: the page that has it, where it is on this machine.
+    """
+
+    place: str
+    own: str
 
 
-def blocks_of(result: Any, arguments: Json) -> list[Block]:
+Shape = Callable[[Json, list[_Found], Source], list[Block]]
+"""Shows a result, with the artefacts that it names, of a task that has read this file."""
+
+
+def blocks_of(result: Any, arguments: Json, own: str = "") -> list[Block]:
     """Return how a result is shown, before its JSON.
 
     Args:
         result: of a task that ended, secrets masked.
         arguments: by name, of the task.
+        own: the page that has the file which it has read, where that is on this machine.
     """
     if not isinstance(result, Mapping):
         return [_text("Result", result)] if isinstance(result, str) and result else []
@@ -127,7 +141,8 @@ def blocks_of(result: Any, arguments: Json) -> list[Block]:
         schema, given = str(inner.get("schema", "")).partition("/")[0], inner
     shape = SHAPES.get(schema) or _by_keys(given)
     if shape is not None:
-        found += shape(given, files, arguments)
+        place = arguments.get("file_path")
+        found += shape(given, files, Source(place if isinstance(place, str) else "", own))
     found += [_said(given), _file_table(files)]
     return [block for block in found if _has_something(block)]
 
@@ -139,7 +154,7 @@ def _has_something(block: Block) -> bool:
 # --- Kinds --------------------------------------------------------------------------------------------------------
 
 
-def _document(given: Json, files: list[_Found], _arguments: Json) -> list[Block]:
+def _document(given: Json, files: list[_Found], _source: Source) -> list[Block]:
     result = _json(given, "result")
     language = _json(result, "language")
     pages = _jsons(result, "pages")
@@ -165,7 +180,7 @@ def _document(given: Json, files: list[_Found], _arguments: Json) -> list[Block]
     ]
 
 
-def _image(given: Json, files: list[_Found], _arguments: Json) -> list[Block]:
+def _image(given: Json, files: list[_Found], _source: Source) -> list[Block]:
     result = _json(given, "result")
     faces, objects = _jsons(result, "faces"), _jsons(result, "objects")
     ocr = _json(result, "ocr")
@@ -192,22 +207,22 @@ def _image(given: Json, files: list[_Found], _arguments: Json) -> list[Block]:
     ]
 
 
-def _audio(given: Json, files: list[_Found], arguments: Json) -> list[Block]:
+def _audio(given: Json, files: list[_Found], source: Source) -> list[Block]:
     result = _json(given, "result")
     return [
-        *_player("audio", given, files, arguments),
+        *_player("audio", given, files, source),
         _facts("Sound", result, ("duration_s", "container", "codec", "sample_rate", "channels")),
         *_transcript(_json(result, "transcript")),
     ]
 
 
-def _video(given: Json, files: list[_Found], arguments: Json) -> list[Block]:
+def _video(given: Json, files: list[_Found], source: Source) -> list[Block]:
     result = _json(given, "result")
     picture = _json(result, "video")
     sound = _json(_json(result, "audio"), "result") or _json(result, "audio")
     scenes = {"start": "From", "end": "Until"}
     return [
-        *_player("video", given, files, arguments),
+        *_player("video", given, files, source),
         Block(
             "facts",
             "Film",
@@ -219,7 +234,7 @@ def _video(given: Json, files: list[_Found], arguments: Json) -> list[Block]:
     ]
 
 
-def _archive(given: Json, _files_of: list[_Found], _arguments: Json) -> list[Block]:
+def _archive(given: Json, _files_of: list[_Found], _source: Source) -> list[Block]:
     result = _json(given, "result")
     columns = {"name": "Name", "type": "Type", "bytes": "Bytes", "status": "Status", "route": "Read as", "why": "Why"}
     return [
@@ -228,13 +243,13 @@ def _archive(given: Json, _files_of: list[_Found], _arguments: Json) -> list[Blo
     ]
 
 
-def _chat(given: Json, _files_of: list[_Found], _arguments: Json) -> list[Block]:
+def _chat(given: Json, _files_of: list[_Found], _source: Source) -> list[Block]:
     result = _json(given, "result")
     answer = _json(result, "message").get("content")
     return [_text("Answer", answer), _facts("Answer", result, ("model", "provider", "finish_reason", "cached"))]
 
 
-def _read_text(given: Json, _files_of: list[_Found], _arguments: Json) -> list[Block]:
+def _read_text(given: Json, _files_of: list[_Found], _source: Source) -> list[Block]:
     result = _json(given, "result")
     keywords = ", ".join(_cell(one.get("text")) for one in _jsons(result, "keywords"))
     return [
@@ -245,7 +260,7 @@ def _read_text(given: Json, _files_of: list[_Found], _arguments: Json) -> list[B
     ]
 
 
-def _sentiment(given: Json, _files_of: list[_Found], _arguments: Json) -> list[Block]:
+def _sentiment(given: Json, _files_of: list[_Found], _source: Source) -> list[Block]:
     result = _json(given, "result")
     names = ("label", "polarity", "magnitude", "confidence", "language")
     columns = {"text": "Sentence", "label": "Label", "polarity": "Polarity"}
@@ -269,12 +284,12 @@ def _by_keys(given: Json) -> Shape | None:
     return next((shape for keys, shape in KNOWN_BY if keys <= given.keys()), None)
 
 
-def _acted(given: Json, _files_of: list[_Found], _arguments: Json) -> list[Block]:
+def _acted(given: Json, _files_of: list[_Found], _source: Source) -> list[Block]:
     changed = [[_task(one)] for one in _list(given, "task_ids")]
     return [_facts("Tasks", given, ("changed",)), _table("Changed", ["Task"], changed), _skipped(given)]
 
 
-def _retried(given: Json, _files_of: list[_Found], _arguments: Json) -> list[Block]:
+def _retried(given: Json, _files_of: list[_Found], _source: Source) -> list[Block]:
     return [_table("Submitted again", ["New task"], [[_task(one)] for one in _list(given, "retried")]), _skipped(given)]
 
 
@@ -283,7 +298,7 @@ def _skipped(given: Json) -> Block:
     return _table("Skipped", ["Task", "Why"], rows)
 
 
-def _checked(given: Json, _files_of: list[_Found], _arguments: Json) -> list[Block]:
+def _checked(given: Json, _files_of: list[_Found], _source: Source) -> list[Block]:
     columns = {"name": "What", "status": "State", "detail": "Found", "seconds": "Seconds"}
     return [
         _facts("Health", given, ("status", "version", "checked_at")),
@@ -291,7 +306,7 @@ def _checked(given: Json, _files_of: list[_Found], _arguments: Json) -> list[Blo
     ]
 
 
-def _notified(given: Json, _files_of: list[_Found], _arguments: Json) -> list[Block]:
+def _notified(given: Json, _files_of: list[_Found], _source: Source) -> list[Block]:
     rows: list[list[str | Link]] = []
     channels = _json(given, "channels")
     for name in channels:
@@ -304,16 +319,16 @@ def _notified(given: Json, _files_of: list[_Found], _arguments: Json) -> list[Bl
     ]
 
 
-def _bulk(given: Json, _files_of: list[_Found], _arguments: Json) -> list[Block]:
+def _bulk(given: Json, _files_of: list[_Found], _source: Source) -> list[Block]:
     names = tuple(name for name, value in given.items() if isinstance(value, (str, int, float)) and value != 0)
     return [_facts("Mails", given, names), _rows_of("Failures", _jsons(given, "failures"))]
 
 
-def _mailed(given: Json, _files_of: list[_Found], _arguments: Json) -> list[Block]:
+def _mailed(given: Json, _files_of: list[_Found], _source: Source) -> list[Block]:
     return [_facts("Mail", given, ("status", "transport", "message_id", "size", "attempts", "response"))]
 
 
-def _call(given: Json, _files_of: list[_Found], _arguments: Json) -> list[Block]:
+def _call(given: Json, _files_of: list[_Found], _source: Source) -> list[Block]:
     names = tuple(name for name, value in given.items() if isinstance(value, (str, int, float)))
     states = [[name, _cell(count)] for name, count in _json(given, "by_state").items()]
     return [_facts("Call", given, names), _table("Members", ["State", "Count"], states)]
@@ -358,16 +373,30 @@ def _transcript(given: Json) -> list[Block]:
     ]
 
 
-def _player(kind: str, given: Json, files: list[_Found], arguments: Json) -> list[Block]:
-    """Return what plays the file itself, where it is in the storage and browsers know its type."""
-    place = arguments.get("file_path")
-    uri = uri_in(place) if isinstance(place, str) else None
-    mime = _cell(_json(given, "input").get("detected_type"))
-    if uri is None or mime not in HARMLESS or not mime.startswith(f"{kind}/"):
+def _player(kind: str, given: Json, files: list[_Found], source: Source) -> list[Block]:
+    """Return what plays the file itself, where it can be had and browsers know its type."""
+    mime = _type(given)
+    if not mime.startswith(f"{kind}/"):
         return []
+    uri = uri_in(source.place)
+    path = source.own if uri is None else artefact_path(uri.rpartition("/")[2], name_at(source.place), mime)
     captions = next((_path(one) for one in files if one.kind == "transcript" and one.mime == "text/vtt"), "")
-    path = artefact_path(uri.rpartition("/")[2], name_at(cast("str", place)), mime)
     return [Block("player", kind, path=path, captions=captions)]
+
+
+def played(result: Any) -> tuple[str, int] | None:
+    """Return the type and the bytes of the sound or film that a result is of; None where browsers cannot play it."""
+    if not isinstance(result, Mapping):
+        return None
+    given = _json(cast("Json", result), "detail") or cast("Json", result)
+    mime, count = _type(given), _json(given, "input").get("bytes")
+    return (mime, count) if mime.startswith(("audio/", "video/")) and isinstance(count, int) else None
+
+
+def _type(given: Json) -> str:
+    """Return the type of the file that a result is of, if browsers know it and run nothing in it."""
+    mime = _cell(_json(given, "input").get("detected_type"))
+    return mime if mime in HARMLESS else ""
 
 
 def _files(given: Json) -> list[_Found]:

@@ -33,6 +33,19 @@ def check_paths(arguments: Mapping[str, Any]) -> None:
             )
 
 
+def file_at(place: Any) -> Path | None:
+    """Return where a file of this machine really is, if it is there and lies under a folder of FILE_ROOTS."""
+    if (
+        not isinstance(place, str)
+        or place.lower().startswith(ADDRESSES)
+        or place == DEFAULT_LOGS
+        or not _allowed(place)
+    ):
+        return None
+    found = Path(os.path.realpath(_path_in(place)))
+    return found if found.is_file() else None
+
+
 def _paths(value: Any, place: str) -> Iterator[tuple[str, str]]:
     if isinstance(value, Mapping):
         for name, inner in cast("Mapping[str, Any]", value).items():

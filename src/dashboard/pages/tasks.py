@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import AsyncGenerator, Mapping
+from pathlib import Path
 from typing import Any, cast
 
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import Response
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse, Response
 
 from dashboard import cookies, results, tails
 from dashboard.forms import MOST_ARGUMENT_BYTES, json_object
-from dashboard.rendering import go_to, page, rendered
+from dashboard.rendering import HEADERS, go_to, page, rendered
 from dashboard.visits import Pages, Visit
 from dashboard.words import number, segment
 from processors.errors import InvalidArgument, ServiceUnavailable, UnknownTask
@@ -19,10 +21,11 @@ from services import retrying, task_acts, task_traces, users
 from services.access import Caller
 from services.audit import record_act
 from services.celery_service import celery_service
-from services.file_roots import check_paths
+from services.file_roots import check_paths, file_at
 from services.own_tasks import shown_arguments
 from services.parent_progress import CAMPAIGN
 from services.wiring import parts
+from web.downloads import disposition
 from web.event_streams import STILL_THERE, EventStream, text_event
 from web.task_answers import is_final, shown_status
 from web.watching import Watching
@@ -49,6 +52,19 @@ async def events(visit: Visit) -> Response:
     await run_in_threadpool(shown_status, task_id, visit.caller)
     place = await run_in_threadpool(_place, task_id, visit.asked("after"))
     return EventStream(_changes(visit, task_id, place))
+
+
+@pages.get("/tasks/{task_id}/file", "read")
+def file(visit: Visit) -> Response:
+    """Return the sound or film that a task has read, or the range of it that is asked for."""
+    shown_status(visit.part("task_id"), visit.caller)
+    record = parts().tasks.read(visit.part("task_id"))
+    found = record and _own_file(record)
+    if not found:
+        raise HTTPException(404, "The file is not on this machine, or not as the task has read it.")
+    path, kind = found
+    headers = {**HEADERS, "Content-Disposition": disposition(path.name, "file")}
+    return FileResponse(path, headers=headers, media_type=kind)
 
 
 @pages.get("/tasks/{task_id}/cancel", "operate")
@@ -127,9 +143,7 @@ def _story(task_id: str, caller: Caller) -> dict[str, Any]:
         "timeline": [] if record is None else task_traces.timeline_of(record),
         "refused": _why_not_again(record),
         "result": result,
-        "blocks": results.blocks_of(result, {} if record is None else redact(record.kwargs))
-        if is_final(status)
-        else [],
+        "blocks": _blocks(task_id, record, result) if is_final(status) else [],
         "deliveries": _deliveries(record),
         "calls": [] if record is not None and record.category != "twilio_calls" else task_traces.call_of(task_id),
         "campaign": _campaign_of(task_id, record),
@@ -141,6 +155,20 @@ def _deliveries(record: TaskRecord | None) -> tuple[list[dict[str, Any]], bool]:
     if record is None or record.category not in {"email", "notification"}:
         return [], False
     return task_traces.deliveries_of(record.id)
+
+
+def _blocks(task_id: str, record: TaskRecord | None, result: Any) -> list[results.Block]:
+    if record is None:
+        return results.blocks_of(result, {})
+    own = f"/tasks/{segment(task_id)}/file" if _own_file(record) else ""
+    return results.blocks_of(result, redact(record.kwargs), own)
+
+
+def _own_file(record: TaskRecord) -> tuple[Path, str] | None:
+    """Return the sound or film of this machine that a task has read, and its type, if it is there as it was."""
+    played = results.played(record.result)
+    path = file_at(record.kwargs.get("file_path")) if played else None
+    return (path, played[0]) if played and path and path.stat().st_size == played[1] else None
 
 
 def _campaign_of(task_id: str, record: TaskRecord | None) -> str | None:

@@ -83,6 +83,7 @@ PAGES = {
     ("GET", "/tasks/{task_id}/cancel"): "operate",
     ("POST", "/tasks/{task_id}/cancel"): "operate",
     ("GET", "/tasks/{task_id}/events"): "read",
+    ("GET", "/tasks/{task_id}/file"): "read",
     ("GET", "/tasks/{task_id}/replay"): "operate",
     ("POST", "/tasks/{task_id}/replay"): "operate",
     ("GET", "/usage"): "read",

@@ -130,6 +130,62 @@ def test_sound_in_the_storage_plays_with_its_words():
     assert "player audio" not in shown(odd, {"file_path": f"{URI}/song.mp3"})
 
 
+SOUND = {"schema": "csai.audio/1", "input": {"detected_type": "audio/mpeg", "bytes": 9}, "result": {"duration_s": 1}}
+
+
+@pytest.fixture
+def roots(tmp_path, monkeypatch):
+    """The only folder that files may be read from over HTTP."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "song.mp3").write_bytes(b"012345678")
+    (tmp_path / "out.mp3").write_bytes(b"012345678")
+    (tmp_path / "in" / "link.mp3").symlink_to(tmp_path / "out.mp3")
+    monkeypatch.setattr(settings, "file_roots", (tmp_path / "in",))
+    return tmp_path
+
+
+def test_sound_of_this_machine_plays_too_by_the_range_that_is_asked_for(viewer, roots):
+    wrapped = {"schema": "csai.file/1", "route": "audio", "detail": SOUND}
+    for place in (f"{roots}/in/song.mp3", f"file://{roots}/in/song.mp3"):
+        for result in (SOUND, wrapped):
+            task_id = done("file_processing.process_audio", result, kwargs={"file_path": place})
+            (player,) = viewer.html(f"/tasks/{task_id}").all("audio")
+            assert player.attributes["src"] == f"/tasks/{task_id}/file"
+    whole = viewer.get(f"/tasks/{task_id}/file")
+    assert (whole.status_code, whole.content, whole.headers["content-type"]) == (200, b"012345678", "audio/mpeg")
+    assert whole.headers["content-disposition"].startswith("attachment;")
+    part = viewer.get(f"/tasks/{task_id}/file", Range="bytes=2-4")
+    assert (part.status_code, part.content) == (206, b"234")
+
+
+@pytest.mark.parametrize(
+    ("place", "change"),
+    [
+        ("{}/out.mp3", {}),
+        ("{}/in/../out.mp3", {}),
+        ("{}/in/link.mp3", {}),
+        ("{}/in/never.mp3", {}),
+        ("{}/in", {}),
+        ("/etc/passwd", {}),
+        ("in/song.mp3", {}),
+        ("https://example.com/song.mp3", {}),
+        ("logs", {}),
+        ("{}/in/song.mp3\0", {}),
+        (5, {}),
+        ("{}/in/song.mp3", {"input": {"detected_type": "text/html", "bytes": 9}}),
+        ("{}/in/song.mp3", {"input": {"detected_type": "image/png", "bytes": 9}}),
+        ("{}/in/song.mp3", {"input": {"detected_type": "audio/mpeg", "bytes": 10}}),
+        ("{}/in/song.mp3", {"input": 5}),
+    ],
+    ids=range(15),
+)
+def test_no_other_file_of_this_machine_is_handed_out(viewer, roots, place, change):
+    place = place.replace("{}", str(roots)) if isinstance(place, str) else place
+    task_id = done("file_processing.process_audio", SOUND | change, kwargs={"file_path": place})
+    assert not viewer.html(f"/tasks/{task_id}").all("audio")
+    assert viewer.get(f"/tasks/{task_id}/file").status_code == 404
+
+
 def test_a_film_has_its_frames_and_scenes():
     result = {
         "schema": "csai.video/1",

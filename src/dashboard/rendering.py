@@ -77,6 +77,7 @@ def _templates() -> Environment:
         words.size,
         words.amount,
         words.json_text,
+        words.json_line,
         words.beginning,
         words.segment,
     )

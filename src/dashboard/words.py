@@ -64,6 +64,11 @@ def json_text(value: Any) -> str:
     return beginning(json.dumps(value, indent=2, ensure_ascii=False))
 
 
+def json_line(value: Any) -> str:
+    """Return a JSON value in one line; of a very long one the beginning."""
+    return beginning(json.dumps(value, ensure_ascii=False))
+
+
 def beginning(text: str) -> str:
     """Return a text, or of a very long one what it begins with."""
     if len(text) <= MOST_CHARACTERS:

@@ -238,6 +238,13 @@ def test_no_link_is_dead(admin, viewer):
     assert len(seen) >= 4
 
 
+def test_the_bar_says_where_a_page_belongs(viewer):
+    task_id = draft("belongs-1")
+    for path, current in (("/", ["/"]), ("/queues", ["/queues"]), (f"/tasks/{task_id}", ["/tasks"]), ("/nothing", [])):
+        page = Html(viewer.get(path).text)
+        assert [one.attributes["href"] for one in page.all("a") if "aria-current" in one.attributes][:1] == current
+
+
 def test_what_is_not_there_is_a_page_here_and_a_problem_in_the_api(admin, app):
     assert "Not Found" in admin.html("/nothing", 404).text
     assert "never-was" in admin.html("/tasks/never-was", 404).text

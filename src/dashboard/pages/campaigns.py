@@ -113,6 +113,7 @@ def ask(name: str, visit: Visit) -> Response:
     act, found = ACTS[name], _campaign(visit)
     left = _members(found["counts"].get(PENDING, 0))
     lines = [
+        f"It is the campaign {found['campaign_id']}.",
         act.what,
         f"Not ended: {number(found['counts'].get(PENDING, 0))} of its {_members(found['total'])}.",
         f"Calls that are going on: {number(found['live_calls'])}.",

@@ -132,6 +132,8 @@ def test_whatever_a_task_carries_is_text_on_every_page(planted, admin):
         f"/tasks/{quoted[1]}/cancel": 1,
         f"/tasks/{quoted[0]}/replay": 2,
         f"/schedules/run?name={schedule}": 1,
+        f"/schedules/change?name={schedule}": 1,
+        f"/schedules/remove?name={schedule}": 1,
         f"/keys/{key}/revoke": 1,
         f"/audit?actor={actor}&act=queue.purge": 4,
     }

@@ -42,6 +42,13 @@
     return step >= 86400 ? text.slice(5, 10) : text.slice(11, 16);
   };
 
+  // A line begins with two points: one with nothing on either side is a dot.
+  const alone = (plot, line, all) => {
+    const isNothing = (value) => value === null || value === undefined;
+    const isAlone = (value, at, values) => !isNothing(value) && isNothing(values[at - 1]) && isNothing(values[at + 1]);
+    return all ? null : plot.data[line].flatMap((value, at, values) => (isAlone(value, at, values) ? [at] : []));
+  };
+
   const options = (kind, width) => {
     const ink = { stroke: colour("quiet"), grid: { stroke: colour("line"), width: 1 }, ticks: { show: false } };
     return {
@@ -61,7 +68,7 @@
           stroke: colour(line.colour),
           width: 2,
           dash: line.dash,
-          points: { show: (plot) => plot.data[0].length < 3 },
+          points: { show: (plot) => plot.data[0].length < 3, filter: alone, size: 6, fill: colour(line.colour) },
           value: (plot, value) => kind.shown(value),
         })),
       ],

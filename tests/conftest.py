@@ -27,6 +27,7 @@ KEPT = (
     "LIVES",
     "REQUESTS",
     "SEED",
+    "SCREENSHOTS",
 )
 for name in set(os.environ) - set(KEPT):
     if not name.startswith(("LC_", "PYTEST", "PYTHON", "COV", "OPENBLAS")):

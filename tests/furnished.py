@@ -18,10 +18,11 @@ from records.incidents import Death, note
 from records.passing_time import PassingTime
 from records.task_moves import Failure
 from records.task_records import Draft
-from services import api_keys, audit, saved_views
+from services import api_keys, audit, saved_views, webhooks
 from services.access import Caller
 from services.api_keys import NewKey
 from services.celery_service import celery_service
+from services.webhooks import NewWebhook
 from services.wiring import parts
 from sounds import tone, written
 from waiting import until
@@ -94,6 +95,8 @@ def furnish(owner: Caller, mark: str, words: Words = str) -> dict[str, str]:
         words(f"{mark} tidy"), "cleanup.cleanup_old_logs", crontab="5 4 * * *", tenant=words("acme")
     )
     saved_views.save(owner, words(f"{mark} view"), "state=FAILURE")
+    webhook = webhooks.add(ANN, NewWebhook(url=f"https://hooks.example.com/{mark}", tenant=words("acme")))
+    celery_service.set_limit(f"tenant:{mark}", "50/m")
     key = api_keys.add(ANN, NewKey(name=words("billing"), tenant=words("acme")))
     details = {words("why"): words("because")}
     audit.record_act(ANN, "task.cancel", target=("task", tasks["failed"]), count=1, details=details)
@@ -101,7 +104,8 @@ def furnish(owner: Caller, mark: str, words: Words = str) -> dict[str, str]:
     parts().workers.start(f"worker-of-{mark}-runs", words("worker@host"), words("host"), 4711, 1)
     parts().workers.renew(f"worker-of-{mark}-runs", 120)
     told = {"schedule": f"{mark} tidy", "view": f"{mark} view", "tenant": "acme", "tag": "blue"}
-    return tasks | {"key": key["id"]} | {name: words(text) for name, text in told.items()}
+    made = {"key": key["id"], "webhook": webhook["id"], "scope": f"tenant:{mark}"}
+    return tasks | made | {name: words(text) for name, text in told.items()}
 
 
 def _runs(task_id: str, words: Words) -> str:

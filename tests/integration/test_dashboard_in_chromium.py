@@ -10,9 +10,11 @@ from playwright.sync_api import Browser, Page, expect
 
 from browsing import ANN, PASSWORD
 from call_faults import web_application
+from call_rows import Phones
 from chromium import PHONE, WIDE, Watched, chromium
 from dashboard.app import all_pages
 from furnished import failed, furnish, logged, says, started, waiting
+from processors.webhooks import Answered
 from records.task_moves import Failure
 from services import passwords, users
 from services.access import Caller, reach
@@ -33,6 +35,7 @@ NO_PAGES = {
     "/plots",
     "/static/{name}",
     "/tasks/{task_id}/events",
+    "/tasks/{task_id}/file",
 }
 """Routes that answer with files, figures and parts of pages, for which pages ask; and the login, of who has none."""
 
@@ -140,9 +143,13 @@ def looks(browser, base, service) -> Iterator[dict[str, Watched]]:
 # --- Every page ---------------------------------------------------------------------------------------------------
 
 QUERIES = {
+    "/schedules/change": "name={schedule}",
+    "/schedules/remove": "name={schedule}",
     "/schedules/pause": "name={schedule}",
     "/schedules/resume": "name={schedule}",
     "/schedules/run": "name={schedule}",
+    "/limits": "scope={scope}",
+    "/limits/clear": "scope={scope}",
     "/views/remove": "name={view}",
     "/acts/cancel": "tenant={tenant}",
     "/acts/replay": "tenant={tenant}",
@@ -191,6 +198,7 @@ def address(path: str, shown: dict[str, str]) -> str:
         "key_id": shown["key"],
         "mail_id": shown["mail"],
     }
+    given |= {"campaign_id": shown["campaign"], "user": "viewer", "webhook_id": shown["webhook"]}
     given |= {name: quote(value, safe="") for name, value in shown.items()}
     return f"{path}?{QUERIES[path]}".format(**given) if path in QUERIES else path.format(**given)
 
@@ -435,7 +443,7 @@ def test_who_logs_in_comes_to_the_page_they_wanted_and_is_out_after_the_log_out(
 def test_a_queue_is_steered(somebody, shown):
     watched = somebody("operator")
     watched.goes("/queues")
-    page, row = watched.page, watched.page.get_by_role("row").filter(has_text="high_priority")
+    page, row = watched.page, watched.page.get_by_role("row").filter(has_text="high_priority").first
     confirms(page, "Pause high_priority", "Pause high_priority", "The queue high_priority is paused.")
     expect(row).to_contain_text("paused")
     confirms(page, "Resume high_priority", "Resume high_priority", "The queue high_priority goes on.")
@@ -458,6 +466,120 @@ def test_a_schedule_is_steered(somebody, shown):
     confirms(page, f"Resume {name}", "Resume", f"The schedule {name} goes on.")
     confirms(page, f"Run now {name}", "Run now", f"The task of the schedule {name} was submitted: this one.")
     expect(page.get_by_text("SUCCESS").first).to_be_visible()
+
+
+@does("/schedules/add", "/schedules/change", "/schedules/remove")
+def test_a_schedule_is_added_changed_and_removed(somebody, shown):
+    watched = somebody("operator", viewport=PHONE)
+    watched.goes("/schedules")
+    page, name = watched.page, "every hour"
+    page.get_by_role("link", name="Add a schedule").click()
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Task, such as").fill("cleanup.cleanup_old_logs")
+    watched.expects(422)
+    page.get_by_role("button", name="Add a schedule").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    expect(page.get_by_label("Name")).to_have_value(name)
+    assert watched.inaccessible() == []
+    assert watched.too_wide() == []
+    page.get_by_label("Every so many seconds").fill("3600")
+    page.get_by_role("button", name="Add a schedule").click()
+    expect(page.get_by_role("status").first).to_have_text(f"The schedule {name} is added.")
+    page.get_by_role("link", name=f"Change {name}").click()
+    page.get_by_label("Every so many seconds").fill("7200")
+    page.get_by_role("button", name="Change a schedule").click()
+    expect(page.get_by_role("status").first).to_have_text(f"The schedule {name} is changed.")
+    expect(page.get_by_role("row").filter(has_text=name)).to_contain_text("every 2 h")
+    confirms(page, f"Remove {name}", "Remove", f"The schedule {name} is removed.")
+
+
+@does("/campaigns/{campaign_id}/pause", "/campaigns/{campaign_id}/resume")
+@does("/campaigns/{campaign_id}/cancel", "/campaigns/{campaign_id}/hang-up")
+def test_a_campaign_is_steered(somebody, shown):
+    watched = somebody("operator")
+    page = watched.page
+    for campaign, last in (("steered-1", "Cancel"), ("steered-2", "Cancel and hang up")):
+        Phones(parts().database).campaign(campaign, ["+15005550013", "+15005550014"])
+        watched.goes("/campaigns")
+        page.get_by_role("link", name=campaign).click()
+        for verb in ("Pause", "Resume", last):
+            confirms(page, verb, f"{verb}: 2 members", f"{verb}: it is done.")
+        expect(page.get_by_role("link", name="Pause")).to_have_count(0)
+
+
+@does("/limits", "/limits/clear")
+def test_a_limit_is_set_and_cleared(somebody, shown):
+    watched = somebody("operator", viewport=PHONE)
+    watched.goes("/queues")
+    page = watched.page
+    page.get_by_role("link", name="Set a limit").click()
+    page.get_by_label("Of what").fill("tenant:blue")
+    page.get_by_label("Starts, such as").fill("often")
+    watched.expects(422)
+    page.get_by_role("button", name="Set the limit").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    assert watched.inaccessible() == []
+    assert watched.too_wide() == []
+    page.get_by_label("Starts, such as").fill("5/m")
+    page.get_by_role("button", name="Set the limit").click()
+    said = "The limit of tenant:blue is set, from the next start on."
+    expect(page.get_by_role("status").first).to_have_text(said)
+    said = "What was set for tenant:blue is forgotten."
+    confirms(page, "Clear tenant:blue", "Clear the limit of tenant:blue", said)
+
+
+class Taken:
+    """Takes whatever webhooks are sent."""
+
+    def check(self, url: str) -> None:
+        """Find nothing wrong with it."""
+
+    def post(self, url, headers, body) -> Answered:
+        return Answered(204)
+
+
+@does("/webhooks", "/webhooks/{webhook_id}/test", "/webhooks/{webhook_id}/remove")
+@does("/webhooks/{webhook_id}/disable", "/webhooks/{webhook_id}/enable")
+def test_a_webhook_is_made_tried_switched_off_and_on_and_removed(somebody, shown, monkeypatch):
+    monkeypatch.setitem(vars(parts()), "webhook_door", Taken())
+    watched, url = somebody("admin", viewport=PHONE), "https://shop.example.com/hooks"
+    watched.goes("/webhooks")
+    page = watched.page
+    page.get_by_label("Where to").fill(url)
+    page.get_by_role("checkbox", name="SUCCESS").uncheck()
+    page.get_by_role("button", name="Make the webhook").click()
+    expect(page.get_by_label("The secret", exact=True)).to_contain_text("whsec_")
+    assert watched.inaccessible() == []
+    assert watched.too_wide() == []
+    for verb, said in (
+        ("Test", "It took the test: 204."),
+        ("Disable", "It is told nothing more."),
+        ("Enable", "It is told what ends from now on."),
+        ("Remove", "The webhook is removed."),
+    ):
+        confirms(page, f"{verb} {url}", f"{verb} the webhook", said)
+
+
+ROLES = tuple(f"/users/{{user}}/{role}" for role in ("viewer", "operator", "admin"))
+
+
+@does("/users", *ROLES, "/users/{user}/password", "/users/{user}/disable", "/users/{user}/enable")
+def test_a_user_is_made_changed_kept_out_and_let_in_again(somebody, shown):
+    watched = somebody("admin")
+    watched.goes("/users")
+    page, password = watched.page, watched.page.get_by_label("The password", exact=True)
+    page.get_by_role("textbox", name="Name").fill("eve")
+    page.get_by_role("button", name="Make the user").click()
+    first = password.text_content()
+    assert watched.inaccessible() == []
+    for role in ("operator", "admin", "viewer"):
+        confirms(page, f"Make {role} eve", f"Make {role}: eve", f"eve is {role} from the next request on.")
+    confirms(page, "Disable eve", "Disable: eve", "eve is kept out.")
+    confirms(page, "Enable eve", "Enable: eve", "eve may log in again.")
+    page.get_by_role("link", name="New password eve").click()
+    page.get_by_role("button", name="New password: eve").click()
+    second = password.text_content()
+    assert (users.log_in("eve", first), bool(users.log_in("eve", second))) == (None, True)
 
 
 @does("/tasks/{task_id}/cancel")
@@ -614,7 +736,9 @@ def test_files_are_saved_under_their_names(somebody, shown):
 
 # --- What is hostile is text --------------------------------------------------------------------------------------
 
-QUIET = re.compile("queues-queue|users|campaigns|schedules-add|not-found|nothing|task-(call|campaign|member)")
+QUIET = re.compile(
+    "limits|queues-queue|webhooks-webhook|users|campaigns|schedules-add|not-found|nothing|task-(call|campaign|member)"
+)
 """Pages that show nobody's words."""
 
 

@@ -11,6 +11,8 @@ ROOT = Path(__file__).resolve().parent.parent
 CLIENT = ROOT / "src" / "csai_client.py"
 MARK = "# --- Written by scripts/make_client.py from the API's document; what is below is not edited ---\n"
 KINDS = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None"}
+TEXT = "string"
+JSON_TYPES = {"bool": "boolean", "int": "integer", "str": TEXT, "list": "array", "dict": "object"}
 SUBMITS = "/api/v1/submit"
 BY_HAND = frozenset(
     {"submit", "get_task_result", "get_task_status", "get_contact", "get_vectors", "receive_bounce", "get_artefact"}
@@ -98,8 +100,9 @@ def method(
     call = f"self._request({', '.join(arguments)})"
     if returns == "None":
         return text + f"{INDENT * 2}{call}\n"
-    key = only_key(operation, document)
-    unwrapped = "" if key is None or returns.startswith("dict") else f'["{key}"]'
+    key = None if returns.startswith("dict") else only_key(operation, document)
+    check_type(name, returns, key, operation, document)
+    unwrapped = "" if key is None else f'["{key}"]'
     return text + f"{INDENT * 2}return {call}{unwrapped}\n"
 
 
@@ -159,13 +162,23 @@ def in_order(parameters: dict[str, str], facade: inspect.Signature) -> list[str]
 
 
 def only_key(operation: dict[str, Any], document: dict[str, Any]) -> str | None:
-    """Return the only member of an answer, `items` where the document does not say it, None where it is no JSON."""
+    """Return the member of an answer that the method returns: the only one, or `items`; None where it is no JSON."""
+    names = list(answer_schema(operation, document).get("properties", {}))
+    return names[0] if len(names) == 1 else "items" if names else None
+
+
+def check_type(name: str, returns: str, key: str | None, operation: dict[str, Any], document: dict[str, Any]) -> None:
+    """Stop where the document says another type than the method returns."""
+    answer = answer_schema(operation, document)
+    told = (answer if key is None else answer["properties"].get(key, {})).get("type", TEXT)
+    if told != JSON_TYPES.get(returns.partition("[")[0]):
+        sys.exit(f"{name}: the facade returns {returns}, and the document says {key or 'the answer'} is {told!r}.")
+
+
+def answer_schema(operation: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of what an operation answers; an empty one where that is no JSON."""
     answer = next(answer for status, answer in operation["responses"].items() if status.startswith("2"))
-    if "application/json" not in answer.get("content", {}):
-        return None
-    schema = resolved(answer["content"]["application/json"].get("schema", {}), document)
-    names = list(schema.get("properties", {}))
-    return names[0] if len(names) == 1 else "items"
+    return resolved(answer.get("content", {}).get("application/json", {}).get("schema", {}), document)
 
 
 def docstring(operation: dict[str, Any]) -> str:

@@ -595,7 +595,7 @@ class CsaiClient(Calls):
     def mark_inbox(self, user_id: str, ids: Sequence[int], mark: str) -> int:
         """Mark items of a person's inbox; answers with how many of them there are."""
         return self._request("POST", f"/contacts/{_place(user_id)}/inbox/mark", None, _given(ids=ids, mark=mark))[
-            "items"
+            "marked"
         ]
 
     def get_effects_in_doubt(self) -> list[dict[str, Any]]:

@@ -1,6 +1,8 @@
-"""What the OpenAPI document says beside the routes' own types."""
+"""What the OpenAPI document says beside the routes' own types: who may, what is refused, and examples."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -10,7 +12,7 @@ from pydantic import BaseModel, Field
 from starlette.routing import BaseRoute
 
 from api import bodies
-from api.errors import MEDIA_TYPE
+from api.errors import ERROR_TABLE, MEDIA_TYPE
 from api.guards import GuardedRoute
 
 DESCRIPTION = """Submit work, see what becomes of it, and steer it.
@@ -20,6 +22,11 @@ be good for. Errors are problem details (RFC 9457): `type` is for programs, `det
 421, where its `Host` is none of this service's, and a 403, where its `Origin` is another site."""
 
 SECURITY = "key"
+REFERENCE = "#/components/schemas/"
+WHY = "One sentence that says what was wrong and how to cure it."
+FIRST_PART = re.compile(r"(.+?)(?:[;:]\s|\.(?:\s|$))", re.DOTALL)
+"""Of a description: what stands before the first semicolon, colon or full stop."""
+
 TOO_LARGE = HTTPStatus(bodies.TOO_LARGE)
 COMMON_PROBLEMS = (
     HTTPStatus.UNAUTHORIZED,
@@ -36,22 +43,38 @@ SIGNED_PROBLEMS = (HTTPStatus.FORBIDDEN, TOO_LARGE, HTTPStatus.SERVICE_UNAVAILAB
 class Accepted(BaseModel):
     """A task that was submitted."""
 
-    task_id: str = Field(description="The task's id, for every other request about it.")
+    task_id: str = Field(
+        description="The task's id, for every other request about it.",
+        examples=["0f8fad5b-d9cb-469f-a165-70867728950e"],
+    )
 
 
 class Problem(BaseModel):
     """What went wrong (RFC 9457)."""
 
-    type: str = Field(description="The stable name that programs look at, such as `urn:csai:invalid-argument`.")
-    title: str = Field(description="The status in words.")
-    status: int = Field(description="The HTTP status.")
-    detail: str = Field(description="One sentence for people: what was wrong, what was given and how to cure it.")
+    type: str = Field(
+        description="The stable name that programs look at, such as `urn:csai:invalid-argument`.",
+        examples=["urn:csai:invalid-argument"],
+    )
+    title: str = Field(description="The status in words.", examples=["Unprocessable Entity"])
+    status: int = Field(description="The HTTP status.", examples=[422])
+    detail: str = Field(
+        description="One sentence for people: what was wrong, what was given and how to cure it.",
+        examples=["limit: must be between 1 and 1000; got 0."],
+    )
 
 
 def problems(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
     """Return what a route says of the errors that it answers."""
-    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {one.value: {"description": one.phrase, "content": content} for one in statuses}
+    return {one.value: {"description": one.phrase, "content": {MEDIA_TYPE: _problem(one)}} for one in statuses}
+
+
+def _problem(status: HTTPStatus) -> dict[str, Any]:
+    """Return what an answer of this status says: the first error of the table that has it, or the status itself."""
+    kinds = (kind for found, kind in ERROR_TABLE.values() if found is status)
+    kind = next(kinds, status.phrase.lower().replace(" ", "-"))
+    example = {"type": f"urn:csai:{kind}", "title": status.phrase, "status": status.value, "detail": WHY}
+    return {"schema": {"$ref": REFERENCE + "Problem"}, "example": example}
 
 
 def document_of(app: FastAPI, routes: Sequence[BaseRoute]) -> dict[str, Any]:
@@ -66,12 +89,52 @@ def document_of(app: FastAPI, routes: Sequence[BaseRoute]) -> dict[str, Any]:
         if isinstance(route, GuardedRoute):
             for method in route.methods or () if route.include_in_schema else ():
                 _describe(document["paths"][route.path_format][method.lower()], route)
+    for content in _contents(document):
+        with suppress(LookupError):  # a test tells where one lacks
+            content.setdefault("example", example_of(content.get("schema", {}), components["schemas"]))
     return document
+
+
+def example_of(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> Any:
+    """Return an example of what a schema allows: its own, or one that is put together from those of its parts.
+
+    Args:
+        schema: of the document.
+        schemas: its components, by name.
+
+    Raises:
+        LookupError: a part has none.
+    """
+    named: Mapping[str, Any] = schemas[schema["$ref"].removeprefix(REFERENCE)] if "$ref" in schema else {}
+    whole: dict[str, Any] = {**named, **schema}
+    for own in ("examples", "enum"):
+        if own in whole:
+            return whole[own][0]
+    if "anyOf" in whole:
+        return example_of(next(one for one in whole["anyOf"] if one.get("type") != "null"), schemas)
+    if "properties" in whole:
+        return {name: example_of(one, schemas) for name, one in whole["properties"].items()}
+    if "items" in whole:
+        return [example_of(whole["items"], schemas)]
+    for only in ("const", "default"):
+        if only in whole:
+            return whole[only]
+    raise LookupError(f"{whole} has no example; give its field one, or the class that it is a field of.")
+
+
+def _contents(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Return all that is sent and answered."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for one in (operation.get("requestBody", {}), *operation["responses"].values()):
+                yield from one.get("content", {}).values()
 
 
 def _describe(operation: dict[str, Any], route: GuardedRoute) -> None:
     """Say of an operation who may use it, and what it answers where it refuses."""
     responses: dict[str, Any] = operation["responses"]
+    if route.summary is None:
+        operation["summary"] = _first_part(operation["description"])
     if "422" in responses or "requestBody" in operation or "parameters" in operation:
         responses.pop("422", None)  # FastAPI's own is no problem of ours
         _add(responses, HTTPStatus.UNPROCESSABLE_ENTITY)
@@ -87,6 +150,11 @@ def _describe(operation: dict[str, Any], route: GuardedRoute) -> None:
     operation["security"] = [{SECURITY: []}]
     operation["x-scope"] = scope
     _add(responses, *COMMON_PROBLEMS)
+
+
+def _first_part(description: str) -> str:
+    found = FIRST_PART.match(" ".join(description.split()))
+    return f"{found[1] if found else description}."
 
 
 def _add(responses: dict[str, Any], *statuses: HTTPStatus) -> None:

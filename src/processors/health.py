@@ -7,10 +7,22 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from pydantic import Field
+
 from processors.results import Result
 
 PROBE_SECONDS = 2.0
 CRITICAL = frozenset({"database", "broker"})
+
+QUEUE_EXAMPLE = {
+    "depth": 12,
+    "oldest_age_seconds": 3.5,
+    "unacknowledged": 4,
+    "scheduled": 7,
+    "consumers": None,
+    "paused": False,
+    "limit": "50/m",
+}
 
 Status = Literal["healthy", "degraded", "unhealthy"]
 Probe = Callable[[], str]
@@ -19,19 +31,19 @@ Probe = Callable[[], str]
 class Check(Result):
     """What one probe found."""
 
-    name: str
-    status: Status
-    detail: str
-    seconds: float
+    name: str = Field(description="What was looked at.", examples=["database"])
+    status: Status = Field(description="How it is.")
+    detail: str = Field(description="What was found, or what is wrong.", examples=["sqlite, schema 0035"])
+    seconds: float = Field(description="How long the look took.", examples=[0.004])
 
 
 class Health(Result):
     """The service's health: unhealthy without database or broker, degraded where anything else is wrong."""
 
-    status: Status
-    checks: list[Check]
-    version: str
-    checked_at: str
+    status: Status = Field(description="The worst of the checks.")
+    checks: list[Check] = Field(description="What was looked at.")
+    version: str = Field(description="The service's version.", examples=["0.1.0"])
+    checked_at: str = Field(description="When.", examples=["2026-11-30T12:00:00+00:00"])
 
 
 class HostStatistics(Result):
@@ -49,20 +61,20 @@ class HostStatistics(Result):
 class QueueFigures(Result):
     """One queue: what waits and runs in it, and how many workers listen to it, None where that is not known."""
 
-    depth: int = 0
-    oldest_age_seconds: float | None = None
-    unacknowledged: int = 0
-    scheduled: int = 0
-    consumers: int | None = 0
-    paused: bool = False
-    limit: str | None = None
+    depth: int = Field(default=0, description="What waits.", examples=[12])
+    oldest_age_seconds: float | None = Field(default=None, description="For how long, at most.", examples=[3.5])
+    unacknowledged: int = Field(default=0, description="What runs, or is reserved.", examples=[4])
+    scheduled: int = Field(default=0, description="What is due later.", examples=[7])
+    consumers: int | None = Field(default=0, description="Workers that listen; null: not known.", examples=[None])
+    paused: bool = Field(default=False, description="Whether nothing of it starts.", examples=[False])
+    limit: str | None = Field(default=None, description="How often most of its tasks may start.", examples=["50/m"])
 
 
 class QueueStatistics(Result):
     """Every queue by its name, and the sums."""
 
-    queues: dict[str, QueueFigures]
-    totals: QueueFigures
+    queues: dict[str, QueueFigures] = Field(description="Each queue.", examples=[{"email": QUEUE_EXAMPLE}])
+    totals: QueueFigures = Field(description="The sums.")
 
 
 class HeartbeatsChecked(Result):

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.answers import LATER, TASK
 from api.documents import problems
 from api.guards import GuardedRoute, require
 from api.routes.tasks import PREFIX, Changed
@@ -24,7 +25,9 @@ class Meant(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    act: Literal["cancel", "replay"] = Field(description="`replay` submits failed tasks again, as new ones.")
+    act: Literal["cancel", "replay"] = Field(
+        description="`replay` submits failed tasks again, as new ones.", examples=["replay"]
+    )
     filter: dict[str, Any] = Field(
         description="What the list of tasks takes, by the same names.",
         examples=[{"category": "email", "state": ["FAILURE"], "error_type": "ConnectionError"}],
@@ -34,22 +37,24 @@ class Meant(BaseModel):
 class Confirmed(Meant):
     """The same, with the number of tasks that was told and is meant."""
 
-    count: int = Field(ge=0, description="The count that was told; more than that are not touched.")
+    count: int = Field(ge=0, description="The count that was told; more than that are not touched.", examples=[37])
 
 
 class Counted(BaseModel):
     """How many tasks an act would change."""
 
-    count: int = Field(description=f"At most {task_acts.MOST + 1}.")
-    too_many: bool = Field(description=f"More than {task_acts.MOST}: narrow the filter.")
+    count: int = Field(description=f"At most {task_acts.MOST + 1}.", examples=[37])
+    too_many: bool = Field(description=f"More than {task_acts.MOST}: narrow the filter.", examples=[False])
 
 
 class Begun(BaseModel):
     """An act that begins soon."""
 
-    task_id: str = Field(description="The task that does it; its result lists what was changed and what was not.")
-    count: int = Field(description="How many tasks are like that now.")
-    undo_until: str = Field(description="Until then nothing has begun, and it can be undone.")
+    task_id: str = Field(
+        description="The task that does it; its result lists what was changed and what was not.", examples=[TASK]
+    )
+    count: int = Field(description="How many tasks are like that now.", examples=[37])
+    undo_until: str = Field(description="Until then nothing has begun, and it can be undone.", examples=[LATER])
 
 
 @router.post("/count", operation_id="count_act")

@@ -21,7 +21,9 @@ from web.downloads import HARMLESS
 from web.ranges import UNIT, Unsatisfiable
 
 MISSING = problems(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE)
-BYTES = {"content": {UNKNOWN_TYPE: {"schema": {"type": "string", "format": "binary"}}}}
+BYTES = {
+    "content": {UNKNOWN_TYPE: {"schema": {"type": "string", "format": "binary"}, "example": "the bytes of a file"}}
+}
 RANGE = {
     "name": "Range",
     "in": "header",

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
+from api.answers import AuditedAct, Page
 from api.guards import GuardedRoute, require
 from records.audit import WantedActs
 from services import audit
@@ -18,7 +19,7 @@ Word = Annotated[str | None, Query(pattern=r"^[a-z][a-z_.]{0,63}$")]
 router = APIRouter(prefix="/api/v1/audit", route_class=GuardedRoute)
 
 
-@router.get("", operation_id="list_audit")
+@router.get("", operation_id="list_audit", response_model=Page[AuditedAct])
 def acts(
     _caller: Annotated[Caller, require("admin")],
     actor: Text = None,

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
 
+from api.answers import Campaign
 from api.guards import GuardedRoute, require
 from api.routes.tasks import Changed
 from records.task_records import LONGEST_ID
@@ -14,6 +15,7 @@ from services.celery_service import celery_service
 from web.task_answers import shown_status
 
 CSV = "text/csv; charset=utf-8"
+TABLE = {"schema": {"type": "string"}, "example": "position,phone_number,state\r\n0,'+1234567890,done\r\n"}
 
 CampaignId = Annotated[str, Path(min_length=1, max_length=LONGEST_ID, description="The id that the submit returned.")]
 Reader = Annotated[Caller, require("read", tenants=True)]
@@ -22,7 +24,7 @@ Operator = Annotated[Caller, require("operate", tenants=True)]
 router = APIRouter(prefix="/api/v1/campaigns", tags=["calls"], route_class=GuardedRoute)
 
 
-@router.get("/{campaign_id}", operation_id="get_campaign")
+@router.get("/{campaign_id}", operation_id="get_campaign", response_model=Campaign)
 def campaign(
     campaign_id: CampaignId,
     caller: Reader,
@@ -38,7 +40,7 @@ def campaign(
     "/{campaign_id}/export",
     operation_id="export_campaign",
     response_class=Response,
-    responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}, "description": "One line each."}},
+    responses={200: {"content": {"text/csv": TABLE}, "description": "One line each."}},
 )
 def export(campaign_id: CampaignId, caller: Operator) -> Response:
     """Return a campaign's members as CSV; whole numbers are in it."""

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path, Query
 from fastapi.exceptions import HTTPException
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.answers import Inbox, KnownContact, Marked
 from api.guards import GuardedRoute, require
 from api.routes.tasks import Changed
 from services.access import Caller
@@ -26,7 +27,11 @@ router = APIRouter(prefix="/api/v1/contacts", tags=["notifications"], route_clas
 class Contact(BaseModel):
     """What is set of a person; what is left out stays, an empty text, list or object removes it."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={"examples": [{"email": "ann@example.com", "time_zone": "Europe/Berlin"}]},
+    )
 
     email: str | None = Field(None, description="One address.")
     phone: str | None = Field(None, description="E.164, such as `+491701234567`.")
@@ -43,11 +48,11 @@ class Mark(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    ids: list[int] = Field(max_length=MOST_MARKED, description="The items.")
-    mark: Literal["seen", "read", "archived", "unread"] = Field(description="As what.")
+    ids: list[int] = Field(max_length=MOST_MARKED, description="The items.", examples=[[17]])
+    mark: Literal["seen", "read", "archived", "unread"] = Field(description="As what.", examples=["read"])
 
 
-@router.get("/{user_id}", operation_id="get_contact")
+@router.get("/{user_id}", operation_id="get_contact", response_model=KnownContact)
 def contact(user_id: UserId, _caller: Operator) -> Any:
     """Return how a person is reached, with secrets masked."""
     found = celery_service.get_contact(user_id)
@@ -56,7 +61,7 @@ def contact(user_id: UserId, _caller: Operator) -> Any:
     return found
 
 
-@router.patch("/{user_id}", operation_id="set_contact")
+@router.patch("/{user_id}", operation_id="set_contact", response_model=KnownContact)
 def change(user_id: UserId, wanted: Contact, caller: Operator) -> Any:
     """Say how a person is reached, at once."""
     given = wanted.model_dump(exclude_unset=True)
@@ -74,7 +79,7 @@ def remove(user_id: UserId, caller: Operator) -> Changed:
     return Changed(changed=changed)
 
 
-@router.get("/{user_id}/inbox", operation_id="get_inbox")
+@router.get("/{user_id}/inbox", operation_id="get_inbox", response_model=Inbox)
 def inbox(
     user_id: UserId,
     _caller: Reader,
@@ -87,7 +92,7 @@ def inbox(
     return celery_service.get_inbox(user_id, unread_only, archived, limit, before)
 
 
-@router.post("/{user_id}/inbox/mark", operation_id="mark_inbox")
+@router.post("/{user_id}/inbox/mark", operation_id="mark_inbox", response_model=Marked)
 def mark(user_id: UserId, wanted: Mark, _caller: Submitter) -> Any:
     """Mark items of a person's inbox; answers with how many of them there are."""
     return {"marked": celery_service.mark_inbox(user_id, wanted.ids, wanted.mark)}

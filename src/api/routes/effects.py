@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.answers import Doubt, Items
 from api.guards import GuardedRoute, require
 from services.access import Caller
 from services.audit import record_act
@@ -21,13 +22,13 @@ router = APIRouter(prefix="/api/v1/effects", tags=["effects"], route_class=Guard
 class Settlement(BaseModel):
     """What was found out."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"absent": True}]})
 
     absent: bool = Field(default=False, description="It did not happen.")
     outcome: Any = Field(None, description="What came of it, where it happened.")
 
 
-@router.get("", operation_id="get_effects_in_doubt")
+@router.get("", operation_id="get_effects_in_doubt", response_model=Items[Doubt])
 def effects(_caller: Reader) -> Any:
     """List the effects and mails of which it is not known whether they happened."""
     return {"items": celery_service.get_effects_in_doubt()}

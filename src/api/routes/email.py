@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.exceptions import HTTPException
 from pydantic import BaseModel, Field
 
+from api.answers import Items, KeptEvents, MailEvent, MailEvents
 from api.bodies import body_of
 from api.documents import SIGNED_PROBLEMS, problems
 from api.guards import GuardedRoute, everybody, require
@@ -17,6 +18,7 @@ from services.celery_service import celery_service
 
 MOST_EVENT_BYTES = 5_000_000
 MEDIA_TYPE = "message/rfc822"
+REPORT = "Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n--b\r\n…"
 
 Operator = Annotated[Caller, require("operate")]
 
@@ -26,14 +28,18 @@ router = APIRouter(prefix="/api/v1/email", tags=["mail"], route_class=GuardedRou
 class UnsubscribeUrl(BaseModel):
     """Where somebody unsubscribes."""
 
-    url: str = Field(description="An address of the web (RFC 8058).")
+    url: str = Field(description="An address of the web (RFC 8058).", examples=["https://jobs.example.com/u/…"])
 
 
 @router.post(
     "/bounces",
     operation_id="receive_bounce",
+    response_model=MailEvents,
     openapi_extra={
-        "requestBody": {"required": True, "content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}}
+        "requestBody": {
+            "required": True,
+            "content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}, "example": REPORT}},
+        }
     },
     responses=problems(HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
 )
@@ -51,7 +57,7 @@ def bounce(
     return {"events": found}
 
 
-@router.get("/events", operation_id="get_email_events")
+@router.get("/events", operation_id="get_email_events", response_model=Items[MailEvent])
 def told(
     _caller: Operator,
     message_id: Annotated[str | None, Query(max_length=1_000, description="Of this mail alone.")] = None,
@@ -76,6 +82,7 @@ def unsubscribe_url(
 @router.post(
     "/events/{provider}",
     operation_id="receive_mail_events",
+    response_model=KeptEvents,
     dependencies=[everybody()],
     responses=problems(*SIGNED_PROBLEMS),
 )

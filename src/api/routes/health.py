@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Response
 
+from api.answers import Alive, Ready
 from api.guards import GuardedRoute, everybody, require
 from processors.health import Health, check
 from services import monitoring
@@ -18,14 +19,20 @@ router = APIRouter(route_class=GuardedRoute)
 
 
 @router.head("/livez", dependencies=OPEN, include_in_schema=False)  # load balancers ask for the headers alone
-@router.get("/livez", dependencies=OPEN, operation_id="is_alive")
+@router.get("/livez", dependencies=OPEN, operation_id="is_alive", response_model=Alive)
 def live() -> dict[str, str]:
     """Tell that this process answers."""
     return {"status": "alive"}
 
 
 @router.head("/readyz", dependencies=OPEN, include_in_schema=False)
-@router.get("/readyz", dependencies=OPEN, operation_id="is_ready", responses={503: {"model": dict[str, object]} | AWAY})
+@router.get(
+    "/readyz",
+    dependencies=OPEN,
+    operation_id="is_ready",
+    response_model=Ready,
+    responses={503: {"model": Ready} | AWAY},
+)
 def ready(response: Response) -> dict[str, object]:
     """Tell whether submitted work would be recorded and published: database and broker."""
     found = monitoring.readiness(parts())

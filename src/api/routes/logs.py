@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
+from api.answers import FoundLine, Items
 from api.guards import GuardedRoute, require
 from services.access import Caller
 from services.celery_service import celery_service
@@ -13,7 +14,7 @@ Reader = Annotated[Caller, require("read")]
 router = APIRouter(prefix="/api/v1/logs", tags=["tasks"], route_class=GuardedRoute)
 
 
-@router.get("", operation_id="search_task_logs")
+@router.get("", operation_id="search_task_logs", response_model=Items[FoundLine])
 def logs(
     _caller: Reader,
     search: Annotated[str, Query(min_length=1, max_length=1_000, description="What the lines have.")],

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.answers import Items, OptedOut
 from api.guards import GuardedRoute, require
 from api.routes.tasks import Changed
 from services.access import Caller
@@ -23,11 +24,11 @@ class OptOut(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    phone_number: str = Field(description="In E.164, such as `+491701234567`.")
-    reason: str = Field("", description="Why, in a few words.")
+    phone_number: str = Field(description="In E.164, such as `+491701234567`.", examples=["+491701234567"])
+    reason: str = Field("", description="Why, in a few words.", examples=["asked by mail"])
 
 
-@router.get("", operation_id="get_opt_outs")
+@router.get("", operation_id="get_opt_outs", response_model=Items[OptedOut])
 def opt_outs(
     _caller: Reader,
     limit: Annotated[int, Query(ge=1, le=1_000, description="At most so many.")] = 100,

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
+from api.answers import Overview
 from api.guards import GuardedRoute, require
 from services.access import Caller
 from services.overview import LONGEST_HOURS, overview
@@ -13,7 +14,7 @@ Reader = Annotated[Caller, require("read")]
 router = APIRouter(prefix="/api/v1/overview", tags=["health"], route_class=GuardedRoute)
 
 
-@router.get("", operation_id="get_overview")
+@router.get("", operation_id="get_overview", response_model=Overview)
 def look(
     _caller: Reader,
     hours: Annotated[float, Query(gt=0, le=LONGEST_HOURS, description="Of the last hours.")] = 1,

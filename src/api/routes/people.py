@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
 
+from api.answers import Items, Person
 from api.guards import GuardedRoute, require
 from api.routes.tasks import Changed
 from services.access import Caller
@@ -15,7 +16,7 @@ Operator = Annotated[Caller, require("operate")]
 router = APIRouter(prefix="/api/v1/people", tags=["files"], route_class=GuardedRoute)
 
 
-@router.get("", operation_id="list_people")
+@router.get("", operation_id="list_people", response_model=Items[Person])
 def people(_caller: Operator) -> Any:
     """List who is enrolled, by name, with their consent."""
     return {"items": celery_service.list_people()}

@@ -24,13 +24,13 @@ router = APIRouter(prefix="/api/v1/queues", tags=["queues"], route_class=Guarded
 class QueueChanged(BaseModel):
     """What became of a queue."""
 
-    changed: bool = Field(description="False where it was so before.")
+    changed: bool = Field(description="False where it was so before.", examples=[True])
 
 
 class Running(BaseModel):
     """What still runs."""
 
-    running: int = Field(description="The queue's tasks that still run.")
+    running: int = Field(description="The queue's tasks that still run.", examples=[4])
 
 
 class Waiting(BaseModel):
@@ -50,7 +50,7 @@ class Confirmed(BaseModel):
 class Purged(BaseModel):
     """What emptying a queue came to."""
 
-    cancelled: int = Field(description="The tasks that were cancelled by it.")
+    cancelled: int = Field(description="The tasks that were cancelled by it.", examples=[12])
 
 
 @router.get("", operation_id="list_queues")

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.answers import Items, Schedule
 from api.documents import Accepted
 from api.guards import GuardedRoute, require
 from services import acts
@@ -14,6 +15,13 @@ from services.celery_app import PRIORITIES, QUEUES
 from services.celery_service import celery_service
 
 TASKS = "/api/v1/tasks"
+NIGHTLY: dict[str, Any] = {
+    "name": "nightly report",
+    "task": "reports.build",
+    "crontab": "0 3 * * *",
+    "timezone": "Europe/Berlin",
+    "kwargs": {"month": "2026-11"},
+}
 
 Name = Annotated[str, Path(max_length=200, description="The schedule's name.")]
 Reader = Annotated[Caller, require("read")]
@@ -45,6 +53,8 @@ class ScheduleFields(BaseModel):
 class NewSchedule(ScheduleFields):
     """A schedule to be made."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [NIGHTLY]})
+
     name: str = Field(description="What it is called, up to 200 characters.")
     task: str = Field(description="The name of the task, such as `cleanup.cleanup_old_files`.")
 
@@ -52,22 +62,24 @@ class NewSchedule(ScheduleFields):
 class ChangedSchedule(ScheduleFields):
     """What is changed of a schedule."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"crontab": "30 4 * * *"}]})
+
     task: str | None = Field(None, description="The name of the task.")
 
 
-@router.get("", operation_id="list_schedules")
+@router.get("", operation_id="list_schedules", response_model=Items[Schedule])
 def schedules(_caller: Reader) -> Any:
     """List the schedules by name; one that is paused has no `next_at`."""
     return {"items": celery_service.list_schedules()}
 
 
-@router.post("", operation_id="add_schedule", status_code=HTTPStatus.CREATED)
+@router.post("", operation_id="add_schedule", response_model=Schedule, status_code=HTTPStatus.CREATED)
 def add(wanted: NewSchedule, caller: Operator) -> Any:
     """Run a task again and again, from now on."""
     return acts.add_schedule(caller, wanted.given())
 
 
-@router.patch("/{name}", operation_id="change_schedule")
+@router.patch("/{name}", operation_id="change_schedule", response_model=Schedule)
 def change(name: Name, wanted: ChangedSchedule, caller: Operator) -> Any:
     """Change a schedule; it goes on from now on, and misses nothing anew."""
     return acts.change_schedule(caller, name, wanted.given())
@@ -79,13 +91,13 @@ def remove(name: Name, caller: Operator) -> None:
     acts.remove_schedule(caller, name)
 
 
-@router.post("/{name}/pause", operation_id="pause_schedule")
+@router.post("/{name}/pause", operation_id="pause_schedule", response_model=Schedule)
 def pause(name: Name, caller: Operator) -> Any:
     """Fire a schedule no more until it is resumed."""
     return acts.pause_schedule(caller, name)
 
 
-@router.post("/{name}/resume", operation_id="resume_schedule")
+@router.post("/{name}/resume", operation_id="resume_schedule", response_model=Schedule)
 def resume(name: Name, caller: Operator) -> Any:
     """Let a paused schedule go on with its next fire time."""
     return acts.resume_schedule(caller, name)

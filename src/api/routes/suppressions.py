@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.answers import Items, Suppressed
 from api.guards import GuardedRoute, require
 from api.routes.tasks import Changed
 from services.access import Caller
@@ -13,6 +14,8 @@ from services.celery_service import celery_service
 
 Address = Annotated[str, Query(max_length=320, description="The address.")]
 List = Annotated[str | None, Query(max_length=255, description="Of this list alone; left out, of all mail.")]
+NEW_YEAR = "2030-01-01T00:00:00Z"
+
 Operator = Annotated[Caller, require("operate")]
 
 router = APIRouter(prefix="/api/v1/suppressions", tags=["mail"], route_class=GuardedRoute)
@@ -23,13 +26,15 @@ class Suppression(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    address: str = Field(description="Whom.")
-    reason: str = Field("manual", description="`manual`, `unsubscribe`, `complaint` or `hard_bounce`.")
-    list_name: str | None = Field(None, description="Only mails of this list; left out, all.")
-    until: str | None = Field(None, description="When it ends (ISO 8601); left out, never.")
+    address: str = Field(description="Whom.", examples=["user@example.com"])
+    reason: str = Field(
+        "manual", description="`manual`, `unsubscribe`, `complaint` or `hard_bounce`.", examples=["manual"]
+    )
+    list_name: str | None = Field(None, description="Only mails of this list; left out, all.", examples=["news"])
+    until: str | None = Field(None, description="When it ends (ISO 8601); left out, never.", examples=[NEW_YEAR])
 
 
-@router.get("", operation_id="get_suppressions")
+@router.get("", operation_id="get_suppressions", response_model=Items[Suppressed])
 def suppressions(
     _caller: Operator,
     address: Annotated[str | None, Query(max_length=320, description="Of this address alone.")] = None,
@@ -42,7 +47,7 @@ def suppressions(
     return {"items": celery_service.get_suppressions(address, limit, list_name=list_name, reason=reason, after=after)}
 
 
-@router.post("", operation_id="suppress_email")
+@router.post("", operation_id="suppress_email", response_model=Suppressed)
 def add(wanted: Suppression, caller: Operator) -> Any:
     """Mail an address no more, from now on, what was submitted before included."""
     made = celery_service.suppress_email(**wanted.model_dump(exclude_unset=True))

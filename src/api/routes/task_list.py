@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
+from api.answers import ListedTask, Page
 from api.documents import problems
 from api.guards import GuardedRoute, require
 from records.task_records import TaskState
@@ -27,7 +28,7 @@ router = APIRouter(
 )
 
 
-@router.get("", operation_id="list_tasks")
+@router.get("", operation_id="list_tasks", response_model=Page[ListedTask], response_model_exclude_unset=True)
 def tasks(  # noqa: PLR0913, PLR0917 - one per filter
     caller: Annotated[Caller, require("read", tenants=True)],
     state: Annotated[

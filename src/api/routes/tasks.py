@@ -12,6 +12,7 @@ from fastapi.exceptions import HTTPException
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
+from api.answers import TASK, ActiveTask, Delivery, FailedTask, Items, Killed, LogLine, TaskStatus
 from api.documents import Accepted, problems
 from api.guards import Door, GuardedRoute, require
 from processors.emails import DELIVERY_STATES
@@ -37,6 +38,11 @@ LOOKS_OF_A_QUIET_STREAM = 3
 
 PREFIX = "/api/v1/tasks"
 LINES = "application/x-ndjson"
+VECTORS = {"schema": {"type": "string"}, "example": '{"index": 0, "vector": [0.5, 1.0]}\n'}
+EVENTS = {
+    "schema": {"type": "string"},
+    "example": f'event: status\ndata: {{"task_id": "{TASK}", "status": "PROGRESS"}}\n\n',
+}
 LONGEST_PLACE = 330
 
 TaskId = Annotated[str, Path(min_length=1, max_length=LONGEST_ID, description="The id that a submit returned.")]
@@ -53,13 +59,15 @@ router = APIRouter(prefix=PREFIX, tags=["tasks"], route_class=GuardedRoute, resp
 class Changed(BaseModel):
     """Whether something was changed."""
 
-    changed: bool = Field(description="False where there was nothing left to change.")
+    changed: bool = Field(description="False where there was nothing left to change.", examples=[True])
 
 
 class Arguments(BaseModel):
     """What stands in place of a task's own arguments."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(
+        extra="forbid", strict=True, json_schema_extra={"examples": [{"arguments": {"subject": "Welcome back!"}}]}
+    )
 
     arguments: dict[str, Any] | None = Field(
         None, description="By name; the others stay, and so does what is given masked, as it is shown."
@@ -69,18 +77,18 @@ class Arguments(BaseModel):
 class States(BaseModel):
     """Which mails of a bulk are sent again."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"states": ["refused"]}]})
 
     states: list[str] | None = Field(None, description="Of those that nobody got; without it all but those in doubt.")
 
 
-@router.get("/active", operation_id="get_active_tasks")
+@router.get("/active", operation_id="get_active_tasks", response_model=Items[ActiveTask])
 def active(_caller: Everything) -> Any:
     """List what runs, is reserved or waits in a queue, the oldest first."""
     return {"items": redact(celery_service.get_active_tasks())}
 
 
-@router.get("/failed", operation_id="get_failed_tasks")
+@router.get("/failed", operation_id="get_failed_tasks", response_model=Items[FailedTask])
 def failed(
     _caller: Everything,
     task_types: Annotated[list[str] | None, Query(max_length=100, description="Of these categories alone.")] = None,
@@ -96,7 +104,7 @@ def failed(
     }
 
 
-@router.post("/kill-all", operation_id="kill_all_tasks")
+@router.post("/kill-all", operation_id="kill_all_tasks", response_model=Killed)
 def kill_all(caller: Annotated[Caller, require("admin")]) -> Any:
     """Cancel all that runs and waits; schedules stay."""
     killed = celery_service.kill_all_tasks()
@@ -104,7 +112,7 @@ def kill_all(caller: Annotated[Caller, require("admin")]) -> Any:
     return killed
 
 
-@router.get("/{task_id}", operation_id="get_task_status")
+@router.get("/{task_id}", operation_id="get_task_status", response_model=TaskStatus)
 async def task(
     task_id: TaskId,
     caller: Reader,
@@ -129,7 +137,7 @@ async def task(
     "/{task_id}/events",
     operation_id="watch_task",
     response_class=Response,
-    responses={200: {"content": {MEDIA_TYPE: {}}, "description": "Events until its end."}},
+    responses={200: {"content": {MEDIA_TYPE: EVENTS}, "description": "Events until its end."}},
 )
 async def events(task_id: TaskId, caller: Reader, request: Request) -> Response:
     """Stream where a task stands, at once and at each change, as server-sent events named `status`, until its end."""
@@ -137,7 +145,7 @@ async def events(task_id: TaskId, caller: Reader, request: Request) -> Response:
     return EventStream(_statuses(request, task_id, caller))
 
 
-@router.get("/{task_id}/logs", operation_id="get_task_logs")
+@router.get("/{task_id}/logs", operation_id="get_task_logs", response_model=Items[LogLine])
 def logs(
     task_id: TaskId,
     caller: Reader,
@@ -150,7 +158,7 @@ def logs(
     return {"items": celery_service.get_task_logs(task_id, search, level, limit)}
 
 
-@router.get("/{task_id}/deliveries", operation_id="get_deliveries")
+@router.get("/{task_id}/deliveries", operation_id="get_deliveries", response_model=Items[Delivery])
 def deliveries(
     task_id: TaskId,
     caller: Reader,
@@ -172,7 +180,7 @@ def deliveries(
     operation_id="get_vectors",
     response_class=Pieces,
     responses={
-        200: {"content": {LINES: {"schema": {"type": "string"}}}, "description": "A vector on each line."},
+        200: {"content": {LINES: VECTORS}, "description": "A vector on each line."},
         **problems(HTTPStatus.CONFLICT),
     },
 )

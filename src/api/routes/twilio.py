@@ -13,8 +13,9 @@ from services.call_webhooks import Told
 
 MOST_BYTES = 64_000
 TWIML = "text/xml"
+HELLO = "<Response><Say>Hello from the service.</Say></Response>"
 SAID: dict[int | str, dict[str, Any]] = {
-    200: {"content": {TWIML: {"schema": {"type": "string"}}}, "description": "TwiML."}
+    200: {"content": {TWIML: {"schema": {"type": "string"}, "example": HELLO}}, "description": "TwiML."}
 }
 
 Body = Annotated[bytes, Depends(body_of(MOST_BYTES))]

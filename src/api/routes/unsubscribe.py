@@ -35,20 +35,22 @@ FORM = """\
 </form>
 """
 
-AWAY = problems(HTTPStatus.SERVICE_UNAVAILABLE)
+ANSWERS = problems(HTTPStatus.SERVICE_UNAVAILABLE) | {
+    200: {"content": {"text/html": {"example": "<!doctype html>…"}}, "description": "A page for people."}
+}
 
 router = APIRouter(route_class=GuardedRoute, dependencies=[everybody()])
 
 
 @router.head(ADDRESS, include_in_schema=False)
-@router.get(ADDRESS, operation_id="ask_to_unsubscribe", response_class=HTMLResponse, responses=AWAY)
+@router.get(ADDRESS, operation_id="ask_to_unsubscribe", response_class=HTMLResponse, responses=ANSWERS)
 def look(token: str) -> Response:
     """Show who would leave what."""
     who = _subscription(token)
     return _page("Unsubscribe?", f"{who.address} will get no more {_mail(who)} from us.", FORM)
 
 
-@router.post(ADDRESS, operation_id="unsubscribe", response_class=HTMLResponse, responses=AWAY)
+@router.post(ADDRESS, operation_id="unsubscribe", response_class=HTMLResponse, responses=ANSWERS)
 def unsubscribe(token: str) -> Response:
     """Unsubscribe at once, with no key, cookie or question; the body is RFC 8058's or the page's, and says no more."""
     who = _subscription(token)

@@ -35,6 +35,8 @@ NAMELESS = "upload"
 NO_ROOM = "The disk of DATA_DIR has no room for it: free some."
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 LONGEST_GIVEN_NAME = 2_000
+EXAMPLE_DIGEST = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+EXAMPLE_URI = f"store://sha256/{EXAMPLE_DIGEST}"
 
 REFUSALS = (
     HTTPStatus.REQUEST_TIMEOUT,
@@ -52,13 +54,18 @@ router = APIRouter(prefix="/api/v1/uploads", tags=["uploads"], route_class=Guard
 class Uploaded(BaseModel):
     """A file that is kept."""
 
-    upload_id: str = Field(description="The upload's own id.")
-    uri: str = Field(description="The address of its bytes, `store://sha256/…`.")
-    file_path: str = Field(description="What methods for files take as `file_path`: the address with the name behind.")
-    name: str = Field(description="The file's name, made safe.")
-    bytes: int = Field(description="How many they are.")
-    sha256: str = Field(description="Of its bytes, in hex digits; compare it with your own.")
-    expires_at: str = Field(description="Until when it is kept where no task has it.")
+    upload_id: str = Field(description="The upload's own id.", examples=["6f1f2b0c6c0c4f4e8e0d8f1f4b8a2f55"])
+    uri: str = Field(description="The address of its bytes, `store://sha256/…`.", examples=[EXAMPLE_URI])
+    file_path: str = Field(
+        description="What methods for files take as `file_path`: the address with the name behind.",
+        examples=[f"{EXAMPLE_URI}/report.pdf"],
+    )
+    name: str = Field(description="The file's name, made safe.", examples=["report.pdf"])
+    bytes: int = Field(description="How many they are.", examples=[48_213])
+    sha256: str = Field(description="Of its bytes, in hex digits; compare it with your own.", examples=[EXAMPLE_DIGEST])
+    expires_at: str = Field(
+        description="Until when it is kept where no task has it.", examples=["2030-01-02T10:00:00+00:00"]
+    )
 
 
 class Place:

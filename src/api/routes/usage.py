@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
+from api.answers import Items, UsageLine
 from api.guards import GuardedRoute, require
 from services.access import Caller
 from services.celery_service import celery_service
@@ -15,7 +16,7 @@ Reader = Annotated[Caller, require("read")]
 router = APIRouter(prefix="/api/v1/usage", tags=["AI"], route_class=GuardedRoute)
 
 
-@router.get("", operation_id="get_ai_usage")
+@router.get("", operation_id="get_ai_usage", response_model=Items[UsageLine], response_model_exclude_unset=True)
 def usage(
     _caller: Reader,
     days: Annotated[int, Query(ge=1, le=4_000, description="Of the last days.")] = 1,

@@ -142,6 +142,13 @@ def test_lists_dictionaries_numbers_and_texts_come_as_the_facade_gives_them(clie
     assert client.remove_opt_out("+491701234599") is True
 
 
+def test_marking_an_inbox_tells_how_many_items_there_are(client):
+    parts().inbox.write("client-reader-1", "client-reader", "welcome", "Welcome!", "Hello.", None)
+    (item,) = client.get_inbox("client-reader")["items"]
+    assert client.mark_inbox("client-reader", [item["id"]], "read") == 1
+    assert client.get_inbox("client-reader") == celery_service.get_inbox("client-reader")
+
+
 def test_vectors_come_as_the_facade_gives_them_and_what_is_not_there_yet_is_told_at_once(client, monkeypatch):
     parts().tasks.open(Draft("client-vectors", "texts.none", "ai_processing", "ai_processing", delay=3600))
     with pytest.raises(csai_client.TaskTimeout):

@@ -268,17 +268,30 @@ class Group(BaseModel):
 # --- Bulks, campaigns and calls -----------------------------------------------------------------------------------
 
 
-class Batch(BaseModel):
-    """A bulk: a task with members."""
+class Standing(BaseModel):
+    """How a bulk or a campaign stands, by its members."""
 
-    task_id: TaskId
     status: State
+    paused: bool = Field(description="Whether nothing of it starts until it is resumed.", examples=[False])
     created_at: CreatedAt
     finished_at: FinishedAt
     total: int = Field(description="How many members it has.", examples=[2])
     counts: Counts
     tenant: Tenant
     tags: Tags
+
+
+class Batch(Standing):
+    """A bulk of mails."""
+
+    task_id: TaskId
+
+
+class ListedCampaign(Standing):
+    """A campaign of a list."""
+
+    campaign_id: str = Field(description="The campaign's id.", examples=[TASK])
+    live_calls: int = Field(description="Calls that ring or go on.", examples=[1])
 
 
 class CampaignMember(BaseModel):
@@ -314,7 +327,6 @@ class CallAttempt(BaseModel):
     number: int = Field(description="Which one, from 1.", examples=[1])
     state: str = Field(description="Where it stands with us.", examples=["ended"])
     status: str | None = Field(description="Where it stands with the provider.", examples=["completed"])
-    to_number: PhoneNumber
     from_number: str = Field(description="Our number that called.", examples=["+1987654321"])
     call_sid: str | None = Field(description="The provider's name for it.", examples=["CA1234567890abcdef"])
     ordered_at: datetime = Field(description="When the provider was asked for it.", examples=[NOON])

@@ -5,6 +5,7 @@ import binascii
 import hashlib
 import hmac
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from processors.errors import InvalidArgument
@@ -41,6 +42,23 @@ def opened(cursor: str, of: str) -> list[Any]:
             "cursor: must be the `next_cursor` of the page before, with the same filters; begin anew."
         )
     return json.loads(text)
+
+
+def page_of(found: Sequence[Any], cursor: str | None, limit: int, of: str) -> dict[str, Any]:
+    """Return a page of a list that is short enough to be read whole: `items`, and `next_cursor`.
+
+    Args:
+        found: all of it, in an order in which what is new comes last.
+        cursor: `next_cursor` of the page before.
+        limit: at most so many.
+        of: which list.
+
+    Raises:
+        InvalidArgument: the cursor is none of this list's.
+    """
+    start: int = 0 if cursor is None else opened(cursor, of)[0]
+    end = start + limit
+    return {"items": found[start:end], "next_cursor": sealed([end], of) if end < len(found) else None}
 
 
 def _written(raw: bytes) -> str:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from processors.interfaces import MemberEnd
 from records.members import WAITING
+from records.task_pauses import TaskPause
 from records.task_records import TaskRecord
 from services.on_first_use import on_first_use
 from services.wiring import parts
@@ -37,16 +38,21 @@ def progress_of(parent: TaskRecord) -> dict[str, Any]:
         told |= {"counts": counts_of(parent.id), "live_calls": len(service.calls.live_of(parent.id))}
     if total:
         told |= {"progress": round(100 * told["done"] / total, 1), "status": f"{told['done']} of {total} done"}
-    pause = service.task_pauses.last(parent.id)
-    if pause is not None and pause.resumed_at is None:
+    if (pause := pause_of(parent.id)) is not None:
         why = f": {pause.why}" if pause.why else ""
         told |= {"waits_for": "pause", "status": f"paused{why}", "paused_at": pause.paused_at.isoformat()}
     return told
 
 
-def counts_of(campaign_id: str) -> dict[str, int]:
-    """Return how many members of a campaign stand in each state, in the words of its members."""
-    tally = parts().members.tally(campaign_id)
+def pause_of(parent_id: str) -> TaskPause | None:
+    """Return the pause of a parent that is in force, or None."""
+    last = parts().task_pauses.last(parent_id)
+    return None if last is None or last.resumed_at is not None else last
+
+
+def counts_of(parent_id: str) -> dict[str, int]:
+    """Return how many members of a bulk or a campaign stand in each state, in the words of a campaign's members."""
+    tally = parts().members.tally(parent_id)
     return {PENDING if state == WAITING else state: count for state, count in tally.items()}
 
 

@@ -13,6 +13,22 @@ from services.wiring import parts
 MOST_ATTEMPTS = 200
 MOST_DELIVERIES = 200
 MOST_EVENTS = 200
+TOLD_OF_ATTEMPTS = (
+    "number",
+    "state",
+    "status",
+    "from_number",
+    "call_sid",
+    "placed_at",
+    "ended_at",
+    "answered_by",
+    "duration_seconds",
+    "sip_code",
+    "error_code",
+    "price",
+    "price_unit",
+    "unsaid",
+)
 
 
 def timeline_of(record: TaskRecord) -> list[dict[str, Any]]:
@@ -44,10 +60,24 @@ def deliveries_of(task_id: str) -> tuple[list[dict[str, Any]], bool]:
 
 
 def call_of(task_id: str) -> list[dict[str, Any]]:
+    """Return what happened to a call first, as `steps_of` tells it."""
+    return steps_of(task_id)[:MOST_EVENTS]
+
+
+def steps_of(task_id: str) -> list[dict[str, Any]]:
     """Return what happened to a call, in the order of time: `at`, `attempt`, `what`, and `more`."""
     attempts = parts().calls.attempts(task_id)
     found = [step for attempt in attempts for step in _steps(attempt)]
-    return sorted(found, key=itemgetter("at"))[:MOST_EVENTS]
+    return sorted(found, key=itemgetter("at"))
+
+
+def attempts_of(task_id: str) -> list[dict[str, Any]]:
+    """Return the attempts of a call, in their order, without the number that was called."""
+    return [
+        {name: attempt[name] for name in TOLD_OF_ATTEMPTS}
+        | {"ordered_at": attempt["sending_at"], "error": _without_secrets(attempt["error"])}
+        for attempt in parts().calls.attempts(task_id)
+    ]
 
 
 def _moment(at: datetime, run: int | None, what: str, more: str | None) -> dict[str, Any]:
@@ -90,7 +120,11 @@ def _steps(attempt: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _step(attempt: Mapping[str, Any], at: datetime, what: str, more: str | None = None) -> dict[str, Any]:
-    return {"at": at, "attempt": attempt["number"], "what": what, "more": more and without_numbers(redact_text(more))}
+    return {"at": at, "attempt": attempt["number"], "what": what, "more": _without_secrets(more)}
+
+
+def _without_secrets(text: str | None) -> str | None:
+    return text and without_numbers(redact_text(text))
 
 
 def _end(attempt: Mapping[str, Any]) -> str:

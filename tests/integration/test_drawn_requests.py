@@ -104,6 +104,7 @@ class Api:
         return {
             "task_id": [waiting, failed, cancelled, bulk],
             "campaign_id": [campaign, waiting],
+            "call_id": [f"{campaign}:0", waiting],
             "name": [schedule],
             "key_id": [self.ask("POST", "/keys", {"name": "drawn", "scopes": ["read"]})["id"]],
             "webhook_id": [self.ask("POST", "/webhooks", {"url": "https://receiver.invalid/"})["id"]],
@@ -136,7 +137,7 @@ def drawn(draw, operation: APIOperation, mode: GenerationMode, there: Mapping[st
     """A request that is the route's example, or anything of this mode, often about something that is there."""
     examples = operation.get_strategies_from_examples() if mode is GenerationMode.POSITIVE else []
     case = draw(st.one_of(*examples, operation.as_strategy(generation_mode=mode)))
-    streams = operation.path.endswith("/events")  # until the task's end
+    streams = operation.path.endswith("{task_id}/events")  # until the task's end
     for name in sorted(set(case.path_parameters or ()) & set(there)):
         if streams or draw(st.booleans()):
             case.path_parameters[name] = draw(st.sampled_from(there["ended" if streams else name]))

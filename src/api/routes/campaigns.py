@@ -5,10 +5,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
 
-from api.answers import Campaign
+from api.answers import Campaign, ListedCampaign, Page
 from api.guards import GuardedRoute, require
+from api.list_queries import BulksQuery
 from api.routes.tasks import Changed
 from records.task_records import LONGEST_ID
+from services import batches
 from services.access import Caller
 from services.audit import record_act
 from services.celery_service import celery_service
@@ -22,6 +24,12 @@ Reader = Annotated[Caller, require("read", tenants=True)]
 Operator = Annotated[Caller, require("operate", tenants=True)]
 
 router = APIRouter(prefix="/api/v1/campaigns", tags=["calls"], route_class=GuardedRoute)
+
+
+@router.get("", operation_id="list_campaigns", response_model=Page[ListedCampaign])
+def campaigns(asked: Annotated[BulksQuery, Query()], caller: Reader) -> Any:
+    """List campaigns, the newest first, with how many members of each stand in each state, and its live calls."""
+    return batches.campaigns(asked.cursor, asked.limit, wall=caller.tenant, **asked.filters())
 
 
 @router.get("/{campaign_id}", operation_id="get_campaign", response_model=Campaign)

@@ -39,10 +39,7 @@ LOOKS_OF_A_QUIET_STREAM = 3
 PREFIX = "/api/v1/tasks"
 LINES = "application/x-ndjson"
 VECTORS = {"schema": {"type": "string"}, "example": '{"index": 0, "vector": [0.5, 1.0]}\n'}
-EVENTS = {
-    "schema": {"type": "string"},
-    "example": f'event: status\ndata: {{"task_id": "{TASK}", "status": "PROGRESS"}}\n\n',
-}
+EVENTS = {"example": f'event: status\ndata: {{"task_id": "{TASK}", "status": "PROGRESS"}}\n\n'}
 LONGEST_PLACE = 330
 
 TaskId = Annotated[str, Path(min_length=1, max_length=LONGEST_ID, description="The id that a submit returned.")]

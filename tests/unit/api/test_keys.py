@@ -39,6 +39,10 @@ ROUTES = {
     ("POST", "/api/v1/acts"): "operate",
     ("POST", "/api/v1/acts/count"): "operate",
     ("POST", "/api/v1/acts/{task_id}/undo"): "operate",
+    ("GET", "/api/v1/batches"): "read",
+    ("GET", "/api/v1/calls/{call_id}/attempts"): "read",
+    ("GET", "/api/v1/calls/{call_id}/events"): "read",
+    ("GET", "/api/v1/campaigns"): "read",
     ("GET", "/api/v1/campaigns/{campaign_id}"): "read",
     ("GET", "/api/v1/campaigns/{campaign_id}/export"): "operate",
     ("POST", "/api/v1/campaigns/{campaign_id}/pause"): "operate",
@@ -57,6 +61,7 @@ ROUTES = {
     ("GET", "/api/v1/email/unsubscribe-url"): "operate",
     ("GET", "/api/v1/tasks/{task_id}/vectors"): "read",
     ("POST", "/api/v1/email/events/{provider}"): None,
+    ("GET", "/api/v1/failures"): "read",
     ("GET", "/api/v1/groups/{group_id}"): "read",
     ("GET", "/livez"): None,
     ("HEAD", "/livez"): None,
@@ -138,6 +143,10 @@ FOR_TENANTS = {
     ("POST", "/api/v1/acts/{task_id}/undo"),
     ("GET", "/api/v1/campaigns/{campaign_id}"),
     ("GET", "/api/v1/campaigns/{campaign_id}/export"),
+    ("GET", "/api/v1/batches"),
+    ("GET", "/api/v1/calls/{call_id}/attempts"),
+    ("GET", "/api/v1/calls/{call_id}/events"),
+    ("GET", "/api/v1/campaigns"),
     ("POST", "/api/v1/campaigns/{campaign_id}/pause"),
     ("POST", "/api/v1/campaigns/{campaign_id}/resume"),
     ("POST", "/api/v1/campaigns/{campaign_id}/cancel"),
@@ -313,7 +322,9 @@ def test_a_revoked_key_is_refused_within_five_seconds_and_says_why(client, admin
     clock.now += 4.9
     answer = client.get("/api/v1/tasks/never", headers=own)
     assert (answer.status_code, "was revoked at" in answer.json()["detail"]) == (401, True)
-    assert client.delete(f"/api/v1/keys/{made['id']}", headers=admin).json() == ended.json()
+    again = client.delete(f"/api/v1/keys/{made['id']}", headers=admin)
+    used = {"last_used_at": None}  # it is written a little later
+    assert again.json() | used == ended.json() | used
 
 
 def test_an_expired_key_is_refused(client, clock):

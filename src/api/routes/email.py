@@ -18,6 +18,10 @@ from services.celery_service import celery_service
 
 MOST_EVENT_BYTES = 5_000_000
 MEDIA_TYPE = "message/rfc822"
+TOLD = {
+    "schema": {"anyOf": [{"type": "object"}, {"type": "array"}], "description": "As the provider sends it."},
+    "example": {"RecordType": "Bounce", "Type": "HardBounce", "Email": "user@example.com"},
+}
 REPORT = "Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n--b\r\n…"
 
 Operator = Annotated[Caller, require("operate")]
@@ -84,6 +88,7 @@ def unsubscribe_url(
     operation_id="receive_mail_events",
     response_model=KeptEvents,
     dependencies=[everybody()],
+    openapi_extra={"requestBody": {"required": True, "content": {"application/json": TOLD}}},
     responses=problems(*SIGNED_PROBLEMS),
 )
 def events(provider: str, request: Request, body: Annotated[bytes, Depends(body_of(MOST_EVENT_BYTES))]) -> Any:

@@ -13,6 +13,17 @@ from services.call_webhooks import Told
 
 MOST_BYTES = 64_000
 TWIML = "text/xml"
+FORM: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/x-www-form-urlencoded": {
+                "schema": {"type": "object", "additionalProperties": {"type": "string"}},
+                "example": {"AccountSid": "AC123", "CallSid": "CA1234567890abcdef", "CallStatus": "ringing"},
+            }
+        },
+    }
+}
 HELLO = "<Response><Say>Hello from the service.</Say></Response>"
 SAID: dict[int | str, dict[str, Any]] = {
     200: {"content": {TWIML: {"schema": {"type": "string"}, "example": HELLO}}, "description": "TwiML."}
@@ -29,33 +40,33 @@ router = APIRouter(
 )
 
 
-@router.post("/incoming-call", operation_id="answer_call", response_class=Response, responses=SAID)
+@router.post("/incoming-call", operation_id="answer_call", response_class=Response, responses=SAID, openapi_extra=FORM)
 def incoming_call(request: Request, body: Body) -> Response:
     """Say what is done in a call that was answered, or that comes in."""
     return _twiml(call_webhooks.twiml_of(lambda: call_webhooks.answer(_opened(request, body))))
 
 
-@router.post("/heard", operation_id="hear_caller", response_class=Response, responses=SAID)
+@router.post("/heard", operation_id="hear_caller", response_class=Response, responses=SAID, openapi_extra=FORM)
 def heard(request: Request, body: Body) -> Response:
     """Take keys and speech, and say how the call goes on."""
     return _twiml(call_webhooks.twiml_of(lambda: call_webhooks.heard(_opened(request, body))))
 
 
-@router.post("/call-status", operation_id="receive_call_status", status_code=HTTPStatus.NO_CONTENT)
+@router.post("/call-status", operation_id="receive_call_status", status_code=HTTPStatus.NO_CONTENT, openapi_extra=FORM)
 def call_status(request: Request, body: Body) -> Response:
     """Take how a call stands."""
     call_webhooks.status(_opened(request, body))
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
-@router.post("/answered-by", operation_id="receive_answered_by", status_code=HTTPStatus.NO_CONTENT)
+@router.post("/answered-by", operation_id="receive_answered_by", status_code=HTTPStatus.NO_CONTENT, openapi_extra=FORM)
 def answered_by(request: Request, body: Body) -> Response:
     """Take whether a person or a machine answered."""
     call_webhooks.machine(_opened(request, body))
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
-@router.post("/recording", operation_id="receive_recording", status_code=HTTPStatus.NO_CONTENT)
+@router.post("/recording", operation_id="receive_recording", status_code=HTTPStatus.NO_CONTENT, openapi_extra=FORM)
 def recording(request: Request, body: Body) -> Response:
     """Take where a recording is."""
     call_webhooks.recording(_opened(request, body))

@@ -1,11 +1,14 @@
 """The OpenAPI document says of every operation what it takes and answers, in types and by an example that is true."""
 
+import pkgutil
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
+from api import bodies, routes
 from api.app import create_app
 from api.documents import example_of
 from config.settings import ensure_folders, settings
@@ -82,6 +85,19 @@ def test_every_example_is_what_its_schema_says(document):
                 check = Draft202012Validator({**content["schema"], "components": document["components"]})
                 wrong += [(name, what, one.message) for one in check.iter_errors(content["example"])]
     assert wrong == []
+
+
+def test_every_operation_that_reads_a_body_says_what_it_takes(document):
+    modules = [import_module(f"api.routes.{one.name}") for one in pkgutil.iter_modules(routes.__path__)]
+    reading = [
+        (method, route.path_format)
+        for route in [route for module in modules for route in module.router.routes]
+        for method in route.methods
+        if any(one.call.__module__ == bodies.__name__ for one in route.dependant.dependencies)
+    ]
+    assert len(reading) > 30
+    silent = [one for one in reading if not document["paths"][one[1]][one[0].lower()].get("requestBody")]
+    assert silent == []
 
 
 def test_every_field_of_an_answer_is_described(document):

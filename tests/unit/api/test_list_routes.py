@@ -5,8 +5,10 @@ from uuid import uuid4
 
 import pytest
 from fastapi.testclient import TestClient
+from pydantic import TypeAdapter
 from sqlalchemy import insert
 
+from api.answers import CallAttempt
 from api.app import create_app
 from config.settings import ensure_folders, settings
 from processors.call_messages import progress_of
@@ -16,7 +18,7 @@ from records.columns import Now
 from records.members import insert_members
 from records.task_moves import Failure
 from records.task_records import Draft
-from services import api_keys, cursors
+from services import api_keys, cursors, task_traces
 from services.access import Caller, admin_key, reach
 from services.api_keys import NewKey
 from services.celery_service import celery_service
@@ -154,6 +156,7 @@ def test_the_attempts_of_a_call_and_what_happened_are_told_a_page_at_a_time(clie
     assert (first["number"], first["state"], first["call_sid"]) == (1, "not_taken", None)
     assert (second["number"], second["state"], second["status"]) == (2, "placed", "ringing")
     assert first["ordered_at"] < second["ordered_at"] < second["placed_at"]
+    TypeAdapter(list[CallAttempt]).validate_python(task_traces.attempts_of(call_id), extra="forbid")
     events = pages(client, f"{API}/calls/{call_id}/events")
     assert [(one["attempt"], one["what"]) for one in events[:2]] == [(1, "ordered"), (2, "ordered")]
     assert {one["what"] for one in events[2:]} == {"placed", "initiated", "ringing"}

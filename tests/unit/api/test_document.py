@@ -81,7 +81,7 @@ def test_every_example_is_what_its_schema_says(document):
     wrong = list[tuple[str, str, str]]()
     for name, operation in operations(document):
         for what, media_type, content in contents(operation):
-            if media_type in JSON:
+            if media_type in JSON and "example" in content:
                 check = Draft202012Validator({**content["schema"], "components": document["components"]})
                 wrong += [(name, what, one.message) for one in check.iter_errors(content["example"])]
     assert wrong == []

@@ -16,18 +16,18 @@ USUAL_ROWS = 100
 Text = Annotated[str | None, Query(min_length=1, max_length=500)]
 Word = Annotated[str | None, Query(pattern=r"^[a-z][a-z_.]{0,63}$")]
 
-router = APIRouter(prefix="/api/v1/audit", route_class=GuardedRoute)
+router = APIRouter(prefix="/api/v1/audit", tags=["audit"], route_class=GuardedRoute)
 
 
 @router.get("", operation_id="list_audit", response_model=Page[AuditedAct])
 def acts(
     _caller: Annotated[Caller, require("admin")],
-    actor: Text = None,
-    act: Word = None,
-    target_kind: Word = None,
-    target_id: Text = None,
-    limit: Annotated[int, Query(ge=1, le=MOST_ROWS)] = USUAL_ROWS,
-    cursor: Text = None,
+    actor: Annotated[Text, Query(description="Of this key's or user's alone.")] = None,
+    act: Annotated[Word, Query(description="Of this act alone, such as `queue.purge`.")] = None,
+    target_kind: Annotated[Word, Query(description="To what is of this kind alone, such as `queue`.")] = None,
+    target_id: Annotated[Text, Query(description="To what has this id alone.")] = None,
+    limit: Annotated[int, Query(ge=1, le=MOST_ROWS, description="At most so many.")] = USUAL_ROWS,
+    cursor: Annotated[Text, Query(description="`next_cursor` of the page before.")] = None,
 ) -> Any:
     """List what was done, the newest first; `next_cursor` leads to the next page, and is null on the last one."""
     return audit.page(WantedActs(actor, act, target_kind, target_id), limit, cursor)

@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.exceptions import HTTPException
 from pydantic import BaseModel, Field
 
@@ -24,6 +24,7 @@ TOLD = {
 }
 REPORT = "Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n--b\r\n…"
 
+Provider = Annotated[str, Path(description=f"One of {', '.join(mail_intake.PROVIDERS)}.")]
 Operator = Annotated[Caller, require("operate")]
 
 router = APIRouter(prefix="/api/v1/email", tags=["mail"], route_class=GuardedRoute)
@@ -91,7 +92,7 @@ def unsubscribe_url(
     openapi_extra={"requestBody": {"required": True, "content": {"application/json": TOLD}}},
     responses=problems(*SIGNED_PROBLEMS),
 )
-def events(provider: str, request: Request, body: Annotated[bytes, Depends(body_of(MOST_EVENT_BYTES))]) -> Any:
+def events(provider: Provider, request: Request, body: Annotated[bytes, Depends(body_of(MOST_EVENT_BYTES))]) -> Any:
     """Take what a mail provider tells; its signature is its key."""
     if (why := mail_intake.missing(provider)) is not None:
         raise HTTPException(HTTPStatus.NOT_FOUND, why)

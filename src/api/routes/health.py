@@ -15,7 +15,7 @@ from services.wiring import parts
 OPEN = [everybody()]
 AWAY = {"description": "Without database or broker."}
 
-router = APIRouter(route_class=GuardedRoute)
+router = APIRouter(tags=["health"], route_class=GuardedRoute)
 
 
 @router.head("/livez", dependencies=OPEN, include_in_schema=False)  # load balancers ask for the headers alone
@@ -41,7 +41,7 @@ def ready(response: Response) -> dict[str, object]:
     return {"status": found.status, "checks": {one.name: one.status for one in found.checks}}
 
 
-@router.get("/api/v1/health", tags=["health"], operation_id="get_health", responses={503: {"model": Health} | AWAY})
+@router.get("/api/v1/health", operation_id="get_health", responses={503: {"model": Health} | AWAY})
 def health(_caller: Annotated[Caller, require("read")], response: Response) -> Health:
     """Tell of every part of the service whether it is well, with the reason; 503 without database or broker."""
     found = check(monitoring.probes(parts()), monitoring.version())

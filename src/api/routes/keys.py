@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 
 from api.answers import Items, Key, MadeKey
 from api.guards import GuardedRoute, require
@@ -11,9 +11,10 @@ from services import api_keys
 from services.access import Caller
 from services.api_keys import NewKey
 
+KeyId = Annotated[str, Path(description="The key's id, not the key.")]
 Admin = Annotated[Caller, require("admin")]
 
-router = APIRouter(prefix="/api/v1/keys", route_class=GuardedRoute)
+router = APIRouter(prefix="/api/v1/keys", tags=["keys"], route_class=GuardedRoute)
 
 
 @router.get("", operation_id="list_keys", response_model=Items[Key])
@@ -29,6 +30,6 @@ def add(wanted: NewKey, caller: Admin) -> Any:
 
 
 @router.delete("/{key_id}", operation_id="revoke_key", response_model=Key)
-def revoke(key_id: str, caller: Admin) -> Any:
+def revoke(key_id: KeyId, caller: Admin) -> Any:
     """End a key: within 5 s it is refused by every process; one that has ended stays as it is."""
     return api_keys.revoke(caller, key_id)

@@ -5,8 +5,9 @@ Both are open: the token in the address is the right to do it. To look changes n
 
 from html import escape
 from http import HTTPStatus
+from typing import Annotated
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Path, Response
 from fastapi.exceptions import HTTPException
 from fastapi.responses import HTMLResponse
 
@@ -35,23 +36,24 @@ FORM = """\
 </form>
 """
 
+Token = Annotated[str, Path(description="The right to do it, as the mail has it.")]
 ANSWERS = problems(HTTPStatus.SERVICE_UNAVAILABLE) | {
     200: {"content": {"text/html": {"example": "<!doctype html>…"}}, "description": "A page for people."}
 }
 
-router = APIRouter(route_class=GuardedRoute, dependencies=[everybody()])
+router = APIRouter(tags=["mail"], route_class=GuardedRoute, dependencies=[everybody()])
 
 
 @router.head(ADDRESS, include_in_schema=False)
 @router.get(ADDRESS, operation_id="ask_to_unsubscribe", response_class=HTMLResponse, responses=ANSWERS)
-def look(token: str) -> Response:
+def look(token: Token) -> Response:
     """Show who would leave what."""
     who = _subscription(token)
     return _page("Unsubscribe?", f"{who.address} will get no more {_mail(who)} from us.", FORM)
 
 
 @router.post(ADDRESS, operation_id="unsubscribe", response_class=HTMLResponse, responses=ANSWERS)
-def unsubscribe(token: str) -> Response:
+def unsubscribe(token: Token) -> Response:
     """Unsubscribe at once, with no key, cookie or question; the body is RFC 8058's or the page's, and says no more."""
     who = _subscription(token)
     mail_intake.unsubscribe(who)

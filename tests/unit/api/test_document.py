@@ -47,6 +47,18 @@ def test_every_operation_has_a_name_and_a_summary_of_its_own(document):
     assert [name for name, summary in summaries.items() if len(summary) > 120] == []
 
 
+def test_every_operation_is_of_a_noun_and_every_parameter_is_described(document):
+    told = dict(operations(document))
+    assert [name for name, one in told.items() if not one.get("tags")] == []
+    silent = [
+        (name, one["name"])
+        for name, operation in told.items()
+        for one in operation.get("parameters", [])
+        if not one.get("description")
+    ]
+    assert silent == []
+
+
 def test_every_answer_in_json_has_a_schema(document):
     untyped = [
         (name, status)

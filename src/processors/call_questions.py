@@ -43,7 +43,7 @@ class CleanupStaleCalls(Request):
 class MemberPage(Request):
     """Which members of a campaign are listed."""
 
-    after: int = Field(default=-1, ge=-1)
+    after: int = Field(default=-1, ge=-1, le=2**31 - 1)
     limit: int = Field(default=100, ge=0, le=1_000)
 
 

@@ -36,7 +36,9 @@ def campaigns(asked: Annotated[BulksQuery, Query()], caller: Reader) -> Any:
 def campaign(
     campaign_id: CampaignId,
     caller: Reader,
-    after: Annotated[int, Query(ge=-1, description="The `position` of the last member of the page before.")] = -1,
+    after: Annotated[
+        int, Query(ge=-1, le=2**31 - 1, description="The `position` of the last member of the page before.")
+    ] = -1,
     limit: Annotated[int, Query(ge=1, le=1_000, description="Members at most.")] = 100,
 ) -> Any:
     """Return how a campaign stands: its counts by state, live calls, and a page of its members."""

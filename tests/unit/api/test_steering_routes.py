@@ -305,3 +305,21 @@ def test_the_document_names_the_scope_and_the_problems_of_each_route(client):
         if not schema.get("description")
     ]
     assert described == []
+
+
+@pytest.mark.parametrize(
+    "path", ["campaigns/{}?after={}", "contacts/{}/inbox?before={}", "email/events?after={}", "suppressions?after={}"]
+)
+@pytest.mark.parametrize("number", [2**31, 2**63, 2**70])
+def test_a_place_that_no_column_has_is_no_fault_of_ours(client, path, number):
+    campaign = celery_service.queue_bulk_calls(["+15554417705"], delay_seconds=3600)
+    with pytest.raises(ValueError, match="after"):
+        celery_service.get_campaign(campaign, number)
+    given = [campaign, number] if path.count("{}") > 1 else [number]
+    answer = client.get(f"{API}/{path.format(*given)}")
+    assert answer.status_code in (200, 422), answer.text
+
+
+def test_an_item_that_no_column_has_is_no_fault_of_ours(client):
+    answer = client.post(f"{API}/contacts/anybody/inbox/mark", json={"ids": [2**70], "mark": "read"})
+    assert answer.status_code in (200, 422), answer.text

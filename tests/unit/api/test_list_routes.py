@@ -72,10 +72,11 @@ def test_bulks_and_campaigns_are_listed_a_page_at_a_time_with_how_their_members_
     first = client.get(f"{API}/{path}", params={"tag": tag, "limit": 2}).json()
     second = client.get(f"{API}/{path}", params={"tag": tag, "limit": 2, "cursor": first["next_cursor"]}).json()
     found = first["items"] + second["items"]
-    assert [one[name] for one in found] == made[::-1]
+    assert {one[name] for one in found} == set(made)
+    assert [one["created_at"] for one in found] == sorted((one["created_at"] for one in found), reverse=True)
     assert second["next_cursor"] is None
     assert {(one["total"], one["counts"]["pending"]) for one in found} == {(total, total)}
-    assert [one["paused"] for one in found] == [False, False, True]
+    assert {one[name]: one["paused"] for one in found} == {made[0]: True, made[1]: False, made[2]: False}
     celery_service.cancel_task(made[1])
     (ended,) = client.get(f"{API}/{path}", params={"tag": tag, "state": "REVOKED"}).json()["items"]
     assert (ended[name], ended["finished_at"] is not None, ended["paused"]) == (made[1], True, False)

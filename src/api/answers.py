@@ -667,6 +667,7 @@ class Webhook(BaseModel):
     disabled_why: str | None = Field(description="Why.", examples=[None])
     failing_since: str | None = Field(description="Since when it takes nothing.", examples=[None])
     seen_to: str = Field(description="What ended until then was looked at for it.", examples=[NOON])
+    old_secret_until: str | None = Field(description="Until then the secret before signs, too.", examples=[None])
 
 
 class MadeWebhook(Webhook):

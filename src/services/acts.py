@@ -1,18 +1,20 @@
-"""What somebody does to a task, queue or schedule, over HTTP and in the dashboard alike: done, and written down.
+"""What somebody does to one thing here, over HTTP and in the dashboard alike: it is done, and written down.
 
 What changed nothing is written down nowhere. Who has a tenant's key acts on that tenant's tasks alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from processors.errors import CountChanged, UnknownQueue
-from services import uploads
+from services import campaigns, uploads
 from services.access import Caller
 from services.audit import record_act
 from services.celery_app import QUEUES
 from services.celery_service import celery_service
 from services.file_roots import check_paths
+from services.parent_progress import PENDING
 from services.positional_arguments import names_of
 from services.scheduling import check_task
 from services.status import unknown_task
@@ -166,6 +168,43 @@ def purge_queue(caller: Caller, queue: str, confirmed: int | None = None) -> int
     cancelled = celery_service.purge_queue(queue)
     record_act(caller, "queue.purge", target=("queue", queue), count=cancelled)
     return cancelled
+
+
+def pause_campaign(caller: Caller, campaign_id: str) -> bool:
+    """Let nobody else be called; False where it was so before. Calls that are going on go on."""
+    return _steer_campaign(caller, "campaign.pause", campaign_id, celery_service.pause_campaign)
+
+
+def resume_campaign(caller: Caller, campaign_id: str) -> bool:
+    """Let a paused campaign go on; False where it was not paused."""
+    return _steer_campaign(caller, "campaign.resume", campaign_id, celery_service.resume_campaign)
+
+
+def cancel_campaign(caller: Caller, campaign_id: str, *, hang_up: bool = False) -> bool:
+    """Call nobody any more, and end what rings, with `hang_up` all calls; False where nothing was left to do."""
+    cancel = partial(celery_service.cancel_campaign, hang_up=hang_up)
+    return _steer_campaign(caller, "campaign.cancel", campaign_id, cancel)
+
+
+def set_limit(caller: Caller, scope: str, rate: str | None, concurrency: int | str | None) -> dict[str, Any]:
+    """Limit starts over all workers; what is None stays as it is. Returns what is in force."""
+    in_force = celery_service.set_limit(scope, rate, concurrency)
+    record_act(caller, "limit.set", target=("limit", scope), details={"rate": rate, "concurrency": concurrency})
+    return in_force
+
+
+def clear_limit(caller: Caller, scope: str) -> dict[str, Any]:
+    """Forget what was set for a scope; returns what is in force then."""
+    in_force = celery_service.clear_limit(scope)
+    record_act(caller, "limit.clear", target=("limit", scope))
+    return in_force
+
+
+def _steer_campaign(caller: Caller, act: str, campaign_id: str, change: Callable[[str], bool]) -> bool:
+    """Change a campaign, and write down how many of its members that concerns."""
+    seen(campaign_id, caller)
+    left = campaigns.get_campaign(campaign_id, -1, 0)["counts"].get(PENDING, 0)
+    return _noted(caller, act, ("task", campaign_id), changed=change(campaign_id), count=left)
 
 
 def _noted(caller: Caller, act: str, target: tuple[str, str], *, changed: bool, count: int | None = None) -> bool:

@@ -1,6 +1,5 @@
 """Campaigns of calls over HTTP: how each stands, its members, and steering it."""
 
-from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
@@ -10,7 +9,7 @@ from api.guards import GuardedRoute, require
 from api.list_queries import BulksQuery
 from api.routes.tasks import Changed
 from records.task_records import LONGEST_ID
-from services import batches
+from services import acts, batches
 from services.access import Caller
 from services.audit import record_act
 from services.celery_service import celery_service
@@ -63,13 +62,13 @@ def export(campaign_id: CampaignId, caller: Operator) -> Response:
 @router.post("/{campaign_id}/pause", operation_id="pause_campaign")
 def pause(campaign_id: CampaignId, caller: Operator) -> Changed:
     """Let nobody else be called; calls that are going on go on."""
-    return _changed(campaign_id, caller, "campaign.pause", celery_service.pause_campaign)
+    return Changed(changed=acts.pause_campaign(caller, campaign_id))
 
 
 @router.post("/{campaign_id}/resume", operation_id="resume_campaign")
 def resume(campaign_id: CampaignId, caller: Operator) -> Changed:
     """Let a paused campaign go on."""
-    return _changed(campaign_id, caller, "campaign.resume", celery_service.resume_campaign)
+    return Changed(changed=acts.resume_campaign(caller, campaign_id))
 
 
 @router.post("/{campaign_id}/cancel", operation_id="cancel_campaign")
@@ -79,14 +78,4 @@ def cancel(
     hang_up: Annotated[bool, Query(description="End the calls that somebody has answered, too.")] = False,  # noqa: FBT002 - a parameter of the query
 ) -> Changed:
     """Call nobody any more, and end what rings or waits at the provider."""
-    return _changed(
-        campaign_id, caller, "campaign.cancel", lambda one: celery_service.cancel_campaign(one, hang_up=hang_up)
-    )
-
-
-def _changed(campaign_id: str, caller: Caller, act: str, change: Callable[[str], bool]) -> Changed:
-    shown_status(campaign_id, caller)
-    changed = change(campaign_id)
-    if changed:
-        record_act(caller, act, target=("task", campaign_id))
-    return Changed(changed=changed)
+    return Changed(changed=acts.cancel_campaign(caller, campaign_id, hang_up=hang_up))

@@ -7,8 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.answers import Items, Limit
 from api.guards import GuardedRoute, require
+from services import acts
 from services.access import Caller
-from services.audit import record_act
 from services.celery_service import celery_service
 
 Scope = Annotated[str, Path(max_length=300, description="Such as `queue:email`, `category:email` or `tenant:acme`.")]
@@ -36,14 +36,10 @@ def limits(_caller: Reader) -> Any:
 @router.put("/{scope}", operation_id="set_limit", response_model=Limit)
 def change(scope: Scope, wanted: NewLimit, caller: Operator) -> Any:
     """Limit starts over all workers, from the next one on; what is left out stays as it is."""
-    in_force = celery_service.set_limit(scope, wanted.rate, wanted.concurrency)
-    record_act(caller, "limit.set", target=("limit", scope), details=wanted.model_dump())
-    return in_force
+    return acts.set_limit(caller, scope, wanted.rate, wanted.concurrency)
 
 
 @router.delete("/{scope}", operation_id="clear_limit", response_model=Limit)
 def clear(scope: Scope, caller: Operator) -> Any:
     """Forget what was set for a scope; answers with what is in force then, its default."""
-    in_force = celery_service.clear_limit(scope)
-    record_act(caller, "limit.clear", target=("limit", scope))
-    return in_force
+    return acts.clear_limit(caller, scope)

@@ -36,7 +36,7 @@ class Running(BaseModel):
 class Waiting(BaseModel):
     """What emptying a queue would come to."""
 
-    count: int = Field(description="The tasks that wait for a worker, a limit or another attempt.")
+    count: int = Field(description="The tasks that wait for a worker, a limit or another attempt.", examples=[12])
 
 
 class Confirmed(BaseModel):
@@ -44,7 +44,9 @@ class Confirmed(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    count: int | None = Field(None, ge=0, description="The count that was told; where more wait by then, it is a 409.")
+    count: int | None = Field(
+        None, ge=0, description="The count that was told; where more wait by then, it is a 409.", examples=[12]
+    )
 
 
 class Purged(BaseModel):

@@ -1,7 +1,7 @@
 """Tasks over HTTP: where each stands, waiting for it, what it logged, and steering it."""
 
 import json
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
 from http import HTTPStatus
 from time import monotonic

@@ -35,7 +35,7 @@ def change(webhook_id: WebhookId, wanted: ChangedWebhook, caller: Admin) -> Any:
     return webhooks.change(caller, webhook_id, wanted)
 
 
-@router.post("/{webhook_id}/secret", operation_id="renew_webhook_secret")
+@router.post("/{webhook_id}/secret", operation_id="renew_webhook_secret", response_model=MadeWebhook)
 def renew_secret(webhook_id: WebhookId, caller: Admin, wanted: NewSecret | None = None) -> Any:
     """Give an endpoint another `secret`, which is in this answer alone; the one before signs for a while, too."""
     return webhooks.renew_secret(caller, webhook_id, wanted or NewSecret())

@@ -12,9 +12,8 @@ from dashboard.rendering import go_to, page
 from dashboard.visits import Pages, Visit
 from dashboard.words import number, segment
 from processors.phone_numbers import masked
-from services import campaigns
-from services.audit import record_act
-from services.celery_service import celery_service
+from services import acts, campaigns
+from services.access import Caller
 from services.parent_progress import CAMPAIGN, PENDING
 from services.task_filters import filter_of
 from services.task_queries import find_tasks
@@ -37,15 +36,13 @@ class CampaignAct:
     Attributes:
         verb: what the button says.
         what: what comes of it.
-        act: how the audit calls it.
         change: does it; False where that changes nothing.
         loses: whether members are not called by it.
     """
 
     verb: str
     what: str
-    act: str
-    change: Callable[[str], bool]
+    change: Callable[[Caller, str], bool]
     loses: bool = False
 
 
@@ -53,22 +50,19 @@ ACTS = {
     "pause": CampaignAct(
         "Pause",
         "Nobody else is called until it is resumed; calls that are going on go on.",
-        "campaign.pause",
-        celery_service.pause_campaign,
+        acts.pause_campaign,
     ),
-    "resume": CampaignAct("Resume", "It goes on.", "campaign.resume", celery_service.resume_campaign),
+    "resume": CampaignAct("Resume", "It goes on.", acts.resume_campaign),
     "cancel": CampaignAct(
         "Cancel",
         "Nobody is called any more, for good, and what rings is ended; who has answered may go on talking.",
-        "campaign.cancel",
-        celery_service.cancel_campaign,
+        acts.cancel_campaign,
         loses=True,
     ),
     "hang-up": CampaignAct(
         "Cancel and hang up",
         "Nobody is called any more, for good, and all calls are ended, those too that somebody has answered.",
-        "campaign.cancel",
-        partial(celery_service.cancel_campaign, hang_up=True),
+        partial(acts.cancel_campaign, hang_up=True),
         loses=True,
     ),
 }
@@ -133,10 +127,9 @@ def ask(name: str, visit: Visit) -> Response:
 def do(name: str, visit: Visit) -> Response:
     """Do it."""
     act, found = ACTS[name], _campaign(visit)
-    if not act.change(found["campaign_id"]):
-        return go_to(visit, _path(visit), "That was so before: nothing was changed.")
-    record_act(visit.caller, act.act, target=("task", found["campaign_id"]), count=found["counts"].get(PENDING, 0))
-    return go_to(visit, _path(visit), f"{act.verb}: it is done.")
+    changed = act.change(visit.caller, found["campaign_id"])
+    said = f"{act.verb}: it is done." if changed else "That was so before: nothing was changed."
+    return go_to(visit, _path(visit), said)
 
 
 for one in ACTS:

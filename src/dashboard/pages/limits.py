@@ -8,7 +8,7 @@ from dashboard.rendering import go_to, page
 from dashboard.visits import Pages, Visit
 from dashboard.words import number
 from processors.errors import InvalidArgument
-from services.audit import record_act
+from services import acts
 from services.celery_service import celery_service
 
 NOTHING_GIVEN = {"scope": "", "rate": "", "concurrency": ""}
@@ -33,11 +33,9 @@ def change(visit: Visit) -> Response:
     is_number = text.isascii() and text.isdecimal() and len(text) <= LONGEST_NUMBER
     concurrency = int(text) if is_number else text or None
     try:
-        celery_service.set_limit(scope, rate, concurrency)
+        acts.set_limit(visit.caller, scope, rate, concurrency)
     except InvalidArgument as error:
         return page(visit, "limit.html", 422, given=given, limit=_limit(scope), wrong=str(error))
-    details = {"rate": rate, "concurrency": concurrency}
-    record_act(visit.caller, "limit.set", target=("limit", scope), details=details)
     return go_to(visit, "/queues", f"The limit of {scope} is set, from the next start on.")
 
 
@@ -68,8 +66,7 @@ def ask_clear(visit: Visit) -> Response:
 def clear(visit: Visit) -> Response:
     """Forget what was set."""
     scope = visit.form.get("scope", "")
-    celery_service.clear_limit(scope)
-    record_act(visit.caller, "limit.clear", target=("limit", scope))
+    acts.clear_limit(visit.caller, scope)
     return go_to(visit, "/queues", f"What was set for {scope} is forgotten.")
 
 

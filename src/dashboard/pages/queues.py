@@ -15,6 +15,7 @@ from dashboard.words import number
 from processors.errors import CountChanged, UnknownQueue
 from services import acts
 from services.celery_app import QUEUES
+from services.celery_service import celery_service
 
 pages = Pages()
 

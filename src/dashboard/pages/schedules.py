@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
 from starlette.responses import Response
 
@@ -17,10 +17,9 @@ from dashboard.visits import Pages, Visit
 from dashboard.words import segment
 from processors.errors import InvalidArgument, UnknownSchedule
 from processors.schedules import CatchUp
-from services.audit import record_act
+from services import acts
 from services.celery_app import PRIORITIES, QUEUES
 from services.celery_service import celery_service
-from services.file_roots import check_paths
 
 USUAL = {
     "name": "",
@@ -57,26 +56,22 @@ class ScheduleAct:
 
 
 def _pause(visit: Visit, name: str) -> Response:
-    celery_service.pause_schedule(name)
-    record_act(visit.caller, "schedule.pause", target=("schedule", name))
+    acts.pause_schedule(visit.caller, name)
     return go_to(visit, "/schedules", f"The schedule {name} is paused.")
 
 
 def _resume(visit: Visit, name: str) -> Response:
-    celery_service.resume_schedule(name)
-    record_act(visit.caller, "schedule.resume", target=("schedule", name))
+    acts.resume_schedule(visit.caller, name)
     return go_to(visit, "/schedules", f"The schedule {name} goes on.")
 
 
 def _run(visit: Visit, name: str) -> Response:
-    task_id = celery_service.run_schedule_now(name)
-    record_act(visit.caller, "schedule.run", target=("schedule", name), details={"task_id": task_id})
+    task_id = acts.run_schedule_now(visit.caller, name)
     return go_to(visit, f"/tasks/{segment(task_id)}", f"The task of the schedule {name} was submitted: this one.")
 
 
 def _remove(visit: Visit, name: str) -> Response:
-    celery_service.remove_schedule(name)
-    record_act(visit.caller, "schedule.remove", target=("schedule", name))
+    acts.remove_schedule(visit.caller, name)
     return go_to(visit, "/schedules", f"The schedule {name} is removed.")
 
 
@@ -107,12 +102,9 @@ def add(visit: Visit) -> Response:
     """Make a schedule."""
     given = _given(visit)
     try:
-        wanted = _wanted(given)
-        check_paths(wanted["kwargs"])
-        made = celery_service.add_schedule(**wanted)
+        made = acts.add_schedule(visit.caller, _wanted(given))
     except InvalidArgument as error:
         return _form(visit, 422, given, wrong=str(error))
-    record_act(visit.caller, "schedule.add", target=("schedule", made["name"]), details=made)
     return go_to(visit, "/schedules", f"The schedule {made['name']} is added.")
 
 
@@ -130,11 +122,9 @@ def change(visit: Visit) -> Response:
     try:
         wanted, before = _wanted(given), _wanted(_fields_of(schedule))
         changes = {name: value for name, value in wanted.items() if value != before[name]}
-        check_paths(changes.get("kwargs", {}))
-        celery_service.change_schedule(schedule["name"], **cast("Any", changes))
+        acts.change_schedule(visit.caller, schedule["name"], changes)
     except InvalidArgument as error:
         return _form(visit, 422, given, schedule, str(error))
-    record_act(visit.caller, "schedule.change", target=("schedule", schedule["name"]), details=changes)
     return go_to(visit, "/schedules", f"The schedule {schedule['name']} is changed.")
 
 

@@ -17,11 +17,9 @@ from dashboard.words import number, segment
 from processors.errors import InvalidArgument, ServiceUnavailable, UnknownTask
 from processors.redaction import redact, redact_text
 from records.task_records import TaskRecord
-from services import retrying, task_acts, task_traces, users
+from services import acts, retrying, task_acts, task_traces, users
 from services.access import Caller
-from services.audit import record_act
-from services.celery_service import celery_service
-from services.file_roots import check_paths, file_at
+from services.file_roots import file_at
 from services.own_tasks import shown_arguments
 from services.parent_progress import CAMPAIGN
 from services.wiring import parts
@@ -94,11 +92,8 @@ def ask_cancel(visit: Visit) -> Response:
 def cancel(visit: Visit) -> Response:
     """Cancel a task."""
     task_id = visit.part("task_id")
-    shown_status(task_id, visit.caller)
-    if not celery_service.cancel_task(task_id):
-        return go_to(visit, _path(visit), "There was nothing left to cancel.")
-    record_act(visit.caller, "task.cancel", target=("task", task_id), count=1)
-    return go_to(visit, _path(visit), "The task is cancelled.")
+    cancelled = acts.cancel_task(visit.caller, task_id)
+    return go_to(visit, _path(visit), "The task is cancelled." if cancelled else "There was nothing left to cancel.")
 
 
 @pages.get("/tasks/{task_id}/replay", "operate")
@@ -115,12 +110,9 @@ def replay(visit: Visit) -> Response:
     story = _story(task_id, visit.caller)
     try:
         arguments = _edited(text, story["kwargs"])
-        check_paths(arguments)
-        new_id = celery_service.replay_task(task_id, arguments or None)
+        new_id = acts.replay_task(visit.caller, task_id, arguments)
     except InvalidArgument as error:
         return _replay_form(visit, story, 422, text, str(error))
-    details = {"task_id": new_id} | ({"arguments": sorted(arguments)} if arguments else {})
-    record_act(visit.caller, "task.replay", target=("task", task_id), count=1, details=details)
     return go_to(visit, f"/tasks/{segment(new_id)}", "Submitted again: this is the new task.")
 
 

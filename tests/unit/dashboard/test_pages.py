@@ -723,8 +723,9 @@ def test_a_failed_task_is_submitted_again_with_edited_arguments_and_its_secrets(
         ('{"text": "x", "colour": 1}', "colour"),
         ('{"text": "x", "file_path": "/etc/passwd"}', "file_path"),
         ('{"text": NaN}', ""),
+        (json.dumps({"text": f"store://sha256/{'0' * 64}"}), "there is no file at"),
     ],
-    ids=range(7),
+    ids=range(8),
 )
 def test_arguments_that_cannot_be_are_named_and_what_was_typed_is_kept(operator, arguments, said):
     task_id = "replayed-2"

@@ -3,12 +3,16 @@
 import itertools
 
 import pytest
+from sqlalchemy import delete
 
 from api import app as api_app
 from api.app import create_app
 from browsing import Browser, somebody
 from config.settings import ensure_folders, settings
+from records.schedules import schedules
 from services import passwords
+from services.celery_app import celery_app
+from services.wiring import parts
 
 _numbers = itertools.count()
 
@@ -21,6 +25,17 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left():
+    """Take away the schedules and tasks that a test made: other tests list them all."""
+    known = set(celery_app.tasks)
+    yield
+    parts().database.write(lambda c: c.execute(delete(schedules)))
+    for name in celery_app.tasks.keys() - known:
+        if name.startswith("own."):
+            celery_app.tasks.pop(name)
 
 
 @pytest.fixture(autouse=True)

@@ -1,16 +1,13 @@
 """The page of webhooks: a secret is shown once, and each is tried, switched off and on, and removed by admins."""
 
-import threading
-
 import pytest
 
 from browsing import ANN, Html
+from followed import catch_up
 from processors.webhooks import TASK, Answered
 from records.audit import WantedActs
-from records.task_following import TaskFollowing
 from records.task_records import Draft
 from services import audit, webhooks
-from services.follower import LOOK_SECONDS, Follower
 from services.wiring import parts
 
 URL = "https://shop.example.com/hooks"
@@ -100,9 +97,7 @@ def test_a_webhooks_deliveries_are_a_list_of_tasks(admin, made):
     for number, endpoint in enumerate((own, "another")):
         arguments = {"endpoint_id": endpoint, "task_id": f"t{number}", "run": 1}
         parts().tasks.open(Draft(f"delivery-{number}-{own}", TASK, "webhook", "default", arguments, delay=3600))
-    follower = Follower(TaskFollowing(parts().database), parts().minutes, lambda: None, threading.Event())
-    while follower.turn(None) != LOOK_SECONDS:  # until the words are followed, too
-        pass
+    catch_up(parts().database)
     (link,) = [link for link in admin.html("/webhooks").links() if link.startswith("/tasks?")]
     listed = [tag.attributes["href"] for tag in admin.html(link).all("a") if "data-row" in tag.attributes]
     assert listed == [f"/tasks/delivery-0-{own}"]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from cli import main
+from followed import catch_up
 from processors.errors import InvalidArgument, ServiceUnavailable
 from records import task_lists
 from records.leadership import Lead, Leadership
@@ -39,15 +40,6 @@ def opened(service, *drafts):
 
 def draft(task_id, **more):
     return Draft(task_id, "email.send_email", "email", "email", **more)
-
-
-def listed(service, seconds=60):
-    """Let the lists catch up."""
-    following = TaskFollowing(service.database)
-    lead = leading(service)
-    one = Follower(following, service.minutes, lambda: lead, threading.Event())
-    while one.turn(lead) != follower.LOOK_SECONDS:
-        pass
 
 
 def leading(service):
@@ -108,7 +100,7 @@ def test_secrets_are_found_by_nobody(service):
     kwargs = {"api_key": "planted1", "url": "https://me:planted2@example.com/x", "note": "visible"}
     opened(service, draft("t", kwargs=kwargs))
     TaskMoves(service.database).fail_waiting("t", Failure("{'token': 'planted3'}", "ValueError"))
-    listed(service)
+    catch_up(service.database)
     assert ids(find_tasks(filter_of(text="visible valueerror"))) == ["t"]
     for secret in ("planted1", "planted2", "planted3"):
         assert ids(find_tasks(filter_of(text=secret))) == []
@@ -119,7 +111,7 @@ def test_secrets_are_found_by_nobody(service):
 def test_moments_of_any_year_are_looked_for(service, year):
     opened(service, draft("t"))
     TaskMoves(service.database).fail_waiting("t", Failure("odd", "ValueError"))
-    listed(service)
+    catch_up(service.database)
     before = int(year) < 2000
     moment = f"{year}-12-30T00:00:00Z"
     for other in ({}, {"name": "email.send_email"}, {"text": "odd"}):
@@ -153,7 +145,7 @@ HOSTILE = (
 )
 def test_what_means_something_to_a_database_is_a_text_like_others(service, field):
     opened(service, draft("plain", kwargs={"x": "y a b"}))
-    listed(service)
+    catch_up(service.database)
     for hostile in HOSTILE:
         try:
             asked = filter_of(**{field: hostile})
@@ -171,7 +163,7 @@ def test_a_tag_of_wildcards_finds_its_own_tasks_alone(service):
     opened(service, draft("a", tags=["100%"]), draft("b", tags=["100x"]), draft("c", tags=['"', ","]))
     assert ids(find_tasks(filter_of(tag=["100%"]))) == ["a"]
     assert ids(find_tasks(filter_of(tag=[","]))) == ["c"]
-    listed(service)
+    catch_up(service.database)
     assert ids(find_tasks(filter_of(tag=["100%"]))) == ["a"]
 
 

@@ -10,6 +10,7 @@
 # make bench-ai  embeddings within a provider's limit, what the gateway adds, the local model; half an hour; writes docs/ai-benchmarks.md
 # make bench-mail  bulks against plain Celery and smtp-source, far servers, ten kills; half an hour; writes docs/mail-benchmarks.md; needs postfix
 # make bench-calls a campaign within its caps under kills, many members, webhooks; a quarter of an hour; writes docs/call-benchmarks.md
+# make bench-api submits over HTTP beside the facade's, and two hundred who watch; some minutes; writes docs/api-benchmarks.md
 # make bench-lists lists and searches over a million tasks on both databases; an hour the first time; fills DATA_DIR/bench/lists
 # make quality  how good the engines are on files with known truth; writes docs/quality.md; needs espeak-ng
 # make chaos    kills, freezes and restarts by three seeds, and stock Celery beside them; takes most of an hour
@@ -29,7 +30,7 @@ FAULTS ?= child,worker,publisher,broker,freeze
 
 LIVES_TESTS := $(addprefix tests/integration/test_,two_hosts.py wrong_clocks.py database_away.py deploys.py outages.py full_disks.py overload.py schedules.py flow.py groups.py)
 
-.PHONY: run example setup dev test coverage check services bench bench-files bench-ai bench-mail bench-calls bench-lists quality chaos lives fuzz requests lock
+.PHONY: run example setup dev test coverage check services bench bench-files bench-ai bench-mail bench-calls bench-api bench-lists quality chaos lives fuzz requests lock
 
 run: setup
 	@exec $(BIN)/python scripts/start_celery.py all
@@ -76,6 +77,9 @@ bench-mail: setup
 
 bench-calls: dev
 	@$(BIN)/python benchmarks/calls.py $(ARGUMENTS)
+
+bench-api: setup
+	@$(BIN)/python benchmarks/api_rates.py $(ARGUMENTS)
 
 bench-lists: setup
 	@$(BIN)/python benchmarks/lists.py $(ARGUMENTS)

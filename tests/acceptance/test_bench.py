@@ -129,3 +129,10 @@ def test_every_threshold_names_rows_that_exist(threshold) -> None:
     assert threshold.ours in names
     for against in (threshold.against, threshold.aim_against or threshold.against):
         assert any(name.startswith(against) for name in names)
+
+
+def test_no_benchmark_stands_before_a_room_or_a_module_of_python() -> None:
+    """Its folder comes first on the path of what it starts: a benchmark named `api` kept the web process away."""
+    ours = {one.stem for one in (PROJECT_ROOT / "src").glob("[a-z]*")}
+    benchmarks = {one.stem for one in (PROJECT_ROOT / "benchmarks").glob("[a-z]*")}
+    assert benchmarks & (ours | sys.stdlib_module_names) == set()

@@ -1,7 +1,7 @@
 """Measure the API: submits over HTTP beside the facade's, and what two hundred who watch tasks cost.
 
-.venv/bin/python benchmarks/api.py              # some minutes; writes docs/api-benchmarks.md
-.venv/bin/python benchmarks/api.py --quick      # to try it out; writes nothing
+make bench-api                       # some minutes; writes docs/api-benchmarks.md
+make bench-api ARGUMENTS=--quick     # to try it out; writes nothing
 """
 
 import argparse
@@ -26,7 +26,6 @@ from servers import RedisServer, free_port, until_listens
 from config.settings import PROJECT_ROOT, environment_of_another, settings
 
 SCRATCH = settings.data_dir / "bench"
-HERE = PROJECT_ROOT / "benchmarks"
 PAGE = PROJECT_ROOT / "docs" / "api-benchmarks.md"
 THREADS = 4
 WATCHERS = 200
@@ -81,7 +80,6 @@ def installation() -> Iterator[Installation]:
             LIMIT_DEFAULT="none",
             LIMIT_AI_PROCESSING="none",
             LOG_LEVEL="WARNING",
-            PYTHONPATH=str(HERE),
         )
         processes = stack.enter_context(Processes(environment, folder))
         environment["CELERY_BROKER_URL"] = RedisServer(processes).url(0)
@@ -165,7 +163,7 @@ def main() -> None:
         "",
         f"Submits of `analyze_sentiment`, {THREADS} at once, {scale.submits} in each of {scale.rounds} rounds turns:",
         "by the facade in the client's own process, and by `csai_client` through the web process. Records in",
-        "SQLite, client and service on the same two processors. Repeat it by `.venv/bin/python benchmarks/api.py`.",
+        "SQLite, client and service on the same two processors. Repeat it by `make bench-api`.",
         "",
         "| what | got | asked |",
         "| --- | --- | --- |",

@@ -9,10 +9,12 @@ from alembic.command import downgrade
 from sqlalchemy import Connection, text
 
 from call_rows import ACCOUNT, CAMPAIGN, OURS, Phones
+from followed import catch_up
 from processors.call_interfaces import NoRoom
 from records import schema, upgrading
 from records.database import Database
 from records.members import insert_members
+from records.task_lists import TaskLists, Wanted
 
 MOMENT = "2026-01-05 10:00:00.000000"
 NOBODY, LIVE_NUMBER, NEXT, SINGLE = "+15557770200", "+15557770201", "+15557770202", "+15557770203"
@@ -57,6 +59,13 @@ CALL_ROWS = [
     ("call_gates", {"key": f"account:{ACCOUNT}", "next_free_at": MOMENT}),
     ("opt_outs", {"to_number": NOBODY, "source": "key", "text": "pressed 9", "created_at": MOMENT}),
 ]  # fmt: skip
+FAILED = ("task_records", TASK | {
+    "id": "failed", "name": "email.send_email", "category": "email", "state": "FAILURE", "relay_at": None,
+    "started_at": MOMENT, "finished_at": MOMENT, "run": 1, "error": "It went nowhere.", "error_type": "PermanentError",
+    "error_fingerprint": "f1",
+})  # fmt: skip
+SHARING = {"task_id": "bulk", "position": 2, "arguments": "{}", "as_first": '["to"]', "state": "waiting"}
+"""A member that has all that it is from its parent's first one."""
 
 
 def written_by(database: Database, version: str, rows: list[tuple[str, Mapping[str, Any]]]) -> list[Any]:
@@ -126,6 +135,27 @@ def test_calls_that_are_live_while_a_database_is_upgraded_stay_live_and_end(olde
     assert (phones.call("campaign:0").state, phones.call("single").state) == ("done", "done")
     phones.placed("campaign:1", "CA2", account_gap=0.1, at_once=2)
     assert phones.opt_outs.among([NOBODY, NEXT]) == {NOBODY}
+
+
+def test_all_of_an_installation_without_a_dashboard_lies_there_after_its_upgrade_and_is_found_and_may_go_back(
+    older: Database, monkeypatch: pytest.MonkeyPatch
+):
+    rows = [*MAIL_ROWS, *CALL_ROWS, FAILED, ("members", SHARING)]
+    before = written_by(older, "0026", rows)
+    assert schema.upgrade(older) == "0026"
+    assert lying_in(older, rows) == before
+    catch_up(older)
+    for wanted, ids in (
+        (Wanted(category="email"), {"mail", "bulk", "batch", "failed"}),
+        (Wanted(parent="campaign"), {"step"}),
+        (Wanted(states=frozenset({"FAILURE"}), fingerprint="f1"), {"failed"}),
+        (Wanted(words=("nowhere",)), {"failed"}),
+    ):
+        assert {row["id"] for row in TaskLists(older).page(wanted, 10)} == ids, wanted
+    assert lying_in(older, rows) == before
+    monkeypatch.setattr(upgrading.command, "upgrade", downgrade)
+    upgrading.upgrade(older, "0026")
+    assert lying_in(older, rows) == before
 
 
 def test_members_have_all_their_arguments_again_where_the_schema_goes_back(

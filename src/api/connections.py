@@ -2,6 +2,7 @@
 
 import asyncio
 import resource
+import socket
 from math import inf
 from typing import Any, cast
 
@@ -29,6 +30,8 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Begin."""
+        # Asyncio does so for listeners of its own alone; the second part of an answer waited 40 ms for the other side.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().connection_made(transport)
         self._mind_head()
 

@@ -148,6 +148,13 @@ def test_neither_is_one_behind_an_answer_nor_a_body_that_nobody_reads(served, mo
             assert is_closed(connection)
 
 
+def test_no_part_of_an_answer_waits_until_the_part_before_is_confirmed(served):
+    with served.connected():
+        until(served.open, what="the connection is there")
+        (one,) = served.open()
+        assert one.transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_a_connection_that_is_used_again_in_time_stays(served, monkeypatch):
     monkeypatch.setattr(connections, "HEAD_SECONDS", 30.0)
     with served.connected() as connection:

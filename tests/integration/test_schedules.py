@@ -190,7 +190,8 @@ def test_a_leader_that_was_frozen_before_it_published_publishes_nothing_when_it_
     other = Draft("published-afterwards", "test.mark", "test", "low_priority", {"path": "/dev/null"}, relay_now=True)
     parts().tasks.open(other)
     until(lambda: parts().tasks.read(other.id).published_at, what="the leader goes on")
-    assert Counter(published["awake"].read_text().split()) == {draft.id: 1, other.id: 1}
+    found = Counter(published["awake"].read_text().split())  # a schedule of the settings may have been due meanwhile
+    assert (found[draft.id], found[other.id]) == (1, 1)
     assert not published["frozen"].exists()
 
 

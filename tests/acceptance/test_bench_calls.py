@@ -9,6 +9,7 @@ MEMBERS = 300
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # an order that was kept and not sent when its worker was killed is in doubt for five minutes
 def test_a_campaign_keeps_its_caps_and_rings_everybody_once_through_kills_and_a_lost_broker() -> None:
     told: list[str] = []
     found = calls.campaign(replace(calls.QUICK, members=MEMBERS), told.append)

@@ -53,6 +53,7 @@ def bulk() -> str:
 
 
 def all_events() -> list:
+    celery_service.receive_bounce(BOUNCE)  # says nothing new where another test has received it
     return celery_service.get_email_events(limit=10)
 
 
@@ -147,7 +148,7 @@ TOLD = {
     "an inbox": (answers.Inbox, inbox),
     "numbers": (list[answers.OptedOut], opted_out),
     "addresses": (list[answers.Suppressed], suppressed),
-    "events of mails": (list[answers.MailEvent], lambda: celery_service.receive_bounce(BOUNCE) and all_events()),
+    "events of mails": (list[answers.MailEvent], all_events),
     "the overview": (answers.Overview, lambda: overview.overview(1)),
     "limits": (list[answers.Limit], celery_service.get_limits),
     "schedules": (list[answers.Schedule], schedules),

@@ -135,7 +135,8 @@ def _describe(operation: dict[str, Any], route: GuardedRoute) -> None:
     responses: dict[str, Any] = operation["responses"]
     if route.summary is None:
         operation["summary"] = _first_part(operation["description"])
-    if "422" in responses or "requestBody" in operation or "parameters" in operation:
+    scope = route.guard().scope
+    if scope is not None or "422" in responses or "requestBody" in operation or "parameters" in operation:
         responses.pop("422", None)  # FastAPI's own is no problem of ours
         _add(responses, HTTPStatus.UNPROCESSABLE_ENTITY)
     if "requestBody" in operation:
@@ -144,7 +145,6 @@ def _describe(operation: dict[str, Any], route: GuardedRoute) -> None:
         _add(responses, HTTPStatus.NOT_FOUND)
     if route.body_field is not None:
         _add(responses, HTTPStatus.BAD_REQUEST)  # it cannot be read as text
-    scope = route.guard().scope
     if scope is None:
         return
     operation["security"] = [{SECURITY: []}]

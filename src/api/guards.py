@@ -2,13 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from fastapi.dependencies.utils import get_flat_params
 from fastapi.exceptions import HTTPException
 from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -16,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.bodies import bounded
 from api.errors import problem
 from config.settings import Settings
-from processors.errors import ConfigurationError, ServiceUnavailable
+from processors.errors import ConfigurationError, InvalidArgument, ServiceUnavailable
 from processors.limits import Rate, rate_of
 from processors.unsubscribing import PATH as UNSUBSCRIBE
 from services.access import SCOPES, AdminKey, Caller, Keys, Refused, digest_of
@@ -231,12 +232,26 @@ class GuardedRoute(APIRoute):
         """Return what answers a request."""
         guard, handle = self.guard(), super().get_route_handler()
         most = self.most_bytes if self.body_field else None
+        known = None if guard.scope is None else {one.alias for one in get_flat_params(self.dependant)}
 
         async def handler(request: Request) -> Response:
             await guard.admit(request)
+            if known is not None:  # a provider puts into its addresses what it likes
+                check_query(request, known)
             return await handle(request if most is None else Request(request.scope, bounded(request.receive, most)))
 
         return handler
+
+
+def check_query(request: Request, known: Collection[str]) -> None:
+    """Refuse a parameter that a route does not have: a filter that is spelled wrongly would find everything.
+
+    Raises:
+        InvalidArgument: there is one.
+    """
+    unknown = next((name for name in request.query_params if name not in known), None)
+    if unknown is not None:
+        raise InvalidArgument(f"{unknown:.100}: this takes no such parameter; the document of the routes names them.")
 
 
 def guarded(router: APIRouter) -> APIRouter:

@@ -55,6 +55,15 @@ def bulk(**options) -> str:
     return celery_service.send_bulk_emails(mails, **LATER, **options)
 
 
+@pytest.mark.parametrize(
+    "path", ["tasks?status=FAILURE", "keys?limit=1", "campaigns?tags=a", "audit?user=ann", "tasks/x?w=1"]
+)
+def test_a_parameter_that_a_route_does_not_have_is_refused_and_not_left_out(client, path):
+    answer = client.get(f"{API}/{path}")
+    assert (answer.status_code, answer.json()["type"]) == (422, "urn:csai:invalid-argument")
+    assert answer.json()["detail"].startswith(path.partition("?")[2].partition("=")[0] + ":")
+
+
 LISTS = [("campaigns", campaign, "campaign_id", 2), ("batches", bulk, "task_id", 3)]
 
 

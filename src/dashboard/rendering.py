@@ -76,6 +76,7 @@ def _templates() -> Environment:
         words.number,
         words.size,
         words.amount,
+        words.rate,
         words.json_text,
         words.json_line,
         words.beginning,

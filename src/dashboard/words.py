@@ -46,6 +46,11 @@ def number(value: int) -> str:
     return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
+def rate(value: float | None) -> str:
+    """Return how many a minute something is."""
+    return NOTHING if value is None else f"{value:.1f}" if value < 100 else number(round(value))  # noqa: PLR2004 - figures enough
+
+
 def size(count: int) -> str:
     """Return bytes in the unit in which they are a number of few figures."""
     for unit, length in (("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)):

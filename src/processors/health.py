@@ -22,6 +22,8 @@ QUEUE_EXAMPLE = {
     "consumers": None,
     "paused": False,
     "limit": "50/m",
+    "came_per_minute": 31.4,
+    "ended_per_minute": 30.9,
 }
 
 Status = Literal["healthy", "degraded", "unhealthy"]
@@ -68,6 +70,12 @@ class QueueFigures(Result):
     consumers: int | None = Field(default=0, description="Workers that listen; null: not known.", examples=[None])
     paused: bool = Field(default=False, description="Whether nothing of it starts.", examples=[False])
     limit: str | None = Field(default=None, description="How often most of its tasks may start.", examples=["50/m"])
+    came_per_minute: float | None = Field(
+        default=None, description="How many came a minute lately; null: not counted yet.", examples=[31.4]
+    )
+    ended_per_minute: float | None = Field(
+        default=None, description="How many ended a minute lately; null: not counted yet.", examples=[30.9]
+    )
 
 
 class QueueStatistics(Result):
@@ -118,12 +126,16 @@ def total(queues: Mapping[str, QueueFigures]) -> QueueFigures:
     """Add up the queues; the oldest is the oldest of all."""
     ages = [figures.oldest_age_seconds for figures in queues.values() if figures.oldest_age_seconds is not None]
     listening = [figures.consumers for figures in queues.values() if figures.consumers is not None]
+    came = [figures.came_per_minute for figures in queues.values() if figures.came_per_minute is not None]
+    ended = [figures.ended_per_minute for figures in queues.values() if figures.ended_per_minute is not None]
     return QueueFigures(
         depth=sum(figures.depth for figures in queues.values()),
         oldest_age_seconds=max(ages, default=None),
         unacknowledged=sum(figures.unacknowledged for figures in queues.values()),
         scheduled=sum(figures.scheduled for figures in queues.values()),
         consumers=max(listening, default=None if queues else 0),
+        came_per_minute=round(sum(came), 2) if came else None,
+        ended_per_minute=round(sum(ended), 2) if ended else None,
     )
 
 

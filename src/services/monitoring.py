@@ -1,6 +1,8 @@
 """What health checks and figures are made of, for tasks, web and command line alike."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from functools import partial
 from importlib.metadata import version as installed_version
 from typing import Any
@@ -24,6 +26,9 @@ from services.wiring import Parts
 LOW_DISK_BYTES = 1 * 1024**3
 OVERDUE_SECONDS = 60
 LONG_PAUSE_SECONDS = 300
+MINUTE = timedelta(minutes=1)
+RATE_HOURS = 10 / 60
+"""Of so long are the rates of a queue, as far as it is counted."""
 
 
 def version() -> str:
@@ -67,11 +72,11 @@ def queue_statistics(parts: Parts, listening: Mapping[str, int] | None = None) -
         listening: how many workers listen to each queue, as `listeners` returns it; None where that is not known.
     """
     found = parts.tasks.queue_figures()
-    paused, in_force = parts.limits.paused(), parts.limits.in_force()
+    paused, in_force, rates = parts.limits.paused(), parts.limits.in_force(), _rates(parts)
     names = (*QUEUES, *sorted(set(found) - set(QUEUES)))
     queues = {
         name: _figures(found.get(name, {}), None if listening is None else listening.get(name, 0)).model_copy(
-            update={"paused": name in paused, "limit": limit_of_queue(in_force, name)}
+            update={"paused": name in paused, "limit": limit_of_queue(in_force, name), **rates(name)}
         )
         for name in names
     }
@@ -84,6 +89,22 @@ def listeners() -> Mapping[str, int] | None:
         return consumers()
     except ServiceUnavailable:
         return None
+
+
+def _rates(parts: Parts) -> Callable[[str], dict[str, float]]:
+    """Return what tells how many tasks came and ended a minute lately in a queue; nothing where none was counted."""
+    counted = parts.minutes.counted(RATE_HOURS)
+    if counted is None:
+        return lambda _queue: {}
+    minutes = (counted[1] - counted[0]) / MINUTE + 1
+    came, ended = Counter[str](), Counter[str]()
+    for row in parts.minutes.since(RATE_HOURS):
+        came[row["queue"]] += row["created"]
+        ended[row["queue"]] += row["succeeded"] + row["failed"] + row["cancelled"]
+    return lambda queue: {
+        "came_per_minute": round(came[queue] / minutes, 2),
+        "ended_per_minute": round(ended[queue] / minutes, 2),
+    }
 
 
 def _figures(found: dict[str, Any], listening: int | None) -> QueueFigures:

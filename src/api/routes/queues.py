@@ -57,9 +57,10 @@ class Purged(BaseModel):
 
 @router.get("", operation_id="list_queues")
 def queues(_caller: Reader) -> QueueStatistics:
-    """Return each queue's depth, the age of what waits longest, what runs, its pause and its limit.
+    """Return each queue's depth, the age of what waits longest, what runs, its rates, its pause and its limit.
 
-    The workers are not asked, which takes a second: `consumers` is null.
+    The workers are not asked, which takes a second: `consumers` is null. The rates are of the last ten minutes, but the
+    last one or two, and null where nothing counts them.
     """
     return monitoring.queue_statistics(parts())
 

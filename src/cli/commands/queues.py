@@ -21,8 +21,8 @@ Queue = Annotated[
     str, typer.Argument(metavar="NAME", help=f"One of {', '.join(QUEUES)}.", autocompletion=lambda: list(QUEUES))
 ]
 
-COLUMNS = ("queue", "depth", "oldest", "running", "scheduled", "consumers", "paused", "limit")
-NUMBERS = frozenset({"depth", "oldest", "running", "scheduled", "consumers"})
+COLUMNS = ("queue", "depth", "oldest", "running", "scheduled", "in/min", "out/min", "consumers", "paused", "limit")
+NUMBERS = frozenset({"depth", "oldest", "running", "scheduled", "in/min", "out/min", "consumers"})
 POLL_SECONDS = 0.5
 
 
@@ -38,7 +38,7 @@ def register(root: typer.Typer) -> None:
 
 
 def queues(context: typer.Context, as_json: AsJson = False) -> None:
-    """Show how full each queue is: what waits, for how long, what runs, who listens, its pause and its limit."""
+    """Show how full each queue is: what waits, how long, what runs, its rates, who listens, its pause and its limit."""
     if context.invoked_subcommand is not None:
         return
     found = monitoring.queue_statistics(parts(), monitoring.listeners())
@@ -116,6 +116,8 @@ def _row(name: str, figures: QueueFigures) -> tuple[object, ...]:
         span(figures.oldest_age_seconds),
         figures.unacknowledged,
         figures.scheduled,
+        figures.came_per_minute,
+        figures.ended_per_minute,
         figures.consumers,
         state("paused") if figures.paused else "-",
         figures.limit,

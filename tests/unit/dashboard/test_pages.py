@@ -21,7 +21,7 @@ from records.schedules import schedules
 from records.task_moves import Failure
 from records.task_records import Draft
 from records.workers import workers
-from services import api_keys, audit, users
+from services import api_keys, audit, monitoring, users
 from services.api_keys import NewKey
 from services.celery_app import celery_app
 from services.celery_service import celery_service
@@ -404,6 +404,14 @@ def test_who_listens_is_shown_as_soon_as_it_is_known(viewer, monkeypatch):
     assert words.number(3737) in row.text
     monkeypatch.setattr(figures, "consumers", lambda: Recent(dict, lambda: float("nan")))
     assert "…" in viewer.html("/queues").text
+
+
+def test_a_queues_rates_are_shown(viewer, monkeypatch):
+    rates = {"came_per_minute": 2.4, "ended_per_minute": 1234.5}
+    monkeypatch.setattr(monitoring, "_rates", lambda _parts: lambda queue: rates if queue == "email" else {})
+    row = next(tag for tag in viewer.html("/queues").all("tr") if "email" in tag.text)
+    assert "2.4" in row.text
+    assert words.number(1234) in row.text
 
 
 def test_the_overview_tells_of_health(viewer, monkeypatch):

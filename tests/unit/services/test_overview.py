@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from processors import task_figures
+from services import monitoring
 from services import overview as module
 from services.overview import MOST_POINTS, overview
 from services.wiring import parts
@@ -55,6 +56,18 @@ def test_a_month_has_no_more_points_than_a_picture_shows(rows):
     assert len(found["points"]) <= MOST_POINTS + 1
     assert found["step_seconds"] == 4 * 3600
     assert sum(one["succeeded"] for one in found["points"]) == len(rows)
+
+
+def test_a_queue_tells_how_many_came_and_ended_a_minute_lately(rows, monkeypatch):
+    rows += [row(0, "email", 3, 1, 0.5), row(3, "email", 6, 0, 0.5), row(4, "default", 1, 0, 0.5)]
+    monkeypatch.setattr(parts().minutes, "counted", lambda _hours: (MINUTE, MINUTE + timedelta(minutes=4)))
+    found = monitoring.queue_statistics(parts())
+    rates = {name: (one.came_per_minute, one.ended_per_minute) for name, one in found.queues.items()}
+    assert (rates["email"], rates["default"], rates["low_priority"]) == ((2.4, 2.0), (0.4, 0.2), (0.0, 0.0))
+    assert (found.totals.came_per_minute, found.totals.ended_per_minute) == (2.8, 2.2)
+    monkeypatch.setattr(parts().minutes, "counted", lambda _hours: None)
+    found = monitoring.queue_statistics(parts())
+    assert {one.came_per_minute for one in (*found.queues.values(), found.totals)} == {None}
 
 
 def test_nothing_is_no_error(rows):

@@ -1,9 +1,9 @@
 """Artefacts over HTTP: uploads, and the files that tasks made, whole or in part, for download and never as a page."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.exceptions import HTTPException
@@ -15,6 +15,7 @@ from processors.attachments import UNKNOWN_TYPE
 from processors.errors import ArtefactGone, ServiceUnavailable, TransientError
 from processors.stored_places import LONGEST_NAME, address_of
 from services.access import Caller
+from services.acts import seen
 from services.wiring import parts
 from web import downloads
 from web.downloads import HARMLESS
@@ -32,12 +33,13 @@ RANGE = {
     "schema": {"type": "string"},
 }
 
-Reader = Annotated[Caller, require("read")]
+Reader = Annotated[Caller, require("read", tenants=True)]
 Digest = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="The SHA-256 that its `uri` ends with.")]
 Name = Annotated[str, Query(max_length=10 * LONGEST_NAME, description="What it is called where it is saved.")]
 Type = Annotated[
     str, Query(alias="type", max_length=100, description=f"Its type, one of {', '.join(sorted(HARMLESS))}.")
 ]
+Task = Annotated[str, Query(max_length=255, description="The task that made it; a tenant's key must name one.")]
 
 router = APIRouter(prefix="/api/v1/artefacts", tags=["artefacts"], route_class=GuardedRoute, responses=MISSING)
 
@@ -54,8 +56,11 @@ router = APIRouter(prefix="/api/v1/artefacts", tags=["artefacts"], route_class=G
     },
     openapi_extra={"parameters": [RANGE]},
 )
-def artefact(request: Request, sha256: Digest, _caller: Reader, name: Name = "", kind: Type = "") -> Response:
+def artefact(
+    request: Request, sha256: Digest, caller: Reader, name: Name = "", kind: Type = "", task: Task = ""
+) -> Response:
     """Return the bytes of an artefact, or one range of them."""
+    _check_wall(caller, sha256, task)
     with _faults():
         try:
             return downloads.artefact(request, parts().storage, sha256, name, kind)
@@ -64,10 +69,42 @@ def artefact(request: Request, sha256: Digest, _caller: Reader, name: Name = "",
 
 
 @router.head("/{sha256}", operation_id="look_at_artefact", response_class=Response)
-def look(request: Request, sha256: Digest, _caller: Reader, name: Name = "", kind: Type = "") -> Response:
+def look(
+    request: Request, sha256: Digest, caller: Reader, name: Name = "", kind: Type = "", task: Task = ""
+) -> Response:
     """Return what `GET` says of an artefact, without its bytes; a range is of no concern here."""
+    _check_wall(caller, sha256, task)
     with _faults():
         return downloads.artefact(request, parts().storage, sha256, name, kind)
+
+
+def _check_wall(caller: Caller, sha256: str, task_id: str) -> None:
+    """Refuse a tenant what none of its tasks has made.
+
+    Raises:
+        HTTPException: 404, where the task names no such artefact, or no task is given.
+        UnknownTask: there is none, or it is another tenant's.
+    """
+    if caller.tenant is None:
+        return
+    if not task_id or not _names(seen(task_id, caller)["info"], address_of(sha256)):
+        detail = "A tenant's key has an artefact by the task whose result names it: ?task=<its id>."
+        raise HTTPException(HTTPStatus.NOT_FOUND, detail)
+
+
+def _names(result: Any, address: str) -> bool:
+    """Tell whether a result has this artefact; a text that only says its address has it not."""
+    left = [result]
+    while left:
+        one = left.pop()
+        if isinstance(one, Mapping):
+            fields = cast("Mapping[str, Any]", one)
+            if fields.get("uri") == address:
+                return True
+            left += fields.values()
+        elif isinstance(one, list):
+            left += cast("list[Any]", one)
+    return False
 
 
 def _unsatisfiable(size: int) -> Response:

@@ -161,6 +161,8 @@ FOR_TENANTS = {
     ("POST", "/api/v1/tasks/{task_id}/replay"),
     ("POST", "/api/v1/tasks/{task_id}/resend"),
     ("POST", "/api/v1/submit"),
+    ("GET", "/api/v1/artefacts/{sha256}"),
+    ("HEAD", "/api/v1/artefacts/{sha256}"),
 } | {("POST", f"/api/v1/submit/{name}") for name in SUBMITTING if name not in OF_ALL_TENANTS}
 """Where a tenant's key may come in, because the route keeps to that tenant's tasks."""
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from urllib.parse import quote
+from uuid import uuid4
 
 import pytest
 import uvicorn
@@ -215,9 +216,30 @@ def test_an_empty_upload_is_refused(client, nothing_left):
 def test_who_may_upload_and_who_may_read(client, nothing_left):
     for key, status in (({"Authorization": "Bearer x"}, 401), (key_of("read"), 403)):
         problem(client.post(UPLOADS, content=CONTENT, headers=key), status)
-    for key in (key_of("read", tenant="acme"), key_of("submit", tenant="acme")):
-        problem(client.get(f"{ARTEFACTS}/{'0' * 64}", headers=key), 403)
-    problem(client.get(f"{ARTEFACTS}/{'0' * 64}", headers=key_of("read")), 404)
+    for key in (key_of("read"), key_of("read", tenant="acme"), key_of("submit", tenant="acme")):
+        problem(client.get(f"{ARTEFACTS}/{'0' * 64}", headers=key), 404)
+
+
+def made(result: object, tenant: str) -> str:
+    """A tenant's task that has ended with a result."""
+    task_id = f"made-{uuid4()}"
+    parts().tasks.open(Draft(task_id, "texts.none", "file_processing", "file_processing", tenant=tenant))
+    run = parts().moves.start(task_id, 0, "worker-of-made", "w@h", None).run
+    assert parts().moves.succeed(task_id, run, result)
+    return task_id
+
+
+def test_a_tenant_reads_what_its_own_tasks_have_made_and_nothing_else(client, storage):
+    uri = storage.put(CONTENT, mime="text/plain", task_id=f"made-{uuid4()}")
+    path = f"{ARTEFACTS}/{uri.rpartition('/')[2]}"
+    task_id = made({"result": {"pages": [{"n": 1}, {"uri": uri}]}}, "acme")
+    acme, other = key_of("read", tenant="acme"), key_of("read", tenant="other")
+    assert client.get(path, params={"task": task_id}, headers=acme).content == CONTENT
+    assert client.head(path, params={"task": task_id}, headers=acme).headers["content-length"] == str(len(CONTENT))
+    says = made({"text": uri, "uri": f"{uri}/a.txt", "uris": [uri]}, "acme")
+    for key, task in ((acme, None), (other, task_id), (acme, "never-was"), (acme, says)):
+        problem(client.get(path, params={"task": task} if task else {}, headers=key), 404)
+        assert client.head(path, params={"task": task} if task else {}, headers=key).status_code == 404
 
 
 def test_a_tenants_upload_is_the_tenants(client):

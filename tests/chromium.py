@@ -75,7 +75,7 @@ class Watched:
         dialog.dismiss()
 
     def _check(self, request: Request) -> None:
-        if not request.url.startswith((f"{self.base}/", "data:", "about:")):
+        if not request.url.startswith((f"{self.base}/", "data:", "about:", "cid:")):  # the last leads nowhere at all
             self._note(f"it asked {request.url}")
 
     def _fails(self, request: Request) -> None:

@@ -5,11 +5,12 @@ here, and is in the JSON below it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 from urllib.parse import urlencode
 
 from dashboard.words import short_span, size
+from processors.messages import is_html
 from processors.stored_places import name_at, uri_in
 from web.downloads import HARMLESS
 
@@ -21,6 +22,7 @@ MOST_DEPTH = 8
 MOST_CELLS = 30
 MOST_NUMBER = 1e15
 LONGEST_CELL = 500
+SAID = "What is said"
 ENDINGS = {
     "application/json": "json",
     "application/x-npz": "npz",
@@ -51,8 +53,23 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """A cell that says where in a sound or film something is, in seconds."""
+
+    text: str
+    seconds: float
+
+
+Cell = str | Link | Place
+
+
+@dataclass(frozen=True, slots=True)
 class Box:
-    """A part of a picture, in shares of its sides."""
+    """A part of a picture, in shares of its sides.
+
+    Attributes:
+        label: what it is; empty where the picture itself says it.
+    """
 
     label: str
     x: float
@@ -77,7 +94,8 @@ class Block:
     """A part of what is shown: that of its kind alone is given.
 
     Attributes:
-        kind: `facts`, `text`, `table`, `pictures` or `player`.
+        kind: `facts`, `text`, `table`, `pictures`, `player` (its rows are what is said), or `mail` (a page at its path,
+            a text, or both).
         more: how many rows or pictures are left out.
     """
 
@@ -86,7 +104,7 @@ class Block:
     facts: Sequence[tuple[str, str]] = ()
     text: str = ""
     columns: Sequence[str] = ()
-    rows: Sequence[Sequence[str | Link]] = ()
+    rows: Sequence[Sequence[Cell]] = ()
     pictures: Sequence[Picture] = ()
     more: int = 0
     path: str = ""
@@ -187,7 +205,7 @@ def _image(given: Json, files: list[_Found], _source: Source) -> list[Block]:
     boxes = [
         *_boxes(objects, lambda one: _cell(one.get("label"))),
         *_boxes(faces, lambda one: _cell(_json(one, "match").get("name")) or "face"),
-        *_boxes(_jsons(ocr, "lines"), lambda one: _cell(one.get("text"))),
+        *_boxes(_jsons(ocr, "lines"), lambda _one: ""),
     ]
     largest = max(
         (one for one in files if one.kind == "thumbnail"), key=lambda one: _int(one.more, "width"), default=None
@@ -210,9 +228,8 @@ def _image(given: Json, files: list[_Found], _source: Source) -> list[Block]:
 def _audio(given: Json, files: list[_Found], source: Source) -> list[Block]:
     result = _json(given, "result")
     return [
-        *_player("audio", given, files, source),
+        *_player("audio", given, files, source, _json(result, "transcript")),
         _facts("Sound", result, ("duration_s", "container", "codec", "sample_rate", "channels")),
-        *_transcript(_json(result, "transcript")),
     ]
 
 
@@ -222,7 +239,7 @@ def _video(given: Json, files: list[_Found], source: Source) -> list[Block]:
     sound = _json(_json(result, "audio"), "result") or _json(result, "audio")
     scenes = {"start": "From", "end": "Until"}
     return [
-        *_player("video", given, files, source),
+        *_player("video", given, files, source, _json(sound, "transcript")),
         Block(
             "facts",
             "Film",
@@ -230,7 +247,6 @@ def _video(given: Json, files: list[_Found], source: Source) -> list[Block]:
         ),
         Block("pictures", "Frames", **_strip(files, "frame", lambda one: f"at {_seconds(one.more.get('t'))}")),
         _rows_of("Scenes", _jsons(result, "scenes"), scenes, _seconds),
-        *_transcript(_json(sound, "transcript")),
     ]
 
 
@@ -267,6 +283,11 @@ def _sentiment(given: Json, _files_of: list[_Found], _source: Source) -> list[Bl
     return [_facts("Sentiment", result, names), _rows_of("Sentences", _jsons(result, "sentences"), columns)]
 
 
+def _embedding(given: Json, _files_of: list[_Found], _source: Source) -> list[Block]:
+    names = ("model", "provider", "dimensions", "normalized", "dtype", "tokens")
+    return [_facts("Vector", _json(given, "result"), names)]
+
+
 SHAPES: dict[str, Shape] = {
     "csai.document": _document,
     "csai.image": _image,
@@ -276,6 +297,7 @@ SHAPES: dict[str, Shape] = {
     "csai.chat": _chat,
     "csai.text": _read_text,
     "csai.sentiment": _sentiment,
+    "csai.embedding": _embedding,
 }
 
 
@@ -307,7 +329,7 @@ def _checked(given: Json, _files_of: list[_Found], _source: Source) -> list[Bloc
 
 
 def _notified(given: Json, _files_of: list[_Found], _source: Source) -> list[Block]:
-    rows: list[list[str | Link]] = []
+    rows: list[list[Cell]] = []
     channels = _json(given, "channels")
     for name in channels:
         told = _json(channels, name)
@@ -328,6 +350,39 @@ def _mailed(given: Json, _files_of: list[_Found], _source: Source) -> list[Block
     return [_facts("Mail", given, ("status", "transport", "message_id", "size", "attempts", "response"))]
 
 
+def _previewed(given: Json, _files_of: list[_Found], _source: Source) -> list[Block]:
+    invalid = _json(given, "invalid")
+    who = [
+        *([_cell(one), "would get it"] for one in _list(given, "accepted")),
+        *([_cell(one), _cell(invalid[one])] for one in invalid),
+    ]
+    columns = {"name": "Name", "type": "Type", "size": "Bytes", "cid": "Shown as"}
+    return [
+        _facts("Preview", given, ("subject", "message_id", "size")),
+        _table("Recipients", ["Recipient", "What of it"], who),
+        _rows_of("Enclosed", _jsons(given, "attachments"), columns),
+        _rows_of("Header", _jsons(given, "headers"), {"name": "Name", "value": "Value"}),
+    ]
+
+
+PREVIEW = frozenset({"html", "text", "headers", "accepted"})
+"""What a look at a mail before it is sent has."""
+
+
+def mail_of(result: Any, arguments: Json) -> tuple[str, str]:
+    """Return the page and the text of a mail, as its preview or the task's arguments have them; empty for none.
+
+    Args:
+        result: of the task.
+        arguments: by name. What a template makes of them stands in the mail alone.
+    """
+    told: Json = cast("Json", result) if isinstance(result, Mapping) else {}
+    if told.keys() >= PREVIEW:
+        return _str(told, "html"), _str(told, "text")
+    body, page = _str(arguments, "body"), _str(arguments, "html_body")
+    return (body, "") if not page and is_html(body) else (page, body)
+
+
 def _call(given: Json, _files_of: list[_Found], _source: Source) -> list[Block]:
     names = tuple(name for name, value in given.items() if isinstance(value, (str, int, float)))
     states = [[name, _cell(count)] for name, count in _json(given, "by_state").items()]
@@ -335,6 +390,7 @@ def _call(given: Json, _files_of: list[_Found], _source: Source) -> list[Block]:
 
 
 KNOWN_BY: tuple[tuple[frozenset[str], Shape], ...] = (
+    (PREVIEW, _previewed),
     (frozenset({"changed", "task_ids", "skipped"}), _acted),
     (frozenset({"retried", "skipped"}), _retried),
     (frozenset({"checks", "version", "status"}), _checked),
@@ -359,29 +415,36 @@ def _said(given: Json) -> Block:
     return _table("What went wrong beside it", ["Kind", "Code", "What"], rows)
 
 
-def _transcript(given: Json) -> list[Block]:
-    rows = [
-        [_seconds(one.get("start")), _cell(one.get("speaker")), _cell(one.get("text"))]
-        for one in _jsons(given, "segments")
-    ]
-    facts = _facts("Words", given, ("language", "segment_count"))
-    if rows:
-        return [facts, _table("What is said", ["From", "Who", "Words"], rows)]
-    return [
-        facts,
-        _text("What is said" + (", its beginning" if given.get("text_truncated") else ""), given.get("text")),
-    ]
-
-
-def _player(kind: str, given: Json, files: list[_Found], source: Source) -> list[Block]:
-    """Return what plays the file itself, where it can be had and browsers know its type."""
-    mime = _type(given)
-    if not mime.startswith(f"{kind}/"):
-        return []
-    uri = uri_in(source.place)
-    path = source.own if uri is None else artefact_path(uri.rpartition("/")[2], name_at(source.place), mime)
+def _player(kind: str, given: Json, files: list[_Found], source: Source, transcript: Json) -> list[Block]:
+    """Return what plays the file itself, where it can be had and browsers know its type, and what is said in it."""
+    path, facts = _played_at(kind, given, source), _facts("Words", transcript, ("language", "segment_count"))
     captions = next((_path(one) for one in files if one.kind == "transcript" and one.mime == "text/vtt"), "")
-    return [Block("player", kind, path=path, captions=captions)]
+    player = Block("player", kind, path=path, captions=captions)
+    rows = [
+        [_place(one.get("start"), path), _cell(one.get("speaker")), _cell(one.get("text"))]
+        for one in _jsons(transcript, "segments")
+    ]
+    said = _table(SAID, ["From", "Who", "Words"], rows)
+    if not rows:
+        beginning = ", its beginning" if transcript.get("text_truncated") else ""
+        return [player, _text(f"{SAID}{beginning}", transcript.get("text")), facts]
+    if not path:
+        return [said, facts]
+    return [replace(player, columns=said.columns, rows=said.rows, more=said.more), facts]
+
+
+def _played_at(kind: str, given: Json, source: Source) -> str:
+    """Return where a browser finds the file that a result is of, if it can play it; an empty text if not."""
+    mime, uri = _type(given), uri_in(source.place)
+    if not mime.startswith(f"{kind}/"):
+        return ""
+    return source.own if uri is None else artefact_path(uri.rpartition("/")[2], name_at(source.place), mime)
+
+
+def _place(start: Any, path: str) -> Cell:
+    """Return when something is said; where there is a player, as what it can be played from."""
+    seconds = _number(start)
+    return Place(_seconds(start), max(0.0, seconds)) if path and seconds is not None else _seconds(start)
 
 
 def played(result: Any) -> tuple[str, int] | None:
@@ -503,7 +566,7 @@ def _text(title: str, value: Any) -> Block:
     return Block("text", title, text=value if isinstance(value, str) else "")
 
 
-def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Link]]) -> Block:
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Block:
     return Block("table", title, columns=columns, rows=rows[:MOST_ROWS], more=max(0, len(rows) - MOST_ROWS))
 
 
@@ -554,6 +617,11 @@ def _number(value: Any) -> float | None:
 
 def _int(given: Json, name: str) -> int:
     return int(_number(given.get(name)) or 0)
+
+
+def _str(given: Json, name: str) -> str:
+    value = given.get(name)
+    return value if isinstance(value, str) else ""
 
 
 def _json(given: Json, name: str) -> Json:

@@ -36,6 +36,7 @@ NO_PAGES = {
     "/static/{name}",
     "/tasks/{task_id}/events",
     "/tasks/{task_id}/file",
+    "/tasks/{task_id}/mail",
 }
 """Routes that answer with files, figures and parts of pages, for which pages ask; and the login, of who has none."""
 
@@ -715,6 +716,8 @@ def test_sound_plays_with_its_words_and_a_film_has_its_pictures(somebody, shown)
     assert 0.9 < page.evaluate("document.querySelector('audio').duration") < 1.2
     page.evaluate("document.querySelector('audio').textTracks[0].mode = 'hidden'")
     until(lambda: page.evaluate("document.querySelector('audio').textTracks[0].cues?.length"), what="so are its words")
+    page.get_by_role("button", name="Play from").last.click()
+    until(lambda: page.evaluate("document.querySelector('audio').currentTime") >= 0.5, what="it plays from there")
     watched.goes(f"/tasks/{shown['video']}")
     until(lambda: page.evaluate("document.querySelector('video').videoWidth") == 160, what="the film is known")
 

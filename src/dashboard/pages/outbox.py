@@ -3,7 +3,7 @@
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, Response
 
-from dashboard.rendering import FRAMES, HEADERS, page
+from dashboard.rendering import FRAMES, HEADERS, framed_page, page
 from dashboard.visits import Pages, Visit
 from processors.attachments import UNKNOWN_TYPE
 from services import monitoring, outbox
@@ -11,14 +11,6 @@ from services.outbox import Mail
 from web.downloads import HARMLESS, disposition
 
 ROWS = 50
-FRAME_HEADERS = HEADERS | {
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; form-action 'none'; "
-        "frame-ancestors 'self'; base-uri 'none'; sandbox"
-    ),
-    "X-Frame-Options": "SAMEORIGIN",
-}
-"""Of somebody's page in a frame of ours: it runs nothing, loads nothing, and is of no site."""
 
 pages = Pages()
 
@@ -44,8 +36,7 @@ def framed(visit: Visit) -> Response:
     found = _mail(visit)
     if found.html is None:
         raise HTTPException(404, "The mail has no page.")
-    content = found.html.encode("utf-8", "backslashreplace")
-    return Response(content, 200, FRAME_HEADERS, "text/html; charset=utf-8")
+    return framed_page(found.html)
 
 
 @pages.get("/outbox/{mail_id}/parts/{number}", "operate")

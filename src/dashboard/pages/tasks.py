@@ -11,7 +11,7 @@ from starlette.responses import FileResponse, Response
 
 from dashboard import cookies, results, tails
 from dashboard.forms import MOST_ARGUMENT_BYTES, json_object
-from dashboard.rendering import HEADERS, go_to, page, rendered
+from dashboard.rendering import FRAMES, HEADERS, framed_page, go_to, page, rendered
 from dashboard.visits import Pages, Visit
 from dashboard.words import number, segment
 from processors.errors import InvalidArgument, ServiceUnavailable, UnknownTask
@@ -31,7 +31,9 @@ from web.watching import Watching
 LOOK_SECONDS = 3.0
 """Between two looks at what a task has logged, and at whether who looks is logged in still."""
 
-SHOWN_APART = frozenset({"error", "error_type", "progress", "status"})
+SEND_EMAIL = "email.send_email"
+SHOWN_APART = frozenset({"error", "error_type"})
+SHOWN_MEANWHILE = frozenset({"progress", "status"})
 
 pages = Pages()
 
@@ -40,7 +42,8 @@ pages = Pages()
 def task(visit: Visit) -> Response:
     """Show all that is known of a task."""
     story = _story(visit.part("task_id"), visit.caller)
-    return page(visit, "task.html", **story, tail=tails.newest(visit.part("task_id")))
+    headers = FRAMES if _is_mail(story["record"]) else HEADERS
+    return page(visit, "task.html", headers=headers, **story, tail=tails.newest(visit.part("task_id")))
 
 
 @pages.get("/tasks/{task_id}/events", "read")
@@ -63,6 +66,16 @@ def file(visit: Visit) -> Response:
     path, kind = found
     headers = {**HEADERS, "Content-Disposition": disposition(path.name, "file")}
     return FileResponse(path, headers=headers, media_type=kind)
+
+
+@pages.get("/tasks/{task_id}/mail", "read")
+def mail(visit: Visit) -> Response:
+    """Return the page of the mail that a task was for, with secrets masked, for the frame."""
+    status = _masked(shown_status(visit.part("task_id"), visit.caller))
+    html = _mail(parts().tasks.read(visit.part("task_id")), _result(status))[0]
+    if not html:
+        raise HTTPException(404, "The task was for no mail that has a page.")
+    return framed_page(html)
 
 
 @pages.get("/tasks/{task_id}/cancel", "operate")
@@ -152,8 +165,20 @@ def _deliveries(record: TaskRecord | None) -> tuple[list[dict[str, Any]], bool]:
 def _blocks(task_id: str, record: TaskRecord | None, result: Any) -> list[results.Block]:
     if record is None:
         return results.blocks_of(result, {})
-    own = f"/tasks/{segment(task_id)}/file" if _own_file(record) else ""
-    return results.blocks_of(result, redact(record.kwargs), own)
+    path = f"/tasks/{segment(task_id)}"
+    own = f"{path}/file" if _own_file(record) else ""
+    html, text = _mail(record, result)
+    mail_block = results.Block("mail", "The mail", path=f"{path}/mail" if html else "", text=text)
+    return [*results.blocks_of(result, redact(record.kwargs), own), *([mail_block] if html or text else [])]
+
+
+def _mail(record: TaskRecord | None, result: Any) -> tuple[str, str]:
+    """Return the page and the text of the mail that a task was for, secrets masked; empty where there is none."""
+    return results.mail_of(result, redact(record.kwargs)) if record is not None and _is_mail(record) else ("", "")
+
+
+def _is_mail(record: TaskRecord | None) -> bool:
+    return record is not None and record.name == SEND_EMAIL
 
 
 def _own_file(record: TaskRecord) -> tuple[Path, str] | None:
@@ -187,7 +212,8 @@ def _result(status: dict[str, Any]) -> Any:
     if status["status"] == "SUCCESS" or not isinstance(info, Mapping):
         return info
     told = cast("Mapping[str, Any]", info)
-    return {name: value for name, value in told.items() if name not in SHOWN_APART}
+    apart = SHOWN_APART if is_final(status) else SHOWN_APART | SHOWN_MEANWHILE
+    return {name: value for name, value in told.items() if name not in apart}
 
 
 def _why_not_again(record: TaskRecord | None) -> str | None:

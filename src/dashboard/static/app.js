@@ -67,6 +67,15 @@
     });
   }
 
+  // A line of what is said plays the sound or film beside it from there.
+  document.addEventListener("click", (event) => {
+    const line = event.target.closest("[data-at]");
+    const player = line?.closest(".player").querySelector("video, audio");
+    if (!player) return;
+    player.currentTime = Number(line.dataset.at);
+    player.play().catch(() => {}); // a browser may not play what nobody has touched yet
+  });
+
   // Who has a link or a button in hand keeps it; where somebody reads, the place in the text stays.
   const inHand = (part) => part.contains(document.activeElement) && document.activeElement.matches("a, button");
   const still = (part) => document.hidden || !live || inHand(part);

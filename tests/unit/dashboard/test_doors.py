@@ -84,6 +84,7 @@ PAGES = {
     ("POST", "/tasks/{task_id}/cancel"): "operate",
     ("GET", "/tasks/{task_id}/events"): "read",
     ("GET", "/tasks/{task_id}/file"): "read",
+    ("GET", "/tasks/{task_id}/mail"): "read",
     ("GET", "/tasks/{task_id}/replay"): "operate",
     ("POST", "/tasks/{task_id}/replay"): "operate",
     ("GET", "/usage"): "read",

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import insert
 
+from browsing import Html
 from config.settings import settings
 from dashboard import results
+from dashboard.rendering import POLICY
 from processors.call_messages import progress_of
 from records.call_events import CallEvent, Waits
 from records.call_tables import call_attempts, calls
@@ -123,9 +125,12 @@ def test_sound_in_the_storage_plays_with_its_words():
     player = found["player audio"]
     assert player.path == f"/artefacts/{DIGEST}?name=song.mp3&type=audio%2Fmpeg"
     assert player.captions.endswith("type=text%2Fvtt")
-    assert found["table What is said"].rows == [["500 ms", "A", "Hello."]]
+    assert player.rows == [[results.Place("500 ms", 0.5), "A", "Hello."]]
+    assert "table What is said" not in found
     for place in ("/data/song.mp3", "https://example.com/song.mp3", None, 5):
-        assert "player audio" not in shown(result, {"file_path": place})
+        found = shown(result, {"file_path": place})
+        assert "player audio" not in found
+        assert found["table What is said"].rows == [["500 ms", "A", "Hello."]]
     odd = result | {"input": {"detected_type": "text/html"}}
     assert "player audio" not in shown(odd, {"file_path": f"{URI}/song.mp3"})
 
@@ -231,12 +236,13 @@ def test_a_film_has_its_frames_and_scenes():
         ),
         ({"status": "sent", "message_id": "<m@x>", "transport": "smtp"}, "facts Mail", "<m@x>"),
         ({"bulk_id": "b", "sent": 5, "refused": 0, "failures": [{"to": "x"}]}, "facts Mails", "5"),
+        ({"schema": "csai.embedding/1", "result": {"dimensions": 384, "vector": [0.1]}}, "facts Vector", "384"),
         ({"success": True, "call_sid": "CA1", "status": "completed"}, "facts Call", "completed"),
         ({"campaign_id": "c", "by_state": {"answered": 4}}, "table Members", "answered"),
         ({"status": "healthy", "version": "1", "checks": [{"name": "disk", "detail": "free"}]}, "table Checks", "free"),
         ("plain text", "text Result", "plain text"),
     ],
-    ids=range(15),
+    ids=range(16),
 )
 def test_other_kinds_have_what_people_look_for(result, block, has):
     assert has in repr(shown(result)[block])
@@ -311,6 +317,94 @@ def test_a_hostile_result_is_text_and_its_pictures_are_of_this_site(viewer):
     assert "evil.example" not in " ".join(page.links())
 
 
+def test_what_is_said_stands_beside_the_player_and_plays_from_there(viewer):
+    segments = [{"start": 0.5, "text": "One."}, {"start": 75, "text": HOSTILE}]
+    result = {
+        "schema": "csai.audio/1",
+        "input": {"detected_type": "audio/mpeg"},
+        "result": {"transcript": {"segments": segments}},
+    }
+    task_id = done("file_processing.process_audio", result, kwargs={"file_path": f"{URI}/song.mp3"})
+    page = viewer.html(f"/tasks/{task_id}")
+    (player,) = [tag for tag in page.all("div") if tag.attributes.get("class") == "player"]
+    assert "One." in player.text
+    assert [tag.attributes["data-at"] for tag in page.all("button") if "data-at" in tag.attributes] == ["0.5", "75.0"]
+
+
+def test_a_box_says_what_is_in_it_where_the_picture_does_not(viewer):
+    result = {
+        "schema": "csai.image/1",
+        "artefacts": [artefact("thumbnail", "image/webp", width=9, height=9)],
+        "result": {
+            "objects": [{"label": "a dog", "bbox": [0.25, 0.5, 1, 1]}],
+            "ocr": {"lines": [{"text": "STOP", "bbox": [0, 0, 1, 0.1]}]},
+        },
+    }
+    page = viewer.html(f"/tasks/{done('file_processing.process_image', result)}")
+    assert [(tag.text, tag.attributes["x"], tag.attributes["y"]) for tag in page.all("text")] == [
+        ("a dog", "25.0%", "50.0%")
+    ]
+    assert [tag.attributes["width"] for tag in page.all("rect")] == ["75.0%", "100.0%"]
+
+
+SENT = {"status": "sent", "message_id": "<m@example.com>", "transport": "smtp"}
+PAGE = f"<html><body onload=alert(1)>{HOSTILE}</body></html>"
+PREVIEW = {
+    "status": "preview",
+    "message_id": "<m@example.com>",
+    "subject": "Hello",
+    "text": "As text.",
+    "html": PAGE,
+    "headers": [{"name": "X-Odd", "value": "a header"}],
+    "size": 9,
+    "attachments": [{"name": "a.pdf", "type": "application/pdf", "size": None, "cid": None}],
+    "accepted": ["ann@example.com"],
+    "invalid": {"bob": "has no @"},
+    "warnings": [],
+}
+
+
+@pytest.mark.parametrize(
+    ("result", "kwargs"),
+    [(PREVIEW, {"body": "something else"}), (SENT, {"body": PAGE}), (SENT, {"body": "As text.", "html_body": PAGE})],
+    ids=["preview", "body", "html_body"],
+)
+def test_a_mail_is_shown_in_a_frame_in_which_nothing_runs(viewer, result, kwargs):
+    task_id = done("email.send_email", result, "email", kwargs=kwargs)
+    answer = viewer.get(f"/tasks/{task_id}")
+    assert answer.headers["content-security-policy"] == f"{POLICY}; frame-src 'self'"
+    (frame,) = Html(answer.text).all("iframe")
+    assert frame.attributes["sandbox"] == ""
+    framed = viewer.get(frame.attributes["src"])
+    assert (framed.status_code, framed.text) == (200, PAGE)
+    assert "sandbox" in framed.headers["content-security-policy"].split("; ")
+    assert "script" not in framed.headers["content-security-policy"]
+    if result is PREVIEW:
+        shown_text = Html(answer.text).text
+        assert all(one in shown_text for one in ("As text.", "a header", "a.pdf", "ann@example.com", "has no @"))
+
+
+@pytest.mark.parametrize(
+    ("name", "result", "kwargs"),
+    [
+        ("email.send_email", SENT, {"template": "welcome"}),
+        ("email.send_email", SENT, {"body": "Only text."}),
+        ("own.task", PREVIEW, {"body": PAGE}),
+    ],
+)
+def test_what_is_no_mail_with_a_page_has_no_frame(viewer, name, result, kwargs):
+    task_id = done(name, result, "email", kwargs=kwargs)
+    page = viewer.html(f"/tasks/{task_id}")
+    assert not page.all("iframe")
+    assert ("The mail" in page.text) == (kwargs.get("body") == "Only text.")
+    assert viewer.get(f"/tasks/{task_id}/mail").status_code == 404
+
+
+def test_a_secret_of_a_mails_arguments_is_masked_in_its_page(viewer):
+    task_id = done("email.send_email", SENT, "email", kwargs={"body": "<p>see https://u:planted@example.com</p>"})
+    assert "planted" not in viewer.get(f"/tasks/{task_id}/mail").text
+
+
 def test_a_result_of_no_kind_is_json_and_others_have_theirs_folded(viewer):
     page = viewer.html(f"/tasks/{done('own.task', {'a': 1})}")
     assert not page.all("details")
@@ -327,6 +421,18 @@ def test_a_task_that_goes_on_or_failed_shows_what_there_is(viewer):
     failure = Failure("no", "PermanentError", None)
     assert parts().moves.fail(task_id, run, failure)
     assert viewer.get(f"/tasks/{task_id}").status_code == 200
+
+
+def test_what_failed_is_shown_by_its_kind_too_where_there_is_something_to_show(viewer):
+    result = {"status": "failed", "channels": {"email": {"status": "skipped", "reason": "no_endpoint"}}}
+    for told, captions in ((result, {"Channels"}), (None, set())):
+        task_id = f"result-{uuid4()}"
+        parts().tasks.open(Draft(task_id, "own.task", "own", "default"))
+        run = parts().moves.start(task_id, 0, "worker-of-results", "w@h", None).run
+        assert parts().moves.fail(task_id, run, Failure("no", "WorkFailed"), told)
+        page = viewer.html(f"/tasks/{task_id}")
+        assert {tag.text for tag in page.all("caption")} & {"Channels"} == captions
+        assert ("Result" in [tag.text for tag in page.all("h2")]) == bool(told)
 
 
 # --- Files --------------------------------------------------------------------------------------------------------

@@ -93,6 +93,10 @@ def inbox(
 
 
 @router.post("/{user_id}/inbox/mark", operation_id="mark_inbox", response_model=Marked)
-def mark(user_id: UserId, wanted: Mark, _caller: Submitter) -> Any:
+def mark(user_id: UserId, wanted: Mark, caller: Submitter) -> Any:
     """Mark items of a person's inbox; answers with how many of them there are."""
-    return {"marked": celery_service.mark_inbox(user_id, wanted.ids, wanted.mark)}
+    marked = celery_service.mark_inbox(user_id, wanted.ids, wanted.mark)
+    if marked:
+        told = {"mark": wanted.mark}
+        record_act(caller, "inbox.mark", target=("person", user_id), count=marked, details=told, sure=False)
+    return {"marked": marked}

@@ -16,6 +16,7 @@ from services.access import admin_key
 from services.celery_app import celery_app
 from services.celery_service import celery_service
 from services.wiring import parts
+from waiting import until
 
 API = "/api/v1"
 
@@ -213,6 +214,14 @@ def test_contacts_and_inboxes_are_read_and_changed(client):
     assert client.post(f"{API}/contacts/{person}/inbox/mark", json={"ids": [1], "mark": "read"}).json() == {"marked": 0}
     assert client.delete(f"{API}/contacts/{person}").json() == {"changed": True}
     assert acts_on("person", person) == ["contact.set", "contact.delete"]
+
+
+def test_marks_in_an_inbox_are_written_down(client):
+    person = f"steered-{uuid4()}"
+    item = parts().inbox.write(person, person, "welcome", "Hello", "Good day.", None)
+    body = {"ids": [item], "mark": "read"}
+    assert client.post(f"{API}/contacts/{person}/inbox/mark", json=body).json() == {"marked": 1}
+    until(lambda: acts_on("person", person) == ["inbox.mark"], what="it is in the audit")
 
 
 # --- Acts on many -----------------------------------------------------------------------------------------------

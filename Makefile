@@ -11,6 +11,7 @@
 # make bench-mail  bulks against plain Celery and smtp-source, far servers, ten kills; half an hour; writes docs/mail-benchmarks.md; needs postfix
 # make bench-calls a campaign within its caps under kills, many members, webhooks; a quarter of an hour; writes docs/call-benchmarks.md
 # make bench-api submits over HTTP beside the facade's, and two hundred who watch; some minutes; writes docs/api-benchmarks.md
+# make bench-browser what the dashboard takes of a browser while tasks arrive; some minutes; writes docs/browser-benchmarks.md; needs Chromium
 # make bench-lists lists and searches over a million tasks on both databases; an hour the first time; fills DATA_DIR/bench/lists
 # make quality  how good the engines are on files with known truth; writes docs/quality.md; needs espeak-ng
 # make chaos    kills, freezes and restarts by three seeds, and stock Celery beside them; takes most of an hour
@@ -30,7 +31,7 @@ FAULTS ?= child,worker,publisher,broker,freeze
 
 LIVES_TESTS := $(addprefix tests/integration/test_,two_hosts.py wrong_clocks.py database_away.py deploys.py outages.py full_disks.py overload.py schedules.py flow.py groups.py)
 
-.PHONY: run example setup dev test coverage check services bench bench-files bench-ai bench-mail bench-calls bench-api bench-lists quality chaos lives fuzz requests lock
+.PHONY: run example setup dev test coverage check services bench bench-files bench-ai bench-mail bench-calls bench-api bench-browser bench-lists quality chaos lives fuzz requests lock
 
 run: setup
 	@exec $(BIN)/python scripts/start_celery.py all
@@ -80,6 +81,9 @@ bench-calls: dev
 
 bench-api: setup
 	@$(BIN)/python benchmarks/api_rates.py $(ARGUMENTS)
+
+bench-browser: dev
+	@PYTHONPATH=tests $(BIN)/python benchmarks/browser.py $(ARGUMENTS)
 
 bench-lists: setup
 	@$(BIN)/python benchmarks/lists.py $(ARGUMENTS)

@@ -1,6 +1,7 @@
 """Measure lists and searches over a million tasks: p50 and p95 of a page, for each filter, on both databases.
 
-make bench-lists                                   # fills DATA_DIR/bench/lists once, which takes half an hour
+make bench-lists                                   # fills DATA_DIR/bench/lists once, which takes half an hour; writes
+                                                   # docs/list-benchmarks.md
 make bench-lists ARGUMENTS="--rows 100000 --only sqlite"
 """
 
@@ -19,19 +20,22 @@ from typing import Any
 from servers import Postgresql, postgresql_binaries
 from sqlalchemy import insert, text
 
-from config.settings import settings
+from config.settings import PROJECT_ROOT, settings
 from records import schema
 from records.database import Database
 from records.task_following import TaskFollowing
 from records.task_lists import Place, TaskLists, Wanted
-from records.task_records import task_records
+from records.task_minutes import TaskMinutes
+from records.task_records import TaskRecords, task_records
 from records.task_words import plain, words_of
 
 SCRATCH = settings.data_dir / "bench" / "lists"
+PAGE = PROJECT_ROOT / "docs" / "list-benchmarks.md"
+DATABASES = ("sqlite", "postgresql")
 ROWS, GROUP = 1_000_000, 5_000
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 DAYS, PARENT_SHARE, NEWEST_SHARE = 30, 0.1, 0.5
-COLUMNS_MS, WORDS_MS = 100.0, 300.0
+COLUMNS_MS, WORDS_MS, OVERVIEW_MS = 100.0, 300.0, 200.0
 KINDS = (
     ("email.send_email", "email", 50),
     ("ai_processing.process_chat", "ai_processing", 25),
@@ -55,14 +59,40 @@ def main() -> int:
                 f"{kind}: {arguments.rows} rows there, {filled} filled in {time.monotonic() - began:.0f} s", flush=True
             )
             slow += _measure(kind, database, arguments.rows, arguments.rounds)
+    if arguments.rows == ROWS:
+        PAGE.write_text(_page())
     return 1 if slow else 0
+
+
+def _page() -> str:
+    """Return what was measured last on each database, as a page."""
+    kept = [(kind, SCRATCH / f"{kind}-{ROWS}.json") for kind in DATABASES]
+    rows = [
+        f"| {kind} | {name} | {one['p50']} ms | {one['p95']} ms | {one['must']:.0f} ms |"
+        f" {'yes' if one['p95'] < one['must'] else '**no**'} |"
+        for kind, file in kept
+        if file.exists()
+        for name, one in json.loads(file.read_text()).items()
+    ]
+    return "\n".join(
+        [
+            f"# Lists and searches over {ROWS:,} tasks",
+            "",
+            "Written by `make bench-lists`: pages of 50, half of them the first one and half at a chance place.",
+            "",
+            "| database | filter | p50 | p95 | must | reached |",
+            "| --- | --- | --- | --- | --- | --- |",
+            *rows,
+            "",
+        ]
+    )
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--rounds", type=int, default=40)
-    parser.add_argument("--only", nargs="+", choices=["sqlite", "postgresql"], default=["sqlite", "postgresql"])
+    parser.add_argument("--only", nargs="+", choices=DATABASES, default=DATABASES)
     return parser.parse_args()
 
 
@@ -209,16 +239,27 @@ def _measure(kind: str, database: Database, rows: int, rounds: int) -> int:
     """Print and keep the times of each filter: of first pages, and of pages after chance places."""
     lists, random, slow = TaskLists(database), Random(1), 0
     told: dict[str, Any] = {}
-    for name, (bound, wanted) in _filters(rows).items():
-        lists.page(wanted, 51)
+    works = {name: (bound, partial(lists.page, wanted, 51)) for name, (bound, wanted) in _filters(rows).items()}
+    for name, (bound, work) in (
+        works | {"the overview's figures": (OVERVIEW_MS, partial(_overview, database))}
+    ).items():
+        work(None)
         places = [_place(random) for _ in range(rounds)]
-        took = sorted(_timed(partial(lists.page, wanted, 51, place)) for place in places)
+        took = sorted(_timed(partial(work, place)) for place in places)
         p50, p95 = statistics.median(took), took[int(len(took) * 0.95)]
         slow += p95 >= bound
         told[name] = {"p50": round(p50, 1), "p95": round(p95, 1), "must": bound}
         print(f"{kind:10} {name:28} p50 {p50:7.1f} ms  p95 {p95:7.1f} ms  {'' if p95 < bound else 'SLOW'}", flush=True)
     (SCRATCH / f"{kind}-{rows}.json").write_text(json.dumps(told, indent=1))
     return slow
+
+
+def _overview(database: Database, _place: Place | None) -> None:
+    """Read what the overview tells of an hour and of now, as `services.overview` does."""
+    minutes = TaskMinutes(database)
+    minutes.counted(1)
+    minutes.since(1)
+    TaskRecords(database).queue_figures()
 
 
 def _place(random: Random) -> Place | None:

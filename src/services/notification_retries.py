@@ -23,6 +23,8 @@ NOT_SENT = frozenset({"gone", "refused"})
 
 def reason_to_refuse(record: TaskRecord) -> str | None:
     """Tell in a few words why a notification that has ended cannot be retried, or None."""
+    if not _has_channels(record):
+        return "it has no channels: something sent it by its name; use send_notification"
     left = list(_undelivered(record))
     if not left:
         return "each of its channels delivered, or was left out as was wished"
@@ -97,6 +99,12 @@ def _tried(record: TaskRecord) -> dict[str, tuple[TaskRecord, int]]:
             found.setdefault(channel, (one, position))
         one = parts().tasks.read(one.retry_of) if one.retry_of else None
     return found
+
+
+def _has_channels(record: TaskRecord) -> bool:
+    """Tell whether it is a notification of the facade's; what a stranger sends by this name has any arguments."""
+    channels: Any = record.kwargs.get("channels")
+    return isinstance(channels, list) and bool(parts().members.ends(record.id, 0, 1))
 
 
 def _undelivered(record: TaskRecord) -> Iterator[tuple[int, str]]:

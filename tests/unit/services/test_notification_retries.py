@@ -9,6 +9,8 @@ import pytest
 from notification_carriers import FileCarrier, address, carriers_of_service, subscription
 from processors.carriers import Notice, Receipt
 from processors.errors import InvalidArgument, TaskFailed
+from records.task_moves import Failure
+from records.task_records import Draft
 from services.celery_service import celery_service
 from services.notifications import channel_id
 from services.retrying import id_of_retry
@@ -223,6 +225,19 @@ def test_what_cannot_be_replaced_is_said_in_one_sentence(arguments, words):
         celery_service.replay_task(task_id, arguments)
     assert "\n" not in str(bad.value)
     assert status(task_id)["retried_as"] is None
+
+
+def test_what_a_stranger_sent_by_this_name_is_refused_and_holds_up_no_other():
+    mine = notify("email")
+    for number, kwargs in enumerate(({}, {"channels": 5}, {"channels": ["email"]}, {"user_id": "x", "channels": []})):
+        task_id = f"of-a-stranger-{number}"
+        parts().tasks.open(Draft(task_id, "notification.send_notification", "notification", "default", kwargs=kwargs))
+        parts().moves.fail_waiting(task_id, Failure("it has no message", "PermanentError"))
+        with pytest.raises(InvalidArgument, match="it has no channels"):
+            celery_service.replay_task(task_id)
+    found = result(celery_service.retry_failed_tasks(task_types=["notification"]))
+    assert found["retried"] == [id_of_retry(mine)]
+    assert len([one for one in found["skipped"] if "no channels" in one["why"]]) == 4
 
 
 def test_one_that_was_sent_is_refused():

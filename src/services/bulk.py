@@ -78,7 +78,7 @@ def resend_failed(task_id: str, wanted: ResendFailed) -> str:
     former = parts().tasks.read(task_id)
     if former is None:
         raise unknown_task(task_id)
-    if former.name != BULK_EMAILS:
+    if former.name != BULK_EMAILS or not former.is_parent:  # what a stranger sends by this name has no mails
         raise InvalidArgument(f"task_id: task {task_id} is no bulk of mails, it is {former.name}; see replay_task.")
     if not former.final:
         raise InvalidArgument(f"task_id: bulk {task_id} has not ended; wait for it, or cancel it first.")

@@ -10,7 +10,8 @@ from sqlalchemy import or_, select
 from mail_rows import ScriptedMailer
 from processors.errors import InvalidArgument, TransportFault, UnknownTask
 from processors.interfaces import Outcome
-from records.task_records import columns
+from records.task_moves import Failure
+from records.task_records import Draft, columns
 from services.celery_service import celery_service
 from services.wiring import Parts, parts
 
@@ -129,6 +130,16 @@ def test_who_was_put_off_when_the_bulk_was_paused_is_tried_again_after_it(inline
 def test_what_cannot_be_steered_is_refused_in_a_sentence(inline_service, mailer, call, error, words):
     with pytest.raises(error, match=words):
         call(celery_service.send_email("one@example.com", "s", "b"))
+
+
+def test_what_a_stranger_sent_by_a_bulks_name_has_no_mails_to_be_sent_again(inline_service, mailer):
+    task_id = "bulk-of-a-stranger"
+    parts().tasks.open(Draft(task_id, "email.send_bulk_emails", "email", "email", kwargs={"emails": 3}))
+    run = parts().moves.start(task_id, 0, "worker-of-strangers", "w@h", None).run
+    assert parts().moves.fail(task_id, run, Failure("it has no message", "PermanentError"))
+    celery_service.replay_task(task_id)
+    with pytest.raises(InvalidArgument, match="is no bulk of mails"):
+        celery_service.resend_failed(task_id)
 
 
 def test_an_ended_bulk_is_neither_paused_nor_resumed(inline_service, mailer):

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import os.path
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from cli.output import AsJson
 from processors.errors import InvalidArgument
 from services.celery_service import celery_service
 from services.facade_methods import Method, methods
+from services.file_roots import DEFAULT_LOGS, PATH_NAMES
 
 NUMBERS = frozenset({"integer", "number"})
 HELP = f"""Submit a task, and print its id.
@@ -66,7 +68,11 @@ def _command(method: Method) -> Callable[..., None]:
 
     def command(*, wait: bool, timeout: float | None, as_json: bool, **given: Any) -> None:
         check_timeout(timeout, waits=wait)
-        arguments = {name: parse(name, fields[name], value) for name, value in given.items() if value is not None}
+        arguments = {
+            name: _from_here(name, parse(name, fields[name], value))
+            for name, value in given.items()
+            if value is not None
+        }
         task_id = method.call(celery_service, arguments)
         note("task.submit", ("task", task_id), details={"method": method.name})
         answer(task_id, wait=wait, timeout=timeout, as_json=as_json)
@@ -75,6 +81,13 @@ def _command(method: Method) -> Callable[..., None]:
     command.__signature__ = inspect.Signature(parameters)  # what typer looks at
     command.__annotations__ = {one.name: one.annotation for one in parameters}
     return command
+
+
+def _from_here(name: str, value: Any) -> Any:
+    """Return a path as the workers find it, which were started in another folder."""
+    if name not in PATH_NAMES or not value or value == DEFAULT_LOGS or "://" in value:
+        return value
+    return os.path.abspath(value)  # noqa: PTH100 - `resolve` would follow links
 
 
 def fields_of(method: Method) -> dict[str, dict[str, Any]]:

@@ -4,6 +4,7 @@ import functools
 import json
 import re
 from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -86,7 +87,32 @@ def test_numbers_switches_and_lists_are_read_as_what_they_are(csai, remembered):
     csai("submit", "cleanup_old_files", "--directory", "/tmp/x", "--max-age-hours", "2.5", "--dry-run")
     assert remembered["cleanup_old_files"][1] == {"directory": "/tmp/x", "max_age_hours": 2.5, "dry_run": True}
     csai("submit", "process_document", "--file-path", "12", "--no-ocr-enabled", "--tags", "a", "--tags", "b")
-    assert remembered["process_document"][1] == {"file_path": "12", "ocr_enabled": False, "tags": ["a", "b"]}
+    assert remembered["process_document"][1] == {
+        "file_path": str(Path("12").absolute()),
+        "ocr_enabled": False,
+        "tags": ["a", "b"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "typed", "meant"),
+    [
+        ("process_document", "file_path", "report.pdf", "/there/report.pdf"),
+        ("process_document", "file_path", "../report.pdf", "/report.pdf"),
+        ("process_document", "file_path", "/elsewhere/report.pdf", "/elsewhere/report.pdf"),
+        ("process_document", "file_path", "https://example.com/report.pdf", "https://example.com/report.pdf"),
+        ("process_document", "file_path", "", ""),
+        ("cleanup_old_files", "directory", "old", "/there/old"),
+        ("cleanup_old_logs", "log_directory", "logs", "logs"),
+    ],
+    ids=range(7),
+)
+def test_a_path_is_meant_from_the_folder_in_which_it_is_typed(
+    csai, remembered, monkeypatch, name, option, typed, meant
+):
+    monkeypatch.setattr("os.getcwd", lambda: "/there")
+    code, _, errors = csai("submit", name, f"--{option.replace('_', '-')}", typed)
+    assert (code, errors, remembered[name][1]) == (0, "", {option: meant})
 
 
 def test_the_help_says_what_is_json_a_number_or_a_text_and_what_it_is(csai):

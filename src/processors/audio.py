@@ -176,7 +176,7 @@ def process_audio(request: ProcessAudio, tools: AudioTools, report: Report) -> A
     began = monotonic()
     work = _Work(request, tools, began + tools.speech_seconds)
     listens = request.transcribe or request.detect_speakers
-    report(1, "opening the file")
+    report(0, "opening the file")
     found = _sound(work, part_of(report, 0, 25 if listens else 95))
     spans = _spans(work, found["seconds"], part_of(report, 25, 35)) if listens else None
     turns = _turns(work, spans, part_of(report, 35, 50)) if request.detect_speakers and spans is not None else None

@@ -118,7 +118,7 @@ def process_document(request: ProcessDocument, tools: DocumentTools, report: Rep
         "extract_metadata": request.extract_metadata,
         "password": request.password,
     }
-    report(1, "opening the file")
+    report(0, "opening the file")
     found = tools.sandbox.run("document", tools.path, options, part_of(report, 0, 50))
     provenance: list[dict[str, Any]] = []
     if found["content"] is None:

@@ -138,7 +138,7 @@ def process_image(request: ProcessImage, tools: ImageTools, report: Report) -> I
         FileError: it cannot be decoded; `code` says why.
     """
     began = monotonic()
-    report(1, "opening the file")
+    report(0, "opening the file")
     found = _read(request, tools, report)
     artefacts = tools.keep_all(found["artefacts"])
     content = found["content"]

@@ -86,7 +86,7 @@ def enroll_person(request: EnrollPerson, tools: EnrollTools, report: Report) -> 
             that encodes faces is not there (`model_missing`).
         PermanentError: the person has the most encodings that are kept.
     """
-    report(1, "opening the file")
+    report(0, "opening the file")
     options = {
         "name": FileRequest(file_path=request.file_path).name,
         "max_pixels": tools.max_pixels,

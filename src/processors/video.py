@@ -154,7 +154,7 @@ def process_video(request: ProcessVideo, tools: VideoTools, report: Report) -> V
         FileError: the file cannot be read as a film at all; `code` says why.
     """
     began = monotonic()
-    report(1, "opening the film")
+    report(0, "opening the film")
     options = {"name": request.name, "threads": tools.threads}
     found = tools.sandbox.run("video", tools.path, options, part_of(report, 0, 10))
     found["content"] |= {"errors": [], "limits_hit": []}

@@ -15,6 +15,7 @@ from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 
 import make_samples
+from adapters.file_sandbox import FIRST
 from compound_files import compound
 from examples.celery_example import SAMPLES
 from processors import document_pictures, documents, summaries
@@ -528,6 +529,22 @@ def processed(name: str, inline_text_kb: int = 256, storage=None, **arguments) -
     tools = tools_for(SAMPLES / name, storage=storage or KeptArtefacts(), inline_text_kb=inline_text_kb)
     request = ProcessDocument(file_path=str(SAMPLES / name), **arguments)
     return process_document(request, tools, silent).as_json()
+
+
+def test_what_a_document_says_of_its_progress_goes_forward_only():
+    told = []
+
+    class Loading(DirectSandbox):
+        def run(self, job, path, options, report):
+            report(*FIRST)
+            return super().run(job, path, options, report)
+
+    request = ProcessDocument(file_path=str(SAMPLES / "report.pdf"))
+    process_document(
+        request, tools_for(SAMPLES / "report.pdf", sandbox=Loading()), lambda done, _text: told.append(done)
+    )
+    assert told == sorted(told)
+    assert len(set(told)) > 2
 
 
 def test_a_document_comes_in_its_envelope():

@@ -4,6 +4,7 @@ A result is JSON of any shape: an adopter's task may name a schema of ours. What
 here, and is in the JSON below it.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -333,8 +334,8 @@ def _notified(given: Json, _files_of: list[_Found], _source: Source) -> list[Blo
     channels = _json(given, "channels")
     for name in channels:
         told = _json(channels, name)
-        rest = {key: value for key, value in told.items() if key not in {"status", "task_id"}}
-        rows.append([_cell(name), _cell(told.get("status")), _task(told.get("task_id")), _cell(rest)])
+        rest = [f"{key}: {_cell(value)}" for key, value in told.items() if key not in {"status", "task_id"}]
+        rows.append([_cell(name), _cell(told.get("status")), _task(told.get("task_id")), _cell(", ".join(rest))])
     return [
         _facts("Notification", given, ("status", "code")),
         _table("Channels", ["Channel", "State", "Task", "More"], rows),
@@ -599,7 +600,8 @@ def _cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4g}"
-    return str(value)[:LONGEST_CELL]
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else str(value)
+    return text[:LONGEST_CELL]
 
 
 def _seconds(value: Any) -> str:

@@ -657,6 +657,14 @@ def test_a_task_is_shown_with_all_that_is_known_of_it(viewer):
     assert '"found": [' in viewer.html("/tasks/shown-2").text
 
 
+def test_where_nothing_came_of_a_task_nothing_is_shown_as_its_result(viewer):
+    run = started("x-came")
+    assert parts().moves.succeed("x-came", run, None)
+    pages = {task_id: viewer.html(f"/tasks/{task_id}") for task_id in (failed("x-came-to-nothing"), "x-came")}
+    shown = {task_id: "Result" in [tag.text for tag in page.all("h2")] for task_id, page in pages.items()}
+    assert shown == {"x-came-to-nothing": False, "x-came": True}
+
+
 def test_a_tasks_attempts_are_told_in_the_order_of_time(viewer):
     task_id = draft("attempts-1", delay=0)
     run = parts().moves.start(task_id, 0, "gone-worker", "w@h", None).run

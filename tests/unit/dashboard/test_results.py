@@ -232,17 +232,18 @@ def test_a_film_has_its_frames_and_scenes():
         (
             {"status": "partial", "channels": {"sms": {"status": "failed", "error": "no"}, "push": None}},
             "table Channels",
-            "no",
+            "'error: no'",
         ),
         ({"status": "sent", "message_id": "<m@x>", "transport": "smtp"}, "facts Mail", "<m@x>"),
         ({"bulk_id": "b", "sent": 5, "refused": 0, "failures": [{"to": "x"}]}, "facts Mails", "5"),
         ({"schema": "csai.embedding/1", "result": {"dimensions": 384, "vector": [0.1]}}, "facts Vector", "384"),
+        ({"bulk_id": "b", "sent": 5, "failures": [{"to": ["x", None]}]}, "table Failures", '["x", null]'),
         ({"success": True, "call_sid": "CA1", "status": "completed"}, "facts Call", "completed"),
         ({"campaign_id": "c", "by_state": {"answered": 4}}, "table Members", "answered"),
         ({"status": "healthy", "version": "1", "checks": [{"name": "disk", "detail": "free"}]}, "table Checks", "free"),
         ("plain text", "text Result", "plain text"),
     ],
-    ids=range(16),
+    ids=range(17),
 )
 def test_other_kinds_have_what_people_look_for(result, block, has):
     assert has in repr(shown(result)[block])
@@ -433,6 +434,15 @@ def test_what_failed_is_shown_by_its_kind_too_where_there_is_something_to_show(v
         page = viewer.html(f"/tasks/{task_id}")
         assert {tag.text for tag in page.all("caption")} & {"Channels"} == captions
         assert ("Result" in [tag.text for tag in page.all("h2")]) == bool(told)
+
+
+def test_of_a_mail_that_failed_the_mail_is_shown_and_no_empty_result(viewer):
+    task_id = f"result-{uuid4()}"
+    parts().tasks.open(Draft(task_id, "email.send_email", "email", "email", kwargs={"body": "Only text."}))
+    run = parts().moves.start(task_id, 0, "worker-of-results", "w@h", None).run
+    assert parts().moves.fail(task_id, run, Failure("no", "PermanentError"))
+    labels = {tag.attributes.get("aria-label") for tag in viewer.html(f"/tasks/{task_id}").all("pre")}
+    assert ("The mail as text" in labels, "Result as JSON" in labels) == (True, False)
 
 
 # --- Files --------------------------------------------------------------------------------------------------------

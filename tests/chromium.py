@@ -1,5 +1,6 @@
 """The dashboard in a real browser: the installed Chromium, and pages on which whatever goes wrong is noted."""
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Dialog, Page, Request, Response, sync_playwright
 
 from requirements_check import needs
@@ -111,7 +113,8 @@ class Watched:
         found = Axe().run(self.page, options=options).response["violations"]
         return [(one["id"], one["help"], [node["html"][:200] for node in one["nodes"][:5]]) for one in found]
 
-    def shoot(self, name: str) -> None:
-        """Write a picture of the whole page into the folder that SCREENSHOTS names, if it names one."""
+    def shoot(self, name: str, *, whole: bool = True) -> None:
+        """Write a small picture of the page, or of the window, into the folder that SCREENSHOTS may name."""
         if folder := os.environ.get("SCREENSHOTS"):
-            self.page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+            taken = Image.open(io.BytesIO(self.page.screenshot(full_page=whole))).convert("RGB")
+            taken.quantize(128).save(Path(folder) / f"{name}.png", optimize=True)

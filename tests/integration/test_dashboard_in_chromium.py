@@ -12,8 +12,12 @@ from browsing import ANN, PASSWORD
 from call_faults import web_application
 from call_rows import Phones
 from chromium import PHONE, WIDE, Watched, chromium
+from config.settings import PROJECT_ROOT
+from dashboard import figures
 from dashboard.app import all_pages
-from furnished import failed, furnish, logged, says, started, waiting
+from dashboard.recent import Recent
+from furnished import busy_hour, failed, furnish, logged, says, started, waiting
+from processors.health import Check, Health
 from processors.webhooks import Answered
 from records.task_moves import Failure
 from services import passwords, users
@@ -87,6 +91,7 @@ def service(tmp_path_factory) -> Iterator[InlineService]:
         for role in ("viewer", "operator", "admin"):
             users.add(ANN, role, role, PASSWORD)
         yield service
+        parts().sandbox.close()  # a document is read
 
 
 @pytest.fixture(autouse=True)
@@ -299,7 +304,26 @@ def test_a_phone_shows_the_state_of_each_task_and_the_count_of_each_failure_besi
     watched.goes(path)
     for row in watched.page.locator("tbody tr").all():
         row.scroll_into_view_if_needed()
-        expect(row.locator("td").first).to_be_in_viewport(ratio=0.5)
+        expect(row.locator("td").first).to_be_in_viewport(ratio=0.99)
+
+
+@pytest.mark.parametrize("path", ["/", "/failures", "/queues", "/tasks/{document}"])
+def test_a_phone_shows_what_a_table_is_called_whole(somebody, shown, path):
+    watched = somebody("viewer", viewport=PHONE)
+    watched.goes(path.format(**shown))
+    for named in watched.page.locator("caption").all():
+        named.scroll_into_view_if_needed()
+        expect(named).to_be_in_viewport(ratio=0.99)
+
+
+def test_a_phone_shows_what_happened_to_a_task_beside_when(somebody, shown):
+    watched = somebody("viewer", viewport=PHONE)
+    watched.goes(f"/tasks/{shown['document']}")
+    region = watched.page.get_by_role("region", name="What happened to the task")
+    edge = region.bounding_box()["x"] + region.bounding_box()["width"]
+    steps = [what.bounding_box() for what in region.locator("td:nth-child(3)").all()]
+    assert len(steps) == 3
+    assert [step["x"] + step["width"] <= edge for step in steps] == [True] * 3
 
 
 # --- The switches and the keys ------------------------------------------------------------------------------------
@@ -776,3 +800,45 @@ def test_what_a_watched_task_says_is_text_too(somebody, service):
     assert parts().moves.fail(task_id, run, Failure(f"broken {HOSTILE}", HOSTILE, HOSTILE, "odd"))
     expect(watched.page.get_by_text(f"broken {HOSTILE}").first).to_be_visible()
     assert watched.page.evaluate(RAN) == "undefined"
+
+
+# --- The pictures of the README: an hour that is made up, and a document that is read -------------------------------
+
+FINE = Health(
+    status="healthy",
+    checks=[Check(name="database", status="healthy", detail="SQLite", seconds=0)],
+    version="0",
+    checked_at="2026-11-30T12:00:00+00:00",
+)
+
+
+def test_a_busy_hour_is_drawn_line_by_line(somebody, shown, monkeypatch):
+    known = Recent(lambda: FINE)
+    until(known.value, what="all is well")
+    monkeypatch.setattr(figures, "health", lambda: known)
+    busy_hour()
+    figures.past.cache_clear()
+    watched = somebody("viewer", viewport={"width": 1120, "height": 880})
+    watched.goes("/")
+    complete(watched.page)
+    for plot, colour in (
+        ("rates", "good"),
+        ("rates", "quiet"),
+        ("waits", "accent"),
+        ("waits", "warn"),
+        ("runs", "warn"),
+    ):
+        assert watched.page.evaluate(DRAWN, [plot, colour]) > 100, (plot, colour)
+    watched.shoot("dashboard-overview", whole=False)
+
+
+def test_a_document_that_was_read_is_shown_with_its_page_and_its_text(somebody, service):
+    content = (PROJECT_ROOT / "src/examples/samples/scan.pdf").read_bytes()
+    uri = parts().storage.put(content, mime="application/pdf", task_id="read")
+    task_id = celery_service.process_document(f"{uri}/scan.pdf")
+    watched = somebody("viewer", viewport={"width": 1120, "height": 1010}, color_scheme="dark")
+    watched.goes(f"/tasks/{task_id}")
+    complete(watched.page)
+    expect(watched.page.get_by_label("Text", exact=True)).to_contain_text("Two bearings")
+    expect(watched.page.get_by_role("img", name="page 1")).to_be_visible()
+    watched.shoot("dashboard-document", whole=False)

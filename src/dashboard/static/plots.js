@@ -10,7 +10,7 @@
   const span = (value) => {
     if (value === null) return "–";
     if (value < 1) return `${count(value * 1000)} ms`;
-    if (value < 60) return `${count(value)} s`;
+    if (value < 120) return `${count(value)} s`;
     return value < 3600 ? `${count(value / 60)} min` : `${count(value / 3600)} h`;
   };
   const middle = { label: "p50", colour: "accent" };

@@ -1,7 +1,9 @@
 """The README's commands do what it says."""
 
+import importlib.util
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +21,11 @@ LINES = [
     if line.strip()
 ]
 ACTIVATE = ". .venv/bin/activate"
+RECORDER = importlib.util.spec_from_file_location("record_session", PROJECT_ROOT / "scripts" / "record_session.py")
+recorder = importlib.util.module_from_spec(RECORDER)
+RECORDER.loader.exec_module(recorder)
+PICTURES = re.findall(r"!\[.+?\]\((docs/[\w.-]+)\)", README)
+BIGGEST_PICTURE = 150_000
 STARTED_ELSEWHERE = (Path(__file__).parent / "test_document_commands.py").read_text()
 
 
@@ -47,6 +54,36 @@ def test_a_fresh_terminal_finds_every_command_once_the_environment_is_active():
 def test_every_make_target_exists(line):
     done = subprocess.run([*line.split(), "--dry-run"], cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", [step.command for step in recorder.SESSION])
+def test_what_was_recorded_at_a_terminal_is_shown_and_can_still_be_typed(csai, command):
+    words = shlex.split(command)[1:]
+    options = [word for word in words if word.startswith("--")]
+    named = words[: words.index(options[0])] if options else words
+    said = csai(*[word for word in named if word != "TASK_ID"], "--help")
+    assert (said.code, [option for option in options if option not in said.out]) == (0, [])
+    assert re.search(rf"^\$ {re.escape(command).replace('TASK_ID', recorder.ID.pattern)}$", README, re.MULTILINE)
+
+
+def test_a_recording_has_the_lines_of_a_terminal_and_of_a_bar_each_of_its_words():
+    written = "id\r\n\x1b[?25l\r\x1b[2K\x1b[1mwaits\x1b[0m      0%\r\x1b[2Kreading ━━  50%\r\x1b[2Kreading ━━━ 60%"
+    written += "\r\x1b[2KSUCCESS ━━━━ 100%\r\n\x1b[?25h\r\x1b[1A\x1b[2K{}\r\n"
+    assert recorder.shown(written) == ["id", "waits      0%", "reading ━━━ 60%", "SUCCESS ━━━━ 100%", "{}", ""]
+
+
+def test_the_recorder_presses_ctrl_c_where_nothing_more_comes(monkeypatch):
+    monkeypatch.setattr(recorder, "QUIET_SECONDS", 0.1)
+    lines = recorder.shown(recorder.run(["sh", "-c", "echo begun; exec cat"], goes_on=True))
+    assert lines[0] == "begun"
+    assert recorder.trimmed([*"abcdef", ""], recorder.Step("", 2, 1)) == ["a", "b", "…", "f"]
+
+
+def test_its_pictures_are_there_and_small():
+    assert len(PICTURES) >= 2
+    assert {name: 0 < (PROJECT_ROOT / name).stat().st_size < BIGGEST_PICTURE for name in PICTURES} == dict.fromkeys(
+        PICTURES, True
+    )
 
 
 @pytest.mark.slow

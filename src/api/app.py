@@ -35,12 +35,12 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="CSAI background service", version=version(), docs_url=None, redoc_url=None, openapi_url=None)
     app.state.door = Door(settings)
     errors.install(app)
-    routers = [guarded(import_module(f"api.routes.{one.name}").router) for one in pkgutil.iter_modules(routes.__path__)]
-    for router in routers:
-        app.include_router(router)
+    for one in pkgutil.iter_modules(routes.__path__):
+        known = guarded(import_module(f"api.routes.{one.name}").router)
+        app.router.routes += known.routes  # each included router would be asked, and the right one twice
     app.state.watching = Watching(_marks, MOST_WATCHERS, MOST_OF_ONE)
     app.router.default = beside(app.router.default, create_dashboard(app.state.watching))
-    app.openapi = cache(lambda: document_of(app, [route for router in routers for route in router.routes]))
+    app.openapi = cache(lambda: document_of(app))
     call_webhooks.load()
     app.add_middleware(HostGuard, hosts=known_hosts(settings))
     return app

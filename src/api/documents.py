@@ -1,7 +1,7 @@
 """What the OpenAPI document says beside the routes' own types: who may, what is refused, and examples."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
@@ -9,7 +9,6 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, Field
-from starlette.routing import BaseRoute
 
 from api import bodies
 from api.errors import ERROR_TABLE, MEDIA_TYPE
@@ -77,15 +76,15 @@ def _problem(status: HTTPStatus) -> dict[str, Any]:
     return {"schema": {"$ref": REFERENCE + "Problem"}, "example": example}
 
 
-def document_of(app: FastAPI, routes: Sequence[BaseRoute]) -> dict[str, Any]:
-    """Return the OpenAPI document of an application: each of these routes of its with its scope and its problems."""
+def document_of(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI document of an application: each of its routes with its scope and its problems."""
     document = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
     components = document.setdefault("components", {})
     components.setdefault("schemas", {})["Problem"] = Problem.model_json_schema()
     components["schemas"].pop("HTTPValidationError", None)
     components["schemas"].pop("ValidationError", None)
     components["securitySchemes"] = {SECURITY: {"type": "http", "scheme": "bearer"}}
-    for route in routes:
+    for route in app.routes:
         if isinstance(route, GuardedRoute):
             for method in route.methods or () if route.include_in_schema else ():
                 _describe(document["paths"][route.path_format][method.lower()], route)

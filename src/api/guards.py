@@ -12,6 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.exceptions import HTTPException
 from fastapi.routing import APIRoute
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.bodies import bounded
@@ -216,6 +217,12 @@ class GuardedRoute(APIRoute):
     """
 
     most_bytes: int | None = 1_000_000
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Tell whether this answers a request; a path without parameters needs no pattern."""
+        if not self.param_convertors and not str(scope.get("path", "")).endswith(self.path):
+            return Match.NONE, {}
+        return super().matches(scope)
 
     def guard(self) -> Guard:
         """Return what guards it.

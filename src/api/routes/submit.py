@@ -4,8 +4,9 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Request
 from fastapi.exceptions import HTTPException
+from fastapi.responses import JSONResponse
 from pydantic import TypeAdapter, ValidationError
 
 from api.bodies import body_of
@@ -76,32 +77,31 @@ def arguments_of(body: bytes, kind: TypeAdapter[dict[str, Any]], request: Reques
     return given
 
 
-def accepted(task_id: str, response: Response) -> dict[str, str]:
-    """Return the answer to a submit."""
-    response.headers["Location"] = f"{TASKS}{task_id}"
-    return {"task_id": task_id}
+def accepted(task_id: str) -> JSONResponse:
+    """Return the answer to a submit; checking what it says would take another turn in a thread."""
+    location = {"Location": f"{TASKS}{task_id}"}
+    return JSONResponse({"task_id": task_id}, HTTPStatus.ACCEPTED, location)
 
 
 def _bytes_of(method: str) -> int:
     return settings.api_max_body_mb * 1024**2 if method in LARGE else MOST_BYTES
 
 
-def _submitting(method: Method) -> Callable[..., dict[str, str]]:
+def _submitting(method: Method) -> Callable[..., JSONResponse]:
     caller_of = require("operate" if method.name in OPERATING else "submit", tenants=method.name not in OF_ALL_TENANTS)
     body_bytes = body_of(_bytes_of(method.name))
 
     def submit(
         request: Request,
-        response: Response,
         body: Annotated[bytes, Depends(body_bytes)],
         caller: Annotated[Caller, caller_of],
-    ) -> dict[str, str]:
+    ) -> JSONResponse:
         arguments = arguments_of(body, method.body, request)
         _bind(arguments, method, caller)
         task_id = method.call(celery_service, arguments)
         uploads.keep_for(task_id, arguments)
         record_act(caller, "task.submit", target=("task", task_id), details={"method": method.name}, sure=False)
-        return accepted(task_id, response)
+        return accepted(task_id)
 
     return submit
 

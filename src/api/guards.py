@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Collection, Coroutine
+from functools import cached_property
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
@@ -218,9 +219,15 @@ class GuardedRoute(APIRoute):
 
     most_bytes: int | None = 1_000_000
 
+    @cached_property
+    def _fixed(self) -> str:
+        """The beginning of its path, up to the first parameter."""
+        return self.path.partition("{")[0]
+
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Tell whether this answers a request; a path without parameters needs no pattern."""
-        if not self.param_convertors and not str(scope.get("path", "")).endswith(self.path):
+        """Tell whether this answers a request; most do not, which takes no pattern to tell."""
+        asked = str(scope.get("path", ""))
+        if self._fixed not in asked or not (self.param_convertors or asked.endswith(self._fixed)):
             return Match.NONE, {}
         return super().matches(scope)
 

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -62,12 +62,14 @@ class PostgresqlServer:
         first = psutil.Process(int((self.folder / "data" / "postmaster.pid").read_text().split()[0]))
         stopped = [first, *first.children()]
         for one in stopped:
-            one.suspend()
+            with suppress(psutil.NoSuchProcess):  # a child that ended just now
+                one.suspend()
         try:
             yield
         finally:
             for one in stopped:
-                one.resume()
+                with suppress(psutil.NoSuchProcess):  # one that its server ended once that was awake
+                    one.resume()
 
     def stop(self) -> None:
         self._run("pg_ctl", "-D", "data", "-m", "immediate", "-w", "stop")

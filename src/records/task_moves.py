@@ -44,7 +44,6 @@ from records.limited_starts import Grant, Held, LimitedStarts, Soon
 from records.limits import SUBJECT_COLUMNS, subject_of, unlimited
 from records.members import many_of, members, remove_members
 from records.prepared import Given, Prepared
-from records.task_list_rows import forget
 from records.task_logs import task_logs
 from records.task_pauses import task_pauses
 from records.task_records import (
@@ -751,6 +750,8 @@ class TaskMoves:
             columns.state.in_(FINAL_VALUES),
             columns.finished_at >= effects.c.closed_at,
         )
+        from records.task_list_rows import forget  # noqa: PLC0415 - an idle worker keeps no lists
+
         known = delete(effects).where(effects.c.task_id.in_(list(task_ids)), effects.c.state.in_(CLOSED), OWN_KEY, over)
 
         def work(connection: Connection) -> tuple[int, list[str]]:

@@ -5,9 +5,10 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, cast
 
-LEFT_OUT = ("cffi", "psutil", "pygments", "rich", "yaml")
-"""Of billiard's way to the C library (it has another one), Celery's memory samples and coloured help, structlog's
-tracebacks for terminals, and a coding of messages that no worker accepts: 6 MiB in each worker."""
+LEFT_OUT = ("cffi", "greenlet", "psutil", "pygments", "rich", "yaml")
+"""Of billiard's way to the C library (it has another one), structlog's way to greenlets, of which there are none,
+Celery's memory samples and coloured help, tracebacks for terminals, and a coding of messages that no worker accepts:
+6 MiB in each worker."""
 
 
 @contextmanager

@@ -52,6 +52,7 @@ NOT_LOADED = {
     "services.notifications",
     # what libraries load wherever it is installed
     "attr",
+    "greenlet",
     "psutil",
     "pygments",
     "rich",

@@ -1,6 +1,7 @@
 """What stands before every route: which hosts and origins are answered, who holds the key, what headers go out."""
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Collection, Coroutine
 from functools import cached_property
@@ -13,6 +14,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.exceptions import HTTPException
 from fastapi.routing import APIRoute
+from pydantic_core import PydanticSerializationError
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -244,6 +246,8 @@ class GuardedRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return what answers a request."""
+        if self.response_field is not None:
+            vars(self.response_field)["serialize_json"] = _any_text(self.response_field)
         guard, handle = self.guard(), super().get_route_handler()
         most = self.most_bytes if self.body_field else None
         known = None if guard.scope is None else {one.alias for one in get_flat_params(self.dependant)}
@@ -255,6 +259,19 @@ class GuardedRoute(APIRoute):
             return await handle(request if most is None else Request(request.scope, bounded(request.receive, most)))
 
         return handler
+
+
+def _any_text(field: Any) -> Callable[..., bytes]:
+    """Return what writes an answer; a lone surrogate, which arguments may hold and UTF-8 has not, as its escape."""
+    write = field.serialize_json
+
+    def written(value: Any, **options: Any) -> bytes:
+        try:
+            return write(value, **options)
+        except PydanticSerializationError:
+            return json.dumps(field.serialize(value, **options), separators=(",", ":"), allow_nan=False).encode()
+
+    return written
 
 
 def check_query(request: Request, known: Collection[str]) -> None:

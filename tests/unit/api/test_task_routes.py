@@ -135,6 +135,17 @@ def test_cancelling_is_told_and_written_down_once(client):
     assert client.post("/api/v1/tasks/never-was/cancel").status_code == 404
 
 
+def test_arguments_that_are_no_text_of_utf_8_are_answered_as_their_escapes(client):
+    odd = {"a": "x\ud800\0", "ü": [1.5, None]}
+    task_id = draft("no-text-1", kwargs=odd, tags=["no-text"])
+    parts().moves.fail_waiting(task_id, Failure("it broke", "PermanentError"))
+    failed = client.get("/api/v1/tasks/failed", params={"limit": 1_000}).json()["items"]
+    assert next(one["kwargs"] for one in failed if one["task_id"] == task_id) == odd
+    (listed,) = client.get("/api/v1/tasks", params={"tag": "no-text", "whole": "true"}).json()["items"]
+    assert listed["kwargs"] == odd
+    assert client.get(f"/api/v1/tasks/{task_id}").status_code == 200
+
+
 def test_killing_all_is_told_and_written_down(client, monkeypatch):
     killed = {"killed_count": 3, "failed_count": 0, "failed_task_ids": []}
     monkeypatch.setattr(celery_service, "kill_all_tasks", lambda: killed)

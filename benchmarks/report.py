@@ -55,8 +55,8 @@ port, without persistence; PostgreSQL is one of its own with fsync. Every peer h
   but no limits and no events; its leader runs beside it and is not weighed.
 - The others have their defaults, but for what their names say and 100 jobs at once in arq. Huey, taskiq and arq poll
   for results.
-- `ours, records in …`, in bulk, records all tasks in one transaction and publishes a message for each, as
-  `submit_many` does.
+- `ours, records in …`, in bulk, is `celery_service.submit_many`: it checks the arguments of each, records up to 10 000
+  in one transaction and publishes a message for each.
 - CPU per task moves less than rates where others work on the machine too."""
 
 

@@ -15,7 +15,16 @@ TEXT = "string"
 JSON_TYPES = {"bool": "boolean", "int": "integer", "str": TEXT, "list": "array", "dict": "object"}
 SUBMITS = "/api/v1/submit"
 BY_HAND = frozenset(
-    {"submit", "get_task_result", "get_task_status", "get_contact", "get_vectors", "receive_bounce", "get_artefact"}
+    {
+        "submit",
+        "submit_many",
+        "get_task_result",
+        "get_task_status",
+        "get_contact",
+        "get_vectors",
+        "receive_bounce",
+        "get_artefact",
+    }
 )
 ONCE = frozenset({"run_schedule_now"})
 """What would be done twice where it is sent twice."""

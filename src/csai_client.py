@@ -443,6 +443,19 @@ class Calls:
         given = {"name": name, "arguments": dict(arguments or {})} | _given(queue=queue)
         return self._submit("/submit", given | options)
 
+    def submit_many(
+        self,
+        name: str,
+        /,
+        many: Sequence[Mapping[str, Any]],
+        *,
+        queue: str | None = None,
+        **options: Unpack[SubmitOptions],
+    ) -> list[str]:
+        """Submit many tasks of one name at once: all of them are recorded, or none."""
+        given = {"name": name, "many": [dict(one) for one in many]} | _given(queue=queue)
+        return self._accepted("/submit/submit_many", given | options)["task_ids"]
+
     def upload(self, path: str | os.PathLike[str]) -> str:
         """Send a file to the service, and return what stands for it as the `file_path` of a submit."""
         with Path(path).open("rb") as file:
@@ -506,11 +519,13 @@ class Calls:
                 raise TaskTimeout(f"Task {task_id} has no result after {timeout} s; it is {status['status']}.")
 
     def _submit(self, path: str, body: Mapping[str, Any]) -> str:
+        return self._accepted(path, body)["task_id"]
+
+    def _accepted(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Submit; the key makes it one submit, however often it has to be sent."""
         key = body.get("idempotency_key") or uuid.uuid4().hex
         sent = {name: value for name, value in body.items() if name != "idempotency_key"}
-        answer = self._connection.request("POST", path, body=sent, headers={"Idempotency-Key": key})
-        return answer["task_id"]
+        return self._connection.request("POST", path, body=sent, headers={"Idempotency-Key": key})
 
     def _request(
         self, method: str, path: str, query: Mapping[str, Any] | None = None, body: Any = None, *, again: bool = True

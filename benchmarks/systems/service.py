@@ -6,8 +6,8 @@ import effects
 
 from broker.waiting_messages import depths
 from services.celery_app import celery_app
-from services.celery_service import celery_service
-from services.submission import draft_by_name, submit_by_name, submit_many
+from services.celery_service import MOST_AT_ONCE, celery_service
+from services.submission import submit_by_name
 
 DISTRIBUTIONS = ("celery", "kombu", "billiard", "redis", "hiredis", "sqlalchemy", "psycopg")
 QUEUE = "default"
@@ -35,8 +35,10 @@ def publish(task: str, numbers: Iterable[int]) -> None:
 
 
 def publish_bulk(task: str, numbers: Iterable[int]) -> None:
-    """Submit in bulk: a record and a message for each, recorded in one transaction."""
-    submit_many([draft_by_name(*_task(task, number), **WHERE) for number in numbers])
+    """Submit in bulk, as users do: a record and a message for each, 10 000 in one transaction."""
+    many = [{"argument": effects.payload(number)} for number in numbers]
+    for start in range(0, len(many), MOST_AT_ONCE):
+        celery_service.submit_many(f"bench.{task}", many[start : start + MOST_AT_ONCE], queue=QUEUE)
 
 
 def waiting() -> int:

@@ -48,6 +48,15 @@ class Accepted(BaseModel):
     )
 
 
+class AcceptedMany(BaseModel):
+    """Tasks that were submitted at once."""
+
+    task_ids: list[str] = Field(
+        description="The tasks' ids, in the order of their arguments.",
+        examples=[["0f8fad5b-d9cb-469f-a165-70867728950e"]],
+    )
+
+
 class Problem(BaseModel):
     """What went wrong (RFC 9457)."""
 

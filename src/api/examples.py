@@ -78,4 +78,5 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "process_pending_tasks": {"max_tasks": 100},
     "retry_failed_tasks": {"max_retries": 3, "max_age_hours": 24, "task_types": ["email"]},
     "submit": {"name": "reports.build", "arguments": {"month": "2026-02"}, "queue": "default", "tags": ["monthly"]},
+    "submit_many": {"name": "reports.build", "many": [{"month": "2026-01"}, {"month": "2026-02"}], "tags": ["monthly"]},
 }

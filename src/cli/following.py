@@ -3,7 +3,7 @@
 import shlex
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -48,6 +48,18 @@ def answer(task_id: str, *, wait: bool, timeout: float | None, as_json: bool) ->
         sys.exit(follow(task_id, timeout=timeout, as_json=as_json))
 
 
+def answer_many(task_ids: Sequence[str], *, wait: bool, timeout: float | None, as_json: bool) -> None:
+    """Print the ids of tasks that were submitted at once; with `wait` follow all, as `answer` follows one."""
+    if as_json and not wait:
+        print_json({"task_ids": list(task_ids)})
+    elif not as_json:
+        print("\n".join(task_ids), flush=True)
+    if wait:
+        statuses = wait_for_all(task_ids, timeout)
+        print_json(statuses if as_json else [status["info"] for status in statuses])
+        sys.exit(0 if all(status["status"] == "SUCCESS" for status in statuses) else 1)
+
+
 def follow(task_id: str, *, timeout: float | None = None, as_json: bool = False) -> int:
     """Show a task's progress until its end, then its result.
 
@@ -82,20 +94,42 @@ def wait_for_end(task_id: str, timeout: float | None = None, looked: Look | None
     """
     began = time.monotonic()
     with _going_on(task_id), progress_bar() as bar:
-        while True:
-            status = redact(celery_service.get_task_status(task_id))
-            if status["status"] == "UNKNOWN":
-                raise unknown_task(task_id)
+
+        def look(status: dict[str, Any]) -> None:
             bar(status)
             if looked is not None:
                 looked(status)
-            if status["status"] in FINAL:
-                return status
-            if timeout is not None and time.monotonic() - began >= timeout:
-                raise TaskTimeout(
-                    f"Task {task_id} has no result after {timeout:g} s; it is {status['status']} and goes on."
-                )
-            time.sleep(POLL_SECONDS)
+
+        return _ended(task_id, began, timeout, look)
+
+
+def wait_for_all(task_ids: Sequence[str], timeout: float | None = None) -> list[dict[str, Any]]:
+    """Return how tasks ended, in their order; one bar shows how many have. Raises as `wait_for_end`."""
+    began, statuses = time.monotonic(), list[dict[str, Any]]()
+    with _going_on(*task_ids), progress_bar() as bar:
+
+        def look(_: dict[str, Any]) -> None:
+            done, total = len(statuses), len(task_ids)
+            bar({"status": "PROGRESS", "info": {"progress": 100 * done / total, "status": f"{done} of {total} ended"}})
+
+        for task_id in task_ids:
+            statuses.append(_ended(task_id, began, timeout, look))
+    return statuses
+
+
+def _ended(task_id: str, began: float, timeout: float | None, look: Look) -> dict[str, Any]:
+    while True:
+        status = redact(celery_service.get_task_status(task_id))
+        if status["status"] == "UNKNOWN":
+            raise unknown_task(task_id)
+        look(status)
+        if status["status"] in FINAL:
+            return status
+        if timeout is not None and time.monotonic() - began >= timeout:
+            raise TaskTimeout(
+                f"Task {task_id} has no result after {timeout:g} s; it is {status['status']} and goes on."
+            )
+        time.sleep(POLL_SECONDS)
 
 
 @contextmanager
@@ -138,10 +172,11 @@ def how_far(status: dict[str, Any]) -> tuple[float, str]:
 
 
 @contextmanager
-def _going_on(task_id: str) -> Generator[None]:
+def _going_on(task_id: str, *more: str) -> Generator[None]:
     """Say, where somebody stops waiting, that the task does not stop with it."""
     try:
         yield
     except KeyboardInterrupt:
-        say(f"Task {task_id} goes on: see csai show {shlex.quote(task_id)} --follow, or csai cancel.")
+        who = f"Task {task_id} and {len(more)} others go on" if more else f"Task {task_id} goes on"
+        say(f"{who}: see csai show {shlex.quote(task_id)} --follow, or csai cancel.")
         raise

@@ -496,6 +496,14 @@ def by_name() -> Iterator[Row]:
         lambda: celery_service.submit("monitoring.get_system_stats", queue="low_priority"),
         lambda result: f"{result['cpu']['count']} processors, asked for by name",
     )
+    yield call(
+        "submit_many",
+        lambda: celery_service.submit_many(
+            "ai_processing.extract_text",
+            [{"content": f"<p>Page {page}</p>", "content_type": "html"} for page in range(100)],
+        ),
+        lambda ids: f"{len(ids)} tasks in one call",
+    )
     yield call("get_group", lambda: group_or_reason("no-such-group"), str)
 
 

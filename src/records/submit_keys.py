@@ -22,7 +22,7 @@ from records.insertion import insert_into
 from records.parents import insert_parent
 from records.prepared import Given, Prepared
 from records.sessions import connection_of
-from records.task_records import Draft, insert_drafts, surely
+from records.task_records import Draft, insert_drafts, insertion, surely
 
 KEEP_SECONDS = 7 * 24 * 3600
 PRUNE_ROWS = 5_000
@@ -97,6 +97,20 @@ class SubmitKeys:
         """Write a parent with its key, its members and its tasks, as `open` does."""
         return self._open(parent, members, lambda c, one: insert_parent(c, one, members, tasks), session)
 
+    def open_many(self, drafts: Sequence[Draft], session: object | None = None) -> str:
+        """Write the records of many tasks of one name, with the first one's key where it has one, as `open` does.
+
+        Returns:
+            The first one's id, or that of the first one which was submitted with this key and these arguments before.
+        """
+        first, others = drafts[0], drafts[1:] if drafts[0].idempotency_key is not None else ()
+        members = [json.loads(json.dumps(dict(one.kwargs))) for one in others]
+        if session is not None:
+            return self._open(first, members, lambda connection, _: insert_drafts(connection, drafts), session)
+        opening = insertion(self.database.kind, drafts, telling=False)
+        opening.bind(self.database.engine().dialect)  # before the transaction, which others may wait for
+        return self._open(first, members, lambda connection, _: opening(connection), None)
+
     def is_held(self, draft: Draft) -> bool:
         """Tell whether a draft's key was given to a task before."""
         own = and_(keys.tenant == (draft.tenant or ""), keys.key == draft.idempotency_key, keys.expires_at > Now())
@@ -125,7 +139,7 @@ class SubmitKeys:
         self,
         draft: Draft,
         members: Sequence[Mapping[str, Any]],
-        insert: Callable[[Connection, Draft], None],
+        insert: Callable[[Connection, Draft], object],
         session: object | None,
         place: Callable[[Connection, Draft], Draft] | None = None,
     ) -> str:

@@ -1,5 +1,6 @@
 """The facade: everything a caller needs, by name."""
 
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ from processors.ai_arguments import DEFAULT_CHAT_MODEL, DEFAULT_EMBEDDING_MODEL,
 from processors.errors import InvalidArgument, TaskCancelled, TaskFailed, TaskTimeout, UnknownQueue
 from processors.results import Request, sentence_of
 from processors.scheduling import ListFailedTasks, ProcessPendingTasks, RetryFailedTasks
-from records.task_records import MOST_BYTES, TaskRecord, TaskState, is_task_id
+from records.task_records import MOST_BYTES, Draft, TaskRecord, TaskState, is_task_id
 from services import effects, limiting, retrying, scheduling, steering
 from services.celery_app import QUEUES
 from services.groups import group_of
@@ -31,7 +32,7 @@ from services.status import (
     usage_of,
     why_revoked,
 )
-from services.submission import check_size, submit_by_name
+from services.submission import check_size, draft_by_name, ids_from, submit_by_name, submit_many
 from services.submit_options import (
     Options,
     OptionsBesideDelay,
@@ -92,6 +93,12 @@ FIRST_POLL_SECONDS = 0.0005
 LONGEST_POLL_SECONDS = 1.0
 POLL_SHARE = 0.1
 """A poll comes after a tenth of what was waited: that adds little to any wait, and soon there is one a second."""
+
+MOST_AT_ONCE = 10_000
+"""Tasks that one `submit_many` takes."""
+
+NAMED = re.compile(r"\S+: ")
+"""How an error begins that names an argument."""
 
 Model = TypeVar("Model", bound=Request)
 
@@ -1515,6 +1522,34 @@ class CeleryService:
         options = Options.of(**cast("SubmitOptions", given))
         return _send(name, checked, queue_of(task) if queue is None else queue, options)
 
+    def submit_many(
+        self,
+        name: str,
+        /,
+        many: Sequence[Mapping[str, Any]],
+        *,
+        queue: str | None = None,
+        **options: Unpack[SubmitOptions],
+    ) -> list[str]:
+        """Submit many tasks of one name at once: all of them are recorded, or none.
+
+        Args:
+            name: the task's name.
+            many: the arguments of each by name, of 1 to 10 000 tasks.
+            queue: overrides the route.
+            options: as every submit takes them, for all of them; the same idempotency key with the same name and the
+                same `many` gives the same ids.
+
+        Returns:
+            The tasks' ids, in their order.
+        """
+        task = registered_task(name)
+        chosen = _options("submit_many", options)
+        where = _queue(queue_of(task) if queue is None else queue)
+        ids = ids_from(uuid(), _count(many))
+        drafts = [_draft(task, at, given, where, chosen, ids[at]) for at, given in enumerate(many)]
+        return submit_many(drafts, chosen.session)
+
     def get_group(self, group_id: str) -> dict[str, Any]:
         """Tell how far a group or the header of a chord is, at once.
 
@@ -1772,6 +1807,29 @@ def _submit(name: str, model: type[Request], queue: str, options: SubmitOptions,
 def _send(name: str, arguments: Mapping[str, Any], queue: str, options: Options, task_id: str | None = None) -> str:
     check_size(name, arguments)
     return submit_by_name(name, arguments, queue=_queue(queue), origin="facade", options=options, task_id=task_id)
+
+
+def _count(many: Any) -> int:
+    if isinstance(many, (str, bytes)) or not isinstance(many, Sequence):
+        raise InvalidArgument(f"many: must be a list of dicts, the arguments of each task; got {type(many).__name__}.")
+    count = len(cast("Sequence[Any]", many))
+    if not 1 <= count <= MOST_AT_ONCE:
+        raise InvalidArgument(f"many: must have the arguments of 1 to {MOST_AT_ONCE} tasks; got {count}.")
+    return count
+
+
+def _draft(task: Any, at: int, given: Any, queue: str, options: Options, task_id: str) -> Draft:
+    """Return the draft of one of many tasks, checked as `submit` checks it; an error names its place."""
+    if not isinstance(given, Mapping):
+        raise InvalidArgument(f"many[{at}]: must be a dict of the task's arguments; got {type(given).__name__}.")
+    try:
+        arguments = checked_arguments(task, cast("Mapping[str, Any]", given))
+        text = check_size(task.name, arguments)
+        return draft_by_name(
+            task.name, arguments, queue=queue, origin="facade", options=options, task_id=task_id, text=text
+        )
+    except InvalidArgument as error:
+        raise InvalidArgument(f"many[{at}]{'.' if NAMED.match(str(error)) else ': '}{error}") from error
 
 
 def _call(name: str, model: type[Request], queue: str, options: Mapping[str, Any], /, **arguments: Any) -> str:

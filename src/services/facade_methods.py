@@ -57,6 +57,7 @@ SUBMITTING = (
 """The methods that submit a task with arguments of its own, in the document's order."""
 
 BY_NAME = "submit"
+MANY_BY_NAME = "submit_many"
 
 OPERATING = frozenset(
     {
@@ -94,19 +95,21 @@ class Method:
     description: str
     body: TypeAdapter[dict[str, Any]]
 
-    def call(self, facade: CeleryService, arguments: Mapping[str, Any]) -> str:
-        """Submit, and return the task's id; raises what the method raises."""
-        if self.name != BY_NAME:
-            return getattr(facade, self.name)(**arguments)
-        given: dict[str, Any] = {"arguments": {}, **arguments}
-        return facade.submit(given.pop("name"), **given)
+    def call(self, facade: CeleryService, arguments: Mapping[str, Any]) -> str | list[str]:
+        """Submit, and return the task's id, or the ids of many; raises what the method raises."""
+        given: dict[str, Any] = dict(arguments)
+        if self.name == BY_NAME:
+            given.setdefault("arguments", {})
+            return facade.submit(given.pop("name"), **given)
+        if self.name == MANY_BY_NAME:
+            return facade.submit_many(given.pop("name"), **given)
+        return getattr(facade, self.name)(**given)
 
 
 @cache
 def methods() -> Mapping[str, Method]:
-    """Return all of them by their names: those that submit, and `submit`, which takes a task by its own name."""
-    named = {name: _method(name, getattr(CeleryService, name)) for name in SUBMITTING}
-    return named | {BY_NAME: _method(BY_NAME, CeleryService.submit)}
+    """Return all of them by their names: those that submit, and the two that take tasks by their own names."""
+    return {name: _method(name, getattr(CeleryService, name)) for name in (*SUBMITTING, BY_NAME, MANY_BY_NAME)}
 
 
 def _method(name: str, function: Callable[..., Any]) -> Method:

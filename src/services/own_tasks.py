@@ -1,9 +1,9 @@
 """Tasks by their names, an adopter's too: what is registered, what arguments one takes, where it waits."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, cast
 
 from pydantic import ValidationError
@@ -77,10 +77,16 @@ def checked_arguments(task: Any, given: Mapping[str, Any]) -> dict[str, Any]:
 def check_signature(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
     """Raise `InvalidArgument` where a task's function does not take these arguments."""
     try:
-        inspect.signature(task.run).bind(*args, **kwargs)
+        _signature(task.run).bind(*args, **kwargs)
     except TypeError as error:
         names = ", ".join(parameters_of(task)) or "no arguments"
         raise InvalidArgument(f"The arguments do not fit {task.name}: {error}; it takes {names}.") from error
+
+
+@lru_cache(maxsize=1_000)
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    """Return what a function takes; reading it takes much longer than comparing arguments with it."""
+    return inspect.signature(function)
 
 
 def parameters_of(task: Any) -> list[str]:

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, TypeVar, cast
+from uuid import UUID, uuid5
 
 from celery.utils import uuid
 from kombu import Queue
@@ -159,13 +160,16 @@ def draft_by_name(
     origin: str,
     options: Options = NO_OPTIONS,
     task_id: str | None = None,
+    text: JsonText | None = None,
 ) -> Draft:
     """Return the draft of a task that nothing follows; arguments as `submit_by_name`'s.
+
+    `text` is what `check_size` has returned for them, where that was asked.
 
     Raises:
         InvalidArgument: an argument is no JSON value.
     """
-    text = check_json(name, arguments)
+    text = check_json(name, arguments) if text is None else text
     caller, task_id = cast("Any", celery_app).current_worker_task, task_id or uuid()
     return Draft(
         id=task_id,
@@ -239,19 +243,58 @@ def submit_retry(draft: Draft) -> bool:
     return new
 
 
-def submit_many(drafts: Sequence[Draft]) -> None:
-    """Record many tasks durably, all or none, then publish them in few messages to the broker; raises as `submit`."""
-    service = parts()
-    service.publisher.check()
-    in_task = celery_app.current_worker_task is not None
-    drafts = _in_turn(drafts, f"{len(drafts)} tasks", in_task=in_task)
+def submit_many(drafts: Sequence[Draft], session: object | None = None) -> list[str]:
+    """Record many tasks durably, all or none, then publish them in few messages to the broker; raises as `submit`.
+
+    Args:
+        drafts: the tasks. Where the first one has an idempotency key it stands for all: they have the same name then,
+            and the ids that `ids_from` makes of the first one's.
+        session: as `submit` takes it.
+
+    Returns:
+        Their ids in order, or those of the tasks which were submitted with this key before.
+    """
+    if not drafts:
+        return []
+    if session is not None:
+        return _ids_of(drafts, parts().submit_keys.open_many(drafts, session))
+    parts().publisher.check()
+    in_task, what = celery_app.current_worker_task is not None, f"{len(drafts)} tasks"
+    drafts = _in_turn(drafts, what, in_task=in_task)
     now = [draft for draft in drafts if not _waits(draft)]
     with collector_paused():
-        opening = service.tasks.opening(drafts)
-        written = beside(lambda: _open(lambda tasks: tasks.open_many(opening), f"{len(drafts)} tasks", in_task=in_task))
+        write = _opening(drafts)
+        written = beside(lambda: _open(write, what, in_task=in_task))
         messages = _prepared(now)
-    written()
-    publish(now, messages)
+    first = written()
+    if first == drafts[0].id:
+        publish(now, messages)
+    return _ids_of(drafts, first)
+
+
+def ids_from(first: str, count: int) -> list[str]:
+    """Return the ids of so many tasks that are submitted together: all follow from the first, which a key's row has."""
+    if count == 1:
+        return [first]
+    space = UUID(first)
+    return [first, *(str(uuid5(space, str(place))) for place in range(1, count))]
+
+
+def _ids_of(drafts: Sequence[Draft], first: str) -> list[str]:
+    return [draft.id for draft in drafts] if first == drafts[0].id else ids_from(first, len(drafts))
+
+
+def _opening(drafts: Sequence[Draft]) -> Callable[[TaskRecords], str]:
+    """Return what writes these, with the key of the first where it has one, and returns the first one's id."""
+    if drafts[0].idempotency_key is not None:
+        return lambda _: parts().submit_keys.open_many(drafts)
+    opening = parts().tasks.opening(drafts)
+
+    def write(tasks: TaskRecords) -> str:
+        tasks.open_many(opening)
+        return drafts[0].id
+
+    return write
 
 
 def _prepared(drafts: Sequence[Draft]) -> list[Message] | None:
@@ -375,9 +418,14 @@ def json_text(what: str, values: Any, levels: int = MOST_LEVELS) -> JsonText:
     return text
 
 
-def check_size(name: str, arguments: Any) -> None:
-    """Raise `InvalidArgument` where an argument is no JSON value, or all of them are larger than a submit takes."""
-    size = json_size(name, arguments)
+def check_size(name: str, arguments: Any) -> JsonText:
+    """Return arguments as JSON.
+
+    Raises:
+        InvalidArgument: one is no JSON value, or all of them are larger than a submit takes.
+    """
+    text = json_text(f"The arguments of {name}", arguments)
+    size = len(text)
     if size > MAX_ARGUMENT_BYTES:
         sizes = {key: json_size(name, value) for key, value in _by_name(arguments).items()}
         largest = max(sizes, key=lambda key: sizes[key])
@@ -385,6 +433,7 @@ def check_size(name: str, arguments: Any) -> None:
             f"{largest}: has {sizes[largest]} of the {size} bytes of all arguments, at most {MAX_ARGUMENT_BYTES} are "
             "accepted; pass files by path."
         )
+    return text
 
 
 def _by_name(arguments: Any) -> Mapping[str, Any]:

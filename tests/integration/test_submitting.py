@@ -1,5 +1,6 @@
 """Submitting once, later, and together with a caller's own rows, with a real broker, worker and leader."""
 
+import json
 import os
 import random
 import signal
@@ -47,6 +48,42 @@ def test_a_submit_that_is_repeated_because_its_process_was_killed_sends_one_mail
     assert len(ids) == 1
     assert celery_service.get_task_result(ids.pop(), timeout=60)["status"] == "sent"
     assert mails_to(address) == 1
+
+
+def mails_for(key: str) -> list[dict[str, str]]:
+    return [{"to_email": f"{key}-{number}@example.com", "subject": "s", "body": "b"} for number in range(30)]
+
+
+MANY_KILLED_BEFORE_IT_PUBLISHES = """
+import json, os, signal, sys
+from services import submission
+from services.celery_service import celery_service
+
+submission.publish = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+celery_service.submit_many("email.send_email", json.loads(sys.argv[1]), idempotency_key=sys.argv[2])
+"""
+
+
+def test_many_that_are_repeated_because_their_process_was_killed_are_done_once_each():
+    key = f"key-{uuid4()}"
+    many = mails_for(key)
+    command = [sys.executable, "-c", MANY_KILLED_BEFORE_IT_PUBLISHES, json.dumps(many), key]
+    assert subprocess.run(command, cwd=PROJECT_ROOT, timeout=60, check=False).returncode == -signal.SIGKILL
+
+    with ThreadPoolExecutor(4) as pool:
+        told = pool.map(lambda _: celery_service.submit_many("email.send_email", many, idempotency_key=key), range(4))
+        [ids] = {tuple(one) for one in told}
+
+    for task_id, mail in zip(ids, many, strict=True):
+        assert celery_service.get_task_result(task_id, timeout=60)["accepted"] == [mail["to_email"]]
+        assert mails_to(mail["to_email"]) == 1
+
+
+def test_many_are_done_at_once_and_each_has_its_own_result():
+    many = [{"content": f"<p>page {page}</p>", "content_type": "html"} for page in range(200)]
+    ids = celery_service.submit_many("ai_processing.extract_text", many)
+    texts = [celery_service.get_task_result(one, timeout=60)["result"]["text"] for one in ids]
+    assert [text.strip() for text in texts] == [f"page {page}" for page in range(200)]
 
 
 def test_of_many_who_submit_mails_under_few_keys_at_once_one_mail_of_each_key_goes_out():

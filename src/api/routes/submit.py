@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import TypeAdapter, ValidationError
 
 from api.bodies import body_of
-from api.documents import Accepted, problems
+from api.documents import Accepted, AcceptedMany, problems
 from api.examples import EXAMPLES
 from api.guards import GuardedRoute, require
 from config.settings import settings
@@ -20,7 +20,7 @@ from services import uploads
 from services.access import Caller
 from services.audit import record_act
 from services.celery_service import celery_service
-from services.facade_methods import BY_NAME, OF_ALL_TENANTS, OPERATING, Method, methods
+from services.facade_methods import BY_NAME, MANY_BY_NAME, OF_ALL_TENANTS, OPERATING, Method, methods
 from services.file_roots import check_paths
 from services.own_tasks import is_ours
 from services.submission import MAX_ARGUMENT_BYTES
@@ -29,7 +29,7 @@ from web.task_answers import shown_status
 IDEMPOTENCY_KEY = "idempotency-key"
 """The header's name (draft-ietf-httpapi-idempotency-key-header)."""
 
-LARGE = frozenset({"send_email", "send_bulk_emails", "queue_bulk_calls", "generate_embeddings"})
+LARGE = frozenset({"send_email", "send_bulk_emails", "queue_bulk_calls", "generate_embeddings", MANY_BY_NAME})
 """What has many items, or files among its arguments."""
 
 MOST_BYTES = 6 * MAX_ARGUMENT_BYTES
@@ -83,6 +83,11 @@ def accepted(task_id: str) -> JSONResponse:
     return JSONResponse({"task_id": task_id}, HTTPStatus.ACCEPTED, location)
 
 
+def accepted_many(task_ids: list[str]) -> JSONResponse:
+    """Return the answer to a submit of many tasks."""
+    return JSONResponse({"task_ids": task_ids}, HTTPStatus.ACCEPTED)
+
+
 def _bytes_of(method: str) -> int:
     return settings.api_max_body_mb * 1024**2 if method in LARGE else MOST_BYTES
 
@@ -98,10 +103,14 @@ def _submitting(method: Method) -> Callable[..., JSONResponse]:
     ) -> JSONResponse:
         arguments = arguments_of(body, method.body, request)
         _bind(arguments, method, caller)
-        task_id = method.call(celery_service, arguments)
-        uploads.keep_for(task_id, arguments)
-        record_act(caller, "task.submit", target=("task", task_id), details={"method": method.name}, sure=False)
-        return accepted(task_id)
+        told = method.call(celery_service, arguments)
+        is_one = isinstance(told, str)
+        ids, of_each = ([told], [arguments]) if is_one else (told, arguments["many"])
+        for task_id, its_arguments in zip(ids, of_each, strict=True):
+            uploads.keep_for(task_id, its_arguments)
+        count, details = None if is_one else len(ids), {"method": method.name}
+        record_act(caller, "task.submit", target=("task", ids[0]), count=count, details=details, sure=False)
+        return accepted(told) if is_one else accepted_many(ids)
 
     return submit
 
@@ -116,7 +125,7 @@ def _bind(arguments: dict[str, Any], method: Method, caller: Caller) -> None:
     if caller.tenant is not None and arguments.setdefault("tenant", caller.tenant) != caller.tenant:
         raise HTTPException(HTTPStatus.FORBIDDEN, f"This key submits for the tenant {caller.tenant!r} alone.")
     by_any_name = caller.tenant is None and caller.may("operate")  # some act on all tenants' tasks
-    if method.name == BY_NAME and not by_any_name and is_ours(arguments["name"]):
+    if method.name in {BY_NAME, MANY_BY_NAME} and not by_any_name and is_ours(arguments["name"]):
         raise HTTPException(
             HTTPStatus.FORBIDDEN,
             "Tasks of the service by their names want a key with the scope operate that is not a tenant's key; "
@@ -137,7 +146,7 @@ def _add(path: str, function: Callable[..., Any], method: Method) -> None:
         operation_id=method.name,
         summary=method.summary,
         description=method.description,
-        response_model=Accepted,
+        response_model=AcceptedMany if method.name == MANY_BY_NAME else Accepted,
         response_description="It is recorded, and will be done.",
         responses=problems(*REFUSALS),
         openapi_extra={

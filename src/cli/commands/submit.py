@@ -13,7 +13,7 @@ from typer.models import OptionInfo
 
 from cli.acts import note
 from cli.exit_codes import TOLD
-from cli.following import Timeout, Wait, answer, check_timeout
+from cli.following import Timeout, Wait, answer, answer_many, check_timeout
 from cli.given import JSON_FORMS, contents_of, json_of, json_or_text
 from cli.output import AsJson
 from processors.errors import InvalidArgument
@@ -73,9 +73,13 @@ def _command(method: Method) -> Callable[..., None]:
             for name, value in given.items()
             if value is not None
         }
-        task_id = method.call(celery_service, arguments)
-        note("task.submit", ("task", task_id), details={"method": method.name})
-        answer(task_id, wait=wait, timeout=timeout, as_json=as_json)
+        told = method.call(celery_service, arguments)
+        if isinstance(told, str):
+            note("task.submit", ("task", told), details={"method": method.name})
+            answer(told, wait=wait, timeout=timeout, as_json=as_json)
+        else:
+            note("task.submit", ("task", told[0]), count=len(told), details={"method": method.name})
+            answer_many(told, wait=wait, timeout=timeout, as_json=as_json)
 
     parameters = [*(_option(name, field) for name, field in fields.items()), *_of_all()]
     command.__signature__ = inspect.Signature(parameters)  # what typer looks at

@@ -131,6 +131,7 @@ ROUTES = {
     ("GET", "/api/v1/workers"): "read",
     ("GET", "/api/v1/workers/inspected"): "read",
     ("POST", "/api/v1/submit"): "submit",
+    ("POST", "/api/v1/submit/submit_many"): "submit",
 } | {("POST", f"/api/v1/submit/{name}"): "operate" if name in OPERATING else "submit" for name in SUBMITTING}
 """Of every route the scope that it wants; None: it is open."""
 
@@ -161,6 +162,7 @@ FOR_TENANTS = {
     ("POST", "/api/v1/tasks/{task_id}/replay"),
     ("POST", "/api/v1/tasks/{task_id}/resend"),
     ("POST", "/api/v1/submit"),
+    ("POST", "/api/v1/submit/submit_many"),
     ("GET", "/api/v1/artefacts/{sha256}"),
     ("HEAD", "/api/v1/artefacts/{sha256}"),
 } | {("POST", f"/api/v1/submit/{name}") for name in SUBMITTING if name not in OF_ALL_TENANTS}

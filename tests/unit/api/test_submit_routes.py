@@ -10,10 +10,13 @@ from api.app import create_app
 from api.examples import EXAMPLES
 from api.routes.submit import MOST_BYTES
 from config.settings import ensure_folders, settings
+from records.audit import WantedActs
+from services import audit
 from services.access import admin_key
 from services.celery_service import CeleryService, celery_service
 from services.facade_methods import methods
 from services.wiring import parts
+from waiting import until
 
 OWN = {"submit", "replay_task", "resend_failed", "run_schedule_now"}
 """What returns an id as well, and has a route of its own or takes a task that exists."""
@@ -61,7 +64,7 @@ def test_every_method_that_submits_has_a_route_and_an_example():
     assert set(EXAMPLES) == set(methods())
 
 
-@pytest.mark.parametrize("method", sorted(set(EXAMPLES) - {"submit"}))
+@pytest.mark.parametrize("method", sorted(set(EXAMPLES) - {"submit", "submit_many"}))
 def test_the_example_of_a_method_is_accepted_and_recorded_as_the_facade_records_it(client, monkeypatch, method):
     monkeypatch.setattr(settings, "file_roots", [Path("/path/to"), Path("/tmp")])
     answer = submit(client, method, EXAMPLES[method] | {"tags": [f"over-http-{method}"]})
@@ -88,6 +91,54 @@ def test_a_task_of_any_name_is_submitted_by_it(client):
     assert (record.name, record.kwargs["text"], record.priority) == (body["name"], "fine", "high")
     assert refusal(submit(client, "", {"name": "ai_processing.analyze_sentiment", "arguments": {"words": "fine"}}))
     assert refusal(submit(client, "", {"name": "celery.backend_cleanup", "arguments": {}}))
+
+
+SENTIMENTS = {"name": "ai_processing.analyze_sentiment", "many": [{"text": f"text {n}"} for n in range(1_000)]}
+
+
+def test_many_tasks_of_one_name_are_submitted_at_once_and_are_one_act(client):
+    body = SENTIMENTS | {"tags": ["many"], "priority": "high"}
+    answer = submit(client, "submit_many", body)
+    assert (answer.status_code, list(answer.json())) == (202, ["task_ids"]), answer.text
+    ids = answer.json()["task_ids"]
+    records = [parts().tasks.read(one) for one in ids]
+    assert [one.kwargs["text"] for one in records] == [one["text"] for one in SENTIMENTS["many"]]
+    assert {(one.priority, tuple(one.tags)) for one in records} == {("high", ("many",))}
+    (act,) = until(lambda: audit.acts(WantedActs(target_kind="task", target_id=ids[0]), 9))
+    assert (act.act, act.count, act.details) == ("task.submit", 1_000, {"method": "submit_many"})
+
+
+def test_the_same_key_is_the_same_many(client):
+    key = {"Idempotency-Key": "one-key-of-many"}
+    first = submit(client, "submit_many", SENTIMENTS, **key).json()
+    assert submit(client, "submit_many", SENTIMENTS, **key).json() == first
+    other = submit(client, "submit_many", SENTIMENTS | {"many": SENTIMENTS["many"][:2]}, **key)
+    assert (other.status_code, other.json()["task_id"]) == (409, first["task_ids"][0])
+
+
+def test_a_bad_one_of_many_is_named_by_its_place(client, rooted):
+    good, name = SENTIMENTS["many"][0], SENTIMENTS["name"]
+    for bad, words in (({"text": 5}, "many[1].text"), ({"words": "x"}, "many[1]."), ("x", "many.1: ")):
+        assert words in refusal(submit(client, "submit_many", {"name": name, "many": [good, bad]}))
+    assert "many: must have" in refusal(submit(client, "submit_many", {"name": name, "many": []}))
+    body = {"name": "file_processing.process_document", "many": [{"file_path": "/etc/passwd"}]}
+    assert "many.0.file_path" in refusal(submit(client, "submit_many", body))
+
+
+def test_many_may_have_as_large_a_body_as_other_methods_with_many_items(client):
+    large = [{"text": "x" * 900_000} for _ in range(9)]
+    assert len(large) * 900_000 > MOST_BYTES
+    assert submit(client, "submit_many", SENTIMENTS | {"many": large}).status_code == 202
+
+
+def test_each_of_many_keeps_the_upload_that_it_names_and_no_others(client):
+    kept = [client.post("/api/v1/uploads", params={"name": f"{n}.txt"}, content=f"kept for {n}").json() for n in (1, 2)]
+    many = [{"file_path": one["file_path"]} for one in kept]
+    referred = list[tuple[str, str]]()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(parts().storage), "refer", lambda _self, uri, task_id: referred.append((task_id, uri)))
+        answer = submit(client, "submit_many", {"name": "file_processing.process_document", "many": many})
+    assert referred == list(zip(answer.json()["task_ids"], [one["uri"] for one in kept], strict=True))
 
 
 # --- What is refused --------------------------------------------------------------------------------------------

@@ -272,6 +272,8 @@ def test_no_tenants_key_submits_a_task_of_the_service_by_its_name(client, name):
     body = {"name": name, "arguments": {}}
     answer = client.post("/api/v1/submit", json=body, headers=key_of(tenant="acme"))
     assert (answer.status_code, "not a tenant's key" in answer.json()["detail"]) == (403, True)
+    many = {"name": name, "many": [{}]}
+    assert client.post("/api/v1/submit/submit_many", json=many, headers=key_of(tenant="acme")).status_code == 403
     schedule = {"name": f"of acme: {name}", "task": name, "every": 60.0}
     assert client.post("/api/v1/schedules", json=schedule, headers=key_of(tenant="acme")).status_code == 403
 

@@ -17,7 +17,7 @@ from records.audit import WantedActs
 from services import audit
 from services.celery_app import celery_app
 from services.celery_service import CeleryService, celery_service
-from services.facade_methods import BY_NAME, methods
+from services.facade_methods import BY_NAME, MANY_BY_NAME, methods
 
 MAILS = {"type": "array", "items": {"type": "object"}}
 ONE_OR_MORE = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
@@ -42,7 +42,8 @@ def remembered(monkeypatch):
         @functools.wraps(method)
         def remembering(_self, *args, _name=name, **arguments):
             seen[_name] = (args, arguments)
-            return f"t-{next(NUMBERS)}"
+            made = f"t-{next(NUMBERS)}"
+            return [made] if _name == MANY_BY_NAME else made
 
         monkeypatch.setattr(CeleryService, name, remembering)
     monkeypatch.setattr(submit, "note", lambda *_args, **_more: None)
@@ -70,7 +71,7 @@ def test_what_is_typed_is_what_the_method_gets(csai, remembered, name):
     assert (code, errors) == (0, "")
     assert out.startswith("t-")
     positional, given = remembered[name]
-    if name == BY_NAME:
+    if name in {BY_NAME, MANY_BY_NAME}:
         assert positional == (arguments["name"],)
         arguments = {key: value for key, value in arguments.items() if key != "name"}
     assert given == arguments
@@ -255,6 +256,38 @@ def test_a_submit_is_in_the_audit_as_done_at_a_terminal(csai, inline_service):
     task_id = csai(*division(2)).out.strip()
     (act,) = audit.acts(WantedActs(target_kind="task", target_id=task_id), 9)
     assert (act.act, act.origin, act.actor_kind, act.details) == ("task.submit", "cli", "user", {"method": "submit"})
+
+
+def divisions(*by: int, words: tuple[str, ...] = ()) -> tuple[str, ...]:
+    given = json.dumps([{"number": 6, "by": one} for one in by])
+    return ("submit", "submit_many", "--name", "test.cli_divide", "--many", given, *words)
+
+
+def test_many_are_waited_for_with_one_exit_code_for_all(csai, inline_service):
+    code, out, _ = csai(*divisions(1, 2, 3))
+    assert (code, [celery_service.get_task_result(one) for one in out.split()]) == (0, [6.0, 3.0, 2.0])
+    code, out, _ = csai(*divisions(1, 2, words=("--wait",)))
+    first, second, result = out.split("\n", 2)
+    assert (code, json.loads(result), celery_service.get_task_result(second)) == (0, [6.0, 3.0], 3.0)
+    (act,) = audit.acts(WantedActs(target_kind="task", target_id=first), 9)
+    assert (act.act, act.origin, act.count, act.details) == ("task.submit", "cli", 2, {"method": "submit_many"})
+    code, out, _ = csai(*divisions(1, 0, 2, words=("--wait", "--json")))
+    assert (code, [one["status"] for one in json.loads(out)]) == (1, ["SUCCESS", "FAILURE", "SUCCESS"])
+    code, out, _ = csai(*divisions(1, 2, words=("--json",)))
+    assert (code, len(json.loads(out)["task_ids"])) == (0, 2)
+
+
+def test_a_wait_for_many_that_is_over_or_interrupted_says_that_they_go_on(csai, inline_service, monkeypatch):
+    later = ("--delay-seconds", "3600", "--wait")
+    code, _, errors = csai(*divisions(1, 2, words=(*later, "--timeout", "0")))
+    assert (code, "has no result after 0 s; it is PENDING and goes on" in errors) == (4, True)
+
+    def interrupt(_seconds):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cli.following.time.sleep", interrupt)
+    code, out, errors = csai(*divisions(1, 2, 3, words=later))
+    assert (code, f"Task {out.split()[0]} and 2 others go on" in errors) == (130, True)
 
 
 @pytest.mark.parametrize(

@@ -215,6 +215,17 @@ def test_a_submit_whose_answer_was_lost_is_sent_again_and_done_once(served):
     assert [one.id for one in made] == [task_id]
 
 
+def test_many_whose_answer_was_lost_are_sent_again_and_done_once(served):
+    proxy, many = Dropping(served, drops=3), [{"text": f"lost {n}"} for n in range(20)]
+    with CsaiClient(proxy.url, admin_key(settings)) as client:
+        ids = client.submit_many("ai_processing.analyze_sentiment", many, tags=["lost-many"])
+    proxy.listener.close()
+    assert proxy.seen >= 4
+    made = [one for one in parts().tasks.unfinished(100_000) if one.tags == ["lost-many"]]
+    assert {one.id for one in made} == set(ids)
+    assert [parts().tasks.read(one).kwargs["text"] for one in ids] == [one["text"] for one in many]
+
+
 def test_an_upload_that_broke_off_or_whose_answer_was_lost_is_sent_again_whole(served, tmp_path):
     content = random.Random(1).randbytes(3 * 2**20)
     file = tmp_path / "a.bin"
@@ -289,5 +300,5 @@ def test_an_address_that_is_none_is_refused(url):
 
 def test_every_example_is_taken_by_the_method_of_its_name():
     for name, example in EXAMPLES.items():
-        if name != "submit":
+        if name not in {"submit", "submit_many"}:
             inspect.signature(getattr(CsaiClient, name)).bind(None, **example)

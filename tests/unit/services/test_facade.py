@@ -128,6 +128,7 @@ PROMISED_NOW = [
     "get_effects_in_doubt",
     "settle_effect",
     "submit",
+    "submit_many",
     "get_group",
     "set_limit",
     "get_limits",

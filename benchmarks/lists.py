@@ -259,6 +259,7 @@ def _overview(database: Database, _place: Place | None) -> None:
     minutes = TaskMinutes(database)
     minutes.counted(1)
     minutes.since(1)
+    minutes.looks(1)
     TaskRecords(database).queue_figures()
 
 

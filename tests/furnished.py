@@ -8,7 +8,7 @@ from email.message import EmailMessage
 from typing import Any
 
 from PIL import Image
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from browsing import ANN
 from call_rows import Phones
@@ -19,7 +19,7 @@ from processors.ai_interfaces import CallPlan, Leave, Share, Usage
 from processors.interfaces import Run
 from records.incidents import Death, note
 from records.passing_time import PassingTime
-from records.task_minutes import task_minutes
+from records.task_minutes import NOBODY, task_minutes
 from records.task_moves import Failure
 from records.task_records import Draft
 from services import api_keys, audit, saved_views, webhooks
@@ -287,6 +287,11 @@ def _count_minutes() -> None:
     """Let what has come and ended until now be counted, as soon as it may be."""
     PassingTime(parts().database).pass_by(300)
     until(lambda: not parts().minutes.count_next(), what="all minutes are counted")
+    counted = parts().minutes.counted(1)
+    assert counted
+    alone = (task_minutes.c.minute == counted[1]) & (task_minutes.c.queue == NOBODY)
+    looked = update(task_minutes).where(alone).values(depth=3, oldest_age_seconds=90.0)
+    parts().database.write(lambda connection: connection.execute(looked))
 
 
 BUSY = {"email": (40, 0.02, 0.08), "file_processing": (9, 0.3, 2.5), "ai_processing": (15, 0.1, 0.6)}
@@ -296,13 +301,13 @@ BUSY = {"email": (40, 0.02, 0.08), "file_processing": (9, 0.3, 2.5), "ai_process
 def busy_hour() -> None:
     """Make up what was counted of an hour in which three queues were at work."""
     now = datetime.now(UTC).replace(second=0, microsecond=0)
-    rows = [_minute(now, ago, queue) for ago in range(2, 61) for queue in BUSY]
+    rows = [_minute(now, ago, queue) for ago in range(2, 61) for queue in (*BUSY, NOBODY)]
     parts().minutes.prune(0)  # where time was let pass, minutes no longer begin with a minute
     parts().database.write(lambda connection: connection.execute(insert(task_minutes), rows))
 
 
 def _minute(now: datetime, ago: int, queue: str) -> dict[str, Any]:
-    many, wait, run = BUSY[queue]
+    many, wait, run = BUSY.get(queue, (0, 0.0, 0.0))
     tide = 1 + 0.4 * math.sin(ago / 7) + 0.1 * math.sin(ago * 2)
     ended = round(many * tide)
     waits, runs = task_figures.none(), task_figures.none()
@@ -311,4 +316,5 @@ def _minute(now: datetime, ago: int, queue: str) -> dict[str, Any]:
         task_figures.count(runs, run * tide * (1 + at * 3 % 5))
     failed = int(many > 10 and ago % 8 < 2)
     sums = {"created": ended + ago % 3, "succeeded": ended - failed, "failed": failed, "cancelled": 0}
+    sums |= {"depth": round(9 * tide**3), "oldest_age_seconds": tide**3}
     return {"minute": now - timedelta(minutes=ago), "queue": queue, "waits": waits, "runs": runs} | sums

@@ -492,7 +492,7 @@ class Ready(BaseModel):
 
 
 class Figures(BaseModel):
-    """What came and ended in a time; seconds are null where nothing ended."""
+    """What came, ended and waited in a time; seconds are null where nothing ended."""
 
     created: int = Field(description="Tasks that were submitted.", examples=[120])
     succeeded: int = Field(description="That ended well.", examples=[118])
@@ -502,6 +502,12 @@ class Figures(BaseModel):
     wait_p95: float | None = Field(description="19 of 20 waited for less.", examples=[0.3])
     run_p50: float | None = Field(description="Half of them ran for less, in seconds.", examples=[0.8])
     run_p95: float | None = Field(description="19 of 20 ran for less.", examples=[4.1])
+    depth: int | None = Field(
+        description="The most that waited as a minute began; null where nobody looked.", examples=[12]
+    )
+    oldest_age_seconds: float | None = Field(
+        description="For how long the oldest of that had waited, at most; null where nothing waited.", examples=[3.5]
+    )
 
 
 class Point(Figures):
@@ -540,6 +546,7 @@ class Overview(BaseModel):
             {
                 "email": {"created": 120, "succeeded": 118, "failed": 1, "cancelled": 1}
                 | {"wait_p50": 0.02, "wait_p95": 0.3, "run_p50": 0.8, "run_p95": 4.1}
+                | {"depth": 12, "oldest_age_seconds": 3.5}
             }
         ],
     )

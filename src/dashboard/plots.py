@@ -11,11 +11,14 @@ RATES = {"came": "created", "succeeded": "succeeded", "failed": "failed"}
 """By the plot's line the figure that it shows, as tasks a minute."""
 
 SPANS = ("wait_p50", "wait_p95", "run_p50", "run_p95")
-NOTHING: dict[str, Any] = dict.fromkeys((*RATES.values(), "cancelled"), 0) | dict.fromkeys(SPANS)
+WAITING = ("depth", "oldest_age_seconds")
+NOTHING: dict[str, Any] = dict.fromkeys((*RATES.values(), "cancelled"), 0) | dict.fromkeys((*SPANS, *WAITING))
 
 
 def columns(past: dict[str, Any]) -> dict[str, list[Any]]:
     """Return the columns: `at` in seconds of Unix, tasks a minute, the share of failures in per cent, and seconds.
+
+    What waited is a number, and for how long the oldest of it; where nothing did, that is no time at all.
 
     Args:
         past: as `services.overview.past` returns it.
@@ -29,7 +32,12 @@ def columns(past: dict[str, Any]) -> dict[str, list[Any]]:
         for line, name in RATES.items()
     }
     spans = {name: [_rounded(one[name]) for one in found] for name in SPANS}
-    return {"at": [int(at.timestamp()) for at, _ in moments], **rates, "share": [_share(one) for one in found], **spans}
+    waiting = {
+        "depth": [one["depth"] for one in found],
+        "oldest": [0 if one["depth"] == 0 else one["oldest_age_seconds"] for one in found],
+    }
+    at, shares = [int(at.timestamp()) for at, _ in moments], [_share(one) for one in found]
+    return {"at": at, **rates, "share": shares, **spans, **waiting}
 
 
 def _moments(past: dict[str, Any]) -> list[tuple[datetime, datetime]]:

@@ -35,7 +35,7 @@ class Check(Result):
 
     name: str = Field(description="What was looked at.", examples=["database"])
     status: Status = Field(description="How it is.")
-    detail: str = Field(description="What was found, or what is wrong.", examples=["sqlite, schema 0035"])
+    detail: str = Field(description="What was found, or what is wrong.", examples=["sqlite, schema 0036"])
     seconds: float = Field(description="How long the look took.", examples=[0.004])
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, inspect, text
 from processors.errors import ConfigurationError
 from records.database import Database
 
-VERSION = "0035"
+VERSION = "0036"
 POSTGRESQL_LOCK = 0x43534149
 
 

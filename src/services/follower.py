@@ -81,7 +81,7 @@ class Follower(LeadThread):
 
     Args:
         following: lists what changed.
-        minutes: counts what came and ended.
+        minutes: counts what came, ended and waited.
         lead: returns the lead while it is held for sure, else None.
         stopping: set when it is to end.
     """
@@ -102,6 +102,7 @@ class Follower(LeadThread):
     def turn(self, lead: Lead) -> float:
         """Do what is due, once; returns how long to rest."""
         following = self._following
+        self._minutes.look()  # first: what waits is most of interest where the lists are behind
         began = time.monotonic()
         rows = following.created(ROWS_AT_ONCE, lead) + following.ended(ROWS_AT_ONCE, lead)
         if rows >= ROWS_AT_ONCE:  # a whole group: there may be more

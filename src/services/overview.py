@@ -1,4 +1,4 @@
-"""What the service does at a look: how much came and ended lately, how long it waited and ran, and how things stand."""
+"""What the service does at a look: how much came, ended and waited lately, how long, and how things stand."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -38,23 +38,28 @@ def past(hours: float) -> dict[str, Any]:
     Returns:
         `step_seconds`; `counted_from` and `counted_to`, None where nothing is counted yet; `points`, the oldest first:
         `at`, `created`, `succeeded`, `failed`, `cancelled`, `wait_p50`, `wait_p95`, `run_p50`, `run_p95` (seconds, None
-        where nothing ended); `queues`, the same by queue for all of the time; `totals`, the same in all, with
-        `failure_rate` (None where nothing ended).
+        where nothing ended), `depth`, `oldest_age_seconds` (the most that was seen as one of its minutes began; None
+        where nobody looked, or nothing waited); `queues`, the same by queue for all of the time; `totals`, the same in
+        all, with `failure_rate` (None where nothing ended).
     """
     counted = parts().minutes.counted(hours)
-    rows = parts().minutes.since(hours)
+    rows, looks = parts().minutes.since(hours), parts().minutes.looks(hours)
     step = timedelta(minutes=ceil(hours * 60 / MOST_POINTS))
-    points, queues = defaultdict[Any, list[Any]](list), defaultdict[str, list[Any]](list)
+    points, waiting, queues = (defaultdict[Any, list[Any]](list) for _ in range(3))
     for row in rows:
         points[begin_of(row["minute"], step)].append(row)
         queues[row["queue"]].append(row)
+    for look in looks:
+        waiting[begin_of(look["minute"], step)].append(look)
     return {
         "step_seconds": step.total_seconds(),
         "counted_from": counted and counted[0].isoformat(),
         "counted_to": counted and (counted[1] + MINUTE).isoformat(),
-        "points": [{"at": at.isoformat(), **_sums(some)} for at, some in sorted(points.items())],
-        "queues": {queue: _sums(some) for queue, some in sorted(queues.items())},
-        "totals": _sums(rows) | {"failure_rate": _failure_rate(rows)},
+        "points": [
+            {"at": at.isoformat(), **_sums(points[at]), **_most(waiting[at])} for at in sorted({*points, *waiting})
+        ],
+        "queues": {queue: _sums(some) | _most(some) for queue, some in sorted(queues.items())},
+        "totals": _sums(rows) | _most(looks) | {"failure_rate": _failure_rate(rows)},
     }
 
 
@@ -71,6 +76,14 @@ def _sums(rows: Sequence[Any]) -> dict[str, Any]:
         "wait_p95": task_figures.percentile(waits, 0.95),
         "run_p50": task_figures.percentile(runs, 0.5),
         "run_p95": task_figures.percentile(runs, 0.95),
+    }
+
+
+def _most(rows: Sequence[Any]) -> dict[str, Any]:
+    """Return the most that waited in a minute; None where nobody looked."""
+    return {
+        name: max((row[name] for row in rows if row[name] is not None), default=None)
+        for name in ("depth", "oldest_age_seconds")
     }
 
 

@@ -274,7 +274,15 @@ def test_a_page_that_looks_again_by_itself_keeps_still(somebody, shown, path):
 
 
 @pytest.mark.parametrize(
-    ("plot", "colour"), [("rates", "good"), ("share", "bad"), ("waits", "accent"), ("runs", "warn")]
+    ("plot", "colour"),
+    [
+        ("rates", "good"),
+        ("share", "bad"),
+        ("waits", "accent"),
+        ("runs", "warn"),
+        ("depth", "accent"),
+        ("oldest", "warn"),
+    ],
 )
 def test_what_was_in_one_minute_alone_is_drawn(somebody, shown, plot, colour):
     watched = somebody("viewer")
@@ -827,6 +835,8 @@ def test_a_busy_hour_is_drawn_line_by_line(somebody, shown, monkeypatch):
         ("waits", "accent"),
         ("waits", "warn"),
         ("runs", "warn"),
+        ("depth", "accent"),
+        ("oldest", "warn"),
     ):
         assert watched.page.evaluate(DRAWN, [plot, colour]) > 100, (plot, colour)
     watched.shoot("dashboard-overview", whole=False)

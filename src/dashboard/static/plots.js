@@ -4,12 +4,13 @@
   if (!root) return;
   const HEIGHT = 170;
   const EVERY = 20000;
+  const SPANS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400, 604800];
   const dash = [6, 4];
   const count = (value) => (value === null ? "–" : value.toLocaleString("en", { maximumFractionDigits: 2 }));
   const share = (value) => (value === null ? "–" : `${count(value)} %`);
   const span = (value) => {
     if (value === null) return "–";
-    if (value < 1) return `${count(value * 1000)} ms`;
+    if (value > 0 && value < 1) return `${count(value * 1000)} ms`;
     if (value < 120) return `${count(value)} s`;
     return value < 3600 ? `${count(value / 60)} min` : `${count(value / 3600)} h`;
   };
@@ -24,6 +25,8 @@
         { of: "failed", label: "failed", colour: "bad" },
       ],
     },
+    depth: { shown: count, lines: [{ of: "depth", label: "waiting", colour: "accent" }] },
+    oldest: { shown: span, steps: SPANS, lines: [{ of: "oldest", label: "oldest", colour: "warn" }] },
     share: { shown: share, lines: [{ of: "share", label: "failed", colour: "bad" }] },
     waits: { shown: span, powers: true, lines: [{ of: "wait_p50", ...middle }, { of: "wait_p95", ...slowest }] },
     runs: { shown: span, powers: true, lines: [{ of: "run_p50", ...middle }, { of: "run_p95", ...slowest }] },
@@ -59,7 +62,7 @@
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
       axes: [
         { ...ink, size: 30, values: (plot, splits, axis, space, step) => splits.map((one) => clock(one, step)) },
-        { ...ink, size: 62, values: (plot, splits) => splits.map((one) => (one === null ? "" : kind.shown(one))) },
+        { ...ink, size: 62, ...(kind.steps && { incrs: kind.steps }), values: (plot, splits) => splits.map((one) => (one === null ? "" : kind.shown(one))) },
       ],
       series: [
         { label: "UTC", value: (plot, value) => (value === null ? "–" : clock(value, 0)) },

@@ -39,7 +39,14 @@ def test_a_plot_has_a_point_for_each_step_and_tasks_by_the_minute():
     assert found["share"] == [None, 25, None, None, None]
     assert found["run_p50"] == [None, 0.123, None, None, None]
     assert found["wait_p95"] == [None, None, None, 0.001, None]
-    assert set(found) == {"at", *plots.RATES, "share", *plots.SPANS}
+    assert set(found) == {"at", *plots.RATES, "share", *plots.SPANS, "depth", "oldest"}
+
+
+def test_nothing_waited_for_no_time_and_where_nobody_looked_there_is_no_point():
+    looked = {1: {"depth": 5, "oldest_age_seconds": 61.25}, 2: {"depth": 0}, 3: {"created": 1}}
+    found = plots.columns(past(1, (0, 4), looked))
+    assert found["depth"] == [None, 5, 0, None]
+    assert found["oldest"] == [None, 61.25, 0, None]
 
 
 def test_steps_begin_anew_each_day_as_those_of_the_figures_do():
@@ -61,7 +68,7 @@ def test_nothing_counted_is_no_point():
 @pytest.fixture
 def known(monkeypatch):
     """What the figures of any time are."""
-    found = past(1, (0, 3), {1: {"created": 1234, "succeeded": 7, "failed": 1}})
+    found = past(1, (0, 3), {1: {"created": 1234, "succeeded": 7, "failed": 1, "depth": 321, "oldest_age_seconds": 95}})
     found |= {"queues": {"<email>": found["points"][0]}}
     found["totals"] = found["points"][0] | {"failure_rate": 0.125}
     recent = Recent(lambda: found)
@@ -74,6 +81,8 @@ def test_the_overview_has_the_figures_of_each_queue_as_a_table(viewer, known):
     page = viewer.html("/?hours=24")
     row = next(tag for tag in page.all("tr") if tag.text.startswith("<email>"))
     assert "1\N{NARROW NO-BREAK SPACE}234" in row.text
+    assert "321" in row.text
+    assert "1 min 35 s" in row.text
     assert "12.5 % of what ended failed." in page.text
     assert [tag.text for tag in page.all("a") if tag.attributes.get("aria-current") == "true"] == ["24 hours"]
     assert [tag.attributes["data-source"] for tag in page.all("div") if "data-source" in tag.attributes] == [

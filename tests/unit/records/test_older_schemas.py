@@ -15,6 +15,7 @@ from records import schema, upgrading
 from records.database import Database
 from records.members import insert_members
 from records.task_lists import TaskLists, Wanted
+from records.task_minutes import TaskMinutes
 
 MOMENT = "2026-01-05 10:00:00.000000"
 NOBODY, LIVE_NUMBER, NEXT, SINGLE = "+15557770200", "+15557770201", "+15557770202", "+15557770203"
@@ -64,6 +65,11 @@ FAILED = ("task_records", TASK | {
     "started_at": MOMENT, "finished_at": MOMENT, "run": 1, "error": "It went nowhere.", "error_type": "PermanentError",
     "error_fingerprint": "f1",
 })  # fmt: skip
+COUNTED: list[tuple[str, Mapping[str, Any]]] = [("task_minutes", {
+    "minute": MOMENT, "queue": queue, "created": created, "succeeded": 0, "failed": 0, "cancelled": 0, "waits": "[]",
+    "runs": "[]",
+}) for queue, created in (("", 0), ("email", 3))]  # fmt: skip
+AGES = 1_000_000.0
 SHARING = {"task_id": "bulk", "position": 2, "arguments": "{}", "as_first": '["to"]', "state": "waiting"}
 """A member that has all that it is from its parent's first one."""
 
@@ -156,6 +162,25 @@ def test_all_of_an_installation_without_a_dashboard_lies_there_after_its_upgrade
     monkeypatch.setattr(upgrading.command, "upgrade", downgrade)
     upgrading.upgrade(older, "0026")
     assert lying_in(older, rows) == before
+
+
+def test_minutes_that_were_counted_before_anybody_looked_at_what_waits_lie_there_and_tell_nothing_of_it(
+    older: Database, monkeypatch: pytest.MonkeyPatch
+):
+    before = written_by(older, "0035", COUNTED)
+    assert schema.upgrade(older) == "0035"
+    minutes = TaskMinutes(older)
+    [row] = minutes.since(AGES)
+    assert (row["created"], row["depth"], row["oldest_age_seconds"]) == (3, None, None)
+    assert minutes.looks(AGES) == []
+    assert lying_in(older, COUNTED) == before
+    minutes.look()
+    assert minutes.count_next()
+    monkeypatch.setattr(upgrading.command, "upgrade", downgrade)
+    upgrading.upgrade(older, "0035")
+    found = lying_in(older, COUNTED)
+    assert len(found[0]) == 3
+    assert set(before[0]) < set(found[0])
 
 
 def test_members_have_all_their_arguments_again_where_the_schema_goes_back(

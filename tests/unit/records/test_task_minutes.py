@@ -21,6 +21,7 @@ STATES = ("SUCCESS", "FAILURE", "REVOKED")
 
 
 def this_minute(database) -> datetime:
+    """The minute that goes on; the one before it may not be settled yet."""
     now = database.read(lambda c: c.execute(select(Now())).scalar_one())
     return now.replace(second=0, microsecond=0)
 
@@ -51,7 +52,7 @@ def test_a_minute_is_counted_when_it_is_over_with_all_that_came_and_ended_in_it(
     rng = random.Random(seed)
     expected, created = Counter(), Counter()
     for number in range(60):
-        at = this - MINUTE * rng.randint(1, 5) + timedelta(seconds=rng.choice([0.0, 0.000001, 30, 59.999999]))
+        at = this - MINUTE * rng.randint(2, 6) + timedelta(seconds=rng.choice([0.0, 0.000001, 30, 59.999999]))
         state, queue = rng.choice(STATES), rng.choice(["email", "default"])
         ended(database, f"t{number}", at, state, queue)
         expected[at.replace(second=0, microsecond=0), queue, state] += 1
@@ -67,7 +68,7 @@ def test_a_minute_is_counted_when_it_is_over_with_all_that_came_and_ended_in_it(
     assert (+found, +came) == (expected, created), f"seed {seed}"
     assert {row["queue"] for row in rows} == {"email", "default"}
     first, last = minutes.counted(2)
-    assert first <= min(row["minute"] for row in rows) < last < this
+    assert first <= min(row["minute"] for row in rows) < last < this_minute(database)
 
 
 def test_a_minute_that_goes_on_is_not_counted_and_counting_again_changes_nothing(database):
@@ -82,8 +83,8 @@ def test_a_minute_that_goes_on_is_not_counted_and_counting_again_changes_nothing
 
 def test_whoever_is_killed_while_counting_leaves_a_whole_minute_or_none(database):
     minutes, this = TaskMinutes(database), this_minute(database)
-    ended(database, "a", this - MINUTE, "SUCCESS")
-    ended(database, "b", this - MINUTE, "FAILURE", "default")
+    ended(database, "a", this - MINUTE * 2, "SUCCESS")
+    ended(database, "b", this - MINUTE * 2, "FAILURE", "default")
 
     def kill(_connection, _cursor, statement, *_):
         if "task_minutes" in statement and statement.startswith("INSERT"):
@@ -96,8 +97,82 @@ def test_whoever_is_killed_while_counting_leaves_a_whole_minute_or_none(database
     finally:
         event.remove(Engine, "before_cursor_execute", kill)
     all_counted(minutes)
-    rows = [row for row in minutes.since(1) if row["minute"] == this - MINUTE]
+    rows = [row for row in minutes.since(1) if row["minute"] == this - MINUTE * 2]
     assert {(row["queue"], row["succeeded"], row["failed"]) for row in rows} == {("email", 1, 0), ("default", 0, 1)}
+
+
+def waiting(database, task_id: str, queue: str, seconds: float) -> None:
+    """Record a task that has waited for so long."""
+    TaskRecords(database).open(Draft(task_id, "email.send_email", "email", queue))
+    due = update(task_records).where(columns.id == task_id).values(due_at=Now(-seconds))
+    database.write(lambda c: c.execute(due))
+
+
+def test_what_waited_as_a_minute_began_is_counted_with_it_by_queue_and_in_all(database, monkeypatch):
+    minutes, this = TaskMinutes(database), this_minute(database)
+    waiting(database, "a", "email", 40)
+    waiting(database, "b", "email", 10)
+    waiting(database, "c", "default", 90)
+    ended(database, "d", this, "SUCCESS", "low_priority")
+    minutes.look()
+    waiting(database, "late", "email", 500)
+    minutes.look()  # in the same minute: it has been looked at
+    monkeypatch.setattr("records.task_minutes.settled_until", lambda _: this + MINUTE * 3)
+    all_counted(minutes)
+    looked = minutes.looks(1)[0]
+    assert (looked["depth"], looked["oldest_age_seconds"]) == (3, pytest.approx(95, abs=5))
+    found = {
+        row["queue"]: (row["depth"], row["oldest_age_seconds"])
+        for row in minutes.since(1)
+        if row["minute"] == looked["minute"]
+    }
+    assert found.pop("email") == (2, pytest.approx(45, abs=5))
+    assert found.pop("default") == (1, pytest.approx(95, abs=5))
+    assert all(one == (0, None) for one in found.values())
+
+
+def test_of_a_minute_in_which_nobody_looked_it_is_not_known_what_waited(database):
+    minutes, this = TaskMinutes(database), this_minute(database)
+    ended(database, "a", this - MINUTE * 2, "SUCCESS")
+    waiting(database, "b", "email", 600)
+    all_counted(minutes)
+    assert {(row["depth"], row["oldest_age_seconds"]) for row in minutes.since(1)} == {(None, None)}
+    assert minutes.looks(1) == []
+
+
+def test_an_idle_service_knows_that_nothing_waited(database, monkeypatch):
+    minutes, this = TaskMinutes(database), this_minute(database)
+    minutes.look()
+    monkeypatch.setattr("records.task_minutes.settled_until", lambda _: this + MINUTE * 3)
+    all_counted(minutes)
+    assert [(row["depth"], row["oldest_age_seconds"]) for row in minutes.looks(1)] == [(0, None)]
+    assert minutes.since(1) == []
+
+
+def test_what_waited_is_read_without_reading_what_is_older(database):
+    said = []
+
+    def note(_connection, _cursor, statement, parameters, *_):
+        said.append((statement, parameters))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        TaskMinutes(database).looks(1)
+        TaskMinutes(database).look()
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    with database.engine().connect() as connection:
+        if database.is_sqlite:
+            explained = [(f"EXPLAIN QUERY PLAN {statement}", values) for statement, values in said]
+            steps = [row[3] for given in explained for row in connection.exec_driver_sql(*given)]
+        else:
+            connection.exec_driver_sql("SET enable_seqscan = off")
+            explained = [(f"EXPLAIN {statement}", values) for statement, values in said if "FROM" in statement]
+            steps = [step for given in explained for step in connection.exec_driver_sql(*given).scalars()]
+        connection.rollback()
+    read = [step for step in steps if "task_" in step]
+    assert len(read) >= 2
+    assert [step for step in read if step.startswith("SCAN") or "Seq Scan" in step] == []
 
 
 def test_what_is_old_goes(database):

@@ -13,7 +13,7 @@ from services.wiring import parts
 MINUTE = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
-def row(at: int, queue: str, succeeded: int, failed: int, run: float) -> dict:
+def row(at: int, queue: str, succeeded: int, failed: int, run: float, depth=None, oldest=None) -> dict:
     runs = task_figures.none()
     for _ in range(succeeded + failed):
         task_figures.count(runs, run)
@@ -26,7 +26,13 @@ def row(at: int, queue: str, succeeded: int, failed: int, run: float) -> dict:
         "cancelled": 0,
         "waits": task_figures.none(),
         "runs": runs,
+        "depth": depth,
+        "oldest_age_seconds": oldest,
     }
+
+
+def look(at: int, depth: int, oldest: float | None) -> dict:
+    return {"minute": MINUTE + timedelta(minutes=at), "depth": depth, "oldest_age_seconds": oldest}
 
 
 @pytest.fixture
@@ -36,7 +42,14 @@ def rows(monkeypatch):
     return given
 
 
-def test_points_queues_and_totals_are_sums_of_the_same(rows):
+@pytest.fixture
+def looks(monkeypatch):
+    given = []
+    monkeypatch.setattr(parts().minutes, "looks", lambda _hours: given)
+    return given
+
+
+def test_points_queues_and_totals_are_sums_of_the_same(rows, looks):
     rows += [row(0, "email", 3, 1, 0.5), row(0, "default", 1, 0, 10.0), row(1, "email", 2, 0, 0.5)]
     found = overview(1)
     assert [(one["at"], one["created"], one["succeeded"], one["failed"]) for one in found["points"]] == [
@@ -50,12 +63,29 @@ def test_points_queues_and_totals_are_sums_of_the_same(rows):
     assert set(found["now"]) == {"depth", "oldest_age_seconds", "running", "scheduled", "workers", "queues"}
 
 
-def test_a_month_has_no_more_points_than_a_picture_shows(rows):
+def test_a_month_has_no_more_points_than_a_picture_shows(rows, looks):
     rows += [row(at, "email", 1, 0, 1.0) for at in range(0, 30 * 24 * 60, 7)]
     found = overview(30 * 24)
     assert len(found["points"]) <= MOST_POINTS + 1
     assert found["step_seconds"] == 4 * 3600
     assert sum(one["succeeded"] for one in found["points"]) == len(rows)
+
+
+def test_points_queues_and_totals_tell_the_most_that_waited_in_a_minute(rows, looks):
+    rows += [row(0, "email", 3, 1, 0.5, 7, 12.5), row(0, "default", 1, 0, 0.5, 2, 40.0), row(1, "email", 2, 0, 0.5)]
+    looks += [look(0, 9, 40.0), look(2, 0, None)]
+    found = overview(1)
+    assert [(one["at"][14:16], one["created"], one["depth"], one["oldest_age_seconds"]) for one in found["points"]] == [
+        ("00", 7, 9, 40.0),
+        ("01", 3, None, None),
+        ("02", 0, 0, None),
+    ]
+    queues = {queue: (one["depth"], one["oldest_age_seconds"]) for queue, one in found["queues"].items()}
+    assert queues == {"email": (7, 12.5), "default": (2, 40.0)}
+    assert (found["totals"]["depth"], found["totals"]["oldest_age_seconds"]) == (9, 40.0)
+    looks += [look(3, 11, 5.0)]
+    [point] = overview(24)["points"]  # of eight minutes
+    assert (point["depth"], point["oldest_age_seconds"]) == (11, 40.0)
 
 
 def test_a_queue_tells_how_many_came_and_ended_a_minute_lately(rows, monkeypatch):
@@ -70,7 +100,7 @@ def test_a_queue_tells_how_many_came_and_ended_a_minute_lately(rows, monkeypatch
     assert {one.came_per_minute for one in (*found.queues.values(), found.totals)} == {None}
 
 
-def test_nothing_is_no_error(rows):
+def test_nothing_is_no_error(rows, looks):
     found = overview(1)
     assert (found["points"], found["queues"], found["totals"]["failure_rate"]) == ([], {}, None)
     assert module.LONGEST_HOURS == 720

@@ -4,6 +4,7 @@ import base64
 import json
 import sys
 import threading
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -214,6 +215,17 @@ def test_who_does_not_lead_lists_nothing(service):
     one = Follower(TaskFollowing(service.database), service.minutes, lambda: lead, threading.Event())
     assert one._guarded(lead) == follower.AWAY_SECONDS
     assert service.database.read(lambda c: c.execute(select(task_list_marks)).first()) is None
+
+
+def test_what_waits_is_looked_at_while_the_lists_are_behind(service, monkeypatch):
+    opened(service, *(draft(f"t{number}") for number in range(3)))
+    monkeypatch.setattr(follower, "ROWS_AT_ONCE", 1)
+    lead = leading(service)
+    one = Follower(TaskFollowing(service.database), service.minutes, lambda: lead, threading.Event())
+    assert one.turn(lead) < follower.LOOK_SECONDS, "there is more to list"
+    monkeypatch.setattr("records.task_minutes.settled_until", lambda _: datetime.now(UTC) + timedelta(minutes=2))
+    until(lambda: not service.minutes.count_next(), what="all minutes are counted")
+    assert [row["depth"] for row in service.minutes.looks(1)] == [3]
 
 
 def test_tasks_are_listed_in_a_terminal(service, monkeypatch, capsys):

@@ -17,7 +17,7 @@
 # make chaos    kills, freezes and restarts by three seeds, and stock Celery beside them; takes most of an hour
 # make lives    hosts that die, cut networks, wrong clocks, databases away, deploys, full disks and overload, as long as promised; over an hour
 # make fuzz     damaged files for every job that opens one, SECONDS=600 each, without a network; what breaks a promise is kept
-# make requests requests drawn from the API's own document, REQUESTS=50 of each kind to each route; a SEED repeats a run
+# make requests requests drawn from the API's own document, REQUESTS=50 of each kind to each route; a SEED repeats a run; ends with a report
 # make lock     write the lock files anew after a change in pyproject.toml
 
 PYTHON ?= python3

@@ -3,9 +3,14 @@
 import os
 import subprocess
 import sys
+import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import hypothesis
 import pytest
@@ -127,6 +132,37 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         running.stop()
 
 
+@dataclass
+class Report:
+    """What was drawn of the operations of a document, and how it was answered."""
+
+    mode: GenerationMode
+    there_are: int
+    asked: set[str] = field(default_factory=set)
+    statuses: Counter[int] = field(default_factory=Counter)
+    not_as_told: int = 0
+    wrong: dict[str, str] = field(default_factory=dict)
+
+    def told(self) -> str:
+        classes = Counter({2: 0, 4: 0, 5: 0})
+        for status, count in self.statuses.items():
+            classes[status // 100] += count
+        answered = ", ".join(f"{one}xx {count}" for one, count in sorted(classes.items()))
+        return (
+            f"{self.mode.value}: {len(self.asked)} of {self.there_are} operations, {self.statuses.total()} requests: "
+            f"{answered}; not as the document says: {self.not_as_told}"
+        )
+
+
+@pytest.fixture(scope="module")
+def reports() -> Iterator[list[Report]]:
+    """What `make requests` prints at its end."""
+    made: list[Report] = []
+    yield made
+    head = f"schemathesis {version('schemathesis')} over the whole document, SEED={SEED} REQUESTS={EXAMPLES}"
+    print("", head, *(one.told() for one in made), sep="\n")  # noqa: T201 - what repeats this run, and came of it
+
+
 def removes(operation: APIOperation) -> bool:
     """Whether it takes away what the other ones are asked about."""
     return operation.method == "delete" or operation.path.endswith(("/kill-all", "/purge"))
@@ -146,38 +182,81 @@ def drawn(draw, operation: APIOperation, mode: GenerationMode, there: Mapping[st
     return case
 
 
-def wrong_answers(api: Api, operation: APIOperation, cases: st.SearchStrategy[Case]) -> Mapping[str, str]:
-    """What was answered otherwise than the document says, once for each status, and how it was asked."""
-    wrong = dict[str, str]()
+def ask_all(
+    url: str, session: requests.Session, operation: APIOperation, cases: st.SearchStrategy[Case], report: Report
+) -> None:
+    """Ask what is drawn; what is answered otherwise than the document says is reported once for each status."""
 
     @hypothesis.seed(SEED)
     @DRAWN
     @hypothesis.given(cases)
     def ask(case: Case) -> None:
-        answer = case.call(base_url=api.url, session=api.session, timeout=ANSWER_SECONDS)
+        answer = case.call(base_url=url, session=session, timeout=ANSWER_SECONDS)
+        report.asked.add(operation.label)
+        report.statuses[answer.status_code] += 1
         try:
             case.validate_response(answer, checks=CHECKS)
         except FailureGroup as failures:
+            report.not_as_told += 1
             for one in failures.exceptions:
                 what = f"{operation.label}: {answer.status_code}: {one.title}"
-                wrong[what] = f"{what}\n{one.message}\n{case.as_curl_command()}\n{answer.text:.1000}"
+                report.wrong[what] = f"{what}\n{one.message}\n{case.as_curl_command()}\n{answer.text:.1000}"
 
     ask()
-    return wrong
 
 
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
-def test_a_drawn_request_is_answered_as_the_document_says(api: Api, mode: GenerationMode):
-    print(f"SEED={SEED} REQUESTS={EXAMPLES}")  # noqa: T201 - what repeats this run
-    there, wrong = api.filled(mode.value), dict[str, str]()
+def test_a_drawn_request_is_answered_as_the_document_says(api: Api, mode: GenerationMode, reports: list[Report]):
+    there = api.filled(mode.value)
     document = schemathesis.openapi.from_dict(api.ask("GET", "/openapi.json"))
     operations = sorted((one.ok() for one in document.get_all_operations()), key=removes)
     assert len(operations) > 100
+    report = Report(mode, len(operations))
+    reports.append(report)
     for operation in operations:
         try:
-            wrong |= wrong_answers(api, operation, drawn(operation, mode, there))
+            ask_all(api.url, api.session, operation, drawn(operation, mode, there), report)
         except Unsatisfiable:
             assert mode is GenerationMode.NEGATIVE, operation.label  # where nothing is forbidden
-    told = "\n\n".join(wrong.values())
-    assert not wrong, f"SEED={SEED} REQUESTS={EXAMPLES}\n{told}"
+    told = "\n\n".join(report.wrong.values())
+    assert not report.wrong, f"SEED={SEED} REQUESTS={EXAMPLES}\n{told}"
+    assert mode is GenerationMode.NEGATIVE or len(report.asked) == len(operations)
+
+
+class Server(BaseHTTPRequestHandler):
+    """Answers with the status that is the path, and writes down what it was asked."""
+
+    asked: ClassVar[list[int]] = []
+
+    def do_GET(self) -> None:
+        status = int(self.path[1:4])
+        self.asked.append(status)
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_the_report_counts_what_was_sent_and_how_it_was_answered():
+    number = {"name": "number", "in": "query", "schema": {"type": "integer"}}
+    get = {"parameters": [number], "responses": {"200": {"description": "All is well."}}}
+    paths = {f"/{one}": {"get": get} for one in (200, 404, 500)}
+    given = {"openapi": "3.1.0", "info": {"title": "Few", "version": "1"}, "paths": paths}
+    report = Report(GenerationMode.POSITIVE, len(paths))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server, requests.Session() as session:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for one in schemathesis.openapi.from_dict(given).get_all_operations():
+            ask_all(f"http://127.0.0.1:{server.server_port}", session, one.ok(), one.ok().as_strategy(), report)
+        server.shutdown()
+    sent = Counter(Server.asked)
+    assert sent == report.statuses
+    assert set(sent) == {200, 404, 500}
+    assert sent.total() > len(paths)
+    assert report.told() == (
+        f"positive: 3 of 3 operations, {len(Server.asked)} requests: "
+        f"2xx {sent[200]}, 4xx {sent[404]}, 5xx {sent[500]}; not as the document says: {sent[404] + sent[500]}"
+    )
+    assert {what.split(":")[0] for what in report.wrong} == {"GET /404", "GET /500"}

@@ -15,6 +15,7 @@ from zlib import crc32
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    RowMapping,
     Table,
     and_,
     delete,
@@ -187,13 +188,15 @@ class TaskFollowing:
         self._list(unlisted, {"filled_from": filled_from}, lead)
         return max(1, len(unlisted))
 
-    def words(self, limit: int, shown: Shown, lead: Lead | None = None) -> int:
+    def words(self, limit: int, shown: Shown, lead: Lead | None = None, young: float = 0) -> int:
         """Keep the words of some whose words are due, the newest first; returns how many there were.
 
         Args:
             limit: at most so many.
             shown: masks positional arguments.
             lead: only while this lead is held.
+            young: what goes on waits until it is settled and so many seconds old; most has ended by then, and is kept
+                once instead of twice.
         """
         due = task_words_due.c
         query = (
@@ -206,7 +209,15 @@ class TaskFollowing:
             .order_by(due.number.desc())
             .limit(limit)
         )
-        found = self.database.read(lambda c: c.execute(query).mappings().all())
+
+        def read(connection: Connection) -> Sequence[RowMapping]:
+            if not young:
+                return connection.execute(query).mappings().all()
+            seconds = young + SETTLED_SECONDS[connection.dialect.name]
+            old = first_number(connection.execute(select(Now(-seconds))).scalar_one())
+            return connection.execute(query.where(or_(due.state != OPEN, due.number < old))).mappings().all()
+
+        found = self.database.read(read)
         if not found:
             return 0
         texts = {row["number"]: text_of(row, shown) for row in found if row["name"] is not None}

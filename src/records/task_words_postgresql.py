@@ -14,7 +14,10 @@ FEW = 5_000
 
 LONGEST_WORD = 500
 KEEP = text(
-    "INSERT INTO task_words (number, text, words) VALUES (:number, :text, array_to_tsvector(:words)) "
+    "INSERT INTO task_words (number, text, words) "
+    "SELECT number, text, array_to_tsvector(string_to_array(words, ' ')) "
+    "FROM unnest(CAST(:numbers AS bigint[]), CAST(:texts AS text[]), CAST(:words AS text[]))"
+    " AS given (number, text, words) "
     "ON CONFLICT (number) DO UPDATE SET text = excluded.text, words = excluded.words"
 )
 REMOVE = text("DELETE FROM task_words WHERE number = ANY(:numbers)")
@@ -33,12 +36,9 @@ HAVING = text(
 
 def keep(connection: Connection, texts: Mapping[int, str]) -> None:
     """Keep these texts by their numbers."""
-    values = [
-        {"number": number, "text": kept, "words": [word[:LONGEST_WORD] for word in words_of(kept)]}
-        for number, kept in texts.items()
-    ]
-    if values:
-        connection.execute(KEEP, values)
+    if texts:
+        words = [" ".join(word[:LONGEST_WORD] for word in words_of(kept)) for kept in texts.values()]
+        connection.execute(KEEP, {"numbers": list(texts), "texts": list(texts.values()), "words": words})
 
 
 def remove(connection: Connection, numbers: Sequence[int]) -> None:

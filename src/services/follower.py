@@ -18,8 +18,9 @@ from services.own_tasks import shown_arguments
 logger = get_logger()
 
 LOOK_SECONDS = 1.0
-ROWS_AT_ONCE = 200
+ROWS_AT_ONCE = 400
 WORDS_AT_ONCE = 200
+FILLED_AT_ONCE = 200
 COMPARED_AT_ONCE = 500
 COMPARE_SECONDS = 5.0
 COMPARE_AGAIN_SECONDS = 600.0
@@ -27,10 +28,16 @@ COMPARE_AGAIN_SECONDS = 600.0
 
 AWAY_SECONDS = 1.0
 ROW_REST = 15.0
-WORD_REST = 9.0
-"""How much longer than a turn took the rest after it is; of words, whose turns cost more."""
+WORD_REST = 3.0
+FILL_REST = 9.0
+"""How much longer than a turn took the rest after it is; of words, and of the filling of an upgraded database."""
+
+YOUNG_SECONDS = 1.5
+"""So long the words of a task that goes on wait for its end."""
 
 LONGEST_REST = 1.0
+WITH_DATABASE = 2.0
+"""What a turn takes of a processor, with what the database takes for it elsewhere, by what it takes in its thread."""
 
 
 class LeadThread:
@@ -103,23 +110,34 @@ class Follower(LeadThread):
         """Do what is due, once; returns how long to rest."""
         following = self._following
         self._minutes.look()  # first: what waits is most of interest where the lists are behind
-        began = time.monotonic()
-        rows = following.created(ROWS_AT_ONCE, lead) + following.ended(ROWS_AT_ONCE, lead)
-        if rows >= ROWS_AT_ONCE:  # a whole group: there may be more
-            return rest_after(began, ROW_REST)
-        began = time.monotonic()
-        words = following.words(WORDS_AT_ONCE, shown_arguments, lead)
-        if following.fill(ROWS_AT_ONCE, lead) or words >= WORDS_AT_ONCE:
-            return rest_after(began, WORD_REST)
+        began = Beginning()
+        rows = following.created(ROWS_AT_ONCE, lead), following.ended(ROWS_AT_ONCE, lead)
+        if max(rows) >= ROWS_AT_ONCE:  # a whole group: there may be more
+            return began.rest(ROW_REST)
+        began = Beginning()
+        words = following.words(WORDS_AT_ONCE, shown_arguments, lead, YOUNG_SECONDS)
+        if following.fill(FILLED_AT_ONCE, lead):
+            return began.rest(FILL_REST)
+        if words >= WORDS_AT_ONCE:
+            return began.rest(WORD_REST)
         if self._minutes.count_next(lead):
-            return rest_after(began, WORD_REST)
-        began = time.monotonic()
-        if began >= self._compare_at:
+            return began.rest(FILL_REST)
+        if time.monotonic() >= self._compare_at:
             self._compared = following.compare(self._compared, COMPARED_AT_ONCE, lead)
             self._compare_at = time.monotonic() + (COMPARE_AGAIN_SECONDS if self._compared is None else COMPARE_SECONDS)
         return LOOK_SECONDS
 
 
-def rest_after(began: float, share: float) -> float:
-    """Return how long to rest after a turn that began then: so many times as long as it took, to a limit."""
-    return min(LONGEST_REST, (time.monotonic() - began) * share)
+class Beginning:
+    """Where a turn of this thread begins; it is made then."""
+
+    def __init__(self) -> None:
+        self._at, self._used = time.monotonic(), time.thread_time()
+
+    def rest(self, share: float) -> float:
+        """Return how long to rest after the turn: so many times as long as it took of a processor, to a limit.
+
+        What it waited for one that others had is none of it: it would rest the longer, the less it has got.
+        """
+        used = (time.thread_time() - self._used) * WITH_DATABASE
+        return min(LONGEST_REST, min(used, time.monotonic() - self._at) * share)

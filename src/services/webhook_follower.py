@@ -1,12 +1,11 @@
 """Tells ends to webhooks: a thread of the leader that opens their tasks, so that one does it over all machines."""
 
 import threading
-import time
 from collections.abc import Callable
 
 from records.leadership import Lead
 from records.webhook_following import WebhookFollowing
-from services.follower import LOOK_SECONDS, LeadThread, rest_after
+from services.follower import LOOK_SECONDS, Beginning, LeadThread
 
 ROWS_AT_ONCE = 200
 REST = 4.0
@@ -28,5 +27,5 @@ class WebhookFollower(LeadThread):
 
     def turn(self, lead: Lead) -> float:
         """Look at some ends; returns how long to rest."""
-        began = time.monotonic()
-        return rest_after(began, REST) if self._following.turn(ROWS_AT_ONCE, lead) else LOOK_SECONDS
+        began = Beginning()
+        return began.rest(REST) if self._following.turn(ROWS_AT_ONCE, lead) else LOOK_SECONDS

@@ -228,6 +228,26 @@ def test_what_waits_is_looked_at_while_the_lists_are_behind(service, monkeypatch
     assert [row["depth"] for row in service.minutes.looks(1)] == [3]
 
 
+def test_words_are_kept_while_as_many_come_as_end_but_no_group_is_whole(service, monkeypatch):
+    monkeypatch.setattr(follower, "YOUNG_SECONDS", 0)
+    following, lead = TaskFollowing(service.database), leading(service)
+    following.created(10)  # begins to list
+    opened(service, *(draft(f"t{number}") for number in range(3)))
+    until(lambda: following.created(10) == 3, what="they are listed")
+    following.created, following.ended = (lambda *_: follower.ROWS_AT_ONCE - 1 for _ in range(2))
+    Follower(following, service.minutes, lambda: lead, threading.Event()).turn(lead)
+    assert following.words(10, lambda _, given: given) == 0
+
+
+def test_words_of_what_goes_on_wait_for_its_end(service):
+    following = TaskFollowing(service.database)
+    following.created(10)  # begins to list
+    opened(service, draft("t"))
+    until(lambda: following.created(10) == 1, what="it is listed")
+    assert following.words(10, lambda _, given: given, young=5e8) == 0
+    assert following.words(10, lambda _, given: given) == 1
+
+
 def test_tasks_are_listed_in_a_terminal(service, monkeypatch, capsys):
     opened(service, *(draft(f"t{number}") for number in range(3)))
 

@@ -26,8 +26,7 @@ BY_HAND = frozenset(
         "get_artefact",
     }
 )
-ONCE = frozenset({"run_schedule_now"})
-"""What would be done twice where it is sent twice."""
+KEY = "idempotency_key"
 
 INDENT = "    "
 WIDTH = 120
@@ -83,6 +82,8 @@ def method(
     fields = body.get("properties", {})
     parameters = {one["name"]: parameter(one["schema"], required=one["required"]) for one in in_path + in_query}
     parameters |= {one: parameter(schema, required=one in body.get("required", [])) for one, schema in fields.items()}
+    with_key = KEY in facade.parameters
+    parameters |= {KEY: ": str | None = None"} if with_key else {}
     options = {one for one in fields if one not in facade.parameters} if path.startswith(SUBMITS) else set[str]()
     ordered = in_order({one: kind for one, kind in parameters.items() if one not in options}, facade)
     signature = ", ".join(["self", *ordered, *([f"**options: Unpack[{options_of(name)}]"] if options else [])])
@@ -105,7 +106,7 @@ def method(
     arguments = [f'"{verb.upper()}"', shown]
     arguments += [f"_given({query})"] if query else ["None"] if sent else []
     arguments += [f"_given({sent})"] if sent else []
-    arguments += ["again=False"] if name in ONCE else []
+    arguments += [f"once={KEY} or uuid.uuid4().hex"] if with_key else []
     call = f"self._request({', '.join(arguments)})"
     if returns == "None":
         return text + f"{INDENT * 2}{call}\n"

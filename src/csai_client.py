@@ -41,6 +41,7 @@ LONGEST_WAIT_SECONDS = 20.0
 PIECE_BYTES = 256 * 1024
 """Of a file, sent at a time."""
 
+KEY_HEADER = "Idempotency-Key"
 FAULTS = (OSError, http.client.HTTPException)
 
 WEBHOOK_TOLERANCE_SECONDS = 300.0
@@ -215,7 +216,6 @@ class Connection:
         query: Mapping[str, Any] | None = None,
         body: Any = None,
         headers: Mapping[str, str] | None = None,
-        again: bool = True,
     ) -> Any:
         """Send a request and return its answer: JSON values, a text, bytes of any other type, or None for none.
 
@@ -225,7 +225,6 @@ class Connection:
             query: its parameters; None is what was left out.
             body: JSON values, or bytes.
             headers: more of them.
-            again: whether it may be sent a second time, where nobody knows whether the first one was done.
 
         Raises:
             ServiceError: the service refused it, or did not answer within `patience`.
@@ -237,7 +236,7 @@ class Connection:
             try:
                 return self._once(method, path, query, content, headers or {})
             except (ServiceError, *FAULTS) as error:
-                wait = _wait_of(error, pause) if again else None
+                wait = _wait_of(error, pause)
                 if wait is None or time.monotonic() + wait > until:
                     raise _as_ours(error) from error
             time.sleep(wait)
@@ -525,12 +524,19 @@ class Calls:
         """Submit; the key makes it one submit, however often it has to be sent."""
         key = body.get("idempotency_key") or uuid.uuid4().hex
         sent = {name: value for name, value in body.items() if name != "idempotency_key"}
-        return self._connection.request("POST", path, body=sent, headers={"Idempotency-Key": key})
+        return self._connection.request("POST", path, body=sent, headers={KEY_HEADER: key})
 
     def _request(
-        self, method: str, path: str, query: Mapping[str, Any] | None = None, body: Any = None, *, again: bool = True
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None = None,
+        body: Any = None,
+        *,
+        once: str | None = None,
     ) -> Any:
-        return self._connection.request(method, path, query=query, body=body, again=again)
+        headers = None if once is None else {KEY_HEADER: once}
+        return self._connection.request(method, path, query=query, body=body, headers=headers)
 
 
 # --- Written by scripts/make_client.py from the API's document; what is below is not edited ---
@@ -774,9 +780,11 @@ class CsaiClient(Calls):
         """Let a paused schedule go on with its next fire time."""
         return self._request("POST", f"/schedules/{_place(name)}/resume")
 
-    def run_schedule_now(self, name: str) -> str:
+    def run_schedule_now(self, name: str, idempotency_key: str | None = None) -> str:
         """Submit the task of a schedule at once, beside its fire times, paused or not."""
-        return self._request("POST", f"/schedules/{_place(name)}/run", again=False)["task_id"]
+        return self._request("POST", f"/schedules/{_place(name)}/run", once=idempotency_key or uuid.uuid4().hex)[
+            "task_id"
+        ]
 
     def send_email(
         self,

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.bodies import bounded
 from api.errors import problem
+from api.idempotency import check_key, takes_key
 from config.settings import Settings
 from processors.errors import ConfigurationError, InvalidArgument, ServiceUnavailable
 from processors.limits import Rate, rate_of
@@ -251,11 +252,14 @@ class GuardedRoute(APIRoute):
         guard, handle = self.guard(), super().get_route_handler()
         most = self.most_bytes if self.body_field else None
         known = None if guard.scope is None else {one.alias for one in get_flat_params(self.dependant)}
+        is_post, with_key = "POST" in (self.methods or ()), takes_key(self)
 
         async def handler(request: Request) -> Response:
             await guard.admit(request)
             if known is not None:  # a provider puts into its addresses what it likes
                 check_query(request, known)
+                if is_post:  # any other verb is the same twice by its nature
+                    check_key(request, taken=with_key)
             return await handle(request if most is None else Request(request.scope, bounded(request.receive, most)))
 
         return handler

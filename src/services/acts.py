@@ -113,9 +113,9 @@ def resume_schedule(caller: Caller, name: str) -> dict[str, Any]:
     return resumed
 
 
-def run_schedule_now(caller: Caller, name: str) -> str:
-    """Submit a schedule's task at once, beside its fire times; returns the task's id."""
-    task_id = celery_service.run_schedule_now(name)
+def run_schedule_now(caller: Caller, name: str, key: str | None = None) -> str:
+    """Submit a schedule's task at once, beside its fire times, once for a key; returns the task's id."""
+    task_id = celery_service.run_schedule_now(name, key)
     _note_new(caller, "schedule.run", ("schedule", name), task_id)
     return task_id
 

@@ -1678,13 +1678,17 @@ class CeleryService:
         """
         scheduling.remove(name)
 
-    def run_schedule_now(self, name: str) -> str:
+    def run_schedule_now(self, name: str, idempotency_key: str | None = None) -> str:
         """Submit the task of a schedule at once, beside its fire times, paused or not; returns the task's id.
+
+        Args:
+            name: the schedule.
+            idempotency_key: the same key gives the same task, as long as that one's record is there.
 
         Raises:
             UnknownSchedule: there is none of this name.
         """
-        return scheduling.run_now(name)
+        return scheduling.run_now(name, idempotency_key)
 
     def list_schedules(self) -> list[dict[str, Any]]:
         """List the schedules, by name; one that is paused has no `next_at`."""

@@ -22,6 +22,7 @@ from services.limiting import limit_keys_of
 from services.on_first_use import on_first_use
 from services.own_tasks import checked_arguments, import_task_modules, queue_of, registered_task, shown_arguments
 from services.submission import category_of, check_size, kept_message, submit
+from services.submit_options import checked_key
 from services.wiring import parts
 
 if TYPE_CHECKING:
@@ -102,11 +103,12 @@ def remove(name: str) -> None:
         _refuse_settings(_known(name, parts().schedules.read(name)), "removed")
 
 
-def run_now(name: str) -> str:
-    """Submit a schedule's task at once, beside its fire times; returns the task's id."""
+def run_now(name: str, key: str | None) -> str:
+    """Submit a schedule's task at once, beside its fire times, once for a key; returns the task's id."""
+    key = checked_key(key)
     schedule = _known(name, parts().schedules.read(_name(name)))
     check_task(schedule.task)
-    task_id = submit(draft_of_schedule(schedule, uuid()))
+    task_id = submit(draft_of_schedule(schedule, uuid() if key is None else run_id(name, key)))
     uploads.keep_for(task_id, {"args": schedule.args, "kwargs": schedule.kwargs})
     return task_id
 
@@ -200,6 +202,11 @@ def check_task(name: str) -> Any:
 def fire_id(name: str, fire_at: datetime) -> str:
     """Return the id of the one task of a schedule's fire time, in this database alone: nobody else can reckon it."""
     return str(uuid5(NAMESPACE_OID, f"{parts().database_id}:schedule:{name}:{fire_at.isoformat()}"))
+
+
+def run_id(name: str, key: str) -> str:
+    """Return the id of the one task of a schedule that is run now with this key."""
+    return str(uuid5(NAMESPACE_OID, f"{parts().database_id}:run:{json.dumps([name, key])}"))
 
 
 def draft_of_schedule(schedule: Schedule, task_id: str, fire_at: datetime | None = None) -> Draft:

@@ -98,7 +98,7 @@ class Options:
             _check_expiry(expires_at, delay or 0.0, due_at)
         return Options(
             _priority(options.get("priority", "normal")),
-            _maybe_text("idempotency_key", options.get("idempotency_key"), MAX_KEY_CHARACTERS),
+            checked_key(options.get("idempotency_key")),
             delay or 0.0,
             due_at,
             expires_at,
@@ -109,6 +109,15 @@ class Options:
 
 
 NO_OPTIONS = Options()
+
+
+def checked_key(key: Any) -> str | None:
+    """Return an idempotency key, if it can be one.
+
+    Raises:
+        InvalidArgument: it cannot.
+    """
+    return _maybe_text("idempotency_key", key, MAX_KEY_CHARACTERS)
 
 
 def refuse_unknown(method: str, keywords: Iterable[str]) -> None:

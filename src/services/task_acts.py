@@ -3,15 +3,17 @@
 What does it is a task of its own, due when that while is over. To undo it is to cancel that task, which has not begun.
 """
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
+from uuid import NAMESPACE_OID, uuid5
 
-from processors.errors import CountChanged, InvalidArgument
+from processors.errors import CountChanged, IdempotencyConflict, InvalidArgument
 from processors.interfaces import Report
 from processors.scheduling import Act, ActOnTasks, SkippedTask, TasksActedOn
 from records.task_lists import Place, Row, TaskLists, Wanted
-from records.task_records import FINAL, TaskState
+from records.task_records import FINAL, TaskRecord, TaskState
 from services import retrying, steering
 from services.access import Caller
 from services.audit import record_act
@@ -47,7 +49,7 @@ def count_of(act: str, asked: TaskFilter, wall: str | None) -> int:
     return 0 if wanted is None else sum(1 for _ in _found(act, wanted, MOST + 1))
 
 
-def begin(caller: Caller, act: str, asked: TaskFilter, confirmed: int) -> dict[str, Any]:
+def begin(caller: Caller, act: str, asked: TaskFilter, confirmed: int, key: str | None = None) -> dict[str, Any]:
     """Do it after 10 s; returns `task_id`, which undoes it until then, `count`, and `undo_until`.
 
     Args:
@@ -55,11 +57,16 @@ def begin(caller: Caller, act: str, asked: TaskFilter, confirmed: int) -> dict[s
         act: `cancel` or `replay`.
         asked: of which tasks.
         confirmed: how many the caller was told that there are.
+        key: the same one begins it once, as long as the act's record is there.
 
     Raises:
         InvalidArgument: there is no such act, or there are too many tasks, or none.
         CountChanged: there are more than were confirmed.
+        IdempotencyConflict: the key began another act.
     """
+    act_id = None if key is None else _id_of(caller.tenant, key)
+    if act_id is not None and (begun := parts().tasks.read(act_id)) is not None:
+        return _begun_before(begun, act, asked, confirmed)
     now = datetime.now(UTC)
     count = count_of(act, asked, caller.tenant)
     if count > MOST:
@@ -70,16 +77,16 @@ def begin(caller: Caller, act: str, asked: TaskFilter, confirmed: int) -> dict[s
         raise InvalidArgument("filter: no task is like that now, so that there is nothing to do.")
     request = ActOnTasks(
         act=_checked(act),
-        filter=asked.model_dump(mode="json", exclude_defaults=True),
+        filter=_written(asked),
         created_before=now.isoformat(),
         wall=caller.tenant,
         most=confirmed,
     )
     options = Options(delay=UNDO_SECONDS, priority="high", tenant=caller.tenant)
     arguments = request.model_dump(mode="json")
-    task_id = submit_by_name(TASK, arguments, queue="default", origin=caller.origin, options=options)
+    task_id = submit_by_name(TASK, arguments, queue="default", origin=caller.origin, options=options, task_id=act_id)
     record_act(caller, f"tasks.{act}", target=("task", task_id), count=count, details={"filter": request.filter})
-    return {"task_id": task_id, "count": count, "undo_until": (now + timedelta(seconds=UNDO_SECONDS)).isoformat()}
+    return {"task_id": task_id, "count": count, "undo_until": _undo_until(now)}
 
 
 def undo(caller: Caller, task_id: str) -> bool:
@@ -111,6 +118,31 @@ def act_on(request: ActOnTasks, report: Report) -> TasksActedOn:
         elif len(done.skipped) < TOLD:
             done.skipped.append(SkippedTask(task_id=row["id"], why=why))
     return done
+
+
+def _id_of(wall: str | None, key: str) -> str:
+    """Return the id of the one act that is begun with this key, of a tenant's key or of all others."""
+    return str(uuid5(NAMESPACE_OID, f"{parts().database_id}:act:{json.dumps([wall, key])}"))
+
+
+def _begun_before(begun: TaskRecord, act: str, asked: TaskFilter, confirmed: int) -> dict[str, Any]:
+    """Return the answer to an act that was begun with its key before; its count is the one that was confirmed."""
+    request = ActOnTasks.model_validate(begun.kwargs)
+    if (request.act, request.filter, request.most) != (act, _written(asked), confirmed):
+        raise IdempotencyConflict(
+            f"idempotency_key: it was given to act {begun.id}, of another kind, filter or count; use another key.",
+            begun.id,
+        )
+    until = _undo_until(datetime.fromisoformat(request.created_before))
+    return {"task_id": begun.id, "count": request.most, "undo_until": until}
+
+
+def _undo_until(began: datetime) -> str:
+    return (began + timedelta(seconds=UNDO_SECONDS)).isoformat()
+
+
+def _written(asked: TaskFilter) -> dict[str, Any]:
+    return asked.model_dump(mode="json", exclude_defaults=True)
 
 
 def _change(act: str, task_id: str) -> str | None:

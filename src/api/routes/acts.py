@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.answers import LATER, TASK
 from api.documents import problems
 from api.guards import GuardedRoute, require
+from api.idempotency import TWICE_IS_ONCE, OnceWith
 from api.routes.tasks import PREFIX, Changed
 from records.task_records import LONGEST_ID
 from services import task_acts
@@ -57,7 +58,7 @@ class Begun(BaseModel):
     undo_until: str = Field(description="Until then nothing has begun, and it can be undone.", examples=[LATER])
 
 
-@router.post("/count", operation_id="count_act")
+@router.post("/count", operation_id="count_act", openapi_extra=TWICE_IS_ONCE)
 def count(meant: Meant, caller: Operator) -> Counted:
     """Count the tasks that an act would change now."""
     found = task_acts.count_of(meant.act, filter_of(**meant.filter), caller.tenant)
@@ -65,14 +66,14 @@ def count(meant: Meant, caller: Operator) -> Counted:
 
 
 @router.post("", operation_id="begin_act", status_code=HTTPStatus.ACCEPTED, responses=problems(HTTPStatus.CONFLICT))
-def begin(meant: Confirmed, caller: Operator, response: Response) -> Begun:
+def begin(meant: Confirmed, caller: Operator, response: Response, idempotency_key: OnceWith = None) -> Begun:
     """Cancel all these tasks, or submit them again, 10 s from now; a 409 where there are more than were confirmed."""
-    begun = Begun(**task_acts.begin(caller, meant.act, filter_of(**meant.filter), meant.count))
+    begun = Begun(**task_acts.begin(caller, meant.act, filter_of(**meant.filter), meant.count, idempotency_key))
     response.headers["Location"] = f"{PREFIX}/{begun.task_id}"
     return begun
 
 
-@router.post("/{task_id}/undo", operation_id="undo_act")
+@router.post("/{task_id}/undo", operation_id="undo_act", openapi_extra=TWICE_IS_ONCE)
 def undo(
     task_id: Annotated[str, Path(min_length=1, max_length=LONGEST_ID, description="The act's task.")], caller: Operator
 ) -> Changed:

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path, Query, Response
 
 from api.answers import Campaign, ListedCampaign, Page
 from api.guards import GuardedRoute, require
+from api.idempotency import TWICE_IS_ONCE
 from api.list_queries import BulksQuery
 from api.routes.tasks import Changed
 from records.task_records import LONGEST_ID
@@ -59,19 +60,19 @@ def export(campaign_id: CampaignId, caller: Operator) -> Response:
     return Response(exported, media_type=CSV, headers={"Content-Disposition": 'attachment; filename="campaign.csv"'})
 
 
-@router.post("/{campaign_id}/pause", operation_id="pause_campaign")
+@router.post("/{campaign_id}/pause", operation_id="pause_campaign", openapi_extra=TWICE_IS_ONCE)
 def pause(campaign_id: CampaignId, caller: Operator) -> Changed:
     """Let nobody else be called; calls that are going on go on."""
     return Changed(changed=acts.pause_campaign(caller, campaign_id))
 
 
-@router.post("/{campaign_id}/resume", operation_id="resume_campaign")
+@router.post("/{campaign_id}/resume", operation_id="resume_campaign", openapi_extra=TWICE_IS_ONCE)
 def resume(campaign_id: CampaignId, caller: Operator) -> Changed:
     """Let a paused campaign go on."""
     return Changed(changed=acts.resume_campaign(caller, campaign_id))
 
 
-@router.post("/{campaign_id}/cancel", operation_id="cancel_campaign")
+@router.post("/{campaign_id}/cancel", operation_id="cancel_campaign", openapi_extra=TWICE_IS_ONCE)
 def cancel(
     campaign_id: CampaignId,
     caller: Operator,

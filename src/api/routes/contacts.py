@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.answers import Inbox, KnownContact, Marked
 from api.guards import GuardedRoute, require
+from api.idempotency import TWICE_IS_ONCE
 from api.routes.tasks import Changed
 from services.access import Caller
 from services.audit import record_act
@@ -92,7 +93,7 @@ def inbox(
     return celery_service.get_inbox(user_id, unread_only, archived, limit, before)
 
 
-@router.post("/{user_id}/inbox/mark", operation_id="mark_inbox", response_model=Marked)
+@router.post("/{user_id}/inbox/mark", operation_id="mark_inbox", openapi_extra=TWICE_IS_ONCE, response_model=Marked)
 def mark(user_id: UserId, wanted: Mark, caller: Submitter) -> Any:
     """Mark items of a person's inbox; answers with how many of them there are."""
     marked = celery_service.mark_inbox(user_id, wanted.ids, wanted.mark)

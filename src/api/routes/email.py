@@ -11,6 +11,7 @@ from api.answers import Items, KeptEvents, MailEvent, MailEvents
 from api.bodies import body_of
 from api.documents import SIGNED_PROBLEMS, problems
 from api.guards import GuardedRoute, everybody, require
+from api.idempotency import TWICE_IS_ONCE
 from services import mail_intake
 from services.access import Caller
 from services.audit import record_act
@@ -41,10 +42,11 @@ class UnsubscribeUrl(BaseModel):
     operation_id="receive_bounce",
     response_model=MailEvents,
     openapi_extra={
+        **TWICE_IS_ONCE,
         "requestBody": {
             "required": True,
             "content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}, "example": REPORT}},
-        }
+        },
     },
     responses=problems(HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
 )

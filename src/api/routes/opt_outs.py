@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.answers import Items, OptedOut
 from api.guards import GuardedRoute, require
+from api.idempotency import TWICE_IS_ONCE
 from api.routes.tasks import Changed
 from services.access import Caller
 from services.audit import record_act
@@ -38,7 +39,7 @@ def opt_outs(
     return {"items": celery_service.get_opt_outs(limit, after)}
 
 
-@router.post("", operation_id="add_opt_out")
+@router.post("", operation_id="add_opt_out", openapi_extra=TWICE_IS_ONCE)
 def add(wanted: OptOut, caller: Operator) -> Changed:
     """Call a number no more, from now on, what waits for it in any campaign included."""
     changed = celery_service.add_opt_out(wanted.phone_number, wanted.reason)

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.documents import problems
 from api.guards import GuardedRoute, require
+from api.idempotency import TWICE_IS_ONCE
 from processors.health import QueueStatistics
 from services import acts, monitoring
 from services.access import Caller
@@ -65,25 +66,25 @@ def queues(_caller: Reader) -> QueueStatistics:
     return monitoring.queue_statistics(parts())
 
 
-@router.post("/{queue}/pause", operation_id="pause_queue")
+@router.post("/{queue}/pause", operation_id="pause_queue", openapi_extra=TWICE_IS_ONCE)
 def pause(queue: Queue, caller: Operator) -> QueueChanged:
     """Let nothing of a queue start until it is resumed; what runs goes on."""
     return QueueChanged(changed=acts.pause_queue(caller, queue))
 
 
-@router.post("/{queue}/resume", operation_id="resume_queue")
+@router.post("/{queue}/resume", operation_id="resume_queue", openapi_extra=TWICE_IS_ONCE)
 def resume(queue: Queue, caller: Operator) -> QueueChanged:
     """Let a paused queue's tasks start again."""
     return QueueChanged(changed=acts.resume_queue(caller, queue))
 
 
-@router.post("/{queue}/drain", operation_id="drain")
+@router.post("/{queue}/drain", operation_id="drain", openapi_extra=TWICE_IS_ONCE)
 def drain(queue: Queue, caller: Operator) -> Running:
     """Pause a queue, and tell how many of its tasks still run; asked again until that is 0, it tells the end."""
     return Running(running=acts.drain_queue(caller, queue))
 
 
-@router.post("/{queue_name}/purge/count", operation_id="count_purge")
+@router.post("/{queue_name}/purge/count", operation_id="count_purge", openapi_extra=TWICE_IS_ONCE)
 def count(queue_name: Queue, _caller: Operator) -> Waiting:
     """Count the tasks that emptying a queue would cancel now."""
     return Waiting(count=acts.count_purge(queue_name))

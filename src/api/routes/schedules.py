@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.answers import Items, Schedule
 from api.documents import Accepted
 from api.guards import GuardedRoute, require
+from api.idempotency import TWICE_IS_ONCE, OnceWith
 from services import acts
 from services.access import Caller
 from services.celery_app import PRIORITIES, QUEUES
@@ -91,21 +92,21 @@ def remove(name: Name, caller: Operator) -> None:
     acts.remove_schedule(caller, name)
 
 
-@router.post("/{name}/pause", operation_id="pause_schedule", response_model=Schedule)
+@router.post("/{name}/pause", operation_id="pause_schedule", openapi_extra=TWICE_IS_ONCE, response_model=Schedule)
 def pause(name: Name, caller: Operator) -> Any:
     """Fire a schedule no more until it is resumed."""
     return acts.pause_schedule(caller, name)
 
 
-@router.post("/{name}/resume", operation_id="resume_schedule", response_model=Schedule)
+@router.post("/{name}/resume", operation_id="resume_schedule", openapi_extra=TWICE_IS_ONCE, response_model=Schedule)
 def resume(name: Name, caller: Operator) -> Any:
     """Let a paused schedule go on with its next fire time."""
     return acts.resume_schedule(caller, name)
 
 
 @router.post("/{name}/run", operation_id="run_schedule_now", status_code=HTTPStatus.ACCEPTED)
-def run(name: Name, caller: Operator, response: Response) -> Accepted:
+def run(name: Name, caller: Operator, response: Response, idempotency_key: OnceWith = None) -> Accepted:
     """Submit the task of a schedule at once, beside its fire times, paused or not."""
-    task_id = acts.run_schedule_now(caller, name)
+    task_id = acts.run_schedule_now(caller, name, idempotency_key)
     response.headers["Location"] = f"{TASKS}/{task_id}"
     return Accepted(task_id=task_id)

@@ -13,6 +13,7 @@ from api.bodies import body_of
 from api.documents import Accepted, AcceptedMany, problems
 from api.examples import EXAMPLES
 from api.guards import GuardedRoute, require
+from api.idempotency import HEADER, SAME_TASK
 from config.settings import settings
 from processors.errors import InvalidArgument
 from processors.results import sentence_of
@@ -25,9 +26,6 @@ from services.file_roots import check_paths
 from services.own_tasks import is_ours
 from services.submission import MAX_ARGUMENT_BYTES
 from web.task_answers import shown_status
-
-IDEMPOTENCY_KEY = "idempotency-key"
-"""The header's name (draft-ietf-httpapi-idempotency-key-header)."""
 
 LARGE = frozenset({"send_email", "send_bulk_emails", "queue_bulk_calls", "generate_embeddings", MANY_BY_NAME})
 """What has many items, or files among its arguments."""
@@ -42,13 +40,6 @@ REFUSALS = (
     HTTPStatus.UNPROCESSABLE_ENTITY,
     HTTPStatus.SERVICE_UNAVAILABLE,
 )
-IDEMPOTENCY_PARAMETER = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "required": False,
-    "description": "The same key with the same method and arguments gives the same id for 7 days.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-}
 
 TASKS = "/api/v1/tasks/"
 
@@ -69,7 +60,7 @@ def arguments_of(body: bytes, kind: TypeAdapter[dict[str, Any]], request: Reques
         raise InvalidArgument(sentence_of(error)) from error
     check_paths(given)
     uploads.check_stored(given)
-    key = request.headers.get(IDEMPOTENCY_KEY)
+    key = request.headers.get(HEADER)
     if key is not None and given.setdefault("idempotency_key", key) != key:
         raise InvalidArgument(
             "idempotency_key: is given as a header and as an argument, and they differ; give one of them."
@@ -151,7 +142,7 @@ def _add(path: str, function: Callable[..., Any], method: Method) -> None:
         responses=problems(*REFUSALS),
         openapi_extra={
             "requestBody": {"required": True, "content": {"application/json": content}},
-            "parameters": [IDEMPOTENCY_PARAMETER],
+            **SAME_TASK,
         },
     )
 

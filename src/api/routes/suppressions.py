@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.answers import Items, Suppressed
 from api.guards import GuardedRoute, require
+from api.idempotency import TWICE_IS_ONCE
 from api.routes.tasks import Changed
 from services.access import Caller
 from services.audit import record_act
@@ -47,7 +48,7 @@ def suppressions(
     return {"items": celery_service.get_suppressions(address, limit, list_name=list_name, reason=reason, after=after)}
 
 
-@router.post("", operation_id="suppress_email", response_model=Suppressed)
+@router.post("", operation_id="suppress_email", openapi_extra=TWICE_IS_ONCE, response_model=Suppressed)
 def add(wanted: Suppression, caller: Operator) -> Any:
     """Mail an address no more, from now on, what was submitted before included."""
     made = celery_service.suppress_email(**wanted.model_dump(exclude_unset=True))

@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from api.answers import TASK, ActiveTask, Delivery, FailedTask, Items, Killed, LogLine, TaskStatus
 from api.documents import Accepted, problems
 from api.guards import Door, GuardedRoute, require
+from api.idempotency import TWICE_IS_ONCE
 from processors.emails import DELIVERY_STATES
 from processors.interfaces import DeliveryState
 from processors.redaction import redact
@@ -190,25 +191,25 @@ def vectors(task_id: TaskId, caller: Reader) -> Pieces:
     )
 
 
-@router.post("/{task_id}/cancel", operation_id="cancel_task")
+@router.post("/{task_id}/cancel", operation_id="cancel_task", openapi_extra=TWICE_IS_ONCE)
 def cancel(task_id: TaskId, caller: Operator) -> Changed:
     """Cancel a task, and all tasks of it, for good."""
     return Changed(changed=acts.cancel_task(caller, task_id))
 
 
-@router.post("/{task_id}/pause", operation_id="pause_task")
+@router.post("/{task_id}/pause", operation_id="pause_task", openapi_extra=TWICE_IS_ONCE)
 def pause(task_id: TaskId, caller: Operator) -> Changed:
     """Pause a bulk: none of its parts starts."""
     return Changed(changed=acts.pause_task(caller, task_id))
 
 
-@router.post("/{task_id}/resume", operation_id="resume_task")
+@router.post("/{task_id}/resume", operation_id="resume_task", openapi_extra=TWICE_IS_ONCE)
 def resume(task_id: TaskId, caller: Operator) -> Changed:
     """Let a paused bulk go on."""
     return Changed(changed=acts.resume_task(caller, task_id))
 
 
-@router.post("/{task_id}/replay", operation_id="replay_task", status_code=202)
+@router.post("/{task_id}/replay", operation_id="replay_task", openapi_extra=TWICE_IS_ONCE, status_code=202)
 def replay(task_id: TaskId, caller: Operator, response: Response, body: Arguments | None = None) -> Accepted:
     """Submit a failed task again, as a new one, with other arguments where they are given; twice is once."""
     arguments = body.arguments if body else None
@@ -221,7 +222,7 @@ def replay(task_id: TaskId, caller: Operator, response: Response, body: Argument
     return _accepted(acts.replay_task(caller, task_id, arguments), response)
 
 
-@router.post("/{task_id}/resend", operation_id="resend_failed", status_code=202)
+@router.post("/{task_id}/resend", operation_id="resend_failed", openapi_extra=TWICE_IS_ONCE, status_code=202)
 def resend(task_id: TaskId, caller: Operator, response: Response, body: States | None = None) -> Accepted:
     """Send the mails of an ended bulk again that nobody got, as a new bulk; twice is once."""
     return _accepted(acts.resend_failed(caller, task_id, body.states if body else None), response)

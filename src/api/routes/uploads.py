@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 from api.bodies import TOO_LARGE
 from api.documents import problems
 from api.guards import GuardedRoute, require
+from api.idempotency import TWICE_IS_ONCE
 from config.settings import settings
 from processors.attachments import TYPE, UNKNOWN_TYPE
 from processors.stored_places import made_safe
@@ -130,10 +131,11 @@ places = Places(MOST_AT_ONCE)
     response_description="It is kept.",
     responses=problems(*REFUSALS),
     openapi_extra={
+        **TWICE_IS_ONCE,
         "requestBody": {
             "required": True,
             "content": {"*/*": {"schema": {"type": "string", "format": "binary"}, "example": "the bytes of a file"}},
-        }
+        },
     },
 )
 async def upload(

@@ -226,6 +226,20 @@ def test_many_whose_answer_was_lost_are_sent_again_and_done_once(served):
     assert [parts().tasks.read(one).kwargs["text"] for one in ids] == [one["text"] for one in many]
 
 
+def test_a_schedule_whose_run_was_not_answered_is_run_once(client, served):
+    celery_service.add_schedule("client-once", "monitoring.health_check", every=3600)
+    before = {one.id for one in parts().tasks.unfinished(100_000)}
+    proxy = Dropping(served, drops=2)
+    with CsaiClient(proxy.url, admin_key(settings)) as dropped:
+        task_id = dropped.run_schedule_now("client-once")
+    proxy.listener.close()
+    assert proxy.seen >= 3
+    made = {one.id for one in parts().tasks.unfinished(100_000) if one.origin == "schedule:client-once"}
+    assert made - before == {task_id}
+    assert client.run_schedule_now("client-once", "k") == client.run_schedule_now("client-once", "k") != task_id
+    client.remove_schedule("client-once")
+
+
 def test_an_upload_that_broke_off_or_whose_answer_was_lost_is_sent_again_whole(served, tmp_path):
     content = random.Random(1).randbytes(3 * 2**20)
     file = tmp_path / "a.bin"

@@ -27,6 +27,8 @@ BY_HAND = frozenset(
     }
 )
 KEY = "idempotency_key"
+COUNT = "count"
+"""What confirms an act on many; the facade asks nobody."""
 
 INDENT = "    "
 WIDTH = 120
@@ -82,6 +84,8 @@ def method(
     fields = body.get("properties", {})
     parameters = {one["name"]: parameter(one["schema"], required=one["required"]) for one in in_path + in_query}
     parameters |= {one: parameter(schema, required=one in body.get("required", [])) for one, schema in fields.items()}
+    if COUNT in fields and COUNT not in facade.parameters:
+        parameters[COUNT] = ": int = EVERY"
     with_key = KEY in facade.parameters
     parameters |= {KEY: ": str | None = None"} if with_key else {}
     options = {one for one in fields if one not in facade.parameters} if path.startswith(SUBMITS) else set[str]()

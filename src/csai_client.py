@@ -44,6 +44,9 @@ PIECE_BYTES = 256 * 1024
 KEY_HEADER = "Idempotency-Key"
 FAULTS = (OSError, http.client.HTTPException)
 
+EVERY = 2**31 - 1
+"""The `count` of an act on many that confirms it however many there are."""
+
 WEBHOOK_TOLERANCE_SECONDS = 300.0
 LONGEST_SECOND = 15
 """Digits of a second that is one of a clock."""
@@ -691,7 +694,7 @@ class CsaiClient(Calls):
         """Pause a queue, and tell how many of its tasks still run; asked again until that is 0, it tells the end."""
         return self._request("POST", f"/queues/{_place(queue)}/drain")["running"]
 
-    def purge_queue(self, queue_name: str, *, count: int | None = None) -> int:
+    def purge_queue(self, queue_name: str, *, count: int = EVERY) -> int:
         """Empty a queue: cancel all that waits in it, but not what is scheduled for later."""
         return self._request("POST", f"/queues/{_place(queue_name)}/purge", None, _given(count=count))["cancelled"]
 
@@ -1387,9 +1390,9 @@ class CsaiClient(Calls):
             ),
         )["items"]
 
-    def kill_all_tasks(self) -> dict[str, Any]:
-        """Cancel all that runs and waits; schedules stay."""
-        return self._request("POST", "/tasks/kill-all")
+    def kill_all_tasks(self, *, count: int = EVERY) -> dict[str, Any]:
+        """Cancel all that runs and waits; schedules stay. A 409 where there are more than were confirmed."""
+        return self._request("POST", "/tasks/kill-all", None, _given(count=count))
 
     def get_task_logs(
         self, task_id: str, search: str | None = None, level: str | None = None, limit: int = 1000

@@ -548,6 +548,11 @@ class TaskMoves:
         query = select(func.count()).select_from(task_records).where(_waits_in(queue))
         return int(self.database.read(lambda c: c.execute(query).scalar_one()))
 
+    def count_unfinished(self) -> int:
+        """Return how many tasks `revoke_all` would cancel now."""
+        query = select(func.count()).select_from(task_records).where(_not_final())
+        return int(self.database.read(lambda c: c.execute(query).scalar_one()))
+
     def revoke_all(self) -> list[str]:
         """Cancel all that runs and waits; parents before their tasks, as a task that mails for one locks the two."""
         return self.database.write(lambda c: _cancelled(c, columns.is_parent) + _cancelled(c, true()))

@@ -162,12 +162,33 @@ def purge_queue(caller: Caller, queue: str, confirmed: int | None = None) -> int
         CountChanged: there are more than were confirmed.
         UnknownQueue: there is no such queue.
     """
-    count = 0 if confirmed is None else count_purge(queue)
-    if confirmed is not None and count > confirmed:
-        raise CountChanged(f"count: {confirmed} tasks were confirmed, and {count} wait now; ask again.", count)
+    _check_count(confirmed, lambda: count_purge(queue), "wait now")
     cancelled = celery_service.purge_queue(queue)
     record_act(caller, "queue.purge", target=("queue", queue), count=cancelled)
     return cancelled
+
+
+def count_all() -> int:
+    """Return how many tasks killing all would cancel now: those that run, and those that wait or are due later."""
+    return parts().moves.count_unfinished()
+
+
+def kill_all(caller: Caller, confirmed: int) -> dict[str, Any]:
+    """Cancel all that runs and waits; returns what `kill_all_tasks` does.
+
+    Messages of other programs that nobody has recorded yet go as well: no count knows them before.
+
+    Args:
+        caller: who wants it.
+        confirmed: how many they were told that there are.
+
+    Raises:
+        CountChanged: there are more than were confirmed.
+    """
+    _check_count(confirmed, count_all, "run or wait now")
+    killed = celery_service.kill_all_tasks()
+    record_act(caller, "task.kill_all", count=killed["killed_count"])
+    return killed
 
 
 def pause_campaign(caller: Caller, campaign_id: str) -> bool:
@@ -205,6 +226,12 @@ def _steer_campaign(caller: Caller, act: str, campaign_id: str, change: Callable
     seen(campaign_id, caller)
     left = campaigns.get_campaign(campaign_id, -1, 0)["counts"].get(PENDING, 0)
     return _noted(caller, act, ("task", campaign_id), changed=change(campaign_id), count=left)
+
+
+def _check_count(confirmed: int | None, count_now: Callable[[], int], how: str) -> None:
+    """Raise `CountChanged` where there are more than were confirmed; None confirms however many."""
+    if confirmed is not None and (count := count_now()) > confirmed:
+        raise CountChanged(f"count: {confirmed} tasks were confirmed, and {count} {how}; ask again.", count)
 
 
 def _noted(caller: Caller, act: str, target: tuple[str, str], *, changed: bool, count: int | None = None) -> bool:

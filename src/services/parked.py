@@ -10,7 +10,7 @@ from broker.away import AWAY_ERRORS
 from broker.location import resolve
 from broker.parked_messages import Parked
 from config.settings import settings
-from processors.errors import ServiceUnavailable
+from processors.errors import CountChanged, ServiceUnavailable
 from services.celery_app import celery_app
 
 T = TypeVar("T")
@@ -43,12 +43,18 @@ def retry() -> int:
     return _with_broker(parked_messages.retry)
 
 
-def drop() -> int:
+def drop(confirmed: int | None = None) -> int:
     """Delete everything parked; returns how many.
 
+    Args:
+        confirmed: how many somebody was told that there are; None: however many.
+
     Raises:
+        CountChanged: there are more than were confirmed.
         ServiceUnavailable: the broker does not answer.
     """
+    if confirmed is not None and (now := count()) > confirmed:
+        raise CountChanged(f"count: {confirmed} messages were confirmed, and {now} are parked now; ask again.", now)
     return _with_broker(parked_messages.drop)
 
 

@@ -4,11 +4,12 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Path
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from api.documents import problems
 from api.guards import GuardedRoute, require
 from api.idempotency import TWICE_IS_ONCE
+from api.routes.tasks import Confirmed
 from processors.health import QueueStatistics
 from services import acts, monitoring
 from services.access import Caller
@@ -38,16 +39,6 @@ class Waiting(BaseModel):
     """What emptying a queue would come to."""
 
     count: int = Field(description="The tasks that wait for a worker, a limit or another attempt.", examples=[12])
-
-
-class Confirmed(BaseModel):
-    """How many tasks are meant."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    count: int | None = Field(
-        None, ge=0, description="The count that was told; where more wait by then, it is a 409.", examples=[12]
-    )
 
 
 class Purged(BaseModel):
@@ -91,6 +82,6 @@ def count(queue_name: Queue, _caller: Operator) -> Waiting:
 
 
 @router.post("/{queue_name}/purge", operation_id="purge_queue", responses=problems(HTTPStatus.CONFLICT))
-def purge(queue_name: Queue, caller: Operator, body: Confirmed | None = None) -> Purged:
-    """Empty a queue: cancel all that waits in it, but not what is scheduled for later."""
-    return Purged(cancelled=acts.purge_queue(caller, queue_name, body.count if body else None))
+def purge(queue_name: Queue, caller: Operator, body: Confirmed) -> Purged:
+    """Empty a queue: cancel all that waits in it, but not what is scheduled for later; a 409 where more wait by now."""
+    return Purged(cancelled=acts.purge_queue(caller, queue_name, body.count))

@@ -22,7 +22,6 @@ from processors.redaction import redact
 from records.task_records import LONGEST_ID
 from services import acts
 from services.access import Caller
-from services.audit import record_act
 from services.celery_service import celery_service
 from services.own_tasks import is_ours
 from web.downloads import Pieces
@@ -72,6 +71,22 @@ class Arguments(BaseModel):
     )
 
 
+class Unfinished(BaseModel):
+    """What killing all would come to."""
+
+    count: int = Field(description="The tasks that run, wait, or are due later.", examples=[12])
+
+
+class Confirmed(BaseModel):
+    """How many tasks are meant."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    count: int = Field(
+        ge=0, description="The count that was told; where there are more by then, it is a 409.", examples=[12]
+    )
+
+
 class States(BaseModel):
     """Which mails of a bulk are sent again."""
 
@@ -102,12 +117,16 @@ def failed(
     }
 
 
-@router.post("/kill-all", operation_id="kill_all_tasks", response_model=Killed)
-def kill_all(caller: Annotated[Caller, require("admin")]) -> Any:
-    """Cancel all that runs and waits; schedules stay."""
-    killed = celery_service.kill_all_tasks()
-    record_act(caller, "task.kill_all", count=killed["killed_count"])
-    return killed
+@router.post("/kill-all/count", operation_id="count_all_tasks", openapi_extra=TWICE_IS_ONCE)
+def count_all(_caller: Annotated[Caller, require("admin")]) -> Unfinished:
+    """Count the tasks that killing all would cancel now."""
+    return Unfinished(count=acts.count_all())
+
+
+@router.post("/kill-all", operation_id="kill_all_tasks", response_model=Killed, responses=problems(HTTPStatus.CONFLICT))
+def kill_all(caller: Annotated[Caller, require("admin")], body: Confirmed) -> Any:
+    """Cancel all that runs and waits; schedules stay. A 409 where there are more than were confirmed."""
+    return acts.kill_all(caller, body.count)
 
 
 @router.get("/{task_id}", operation_id="get_task_status", response_model=TaskStatus)

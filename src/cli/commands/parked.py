@@ -43,9 +43,10 @@ def retry(as_json: AsJson = False) -> None:
 
 def drop(yes: Yes = False, as_json: AsJson = False) -> None:
     """Delete them; asks first."""
-    if not yes:
-        confirm(f"Delete {parked.count()} parked messages?")
-    dropped = parked.drop()
+    count = None if yes else parked.count()
+    if count is not None:
+        confirm(f"Delete {count} parked messages?")
+    dropped = parked.drop(count)
     if dropped:
         note("parked.drop", count=dropped)
     tell({"dropped": dropped}, f"{dropped} messages are deleted.", as_json=as_json)

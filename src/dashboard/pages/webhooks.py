@@ -11,10 +11,12 @@ from starlette.responses import Response
 
 from dashboard.rendering import go_to, page
 from dashboard.visits import Pages, Visit
+from dashboard.words import number
 from processors.errors import InvalidArgument, UnknownWebhook
 from processors.results import sentence_of
 from processors.webhooks import TASK
-from services import webhooks
+from services import task_acts, webhooks
+from services.task_filters import filter_of
 from services.webhooks import ChangedWebhook, NewWebhook, State
 
 STATES = get_args(State)
@@ -103,7 +105,7 @@ def ask(name: str, visit: Visit) -> Response:
         visit,
         "confirm.html",
         title=f"{act.verb} 1 webhook: {webhook['url']}?",
-        lines=[act.what],
+        lines=[act.what, *([f"Still to be sent: {number(_unsent(webhook['id']))}."] if act.loses else [])],
         button=f"{act.verb} the webhook",
         loses=act.loses,
         fields={},
@@ -162,6 +164,11 @@ def _page(
         states=STATES,
         acts=ACTS,
     )
+
+
+def _unsent(webhook_id: str) -> int:
+    """Return how many tasks are still to tell this webhook of ends."""
+    return task_acts.count_of("cancel", filter_of(name=TASK, text=webhook_id), None)
 
 
 def _deliveries(webhook_id: str) -> str:

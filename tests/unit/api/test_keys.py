@@ -104,6 +104,7 @@ ROUTES = {
     ("GET", "/api/v1/tasks/active"): "read",
     ("GET", "/api/v1/tasks/failed"): "read",
     ("POST", "/api/v1/tasks/kill-all"): "admin",
+    ("POST", "/api/v1/tasks/kill-all/count"): "admin",
     ("GET", "/api/v1/tasks/{task_id}"): "read",
     ("GET", "/api/v1/tasks/{task_id}/events"): "read",
     ("GET", "/api/v1/tasks/{task_id}/deliveries"): "read",

@@ -64,7 +64,7 @@ def test_a_queue_is_paused_resumed_and_drained_and_each_change_is_written_down(c
 def test_purging_tells_how_many_were_cancelled_and_leaves_what_is_due_later(client):
     due, later = f"steered-{uuid4()}", waiting()
     parts().tasks.open(Draft(due, "texts.none", "ai_processing", "low_priority"))
-    answer = client.post(f"{API}/queues/low_priority/purge")
+    answer = client.post(f"{API}/queues/low_priority/purge", json={"count": 1_000})
     assert answer.json()["cancelled"] >= 1
     assert celery_service.get_task_status(due)["status"] == "REVOKED"
     assert celery_service.get_task_status(later)["status"] == "PENDING"
@@ -83,13 +83,14 @@ def test_a_purge_is_counted_first_and_is_a_409_where_more_wait_than_were_confirm
     assert {celery_service.get_task_status(one)["status"] for one in (first, second)} == {"PENDING"}
     assert client.post(purge, json={"count": count + 1}).json() == {"cancelled": count + 1}
     assert client.post(f"{purge}/count").json() == {"count": 0}
-    for body in ({"count": -1}, {"count": "7"}, {"many": 7}):
+    for body in (None, {}, {"count": None}, {"count": -1}, {"count": "7"}, {"many": 7}):
         assert refusal(client.post(purge, json=body))
 
 
 @pytest.mark.parametrize("act", ["pause", "resume", "drain", "purge", "purge/count"])
 def test_a_queue_that_nobody_knows_is_named(client, act):
-    assert "no queue is named 'mine'" in refusal(client.post(f"{API}/queues/mine/{act}"))
+    body = {"count": 1} if act == "purge" else None
+    assert "no queue is named 'mine'" in refusal(client.post(f"{API}/queues/mine/{act}", json=body))
 
 
 @pytest.mark.parametrize(("path", "place"), [("queues", ()), ("overview", ("now",))])

@@ -149,8 +149,21 @@ def test_arguments_that_are_no_text_of_utf_8_are_answered_as_their_escapes(clien
 def test_killing_all_is_told_and_written_down(client, monkeypatch):
     killed = {"killed_count": 3, "failed_count": 0, "failed_task_ids": []}
     monkeypatch.setattr(celery_service, "kill_all_tasks", lambda: killed)
-    assert client.post("/api/v1/tasks/kill-all").json() == killed
+    count = client.post("/api/v1/tasks/kill-all/count").json()["count"]
+    assert client.post("/api/v1/tasks/kill-all", json={"count": count}).json() == killed
     assert audit.acts(WantedActs(act="task.kill_all"), 1)[0].count == 3
+
+
+def test_killing_all_wants_the_count_and_is_a_409_where_there_are_more_by_then(client, monkeypatch):
+    monkeypatch.setattr(celery_service, "kill_all_tasks", lambda: pytest.fail("all was killed"))
+    count = client.post("/api/v1/tasks/kill-all/count").json()["count"]
+    task_id = draft("kill-1")
+    for body in (None, {}, {"count": None}, {"count": -1}, {"count": "9"}):
+        assert client.post("/api/v1/tasks/kill-all", json=body).status_code == 422
+    answer = client.post("/api/v1/tasks/kill-all", json={"count": count})
+    assert (answer.status_code, answer.json()["type"]) == (409, "urn:csai:count-changed")
+    assert answer.json()["count"] == count + 1
+    assert celery_service.cancel_task(task_id)
 
 
 def test_a_number_that_opts_out_and_in_again_is_told_and_written_down(client):

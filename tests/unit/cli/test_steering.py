@@ -7,6 +7,7 @@ from itertools import count
 
 import pytest
 
+from broker import parked_messages
 from cli import main
 from cli.exit_codes import code_of
 from cli.output import state
@@ -387,6 +388,17 @@ def test_a_purge_does_nothing_where_more_wait_than_were_confirmed(csai, inline_s
     assert code == 1
     assert "1 tasks were confirmed, and 2 wait now" in errors
     assert json.loads(csai("queues", "purge", "low_priority", "--yes", "--json").out) == {"cancelled": 2}
+
+
+def test_parked_messages_are_not_deleted_where_more_came_than_were_confirmed(csai, monkeypatch):
+    counts, dropped = iter([2, 3, 2, 2]), []
+    monkeypatch.setattr(parked_messages, "count", lambda _: next(counts))
+    monkeypatch.setattr(parked_messages, "drop", lambda _: dropped.append(1) or 2)
+    code, _, errors = csai("parked", "drop", given="y\n")
+    assert (code, dropped) == (1, [])
+    assert "2 messages were confirmed, and 3 are parked now" in errors
+    assert json.loads(csai("parked", "drop", "--json", given="y\n").out) == {"dropped": 2}
+    assert json.loads(csai("parked", "drop", "--yes", "--json").out) == {"dropped": 2}
 
 
 def test_limits_are_listed_set_and_cleared(csai, inline_service):

@@ -130,9 +130,13 @@ def test_what_is_wrong_has_the_kind_of_error_that_the_facade_raises(client, serv
 
 def test_lists_dictionaries_numbers_and_texts_come_as_the_facade_gives_them(client):
     assert client.get_limits() == json.loads(json.dumps(celery_service.get_limits()))
+    client.health_check(delay_seconds=3600)
     assert client.pause_queue("low_priority") is True
     assert client.drain("low_priority") == 0
     assert client.resume_queue("low_priority") is True
+    assert client.purge_queue("low_priority") >= 0  # however many: the facade asks nobody
+    with pytest.raises(csai_client.Conflict, match="0 tasks were confirmed"):
+        client.kill_all_tasks(count=0)
     assert client.get_contact("client-nobody") is None
     client.set_contact("client-ann", email="ann@example.com")
     assert client.get_contact("client-ann")["email"] == celery_service.get_contact("client-ann")["email"]

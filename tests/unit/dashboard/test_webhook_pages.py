@@ -101,6 +101,9 @@ def test_a_webhooks_deliveries_are_a_list_of_tasks(admin, made):
     (link,) = [link for link in admin.html("/webhooks").links() if link.startswith("/tasks?")]
     listed = [tag.attributes["href"] for tag in admin.html(link).all("a") if "data-row" in tag.attributes]
     assert listed == [f"/tasks/delivery-0-{own}"]
+    for act in ("disable", "remove"):
+        assert "Still to be sent: 1." in admin.html(f"/webhooks/{own}/{act}").text
+    assert "Still to be sent" not in admin.html(f"/webhooks/{own}/test").text
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, PlainSerializer
 
 from processors.health import QUEUE_EXAMPLE, QueueFigures
 from records.task_records import TaskState
@@ -15,6 +15,9 @@ WORKER = "4a1c2f0e9b7d4c55"
 NUMBER = "+1234567890"
 ERROR = "The server does not answer."
 MAIL_KWARGS = {"to_email": ["user@example.com"], "subject": "Welcome!"}
+
+Moment = Annotated[datetime, PlainSerializer(datetime.isoformat, return_type=str)]
+"""Written as all other moments, which are texts already: pydantic would end it in Z."""
 
 TaskId = Annotated[str, Field(description="The task's id.", examples=[TASK])]
 TaskName = Annotated[str, Field(description="The task's name.", examples=["email.send_email"])]
@@ -179,8 +182,8 @@ class FailureGroup(BaseModel):
     error: str | None = Field(description="What the newest of them says.", examples=[ERROR])
     count: int = Field(description="How many they are.", examples=[37])
     open: int = Field(description="How many of them were not submitted again.", examples=[35])
-    first_at: datetime = Field(description="When the first of them failed.", examples=[MORNING])
-    last_at: datetime = Field(description="When the newest of them failed.", examples=[NOON])
+    first_at: Moment = Field(description="When the first of them failed.", examples=[MORNING])
+    last_at: Moment = Field(description="When the newest of them failed.", examples=[NOON])
     task_id: TaskId
     filter: dict[str, str] = Field(
         description="What the list of tasks, and an act on many, finds them by.",
@@ -329,9 +332,9 @@ class CallAttempt(BaseModel):
     status: str | None = Field(description="Where it stands with the provider.", examples=["completed"])
     from_number: str = Field(description="Our number that called.", examples=["+1987654321"])
     call_sid: str | None = Field(description="The provider's name for it.", examples=["CA1234567890abcdef"])
-    ordered_at: datetime = Field(description="When the provider was asked for it.", examples=[NOON])
-    placed_at: datetime | None = Field(description="When the provider had it.", examples=[NOON])
-    ended_at: datetime | None = Field(description="When it was over.", examples=[LATER])
+    ordered_at: Moment = Field(description="When the provider was asked for it.", examples=[NOON])
+    placed_at: Moment | None = Field(description="When the provider had it.", examples=[NOON])
+    ended_at: Moment | None = Field(description="When it was over.", examples=[LATER])
     answered_by: str | None = Field(description="Who answered, where that was asked.", examples=["human"])
     duration_seconds: int | None = Field(description="From the answer to the end.", examples=[42])
     sip_code: int | None = Field(description="How the far end closed it.", examples=[200])
@@ -345,7 +348,7 @@ class CallAttempt(BaseModel):
 class CallEvent(BaseModel):
     """What happened to a call."""
 
-    at: datetime = Field(description="When.", examples=[NOON])
+    at: Moment = Field(description="When.", examples=[NOON])
     attempt: int = Field(description="In which attempt.", examples=[1])
     what: str = Field(description="What happened.", examples=["ringing"])
     more: str | None = Field(description="What else is known of it; numbers are masked.", examples=[None])

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
 
 from processors.errors import InvalidArgument
 from processors.results import Request, sentence_of, storable
@@ -27,7 +27,9 @@ def _in_utc(moment: datetime) -> datetime:
 
 Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(storable)]
 Text = Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT), AfterValidator(storable)]
-Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+Moment = Annotated[
+    AwareDatetime, AfterValidator(_in_utc), PlainSerializer(datetime.isoformat, return_type=str, when_used="json")
+]
 State = Annotated[TaskState, Field(strict=False)]
 Unstrict = Field(default=None, strict=False)
 

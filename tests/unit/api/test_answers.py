@@ -1,7 +1,8 @@
 """No answer loses what the services tell: each shape has all fields of what it is made of, and no others."""
 
+import json
+import re
 from datetime import UTC, datetime
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -29,6 +30,7 @@ from services.worker_list import living_workers
 
 ANN = Caller("user", "ann", reach(("admin",)), origin="cli")
 NOW = datetime.now(UTC)
+MOMENT = re.compile(r'"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d[^"]*)"')
 LATER = {"delay_seconds": 3600}
 
 
@@ -169,4 +171,16 @@ def test_an_answer_has_all_that_the_service_tells_and_nothing_else(what):
     assert found
     checked = TypeAdapter(shape).validate_python(found, extra="forbid")
     dumped = TypeAdapter(shape).dump_python(checked, mode="json", exclude_unset=what in MAY_BE_LEFT_OUT)
-    assert dumped == TypeAdapter(Any).dump_python(found, mode="json")
+    assert dumped == json.loads(json.dumps(found, default=datetime.isoformat))
+
+
+@pytest.mark.parametrize("what", TOLD)
+def test_a_moment_is_written_with_the_offset_of_utc_and_in_no_other_form(what):
+    shape, told = TOLD[what]
+    said = TypeAdapter(shape).dump_json(TypeAdapter(shape).validate_python(told())).decode()
+    assert [one for one in MOMENT.findall(said) if not one.endswith("+00:00")] == []
+
+
+def test_a_filter_s_moments_are_written_in_that_form_too():
+    meant = filter_of(created_from="2026-01-31T13:00:00+01:00").model_dump(mode="json", exclude_defaults=True)
+    assert meant == {"created_from": "2026-01-31T12:00:00+00:00"}

@@ -166,6 +166,7 @@ def test_the_attempts_of_a_call_and_what_happened_are_told_a_page_at_a_time(clie
     assert (first["number"], first["state"], first["call_sid"]) == (1, "not_taken", None)
     assert (second["number"], second["state"], second["status"]) == (2, "placed", "ringing")
     assert first["ordered_at"] < second["ordered_at"] < second["placed_at"]
+    assert first["ordered_at"].endswith("+00:00")
     TypeAdapter(list[CallAttempt]).validate_python(task_traces.attempts_of(call_id), extra="forbid")
     events = pages(client, f"{API}/calls/{call_id}/events")
     assert [(one["attempt"], one["what"]) for one in events[:2]] == [(1, "ordered"), (2, "ordered")]

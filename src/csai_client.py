@@ -548,9 +548,11 @@ class Calls:
 class CsaiClient(Calls):
     """The service over HTTP; see the module."""
 
-    def get_campaign(self, campaign_id: str, after: int = -1, limit: int = 100) -> dict[str, Any]:
+    def get_campaign(
+        self, campaign_id: str, after: int = -1, limit: int = 100, *, state: str | None = None
+    ) -> dict[str, Any]:
         """Return how a campaign stands: its counts by state, live calls, and a page of its members."""
-        return self._request("GET", f"/campaigns/{_place(campaign_id)}", _given(after=after, limit=limit))
+        return self._request("GET", f"/campaigns/{_place(campaign_id)}", _given(after=after, limit=limit, state=state))
 
     def export_campaign(self, campaign_id: str) -> str:
         """Return a campaign's members as CSV; whole numbers are in it."""

@@ -68,7 +68,7 @@ class Search:
     def moment(self, name: str) -> str:
         """Return a moment as a form's field has it, in UTC; what is none as it was given."""
         try:
-            return _moment(name, self.one(name)).replace(tzinfo=None, microsecond=0).isoformat()
+            return moment_in(name, self.one(name)).replace(tzinfo=None, microsecond=0).isoformat()
         except InvalidArgument:
             return self.one(name)
 
@@ -80,7 +80,7 @@ class Search:
         """
         given: dict[str, Any] = {name: self.one(name) for name in TEXTS if self.one(name)}
         given |= {name: self.all(name) for name in LISTS if self.all(name)}
-        given |= {name: _moment(name, self.one(name)) for name in MOMENTS if self.one(name)}
+        given |= {name: moment_in(name, self.one(name)) for name in MOMENTS if self.one(name)}
         if since := self.one(SINCE):
             if since not in SPANS:
                 raise InvalidArgument(f"since: must be one of {', '.join(SPANS)}; got {since!r:.60}.")
@@ -101,7 +101,7 @@ def search_in(query: str) -> Search:
     return search_of(parse_qsl(query))
 
 
-def _moment(name: str, text: str) -> datetime:
+def moment_in(name: str, text: str) -> datetime:
     """Return a moment; without an offset it is UTC, as all times of the pages."""
     try:
         found = datetime.fromisoformat(text)

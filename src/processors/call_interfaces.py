@@ -7,6 +7,12 @@ from typing import Any, Literal, Protocol
 
 from processors.errors import PermanentError, TransientError, TransportFault, WorkError
 
+MemberState = Literal[
+    "pending", "done", "failed", "exhausted", "invalid", "duplicate", "opted_out", "excluded", "expired", "cancelled",
+    "ambiguous",
+]  # fmt: skip
+"""Where a campaign's member stands; `pending`, or how it ended."""
+
 Unsaid = Literal["opted_out", "cancelled"]
 """Why whoever answers is told nothing: the number opted out while it rang; the call, or its campaign, was cancelled."""
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 from pydantic import Field
 
 from processors.call_following import FollowRecords, follow
-from processors.call_interfaces import AttemptRow, CallNotFound, CallSeen, CallsHalted, VoiceProvider
+from processors.call_interfaces import AttemptRow, CallNotFound, CallSeen, CallsHalted, MemberState, VoiceProvider
 from processors.call_states import ENDS
 from processors.calls import Number
 from processors.dialing import POLL_SECONDS, Line, hang_up_seconds
@@ -45,6 +45,7 @@ class MemberPage(Request):
 
     after: int = Field(default=-1, ge=-1, le=2**31 - 1)
     limit: int = Field(default=100, ge=0, le=1_000)
+    state: MemberState | None = None
 
 
 class OptOutOf(Request):

@@ -21,6 +21,7 @@ from processors.call_interfaces import (
     CallsHalted,
     Closed,
     Granted,
+    MemberState,
     NextCall,
     NoRoom,
     PlacedCall,
@@ -54,7 +55,7 @@ REFUSED_IN_ROW = 3
 
 LISTED = 1_000
 REACHED = ("done",)
-NOT_REACHED = (
+NOT_REACHED: tuple[MemberState, ...] = (
     "failed", "exhausted", "invalid", "duplicate", "opted_out", "excluded", "expired", "cancelled", "ambiguous"
 )  # fmt: skip
 

@@ -85,12 +85,19 @@ class AuditRow:
 
 @dataclass(frozen=True, slots=True)
 class WantedActs:
-    """Which acts are wanted; what is None does not matter."""
+    """Which acts are wanted; what is None does not matter.
+
+    Attributes:
+        at_from: done at this moment or later.
+        at_before: done before it.
+    """
 
     actor: str | None = None
     act: str | None = None
     target_kind: str | None = None
     target_id: str | None = None
+    at_from: datetime | None = None
+    at_before: datetime | None = None
 
 
 def _insertion(value: Given, rows: GivenRows | None = None) -> Any:
@@ -150,5 +157,10 @@ class Audit:
 
 
 def _conditions(wanted: WantedActs) -> list[ColumnElement[bool]]:
-    names = WantedActs.__slots__
-    return [columns[name] == value for name in names if (value := getattr(wanted, name)) is not None]
+    names = ("actor", "act", "target_kind", "target_id")
+    found = [columns[name] == value for name in names if (value := getattr(wanted, name)) is not None]
+    if wanted.at_from is not None:
+        found.append(columns.at >= wanted.at_from)
+    if wanted.at_before is not None:
+        found.append(columns.at < wanted.at_before)
+    return found

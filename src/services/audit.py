@@ -4,6 +4,7 @@ import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from datetime import datetime
 from typing import Any
 
@@ -97,7 +98,7 @@ def page(wanted: WantedActs, limit: int, cursor: str | None = None) -> dict[str,
     Raises:
         InvalidArgument: the cursor is none of this filter.
     """
-    of = json.dumps(["audit", wanted.actor, wanted.act, wanted.target_kind, wanted.target_id])
+    of = json.dumps(["audit", *astuple(wanted)], default=datetime.isoformat)
     after = None
     if cursor is not None:
         at, row_id = cursors.opened(cursor, of)

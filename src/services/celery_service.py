@@ -753,16 +753,19 @@ class CeleryService:
         """
         return campaigns.cancel_campaign(_task_id(campaign_id, "campaign_id"), hang_up=hang_up)
 
-    def get_campaign(self, campaign_id: str, after: int = -1, limit: int = 100) -> dict[str, Any]:
+    def get_campaign(
+        self, campaign_id: str, after: int = -1, limit: int = 100, *, state: str | None = None
+    ) -> dict[str, Any]:
         """Return how a campaign stands: `status`, `info`, `total`, `counts` by state, `live_calls`, some `members`.
 
         Args:
             campaign_id: which.
             after: the `position` of the last member of the page before.
             limit: members at most, up to 1 000.
+            state: members in this state alone, such as `pending`, `done` or `failed`.
         """
-        page = _checked(call_questions.MemberPage, after=after, limit=limit)
-        return campaigns.get_campaign(_task_id(campaign_id, "campaign_id"), page.after, page.limit)
+        page = _checked(call_questions.MemberPage, after=after, limit=limit, state=state)
+        return campaigns.get_campaign(_task_id(campaign_id, "campaign_id"), page.after, page.limit, page.state)
 
     def export_campaign(self, campaign_id: str) -> str:
         """Return a campaign's members as CSV, with a line of names first; whole numbers are in it."""

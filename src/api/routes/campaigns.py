@@ -9,6 +9,7 @@ from api.guards import GuardedRoute, require
 from api.idempotency import TWICE_IS_ONCE
 from api.list_queries import BulksQuery
 from api.routes.tasks import Changed
+from processors.call_interfaces import MemberState
 from records.task_records import LONGEST_ID
 from services import acts, batches
 from services.access import Caller
@@ -40,10 +41,11 @@ def campaign(
         int, Query(ge=-1, le=2**31 - 1, description="The `position` of the last member of the page before.")
     ] = -1,
     limit: Annotated[int, Query(ge=1, le=1_000, description="Members at most.")] = 100,
+    state: Annotated[MemberState | None, Query(description="Members in this state alone.")] = None,
 ) -> Any:
     """Return how a campaign stands: its counts by state, live calls, and a page of its members."""
     shown_status(campaign_id, caller)
-    return celery_service.get_campaign(campaign_id, after, limit)
+    return celery_service.get_campaign(campaign_id, after, limit, state=state)
 
 
 @router.get(

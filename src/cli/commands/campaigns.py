@@ -6,7 +6,8 @@ import typer
 
 from cli.acts import change, note
 from cli.exit_codes import TOLD
-from cli.output import AsJson, local, print_json, print_line, print_table, state
+from cli.output import AsJson, local, print_json, print_line, print_table
+from cli.output import state as coloured
 from services.celery_service import celery_service
 from services.parent_progress import CAMPAIGN
 from services.wiring import parts
@@ -48,10 +49,11 @@ def show(
     campaign_id: Campaign,
     members: Annotated[int, typer.Option("--members", help="How many members are listed.")] = 20,
     after: Annotated[int, typer.Option("--after", help="The position of the last one of the page before.")] = -1,
+    state: Annotated[str | None, typer.Option("--state", help="Members in this state alone, such as failed.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show how a campaign stands: its members by state, the live calls, and some of its members."""
-    found = celery_service.get_campaign(campaign_id, after, members)
+    found = celery_service.get_campaign(campaign_id, after, members, state=state)
     if as_json:
         print_json(found)
     else:
@@ -112,14 +114,14 @@ def _counts(found: dict[str, Any]) -> str:
 def _row(found: dict[str, Any]) -> tuple[object, ...]:
     info: dict[str, Any] = found["info"] or {}
     waits = info.get("waits_for") == "pause"
-    now = state("paused") if waits else state(found["status"])
+    now = coloured("paused") if waits else coloured(found["status"])
     since = local(found["created_at"])
     return found["campaign_id"], now, since, found["total"], _counts(found), found["live_calls"]
 
 
 def _print(found: dict[str, Any]) -> None:
     info: dict[str, Any] = found["info"] or {}
-    print_line(found["campaign_id"], state(found["status"]))
+    print_line(found["campaign_id"], coloured(found["status"]))
     print_line(f"{found['total']} members: {_counts(found)}; {found['live_calls']} live calls")
     if info.get("waits_for") == "pause":
         print_line(info["status"])

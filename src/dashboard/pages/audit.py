@@ -1,10 +1,12 @@
 """Who did what."""
 
+from dataclasses import replace
 from urllib.parse import urlencode
 
 from starlette.responses import Response
 
 from dashboard.rendering import page
+from dashboard.searches import moment_in
 from dashboard.visits import Pages, Visit
 from records.audit import WantedActs
 from services import audit
@@ -12,6 +14,7 @@ from services import audit
 ROWS = 100
 LONGEST = 500
 FILTERS = ("actor", "act", "target_kind", "target_id")
+MOMENTS = ("at_from", "at_before")
 
 pages = Pages()
 
@@ -21,7 +24,10 @@ def acts(visit: Visit) -> Response:
     """List what was done, the newest first."""
     wanted = {name: visit.asked(name).strip()[:LONGEST].replace("\0", "") for name in FILTERS}
     given = {name: value for name, value in wanted.items() if value}
-    found = audit.page(WantedActs(**given), ROWS, visit.asked("after") or None)
+    moments = {name: moment_in(name, visit.asked(name)).replace(microsecond=0) for name in MOMENTS if visit.asked(name)}
+    found = audit.page(replace(WantedActs(**given), **moments), ROWS, visit.asked("after") or None)
     after = found["next_cursor"]
-    following = after and f"/audit?{urlencode({**given, 'after': after})}"
-    return page(visit, "audit.html", acts=found["items"], wanted=wanted, filtered=bool(given), following=following)
+    asked = given | {name: value.replace(tzinfo=None).isoformat() for name, value in moments.items()}
+    following = after and f"/audit?{urlencode({**asked, 'after': after})}"
+    shown = wanted | {name: asked.get(name, "") for name in MOMENTS}
+    return page(visit, "audit.html", acts=found["items"], wanted=shown, filtered=bool(asked), following=following)

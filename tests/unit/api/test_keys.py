@@ -606,6 +606,18 @@ def test_the_audit_is_paged_without_a_gap_or_a_double(client, admin):
     assert [one["act"] for one in everything(client, admin, actor="ann", target_id="q3")] == ["test.paged"]
 
 
+def test_the_audit_is_filtered_by_time_and_a_cursor_is_of_its_times_alone(client, admin):
+    for number in range(3):
+        audit.record_act(ANN, "test.timed", target=("queue", f"t{number}"))
+    last, middle, first = everything(client, admin, act="test.timed")
+    assert everything(client, admin, 1, act="test.timed", at_from=middle["at"]) == [last, middle]
+    assert everything(client, admin, 1, act="test.timed", at_before=middle["at"]) == [first]
+    asked = {"act": "test.timed", "limit": 1, "at_from": first["at"]}
+    cursor = client.get("/api/v1/audit", headers=admin, params=asked).json()["next_cursor"]
+    other = client.get("/api/v1/audit", headers=admin, params=asked | {"at_from": middle["at"], "cursor": cursor})
+    assert other.status_code == 422
+
+
 def test_a_cursor_that_was_tampered_with_is_a_422(client, admin):
     for _ in range(3):
         audit.record_act(ANN, "test.cursors")
@@ -622,9 +634,10 @@ def test_a_cursor_that_was_tampered_with_is_a_422(client, admin):
     "params",
     [
         {"limit": 0}, {"limit": 501}, {"limit": "x"}, {"act": "a\0"}, {"act": "A"}, {"act": "a" * 65}, {"actor": ""},
-        {"target_kind": "'--"},
+        {"target_kind": "'--"}, {"at_from": "yesterday"}, {"at_before": "2026-01-31T13:00:00"},
+        {"at_from": "0001-01-01T00:00:00+14:00"},
     ],
-    ids=range(8),
+    ids=range(11),
 )  # fmt: skip
 def test_a_filter_that_cannot_be_is_a_422(client, admin, params):
     assert client.get("/api/v1/audit", headers=admin, params=params).status_code == 422

@@ -12,6 +12,8 @@ from api.answers import CallAttempt
 from api.app import create_app
 from config.settings import ensure_folders, settings
 from processors.call_messages import progress_of
+from processors.errors import InvalidArgument
+from processors.interfaces import MemberEnd
 from records.call_events import CallEvent, Waits
 from records.call_tables import call_attempts, calls
 from records.columns import Now
@@ -101,6 +103,18 @@ def test_a_tenant_sees_its_own_bulks_and_campaigns_alone(client, path, submit, n
     assert [one[name] for one in answer["items"]] == [own]
     answer = client.get(f"{API}/{path}", params={"tag": tag, "tenant": acme}, headers=of_tenant("other")).json()
     assert answer == {"items": [], "next_cursor": None}
+
+
+def test_a_campaigns_members_are_listed_by_their_state(client):
+    campaign_id = campaign()
+    parts().members.close_all(campaign_id, [MemberEnd(0, "failed", {"reason": "busy"})])
+    for state, positions in {"failed": [0], "pending": [1], "done": []}.items():
+        answer = client.get(f"{API}/campaigns/{campaign_id}", params={"state": state})
+        assert [one["position"] for one in answer.json()["members"]] == positions
+        assert {one["state"] for one in answer.json()["members"]} <= {state}
+    assert client.get(f"{API}/campaigns/{campaign_id}", params={"state": "gone"}).status_code == 422
+    with pytest.raises(InvalidArgument, match="state"):
+        celery_service.get_campaign(campaign_id, state="gone")
 
 
 @pytest.mark.parametrize("path", ["campaigns", "batches"])

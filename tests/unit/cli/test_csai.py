@@ -479,6 +479,8 @@ def test_a_campaign_is_shown_paused_resumed_cancelled_and_exported(csai):
     assert "+15554410001" in out
     assert "+15554410002" not in out
     assert "+15554410002" in csai("campaigns", "show", campaign, "--after", "0")[1]
+    assert "+1555441" not in csai("campaigns", "show", campaign, "--state", "failed")[1]
+    assert csai("campaigns", "show", campaign, "--state", "gone")[0] == 2
 
     assert csai("campaigns", "pause", campaign) == (0, f"Campaign {campaign} is paused.\n", "")
     assert csai("campaigns", "pause", campaign)[1] == f"Campaign {campaign} was paused before, or has ended.\n"

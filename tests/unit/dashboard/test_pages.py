@@ -918,6 +918,20 @@ def test_a_place_that_is_none_is_refused(admin, after):
     assert admin.client.get("/audit", params={"after": after}).status_code == 422
 
 
+def test_the_audit_is_filtered_by_time_page_by_page(admin, monkeypatch):
+    monkeypatch.setattr("dashboard.pages.audit.ROWS", 2)
+    for number in range(3):
+        parts().audit.add(Act("user", "timing", "thing.change", "cli", "thing", f"timed-{number}", number))
+    page = admin.html("/audit?actor=timing&at_from=2026-01-31T13:00&at_before=2999-01-31T13:00:00")
+    values = {tag.attributes["name"]: tag.attributes["value"] for tag in page.all("input") if "value" in tag.attributes}
+    assert (values["at_from"], values["at_before"]) == ("2026-01-31T13:00:00", "2999-01-31T13:00:00")
+    (older,) = [link for link in page.links() if "after=" in link]
+    assert ("timed-2" in page.text, "timed-0" in page.text) == (True, False)
+    assert "timed-0" in admin.html(older).text
+    assert "There is no such act" in admin.html("/audit?actor=timing&at_before=2026-01-31T13:00").text
+    assert admin.get("/audit?at_from=yesterday").status_code == 422
+
+
 def test_a_page_of_the_audit_leads_on_over_http_as_in_the_dashboard_and_nowhere_else(admin, monkeypatch):
     monkeypatch.setattr("dashboard.pages.audit.ROWS", 2)
     for number in range(4):

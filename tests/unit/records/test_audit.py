@@ -47,6 +47,20 @@ def test_acts_are_filtered_by_actor_act_and_target(rows):
     assert {wanted: len(rows.listed(wanted, 100)) for wanted in counts} == counts
 
 
+def test_acts_are_filtered_by_time_from_a_moment_on_and_before_another(rows):
+    for number in range(4):
+        rows.add(act(number))
+        rows.database.write(lambda c, n=number: c.execute(update(audit).where(audit.c.id > n).values(at=Now(n - 100))))
+    first, second, third, fourth = (one.at for one in rows.listed(WantedActs(), 9)[::-1])
+    found = {
+        WantedActs(at_from=second): [fourth, third, second],
+        WantedActs(at_before=second): [first],
+        WantedActs(at_from=second, at_before=fourth): [third, second],
+        WantedActs(at_from=fourth, at_before=fourth): [],
+    }
+    assert {wanted: [one.at for one in rows.listed(wanted, 9)] for wanted in found} == found
+
+
 @pytest.mark.parametrize("details", [None, {"state": "FAILURE", "text": "\0\ud800 ü"}])
 def test_an_act_is_read_as_it_was_written_at_once_or_soon(rows, details):
     written = act(count=2**40, target_kind="bulk", target_id="\0 ü", details=details, outcome="failed")

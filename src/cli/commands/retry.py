@@ -1,4 +1,4 @@
-"""`csai retry ID`: a failed task again, perhaps with other arguments."""
+"""`csai retry ID`: a failed task again, perhaps with other arguments; or all that a filter finds."""
 
 from typing import Annotated
 
@@ -6,19 +6,25 @@ import typer
 
 from cli.acts import note
 from cli.exit_codes import TOLD
+from cli.filters import All, alone, begin, with_filter
 from cli.following import Timeout, Wait, answer, check_timeout
 from cli.given import pairs_of
-from cli.output import AsJson
+from cli.output import AsJson, Yes
+from processors.errors import InvalidArgument
 from services.celery_service import celery_service
+from services.task_filters import TaskFilter
 
 
 def register(root: typer.Typer) -> None:
     """Add the command."""
-    root.command("retry", epilog=TOLD)(retry)
+    root.command("retry", epilog=TOLD)(with_filter(retry))
 
 
 def retry(
-    task_id: Annotated[str, typer.Argument(help="The failed task, or a retry of one that was cancelled.")],
+    asked: TaskFilter | None,
+    task_id: Annotated[
+        str | None, typer.Argument(metavar="ID", help="The failed task, or a retry of one that was cancelled.")
+    ] = None,
     changed: Annotated[
         list[str] | None,
         typer.Option(
@@ -28,6 +34,8 @@ def retry(
             show_default=False,
         ),
     ] = None,
+    every: All = False,
+    yes: Yes = False,
     wait: Wait = False,
     timeout: Timeout = None,
     as_json: AsJson = False,
@@ -35,8 +43,17 @@ def retry(
     """Submit a failed task again, as a new one, and print its id.
 
     Whoever does so again gets the same new task. Of a notification only the channels that did not deliver are tried.
+    With options of csai ls, or --all, it is all failed tasks like that which were not retried yet: it asks with their
+    count, and prints the id of the task that does it.
     """
     check_timeout(timeout, waits=wait)
+    if task_id is None:
+        if changed:
+            raise InvalidArgument("--set: changes one task; give its id.")
+        act_id = begin("replay", asked, "Submit {} again?", "Submits {} again", every=every, yes=yes)
+        answer(act_id, wait=wait, timeout=timeout, as_json=as_json)
+        return
+    alone(asked, every=every)
     arguments = pairs_of("--set", changed)
     new_id = celery_service.replay_task(task_id, arguments)
     named = {"arguments": sorted(arguments)} if arguments else {}

@@ -1,6 +1,6 @@
 """Who did what."""
 
-from dataclasses import replace
+from typing import Any
 from urllib.parse import urlencode
 
 from starlette.responses import Response
@@ -23,9 +23,11 @@ pages = Pages()
 def acts(visit: Visit) -> Response:
     """List what was done, the newest first."""
     wanted = {name: visit.asked(name).strip()[:LONGEST].replace("\0", "") for name in FILTERS}
-    given = {name: value for name, value in wanted.items() if value}
-    moments = {name: moment_in(name, visit.asked(name)).replace(microsecond=0) for name in MOMENTS if visit.asked(name)}
-    found = audit.page(replace(WantedActs(**given), **moments), ROWS, visit.asked("after") or None)
+    given: dict[str, Any] = {name: value for name, value in wanted.items() if value}
+    moments: dict[str, Any] = {
+        name: moment_in(name, visit.asked(name)).replace(microsecond=0) for name in MOMENTS if visit.asked(name)
+    }
+    found = audit.page(WantedActs(**given, **moments), ROWS, visit.asked("after") or None)
     after = found["next_cursor"]
     asked = given | {name: value.replace(tzinfo=None).isoformat() for name, value in moments.items()}
     following = after and f"/audit?{urlencode({**asked, 'after': after})}"

@@ -163,6 +163,55 @@ def test_a_failed_task_is_retried_with_another_argument_and_the_new_one_is_told(
     assert (act.act, act.origin, act.details) == ("task.replay", "cli", {"task_id": new_id, "arguments": ["number"]})
 
 
+def acted(task_id: str) -> dict:
+    record = parts().tasks.read(task_id)
+    assert record is not None
+    return {name: record.kwargs[name] for name in ("act", "filter")}
+
+
+def test_failed_tasks_are_retried_by_a_filter_once_their_count_is_confirmed(csai):
+    for _ in range(2):
+        parts().moves.fail_waiting(draft(tags=["retried-many"]), Failure("it broke", "PermanentError"))
+    words = ("retry", "--tag", "retried-many", "--since", "1h")
+    for given in ("n\n", ""):
+        code, out, errors = csai(*words, given=given)
+        assert (code, out) == (1, "")
+        assert "Submit 2 tasks again? [y/N]: Nothing was done." in errors
+    code, out, errors = csai(*words, given="y\n")
+    act_id = out.strip()
+    assert (code, f"until then: csai cancel {act_id}" in errors) == (0, True)
+    assert acted(act_id)["act"] == "replay"
+    assert acted(act_id)["filter"].keys() == {"tag", "created_from"}
+    assert "is cancelled" in csai("cancel", act_id).out
+    (act,) = audit.acts(WantedActs(act="tasks.replay", target_id=act_id), 9)
+    assert (act.origin, act.count) == ("cli", 2)
+    other = json.loads(csai("retry", "--tag", "retried-many", "--yes", "--json").out)["task_id"]
+    assert celery_service.cancel_task(other)
+
+
+def test_tasks_are_cancelled_by_a_filter_once_their_count_is_confirmed(csai, monkeypatch):
+    draft(tags=["cancelled-many"])
+    words = ("cancel", "--tag", "cancelled-many")
+    assert "Cancel 1 task? [y/N]: Nothing was done." in csai(*words, given="n\n").errors
+    act_id = csai(*words, given="y\n").out.strip()
+    assert acted(act_id) == {"act": "cancel", "filter": {"tag": ["cancelled-many"]}}
+    assert celery_service.cancel_task(act_id)
+    monkeypatch.setattr("cli.filters.confirm", lambda _question: draft(tags=["cancelled-many"]))
+    code, _, errors = csai(*words)
+    assert (code, "1 tasks were confirmed, and 2 are like that now" in errors) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "retry", "cancel", "retry --all --tag a", "retry x --tag a", "retry x --all", "cancel x --all",
+        "retry --tag a --set b=1", "cancel --tag nobody-has-it", "cancel --state gone",
+    ],
+)  # fmt: skip
+def test_a_filter_that_is_none_or_stands_beside_ids_changes_nothing(csai, words):
+    assert csai(*words.split(), given="y\n").code == 2
+
+
 def test_a_retry_that_fails_is_exit_code_1(csai, inline_service):
     code, out, _ = csai("retry", failed(), "--wait", "--json")
     assert (code, json.loads(out)["info"]["error"]) == (1, "3 is odd")

@@ -10,13 +10,19 @@ import pty
 import re
 import select
 import shlex
+import signal
 import struct
+import sys
 import termios
+import time
 from typing import NamedTuple
 
 WIDTH, HEIGHT = 120, 40
 QUIET_SECONDS = 3.0
 """When so long nothing came of a command that goes on until Ctrl-C, that is pressed."""
+
+LONGEST_SECONDS = 120.0
+"""A command that takes longer is ended, and with it the recording: there may be no worker, or no service."""
 
 ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 CONTROL = re.compile(r"\x1b\[([?\d;]*)([A-Za-z])|(\n)|\r")
@@ -58,17 +64,24 @@ def main() -> None:
         print(f"$ {command}", *trimmed(lines, step), "", sep="\n")
 
 
-def run(command: list[str], *, goes_on: bool) -> str:
-    """Return all that a command writes on a terminal without colours."""
+def run(command: list[str], *, goes_on: bool, seconds: float = LONGEST_SECONDS) -> str:
+    """Return all that a command writes on a terminal without colours; one that takes too long ends the recording."""
     child, terminal = pty.fork()
     if not child:
         fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", HEIGHT, WIDTH, 0, 0))
         os.execvp("env", ["env", "TERM=xterm", "NO_COLOR=1", *command])  # noqa: S606, S607 - of the environment in use
-    written = b""
+    written, until = b"", time.monotonic() + seconds
     while True:
-        if goes_on and written and not select.select([terminal], [], [], QUIET_SECONDS)[0]:
-            os.write(terminal, b"\x03")
-            goes_on = False
+        quiet = QUIET_SECONDS if goes_on and written else seconds
+        if not select.select([terminal], [], [], max(0.0, min(quiet, until - time.monotonic())))[0]:
+            if goes_on and written and time.monotonic() < until:
+                os.write(terminal, b"\x03")
+                goes_on = False
+                continue
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            wrote = written.decode(errors="replace")
+            sys.exit(f"{shlex.join(command)} goes on after {seconds:g} s; see csai doctor. It wrote: {wrote}")
         try:
             some = os.read(terminal, 65_536)
         except OSError:  # so a terminal says that nobody writes any more

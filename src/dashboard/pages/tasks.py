@@ -14,7 +14,7 @@ from dashboard.forms import MOST_ARGUMENT_BYTES, json_object
 from dashboard.rendering import FRAMES, HEADERS, framed_page, go_to, page, rendered
 from dashboard.visits import Pages, Visit
 from dashboard.words import number, segment
-from processors.errors import InvalidArgument, ServiceUnavailable, UnknownTask
+from processors.errors import InvalidArgument, ServiceUnavailable, UnknownTask, WorkError
 from processors.redaction import redact, redact_text
 from records.task_records import TaskRecord
 from services import acts, retrying, task_acts, task_traces, users
@@ -167,14 +167,30 @@ def _blocks(task_id: str, record: TaskRecord | None, result: Any) -> list[result
         return results.blocks_of(result, {})
     path = f"/tasks/{segment(task_id)}"
     own = f"{path}/file" if _own_file(record) else ""
-    html, text = _mail(record, result)
-    mail_block = results.Block("mail", "The mail", path=f"{path}/mail" if html else "", text=text)
+    html, text, title = _mail(record, result)
+    mail_block = results.Block("mail", title, path=f"{path}/mail" if html else "", text=text)
     return [*results.blocks_of(result, redact(record.kwargs), own), *([mail_block] if html or text else [])]
 
 
-def _mail(record: TaskRecord | None, result: Any) -> tuple[str, str]:
-    """Return the page and the text of the mail that a task was for, secrets masked; empty where there is none."""
-    return results.mail_of(result, redact(record.kwargs)) if record is not None and _is_mail(record) else ("", "")
+def _mail(record: TaskRecord | None, result: Any) -> tuple[str, str, str]:
+    """Return page, text and title of the mail that a task was for, secrets masked; empty ones where there is none."""
+    if record is None or not _is_mail(record):
+        return "", "", ""
+    given = redact(record.kwargs)
+    html, text = results.mail_of(result, given)
+    if html or text or not given.get("template"):
+        return html, text, "The mail"
+    return *_made_of(given), "The mail, as its template makes it now"
+
+
+def _made_of(given: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what the template of a mail makes of its context now; empty where it cannot be made here."""
+    templates = parts().templates
+    try:
+        made = templates and templates.render(given["template"], given.get("context") or {})
+    except WorkError:
+        return "", ""
+    return (made.html or "", made.text or "") if made else ("", "")
 
 
 def _is_mail(record: TaskRecord | None) -> bool:

@@ -401,6 +401,32 @@ def test_what_is_no_mail_with_a_page_has_no_frame(viewer, name, result, kwargs):
     assert viewer.get(f"/tasks/{task_id}/mail").status_code == 404
 
 
+@pytest.fixture
+def templates(tmp_path, monkeypatch):
+    """A folder with a template that is named `welcome`."""
+    monkeypatch.setattr(settings, "email_templates_dir", tmp_path)
+    monkeypatch.delitem(vars(parts()), "templates", raising=False)
+    (tmp_path / "welcome.html").write_text("<p>Hello {{ name }}, {{ api_key }}.</p><script>alert(1)</script>")
+    (tmp_path / "welcome.txt").write_text("Hello {{ name }}.")
+    yield tmp_path
+    vars(parts()).pop("templates", None)
+
+
+def test_a_mail_of_a_template_is_shown_as_the_template_makes_it_now_with_its_secrets_masked(viewer, templates):
+    context = {"name": "<b>Ann</b>", "api_key": "planted"}
+    kwargs = {"template": "welcome", "subject": "s", "context": context}
+    task_id = done("email.send_email", SENT, "email", kwargs=kwargs)
+    page = viewer.html(f"/tasks/{task_id}")
+    assert "The mail, as its template makes it now" in page.text
+    assert [one.attributes["sandbox"] for one in page.all("iframe")] == [""]
+    framed = viewer.get(f"/tasks/{task_id}/mail")
+    assert "Hello &lt;b&gt;Ann&lt;/b&gt;, ***." in framed.text
+    assert "sandbox" in framed.headers["content-security-policy"].split("; ")
+    (templates / "welcome.html").write_text("{{ nobody.gave.it }}")
+    assert viewer.get(f"/tasks/{task_id}/mail").status_code == 404
+    assert not viewer.html(f"/tasks/{task_id}").all("iframe")
+
+
 def test_a_secret_of_a_mails_arguments_is_masked_in_its_page(viewer):
     task_id = done("email.send_email", SENT, "email", kwargs={"body": "<p>see https://u:planted@example.com</p>"})
     assert "planted" not in viewer.get(f"/tasks/{task_id}/mail").text

@@ -256,7 +256,9 @@ def _mails(mark: str, words: Words) -> dict[str, str]:
     mail_id = f"{mark}-mail-0"
     settings.outbox_dir.mkdir(parents=True, exist_ok=True)
     (settings.outbox_dir / f"{mail_id}.eml").write_bytes(mail.as_bytes())
-    return {"sent": sent, "mail": mail_id}
+    item = {"to_email": "ann@example.com", "subject": "s", "body": words("Hello"), "html_body": words("<p>Hello</p>")}
+    bulk = celery_service.send_bulk_emails([item], delay_seconds=3600)
+    return {"sent": sent, "mail": mail_id, "bulk": bulk}
 
 
 def _usage(task_id: str, words: Words) -> None:

@@ -41,6 +41,7 @@ NO_PAGES = {
     "/tasks/{task_id}/events",
     "/tasks/{task_id}/file",
     "/tasks/{task_id}/mail",
+    "/tasks/{task_id}/mails/{position}/page",
 }
 """Routes that answer with files, figures and parts of pages, for which pages ask; and the login, of who has none."""
 
@@ -203,7 +204,10 @@ def address(path: str, shown: dict[str, str]) -> str:
         "queue": "email",
         "key_id": shown["key"],
         "mail_id": shown["mail"],
+        "position": "0",
     }
+    if "/mails/" in path:
+        given["task_id"] = shown["bulk"]
     given |= {"campaign_id": shown["campaign"], "user": "viewer", "webhook_id": shown["webhook"]}
     given |= {name: quote(value, safe="") for name, value in shown.items()}
     return f"{path}?{QUERIES[path]}".format(**given) if path in QUERIES else path.format(**given)

@@ -21,7 +21,7 @@ from services import acts, retrying, task_acts, task_traces, users
 from services.access import Caller
 from services.file_roots import file_at
 from services.own_tasks import shown_arguments
-from services.parent_progress import CAMPAIGN
+from services.parent_progress import BULK_EMAILS, CAMPAIGN
 from services.wiring import parts
 from web.downloads import disposition
 from web.event_streams import STILL_THERE, EventStream, text_event
@@ -32,6 +32,7 @@ LOOK_SECONDS = 3.0
 """Between two looks at what a task has logged, and at whether who looks is logged in still."""
 
 SEND_EMAIL = "email.send_email"
+LONGEST_POSITION = 9
 SHOWN_APART = frozenset({"error", "error_type"})
 SHOWN_MEANWHILE = frozenset({"progress", "status"})
 
@@ -75,6 +76,25 @@ def mail(visit: Visit) -> Response:
     html = _mail(parts().tasks.read(visit.part("task_id")), _result(status))[0]
     if not html:
         raise HTTPException(404, "The task was for no mail that has a page.")
+    return framed_page(html)
+
+
+@pages.get("/tasks/{task_id}/mails/{position}", "read")
+def member_mail(visit: Visit) -> Response:
+    """Show one mail of a bulk, with secrets masked."""
+    html, text, title = _member_mail(visit)
+    path = f"{_path(visit)}/mails/{segment(visit.part('position'))}/page" if html else ""
+    number_of_it = number(int(visit.part("position")) + 1)
+    block = results.Block("mail", title, path=path, text=text)
+    return page(visit, "bulk_mail.html", headers=FRAMES, blocks=[block], number_of_it=number_of_it, back=_path(visit))
+
+
+@pages.get("/tasks/{task_id}/mails/{position}/page", "read")
+def member_page(visit: Visit) -> Response:
+    """Return the page of one mail of a bulk, with secrets masked, for the frame."""
+    html = _member_mail(visit)[0]
+    if not html:
+        raise HTTPException(404, "The mail has no page.")
     return framed_page(html)
 
 
@@ -174,23 +194,44 @@ def _blocks(task_id: str, record: TaskRecord | None, result: Any) -> list[result
 
 def _mail(record: TaskRecord | None, result: Any) -> tuple[str, str, str]:
     """Return page, text and title of the mail that a task was for, secrets masked; empty ones where there is none."""
-    if record is None or not _is_mail(record):
-        return "", "", ""
-    given = redact(record.kwargs)
+    return _mail_of(result, redact(record.kwargs)) if record is not None and _is_mail(record) else ("", "", "")
+
+
+def _mail_of(result: Any, given: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return page, text and title of a mail by what was given for it, secrets masked."""
     html, text = results.mail_of(result, given)
     if html or text or not given.get("template"):
         return html, text, "The mail"
-    return *_made_of(given), "The mail, as its template makes it now"
+    return *_made_of(given["template"], given.get("context") or {}), "The mail, as its template makes it now"
 
 
-def _made_of(given: Mapping[str, Any]) -> tuple[str, str]:
-    """Return what the template of a mail makes of its context now; empty where it cannot be made here."""
+def _made_of(template: Any, context: Any) -> tuple[str, str]:
+    """Return what a template makes of a context now; empty where it cannot be made here."""
     templates = parts().templates
+    if templates is None or not isinstance(template, str) or not isinstance(context, Mapping):
+        return "", ""
     try:
-        made = templates and templates.render(given["template"], given.get("context") or {})
+        made = templates.render(template, cast("Mapping[str, Any]", context))
     except WorkError:
         return "", ""
-    return (made.html or "", made.text or "") if made else ("", "")
+    return made.html or "", made.text or ""
+
+
+def _member_mail(visit: Visit) -> tuple[str, str, str]:
+    """Return page, text and title of one mail of a bulk, secrets masked.
+
+    Raises:
+        HTTPException: 404, where there is no such mail.
+    """
+    task_id, place = visit.part("task_id"), visit.part("position")
+    shown_status(task_id, visit.caller)
+    record = parts().tasks.read(task_id)
+    is_place = place.isascii() and place.isdecimal() and len(place) <= LONGEST_POSITION
+    if record is not None and record.name == BULK_EMAILS and record.is_parent and is_place:
+        for row in parts().members.page(task_id, int(place) - 1, 1):
+            if row["position"] == int(place):
+                return _mail_of(None, redact(row["arguments"]))
+    raise HTTPException(404, "The task has no such mail.")
 
 
 def _is_mail(record: TaskRecord | None) -> bool:

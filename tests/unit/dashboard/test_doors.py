@@ -85,6 +85,8 @@ PAGES = {
     ("GET", "/tasks/{task_id}/events"): "read",
     ("GET", "/tasks/{task_id}/file"): "read",
     ("GET", "/tasks/{task_id}/mail"): "read",
+    ("GET", "/tasks/{task_id}/mails/{position}"): "read",
+    ("GET", "/tasks/{task_id}/mails/{position}/page"): "read",
     ("GET", "/tasks/{task_id}/replay"): "operate",
     ("POST", "/tasks/{task_id}/replay"): "operate",
     ("GET", "/usage"): "read",

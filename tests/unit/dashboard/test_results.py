@@ -19,6 +19,7 @@ from records.columns import Now
 from records.members import insert_members
 from records.task_moves import Failure
 from records.task_records import Draft
+from services.celery_service import celery_service
 from services.wiring import parts
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'><script>alert(2)</script>{{7*7}}"
@@ -425,6 +426,33 @@ def test_a_mail_of_a_template_is_shown_as_the_template_makes_it_now_with_its_sec
     (templates / "welcome.html").write_text("{{ nobody.gave.it }}")
     assert viewer.get(f"/tasks/{task_id}/mail").status_code == 404
     assert not viewer.html(f"/tasks/{task_id}").all("iframe")
+
+
+def test_each_mail_of_a_bulk_is_shown_in_a_frame_by_what_was_given_for_it(viewer, templates):
+    mails = [
+        {"to_email": "a@example.com", "subject": "s", "body": "b", "html_body": "<p>https://u:planted@x.org</p>"},
+        {
+            "to_email": "b@example.com",
+            "subject": "s",
+            "template": "welcome",
+            "context": {"name": "Bob", "api_key": "x"},
+        },
+        {"to_email": "c@example.com", "subject": "s", "body": "Only text."},
+    ]
+    bulk_id = celery_service.send_bulk_emails(mails, delay_seconds=3600)
+    parts().deliveries.open(bulk_id, {n: {one["to_email"]: "to"} for n, one in enumerate(mails)})
+    looks = [link for link in viewer.html(f"/tasks/{bulk_id}").links() if "/mails/" in link]
+    assert looks == [f"/tasks/{bulk_id}/mails/{n}" for n in range(3)]
+    pages = [viewer.html(look) for look in looks]
+    framed = [[one.attributes["src"] for one in page.all("iframe")] for page in pages]
+    assert framed == [[f"{looks[0]}/page"], [f"{looks[1]}/page"], []]
+    assert "planted" not in viewer.get(framed[0][0]).text
+    assert "Hello Bob, ***." in viewer.get(framed[1][0]).text
+    assert "sandbox" in viewer.get(framed[1][0]).headers["content-security-policy"].split("; ")
+    assert "Only text." in pages[2].text
+    for bad in ("3", "x", "-1", "9999999999", "\u0663"):
+        assert viewer.get(f"/tasks/{bulk_id}/mails/{bad}").status_code == 404
+    assert viewer.get(f"/tasks/{done('own.task', {})}/mails/0").status_code == 404
 
 
 def test_a_secret_of_a_mails_arguments_is_masked_in_its_page(viewer):

@@ -548,249 +548,6 @@ class Calls:
 class CsaiClient(Calls):
     """The service over HTTP; see the module."""
 
-    def get_campaign(
-        self, campaign_id: str, after: int = -1, limit: int = 100, *, state: str | None = None
-    ) -> dict[str, Any]:
-        """Return how a campaign stands: its counts by state, live calls, and a page of its members."""
-        return self._request("GET", f"/campaigns/{_place(campaign_id)}", _given(after=after, limit=limit, state=state))
-
-    def export_campaign(self, campaign_id: str) -> str:
-        """Return a campaign's members as CSV; whole numbers are in it."""
-        return self._request("GET", f"/campaigns/{_place(campaign_id)}/export")
-
-    def pause_campaign(self, campaign_id: str) -> bool:
-        """Let nobody else be called; calls that are going on go on."""
-        return self._request("POST", f"/campaigns/{_place(campaign_id)}/pause")["changed"]
-
-    def resume_campaign(self, campaign_id: str) -> bool:
-        """Let a paused campaign go on."""
-        return self._request("POST", f"/campaigns/{_place(campaign_id)}/resume")["changed"]
-
-    def cancel_campaign(self, campaign_id: str, *, hang_up: bool = False) -> bool:
-        """Call nobody any more, and end what rings or waits at the provider."""
-        return self._request("POST", f"/campaigns/{_place(campaign_id)}/cancel", _given(hang_up=hang_up))["changed"]
-
-    def set_contact(
-        self,
-        user_id: str,
-        email: str | None = None,
-        phone: str | None = None,
-        push: Sequence[Mapping[str, Any]] | None = None,
-        chat: Sequence[str] | None = None,
-        time_zone: str | None = None,
-        language: str | None = None,
-        quiet_hours: Mapping[str, Any] | None = None,
-        preferences: Mapping[str, Any] | None = None,
-    ) -> dict[str, Any]:
-        """Say how a person is reached, at once."""
-        return self._request(
-            "PATCH",
-            f"/contacts/{_place(user_id)}",
-            None,
-            _given(
-                email=email,
-                phone=phone,
-                push=push,
-                chat=chat,
-                time_zone=time_zone,
-                language=language,
-                quiet_hours=quiet_hours,
-                preferences=preferences,
-            ),
-        )
-
-    def delete_contact(self, user_id: str) -> bool:
-        """Remove what was set of a person."""
-        return self._request("DELETE", f"/contacts/{_place(user_id)}")["changed"]
-
-    def get_inbox(
-        self,
-        user_id: str,
-        unread_only: bool = False,
-        archived: bool = False,
-        limit: int = 50,
-        before: int | None = None,
-    ) -> dict[str, Any]:
-        """Return a person's inbox, the newest first, and how many are unseen and unread in all."""
-        return self._request(
-            "GET",
-            f"/contacts/{_place(user_id)}/inbox",
-            _given(unread_only=unread_only, archived=archived, limit=limit, before=before),
-        )
-
-    def mark_inbox(self, user_id: str, ids: Sequence[int], mark: str) -> int:
-        """Mark items of a person's inbox; answers with how many of them there are."""
-        return self._request("POST", f"/contacts/{_place(user_id)}/inbox/mark", None, _given(ids=ids, mark=mark))[
-            "marked"
-        ]
-
-    def get_effects_in_doubt(self) -> list[dict[str, Any]]:
-        """List the effects and mails of which it is not known whether they happened."""
-        return self._request("GET", "/effects")["items"]
-
-    def settle_effect(self, key: str, outcome: Any | None = None, *, absent: bool = False) -> None:
-        """Say what became of an effect in doubt: that it did not happen, or what came of it."""
-        self._request("POST", f"/effects/{_place(key)}/settle", None, _given(absent=absent, outcome=outcome))
-
-    def get_email_events(
-        self, message_id: str | None = None, address: str | None = None, limit: int = 100, *, after: int | None = None
-    ) -> list[dict[str, Any]]:
-        """List what was told of mails after they had gone out, the newest first."""
-        return self._request(
-            "GET", "/email/events", _given(message_id=message_id, address=address, limit=limit, after=after)
-        )["items"]
-
-    def unsubscribe_url(self, address: str, list_name: str | None = None) -> str:
-        """Return the address of the web where somebody leaves a list, or all mail, with one click."""
-        return self._request("GET", "/email/unsubscribe-url", _given(address=address, list_name=list_name))["url"]
-
-    def get_group(self, group_id: str) -> dict[str, Any]:
-        """Tell how far a group, or the header of a chord, is."""
-        return self._request("GET", f"/groups/{_place(group_id)}")
-
-    def get_limits(self) -> list[dict[str, Any]]:
-        """List the limits in force, with what started, runs and waits under each."""
-        return self._request("GET", "/limits")["items"]
-
-    def set_limit(self, scope: str, rate: str | None = None, concurrency: int | str | None = None) -> dict[str, Any]:
-        """Limit starts over all workers, from the next one on; what is left out stays as it is."""
-        return self._request("PUT", f"/limits/{_place(scope)}", None, _given(rate=rate, concurrency=concurrency))
-
-    def clear_limit(self, scope: str) -> dict[str, Any]:
-        """Forget what was set for a scope; answers with what is in force then, its default."""
-        return self._request("DELETE", f"/limits/{_place(scope)}")
-
-    def search_task_logs(self, search: str, max_age_hours: float = 24, limit: int = 100) -> list[dict[str, Any]]:
-        """Find lines that any task logged and that have this text, the newest first."""
-        return self._request("GET", "/logs", _given(search=search, max_age_hours=max_age_hours, limit=limit))["items"]
-
-    def get_opt_outs(self, limit: int = 100, after: str | None = None) -> list[dict[str, Any]]:
-        """List the numbers that are not called any more, in their order, each one whole."""
-        return self._request("GET", "/opt-outs", _given(limit=limit, after=after))["items"]
-
-    def add_opt_out(self, phone_number: str, reason: str = "") -> bool:
-        """Call a number no more, from now on, what waits for it in any campaign included."""
-        return self._request("POST", "/opt-outs", None, _given(phone_number=phone_number, reason=reason))["changed"]
-
-    def remove_opt_out(self, phone_number: str) -> bool:
-        """Let a number be called again."""
-        return self._request("DELETE", f"/opt-outs/{_place(phone_number)}")["changed"]
-
-    def list_people(self) -> list[dict[str, Any]]:
-        """List who is enrolled, by name, with their consent."""
-        return self._request("GET", "/people")["items"]
-
-    def forget_person(self, name: str) -> bool:
-        """Remove a person's encodings and consent, at once."""
-        return self._request("DELETE", f"/people/{_place(name)}")["changed"]
-
-    def pause_queue(self, queue: str) -> bool:
-        """Let nothing of a queue start until it is resumed; what runs goes on."""
-        return self._request("POST", f"/queues/{_place(queue)}/pause")["changed"]
-
-    def resume_queue(self, queue: str) -> bool:
-        """Let a paused queue's tasks start again."""
-        return self._request("POST", f"/queues/{_place(queue)}/resume")["changed"]
-
-    def drain(self, queue: str) -> int:
-        """Pause a queue, and tell how many of its tasks still run; asked again until that is 0, it tells the end."""
-        return self._request("POST", f"/queues/{_place(queue)}/drain")["running"]
-
-    def purge_queue(self, queue_name: str, *, count: int = EVERY) -> int:
-        """Empty a queue: cancel all that waits in it, but not what is scheduled for later."""
-        return self._request("POST", f"/queues/{_place(queue_name)}/purge", None, _given(count=count))["cancelled"]
-
-    def list_schedules(self) -> list[dict[str, Any]]:
-        """List the schedules by name; one that is paused has no `next_at`."""
-        return self._request("GET", "/schedules")["items"]
-
-    def add_schedule(
-        self,
-        name: str,
-        task: str,
-        *,
-        crontab: str | None = None,
-        every: float | None = None,
-        timezone: str = "UTC",
-        kwargs: Mapping[str, Any] | None = None,
-        args: Sequence[Any] | None = None,
-        queue: str | None = None,
-        priority: str = "normal",
-        catch_up: str = "latest",
-        tenant: str | None = None,
-    ) -> dict[str, Any]:
-        """Run a task again and again, from now on."""
-        return self._request(
-            "POST",
-            "/schedules",
-            None,
-            _given(
-                crontab=crontab,
-                every=every,
-                timezone=timezone,
-                kwargs=kwargs,
-                args=args,
-                queue=queue,
-                priority=priority,
-                catch_up=catch_up,
-                tenant=tenant,
-                name=name,
-                task=task,
-            ),
-        )
-
-    def change_schedule(
-        self,
-        name: str,
-        *,
-        crontab: str | None = None,
-        every: float | None = None,
-        timezone: str = "UTC",
-        kwargs: Mapping[str, Any] | None = None,
-        args: Sequence[Any] | None = None,
-        queue: str | None = None,
-        priority: str = "normal",
-        catch_up: str = "latest",
-        tenant: str | None = None,
-        task: str | None = None,
-    ) -> dict[str, Any]:
-        """Change a schedule; it goes on from now on, and misses nothing anew."""
-        return self._request(
-            "PATCH",
-            f"/schedules/{_place(name)}",
-            None,
-            _given(
-                crontab=crontab,
-                every=every,
-                timezone=timezone,
-                kwargs=kwargs,
-                args=args,
-                queue=queue,
-                priority=priority,
-                catch_up=catch_up,
-                tenant=tenant,
-                task=task,
-            ),
-        )
-
-    def remove_schedule(self, name: str) -> None:
-        """Remove a schedule; its tasks that wait or run stay."""
-        self._request("DELETE", f"/schedules/{_place(name)}")
-
-    def pause_schedule(self, name: str) -> dict[str, Any]:
-        """Fire a schedule no more until it is resumed."""
-        return self._request("POST", f"/schedules/{_place(name)}/pause")
-
-    def resume_schedule(self, name: str) -> dict[str, Any]:
-        """Let a paused schedule go on with its next fire time."""
-        return self._request("POST", f"/schedules/{_place(name)}/resume")
-
-    def run_schedule_now(self, name: str, idempotency_key: str | None = None) -> str:
-        """Submit the task of a schedule at once, beside its fire times, paused or not."""
-        return self._request("POST", f"/schedules/{_place(name)}/run", once=idempotency_key or uuid.uuid4().hex)[
-            "task_id"
-        ]
-
     def send_email(
         self,
         to_email: str | Sequence[str],
@@ -1337,34 +1094,6 @@ class CsaiClient(Calls):
             | options,
         )
 
-    def get_suppressions(
-        self,
-        address: str | None = None,
-        limit: int = 100,
-        *,
-        list_name: str | None = None,
-        reason: str | None = None,
-        after: int | None = None,
-    ) -> list[dict[str, Any]]:
-        """List who is not mailed now, the newest first."""
-        return self._request(
-            "GET",
-            "/suppressions",
-            _given(address=address, list_name=list_name, reason=reason, limit=limit, after=after),
-        )["items"]
-
-    def suppress_email(
-        self, address: str, reason: str = "manual", list_name: str | None = None, until: str | None = None
-    ) -> dict[str, Any]:
-        """Mail an address no more, from now on, what was submitted before included."""
-        return self._request(
-            "POST", "/suppressions", None, _given(address=address, reason=reason, list_name=list_name, until=until)
-        )
-
-    def unsuppress_email(self, address: str, list_name: str | None = None) -> bool:
-        """Mail an address again, whatever the reason was."""
-        return self._request("DELETE", "/suppressions", _given(address=address, list_name=list_name))["changed"]
-
     def get_active_tasks(self) -> list[dict[str, Any]]:
         """List what runs, is reserved or waits in a queue, the oldest first."""
         return self._request("GET", "/tasks/active")["items"]
@@ -1431,6 +1160,277 @@ class CsaiClient(Calls):
     def resend_failed(self, task_id: str, states: Sequence[str] | None = None) -> str:
         """Send the mails of an ended bulk again that nobody got, as a new bulk; twice is once."""
         return self._request("POST", f"/tasks/{_place(task_id)}/resend", None, _given(states=states))["task_id"]
+
+    def get_campaign(
+        self, campaign_id: str, after: int = -1, limit: int = 100, *, state: str | None = None
+    ) -> dict[str, Any]:
+        """Return how a campaign stands: its counts by state, live calls, and a page of its members."""
+        return self._request("GET", f"/campaigns/{_place(campaign_id)}", _given(after=after, limit=limit, state=state))
+
+    def export_campaign(self, campaign_id: str) -> str:
+        """Return a campaign's members as CSV; whole numbers are in it."""
+        return self._request("GET", f"/campaigns/{_place(campaign_id)}/export")
+
+    def pause_campaign(self, campaign_id: str) -> bool:
+        """Let nobody else be called; calls that are going on go on."""
+        return self._request("POST", f"/campaigns/{_place(campaign_id)}/pause")["changed"]
+
+    def resume_campaign(self, campaign_id: str) -> bool:
+        """Let a paused campaign go on."""
+        return self._request("POST", f"/campaigns/{_place(campaign_id)}/resume")["changed"]
+
+    def cancel_campaign(self, campaign_id: str, *, hang_up: bool = False) -> bool:
+        """Call nobody any more, and end what rings or waits at the provider."""
+        return self._request("POST", f"/campaigns/{_place(campaign_id)}/cancel", _given(hang_up=hang_up))["changed"]
+
+    def set_contact(
+        self,
+        user_id: str,
+        email: str | None = None,
+        phone: str | None = None,
+        push: Sequence[Mapping[str, Any]] | None = None,
+        chat: Sequence[str] | None = None,
+        time_zone: str | None = None,
+        language: str | None = None,
+        quiet_hours: Mapping[str, Any] | None = None,
+        preferences: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Say how a person is reached, at once."""
+        return self._request(
+            "PATCH",
+            f"/contacts/{_place(user_id)}",
+            None,
+            _given(
+                email=email,
+                phone=phone,
+                push=push,
+                chat=chat,
+                time_zone=time_zone,
+                language=language,
+                quiet_hours=quiet_hours,
+                preferences=preferences,
+            ),
+        )
+
+    def delete_contact(self, user_id: str) -> bool:
+        """Remove what was set of a person."""
+        return self._request("DELETE", f"/contacts/{_place(user_id)}")["changed"]
+
+    def get_inbox(
+        self,
+        user_id: str,
+        unread_only: bool = False,
+        archived: bool = False,
+        limit: int = 50,
+        before: int | None = None,
+    ) -> dict[str, Any]:
+        """Return a person's inbox, the newest first, and how many are unseen and unread in all."""
+        return self._request(
+            "GET",
+            f"/contacts/{_place(user_id)}/inbox",
+            _given(unread_only=unread_only, archived=archived, limit=limit, before=before),
+        )
+
+    def mark_inbox(self, user_id: str, ids: Sequence[int], mark: str) -> int:
+        """Mark items of a person's inbox; answers with how many of them there are."""
+        return self._request("POST", f"/contacts/{_place(user_id)}/inbox/mark", None, _given(ids=ids, mark=mark))[
+            "marked"
+        ]
+
+    def get_effects_in_doubt(self) -> list[dict[str, Any]]:
+        """List the effects and mails of which it is not known whether they happened."""
+        return self._request("GET", "/effects")["items"]
+
+    def settle_effect(self, key: str, outcome: Any | None = None, *, absent: bool = False) -> None:
+        """Say what became of an effect in doubt: that it did not happen, or what came of it."""
+        self._request("POST", f"/effects/{_place(key)}/settle", None, _given(absent=absent, outcome=outcome))
+
+    def get_email_events(
+        self, message_id: str | None = None, address: str | None = None, limit: int = 100, *, after: int | None = None
+    ) -> list[dict[str, Any]]:
+        """List what was told of mails after they had gone out, the newest first."""
+        return self._request(
+            "GET", "/email/events", _given(message_id=message_id, address=address, limit=limit, after=after)
+        )["items"]
+
+    def unsubscribe_url(self, address: str, list_name: str | None = None) -> str:
+        """Return the address of the web where somebody leaves a list, or all mail, with one click."""
+        return self._request("GET", "/email/unsubscribe-url", _given(address=address, list_name=list_name))["url"]
+
+    def get_group(self, group_id: str) -> dict[str, Any]:
+        """Tell how far a group, or the header of a chord, is."""
+        return self._request("GET", f"/groups/{_place(group_id)}")
+
+    def get_limits(self) -> list[dict[str, Any]]:
+        """List the limits in force, with what started, runs and waits under each."""
+        return self._request("GET", "/limits")["items"]
+
+    def set_limit(self, scope: str, rate: str | None = None, concurrency: int | str | None = None) -> dict[str, Any]:
+        """Limit starts over all workers, from the next one on; what is left out stays as it is."""
+        return self._request("PUT", f"/limits/{_place(scope)}", None, _given(rate=rate, concurrency=concurrency))
+
+    def clear_limit(self, scope: str) -> dict[str, Any]:
+        """Forget what was set for a scope; answers with what is in force then, its default."""
+        return self._request("DELETE", f"/limits/{_place(scope)}")
+
+    def search_task_logs(self, search: str, max_age_hours: float = 24, limit: int = 100) -> list[dict[str, Any]]:
+        """Find lines that any task logged and that have this text, the newest first."""
+        return self._request("GET", "/logs", _given(search=search, max_age_hours=max_age_hours, limit=limit))["items"]
+
+    def get_opt_outs(self, limit: int = 100, after: str | None = None) -> list[dict[str, Any]]:
+        """List the numbers that are not called any more, in their order, each one whole."""
+        return self._request("GET", "/opt-outs", _given(limit=limit, after=after))["items"]
+
+    def add_opt_out(self, phone_number: str, reason: str = "") -> bool:
+        """Call a number no more, from now on, what waits for it in any campaign included."""
+        return self._request("POST", "/opt-outs", None, _given(phone_number=phone_number, reason=reason))["changed"]
+
+    def remove_opt_out(self, phone_number: str) -> bool:
+        """Let a number be called again."""
+        return self._request("DELETE", f"/opt-outs/{_place(phone_number)}")["changed"]
+
+    def list_people(self) -> list[dict[str, Any]]:
+        """List who is enrolled, by name, with their consent."""
+        return self._request("GET", "/people")["items"]
+
+    def forget_person(self, name: str) -> bool:
+        """Remove a person's encodings and consent, at once."""
+        return self._request("DELETE", f"/people/{_place(name)}")["changed"]
+
+    def pause_queue(self, queue: str) -> bool:
+        """Let nothing of a queue start until it is resumed; what runs goes on."""
+        return self._request("POST", f"/queues/{_place(queue)}/pause")["changed"]
+
+    def resume_queue(self, queue: str) -> bool:
+        """Let a paused queue's tasks start again."""
+        return self._request("POST", f"/queues/{_place(queue)}/resume")["changed"]
+
+    def drain(self, queue: str) -> int:
+        """Pause a queue, and tell how many of its tasks still run; asked again until that is 0, it tells the end."""
+        return self._request("POST", f"/queues/{_place(queue)}/drain")["running"]
+
+    def purge_queue(self, queue_name: str, *, count: int = EVERY) -> int:
+        """Empty a queue: cancel all that waits in it, but not what is scheduled for later."""
+        return self._request("POST", f"/queues/{_place(queue_name)}/purge", None, _given(count=count))["cancelled"]
+
+    def list_schedules(self) -> list[dict[str, Any]]:
+        """List the schedules by name; one that is paused has no `next_at`."""
+        return self._request("GET", "/schedules")["items"]
+
+    def add_schedule(
+        self,
+        name: str,
+        task: str,
+        *,
+        crontab: str | None = None,
+        every: float | None = None,
+        timezone: str = "UTC",
+        kwargs: Mapping[str, Any] | None = None,
+        args: Sequence[Any] | None = None,
+        queue: str | None = None,
+        priority: str = "normal",
+        catch_up: str = "latest",
+        tenant: str | None = None,
+    ) -> dict[str, Any]:
+        """Run a task again and again, from now on."""
+        return self._request(
+            "POST",
+            "/schedules",
+            None,
+            _given(
+                crontab=crontab,
+                every=every,
+                timezone=timezone,
+                kwargs=kwargs,
+                args=args,
+                queue=queue,
+                priority=priority,
+                catch_up=catch_up,
+                tenant=tenant,
+                name=name,
+                task=task,
+            ),
+        )
+
+    def change_schedule(
+        self,
+        name: str,
+        *,
+        crontab: str | None = None,
+        every: float | None = None,
+        timezone: str = "UTC",
+        kwargs: Mapping[str, Any] | None = None,
+        args: Sequence[Any] | None = None,
+        queue: str | None = None,
+        priority: str = "normal",
+        catch_up: str = "latest",
+        tenant: str | None = None,
+        task: str | None = None,
+    ) -> dict[str, Any]:
+        """Change a schedule; it goes on from now on, and misses nothing anew."""
+        return self._request(
+            "PATCH",
+            f"/schedules/{_place(name)}",
+            None,
+            _given(
+                crontab=crontab,
+                every=every,
+                timezone=timezone,
+                kwargs=kwargs,
+                args=args,
+                queue=queue,
+                priority=priority,
+                catch_up=catch_up,
+                tenant=tenant,
+                task=task,
+            ),
+        )
+
+    def remove_schedule(self, name: str) -> None:
+        """Remove a schedule; its tasks that wait or run stay."""
+        self._request("DELETE", f"/schedules/{_place(name)}")
+
+    def pause_schedule(self, name: str) -> dict[str, Any]:
+        """Fire a schedule no more until it is resumed."""
+        return self._request("POST", f"/schedules/{_place(name)}/pause")
+
+    def resume_schedule(self, name: str) -> dict[str, Any]:
+        """Let a paused schedule go on with its next fire time."""
+        return self._request("POST", f"/schedules/{_place(name)}/resume")
+
+    def run_schedule_now(self, name: str, idempotency_key: str | None = None) -> str:
+        """Submit the task of a schedule at once, beside its fire times, paused or not."""
+        return self._request("POST", f"/schedules/{_place(name)}/run", once=idempotency_key or uuid.uuid4().hex)[
+            "task_id"
+        ]
+
+    def get_suppressions(
+        self,
+        address: str | None = None,
+        limit: int = 100,
+        *,
+        list_name: str | None = None,
+        reason: str | None = None,
+        after: int | None = None,
+    ) -> list[dict[str, Any]]:
+        """List who is not mailed now, the newest first."""
+        return self._request(
+            "GET",
+            "/suppressions",
+            _given(address=address, list_name=list_name, reason=reason, limit=limit, after=after),
+        )["items"]
+
+    def suppress_email(
+        self, address: str, reason: str = "manual", list_name: str | None = None, until: str | None = None
+    ) -> dict[str, Any]:
+        """Mail an address no more, from now on, what was submitted before included."""
+        return self._request(
+            "POST", "/suppressions", None, _given(address=address, reason=reason, list_name=list_name, until=until)
+        )
+
+    def unsuppress_email(self, address: str, list_name: str | None = None) -> bool:
+        """Mail an address again, whatever the reason was."""
+        return self._request("DELETE", "/suppressions", _given(address=address, list_name=list_name))["changed"]
 
     def get_ai_usage(
         self, days: int = 1, by: Sequence[str] | None = None, task_id: str | None = None

@@ -19,6 +19,9 @@ from web.watching import Mark, Watching
 
 API = "/api/"
 
+ASKED_MOST = frozenset({"submit", "tasks"})
+"""The modules whose routes are looked through first."""
+
 MOST_WATCHERS = 1_000
 """Who may wait for tasks at once, in one process."""
 
@@ -35,7 +38,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="CSAI background service", version=version(), docs_url=None, redoc_url=None, openapi_url=None)
     app.state.door = Door(settings)
     errors.install(app)
-    for one in pkgutil.iter_modules(routes.__path__):
+    for one in sorted(pkgutil.iter_modules(routes.__path__), key=lambda one: one.name not in ASKED_MOST):
         known = guarded(import_module(f"api.routes.{one.name}").router)
         app.router.routes += known.routes  # each included router would be asked, and the right one twice
     app.state.watching = Watching(_marks, MOST_WATCHERS, MOST_OF_ONE)

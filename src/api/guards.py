@@ -249,7 +249,7 @@ class GuardedRoute(APIRoute):
         """Return what answers a request."""
         if self.response_field is not None:
             vars(self.response_field)["serialize_json"] = _any_text(self.response_field)
-        guard, handle = self.guard(), super().get_route_handler()
+        guard, handle = self.guard(), self.answering()
         most = self.most_bytes if self.body_field else None
         known = None if guard.scope is None else {one.alias for one in get_flat_params(self.dependant)}
         is_post, with_key = "POST" in (self.methods or ()), takes_key(self)
@@ -263,6 +263,10 @@ class GuardedRoute(APIRoute):
             return await handle(request if most is None else Request(request.scope, bounded(request.receive, most)))
 
         return handler
+
+    def answering(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return what answers a request that has been let in."""
+        return super().get_route_handler()
 
 
 def _any_text(field: Any) -> Callable[..., bytes]:

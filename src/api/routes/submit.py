@@ -1,18 +1,19 @@
 """Submits over HTTP: a route for each method of the facade that submits, by its name, and one for tasks by theirs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import HTTPException
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import TypeAdapter, ValidationError
 
 from api.bodies import body_of
 from api.documents import Accepted, AcceptedMany, problems
 from api.examples import EXAMPLES
-from api.guards import GuardedRoute, require
+from api.guards import CALLER, Guard, GuardedRoute, require
 from api.idempotency import HEADER, SAME_TASK
 from config.settings import settings
 from processors.errors import InvalidArgument
@@ -43,7 +44,21 @@ REFUSALS = (
 
 TASKS = "/api/v1/tasks/"
 
-router = APIRouter(prefix="/api/v1/submit", tags=["submit"], route_class=GuardedRoute)
+
+class SubmitRoute(GuardedRoute):
+    """A route whose endpoint is called at once: FastAPI's way through dependencies took a tenth of a submit."""
+
+    def answering(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return what reads the body and submits, in a thread."""
+        (read,) = (one.call for one in self.dependant.dependencies if one.call and not isinstance(one.call, Guard))
+
+        async def answer(request: Request) -> Response:
+            return await run_in_threadpool(self.endpoint, request, await read(request), request.scope[CALLER])
+
+        return answer
+
+
+router = APIRouter(prefix="/api/v1/submit", tags=["submit"], route_class=SubmitRoute)
 
 
 def arguments_of(body: bytes, kind: TypeAdapter[dict[str, Any]], request: Request) -> dict[str, Any]:

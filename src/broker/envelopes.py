@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from kombu.exceptions import SerializationError, SerializerNotInstalled
 
-from processors.json_text import MOST_HEADER_LEVELS, goes_deeper
+from processors.json_text import MOST_HEADER_LEVELS, is_deeper
 
 PARKED_QUEUE = "csai.parked"
 """Where a message goes that no worker can use."""
@@ -51,8 +51,7 @@ def opened(raw: bytes | str) -> dict[str, Any] | None:
 
 def is_too_deep(raw: bytes | str, envelope: Any) -> bool:
     """Tell whether an envelope that was just read is too deep to be written again, or for its headers to be used."""
-    brackets = raw.count(b"[") + raw.count(b"{") if isinstance(raw, bytes) else raw.count("[") + raw.count("{")
-    return brackets > MOST_HEADER_LEVELS and goes_deeper(envelope, MOST_HEADER_LEVELS + 1)
+    return is_deeper(envelope, raw, MOST_HEADER_LEVELS + 1)
 
 
 def redelivered(raw: bytes | str, *, lost: bool) -> tuple[bytes | str, int]:

@@ -37,7 +37,7 @@ def writing(encoder: json.JSONEncoder) -> Callable[[Any], str]:
     return write
 
 
-def is_deeper(value: Any, text: str, levels: int) -> bool:
+def is_deeper(value: Any, text: str | bytes, levels: int) -> bool:
     """Tell whether a value is nested deeper than so many levels.
 
     Args:
@@ -45,7 +45,8 @@ def is_deeper(value: Any, text: str, levels: int) -> bool:
         text: the same as JSON, which tells of most values at once that they are not.
         levels: how many may be; looked at one after the other, since calls within calls would end there.
     """
-    return text.count("[") + text.count("{") > levels and goes_deeper(value, levels)
+    opened = text.count(b"[") + text.count(b"{") if isinstance(text, bytes) else text.count("[") + text.count("{")
+    return opened > levels and goes_deeper(value, levels)
 
 
 def goes_deeper(value: Any, levels: int) -> bool:

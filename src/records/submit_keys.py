@@ -7,7 +7,7 @@ import hashlib
 import json
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
 
@@ -103,8 +103,8 @@ class SubmitKeys:
         Returns:
             The first one's id, or that of the first one which was submitted with this key and these arguments before.
         """
-        first, others = drafts[0], drafts[1:] if drafts[0].idempotency_key is not None else ()
-        members = [json.loads(json.dumps(dict(one.kwargs))) for one in others]
+        # The first one is a member, too: else its digest alone would be that of one submit.
+        first, members = drafts[0], (json.loads(json.dumps(dict(one.kwargs))) for one in drafts)
         if session is not None:
             return self._open(first, members, lambda connection, _: insert_drafts(connection, drafts), session)
         opening = insertion(self.database.kind, drafts, telling=False)
@@ -138,7 +138,7 @@ class SubmitKeys:
     def _open(
         self,
         draft: Draft,
-        members: Sequence[Mapping[str, Any]],
+        members: Iterable[Mapping[str, Any]],
         insert: Callable[[Connection, Draft], object],
         session: object | None,
         place: Callable[[Connection, Draft], Draft] | None = None,
@@ -190,7 +190,7 @@ class SubmitKeys:
             time.sleep(random.uniform(LOOK_SECONDS, MOST_PAUSE_SECONDS))  # noqa: S311 - no secret
 
 
-def digest_of(draft: Draft, members: Sequence[Mapping[str, Any]]) -> str:
+def digest_of(draft: Draft, members: Iterable[Mapping[str, Any]]) -> str:
     """Return what is equal for equal methods and arguments: not the due time, the priority or the tags."""
     # There and back: a key that is a number here is a text in JSON.
     arguments = json.loads(json.dumps([draft.args, dict(draft.kwargs)]))

@@ -262,10 +262,12 @@ def submit_many(drafts: Sequence[Draft], session: object | None = None) -> list[
     in_task, what = celery_app.current_worker_task is not None, f"{len(drafts)} tasks"
     drafts = _in_turn(drafts, what, in_task=in_task)
     now = [draft for draft in drafts if not _waits(draft)]
+    keys = parts().submit_keys
+    repeated = drafts[0].idempotency_key is not None and _open(lambda _: keys.is_held(drafts[0]), what, in_task=in_task)
     with collector_paused():
         write = _opening(drafts)
         written = beside(lambda: _open(write, what, in_task=in_task))
-        messages = _prepared(now)
+        messages = None if repeated else _prepared(now)
     first = written()
     if first == drafts[0].id:
         publish(now, messages)

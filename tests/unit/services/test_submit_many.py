@@ -196,6 +196,28 @@ def test_the_same_key_gives_the_same_ids_and_only_the_first_are_published(servic
 
 
 @on_sqlite
+def test_a_key_of_one_submit_is_not_that_of_many_with_its_arguments_alone(service):
+    one = celery_service.submit(NAME, arguments=MANY[0], idempotency_key="k")
+    with pytest.raises(IdempotencyConflict) as told:
+        celery_service.submit_many(NAME, MANY[:1], idempotency_key="k")
+    assert told.value.task_id == one
+    [many] = celery_service.submit_many(NAME, MANY[:1], idempotency_key="other")
+    with pytest.raises(IdempotencyConflict) as told:
+        celery_service.submit(NAME, arguments=MANY[0], idempotency_key="other")
+    assert told.value.task_id == many
+    assert set(recorded(service)) == {one, many}
+
+
+@on_sqlite
+def test_a_repeated_key_makes_no_messages(service):
+    prepared: list[int] = []
+    service.publisher.prepare = lambda drafts: prepared.append(len(drafts)) or []
+    for _ in range(3):
+        celery_service.submit_many(NAME, MANY, idempotency_key="k")
+    assert prepared == [len(MANY)]
+
+
+@on_sqlite
 def test_names_in_arguments_that_are_no_texts_are_compared_as_json_has_them():
     many = [{"x": {1: "a", "b": 2}, "y": 0}, {"x": {2: "a", "b": 2}, "y": 0}]
     first = celery_service.submit_many(NAME, many, idempotency_key="k")

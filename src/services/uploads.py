@@ -13,7 +13,6 @@ from uuid import uuid4
 from config.settings import settings
 from processors.errors import ArtefactGone, InvalidArgument, ServiceUnavailable, TransientError, WorkError
 from processors.stored_places import address_of, place_of, uri_in
-from records.task_records import FINAL
 from records.uploads import Upload, reference
 from services.wiring import parts
 
@@ -107,15 +106,22 @@ def keep_for(task_id: str, arguments: Mapping[str, Any]) -> None:
     What cannot be referred to now is left to the task, which does it when it starts, and says what is gone.
     """
     uris = dict.fromkeys(uri for _, uri in stored_in(arguments))
-    if not uris or not _goes_on(task_id):
-        return
-    for uri in uris:
-        try:
-            parts().storage.refer(uri, task_id)
-        except (WorkError, OSError) as error:
-            log.warning("The task %s cannot keep its file yet: %s", task_id, error)
-    if parts().tasks.read(task_id) is None:  # removed meanwhile: no clean-up would come again
-        parts().storage.remove(task_id)
+    try:
+        if not uris or parts().tasks.is_final(task_id) is not False:
+            return
+        for uri in uris:
+            _refer(uri, task_id)
+        if parts().tasks.is_final(task_id) is None:  # removed meanwhile: no clean-up would come again
+            parts().storage.remove(task_id)
+    except (WorkError, OSError) as error:  # the task is recorded: its submit has not failed
+        log.warning("The task %s may not keep its files yet: %s", task_id, error)
+
+
+def _refer(uri: str, task_id: str) -> None:
+    try:
+        parts().storage.refer(uri, task_id)
+    except (WorkError, OSError) as error:
+        log.warning("The task %s cannot keep its file yet: %s", task_id, error)
 
 
 def stored_in(value: Any, argument: str = "") -> Iterator[tuple[str, str]]:
@@ -129,8 +135,3 @@ def stored_in(value: Any, argument: str = "") -> Iterator[tuple[str, str]]:
     elif isinstance(value, Sequence):
         for number, inner in enumerate(cast("Sequence[Any]", value)):
             yield from stored_in(inner, f"{argument}.{number}")
-
-
-def _goes_on(task_id: str) -> bool:
-    record = parts().tasks.read(task_id)
-    return record is not None and record.state not in FINAL

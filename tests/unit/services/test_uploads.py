@@ -10,7 +10,7 @@ from adapters.disk_storage import DiskStorage
 from adapters.s3_storage import S3Storage
 from processors.errors import ArtefactGone, InvalidArgument, ServiceUnavailable, TransientError
 from records.columns import Now
-from records.task_records import TaskState
+from records.task_records import FINAL, TaskState
 from records.uploads import Uploads
 from records.uploads import uploads as table
 from s3_server import BUCKET, S3Server
@@ -40,10 +40,10 @@ def records():
 
 @pytest.fixture
 def kept(emptied_database, storage, records):
-    def read(task_id: str):
-        return SimpleNamespace(state=records[task_id]) if task_id in records else None
+    def is_final(task_id: str):
+        return records[task_id] in FINAL if task_id in records else None
 
-    own = SimpleNamespace(uploads=Uploads(emptied_database), storage=storage, tasks=SimpleNamespace(read=read))
+    own = SimpleNamespace(uploads=Uploads(emptied_database), storage=storage, tasks=SimpleNamespace(is_final=is_final))
     with parts_replaced(own):
         yield own
 
@@ -139,6 +139,15 @@ def test_a_file_that_goes_between_the_look_and_the_submit_is_left_to_the_task(ke
     records["t"] = TaskState.PENDING
     uploads.keep_for("t", {"file_path": URI})
     assert "The task t cannot keep its file yet: There is no artefact" in caplog.text
+
+
+def test_a_database_that_goes_after_the_submit_leaves_the_files_to_the_task(kept, monkeypatch, caplog):
+    def away(_task_id):
+        raise ServiceUnavailable("the database rests")
+
+    monkeypatch.setattr(kept.tasks, "is_final", away)
+    uploads.keep_for("t", {"file_path": URI})
+    assert "The task t may not keep its files yet: the database rests" in caplog.text
 
 
 def test_a_storage_that_does_not_answer_is_told_as_that(kept, monkeypatch):

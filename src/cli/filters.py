@@ -109,7 +109,7 @@ def _option(name: str) -> inspect.Parameter:
 
 
 def _filter(given: dict[str, Any]) -> TaskFilter:
-    found = {name: value or None for name, value in given.items() if name in TEXTS or name in LISTS}
+    found = {name: value for name, value in given.items() if name in TEXTS or name in LISTS}
     if found["state"]:
         found["state"] = [one.upper() for one in found["state"]]
     moments = {MOMENTS[name][0]: _moment(name, given[name]) for name in MOMENTS}

@@ -206,9 +206,13 @@ def test_tasks_are_cancelled_by_a_filter_once_their_count_is_confirmed(csai, mon
     [
         "retry", "cancel", "retry --all --tag a", "retry x --tag a", "retry x --all", "cancel x --all",
         "retry --tag a --set b=1", "cancel --tag nobody-has-it", "cancel --state gone",
+        "cancel --name=", "cancel --tenant=", "cancel --tag=", "cancel --since=", "retry --category=", "retry --text=",
     ],
 )  # fmt: skip
 def test_a_filter_that_is_none_or_stands_beside_ids_changes_nothing(csai, words):
+    draft()
+    parts().moves.fail_waiting(draft(), Failure("it broke", "PermanentError"))
+    assert csai(*words.split(), "--yes").code == 2
     assert csai(*words.split(), given="y\n").code == 2
 
 

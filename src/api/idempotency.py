@@ -49,12 +49,14 @@ def check_key(request: Request, *, taken: bool) -> None:
     Raises:
         InvalidArgument: it does, or the key is none.
     """
-    key = request.headers.get(HEADER)
-    if key is None:
+    keys = request.headers.getlist(HEADER)
+    if not keys:
         return
     if not taken:
         raise InvalidArgument(
             f"{HEADER}: this cannot be done once for a key, so that none is taken; send it without the header, and "
             "look what came of it before you send it again."
         )
-    checked_key(key)
+    if len(keys) > 1:
+        raise InvalidArgument(f"{HEADER}: give one of them; got {len(keys)}.")
+    checked_key(keys[0])

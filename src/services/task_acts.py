@@ -85,6 +85,8 @@ def begin(caller: Caller, act: str, asked: TaskFilter, confirmed: int, key: str 
     options = Options(delay=UNDO_SECONDS, priority="high", tenant=caller.tenant)
     arguments = request.model_dump(mode="json")
     task_id = submit_by_name(TASK, arguments, queue="default", origin=caller.origin, options=options, task_id=act_id)
+    if act_id is not None and (begun := parts().tasks.read(act_id)) is not None and begun.kwargs != arguments:
+        return _begun_before(begun, act, asked, confirmed)  # by another request, meanwhile
     record_act(caller, f"tasks.{act}", target=("task", task_id), count=count, details={"filter": request.filter})
     return {"task_id": task_id, "count": count, "undo_until": _undo_until(now)}
 

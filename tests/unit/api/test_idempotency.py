@@ -7,7 +7,9 @@ from fastapi.testclient import TestClient
 
 from api.app import create_app
 from config.settings import ensure_folders, settings
+from records.audit import WantedActs
 from records.task_records import Draft
+from services import audit, task_acts
 from services.access import admin_key
 from services.celery_service import celery_service
 from services.wiring import parts
@@ -70,6 +72,14 @@ def test_the_document_names_the_header_at_every_post_that_takes_it_and_the_other
     assert refusing == REFUSING
 
 
+def test_two_keys_at_once_are_refused(client, schedule):
+    headers = [("Authorization", client.headers["Authorization"]), (HEADER, "one"), (HEADER, "other")]
+    for path in (f"{schedule}/run", f"{API}/submit/analyze_sentiment"):
+        answer = client.post(path, json={"text": "fine"}, headers=headers)
+        assert answer.status_code == 422, (path, answer.text)
+        assert "give one" in answer.json()["detail"]
+
+
 def test_what_is_refused_for_its_key_was_not_done(client):
     task_id = waiting("kept")
     assert post(client, f"{API}/tasks/kill-all", "k").status_code == 422
@@ -118,6 +128,33 @@ def test_an_act_on_many_is_begun_once_for_a_key_and_its_key_begins_no_other(clie
     other = post(client, f"{API}/acts", key, meant | {"filter": {"tag": [tag, "x"]}})
     assert (other.status_code, other.json()["type"]) == (409, "urn:csai:idempotency-conflict")
     assert other.json()["task_id"] == first.json()["task_id"]
+    assert celery_service.cancel_task(task_id)
+
+
+def test_of_two_acts_that_begin_with_one_key_at_once_one_begins_and_the_other_is_refused(client, monkeypatch):
+    tag, key = f"once-{uuid4()}", f"once-{uuid4()}"
+    task_id = waiting(tag)
+    meant = {"act": "cancel", "filter": {"tag": [tag]}, "count": 1}
+    between = []
+
+    def counted(*given):
+        monkeypatch.undo()
+        between.append(post(client, f"{API}/acts", key, meant))
+        return count_of(*given)
+
+    count_of = task_acts.count_of
+    monkeypatch.setattr(task_acts, "count_of", counted)
+    other = post(client, f"{API}/acts", key, meant | {"count": 2})
+    assert between[0].status_code == 202
+    assert (other.status_code, other.json()["type"]) == (409, "urn:csai:idempotency-conflict")
+    monkeypatch.setattr(task_acts, "count_of", counted)
+    key = f"once-{uuid4()}"
+    same = post(client, f"{API}/acts", key, meant)
+    assert same.json() == between[1].json()
+    for one in between:
+        act_id = one.json()["task_id"]
+        assert len(audit.acts(WantedActs(target_id=act_id), 9)) == 1
+        assert celery_service.cancel_task(act_id)
     assert celery_service.cancel_task(task_id)
 
 

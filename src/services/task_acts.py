@@ -106,12 +106,12 @@ def undo(caller: Caller, task_id: str) -> bool:
     return undone
 
 
-def act_on(request: ActOnTasks, report: Report) -> TasksActedOn:
-    """Do it to each task; one that cannot be changed is skipped, with its reason."""
+def act_on(request: ActOnTasks, report: Report, own_id: str) -> TasksActedOn:
+    """Do it to each task but the one that does it; one that cannot be changed is skipped, with its reason."""
     done = TasksActedOn()
     before = datetime.fromisoformat(request.created_before)
     wanted = _wanted(request.act, filter_of(**request.filter), request.wall, before)
-    for number, row in enumerate(() if wanted is None else _found(request.act, wanted, request.most)):
+    for number, row in enumerate(() if wanted is None else _found(request.act, wanted, request.most, own_id)):
         report(100 * number / max(1, request.most), f"{number} of {request.most}")
         why = _change(request.act, row["id"])
         if why is None:
@@ -158,13 +158,16 @@ def _change(act: str, task_id: str) -> str | None:
     return None
 
 
-def _found(act: str, wanted: Wanted, most: int) -> Iterator[Row]:
-    """Yield the rows of the tasks that an act changes, the newest first, however they change meanwhile."""
+def _found(act: str, wanted: Wanted, most: int, own_id: str = "") -> Iterator[Row]:
+    """Yield the rows of the tasks that an act changes, the newest first, however they change meanwhile.
+
+    The act's own task is none of them, which the database may have dated before the act by another clock.
+    """
     lists, place = TaskLists(parts().database), None
     while most > 0:
         page = lists.page(wanted, PAGE, place)
         for row in page:
-            if act == "replay" and row["retried_as"] is not None:
+            if row["id"] == own_id or (act == "replay" and row["retried_as"] is not None):
                 continue
             yield row
             most -= 1

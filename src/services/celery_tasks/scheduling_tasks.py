@@ -41,4 +41,4 @@ def retry_failed_tasks(task: RecordedTask, request: RetryFailedTasks) -> FailedR
 @recorded_task("scheduling.act_on_tasks", ActOnTasks)
 def act_on_tasks(task: RecordedTask, request: ActOnTasks) -> TasksActedOn:
     """Cancel, or submit again, all tasks that a filter finds."""
-    return task_acts.act_on(request, task.report)
+    return task_acts.act_on(request, task.report, task.current.id)

@@ -66,9 +66,9 @@ def state(task_id: str) -> str:
     return parts().tasks.read(task_id).state.value
 
 
-def act_on(act: str, tag: str, most: int = 100, **more):
+def act_on(act: str, tag: str, most: int = 100, own_id: str = "", **more):
     request = ActOnTasks(act=act, filter={"tag": [tag]}, created_before=LATER.isoformat(), most=most, **more)
-    return task_acts.act_on(request, quiet)
+    return task_acts.act_on(request, quiet, own_id)
 
 
 def test_an_act_is_begun_after_a_while_by_a_task_that_is_written_down(tag):
@@ -130,6 +130,14 @@ def test_too_many_are_refused(tag, monkeypatch):
         task_acts.begin(ANN, "cancel", filter_of(tag=[tag]), 100)
 
 
+def test_an_act_does_not_cancel_itself_where_the_database_s_clock_is_behind(tag):
+    ids = waiting(tag, 3)
+    [own_id] = waiting(tag, 1)  # as if the moment of the act were later than what the database says of its task
+    done = act_on("cancel", tag, 3, own_id)
+    assert (sorted(done.task_ids), state(own_id)) == (sorted(ids), "PENDING")
+    assert celery_service.cancel_task(own_id)
+
+
 def test_cancelling_changes_what_waits_and_leaves_what_has_ended(tag, monkeypatch):
     monkeypatch.setattr(task_acts, "PAGE", 2)
     ids, ended = waiting(tag, 5), failed(tag, 2)
@@ -157,7 +165,7 @@ def test_an_act_keeps_to_what_was_there_to_the_count_and_to_the_tenant(tag):
     request = ActOnTasks(
         act="cancel", filter={"tag": [tag]}, created_before="2026-01-01T00:00:00+00:00", most=100, wall="acme"
     )
-    assert task_acts.act_on(request, quiet).changed == 0
+    assert task_acts.act_on(request, quiet, "").changed == 0
     assert act_on("cancel", tag, most=2, wall="acme").changed == 2
     assert act_on("cancel", tag, wall="acme").changed == 1
     assert state(others) == "PENDING"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, get_args
+from uuid import uuid4
 
 from starlette.responses import Response
 
@@ -66,7 +67,7 @@ def _resume(visit: Visit, name: str) -> Response:
 
 
 def _run(visit: Visit, name: str) -> Response:
-    task_id = acts.run_schedule_now(visit.caller, name)
+    task_id = acts.run_schedule_now(visit.caller, name, visit.form.get("key"))
     return go_to(visit, f"/tasks/{segment(task_id)}", f"The task of the schedule {name} was submitted: this one.")
 
 
@@ -138,7 +139,7 @@ def ask(name: str, visit: Visit) -> Response:
         lines=[act.what, f"It runs {schedule['task']}."],
         button=act.verb,
         loses=act.loses,
-        fields={"name": schedule["name"]},
+        fields={"name": schedule["name"], "key": uuid4().hex},  # a form that is sent twice runs it once
         back="/schedules",
     )
 

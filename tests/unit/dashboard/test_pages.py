@@ -543,6 +543,15 @@ def test_a_schedule_is_steered_whatever_its_name(operator, name):
     assert operator.get(f"/schedules/run?{path}").status_code == 404
 
 
+def test_a_schedule_is_run_once_for_each_time_that_it_was_asked(operator):
+    celery_service.add_schedule("clicked", "cleanup.cleanup_old_logs", every=3600)
+    fields = operator.html("/schedules/run?name=clicked").forms[-1].fields
+    runs = [operator.post("/schedules/run", fields).headers["location"] for _ in range(2)]
+    assert runs[0] == runs[1]
+    assert operator.submit("/schedules/run?name=clicked").headers["location"] != runs[0]
+    celery_service.remove_schedule("clicked")
+
+
 CLEANUP = "cleanup.cleanup_old_logs"
 
 

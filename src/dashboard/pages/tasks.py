@@ -206,7 +206,7 @@ def _mail_of(result: Any, given: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def _made_of(template: Any, context: Any) -> tuple[str, str]:
-    """Return what a template makes of a context now; empty where it cannot be made here."""
+    """Return what a template makes of a context now, secrets masked; empty where it cannot be made here."""
     templates = parts().templates
     if templates is None or not isinstance(template, str) or not isinstance(context, Mapping):
         return "", ""
@@ -214,7 +214,7 @@ def _made_of(template: Any, context: Any) -> tuple[str, str]:
         made = templates.render(template, cast("Mapping[str, Any]", context))
     except WorkError:
         return "", ""
-    return made.html or "", made.text or ""
+    return redact_text(made.html or ""), redact_text(made.text or "")
 
 
 def _member_mail(visit: Visit) -> tuple[str, str, str]:

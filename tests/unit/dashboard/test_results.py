@@ -423,6 +423,10 @@ def test_a_mail_of_a_template_is_shown_as_the_template_makes_it_now_with_its_sec
     framed = viewer.get(f"/tasks/{task_id}/mail")
     assert "Hello &lt;b&gt;Ann&lt;/b&gt;, ***." in framed.text
     assert "sandbox" in framed.headers["content-security-policy"].split("; ")
+    for name in ("welcome.html", "welcome.txt"):
+        (templates / name).write_text("https://u:{{ name|length }}planted@x.org")
+    for path in (f"/tasks/{task_id}/mail", f"/tasks/{task_id}"):
+        assert "planted" not in viewer.get(path).text
     (templates / "welcome.html").write_text("{{ nobody.gave.it }}")
     assert viewer.get(f"/tasks/{task_id}/mail").status_code == 404
     assert not viewer.html(f"/tasks/{task_id}").all("iframe")

@@ -110,7 +110,7 @@ def method(
     arguments = [f'"{verb.upper()}"', shown]
     arguments += [f"_given({query})"] if query else ["None"] if sent else []
     arguments += [f"_given({sent})"] if sent else []
-    arguments += [f"once={KEY} or uuid.uuid4().hex"] if with_key else []
+    arguments += [f"once=_key({KEY})"] if with_key else []
     call = f"self._request({', '.join(arguments)})"
     if returns == "None":
         return text + f"{INDENT * 2}{call}\n"

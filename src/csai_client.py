@@ -411,6 +411,11 @@ def _given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def _key(given: str | None) -> str:
+    """Return the key that was given, or one of a request's own: it is done once, however often it has to be sent."""
+    return uuid.uuid4().hex if given is None else given
+
+
 def _why(status: Mapping[str, Any]) -> str:
     info: dict[str, Any] = status["info"] or {}
     return str(info.get("error", "it was cancelled."))
@@ -525,9 +530,8 @@ class Calls:
 
     def _accepted(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Submit; the key makes it one submit, however often it has to be sent."""
-        key = body.get("idempotency_key") or uuid.uuid4().hex
-        sent = {name: value for name, value in body.items() if name != "idempotency_key"}
-        return self._connection.request("POST", path, body=sent, headers={KEY_HEADER: key})
+        key = _key(body.get("idempotency_key"))  # beside the arguments, as a header has not every sign
+        return self._connection.request("POST", path, body={**body, "idempotency_key": key})
 
     def _request(
         self,
@@ -1400,9 +1404,7 @@ class CsaiClient(Calls):
 
     def run_schedule_now(self, name: str, idempotency_key: str | None = None) -> str:
         """Submit the task of a schedule at once, beside its fire times, paused or not."""
-        return self._request("POST", f"/schedules/{_place(name)}/run", once=idempotency_key or uuid.uuid4().hex)[
-            "task_id"
-        ]
+        return self._request("POST", f"/schedules/{_place(name)}/run", once=_key(idempotency_key))["task_id"]
 
     def get_suppressions(
         self,

@@ -244,6 +244,21 @@ def test_a_schedule_whose_run_was_not_answered_is_run_once(client, served):
     client.remove_schedule("client-once")
 
 
+def test_a_key_of_any_signs_is_kept_and_an_empty_one_is_refused(client):
+    for key in ("Bestellung 5 \u20ac", "a\nb", " a", "\U0001f600"):
+        ids = [client.analyze_sentiment("fine", idempotency_key=f"client {key}") for _ in range(2)]
+        ids.append(celery_service.analyze_sentiment("fine", idempotency_key=f"client {key}"))
+        assert len(set(ids)) == 1, key
+    celery_service.add_schedule("client-key", "monitoring.health_check", every=3600)
+    for refused in (
+        lambda: client.analyze_sentiment("fine", idempotency_key=""),
+        lambda: client.run_schedule_now("client-key", ""),
+    ):
+        with pytest.raises(csai_client.InvalidArgument, match="1 to 255 characters"):
+            refused()
+    client.remove_schedule("client-key")
+
+
 def test_an_upload_that_broke_off_or_whose_answer_was_lost_is_sent_again_whole(served, tmp_path):
     content = random.Random(1).randbytes(3 * 2**20)
     file = tmp_path / "a.bin"

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from processors.errors import UnknownKey
 from records.api_keys import ApiKey
 from services.access import SCOPES, Caller, digest_of, new_key, reach
 from services.audit import act_of
 from services.submit_options import MAX_TENANT_CHARACTERS
+from services.task_filters import Moment
 from services.wiring import parts
 
 LATEST = datetime(9999, 1, 1, tzinfo=UTC)
@@ -51,7 +52,7 @@ class NewKey(BaseModel):
     tenant: Annotated[str, Field(min_length=1, max_length=MAX_TENANT_CHARACTERS), AfterValidator(_printable)] | None = (
         Field(default=None, description="Whose tasks alone it sees and touches; left out: everybody's.")
     )
-    expires_at: AwareDatetime | None = Field(default=None, description="When it ends; left out: when it is revoked.")
+    expires_at: Moment | None = Field(default=None, description="When it ends; left out: when it is revoked.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -503,6 +503,13 @@ def test_of_an_ipv6_address_its_network_is_counted(host, counted):
 # --- Making, listing and ending keys ---------------------------------------------------------------------------
 
 
+def test_the_end_of_a_key_is_told_in_utc_by_the_audit_too(client, admin):
+    body = {"name": "in a zone", "expires_at": "2090-01-01T00:00:00+02:00"}
+    made = client.post("/api/v1/keys", headers=admin, json=body).json()
+    (act,) = client.get("/api/v1/audit", headers=admin, params={"target_id": made["id"]}).json()["items"]
+    assert made["expires_at"] == act["details"]["expires_at"] == "2089-12-31T22:00:00+00:00"
+
+
 def test_a_key_is_in_the_answer_that_makes_it_and_nowhere_else(client, admin, caplog, tmp_path):
     with caplog.at_level(logging.DEBUG):
         made = client.post("/api/v1/keys", headers=admin, json={"name": "shop", "scopes": ["submit"]})

@@ -97,6 +97,9 @@ POLL_SHARE = 0.1
 MOST_AT_ONCE = 10_000
 """Tasks that one `submit_many` takes."""
 
+MOST_BYTES_AT_ONCE = 32_000_000
+"""What the arguments of all of them have as JSON at most: SQLite lets nobody else write while it takes them."""
+
 NAMED = re.compile(r"\S+: ")
 """How an error begins that names an argument."""
 
@@ -1538,7 +1541,7 @@ class CeleryService:
 
         Args:
             name: the task's name.
-            many: the arguments of each by name, of 1 to 10 000 tasks.
+            many: the arguments of each by name, of 1 to 10 000 tasks; 32 MB as JSON, all together.
             queue: overrides the route.
             options: as every submit takes them, for all of them; the same idempotency key with the same name and the
                 same `many` gives the same ids.
@@ -1550,8 +1553,7 @@ class CeleryService:
         chosen = _options("submit_many", options)
         where = _queue(queue_of(task) if queue is None else queue)
         ids = ids_from(uuid(), _count(many))
-        drafts = [_draft(task, at, given, where, chosen, ids[at]) for at, given in enumerate(many)]
-        return submit_many(drafts, chosen.session)
+        return submit_many(_drafts(task, many, where, chosen, ids), chosen.session)
 
     def get_group(self, group_id: str) -> dict[str, Any]:
         """Tell how far a group or the header of a chord is, at once.
@@ -1823,6 +1825,20 @@ def _count(many: Any) -> int:
     if not 1 <= count <= MOST_AT_ONCE:
         raise InvalidArgument(f"many: must have the arguments of 1 to {MOST_AT_ONCE} tasks; got {count}.")
     return count
+
+
+def _drafts(task: Any, many: Sequence[Any], queue: str, options: Options, ids: Sequence[str]) -> list[Draft]:
+    """Return the drafts of many tasks; refused as soon as their arguments are too large together."""
+    drafts, size = list[Draft](), 0
+    for at, (given, task_id) in enumerate(zip(many, ids, strict=True)):
+        drafts.append(_draft(task, at, given, queue, options, task_id))
+        size += len(drafts[-1].kwargs_text or "")
+        if size > MOST_BYTES_AT_ONCE:
+            raise InvalidArgument(
+                f"many: the arguments of the first {at + 1} tasks have {size} bytes, at most {MOST_BYTES_AT_ONCE} are "
+                "accepted at once; submit them in several parts, or pass files by path."
+            )
+    return drafts
 
 
 def _draft(task: Any, at: int, given: Any, queue: str, options: Options, task_id: str) -> Draft:

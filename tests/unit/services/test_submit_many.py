@@ -322,3 +322,13 @@ def test_while_the_broker_is_away_all_are_left_to_the_relay(service, monkeypatch
     assert set(found) == set(ids)
     assert all(one.relay_at is not None for one in found.values())
     assert celery_service.submit_many(NAME, MANY, idempotency_key="k") == ids
+
+
+def test_arguments_that_are_too_large_together_are_refused_before_anything_is_written(service, published):
+    part = 500_000
+    fits, over = facade.MOST_BYTES_AT_ONCE // (part + 20), facade.MOST_BYTES_AT_ONCE // part
+    many = [{"x": number, "y": "m" * part} for number in range(over)]
+    with pytest.raises(InvalidArgument, match=f"many: the arguments of the first {over} tasks have .* several parts"):
+        celery_service.submit_many(NAME, many)
+    assert (recorded(service), published) == ({}, [])
+    assert celery_service.submit_many(NAME, many[:fits]) == published

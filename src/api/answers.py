@@ -162,6 +162,26 @@ class Incident(BaseModel):
     at: str | None = Field(description="When.", examples=[NOON])
 
 
+class Step(BaseModel):
+    """Something that happened to a task."""
+
+    at: Moment = Field(description="When.", examples=[MORNING])
+    run: int | None = Field(description="In which run; null where none had begun.", examples=[1])
+    what: str = Field(description="What.", examples=["started"])
+    more: str | None = Field(description="What else is to be known.", examples=["on io@worker-1"])
+
+
+class WholeTask(TaskStatus):
+    """All that is known of a task but what it logged."""
+
+    category: Category
+    args: Args
+    kwargs: Kwargs
+    fingerprint: Fingerprint
+    runs: Runs
+    timeline: list[Step] = Field(description="What happened to it, in the order of time.")
+
+
 class FailedTask(TaskStatus):
     """All that is known of a failed task."""
 

@@ -12,7 +12,7 @@ from fastapi.exceptions import HTTPException
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
-from api.answers import TASK, ActiveTask, Delivery, FailedTask, Items, Killed, LogLine, TaskStatus
+from api.answers import TASK, ActiveTask, Delivery, FailedTask, Items, Killed, LogLine, TaskStatus, WholeTask
 from api.documents import Accepted, problems
 from api.guards import Door, GuardedRoute, require
 from api.idempotency import TWICE_IS_ONCE
@@ -26,7 +26,7 @@ from services.celery_service import celery_service
 from services.own_tasks import is_ours
 from web.downloads import Pieces
 from web.event_streams import MEDIA_TYPE, STILL_THERE, EventStream, event
-from web.task_answers import is_final, shown_status
+from web.task_answers import is_final, shown_status, whole_task
 from web.watching import Watch, Watching
 
 LONGEST_WAIT_SECONDS = 60.0
@@ -148,6 +148,12 @@ async def task(
             if changed:
                 status = await run_in_threadpool(shown_status, task_id, caller)
     return status
+
+
+@router.get("/{task_id}/whole", operation_id="get_task", response_model=WholeTask)
+def whole(task_id: TaskId, caller: Reader) -> Any:
+    """Return where a task stands, what it was given and how its attempts went; `replay` takes what it was given."""
+    return whole_task(task_id, caller)
 
 
 @router.get(

@@ -27,6 +27,7 @@ from services.task_filters import filter_of
 from services.webhooks import NewWebhook
 from services.wiring import parts
 from services.worker_list import living_workers
+from web.task_answers import whole_task
 
 ANN = Caller("user", "ann", reach(("admin",)), origin="cli")
 NOW = datetime.now(UTC)
@@ -134,6 +135,7 @@ LINE = LogLine("t", 1, 1, NOW, "INFO", "l", "text")
 
 TOLD = {
     "a status": (answers.TaskStatus, lambda: celery_service.get_task_status(mail())),
+    "a whole task": (answers.WholeTask, lambda: whole_task(mail(), ANN)),
     "whole tasks": (Page[answers.ListedTask], lambda: mail() and task_queries.find_tasks(filter_of(), whole=True)),
     "light tasks": (Page[answers.ListedTask], lambda: mail() and task_queries.find_tasks(filter_of())),
     "active tasks": (list[answers.ActiveTask], active),

@@ -206,6 +206,18 @@ def test_a_failed_task_is_submitted_again_with_other_arguments_once(client):
     assert client.post(f"/api/v1/tasks/{failed('replay-2', text='x')}/replay").status_code == 202
 
 
+def test_a_task_is_told_with_what_a_replay_of_it_may_change_and_with_how_its_attempts_went(client):
+    task_id = failed("whole-1", text="bad", api_key="hush")
+    answer = client.get(f"/api/v1/tasks/{task_id}/whole")
+    found = answer.json()
+    assert (answer.status_code, found["status"], found["category"]) == (200, "FAILURE", "ai_processing")
+    assert (found["args"], found["kwargs"]["text"], found["runs"]) == ([], "bad", 1)
+    assert "hush" not in answer.text
+    assert [one["what"] for one in found["timeline"]] == ["submitted", "started", "ended: FAILURE"]
+    assert {*client.get(f"/api/v1/tasks/{task_id}").json()} < {*found}
+    assert client.get("/api/v1/tasks/never-was/whole").status_code == 404
+
+
 def test_a_replay_takes_no_path_that_a_submit_would_not_take(client):
     answer = client.post(f"/api/v1/tasks/{failed('replay-3')}/replay", json={"arguments": {"file_path": "/etc/passwd"}})
     assert (answer.status_code, "file_path" in answer.json()["detail"]) == (422, True)
@@ -254,7 +266,7 @@ def test_a_tenants_key_sees_and_steers_its_own_tasks_alone(client):
     own, others = draft("tenant-1", tenant="acme"), draft("tenant-2", tenant="other")
     key = key_of(tenant="acme")
     for task_id, expected in ((own, 200), (others, 404), (draft("tenant-3"), 404)):
-        for path in ("", "?wait=0.01", "/logs"):
+        for path in ("", "?wait=0.01", "/logs", "/whole"):
             assert client.get(f"/api/v1/tasks/{task_id}{path}", headers=key).status_code == expected, (task_id, path)
     assert client.get(f"/api/v1/tasks/{others}/events", headers=key).status_code == 404
     for act in ("cancel", "pause", "resume", "replay", "resend"):

@@ -29,6 +29,7 @@ from services.access import SCOPES, AdminKey, Caller, Keys, Refused, digest_of
 from services.wiring import parts
 from web.buckets import Buckets, Taken
 from web.origins import address_of, netloc
+from web.paths import matched
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
@@ -232,7 +233,7 @@ class GuardedRoute(APIRoute):
         asked = str(scope.get("path", ""))
         if self._fixed not in asked or not (self.param_convertors or asked.endswith(self._fixed)):
             return Match.NONE, {}
-        return super().matches(scope)
+        return matched(super().matches, scope)
 
     def guard(self) -> Guard:
         """Return what guards it.

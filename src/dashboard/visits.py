@@ -12,13 +12,15 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from dashboard import cookies
 from dashboard.forms import form_of, token_of
 from services import users
 from services.access import RANDOM_BYTES, SCOPES, Caller
 from web.bodies import in_time
+from web.paths import matched
 
 MOST_FORM_BYTES = 64_000
 
@@ -104,6 +106,10 @@ class Page(Route):
             return await answered if isawaitable(answered) else answered
 
         super().__init__(path, endpoint, methods=[method])
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Tell whether this answers a request."""
+        return matched(super().matches, scope)
 
 
 class Pages:

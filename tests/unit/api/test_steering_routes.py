@@ -146,6 +146,23 @@ def test_a_schedule_lives_through_all_its_acts(client):
         assert "schedule" in refusal(answer, 404)
 
 
+def test_what_has_a_slash_in_its_name_is_reached_with_the_slash_encoded(client):
+    schedule = {"name": "report/month", "task": "monitoring.health_check", "every": 3600.0}
+    assert client.post(f"{API}/schedules", json=schedule).status_code == 201
+    for path, answered in (("/pause", 200), ("/resume", 200), ("/run", 202)):
+        assert client.post(f"{API}/schedules/report%2Fmonth{path}").status_code == answered, path
+    assert client.patch(f"{API}/schedules/report%2Fmonth", json={"every": 60.0}).json()["name"] == "report/month"
+    assert client.delete(f"{API}/schedules/report%2fmonth").status_code == 204
+    task_id = f"of/{waiting()}/whole"
+    parts().tasks.open(Draft(task_id, "texts.none", "ai_processing", "low_priority", delay=3600))
+    path = f"{API}/tasks/{task_id.replace('/', '%2F')}"
+    assert client.get(path).json()["task_id"] == client.get(f"{path}/whole").json()["task_id"] == task_id
+    assert client.patch(f"{API}/contacts/shop%2Fann", json={"email": "ann@example.com"}).status_code == 200
+    assert client.get(f"{API}/contacts/shop%2Fann").json()["email"] == "ann@example.com"
+    assert client.get(f"{API}/contacts/shop%2Fann/inbox").json()["items"] == []
+    assert client.get(f"{API}/contacts/shop/ann").status_code == 404
+
+
 def test_a_schedule_takes_no_path_that_a_submit_would_not_take(client):
     body = {
         "name": "of a path",

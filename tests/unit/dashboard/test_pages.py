@@ -190,6 +190,7 @@ def test_every_page_has_the_policy_and_nothing_that_it_forbids(planted, admin, a
         "name": "never.css",
         "mail_id": "never",
         "number": "0",
+        "position": "0",
         "sha256": "0" * 64,
         "user": "nobody",
         "webhook_id": "never",
@@ -996,3 +997,12 @@ def test_words_are_short():
     ]  # fmt: skip
     assert words.utc("2026-01-01T01:00:00+02:00") == "2025-12-31 23:00:00 UTC"
     assert words.number(1234567).split() == ["1", "234", "567"]
+
+
+def test_a_task_with_a_slash_in_its_id_has_its_page(admin):
+    task_id = draft("of/a/strangers/events")
+    page = admin.html(f"/tasks/{words.segment(task_id)}")
+    assert task_id in page.text
+    assert f"/tasks/{words.segment(task_id)}/cancel" in page.links()
+    assert admin.html(f"/tasks/{words.segment(task_id)}/cancel").forms
+    admin.html(f"/tasks/{task_id}", 404)

@@ -36,6 +36,7 @@ def create_app(settings: Settings) -> FastAPI:
         ConfigurationError: a route does not.
     """
     app = FastAPI(title="CSAI background service", version=version(), docs_url=None, redoc_url=None, openapi_url=None)
+    app.router.redirect_slashes = False  # behind a proxy for https it would lead to http, and the key after it
     app.state.door = Door(settings)
     errors.install(app)
     for one in sorted(pkgutil.iter_modules(routes.__path__), key=lambda one: one.name not in ASKED_MOST):

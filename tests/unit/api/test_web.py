@@ -184,6 +184,11 @@ def test_a_method_that_is_not_there_is_a_problem_too(client):
     assert "GET" in answer.headers["allow"]
 
 
+def test_a_path_with_a_slash_behind_it_is_no_route_and_leads_nowhere(client, key):
+    answer = client.get("/api/v1/tasks/", headers=key, follow_redirects=False)
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
 def test_a_load_balancer_may_ask_for_the_headers_alone(client, monkeypatch):
     assert (client.head("/livez").status_code, client.head("/livez").content) == (200, b"")
     monkeypatch.setattr(settings, "celery_broker_url", "redis://127.0.0.1:1/0")

@@ -66,7 +66,8 @@ def test_every_method_that_submits_has_a_route_and_an_example():
 
 @pytest.mark.parametrize("method", sorted(set(EXAMPLES) - {"submit", "submit_many"}))
 def test_the_example_of_a_method_is_accepted_and_recorded_as_the_facade_records_it(client, monkeypatch, method):
-    monkeypatch.setattr(settings, "file_roots", [Path("/path/to"), Path("/tmp")])
+    if method == "cleanup_old_files":  # the only one that wants a setting
+        monkeypatch.setattr(settings, "file_roots", [Path("/tmp")])
     answer = submit(client, method, EXAMPLES[method] | {"tags": [f"over-http-{method}"]})
     assert answer.status_code == 202, answer.text
     task_id = answer.json()["task_id"]

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Collection, Coroutine
+from contextlib import suppress
 from functools import cached_property
 from http import HTTPStatus
 from typing import Any
@@ -15,6 +16,7 @@ from fastapi.dependencies.utils import get_flat_params
 from fastapi.exceptions import HTTPException
 from fastapi.routing import APIRoute
 from pydantic_core import PydanticSerializationError
+from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -80,7 +82,8 @@ class HostGuard:
                 message["headers"] = [*message["headers"], *more, *scope.get(RATE_LIMIT, ())]
             await send(message)
 
-        await answer(scope, receive, send_guarded)
+        with suppress(ClientDisconnect):  # in the middle of a body; nobody is there to be answered
+            await answer(scope, receive, send_guarded)
 
 
 def host_name(host: str) -> str:

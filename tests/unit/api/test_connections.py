@@ -227,3 +227,14 @@ def test_a_body_that_comes_too_slowly_is_a_408_and_ends_the_connection(whole, mo
         while piece := connection.recv(4_096):
             said += piece
     assert said.startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_who_leaves_in_the_middle_of_a_body_leaves_no_error_in_the_log(whole, caplog, place):
+    path, kind = PLACES[place]
+    head = f"Authorization: Bearer {admin_key(settings)}\r\nContent-Type: {kind}\r\nContent-Length: 100\r\n"
+    own = "Sec-Fetch-Site: same-origin\r\n"
+    with whole.connected(f"POST {path} HTTP/1.1\r\nHost: localhost\r\n{head}{own}\r\n{{".encode()):
+        until(lambda: whole.server.server_state.tasks, what="the request is looked at")
+    until(lambda: not whole.server.server_state.tasks, what="the request is over")
+    assert [one.getMessage() for one in caplog.records if one.levelname == "ERROR"] == []

@@ -28,6 +28,9 @@ from services.wiring import parts
 from web.bodies import CLOSES, in_time
 
 MOST_AT_ONCE = 16
+MOST_OF_ONE = 12
+"""How many of them with one key, so that nobody who sends slowly keeps all others out."""
+
 AGAIN_SECONDS = 5
 LONGEST_SECONDS = 3_600.0
 PIECE_BYTES = 1024**2
@@ -74,10 +77,12 @@ class Place:
 
     Attributes:
         awaited: the bytes that were announced and are not on the disk yet.
+        holder: whose key it is taken with.
     """
 
-    def __init__(self, announced: int) -> None:
+    def __init__(self, announced: int, holder: str) -> None:
         self.awaited = announced
+        self.holder = holder
 
 
 class Places:
@@ -93,16 +98,19 @@ class Places:
         return self._most - len(self._taken)
 
     @contextmanager
-    def one(self, announced: int) -> Generator[Place]:
+    def one(self, announced: int, holder: str) -> Generator[Place]:
         """Hold a place.
 
         Raises:
-            HTTPException: 503, where none is free, 507, where the disk has no room.
+            HTTPException: 503, where none is free, 429, where none is for this holder, 507, where the disk has no room.
         """
         if not self.free:
             why = f"{MOST_AT_ONCE} uploads are going on, which are the most at once; try again in {AGAIN_SECONDS} s."
             raise refusal(HTTPStatus.SERVICE_UNAVAILABLE, why, {"Retry-After": str(AGAIN_SECONDS)})
-        place = Place(announced)
+        if sum(one.holder == holder for one in self._taken) >= MOST_OF_ONE:
+            why = f"{MOST_OF_ONE} uploads are going on with this key, the most of one; try again in {AGAIN_SECONDS} s."
+            raise refusal(HTTPStatus.TOO_MANY_REQUESTS, why, {"Retry-After": str(AGAIN_SECONDS)})
+        place = Place(announced, holder)
         self.check_room(place)
         self._taken.add(place)
         try:
@@ -145,7 +153,7 @@ async def upload(
     name: Annotated[str, Query(max_length=LONGEST_GIVEN_NAME, description="What the file is called.")] = NAMELESS,
 ) -> Uploaded:
     """Keep the body as a file that tasks can work on: its bytes as they are, of at most MAX_FILE_MB."""
-    with places.one(announced_by(request)) as place:
+    with places.one(announced_by(request), caller.counted_as) as place:
         file = await run_in_threadpool(uploads.arriving)
         try:
             kept = await _kept(request, place, file, caller, made_safe(name, NAMELESS))

@@ -291,7 +291,20 @@ def test_a_client_that_breaks_off_leaves_nothing(served, nothing_left):
         until(lambda: routes.places.free < routes.MOST_AT_ONCE, what="it is being taken")
 
 
-def test_so_many_uploads_are_taken_at_once_and_then_again(served):
+def test_one_key_leaves_places_to_others(served, client):
+    other = api_keys.add(ANN, NewKey(name="of another", scopes=["submit"]))["key"]
+    with ExitStack() as stack:
+        for _ in range(routes.MOST_OF_ONE):
+            stack.enter_context(begun(served, b"a", Content_Length="2"))
+        until(lambda: routes.places.free == routes.MOST_AT_ONCE - routes.MOST_OF_ONE, what="all are being taken")
+        assert "with this key" in problem(client.post(UPLOADS, content=CONTENT), 429)
+        answered = client.post(UPLOADS, content=CONTENT, headers={"Authorization": f"Bearer {other}"})
+        assert answered.status_code == 201, answered.text
+    until(lambda: routes.places.free == routes.MOST_AT_ONCE, what="all places are free")
+
+
+def test_so_many_uploads_are_taken_at_once_and_then_again(served, monkeypatch):
+    monkeypatch.setattr(routes, "MOST_OF_ONE", routes.MOST_AT_ONCE)
     with ExitStack() as stack:
         going = [stack.enter_context(begun(served, b"a", Content_Length="2")) for _ in range(routes.MOST_AT_ONCE)]
         until(lambda: routes.places.free == 0, what="all are being taken")

@@ -4,6 +4,7 @@ Every turn is one transaction of a bounded number of rows with the mark of how f
 done by two at once, at any statement.
 """
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from zlib import crc32
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    RowMapping,
     Table,
     and_,
     delete,
@@ -67,6 +67,10 @@ SETTLED_ON_POSTGRESQL = text(
     " WHERE backend_xid IS NOT NULL AND datname = current_database() AND pid <> pg_backend_pid()"
 )
 PASS_SECONDS = 2.0
+TEXT_AT_ONCE = 200_000
+WORDS_READ_AT_ONCE = 25
+"""Of so many, and not much more text, words are kept in one transaction: SQLite lets nobody else write meanwhile."""
+
 TICK = timedelta(microseconds=1)
 marks = task_list_marks.c
 
@@ -156,10 +160,15 @@ class _Late:
 
 
 class TaskFollowing:
-    """Lists what was created and what ended, and keeps its words."""
+    """Lists what was created and what ended, and keeps its words.
+
+    Attributes:
+        used_elsewhere: the seconds of a processor that its writes took in another thread, which writes on SQLite.
+    """
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self.used_elsewhere = 0.0
         self._passes: dict[str, _Pass] = {}
 
     def created(self, limit: int, lead: Lead | None = None) -> int:
@@ -192,7 +201,7 @@ class TaskFollowing:
         """Keep the words of some whose words are due, the newest first; returns how many there were.
 
         Args:
-            limit: at most so many.
+            limit: at most so many, and fewer where their texts are long; `limit` is returned of these too.
             shown: masks positional arguments.
             lead: only while this lead is held.
             young: what goes on waits until it is settled and so many seconds old; most has ended by then, and is kept
@@ -207,21 +216,34 @@ class TaskFollowing:
                 )
             )
             .order_by(due.number.desc())
-            .limit(limit)
         )
 
-        def read(connection: Connection) -> Sequence[RowMapping]:
-            if not young:
-                return connection.execute(query).mappings().all()
-            seconds = young + SETTLED_SECONDS[connection.dialect.name]
-            old = first_number(connection.execute(select(Now(-seconds))).scalar_one())
-            return connection.execute(query.where(or_(due.state != OPEN, due.number < old))).mappings().all()
+        def read(connection: Connection) -> tuple[dict[int, str], dict[int, int | None], int]:
+            wanted = query
+            if young:
+                seconds = young + SETTLED_SECONDS[connection.dialect.name]
+                old = first_number(connection.execute(select(Now(-seconds))).scalar_one())
+                wanted = query.where(or_(due.state != OPEN, due.number < old))
+            texts: dict[int, str] = {}
+            listed: dict[int, int | None] = {}
+            size = 0
+            while len(listed) < limit:
+                least, most = min(listed, default=None), min(WORDS_READ_AT_ONCE, limit - len(listed))
+                below = wanted if least is None else wanted.where(due.number < least)
+                some = connection.execute(below.limit(most)).mappings().all()
+                listed |= {row["number"]: row["listed_state"] for row in some}
+                new = {row["number"]: text_of(row, shown) for row in some if row["name"] is not None}
+                size += sum(map(len, new.values()))
+                texts |= new
+                if size >= TEXT_AT_ONCE:
+                    return texts, listed, limit
+                if len(some) < most:
+                    break
+            return texts, listed, len(listed)
 
-        found = self.database.read(read)
-        if not found:
+        texts, listed, found = self.database.read(read)
+        if not listed:
             return 0
-        texts = {row["number"]: text_of(row, shown) for row in found if row["name"] is not None}
-        listed = {row["number"]: row["listed_state"] for row in found}
 
         def work(connection: Connection) -> None:
             check_lead(connection, lead)
@@ -233,7 +255,7 @@ class TaskFollowing:
                 connection.execute(delete(task_words_due).where(due.number.in_(some), same))
 
         self._write(work)
-        return len(found)
+        return found
 
     def compare(self, until: int | None, limit: int, lead: Lead | None = None) -> int | None:
         """Compare some records with their rows, from the newest to the oldest, and mend what differs.
@@ -339,7 +361,15 @@ class TaskFollowing:
         self._write(work)
 
     def _write(self, work: Callable[[Connection], None]) -> None:
-        self.database.write(work, durable=False, lossy=True)
+        asks = threading.get_ident()
+
+        def measured(connection: Connection) -> None:
+            began = time.thread_time()
+            work(connection)
+            if threading.get_ident() != asks:
+                self.used_elsewhere += time.thread_time() - began
+
+        self.database.write(measured, durable=False, lossy=True)
 
 
 def settled_until(connection: Connection) -> datetime:

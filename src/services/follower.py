@@ -37,7 +37,7 @@ YOUNG_SECONDS = 1.5
 
 LONGEST_REST = 1.0
 WITH_DATABASE = 2.0
-"""What a turn takes of a processor, with what the database takes for it elsewhere, by what it takes in its thread."""
+"""What a turn takes of a processor by what its thread does: what a server takes for it is not measured."""
 
 
 class LeadThread:
@@ -110,11 +110,11 @@ class Follower(LeadThread):
         """Do what is due, once; returns how long to rest."""
         following = self._following
         self._minutes.look()  # first: what waits is most of interest where the lists are behind
-        began = Beginning()
+        began = Beginning(following)
         rows = following.created(ROWS_AT_ONCE, lead), following.ended(ROWS_AT_ONCE, lead)
         if max(rows) >= ROWS_AT_ONCE:  # a whole group: there may be more
             return began.rest(ROW_REST)
-        began = Beginning()
+        began = Beginning(following)
         words = following.words(WORDS_AT_ONCE, shown_arguments, lead, YOUNG_SECONDS)
         if following.fill(FILLED_AT_ONCE, lead):
             return began.rest(FILL_REST)
@@ -129,15 +129,24 @@ class Follower(LeadThread):
 
 
 class Beginning:
-    """Where a turn of this thread begins; it is made then."""
+    """Where a turn of this thread begins; it is made then.
 
-    def __init__(self) -> None:
-        self._at, self._used = time.monotonic(), time.thread_time()
+    Args:
+        following: what its writes take in another thread is the turn's too.
+    """
+
+    def __init__(self, following: TaskFollowing | None = None) -> None:
+        self._following = following
+        self._at, self._used, self._elsewhere = time.monotonic(), time.thread_time(), self._used_elsewhere()
 
     def rest(self, share: float) -> float:
         """Return how long to rest after the turn: so many times as long as it took of a processor, to a limit.
 
         What it waited for one that others had is none of it: it would rest the longer, the less it has got.
         """
-        used = (time.thread_time() - self._used) * WITH_DATABASE
+        used = time.thread_time() - self._used
+        used = max(used * WITH_DATABASE, used + self._used_elsewhere() - self._elsewhere)
         return min(LONGEST_REST, min(used, time.monotonic() - self._at) * share)
+
+    def _used_elsewhere(self) -> float:
+        return 0.0 if self._following is None else self._following.used_elsewhere

@@ -4,28 +4,31 @@ import base64
 import json
 import sys
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from cli import main
 from followed import catch_up
 from processors.errors import InvalidArgument, ServiceUnavailable
-from records import task_lists
+from records import task_following, task_lists
 from records.leadership import Lead, Leadership
 from records.task_following import TaskFollowing
-from records.task_list_rows import task_list_marks
+from records.task_list_rows import task_list_marks, task_words_due
 from records.task_moves import Failure, TaskMoves
 from records.task_records import Draft
 from services import follower, task_queries
-from services.follower import Follower
+from services.follower import Beginning, Follower
 from services.task_filters import filter_of
 from services.task_queries import find_tasks
 from services.wiring import Parts
 from waiting import until
+
+BUSY_SECONDS = 0.05
 
 
 @pytest.fixture
@@ -246,6 +249,45 @@ def test_words_of_what_goes_on_wait_for_its_end(service):
     until(lambda: following.created(10) == 1, what="it is listed")
     assert following.words(10, lambda _, given: given, young=5e8) == 0
     assert following.words(10, lambda _, given: given) == 1
+
+
+def listed(service, *drafts):
+    following = TaskFollowing(service.database)
+    following.created(10)  # begins to list
+    opened(service, *drafts)
+    until(lambda: following.created(10) == len(drafts), what="they are listed")
+    return following
+
+
+def test_words_of_long_texts_are_kept_few_at_once_so_that_others_write_meanwhile(service, monkeypatch):
+    monkeypatch.setattr(task_following, "TEXT_AT_ONCE", 5_000)
+    monkeypatch.setattr(task_following, "WORDS_READ_AT_ONCE", 2)
+    long = {"text": " ".join(f"word{number}" for number in range(400))}
+    following = listed(service, *(draft(f"t{number}", kwargs=long) for number in range(5)))
+    left, due = [], select(func.count()).select_from(task_words_due)
+    while found := following.words(10, lambda _, given: given):
+        left.append((found, service.database.read(lambda c: c.execute(due).scalar_one())))
+    assert left == [(10, 3), (10, 1), (1, 0)], "a full group may be followed by more"
+    assert len(ids(find_tasks(filter_of(text="word399")))) == 5
+
+
+def test_words_of_short_texts_are_kept_together(service, monkeypatch):
+    monkeypatch.setattr(task_following, "WORDS_READ_AT_ONCE", 2)
+    following = listed(service, *(draft(f"t{number}") for number in range(5)))
+    assert [following.words(4, lambda _, given: given) for _ in range(3)] == [4, 1, 0]
+
+
+def test_a_turn_rests_for_what_its_writes_took_in_another_thread_too(service, monkeypatch):
+    def busy(*_):
+        until_used = time.thread_time() + BUSY_SECONDS
+        while time.thread_time() < until_used:
+            pass
+
+    following = listed(service, draft("t"))
+    monkeypatch.setattr(task_following, "keep_words", busy)
+    began = Beginning(following)
+    assert following.words(10, lambda _, given: given) == 1
+    assert began.rest(1.0) >= BUSY_SECONDS
 
 
 def test_tasks_are_listed_in_a_terminal(service, monkeypatch, capsys):

@@ -88,24 +88,24 @@ class TaskMinutes:
             return
         now, waiting = self.database.read(_now), TaskRecords(self.database).queue_figures()
         minute = _minute_of(now)
-        self._looks = {at: look for at, look in self._looks.items() if minute - at < MINUTE * FIRST_MINUTES}
+        self._looks = {at: look for at, look in self._looks.items() if at <= minute < at + MINUTE * FIRST_MINUTES}
         self._looks.setdefault(minute, waiting)
         self._look_at = time.monotonic() + (minute + MINUTE - now).total_seconds()
 
     def count_next(self, lead: Lead | None = None) -> bool:
         """Count the oldest minute that was not counted yet and is over; False where there is none."""
-        found = self.database.read(self._next)
-        if found is None:
+        last, over = self.database.read(_last_and_over)
+        if last is not None and last >= over + MINUTE:  # the clock was set back: these are counted when they are over
+            self._write(delete(task_minutes).where(minutes.minute >= literal(over + MINUTE, minutes.minute.type)), lead)
+            return True
+        first = _minute_of(over) - MINUTE * FIRST_MINUTES
+        found = first if last is None else max(first, last + MINUTE)
+        if found + MINUTE > over:
             return False
         counted = self.database.read(lambda connection: _counted(connection, found))
         rows = _with_waiting(counted, self._looks.get(found))
-
-        def work(connection: Connection) -> None:
-            check_lead(connection, lead)
-            given = insert_into(task_minutes, self.database.kind).on_conflict_do_nothing()
-            connection.execute(given, [{"minute": found, "queue": queue, **vars(one)} for queue, one in rows.items()])
-
-        self.database.write(work, durable=False, lossy=True)
+        given = insert_into(task_minutes, self.database.kind).on_conflict_do_nothing()
+        self._write(given, lead, [{"minute": found, "queue": queue, **vars(one)} for queue, one in rows.items()])
         return True
 
     def since(self, hours: float) -> Sequence[RowMapping]:
@@ -136,17 +136,21 @@ class TaskMinutes:
         old = delete(task_minutes).where(minutes.minute < Now(-days * 86_400))
         self.database.write(lambda c: c.execute(old), durable=False)
 
-    def _next(self, connection: Connection) -> datetime | None:
-        """Return the minute to count; None where it is not over yet."""
-        last = connection.execute(select(func.max(minutes.minute))).scalar()
-        over = settled_until(connection)
-        first = _minute_of(over) - MINUTE * FIRST_MINUTES
-        wanted = first if last is None else max(first, last + MINUTE)
-        return wanted if wanted + MINUTE <= over else None
+    def _write(self, statement: Any, lead: Lead | None, values: Sequence[Any] = ()) -> None:
+        def work(connection: Connection) -> None:
+            check_lead(connection, lead)
+            connection.execute(statement, values or None)
+
+        self.database.write(work, durable=False, lossy=True)
 
 
 def _now(connection: Connection) -> datetime:
     return connection.execute(select(Now())).scalar_one()
+
+
+def _last_and_over(connection: Connection) -> tuple[datetime | None, datetime]:
+    """Return the last minute that was counted, and the moment until which all is over."""
+    return connection.execute(select(func.max(minutes.minute))).scalar(), settled_until(connection)
 
 
 def _minute_of(moment: datetime) -> datetime:

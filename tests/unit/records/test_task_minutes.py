@@ -140,6 +140,32 @@ def test_of_a_minute_in_which_nobody_looked_it_is_not_known_what_waited(database
     assert minutes.looks(1) == []
 
 
+def test_minutes_that_were_counted_ahead_of_the_clock_are_counted_when_they_are_over(database, monkeypatch):
+    minutes, this = TaskMinutes(database), this_minute(database)
+    for ahead in (30, 0, 1, 11):  # it was wrong, is set back, and goes on
+        if ahead == 1:
+            ended(database, "a", this + MINUTE, "SUCCESS")
+            ended(database, "b", this + MINUTE * 10, "SUCCESS")
+        monkeypatch.setattr("records.task_minutes.settled_until", lambda _, at=this + MINUTE * ahead: at)
+        all_counted(minutes)
+    found = [row["minute"] for row in minutes.since(1) if row["succeeded"]]
+    assert found == [this + MINUTE, this + MINUTE * 10]
+    assert minutes.counted(1)[1] == this + MINUTE * 10
+
+
+def test_what_was_looked_at_ahead_of_the_clock_is_forgotten(database, monkeypatch):
+    minutes, this = TaskMinutes(database), this_minute(database)
+    waiting(database, "a", "email", 40)
+    for turn, ahead in enumerate((10, 0, 10)):
+        monkeypatch.setattr("records.task_minutes._now", lambda _, at=this + MINUTE * ahead: at)
+        minutes._look_at = 0.0
+        minutes.look()
+        waiting(database, f"b{turn}", "email", 10)
+    monkeypatch.setattr("records.task_minutes.settled_until", lambda _: this + MINUTE * 11)
+    all_counted(minutes)
+    assert [(row["minute"], row["depth"]) for row in minutes.looks(1)] == [(this, 2), (this + MINUTE * 10, 3)]
+
+
 def test_an_idle_service_knows_that_nothing_waited(database, monkeypatch):
     minutes, this = TaskMinutes(database), this_minute(database)
     minutes.look()

@@ -209,7 +209,7 @@ class TaskFollowing:
         """
         due = task_words_due.c
         query = (
-            select(due.number, rows.state.label("listed_state"), *SAID)
+            select(due.number, due.state.label("due_state"), *SAID)
             .select_from(
                 task_words_due.outerjoin(task_lists, rows.number == due.number).outerjoin(
                     task_records, columns.id == rows.id
@@ -218,41 +218,40 @@ class TaskFollowing:
             .order_by(due.number.desc())
         )
 
-        def read(connection: Connection) -> tuple[dict[int, str], dict[int, int | None], int]:
+        def read(connection: Connection) -> tuple[dict[int, str], dict[int, int], int]:
             wanted = query
             if young:
                 seconds = young + SETTLED_SECONDS[connection.dialect.name]
                 old = first_number(connection.execute(select(Now(-seconds))).scalar_one())
                 wanted = query.where(or_(due.state != OPEN, due.number < old))
             texts: dict[int, str] = {}
-            listed: dict[int, int | None] = {}
+            states: dict[int, int] = {}
             size = 0
-            while len(listed) < limit:
-                least, most = min(listed, default=None), min(WORDS_READ_AT_ONCE, limit - len(listed))
+            while len(states) < limit:
+                least, most = min(states, default=None), min(WORDS_READ_AT_ONCE, limit - len(states))
                 below = wanted if least is None else wanted.where(due.number < least)
                 some = connection.execute(below.limit(most)).mappings().all()
-                listed |= {row["number"]: row["listed_state"] for row in some}
+                states |= {row["number"]: row["due_state"] for row in some}
                 new = {row["number"]: text_of(row, shown) for row in some if row["name"] is not None}
                 size += sum(map(len, new.values()))
                 texts |= new
                 if size >= TEXT_AT_ONCE:
-                    return texts, listed, limit
+                    return texts, states, limit
                 if len(some) < most:
                     break
-            return texts, listed, len(listed)
+            return texts, states, len(states)
 
-        texts, listed, found = self.database.read(read)
-        if not listed:
+        texts, states, found = self.database.read(read)
+        if not states:
             return 0
 
         def work(connection: Connection) -> None:
             check_lead(connection, lead)
             there = set(connection.execute(select(rows.number).where(rows.number.in_(list(texts)))).scalars())
             keep_words(connection, {number: text for number, text in texts.items() if number in there})
-            for state in set(listed.values()):
-                some = [number for number, its_state in listed.items() if its_state == state]
-                same = true() if state is None else due.state == state
-                connection.execute(delete(task_words_due).where(due.number.in_(some), same))
+            for state in set(states.values()):
+                some = [number for number, its_state in states.items() if its_state == state]
+                connection.execute(delete(task_words_due).where(due.number.in_(some), due.state == state))
 
         self._write(work)
         return found

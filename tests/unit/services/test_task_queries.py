@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from cli import main
 from followed import catch_up
@@ -18,7 +18,7 @@ from processors.errors import InvalidArgument, ServiceUnavailable
 from records import task_following, task_lists
 from records.leadership import Lead, Leadership
 from records.task_following import TaskFollowing
-from records.task_list_rows import task_list_marks, task_words_due
+from records.task_list_rows import OPEN, task_list_marks, task_words_due
 from records.task_moves import Failure, TaskMoves
 from records.task_records import Draft
 from services import follower, task_queries
@@ -269,6 +269,15 @@ def test_words_of_long_texts_are_kept_few_at_once_so_that_others_write_meanwhile
         left.append((found, service.database.read(lambda c: c.execute(due).scalar_one())))
     assert left == [(10, 3), (10, 1), (1, 0)], "a full group may be followed by more"
     assert len(ids(find_tasks(filter_of(text="word399")))) == 5
+
+
+def test_words_that_are_due_once_more_as_of_a_task_that_goes_on_are_not_due_for_ever(service):
+    following = listed(service, draft("t"))
+    TaskMoves(service.database).fail_waiting("t", Failure("it broke", "PermanentError"))
+    until(lambda: following.ended(10) == 1, what="its end is listed")
+    late = update(task_words_due).values(state=OPEN)  # as one does that had read it before, and leads no more
+    service.database.write(lambda c: c.execute(late))
+    assert [following.words(10, lambda _, given: given) for _ in range(2)] == [1, 0]
 
 
 def test_words_of_short_texts_are_kept_together(service, monkeypatch):

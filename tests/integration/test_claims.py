@@ -910,6 +910,15 @@ def test_what_is_given_back_at_once_is_few_messages_and_few_bytes(server, monkey
         assert not client.smembers(KEYS.dead)
 
 
+def test_what_is_claimed_at_once_ends_with_the_message_that_makes_it_large(server, monkeypatch):
+    monkeypatch.setattr(claim_channel, "BATCH_BYTES", 3_000)
+    with connected(server) as connection:
+        publish(connection, "a", *("x" * 1_000 for _ in range(10)))
+        taker = Taker(connection, "a")
+        taker.until(1)
+        assert len(taker.got) == 2  # in base64, and with what is around it, each has over 1 500 bytes
+
+
 @pytest.mark.parametrize("right", ["hset", "rpush"])
 def test_a_user_without_a_right_loses_nothing(server, right):
     with server.client() as client, connected(server) as connection:

@@ -279,6 +279,14 @@ def test_a_broker_that_may_throw_tasks_away_is_refused(own):
         check_reachable(resolve(settings), timeout=1)
 
 
+def test_a_broker_that_is_too_old_is_refused(own, monkeypatch):
+    settings, server = own
+    server().start()
+    monkeypatch.setattr("broker.location.OLDEST_REDIS", (99, 0))
+    with pytest.raises(ConfigurationError, match=r"is Redis \d+\.\d+\.\d+; install Redis"):
+        check_reachable(resolve(settings), timeout=1)
+
+
 def test_a_hosted_broker_that_forbids_config_is_reachable(own):
     settings, server = own
     server().start()

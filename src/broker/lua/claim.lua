@@ -19,17 +19,15 @@ end
 local function take(list, most)
   while most > 0 and bytes > 0 and not refused do
     -- An error that ended the script here would drop what was taken before.
-    local found = redis.pcall('RPOP', list, math.min(most, 16))
-    if not found then return end
-    if found.err then
-      refused = found
+    local message = redis.pcall('RPOP', list) -- several at once are no faster, and may be large
+    if not message then return end
+    if message.err then
+      refused = message
       return
     end
-    for _, message in ipairs(found) do
-      claimed[#claimed + 1] = string.format('%d:%s', number, list)
-      claimed[#claimed + 1] = message
-      number, wanted, bytes, most = number + 1, wanted - 1, bytes - #message, most - 1
-    end
+    claimed[#claimed + 1] = string.format('%d:%s', number, list)
+    claimed[#claimed + 1] = message
+    number, wanted, bytes, most = number + 1, wanted - 1, bytes - #message, most - 1
   end
 end
 

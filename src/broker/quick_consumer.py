@@ -14,7 +14,7 @@ from celery.worker.consumer import Consumer
 from celery.worker.consumer.gossip import Gossip
 
 from broker import rabbitmq
-from broker.envelopes import MALFORMED, UNDECODABLE
+from broker.envelopes import MALFORMED, MESSAGE_BYTES, UNDECODABLE
 from config.log_setup import get_logger
 from processors.json_text import MOST_HEADER_LEVELS, goes_deeper
 
@@ -48,6 +48,17 @@ def check_headers(message: Any) -> None:
             raise TypeError(f"the header {name} must not be {headers.get(name)!r:.100}")
     if goes_deeper(_pickled(message), MOST_HEADER_LEVELS + 1):
         raise ValueError(f"the headers must not be nested over {MOST_HEADER_LEVELS} levels deep")
+
+
+def check_size(message: Any) -> None:
+    """Check what another program may have sent: RabbitMQ takes much more, and Redis anything.
+
+    Raises:
+        ValueError: the body is larger than a message may be.
+    """
+    size = len(message.body or b"")
+    if size > MESSAGE_BYTES:
+        raise ValueError(f"the body has {size} bytes, at most {MESSAGE_BYTES} are accepted")
 
 
 def _headers_of(message: Any) -> Mapping[str, Any]:
@@ -135,6 +146,7 @@ class QuickConsumer(cast("Any", Consumer)):
 
         def take_or_put_aside(message: Any) -> None:
             try:
+                check_size(message)
                 check_headers(message)
                 take(message)
             except MALFORMED as error:

@@ -1,5 +1,6 @@
 """What RabbitMQ keeps, refuses, parks and gives back; run with TEST_BROKER=rabbitmq."""
 
+import json
 import os
 import select
 import signal
@@ -34,7 +35,7 @@ from config.settings import settings
 from installation import Installation
 from processors.errors import ConfigurationError, ServiceUnavailable
 from rabbitmq_server import RabbitmqServer, shared_server
-from service_tasks import add, mark, unrecorded, unrecorded_until, work_until
+from service_tasks import add, keep, mark, unrecorded, unrecorded_until, work_until
 from services import monitoring
 from services.celery_app import PRIORITIES, QUEUES, celery_app
 from services.celery_service import celery_service
@@ -321,6 +322,22 @@ def test_a_message_that_unpacks_to_more_than_one_may_have_is_parked_by_a_worker_
             message.channel.basic_ack(message.delivery_tag)
     assert final(add.delay(1, 1).id).result == 2
     assert installation.worker.count("once it is decompressed") >= 1
+
+
+def test_a_message_larger_than_one_may_be_is_parked_by_a_worker_that_goes_on(installation: Installation):
+    body, task_id = json.dumps([["x" * 50_000_000], {}, {}]), str(uuid4())
+    with celery_app.connection_for_write() as connection:
+        headers = {"id": task_id, "task": keep.name, "lang": "py"}
+        Producer(connection, auto_declare=False).publish(
+            body, routing_key="default", headers=headers, content_type="application/json", content_encoding="utf-8"
+        )
+        until(lambda: parked_messages.count(connection) == 1, what="it is parked")
+        for message in parked_messages.messages(connection):
+            assert message.headers["id"] == task_id
+            message.ack()
+    assert final(add.delay(1, 1).id).result == 2
+    assert parts().tasks.read(task_id) is None
+    assert installation.worker.said(f"the body has {len(body)} bytes, at most 16000000 are accepted")
 
 
 def test_nothing_is_parked_on_a_broker_that_no_worker_has_seen(server: RabbitmqServer):

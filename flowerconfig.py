@@ -4,12 +4,16 @@ Options on the command line win over these; a login is asked for in any case, an
 Flower manages nothing (`services.flower_guard`).
 """
 
+from broker.location import resolve
 from config.settings import ensure_folders, settings
 from services.access import flower_login
-from services.flower_guard import guard, masked
+from services.celery_app import celery_app
+from services.flower_guard import guard, masked, tls_of
 
 ensure_folders(settings)
 guard()
+if tls := tls_of(resolve(settings).url):
+    celery_app.conf.broker_use_ssl = tls
 
 address = settings.flower_host
 port = settings.flower_port

@@ -5,7 +5,10 @@ from importlib import import_module
 from typing import Any
 from urllib.parse import urlsplit
 
+from kombu import Connection
+
 from adapters.network_guard import is_loopback
+from broker.claim_channel import SAYS_NOTHING_OF_CERTIFICATES
 from processors.redaction import redact_shown, without_numbers
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -43,6 +46,15 @@ def guard() -> None:
         return {name: _shown(value) if name in SHOWN_TEXTS else value for name, value in as_dict(self).items()}
 
     tasks.safe_result, seen.as_dict = masked_result, masked_dict
+
+
+def tls_of(url: str) -> dict[str, Any] | None:
+    """Return what a `rediss://` URL says of TLS: Flower's broker page reads it from the setting `broker_use_ssl` alone.
+
+    None where it says nothing: then the page verifies what it connects to, as all else here does.
+    """
+    said: Any = Connection(url).ssl if url.startswith("rediss://") else None
+    return None if said == SAYS_NOTHING_OF_CERTIFICATES else said
 
 
 def _guarded(prepare: Callable[[Any], Any], open_page: type) -> Callable[[Any], Any]:

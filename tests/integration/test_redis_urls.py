@@ -19,6 +19,7 @@ from broker import redis_transport
 from broker.claim_channel import ClaimChannel
 from broker.claims import ClaimKeys
 from broker.location import NAMED, BrokerLocation, check_reachable
+from config.settings import PROJECT_ROOT
 from consuming import Taker, claimed, connected, publish
 from plain_worker import Plain
 from processors.errors import ConfigurationError
@@ -235,6 +236,32 @@ def test_tls_refuses_the_certificate_of_another_host(tls, tls_client):
 @pytest.mark.services
 def test_tls_verifies_nothing_only_where_the_url_says_so_twice(tls, tls_client):
     carries_messages(tls_url(tls, "?ssl_cert_reqs=none&ssl_check_hostname=false", host="localhost"), tls_client)
+
+
+FLOWER = """
+import asyncio
+
+import flowerconfig
+from flower.utils.broker import Broker
+from services.celery_app import celery_app
+
+celery_app.send_task("nobody.knows", queue="default", ignore_result=True)
+with celery_app.connection() as connection:
+    url = connection.as_uri(include_password=True)
+conf = celery_app.conf
+broker = Broker(url, broker_options=conf.broker_transport_options, broker_use_ssl=conf.broker_use_ssl)
+print(asyncio.run(broker.queues(["default"])))
+"""
+
+
+@pytest.mark.services
+def test_flowers_broker_page_shows_depths_over_tls_with_an_authority_of_ones_own(tls, tls_client, tmp_path):
+    url = tls_url(tls, f"?ssl_cert_reqs=required&ssl_ca_certs={tls.ca}")
+    env = {**os.environ, "CELERY_BROKER_URL": url, "DATA_DIR": str(tmp_path / "data"), "PYTHONPATH": str(PROJECT_ROOT)}
+    found = subprocess.run(
+        [sys.executable, "-c", FLOWER], env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert found.stdout == "[{'name': 'default', 'messages': 1}]\n", found.stderr
 
 
 class Sentinels:

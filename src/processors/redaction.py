@@ -17,6 +17,9 @@ SECRET_NAMES = re.compile(
     r"|cookie|pin|otp))s?(?![a-z])",
     re.IGNORECASE,
 )
+COUNTED = re.compile(r"(?<![a-z])tokens(?![a-z])", re.IGNORECASE)
+"""What a number of is a count, of what a model has read or may say."""
+
 NEW_WORD = re.compile("(?<=[a-z0-9])(?=[A-Z])")
 URL_PASSWORD = re.compile(r"""(://[^/@:\s]*:)[^@/\s]+@([^@/\s'",;]*+@)*+""")
 MASKED_URL = re.compile(rf"://[^/@:\s]*:{re.escape(MASK)}@")
@@ -202,5 +205,7 @@ def is_secret(name: str) -> bool:
 
 
 def _hides(key: Any, value: Any) -> bool:
-    """Tell whether a field's value is a secret; absent ones and switches are not."""
-    return isinstance(key, str) and is_secret(key) and value is not None and not isinstance(value, bool)
+    """Tell whether a field's value is a secret; absent ones, switches and numbers of tokens are not."""
+    if not isinstance(key, str) or value is None or isinstance(value, bool) or not is_secret(key):
+        return False
+    return not isinstance(value, (int, float)) or COUNTED.search(NEW_WORD.sub("_", key)) is None

@@ -75,6 +75,13 @@ def test_what_only_resembles_a_secret_stays():
     assert redact(kept) == kept
 
 
+def test_numbers_of_tokens_are_counts_and_no_secrets():
+    counts = {"tokens": 5, "max_tokens": 50, "usage": {"inputTokens": 3, "cached_tokens": 0}, "tokens_per_minute": 9.5}
+    assert redact(counts) == counts
+    secrets = {"tokens": "abc", "token": 5, "pin": 1234, "passwords": 7, "max_tokens": [5]}
+    assert redact(secrets) == dict.fromkeys(secrets, MASK)
+
+
 @pytest.mark.parametrize(
     "text",
     [

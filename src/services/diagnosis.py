@@ -17,6 +17,7 @@ from records.database import Database
 from services.monitoring import mail, probes
 from services.on_first_use import on_first_use
 from services.signing import signer_of
+from services.supervisor import described_ports
 from services.wiring import parts
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def diagnose() -> list[Finding]:
         "python": _python,
         "folders": _folders,
         "redis server": find_server if not settings.broker_given else lambda: "not needed: CELERY_BROKER_URL names one",
+        "ports": lambda: described_ports(settings),
         "schema": _schema,
         "dkim": _dkim,
         "mail templates": _mail_templates,

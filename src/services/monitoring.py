@@ -147,7 +147,7 @@ def _schedules(parts: Parts) -> str:
 def _workers(parts: Parts) -> str:
     living = parts.workers.living()
     if not living:
-        raise ServiceUnavailable("no worker lives: start one")
+        raise ServiceUnavailable("no worker lives: start one: `make run`, or `python scripts/start_celery.py worker`")
     return f"{len(living)} working processes"
 
 

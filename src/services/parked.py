@@ -64,5 +64,5 @@ def _with_broker(act: Callable[[Connection], T]) -> T:
             return act(connection)
     except AWAY_ERRORS as error:
         raise ServiceUnavailable(
-            f"The broker {resolve(settings).shown} does not answer, or does not take it: {error}."
+            f"The broker {resolve(settings).shown} does not answer, or does not take it: {str(error).rstrip('.')}."
         ) from error

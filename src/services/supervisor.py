@@ -37,6 +37,9 @@ PORT_PATIENCE_SECONDS = 5.0
 REDIS_PAUSE_SECONDS = 5.0
 TICK_SECONDS = 0.2
 ANSWER_SECONDS = 2.0
+MOST_ANSWER_BYTES = 1000
+ALIVE = {"": ("/livez", b'"alive"'), "FLOWER_": ("/healthcheck", b"OK")}
+"""What each door answers to whoever asks, and in what words."""
 
 
 class Supervisor:
@@ -293,10 +296,17 @@ def _listens(host: str, port: int) -> bool:
 
 
 def _is_ready(host: str, port: int) -> bool:
+    return _answers(host, port, ("/readyz", b""))
+
+
+def _answers(host: str, port: int, known: tuple[str, bytes]) -> bool:
+    """Tell whether a path is answered well, with these bytes in it."""
+    path, words = known
     connection = HTTPConnection(_shown(host), port, timeout=ANSWER_SECONDS)
     try:
-        connection.request("GET", "/readyz", headers={"Host": f"localhost:{port}"})
-        return connection.getresponse().status == 200  # noqa: PLR2004 - OK
+        connection.request("GET", path, headers={"Host": f"localhost:{port}"})
+        answer = connection.getresponse()
+        return answer.status == 200 and words in answer.read(MOST_ANSWER_BYTES)  # noqa: PLR2004 - OK
     except (OSError, HTTPException):
         return False
     finally:
@@ -319,15 +329,33 @@ def check_ports(settings: Settings) -> None:
     Raises:
         ConfigurationError: a port is taken, or an address is not this machine's.
     """
-    wanted = (("", settings.host, settings.port), ("FLOWER_", settings.flower_host, settings.flower_port))
     if settings.port == settings.flower_port:
         raise ConfigurationError(f"PORT and FLOWER_PORT are both {settings.port}; set one of them to another port.")
-    for prefix, host, port in wanted:
+    for prefix, host, port in _wanted(settings):
         deadline = time.monotonic() + PORT_PATIENCE_SECONDS
         while (error := _refusal(host, port)) is not None:
             if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
                 raise ConfigurationError(_unusable(prefix, host, port, error))
             time.sleep(TICK_SECONDS)
+
+
+def described_ports(settings: Settings) -> str:
+    """Tell of the ports that each is free, or that a part of the service answers there.
+
+    Raises:
+        ConfigurationError: another program has one, or an address is not this machine's.
+    """
+    found: list[str] = []
+    for prefix, host, port in _wanted(settings):
+        error = _refusal(host, port)
+        if error is not None and not (error.errno == errno.EADDRINUSE and _answers(host, port, ALIVE[prefix])):
+            raise ConfigurationError(_unusable(prefix, host, port, error))
+        found.append(f"{prefix}PORT {port} {'is free' if error is None else 'answers'}")
+    return ", ".join(found)
+
+
+def _wanted(settings: Settings) -> tuple[tuple[str, str, int], ...]:
+    return ("", settings.host, settings.port), ("FLOWER_", settings.flower_host, settings.flower_port)
 
 
 def _refusal(host: str, port: int) -> OSError | None:

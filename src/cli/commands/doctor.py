@@ -16,7 +16,7 @@ def register(root: typer.Typer) -> None:
 def doctor(as_json: AsJson = False) -> None:
     """Find what is wrong, and say the cure; exit code 1 where something is.
 
-    It looks at Python, folders, disk, database, broker, leader, workers, mail and phone.
+    It looks at Python, folders, disk, ports, database, broker, leader, workers, mail and phone.
     """
     findings = diagnose()
     good = all(finding.good for finding in findings)

@@ -24,6 +24,9 @@ MOST_CELLS = 30
 MOST_NUMBER = 1e15
 LONGEST_CELL = 500
 SAID = "What is said"
+NOT_PLAYED = (
+    "It is not played here: the file is no upload, nor on this machine in a folder of FILE_ROOTS as it was read."
+)
 ENDINGS = {
     "application/json": "json",
     "application/x-npz": "npz",
@@ -95,8 +98,8 @@ class Block:
     """A part of what is shown: that of its kind alone is given.
 
     Attributes:
-        kind: `facts`, `text`, `table`, `pictures`, `player` (its rows are what is said), or `mail` (a page at its path,
-            a text, or both).
+        kind: `facts`, `text`, `note` (a text without a title), `table`, `pictures`, `player` (its rows are what is
+            said), or `mail` (a page at its path, a text, or both).
         more: how many rows or pictures are left out.
     """
 
@@ -158,6 +161,10 @@ def blocks_of(result: Any, arguments: Json, own: str = "") -> list[Block]:
         found.append(_facts("Way", given, ("route", "why", "confidence")))
         inner = _json(given, "detail")
         schema, given = str(inner.get("schema", "")).partition("/")[0], inner
+    if schema == "csai.ai_request":
+        inner = _json(given, "result")
+        schema = AI_SCHEMAS.get(_cell(inner.get("request_type")), "")
+        given = {**given, "result": _json(inner, "output")}
     shape = SHAPES.get(schema) or _by_keys(given)
     if shape is not None:
         place = arguments.get("file_path")
@@ -302,6 +309,15 @@ SHAPES: dict[str, Shape] = {
 }
 
 
+AI_SCHEMAS = {
+    "chat": "csai.chat",
+    "embedding": "csai.embedding",
+    "extract_text": "csai.text",
+    "sentiment": "csai.sentiment",
+}
+"""How the answer to an AI request is shown, by the request's kind."""
+
+
 def _by_keys(given: Json) -> Shape | None:
     """Return how a result without a schema is shown, by what it has."""
     return next((shape for keys, shape in KNOWN_BY if keys <= given.keys()), None)
@@ -426,11 +442,13 @@ def _player(kind: str, given: Json, files: list[_Found], source: Source, transcr
         for one in _jsons(transcript, "segments")
     ]
     said = _table(SAID, ["From", "Who", "Words"], rows)
+    if not path and _type(given).startswith(f"{kind}/"):
+        player = Block("note", kind, text=NOT_PLAYED)
     if not rows:
         beginning = ", its beginning" if transcript.get("text_truncated") else ""
         return [player, _text(f"{SAID}{beginning}", transcript.get("text")), facts]
     if not path:
-        return [said, facts]
+        return [player, said, facts]
     return [replace(player, columns=said.columns, rows=said.rows, more=said.more), facts]
 
 

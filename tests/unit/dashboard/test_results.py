@@ -131,9 +131,33 @@ def test_sound_in_the_storage_plays_with_its_words():
     for place in ("/data/song.mp3", "https://example.com/song.mp3", None, 5):
         found = shown(result, {"file_path": place})
         assert "player audio" not in found
+        assert "FILE_ROOTS" in found["note audio"].text
         assert found["table What is said"].rows == [["500 ms", "A", "Hello."]]
     odd = result | {"input": {"detected_type": "text/html"}}
-    assert "player audio" not in shown(odd, {"file_path": f"{URI}/song.mp3"})
+    assert not {"player audio", "note audio"} & shown(odd, {"file_path": f"{URI}/song.mp3"}).keys()
+
+
+@pytest.mark.parametrize(
+    ("kind", "output", "block", "has"),
+    [
+        ("chat", {"message": {"content": "Yes."}}, "text Answer", "Yes."),
+        ("embedding", {"dimensions": 384, "tokens": 5}, "facts Vector", "384"),
+        ("extract_text", {"text": "Harbour"}, "text Text", "Harbour"),
+        ("sentiment", {"label": "positive"}, "facts Sentiment", "positive"),
+    ],
+)
+def test_the_answer_to_an_ai_request_is_shown_as_that_of_its_kind(kind, output, block, has):
+    result = {"schema": "csai.ai_request/1", "result": {"request_type": kind, "output": output}}
+    assert has in repr(shown(result)[block])
+
+
+def test_a_task_and_its_parts_lead_to_each_other(viewer):
+    parent, part = f"parent-{uuid4()}", f"part-{uuid4()}"
+    parts().tasks.open(Draft(parent, "email.send_bulk_emails", "email", "email", is_parent=True))
+    parts().tasks.open(Draft(part, "email.send_batch", "email", "email", parent_id=parent))
+    assert f"/tasks/{parent}" in [link.attributes["href"] for link in viewer.html(f"/tasks/{part}").all("a")]
+    (link,) = [one for one in viewer.html(f"/tasks/{parent}").all("a") if "parent=" in one.attributes["href"]]
+    assert part in viewer.html(link.attributes["href"]).text
 
 
 SOUND = {"schema": "csai.audio/1", "input": {"detected_type": "audio/mpeg", "bytes": 9}, "result": {"duration_s": 1}}

@@ -55,4 +55,4 @@ def test_what_is_not_offered_is_the_usual(viewer, asked, query):
 
 
 def test_nothing_used_is_said(viewer):
-    assert "No AI was asked in that time." in viewer.html("/usage?days=1").text
+    assert "No provider of AI was asked in that time; " in viewer.html("/usage?days=1").text

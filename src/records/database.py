@@ -6,13 +6,12 @@ connection crosses a fork.
 """
 
 import atexit
-import os
 import random
 import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cached_property
 from importlib import import_module
 from typing import Any, TypeVar
@@ -24,15 +23,13 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from processors.errors import ServiceUnavailable
 from records.engines import Engines
-from records.grouped_writes import PAUSE_SECONDS, Commits, CommitUnknown, Job, Writer
+from records.forks import forks
+from records.grouped_writes import Commits, CommitUnknown, Job, Writer
 from records.prepared import ROWS_AT_ONCE, Bound, Row
 
 Result = TypeVar("Result")
 
 AWAY = (DBAPIError, PoolTimeout)
-READS_LOOK_SECONDS = 0.001
-FORK_SECONDS = 10.0
-"""How long a thread that forks waits for another one that does."""
 
 DEADLOCK_TRIES = 5
 DEADLOCK_PAUSE_SECONDS = 1.0
@@ -57,12 +54,11 @@ class Database:
         self.shown = self.url.render_as_string(hide_password=True)
         self._engines: Engines | None = None
         self._writer: Writer | None = None
-        self._ending: Writer | None = None
-        self._paused: list[Writer] = []
-        self._held: list[Any] = []
+        self._commits: weakref.WeakSet[Any] = weakref.WeakSet()  # of writers that end, too
         self._for_children: Engines | None = None
         self._left_to_parent: list[object] = []
-        self._lock, self._connecting = threading.Lock(), threading.RLock()
+        self._lock = threading.RLock()  # a signal's handler may read or write, too
+        forks.databases.add(self)
         _open_databases.add(self)
 
     def read(self, query: Callable[[Connection], Result]) -> Result:
@@ -72,7 +68,7 @@ class Database:
             ServiceUnavailable: the database does not answer.
         """
         try:
-            with self._reading() as connection:
+            with self.using(), self._reading() as connection:
                 return query(connection)
         except DataError:
             raise  # the value's fault: the database answers
@@ -152,44 +148,23 @@ class Database:
         """End the writer thread after what waits was written, and close all connections."""
         with self._lock:
             writer, self._writer = self._writer, None
-            self._ending = writer
         if writer:
             writer.stop()
-        if self._ending is writer:
-            self._ending = None
         if self._engines:
-            with self._connecting:
+            with self.using():
                 self._engines.dispose()
 
-    def pause(self) -> None:
-        """Let commits that run end before a fork, and close the connections to SQLite; for each a second at most.
+    def disconnect(self) -> None:
+        """Close all connections to SQLite before a fork: nobody uses one. PostgreSQL's need not be closed."""
+        if self.is_sqlite:
+            for commits in list(self._commits):
+                commits.disconnect()
+            if self._engines:
+                self._engines.dispose()
 
-        Its lock, copied into a child while it is held, is held there for ever. And its locks are the process's, but
-        what it remembers of them is copied: a child would take none of its own, and the parent, once it closes as if
-        it were the last, remove the log in which the child's commits are.
-        """
-        for lock in (self._connecting, self._lock) if self.is_sqlite else ():
-            if lock.acquire(timeout=PAUSE_SECONDS):
-                self._held.append(lock)
-        for writer in (self._writer, self._ending):
-            if writer and writer.pause():
-                self._paused.append(writer)
-        if not self.is_sqlite:
-            return
-        for writer in self._paused:
-            writer.disconnect()
-        until = time.monotonic() + PAUSE_SECONDS
-        while self._engines and self._engines.in_use() and time.monotonic() < until:
-            time.sleep(READS_LOOK_SECONDS)
-        if self._engines and not self._engines.in_use():  # one that is in use would be lost to sight for the next fork
-            self._engines.dispose()
-
-    def resume(self) -> None:
-        """Go on after a fork, in the parent."""
-        while self._paused:
-            self._paused.pop().resume()
-        while self._held:
-            self._held.pop().release()
+    def using(self) -> AbstractContextManager[None]:
+        """Use connections in here: where they are to SQLite, forks wait for it."""
+        return forks.using() if self.is_sqlite else nullcontext()
 
     def engine(self) -> Engine:
         """Return the engine that reads; migrations use it."""
@@ -204,21 +179,20 @@ class Database:
             ServiceUnavailable: the database does not answer.
         """
         self.close()
-        ours, theirs = self._own.engines(self.url), self._own.engines(self.url)
+        ours, theirs = self._made(), self._own.engines(self.url)
         try:
-            ours.make_ready()
-            theirs.make_ready()
+            with self.using():
+                ours.make_ready()
+                theirs.make_ready()
         except DBAPIError as error:
             raise self._unavailable(error) from error
-        with self._lock:
-            self._engines, self._for_children = ours, theirs
+        self._for_children = theirs
 
     def forget_connections(self) -> None:
         """Drop, without closing, what a parent process opened: called in the child right after a fork."""
-        self._lock, self._connecting = threading.Lock(), threading.RLock()
-        self._paused, self._held = [], []
-        self._left_to_parent += [self._writer, self._engines]  # nothing that dies here may close the parent's files
-        self._writer = self._ending = None
+        self._lock = threading.RLock()
+        self._left_to_parent += [*self._commits, self._engines]  # nothing that dies here may close the parent's files
+        self._writer, self._commits = None, weakref.WeakSet()
         self._engines, self._for_children = self._for_children, None
 
     @cached_property
@@ -227,35 +201,38 @@ class Database:
         return import_module(f"records.{self.kind}")
 
     def _engine(self) -> Engine:
-        with self._lock:
-            return self._made().reader
+        return self._made().reader
 
     def _made(self) -> Engines:
-        made: Engines = self._engines or self._own.engines(self.url)
-        self._engines = made
+        made = self._engines
+        if made is None:
+            with forks.using(), self._lock:  # a child would have what is imported here by half
+                made = self._engines = self._engines or self._own.engines(self.url)
         return made
 
     def _reading(self) -> Connection:
         """Return a connection for one read; each statement of PostgreSQL sees what was committed before it anyway."""
-        if self.is_sqlite:
-            with self._connecting:  # a fork waits until nobody has one
-                return self._engine().connect()
-        return self._engine().connect().execution_options(isolation_level="AUTOCOMMIT")
+        connection = self._engine().connect()
+        return connection if self.is_sqlite else connection.execution_options(isolation_level="AUTOCOMMIT")
 
     def _one_writer(self) -> Writer:
-        with self._lock:
-            if self._writer is None:
-                self._writer = Writer(self._commits())
-            return self._writer
+        writer = self._writer
+        if writer is None:
+            with forks.using(), self._lock:
+                writer = self._writer = self._writer or Writer(self._new_commits())
+        return writer
 
     def _hand_over(self, job: Job) -> None:
         while not self._one_writer().take(job):  # it was closed by another thread just now
             pass
 
-    def _commits(self) -> Commits:
+    def _new_commits(self) -> Commits:
         if self.is_sqlite:
-            return self._own.SqliteCommits(self._made().writer, self._unavailable)
-        return self._own.PostgresqlCommits(self._connected, self._write_pooled, self._unknown)
+            commits = self._own.SqliteCommits(self._made().writer, self._unavailable)
+        else:
+            commits = self._own.PostgresqlCommits(self._connected, self._write_pooled, self._unknown)
+        self._commits.add(commits)
+        return commits
 
     def _connected(self) -> Connection:
         """Return a connection for the writer.
@@ -327,32 +304,4 @@ def _close_all() -> None:
         database.close()
 
 
-class _Forks:
-    """Lets one thread of a process fork at a time: what it has paused is its own to resume."""
-
-    def __init__(self) -> None:
-        self._turn = threading.Lock()
-        self._whose: int | None = None
-
-    def before(self) -> None:
-        if self._turn.acquire(timeout=FORK_SECONDS):
-            self._whose = threading.get_ident()
-            for database in list(_open_databases):
-                database.pause()
-
-    def after(self) -> None:
-        if self._whose == threading.get_ident():
-            for database in list(_open_databases):
-                database.resume()
-            self._whose = None
-            self._turn.release()
-
-    def after_in_child(self) -> None:
-        self._turn, self._whose = threading.Lock(), None
-        for database in list(_open_databases):
-            database.forget_connections()
-
-
-_forks = _Forks()
 atexit.register(_close_all)
-os.register_at_fork(before=_forks.before, after_in_parent=_forks.after, after_in_child=_forks.after_in_child)

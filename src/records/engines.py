@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from sqlalchemy import Engine
-from sqlalchemy.pool import QueuePool
 
 from records.prepared import compile_all
 
@@ -26,11 +25,6 @@ class Engines:
             with engine.connect() as connection:
                 compile_all(connection.dialect)
         self.dispose()
-
-    def in_use(self) -> bool:
-        """Tell whether somebody has a connection."""
-        pools = [engine.pool for engine in (self.reader, self.writer)]
-        return any(pool.checkedout() for pool in pools if isinstance(pool, QueuePool))
 
     def dispose(self) -> None:
         """Close all connections that are not in use."""

@@ -44,7 +44,6 @@ _handler_of: Callable[[int], object] = import_module("_signal").getsignal
 """What `signal.getsignal` asks, to make an Enum of the answer, which takes 20 times as long."""
 
 BUSY_SECONDS = 10.0
-PAUSE_SECONDS = 1.0
 
 
 class CommitUnknown(ServiceUnavailable):
@@ -135,18 +134,6 @@ class Writer:
         """Commit what waits, and end."""
         self._arrivals.end()
         self._thread.join(BUSY_SECONDS)
-
-    def pause(self) -> bool:
-        """Begin no commit until `resume`, and wait for one that runs; False where it ran too long to wait for."""
-        return self._committing.acquire(timeout=PAUSE_SECONDS)
-
-    def disconnect(self) -> None:
-        """Close the connection, for whoever has paused this; the next commit opens one."""
-        self._commits.close()
-
-    def resume(self) -> None:
-        """Commit again after a `pause`."""
-        self._committing.release()
 
     def _serve(self) -> None:
         while group := self._arrivals.next_group():

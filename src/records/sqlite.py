@@ -1,16 +1,18 @@
 """SQLite: its connections, and group commit over the one that writes."""
 
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, QueuePool
 
 from processors.errors import ServiceUnavailable
 from records.engines import Engines
+from records.forks import forks
 from records.grouped_writes import Job
 from records.prepared import RUN, Bound, Row, Statement, statements
 
@@ -21,6 +23,14 @@ BUSY_PAUSE_SECONDS = 0.0003
 LONGEST_BUSY_PAUSE_SECONDS = 0.004
 BUSY_PAUSE_GROWTH = 1.2
 """Between two who write nothing is lost by asking often; twenty would do little else."""
+
+
+class LastingPool(QueuePool):
+    """Stays when it is emptied: a connection that is in use then comes back to it, and the next fork sees it."""
+
+    def recreate(self) -> Self:
+        """Return the pool that an engine is to have from now on."""
+        return self
 
 
 def engines(url: Any) -> Engines:
@@ -34,7 +44,7 @@ def _engine(url: Any, *, immediate: bool = False) -> Engine:
         url,
         connect_args={"timeout": 0 if immediate else CONNECT_BUSY_SECONDS, "check_same_thread": False},
         isolation_level="AUTOCOMMIT" if immediate else None,
-        **({"poolclass": NullPool} if url.database in (None, "", ":memory:") else {}),
+        poolclass=NullPool if url.database in (None, "", ":memory:") else LastingPool,
     )
 
     def prepare(connection: Any, _record: Any) -> None:
@@ -83,29 +93,37 @@ class SqliteCommits:
         self._unavailable = unavailable
         self._connection: Connection | None = None
         self._durable: bool | None = None
+        self._lock = threading.RLock()  # a fork that came too late closes nothing under a commit
 
     def commit(self, group: Sequence[Job]) -> None:
         """Commit these in one transaction; one that fails leaves no trace in it."""
-        try:
-            connection = self._connection = self._connection or self._connect()
-            raw = cast("sqlite3.Connection", connection.connection.driver_connection)
-            self._begin(raw, durable=any(job.durable for job in group))
-            for job in _left_by_statements(raw, group):
-                self._attempt(connection, raw, job)
-            raw.execute("COMMIT")
-        except (DBAPIError, sqlite3.Error) as error:
-            self.close()
-            raise self._unavailable(error) from error
-        except BaseException:
-            self.close()
-            raise
+        with forks.using(), self._lock:
+            try:
+                connection = self._connection = self._connection or self._connect()
+                raw = cast("sqlite3.Connection", connection.connection.driver_connection)
+                self._begin(raw, durable=any(job.durable for job in group))
+                for job in _left_by_statements(raw, group):
+                    self._attempt(connection, raw, job)
+                raw.execute("COMMIT")
+            except (DBAPIError, sqlite3.Error) as error:
+                self.close()
+                raise self._unavailable(error) from error
+            except BaseException:
+                self.close()
+                raise
 
     def close(self) -> None:
         """Close the connection; what it had begun is rolled back."""
-        connection, self._connection, self._durable = self._connection, None, None
-        if connection is not None:
-            connection.invalidate()
-            connection.close()
+        with forks.using():
+            self.disconnect()
+
+    def disconnect(self) -> None:
+        """Do the same in the middle of a fork."""
+        with self._lock:
+            connection, self._connection, self._durable = self._connection, None, None
+            if connection is not None:
+                connection.invalidate()
+                connection.close()
 
     def _connect(self) -> Connection:
         connection = self._engine.connect()

@@ -25,7 +25,7 @@ def upgrade(database: Database, version: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     try:
-        with database.engine().connect() as connection:
+        with database.using(), database.engine().connect() as connection:
             if not database.is_sqlite:
                 connection.detach()  # so that nobody else is given it later
                 connection.exec_driver_sql(f"SET idle_in_transaction_session_timeout = '{PAUSE_SECONDS}s'")

@@ -538,10 +538,10 @@ def group_of(database: Database, *bounds: Bound, spoilt: Bound) -> list[Job]:
     for bound in bounds:
         bound.bind(database.engine().dialect)
     spoilt.rows[0][0] = object()
-    assert writer.pause()
+    assert writer._committing.acquire(timeout=20)
     for one in jobs:
         assert writer.take(one)
-    writer.resume()
+    writer._committing.release()
     return jobs
 
 

@@ -12,8 +12,7 @@ from sqlalchemy import text, update
 from sqlalchemy.exc import DataError
 
 from processors.errors import ConfigurationError, ServiceUnavailable
-from records import database as database_module
-from records import grouped_writes, schema, sqlite, upgrading
+from records import schema, sqlite, upgrading
 from records.chords import Chords, Part
 from records.columns import Now, metadata
 from records.database import Database, ping
@@ -204,134 +203,6 @@ def test_a_full_disk_refuses_a_submit_and_heals_by_itself(tmp_path):
 
     assert records.open(Draft("after", "x", "x", "default"))
     database.close()
-
-
-def test_a_forked_child_uses_connections_of_its_own(database):
-    records = TaskRecords(database)
-    records.open(Draft("parent", "x", "x", "default"))
-
-    child = os.fork()
-    if child == 0:
-        try:
-            ok = records.open(Draft("child", "x", "x", "default")) and records.read("parent") is not None
-            database.close()
-        except BaseException:
-            os._exit(2)
-        os._exit(0 if ok else 1)
-    _, status = os.waitpid(child, 0)
-
-    assert os.waitstatus_to_exitcode(status) == 0
-    assert records.read("child") is not None
-
-
-@pytest.mark.parametrize("busy", ["alone", "beside a thread that reads"])
-def test_what_a_child_wrote_is_there_though_its_parent_closed_the_database_first(database, busy):
-    """SQLite's parent would remove the log that its child writes to, which thinks that it has the parent's locks."""
-    records, stop = TaskRecords(database), threading.Event()
-    records.open(Draft("before", "x", "x", "default"))
-
-    def read() -> None:
-        while not stop.is_set():
-            records.read("before")
-
-    reading = threading.Thread(target=read, daemon=True)
-    if busy != "alone":
-        reading.start()
-    has_written, write_on = os.pipe(), os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            ok = records.open(Draft("child", "x", "x", "default"))
-            os.write(has_written[1], b"x")
-            os.read(write_on[0], 1)
-            ok = ok and all(records.open(Draft(f"child-{number}", "x", "x", "default")) for number in range(3))
-        except BaseException:
-            os._exit(2)
-        os._exit(0 if ok else 1)
-    os.read(has_written[0], 1)
-    stop.set()
-    if busy != "alone":
-        reading.join(20)
-    records.open(Draft("parent", "x", "x", "default"))
-    database.close()
-    os.write(write_on[1], b"x")
-    _, status = os.waitpid(child, 0)
-    for end in (*has_written, *write_on):
-        os.close(end)
-
-    assert os.waitstatus_to_exitcode(status) == 0
-    assert [
-        one for one in ("before", "child", "parent", "child-0", "child-1", "child-2") if not records.read(one)
-    ] == []
-
-
-def test_a_fork_beside_a_thread_that_closes_the_database_costs_nobody_a_write(database):
-    records, stop = TaskRecords(database), threading.Event()
-    written: list[str] = []
-
-    def write_and_close() -> None:
-        while not stop.is_set():
-            task_id = f"parent-{len(written)}"
-            assert records.open(Draft(task_id, "x", "x", "default"))
-            written.append(task_id)
-            database.close()
-
-    closing = threading.Thread(target=write_and_close)
-    closing.start()
-    statuses: list[int] = []
-    for number in range(10):
-        child = os.fork()
-        if child == 0:
-            try:
-                ok = records.open(Draft(f"child-{number}", "x", "x", "default"))
-                database.close()
-            except BaseException:
-                os._exit(2)
-            os._exit(0 if ok else 1)
-        statuses.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-    stop.set()
-    closing.join(20)
-
-    assert statuses == [0] * 10
-    assert [one for one in (*written, *(f"child-{number}" for number in range(10))) if not records.read(one)] == []
-
-
-def test_threads_that_fork_at_once_leave_the_database_open_to_all(database, monkeypatch):
-    """A commit that takes long lets each of them wait in vain for what another one holds."""
-    for module in (database_module, grouped_writes):
-        monkeypatch.setattr(module, "PAUSE_SECONDS", 0.001)
-    records, stop = TaskRecords(database), threading.Event()
-    records.open(Draft("before", "x", "x", "default"))
-
-    def prepare() -> None:
-        while not stop.is_set():
-            database_module._forks.before()
-            database_module._forks.after()
-
-    forking = [threading.Thread(target=prepare) for _ in range(4)]
-    for one in forking:
-        one.start()
-    for number in range(100):
-        assert records.open(Draft(f"t{number}", "x", "x", "default"))
-        assert records.read(f"t{number}")
-    stop.set()
-    for one in forking:
-        one.join(20)
-    assert not database._lock.locked()
-    assert database._held == database._paused == []
-    assert records.open(Draft("after", "x", "x", "default"))
-
-
-def test_a_thread_that_waits_in_vain_for_another_ones_fork_ends_nothing_of_it(database, monkeypatch):
-    monkeypatch.setattr(database_module, "FORK_SECONDS", 0.001)
-    database_module._forks.before()
-    other = threading.Thread(target=lambda: (database_module._forks.before(), database_module._forks.after()))
-    other.start()
-    other.join(20)
-    held = list(database._held)
-    database_module._forks.after()
-    assert held == ([database._connecting, database._lock] if database.is_sqlite else [])
-    assert not database._lock.locked()
 
 
 def test_what_was_made_ready_for_children_is_open_nowhere_and_serves_parent_and_child(database):

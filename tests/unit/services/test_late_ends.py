@@ -42,14 +42,14 @@ class Answers:
 def test_a_message_waits_for_the_end_that_is_being_kept(database, moves):
     ends, answers = LateEnds(), Answers(database)
     held = database._one_writer()
-    assert held.pause()
+    assert held._committing.acquire(timeout=20)
     try:
         ends.succeed("t", 1, [1, 2], answers.keep)
         assert ends.after("t", answers.acknowledge)
         assert answers.acknowledged == []
         assert answers.records.read("t").state == "STARTED"
     finally:
-        held.resume()
+        held._committing.release()
 
     ends.wait()
 
@@ -85,13 +85,13 @@ def test_an_acknowledgement_that_fails_harms_no_other(database, moves):
     def fail() -> None:
         raise RuntimeError("this connection is gone")
 
-    assert held.pause()
+    assert held._committing.acquire(timeout=20)
     try:
         ends.succeed("t", 1, None, answers.keep)
         ends.after("t", fail)
         ends.after("t", answers.acknowledge)
     finally:
-        held.resume()
+        held._committing.release()
     ends.wait()
 
     assert answers.acknowledged == ["SUCCESS"]
@@ -101,12 +101,12 @@ def test_an_end_of_a_run_that_others_took_over_is_refused_and_its_message_goes(d
     ends, answers = LateEnds(), Answers(database)
     moves.give_back("t", 1)
     held = database._one_writer()
-    assert held.pause()
+    assert held._committing.acquire(timeout=20)
     try:
         ends.succeed("t", 1, None, answers.keep)
         ends.after("t", answers.acknowledge)
     finally:
-        held.resume()
+        held._committing.release()
     ends.wait()
 
     assert (answers.kept, answers.acknowledged) == ([False], ["PENDING"])
@@ -116,13 +116,13 @@ def test_a_worker_that_ends_waits_for_its_ends_but_not_for_ever(database, moves,
     monkeypatch.setattr(module, "LEAVE_SECONDS", 0.05)
     ends = LateEnds()
     held = database._one_writer()
-    assert held.pause()
+    assert held._committing.acquire(timeout=20)
     try:
         ends.succeed("t", 1, None, lambda moved: None)
         ends.wait()
         assert ends.after("t", lambda: None), "it is still under way"
     finally:
-        held.resume()
+        held._committing.release()
     until(lambda: not ends.after("t", lambda: None), 10)
 
 
@@ -139,12 +139,12 @@ def test_an_end_that_no_database_takes_is_a_failure_before_its_message_goes(data
 
     monkeypatch.setattr(moves.database, "write_then", refuse_first)
     held = database._one_writer()
-    assert held.pause()
+    assert held._committing.acquire(timeout=20)
     try:
         ends.succeed("t", 1, None, answers.keep)
         assert ends.after("t", answers.acknowledge)
     finally:
-        held.resume()
+        held._committing.release()
     ends.wait()
 
     assert answers.acknowledged == ["FAILURE"]
@@ -164,12 +164,12 @@ def test_a_hook_that_fails_harms_neither_the_message_nor_the_writer(database, mo
     def fail(_moved) -> None:
         raise RuntimeError("the disk is full")
 
-    assert held.pause()
+    assert held._committing.acquire(timeout=20)
     try:
         ends.succeed("t", 1, None, fail)
         ends.after("t", answers.acknowledge)
     finally:
-        held.resume()
+        held._committing.release()
     ends.wait()
 
     assert answers.acknowledged == ["SUCCESS"]

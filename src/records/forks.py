@@ -55,7 +55,8 @@ class Forks:
         self._begin()
 
     def _begin(self) -> None:
-        self._using: set[int] = set()  # threads
+        self._using: set[object] = set()  # a mark each
+        self._inside: set[int] = set()  # threads
         self._unprotected: set[int] = set()
         self._disconnecting = threading.RLock()
         self._forking.clear()
@@ -63,19 +64,21 @@ class Forks:
     @contextmanager
     def using(self) -> Generator[None]:
         """Open, use and close connections to SQLite in here; waits while another thread forks."""
-        me = threading.get_ident()
-        if me in self._using or me in self._forking:
+        me, mark = threading.get_ident(), object()
+        if me in self._inside:
             yield
             return
         try:
-            self._using.add(me)  # before the look: whoever forks does the same in the other order
-            while self._is_shut():
-                self._using.discard(me)
+            self._using.add(mark)  # before the look: whoever forks does the same in the other order
+            while self._is_shut(me):
+                self._using.discard(mark)
                 time.sleep(LOOK_SECONDS)
-                self._using.add(me)
+                self._using.add(mark)
+            self._inside.add(me)  # only now: a signal's handler that came before must look for itself
             yield
         finally:
-            self._using.discard(me)
+            self._inside.discard(me)
+            self._using.discard(mark)
 
     def before(self) -> None:
         """Close all connections to SQLite, once nobody uses one."""
@@ -83,7 +86,7 @@ class Forks:
         self._unprotected.add(me)
         self._forking[me] = since = time.monotonic()
         while self._using:
-            if me in self._using or time.monotonic() > since + PAUSE_SECONDS:
+            if me in self._inside or time.monotonic() > since + PAUSE_SECONDS:
                 return
             time.sleep(LOOK_SECONDS)
         with self._disconnecting:  # another thread that forks finds nothing open only after it was closed
@@ -105,11 +108,11 @@ class Forks:
         for database in list(self.databases):
             database.forget_connections()
 
-    def _is_shut(self) -> bool:
+    def _is_shut(self, me: int) -> bool:
         if not self._forking:
             return False
         now = time.monotonic()
-        return any(now < since + FORK_SECONDS for since in list(self._forking.values()))
+        return any(thread != me and now < since + FORK_SECONDS for thread, since in list(self._forking.items()))
 
 
 forks = Forks()

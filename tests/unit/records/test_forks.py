@@ -286,6 +286,43 @@ def test_a_signals_handler_may_write_in_the_middle_of_a_fork(database, monkeypat
 
 
 @on_sqlite
+@pytest.mark.parametrize("comes", ["in the middle of a fork of its thread", "while its thread is about to wait"])
+def test_what_a_signals_handler_reads_waits_for_a_fork_of_another_thread(database, comes, monkeypatch):
+    """It opened a connection in the middle of that fork: no warning, and a child that waited for ever for SQLite."""
+    records, shut, looked = TaskRecords(database), threading.Event(), threading.Event()
+    write(records, "before")
+    look, handlers, opened = forks._is_shut, [lambda: records.read("before")], []
+
+    def fork() -> None:
+        forks.before()
+        shut.set()
+        looked.wait(20)
+        opened.extend(open_files(database))
+        forks.after()
+
+    def interrupted(*me: int) -> bool:
+        if handlers:
+            handlers.pop()()
+        is_shut = look(*me)
+        looked.set()
+        return is_shut
+
+    forking = threading.Thread(target=fork)
+    if "middle" in comes:
+        forks.before()
+    forking.start()
+    shut.wait(20)
+    if "middle" in comes:
+        handlers.clear()
+    monkeypatch.setattr(forks, "_is_shut", interrupted)
+    records.read("before")
+    looked.set()
+    forking.join(20)
+    forks.after()
+    assert opened == []
+
+
+@on_sqlite
 @pytest.mark.parametrize("busy", ["read", "write", "write of a database that was closed twice", "read of its own"])
 def test_a_fork_that_waits_in_vain_for_what_is_under_way_says_what_may_be_lost_and_the_cure(
     database, busy, monkeypatch, caplog

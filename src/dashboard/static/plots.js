@@ -4,7 +4,7 @@
   if (!root) return;
   const HEIGHT = 170;
   const EVERY = 20000;
-  const SPANS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400, 604800];
+  const SPANS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400, 604800, 2592000, 31536000];
   const dash = [6, 4];
   const count = (value) => (value === null ? "–" : value.toLocaleString("en", { maximumFractionDigits: 2 }));
   const share = (value) => (value === null ? "–" : `${count(value)} %`);

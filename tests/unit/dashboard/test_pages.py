@@ -190,7 +190,6 @@ def test_every_page_has_the_policy_and_nothing_that_it_forbids(planted, admin, a
         "name": "never.css",
         "mail_id": "never",
         "number": "0",
-        "position": "0",
         "sha256": "0" * 64,
         "user": "nobody",
         "webhook_id": "never",

@@ -106,7 +106,8 @@ def method(
     text = f"{INDENT}def {name}({signature}) -> {returns}:\n"
     text += docstring(operation)
     if accepted and path.startswith(SUBMITS):
-        return text + f"{INDENT * 2}return self._submit({shown}, _given({sent}) | options)\n"
+        known = f'_known("{name}", {options_of(name)}, options)'
+        return text + f"{INDENT * 2}return self._submit({shown}, _given({sent}) | {known})\n"
     arguments = [f'"{verb.upper()}"', shown]
     arguments += [f"_given({query})"] if query else ["None"] if sent else []
     arguments += [f"_given({sent})"] if sent else []

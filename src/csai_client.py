@@ -411,6 +411,18 @@ def _given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def _known(method: str, kind: type, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a submit's options; what is none of them is refused as Python refuses it.
+
+    Raises:
+        TypeError: it is.
+    """
+    for keyword in options:
+        if keyword not in kind.__annotations__:
+            raise TypeError(f"CsaiClient.{method}() got an unexpected keyword argument {keyword!r}")
+    return dict(options)
+
+
 def _key(given: str | None) -> str:
     """Return the key that was given, or one of a request's own: it is done once, however often it has to be sent."""
     return uuid.uuid4().hex if given is None else given
@@ -444,11 +456,17 @@ class Calls:
         self._connection.close()
 
     def submit(
-        self, name: str, /, arguments: Mapping[str, Any] | None = None, *, queue: str | None = None, **options: Any
+        self,
+        name: str,
+        /,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        queue: str | None = None,
+        **options: Unpack[SubmitOptions],
     ) -> str:
         """Submit a task by its name; `options` as every submit takes them."""
         given = {"name": name, "arguments": dict(arguments or {})} | _given(queue=queue)
-        return self._submit("/submit", given | options)
+        return self._submit("/submit", given | _known("submit", SubmitOptions, options))
 
     def submit_many(
         self,
@@ -461,7 +479,7 @@ class Calls:
     ) -> list[str]:
         """Submit many tasks of one name at once: all of them are recorded, or none."""
         given = {"name": name, "many": [dict(one) for one in many]} | _given(queue=queue)
-        return self._accepted("/submit/submit_many", given | options)["task_ids"]
+        return self._accepted("/submit/submit_many", given | _known("submit_many", SubmitOptions, options))["task_ids"]
 
     def upload(self, path: str | os.PathLike[str]) -> str:
         """Send a file to the service, and return what stands for it as the `file_path` of a submit."""
@@ -600,7 +618,7 @@ class CsaiClient(Calls):
                 context=context,
                 preview=preview,
             )
-            | options,
+            | _known("send_email", OptionsBesidePriority, options),
         )
 
     def send_bulk_emails(
@@ -623,7 +641,7 @@ class CsaiClient(Calls):
                 queue=queue,
                 max_failure_rate=max_failure_rate,
             )
-            | options,
+            | _known("send_bulk_emails", SubmitOptions, options),
         )
 
     def send_notification(
@@ -654,7 +672,7 @@ class CsaiClient(Calls):
                 url=url,
                 digest=digest,
             )
-            | options,
+            | _known("send_notification", SubmitOptions, options),
         )
 
     def queue_outbound_call(
@@ -691,7 +709,7 @@ class CsaiClient(Calls):
                 limit_seconds=limit_seconds,
                 record=record,
             )
-            | options,
+            | _known("queue_outbound_call", OptionsBesideDelay, options),
         )
 
     def schedule_call(
@@ -719,7 +737,7 @@ class CsaiClient(Calls):
                 timezone=timezone,
                 queue=queue,
             )
-            | options,
+            | _known("schedule_call", OptionsBesideTime, options),
         )
 
     def retry_failed_call(
@@ -747,7 +765,7 @@ class CsaiClient(Calls):
                 retry_delay=retry_delay,
                 queue=queue,
             )
-            | options,
+            | _known("retry_failed_call", OptionsBesideTime, options),
         )
 
     def queue_bulk_calls(
@@ -794,22 +812,30 @@ class CsaiClient(Calls):
                 opt_out_prompt=opt_out_prompt,
                 max_minutes=max_minutes,
             )
-            | options,
+            | _known("queue_bulk_calls", SubmitOptions, options),
         )
 
     def end_call(self, call_sid: str, queue: str = "twilio_calls", **options: Unpack[SubmitOptions]) -> str:
         """End a call, also one that rings; one that is over is no error."""
-        return self._submit("/submit/end_call", _given(call_sid=call_sid, queue=queue) | options)
+        return self._submit(
+            "/submit/end_call", _given(call_sid=call_sid, queue=queue) | _known("end_call", SubmitOptions, options)
+        )
 
     def get_call_status(self, call_sid: str, queue: str = "twilio_calls", **options: Unpack[SubmitOptions]) -> str:
         """Ask how a call stands; the result's `call_info` is `{}` where nobody knows it."""
-        return self._submit("/submit/get_call_status", _given(call_sid=call_sid, queue=queue) | options)
+        return self._submit(
+            "/submit/get_call_status",
+            _given(call_sid=call_sid, queue=queue) | _known("get_call_status", SubmitOptions, options),
+        )
 
     def cleanup_stale_calls(
         self, max_age_hours: float = 24, queue: str = "twilio_calls", **options: Unpack[SubmitOptions]
     ) -> str:
         """Ask the provider about calls older than so many hours that are not known to have ended; none is deleted."""
-        return self._submit("/submit/cleanup_stale_calls", _given(max_age_hours=max_age_hours, queue=queue) | options)
+        return self._submit(
+            "/submit/cleanup_stale_calls",
+            _given(max_age_hours=max_age_hours, queue=queue) | _known("cleanup_stale_calls", SubmitOptions, options),
+        )
 
     def process_file(
         self,
@@ -823,7 +849,7 @@ class CsaiClient(Calls):
         return self._submit(
             "/submit/process_file",
             _given(file_path=file_path, file_type=file_type, processing_options=processing_options, queue=queue)
-            | options,
+            | _known("process_file", SubmitOptions, options),
         )
 
     def process_document(
@@ -850,7 +876,7 @@ class CsaiClient(Calls):
                 queue=queue,
                 password=password,
             )
-            | options,
+            | _known("process_document", SubmitOptions, options),
         )
 
     def process_image(
@@ -874,7 +900,7 @@ class CsaiClient(Calls):
                 generate_tags=generate_tags,
                 queue=queue,
             )
-            | options,
+            | _known("process_image", SubmitOptions, options),
         )
 
     def process_audio(
@@ -898,7 +924,7 @@ class CsaiClient(Calls):
                 language=language,
                 queue=queue,
             )
-            | options,
+            | _known("process_audio", SubmitOptions, options),
         )
 
     def process_video(
@@ -922,7 +948,7 @@ class CsaiClient(Calls):
                 generate_thumbnail=generate_thumbnail,
                 queue=queue,
             )
-            | options,
+            | _known("process_video", SubmitOptions, options),
         )
 
     def enroll_person(
@@ -930,7 +956,9 @@ class CsaiClient(Calls):
     ) -> str:
         """Know a person again in pictures."""
         return self._submit(
-            "/submit/enroll_person", _given(name=name, file_path=file_path, consent=consent, queue=queue) | options
+            "/submit/enroll_person",
+            _given(name=name, file_path=file_path, consent=consent, queue=queue)
+            | _known("enroll_person", SubmitOptions, options),
         )
 
     def process_ai_request(
@@ -944,7 +972,8 @@ class CsaiClient(Calls):
         """Do what one of the other AI methods does."""
         return self._submit(
             "/submit/process_ai_request",
-            _given(request_type=request_type, input_data=input_data, model_config=model_config, queue=queue) | options,
+            _given(request_type=request_type, input_data=input_data, model_config=model_config, queue=queue)
+            | _known("process_ai_request", SubmitOptions, options),
         )
 
     def generate_embedding(
@@ -958,7 +987,9 @@ class CsaiClient(Calls):
     ) -> str:
         """Turn a text into a vector; a long one is cut, and its vector is the mean of its pieces'."""
         return self._submit(
-            "/submit/generate_embedding", _given(text=text, model=model, queue=queue, dimensions=dimensions) | options
+            "/submit/generate_embedding",
+            _given(text=text, model=model, queue=queue, dimensions=dimensions)
+            | _known("generate_embedding", SubmitOptions, options),
         )
 
     def generate_embeddings(
@@ -973,7 +1004,8 @@ class CsaiClient(Calls):
         """Turn many texts into vectors, in as few requests as the provider takes; `get_vectors` reads them."""
         return self._submit(
             "/submit/generate_embeddings",
-            _given(texts=texts, model=model, queue=queue, dimensions=dimensions) | options,
+            _given(texts=texts, model=model, queue=queue, dimensions=dimensions)
+            | _known("generate_embeddings", SubmitOptions, options),
         )
 
     def process_chat(
@@ -993,14 +1025,17 @@ class CsaiClient(Calls):
             _given(
                 message=message, context=context, model=model, queue=queue, data=data, response_schema=response_schema
             )
-            | options,
+            | _known("process_chat", SubmitOptions, options),
         )
 
     def analyze_sentiment(
         self, text: str, detailed: bool = True, queue: str = "ai_processing", **options: Unpack[SubmitOptions]
     ) -> str:
         """Tell how an English text sounds: positive, negative, neutral or mixed; `detailed`: each sentence too."""
-        return self._submit("/submit/analyze_sentiment", _given(text=text, detailed=detailed, queue=queue) | options)
+        return self._submit(
+            "/submit/analyze_sentiment",
+            _given(text=text, detailed=detailed, queue=queue) | _known("analyze_sentiment", SubmitOptions, options),
+        )
 
     def extract_text(
         self,
@@ -1013,26 +1048,36 @@ class CsaiClient(Calls):
         """Extract the text of a content, with its language, entities, keywords and summary."""
         return self._submit(
             "/submit/extract_text",
-            _given(content=content, content_type=content_type, language=language, queue=queue) | options,
+            _given(content=content, content_type=content_type, language=language, queue=queue)
+            | _known("extract_text", SubmitOptions, options),
         )
 
     def health_check(self, queue: str = "default", **options: Unpack[SubmitOptions]) -> str:
         """Check database, broker, disk and workers."""
-        return self._submit("/submit/health_check", _given(queue=queue) | options)
+        return self._submit(
+            "/submit/health_check", _given(queue=queue) | _known("health_check", SubmitOptions, options)
+        )
 
     def get_system_stats(self, queue: str = "default", **options: Unpack[SubmitOptions]) -> str:
         """Measure the worker's machine: processor, memory, disk, load."""
-        return self._submit("/submit/get_system_stats", _given(queue=queue) | options)
+        return self._submit(
+            "/submit/get_system_stats", _given(queue=queue) | _known("get_system_stats", SubmitOptions, options)
+        )
 
     def get_queue_stats(self, queue: str = "default", **options: Unpack[SubmitOptions]) -> str:
         """Count what waits and runs in each queue."""
-        return self._submit("/submit/get_queue_stats", _given(queue=queue) | options)
+        return self._submit(
+            "/submit/get_queue_stats", _given(queue=queue) | _known("get_queue_stats", SubmitOptions, options)
+        )
 
     def cleanup_old_tasks(
         self, max_age_hours: float = 24, queue: str = "default", **options: Unpack[SubmitOptions]
     ) -> str:
         """Remove the records of tasks that ended more than `max_age_hours` ago, with their artefacts."""
-        return self._submit("/submit/cleanup_old_tasks", _given(max_age_hours=max_age_hours, queue=queue) | options)
+        return self._submit(
+            "/submit/cleanup_old_tasks",
+            _given(max_age_hours=max_age_hours, queue=queue) | _known("cleanup_old_tasks", SubmitOptions, options),
+        )
 
     def cleanup_old_files(
         self,
@@ -1045,7 +1090,8 @@ class CsaiClient(Calls):
         """Remove files older than `max_age_hours` below a directory that lies under CLEANUP_ROOTS."""
         return self._submit(
             "/submit/cleanup_old_files",
-            _given(directory=directory, max_age_hours=max_age_hours, dry_run=dry_run, queue=queue) | options,
+            _given(directory=directory, max_age_hours=max_age_hours, dry_run=dry_run, queue=queue)
+            | _known("cleanup_old_files", SubmitOptions, options),
         )
 
     def cleanup_old_logs(
@@ -1058,7 +1104,8 @@ class CsaiClient(Calls):
         """Remove logs older than `max_age_hours`; `logs` means LOG_DIR."""
         return self._submit(
             "/submit/cleanup_old_logs",
-            _given(log_directory=log_directory, max_age_hours=max_age_hours, queue=queue) | options,
+            _given(log_directory=log_directory, max_age_hours=max_age_hours, queue=queue)
+            | _known("cleanup_old_logs", SubmitOptions, options),
         )
 
     def process_pending_tasks(
@@ -1070,7 +1117,9 @@ class CsaiClient(Calls):
     ) -> str:
         """Publish what is due and was not published, and what a broker has lost."""
         return self._submit(
-            "/submit/process_pending_tasks", _given(max_tasks=max_tasks, task_types=task_types, queue=queue) | options
+            "/submit/process_pending_tasks",
+            _given(max_tasks=max_tasks, task_types=task_types, queue=queue)
+            | _known("process_pending_tasks", SubmitOptions, options),
         )
 
     def retry_failed_tasks(
@@ -1095,7 +1144,7 @@ class CsaiClient(Calls):
                 error_type=error_type,
                 search=search,
             )
-            | options,
+            | _known("retry_failed_tasks", SubmitOptions, options),
         )
 
     def get_active_tasks(self) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
-from config.settings import settings
+from config.settings import PROJECT_ROOT, settings
 from processors.errors import InvalidArgument
 
 PATH_NAMES = frozenset({"file_path", "path", "directory", "log_directory"})
@@ -14,6 +14,9 @@ PATH_NAMES = frozenset({"file_path", "path", "directory", "log_directory"})
 
 ADDRESSES = ("store://", "https://")
 """What is no path: the worker fetches it through its own guards. Not s3://: any bucket of the service's."""
+
+SAMPLES = PROJECT_ROOT / "src" / "examples" / "samples"
+"""Files of this project, which everybody may see."""
 
 DEFAULT_LOGS = "logs"
 """What `cleanup_old_logs` means LOG_DIR by."""
@@ -34,13 +37,8 @@ def check_paths(arguments: Mapping[str, Any]) -> None:
 
 
 def file_at(place: Any) -> Path | None:
-    """Return where a file of this machine really is, if it is there and lies under a folder of FILE_ROOTS."""
-    if (
-        not isinstance(place, str)
-        or place.lower().startswith(ADDRESSES)
-        or place == DEFAULT_LOGS
-        or not _allowed(place)
-    ):
+    """Return where a file of this machine really is, if it is there: one under FILE_ROOTS, or a sample."""
+    if not isinstance(place, str) or not _lies_in(place, (*settings.file_roots, SAMPLES)):
         return None
     found = Path(os.path.realpath(_path_in(place)))
     return found if found.is_file() else None
@@ -62,8 +60,12 @@ def _paths(value: Any, place: str) -> Iterator[tuple[str, str]]:
 def _allowed(path: str) -> bool:
     if path.lower().startswith(ADDRESSES) or path == DEFAULT_LOGS:
         return True
+    return _lies_in(path, settings.file_roots)
+
+
+def _lies_in(path: str, folders: Sequence[Path]) -> bool:
     path = _path_in(path)
-    return path.startswith("/") and "\0" not in path and any(map(_is_below(path), settings.file_roots))
+    return path.startswith("/") and "\0" not in path and any(map(_is_below(path), folders))
 
 
 def _is_below(path: str) -> Callable[[Path], bool]:

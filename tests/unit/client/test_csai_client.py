@@ -288,10 +288,10 @@ def test_an_upload_for_which_there_is_no_place_now_waits_for_one(client, monkeyp
     class Full(routes.Places):
         asked = 0
 
-        def one(self, announced):
+        def one(self, announced, holder):
             self.asked += 1
             self._most = 0 if self.asked < 3 else 1
-            return super().one(announced)
+            return super().one(announced, holder)
 
     full = Full(1)
     monkeypatch.setattr(routes, "places", full)
@@ -335,3 +335,20 @@ def test_every_example_is_taken_by_the_method_of_its_name():
     for name, example in EXAMPLES.items():
         if name not in {"submit", "submit_many"}:
             inspect.signature(getattr(CsaiClient, name)).bind(None, **example)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda client, options: client.send_email("ann@example.com", "s", "b", **options),
+        lambda client, options: client.submit("ai_processing.analyze_sentiment", {"text": "a"}, **options),
+        lambda client, options: client.submit_many("ai_processing.analyze_sentiment", [{"text": "a"}], **options),
+        lambda client, options: client.schedule_call("+15554417701", "2030-01-01T12:00:00Z", **options),
+    ],
+    ids=["send_email", "submit", "submit_many", "schedule_call"],
+)
+def test_an_unknown_keyword_is_a_type_error_as_it_is_of_the_facade(client, call):
+    with pytest.raises(TypeError, match=r"CsaiClient\.\w+\(\) got an unexpected keyword argument 'foo'"):
+        call(client, {"foo": 1})
+    with pytest.raises(TypeError, match="unexpected keyword argument 'due_at'"):
+        client.schedule_call("+15554417701", "2030-01-01T12:00:00Z", due_at="2030-01-01T12:00:00Z")

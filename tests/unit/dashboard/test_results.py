@@ -13,6 +13,7 @@ from config.settings import settings
 from dashboard import results
 from dashboard.rendering import POLICY
 from processors.call_messages import progress_of
+from processors.errors import InvalidArgument
 from records.call_events import CallEvent, Waits
 from records.call_tables import call_attempts, calls
 from records.columns import Now
@@ -20,6 +21,7 @@ from records.members import insert_members
 from records.task_moves import Failure
 from records.task_records import Draft
 from services.celery_service import celery_service
+from services.file_roots import SAMPLES, check_paths
 from services.wiring import parts
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'><script>alert(2)</script>{{7*7}}"
@@ -186,6 +188,16 @@ def test_sound_of_this_machine_plays_too_by_the_range_that_is_asked_for(viewer, 
     assert whole.headers["content-disposition"].startswith("attachment;")
     part = viewer.get(f"/tasks/{task_id}/file", Range="bytes=2-4")
     assert (part.status_code, part.content) == (206, b"234")
+
+
+def test_a_sample_plays_though_no_folder_is_named(viewer):
+    sample = SAMPLES / "talk.mp3"
+    sound = SOUND | {"input": {"detected_type": "audio/mpeg", "bytes": sample.stat().st_size}}
+    task_id = done("file_processing.process_audio", sound, kwargs={"file_path": str(sample)})
+    assert viewer.html(f"/tasks/{task_id}").all("audio")
+    assert viewer.get(f"/tasks/{task_id}/file").content == sample.read_bytes()
+    with pytest.raises(InvalidArgument, match="FILE_ROOTS"):
+        check_paths({"file_path": str(sample)})
 
 
 @pytest.mark.parametrize(

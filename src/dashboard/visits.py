@@ -61,7 +61,8 @@ class Visit:
     def path(self) -> str:
         """The page's address, with what is asked for in it."""
         query = self.request.url.query
-        return quote(self.request.scope["path"], safe="/:@") + (f"?{query}" if query else "")
+        sent: str = self.request.scope["raw_path"].decode("latin-1")  # decoded, a slash within a name would divide it
+        return quote(sent, safe="/:@%") + (f"?{query}" if query else "")
 
     def may(self, scope: str) -> bool:
         """Tell whether who asks may do what wants this scope."""

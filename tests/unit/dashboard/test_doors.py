@@ -159,6 +159,7 @@ def test_without_a_session_a_page_leads_to_the_login_and_back(app):
         assert answer.status_code == 303, (method, path)
         assert answer.headers["location"].startswith("/login"), (method, path)
     assert browser.get("/queues").headers["location"] == "/login?next=%2Fqueues"
+    assert browser.get("/tasks/a%2Fb%20c").headers["location"] == "/login?next=%2Ftasks%2Fa%252Fb%2520c"
     assert browser.get("/audit?act=x").headers["location"] == "/login?next=%2Faudit%3Fact%3Dx"
     assert browser.post("/logout").headers["location"] == "/login"
     part = browser.get("/queues", **{"HX-Request": "true"})

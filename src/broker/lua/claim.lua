@@ -12,19 +12,20 @@ local claimed, refused = {}, nil
 if not redis.call('ZSCORE', owners, ARGV[1]) then
   return redis.error_reply('FENCED this owner was declared dead')
 end
-if #ARGV > 8 then
-  redis.call('HDEL', claim, unpack(ARGV, 9))
-end
+-- A server that is full refuses a script only at a first write that needs memory: this one does not.
+redis.call('HDEL', claim, '', unpack(ARGV, 9))
 
+local seen, sources = {}, {}
 local function take(list, most)
   while most > 0 and bytes > 0 and not refused do
-    -- An error that ended the script here would drop what was taken before.
-    local message = redis.pcall('RPOP', list) -- several at once are no faster, and may be large
+    local place = (seen[list] or 0) + 1
+    local message = redis.pcall('LINDEX', list, -place)
     if not message then return end
     if message.err then
       refused = message
       return
     end
+    seen[list], sources[#sources + 1] = place, list
     claimed[#claimed + 1] = string.format('%d:%s', number, list)
     claimed[#claimed + 1] = message
     number, wanted, bytes, most = number + 1, wanted - 1, bytes - #message, most - 1
@@ -59,8 +60,13 @@ while reached < #KEYS and wanted > 0 and bytes > 0 and not refused do
   reached = reached + 1
   take(KEYS[reached], wanted)
 end
+-- Of a server that is killed while it writes its log the beginning of this may be left, which its second start then does in
+-- the middle of what came later: so a message is claimed before it leaves its list, and leaves it as itself, not by its place.
 if #claimed > 0 then
   redis.call('HSET', claim, unpack(claimed))
+  for place, list in ipairs(sources) do
+    redis.call('LREM', list, -1, claimed[2 * place])
+  end
 end
 if refused then
   return refused

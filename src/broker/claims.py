@@ -36,6 +36,9 @@ DEAD_SECONDS = 8.0
 FLUSH_SECONDS = 0.004
 """How long a settled message may wait for others before the server is told."""
 
+KNOWN_SECONDS = 86_400.0
+"""How long owners that are announced look whether one who is gone has a claim again."""
+
 BUSY_SECONDS = 0.5
 """A consumer that takes longer to take what was claimed for it runs the tasks itself."""
 
@@ -136,6 +139,7 @@ class ClaimKeys:
         self.dead = f"{prefix}claims:dead"
         self.grace = f"{prefix}claims:grace"
         self.looked = f"{prefix}claims:looked"
+        self.known = f"{prefix}claims:known"
         self.passed_over = f"{prefix}claims:passed-over"
         self.parked = f"{prefix}{envelopes.PARKED_QUEUE}"
 
@@ -219,7 +223,7 @@ class Owner:
             RedisError: the server cannot be reached, or refuses.
         """
         self._beat_sent = time.monotonic()
-        ANNOUNCE(self.client, [self.keys.owners, self.claim_key], [self.name])
+        announce(self.client, self.keys, self.name)
         self._beaten = time.monotonic()
         self._thread.start()
 
@@ -373,6 +377,16 @@ class Owner:
             while taken := self.take_settled(SETTLE_AT_ONCE):  # by other threads since it was flushed
                 self.client.hdel(self.claim_key, *taken)
             give_back_all(self.client, self.keys, self.name, self._separator, lost=False)
+
+
+def announce(client: Redis, keys: ClaimKeys, owner: str) -> None:
+    """Tell the server of an owner, before its first claim; a claim that is of nobody waits to be given back then.
+
+    Raises:
+        RedisError: the server cannot be reached, or refuses.
+    """
+    names = [keys.owners, keys.claim(owner), keys.dead, keys.known]
+    ANNOUNCE(client, names, [owner, keys.claim(""), int(KNOWN_SECONDS * 1000)])
 
 
 def give_back_all(

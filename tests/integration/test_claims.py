@@ -919,7 +919,7 @@ def test_what_is_claimed_at_once_ends_with_the_message_that_makes_it_large(serve
         assert len(taker.got) == 2  # in base64, and with what is around it, each has over 1 500 bytes
 
 
-@pytest.mark.parametrize("right", ["hset", "rpush"])
+@pytest.mark.parametrize("right", ["hset", "rpush", "lindex", "lrem"])
 def test_a_user_without_a_right_loses_nothing(server, right):
     with server.client() as client, connected(server) as connection:
         publish(connection, "a", *range(10))

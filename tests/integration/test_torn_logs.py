@@ -25,6 +25,8 @@ TORN = {
     "give_back": lambda client: (
         client.zrem(KEYS.owners, "first") and client.sadd(KEYS.dead, "first") and restore(client)
     ),
+    "declare_dead": lambda client: declare_dead(client, "first"),
+    "retire": lambda client: claims.RETIRE(client, [KEYS.owners, KEYS.dead], ["first"]),
 }
 
 
@@ -38,7 +40,7 @@ def numbers(raws) -> set[int]:
 
 
 def announce(client, owner: str) -> None:
-    claims.ANNOUNCE(client, [KEYS.owners, KEYS.claim(owner)], [owner])
+    claims.announce(client, KEYS, owner)
 
 
 def claim(client, owner: str, first: int, wanted: int, settled=()) -> list:
@@ -50,11 +52,16 @@ def restore(client) -> None:
     give_back_all(client, KEYS, "first", SEPARATOR, lost=True)
 
 
+def declare_dead(client, owner: str) -> None:
+    client.zadd(KEYS.owners, {owner: 1})
+    claims.BEAT(client, [KEYS.owners, KEYS.dead, KEYS.grace, KEYS.looked], ["other", 1, 0, 1, 8_000, 0, 600_000, 0])
+
+
 def kept(client) -> set[int]:
-    """All that waits or is claimed."""
+    """All that waits, or is claimed by somebody who lives or whose claims are given back."""
     found = [raw for name in LISTS for raw in client.lrange(name, 0, -1)]
-    for key in client.scan_iter(KEYS.claim("*")):
-        found += client.hvals(key)
+    for owner in (*client.zrange(KEYS.owners, 0, -1), *client.smembers(KEYS.dead)):
+        found += client.hvals(KEYS.claim(owner.decode()))
     return numbers(found)
 
 
@@ -82,10 +89,12 @@ def server(request):
     running.stop()
 
 
+@pytest.mark.parametrize("between", [True, False], ids=["claimed-between", "given-back-between"])
 @pytest.mark.parametrize("torn", TORN)
-def test_no_message_is_lost_wherever_the_last_transaction_of_the_log_was_cut(server, torn):
+def test_no_message_is_lost_wherever_the_last_transaction_of_the_log_was_cut(server, torn, between):
     with server.client() as client:
         announce(client, "first")
+        announce(client, "other")
         for number in range(1, 9):
             client.lpush(LISTS[number % 2], message(number))
         claim(client, "first", 1, 2)
@@ -105,11 +114,16 @@ def test_no_message_is_lost_wherever_the_last_transaction_of_the_log_was_cut(ser
             assert kept(client) >= expected, cut
             announce(client, "second")
             client.lpush("a", message(9))
-            claim(client, "second", 1, 3)
-            claim(client, "second", 4, 2)
+            if between:
+                claim(client, "second", 1, 3)
+                claim(client, "second", 4, 2)
+            elif torn == "claim":  # its answer was lost, and so another owner goes on
+                claims.RETIRE(client, [KEYS.owners, KEYS.dead], ["first"])
+                restore(client)
         server.kill()
         server.start()
         with server.client() as client:
+            announce(client, "third")
             assert kept(client) >= expected | {9}, cut
         server.kill()
     shutil.rmtree(copy)

@@ -23,6 +23,7 @@ from examples.celery_example import BOUNCE
 from processors.errors import ConfigurationError, ServiceUnavailable
 from records.api_keys import api_keys as key_rows
 from records.audit import WantedActs
+from records.audit import audit as audit_rows
 from records.columns import Now
 from services import api_keys, audit, cursors
 from services.access import SCOPES, Caller, admin_key, digest_of, new_key, reach
@@ -618,6 +619,8 @@ def test_the_audit_is_paged_without_a_gap_or_a_double(client, admin):
 def test_the_audit_is_filtered_by_time_and_a_cursor_is_of_its_times_alone(client, admin):
     for number in range(3):
         audit.record_act(ANN, "test.timed", target=("queue", f"t{number}"))
+        own = update(audit_rows).where(audit_rows.c.act == "test.timed", audit_rows.c.target_id == f"t{number}")
+        parts().database.write(lambda c, own=own, ago=number - 10: c.execute(own.values(at=Now(ago))))
     last, middle, first = everything(client, admin, act="test.timed")
     assert everything(client, admin, 1, act="test.timed", at_from=middle["at"]) == [last, middle]
     assert everything(client, admin, 1, act="test.timed", at_before=middle["at"]) == [first]

@@ -104,7 +104,7 @@ class SubmitKeys:
             The first one's id, or that of the first one which was submitted with this key and these arguments before.
         """
         # The first one is a member, too: else its digest alone would be that of one submit.
-        first, members = drafts[0], (json.loads(json.dumps(dict(one.kwargs))) for one in drafts)
+        first, members = drafts[0], (json.loads(one.kwargs_text or json.dumps(dict(one.kwargs))) for one in drafts)
         if session is not None:
             return self._open(first, members, lambda connection, _: insert_drafts(connection, drafts), session)
         opening = insertion(self.database.kind, drafts, telling=False)

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from types import FrameType
 from typing import TextIO
@@ -306,7 +307,7 @@ def _answers(host: str, port: int, known: tuple[str, bytes]) -> bool:
     try:
         connection.request("GET", path, headers={"Host": f"localhost:{port}"})
         answer = connection.getresponse()
-        return answer.status == 200 and words in answer.read(MOST_ANSWER_BYTES)  # noqa: PLR2004 - OK
+        return answer.status == HTTPStatus.OK and words in answer.read(MOST_ANSWER_BYTES)
     except (OSError, HTTPException):
         return False
     finally:

@@ -35,7 +35,7 @@ class Meant(BaseModel):
     )
 
 
-class Confirmed(Meant):
+class ConfirmedAct(Meant):
     """The same, with the number of tasks that was told and is meant."""
 
     count: int = Field(ge=0, description="The count that was told; more than that are not touched.", examples=[37])
@@ -66,7 +66,7 @@ def count(meant: Meant, caller: Operator) -> Counted:
 
 
 @router.post("", operation_id="begin_act", status_code=HTTPStatus.ACCEPTED, responses=problems(HTTPStatus.CONFLICT))
-def begin(meant: Confirmed, caller: Operator, response: Response, idempotency_key: OnceWith = None) -> Begun:
+def begin(meant: ConfirmedAct, caller: Operator, response: Response, idempotency_key: OnceWith = None) -> Begun:
     """Cancel all these tasks, or submit them again, 10 s from now; a 409 where there are more than were confirmed."""
     begun = Begun(**task_acts.begin(caller, meant.act, filter_of(**meant.filter), meant.count, idempotency_key))
     response.headers["Location"] = f"{PREFIX}/{begun.task_id}"

@@ -3,14 +3,10 @@
 from uuid import uuid4
 
 import pytest
-from fastapi.testclient import TestClient
 
-from api.app import create_app
-from config.settings import ensure_folders, settings
 from records.audit import WantedActs
 from records.task_records import Draft
 from services import audit, task_acts
-from services.access import admin_key
 from services.celery_service import celery_service
 from services.wiring import parts
 
@@ -26,14 +22,6 @@ REFUSING = {
     "POST /api/v1/webhooks/{webhook_id}/secret",
     "POST /api/v1/webhooks/{webhook_id}/test",
 }
-
-
-@pytest.fixture(scope="module")
-def client():
-    ensure_folders(settings)
-    with TestClient(create_app(settings), base_url="http://localhost", raise_server_exceptions=False) as client:
-        client.headers["Authorization"] = f"Bearer {admin_key(settings)}"
-        yield client
 
 
 @pytest.fixture

@@ -9,8 +9,6 @@ from pydantic import TypeAdapter
 from sqlalchemy import insert
 
 from api.answers import CallAttempt
-from api.app import create_app
-from config.settings import ensure_folders, settings
 from processors.call_messages import progress_of
 from processors.errors import InvalidArgument
 from processors.interfaces import MemberEnd
@@ -21,7 +19,7 @@ from records.members import insert_members
 from records.task_moves import Failure
 from records.task_records import Draft
 from services import api_keys, cursors, task_traces
-from services.access import Caller, admin_key, reach
+from services.access import Caller, reach
 from services.api_keys import NewKey
 from services.celery_service import celery_service
 from services.wiring import parts
@@ -33,14 +31,6 @@ FREE = itertools.count(44_330_001)
 """Ends of numbers that nobody else calls."""
 
 LATER = {"delay_seconds": 3600}
-
-
-@pytest.fixture(scope="module")
-def client():
-    ensure_folders(settings)
-    with TestClient(create_app(settings), base_url="http://localhost", raise_server_exceptions=False) as client:
-        client.headers["Authorization"] = f"Bearer {admin_key(settings)}"
-        yield client
 
 
 def of_tenant(tenant: str) -> dict[str, str]:

@@ -3,30 +3,18 @@
 from uuid import uuid4
 
 import pytest
-from fastapi.testclient import TestClient
 
-from api.app import create_app
-from config.settings import ensure_folders, settings
 from records.audit import WantedActs
 from records.task_moves import Failure
 from records.task_records import Draft
 from services import audit, retrying
 from services import celery_service as celery_service_module
-from services.access import admin_key
 from services.celery_app import celery_app
 from services.celery_service import celery_service
 from services.wiring import parts
 from waiting import until
 
 API = "/api/v1"
-
-
-@pytest.fixture(scope="module")
-def client():
-    ensure_folders(settings)
-    with TestClient(create_app(settings), base_url="http://localhost", raise_server_exceptions=False) as client:
-        client.headers["Authorization"] = f"Bearer {admin_key(settings)}"
-        yield client
 
 
 def acts_on(kind: str, target: str) -> list[str]:

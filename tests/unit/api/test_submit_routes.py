@@ -4,15 +4,12 @@ import inspect
 from pathlib import Path
 
 import pytest
-from fastapi.testclient import TestClient
 
-from api.app import create_app
 from api.examples import EXAMPLES
 from api.routes.submit import MOST_BYTES
-from config.settings import ensure_folders, settings
+from config.settings import settings
 from records.audit import WantedActs
 from services import audit
-from services.access import admin_key
 from services.celery_service import CeleryService, celery_service
 from services.facade_methods import methods
 from services.wiring import parts
@@ -20,14 +17,6 @@ from waiting import until
 
 OWN = {"submit", "replay_task", "resend_failed", "run_schedule_now"}
 """What returns an id as well, and has a route of its own or takes a task that exists."""
-
-
-@pytest.fixture(scope="module")
-def client():
-    ensure_folders(settings)
-    with TestClient(create_app(settings), base_url="http://localhost", raise_server_exceptions=False) as client:
-        client.headers["Authorization"] = f"Bearer {admin_key(settings)}"
-        yield client
 
 
 @pytest.fixture

@@ -6,11 +6,9 @@ import threading
 from urllib.request import Request, urlopen
 
 import pytest
-from fastapi.testclient import TestClient
 
-from api.app import create_app
 from call_faults import web_application
-from config.settings import PROJECT_ROOT, ensure_folders, settings
+from config.settings import PROJECT_ROOT, settings
 from processors.emails import DELIVERY_STATES
 from records.audit import WantedActs
 from records.task_moves import Failure
@@ -29,14 +27,6 @@ WAITS = "/api/v1/tasks/{}?wait=30"
 
 import_task_modules()
 OUR_TASKS = sorted(name for name, task in celery_app.tasks.items() if type(task).__module__ in TASK_MODULES)
-
-
-@pytest.fixture(scope="module")
-def client():
-    ensure_folders(settings)
-    with TestClient(create_app(settings), base_url="http://localhost", raise_server_exceptions=False) as client:
-        client.headers["Authorization"] = f"Bearer {admin_key(settings)}"
-        yield client
 
 
 def draft(task_id: str, **more) -> str:

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from kombu import Connection, Producer, Queue
 from kombu.common import Broadcast
 from kombu.transport import redis as stock
+from redis import Redis
 from redis.exceptions import RedisError
 
 import consuming
@@ -937,6 +938,20 @@ def test_a_user_without_a_right_loses_nothing(server, right):
             client.acl_deluser("short")
         there = [*waiting(client, "a"), *map(body_of, claimed(client).values())]
         assert sorted(there) == list(range(10))
+
+
+@pytest.mark.parametrize("right", ["hset", "hdel", "lrem", "zadd"])
+def test_an_owner_who_may_not_be_announced_leaves_no_key(server, right):
+    with server.client() as client:
+        client.acl_setuser("short", enabled=True, nopass=True, keys=["*"], commands=["+@all", f"-{right}"])
+        try:
+            url = server.url.replace("redis://", "redis://short:any@")
+            with Redis.from_url(url) as short, pytest.raises(ServerRefused):
+                claims.announce(short, KEYS, "refused")
+        finally:
+            client.acl_deluser("short")
+        assert not client.exists(KEYS.claim("refused"))
+        assert client.zscore(KEYS.owners, "refused") is None
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('ZREM', KEYS[1], ARGV[1])
 -- Whoever may not write a claim, or take out of a list, is told so here, before a message was taken for one.
 redis.call('LREM', KEYS[2], 1, '')
+redis.call('HDEL', KEYS[2], '') -- before the key is there: each attempt would leave one behind
 redis.call('HSET', KEYS[2], '', '')
 redis.call('HDEL', KEYS[2], '')
 redis.call('ZADD', KEYS[1], now, ARGV[1])

@@ -16,6 +16,9 @@ PARKED_QUEUE = "csai.parked"
 DELIVERY_COUNT = "x-delivery-count"
 """Header: deliveries that ended with the death of their worker, or with a rejection; RabbitMQ's own name."""
 
+MOST_COUNTED = 1_000_000
+"""Above any limit; a stranger's count of 4 300 digits could be read, and one more not be written."""
+
 DEATH_REASON = "x-first-death-reason"
 DEATH_QUEUE = "x-first-death-queue"
 """Headers of a parked message; RabbitMQ's own names."""
@@ -90,4 +93,4 @@ def _wrapped(raw: bytes | str) -> dict[str, Any]:
 
 
 def _whole(value: Any) -> int:
-    return value if isinstance(value, int) else 0
+    return max(0, min(value, MOST_COUNTED)) if isinstance(value, int) else 0

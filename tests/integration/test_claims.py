@@ -450,6 +450,18 @@ def test_a_message_that_is_rejected_for_ever_is_parked_after_its_deliveries(serv
         assert claimed(client) == {}
 
 
+@pytest.mark.parametrize(("count", "deliveries"), [("9" * 4_300, 0), (f"-{'9' * 4_300}", 1)], ids=["huge", "negative"])
+def test_a_strangers_count_of_deliveries_keeps_nothing_from_being_given_back(server, count, deliveries):
+    with server.client() as client:
+        raw = f'{{"body": "x", "headers": {{"x-delivery-count": {count}}}, "properties": {{}}}}'
+        client.hset(KEYS.claim("gone"), mapping={f"1:{PREFIX}a": raw, f"2:{PREFIX}a": "other"})
+        client.sadd(KEYS.dead, "gone")
+        assert claims.give_back_all(client, KEYS, "gone", "\x06\x16", lost=True).count == 2
+        assert client.llen(f"{PREFIX}a") == 1 + deliveries
+        assert client.llen(KEYS.parked) == 1 - deliveries
+        assert not client.smembers(KEYS.dead)
+
+
 @pytest.mark.parametrize(
     ("raw", "reason"),
     [

@@ -41,6 +41,7 @@ from services.parent_tasks import conclude_all
 from services.relay import follow, reconcile, relay, take_parked
 from services.submission import submit_by_name
 from services.submit_options import Options
+from services.vacancy import Vacancy
 from services.webhook_follower import WebhookFollower
 from services.webhooks import draft_of_end
 from services.wiring import parts
@@ -65,6 +66,7 @@ RELAY_SECONDS = 2.0
 FAILED_SECONDS = 1.0
 """How long a duty is left alone that went wrong in a way that nobody foresaw."""
 
+BURY_SECONDS = 0.5
 REAP_SECONDS = 1.0
 FOLLOW_SECONDS = 1.0
 FOLLOW_CALLS_SECONDS = 1.0
@@ -92,6 +94,7 @@ class Leader:
         self.term: int | None = None
         self.stopping = threading.Event()
         self._renewed = -math.inf  # when the last renewal of the lease began
+        self._vacancy = Vacancy()
         self._adopted: int | None = None  # the term whose leader took the settings' schedules over
         self._fires = Fires()
         self._broker: Connection | None = None
@@ -147,7 +150,7 @@ class Leader:
         self._each("adopt", 0.0, self._adopt)
         self._each("fire", 0.0, self._fire)
         self._each("relay", FULL_SECONDS if full else 0.0, self._relay)
-        self._each("bury", REAP_SECONDS, self._bury)
+        self._each("bury", BURY_SECONDS, self._bury)
         self._each("reap", REAP_SECONDS, self._reap)
         self._each("follow", FOLLOW_SECONDS, lambda: follow(BATCH, self.lead, self._may_publish))
         self._each("generation", GENERATION_SECONDS, self._watch_broker)
@@ -187,17 +190,19 @@ class Leader:
         """Take or renew the lead; while the broker is away from here, leave it to one that reaches the broker."""
         leadership = parts().leadership
         other = leadership.current() if self.term is None else None
+        self._vacancy.asks(other, leads=self.term is not None)
         yielded = other is not None and other.yields and other.holder != self.holder
         if yielded:
             self._look_for_broker()
         began = time.monotonic()
         term = leadership.take(self.holder, socket.gethostname(), os.getpid(), reaches_broker=self._reaches_broker)
+        self._vacancy.answered()
         self._renewed = began
         if term is not None and term != self.term:
             logger.info("leading", term=term)
             if not yielded:
                 # Nobody may have been able to renew until now: let the living do so before anyone is declared dead.
-                self._next["bury"] = time.monotonic() + RENEWAL_SECONDS
+                self._next["bury"] = time.monotonic() + max(0.0, RENEWAL_SECONDS - self._vacancy.seconds)
         self.term = term
         if term is None:
             self._tick_seconds = TICK_SECONDS
@@ -238,6 +243,7 @@ class Leader:
         buried = parts().workers.bury(self.lead)
         if buried:
             logger.warning("workers_dead", worker_ids=buried)
+            self._reap()  # at once: of the 10 s that a dead worker's tasks may wait, 8 are over
             self._reconcile(0.0)
 
     def _reap(self) -> None:

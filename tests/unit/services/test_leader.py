@@ -110,6 +110,30 @@ def test_a_duty_that_goes_wrong_is_told_by_name_and_stops_no_other_one(leading, 
         assert word in caplog.text
 
 
+@pytest.mark.parametrize(("watched", "waits"), [(0.0, leader.RENEWAL_SECONDS), (2.0, 1.0), (5.0, 0.0)])
+def test_a_new_leader_lets_the_living_renew_before_it_buries_unless_it_has_watched_them(monkeypatch, watched, waits):
+    leadership = SimpleNamespace(current=lambda: None, take=lambda *_, **__: 7)
+    monkeypatch.setattr(leader, "parts", lambda: SimpleNamespace(leadership=leadership))
+    monkeypatch.setattr(leader.Vacancy, "seconds", watched)
+    one = leader.Leader()
+
+    before = time.monotonic()
+    one._take_lease()
+
+    assert before + waits <= one._next["bury"] <= time.monotonic() + waits
+
+
+def test_what_a_dead_worker_ran_is_taken_back_as_soon_as_it_is_declared_dead(leading, monkeypatch):
+    done = list[str]()
+    monkeypatch.setattr(leader, "parts", lambda: SimpleNamespace(workers=SimpleNamespace(bury=lambda _: ["w1"])))
+    monkeypatch.setattr(leading, "_reap", lambda: done.append("reap"))
+    monkeypatch.setattr(leading, "_reconcile", lambda _: done.append("reconcile"))
+
+    leading._bury()
+
+    assert done == ["reap", "reconcile"], "what lies in the broker is looked at later: that takes its time"
+
+
 def test_the_provider_of_calls_is_left_alone_for_a_minute_after_it_could_not_be_asked(leading, monkeypatch):
     submitted: list[str] = []
     states = {"t0": TaskState.PENDING, "t1": TaskState.SUCCESS}

@@ -107,7 +107,8 @@ class Ledger:
         """Return, for each task that was in hand at a fault, when somebody had it again; None: never.
 
         In hand is what the victim had received or started and not left, and nobody had done. A message that the victim
-        had taken from the broker and not looked at yet shows in no journal.
+        had taken from the broker and not looked at yet shows in no journal. What it had received and not started,
+        although it had started what came later, it had looked at and put away: a copy, or one that is due later.
 
         Args:
             at: when it happened, by the monotonic clock.
@@ -119,15 +120,28 @@ class Ledger:
             return event.main == main or event.pid == pid
 
         found: dict[int, float | None] = {}
+        begun = self._latest_begun(main, at)
         for number in self.touched[main or pid]:
             events = self.events[number]
             before = [event for event in events if event.time <= at]
             last = max(filter(own, before), key=lambda event: event.time, default=None)
             if last is None or last.kind in ENDS or any(event.kind is Kind.DONE for event in before):
                 continue
+            if last.kind is Kind.RECEIVED and last.time < begun:
+                continue
             again = [event.time for event in events if event.time > at and (not own(event) or event.kind is Kind.DONE)]
             found[number] = min(again, default=None)
         return found
+
+    def _latest_begun(self, main: int, at: float) -> float:
+        """Return when a worker received the newest of the messages that it had started until then; 0 for none."""
+        begun = 0.0
+        for number in self.touched[main]:
+            own = [event for event in self.events[number] if event.main == main and event.time <= at]
+            started = max((event.time for event in own if event.kind is Kind.STARTED), default=0.0)
+            received = (event.time for event in own if event.kind is Kind.RECEIVED and event.time <= started)
+            begun = max([begun, *received])
+        return begun
 
 
 def _started_after_finish(events: list[Event]) -> bool:

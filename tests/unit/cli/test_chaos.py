@@ -134,6 +134,14 @@ def test_what_somebody_had_done_before_the_kill_is_not_in_the_dead_workers_hand(
     assert judged(PLAIN, events, (kill,)).in_hand == 0
 
 
+def test_what_a_worker_received_and_passed_over_was_not_in_its_hand():
+    kill = Done(Fault.FREEZE, 3.0, main=WORKER)
+    copy, waits = run(1, at=1, until=Kind.RECEIVED), run(3, at=2.9, until=Kind.RECEIVED)
+    events = [*accepted(1, 2, 3), *copy, *run(2, at=2), *waits, *run(1, at=15, main=OTHER), *run(3, at=11, main=OTHER)]
+    found = judged(PLAIN, events, (kill,))
+    assert (found.in_hand, found.late) == (1, pytest.approx(8.0))
+
+
 def test_only_the_killed_process_of_a_pool_had_its_task_in_hand():
     kill = Done(Fault.CHILD, 2.0, pid=WORKER + 1)
     started = Event(Kind.STARTED, 1, 0, 1, WORKER, WORKER + 1)

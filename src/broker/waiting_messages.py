@@ -1,6 +1,7 @@
 """What lies in the broker's queues: task ids, depths, and taking everything out of one queue."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from kombu import Connection
@@ -17,16 +18,26 @@ PAGE_BYTES = 16_000_000
 """What is read at once ends with the message that exceeds this."""
 
 
-def message_ids(connection: Connection, queues: Sequence[str]) -> set[str] | None:
+def message_ids(
+    connection: Connection, queues: Sequence[str], meanwhile: Callable[[], object] = lambda: None
+) -> set[str] | None:
     """Return the ids of the tasks whose messages lie in these queues or in a claim; None where it cannot be known.
 
     The queues are read first: what a worker claims meanwhile is found there.
+
+    Args:
+        connection: leads to the broker.
+        queues: their names.
+        meanwhile: is called again and again, because many messages take long.
     """
     broker = redis_broker(connection)
     if broker is None:
         return None
-    queued = {task_id for name in queues for task_id in _queued_ids(broker, name)}
-    return queued | set(_claimed_ids(broker))
+    found = set[str]()
+    for task_id in chain(chain.from_iterable(_queued_ids(broker, name) for name in queues), _claimed_ids(broker)):
+        found.add(task_id)
+        meanwhile()
+    return found
 
 
 def depths(connection: Connection, queues: Sequence[str]) -> dict[str, int]:

@@ -326,7 +326,7 @@ class Leader:
         self._parked = found
 
     def _reconcile(self, older_than: float, *, all_lost: bool = False) -> None:
-        count = reconcile(older_than, all_lost=all_lost)
+        count = reconcile(older_than, lambda: self._each("lease", LEASE_SECONDS, self._take_lease), all_lost=all_lost)
         if count:
             logger.warning("published_again", count=count)
 

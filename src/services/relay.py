@@ -105,13 +105,14 @@ def follow(limit: int, lead: Lead, may_publish: Callable[[], bool]) -> None:
     publish([record for record in late if record.state is TaskState.SUCCESS])
 
 
-def reconcile(older_than: float, *, all_lost: bool = False) -> int:
+def reconcile(older_than: float, meanwhile: Callable[[], object], *, all_lost: bool = False) -> int:
     """Publish again what was published over `older_than` seconds ago, still waits, and is in no queue and no claim.
 
     A second message is harmless: the guarded start lets one in.
 
     Args:
         older_than: seconds.
+        meanwhile: is called again and again, because where much waits this takes longer than a lease lasts.
         all_lost: the broker lost its data; where messages cannot be listed, each that still waits is published again.
 
     Returns:
@@ -121,13 +122,17 @@ def reconcile(older_than: float, *, all_lost: bool = False) -> int:
     pages = parts().moves.unstarted(older_than, PAGE)
     try:
         with celery_app.connection_for_write() as connection:
-            present = message_ids(connection, QUEUES)
+            present = message_ids(connection, QUEUES, meanwhile)
             waiting = depths(connection, QUEUES) if present is None and not all_lost else dict[str, int]()
             empty = {name for name in QUEUES if not waiting.get(name)}
     except AWAY_ERRORS as error:
         logger.warning("broker_away", error=str(error))
         return 0
-    return sum(parts().moves.relay_again(_missing(page, present, empty)) for page in pages)
+    count = 0
+    for page in pages:
+        count += parts().moves.relay_again(_missing(page, present, empty))
+        meanwhile()
+    return count
 
 
 def take_parked() -> int:

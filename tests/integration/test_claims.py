@@ -237,7 +237,9 @@ def test_all_that_waits_and_is_in_hand_is_found_though_little_is_read_at_once(se
         for number in range(90):
             publish(connection, "a", number, headers={"id": f"t{number}"}, priority=number % 3 * 3)
         Taker(connection, "a", prefetch=40).until(40)
-        assert message_ids(connection, ["a"]) == {f"t{number}" for number in range(90)}
+        looks = list[int]()
+        assert message_ids(connection, ["a"], lambda: looks.append(1)) == {f"t{number}" for number in range(90)}
+        assert len(looks) == 90, "whoever looks at many has a lease to renew meanwhile"
 
 
 def test_closing_gives_back_what_is_in_hand_in_its_order_and_ends_the_owner(server):

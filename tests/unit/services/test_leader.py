@@ -123,6 +123,16 @@ def test_a_new_leader_lets_the_living_renew_before_it_buries_unless_it_has_watch
     assert before + waits <= one._next["bury"] <= time.monotonic() + waits
 
 
+def test_the_lease_is_renewed_while_the_broker_is_looked_at(leading, monkeypatch):
+    renewed = list[int]()
+    monkeypatch.setattr(leading, "_take_lease", lambda: renewed.append(1))
+    monkeypatch.setattr(leader, "reconcile", lambda _, meanwhile, **__: meanwhile() or 0)
+
+    leading._reconcile(0.0)
+
+    assert renewed
+
+
 def test_what_a_dead_worker_ran_is_taken_back_as_soon_as_it_is_declared_dead(leading, monkeypatch):
     done = list[str]()
     monkeypatch.setattr(leader, "parts", lambda: SimpleNamespace(workers=SimpleNamespace(bury=lambda _: ["w1"])))

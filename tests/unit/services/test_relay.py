@@ -121,7 +121,10 @@ def test_what_is_published_after_the_broker_was_looked_at_is_not_taken_for_lost(
     monkeypatch.setattr(relay, "celery_app", SimpleNamespace(connection_for_write=nullcontext))
     monkeypatch.setattr(relay, "message_ids", look_and_freeze)
 
-    assert relay.reconcile(0) == 1
+    asked = list[int]()
+
+    assert relay.reconcile(0, lambda: asked.append(1)) == 1
+    assert asked
     assert [record.id for record in moves.claim(10)] == ["lost"]
 
 

@@ -105,7 +105,7 @@ def follow(limit: int, lead: Lead, may_publish: Callable[[], bool]) -> None:
     publish([record for record in late if record.state is TaskState.SUCCESS])
 
 
-def reconcile(older_than: float, meanwhile: Callable[[], object], *, all_lost: bool = False) -> int:
+def reconcile(older_than: float, meanwhile: Callable[[], object] = lambda: None, *, all_lost: bool = False) -> int:
     """Publish again what was published over `older_than` seconds ago, still waits, and is in no queue and no claim.
 
     A second message is harmless: the guarded start lets one in.

@@ -112,6 +112,11 @@ def test_a_submitted_task_has_run_when_the_submit_returns(inline_service):
     assert celery_app.send_task("test.inline_add", (1, 1)).get(timeout=1) == 2
 
 
+def test_what_is_due_is_looked_for_by_hand(inline_service):
+    found = result(celery_service.process_pending_tasks(max_tasks=5))
+    assert (found["examined"], found["published"]) == (0, 0)
+
+
 def test_a_task_that_fails_raises_nothing_at_submit(inline_service):
     task_id = celery_service.submit("test.inline_refuse")
     with pytest.raises(TaskFailed, match="this can never work") as failed:

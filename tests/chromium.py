@@ -28,7 +28,8 @@ new PerformanceObserver((list) => {
   }
 }).observe({ type: "layout-shift", buffered: true });
 """
-PAINTED = "() => new Promise((done) => requestAnimationFrame(() => setTimeout(() => done(shifts))))"
+PAINTED = """() => new Promise((done) => requestAnimationFrame(() =>
+  requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(() => done(shifts))))))"""
 """What moved until the next picture was painted."""
 
 TOO_WIDE = """() => {

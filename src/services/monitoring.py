@@ -29,6 +29,7 @@ LONG_PAUSE_SECONDS = 300
 MINUTE = timedelta(minutes=1)
 RATE_HOURS = 10 / 60
 """Of so long are the rates of a queue, as far as it is counted."""
+NOTHING_LATELY = {"came_per_minute": 0.0, "ended_per_minute": 0.0}
 
 
 def version() -> str:
@@ -65,18 +66,24 @@ def health(parts: Parts) -> Health:
 
 
 def queue_statistics(parts: Parts, listening: Mapping[str, int] | None = None) -> QueueStatistics:
-    """Return each queue's figures from the records; sums over all priorities.
+    """Return the figures of each queue of the service, and of each other that has, or lately had, any task.
+
+    They are of the records; sums over all priorities.
 
     Args:
         parts: where the records are.
         listening: how many workers listen to each queue, as `listeners` returns it; None where that is not known.
     """
-    found = parts.tasks.queue_figures()
-    paused, in_force, rates = parts.limits.paused(), parts.limits.in_force(), _rates(parts)
-    names = (*QUEUES, *sorted(set(found) - set(QUEUES)))
+    found, rates = parts.tasks.queue_figures(), _rates(parts)
+    paused, in_force = parts.limits.paused(), parts.limits.in_force()
+    names = (*QUEUES, *sorted({*found, *(rates or ())} - {*QUEUES}))
     queues = {
         name: _figures(found.get(name, {}), None if listening is None else listening.get(name, 0)).model_copy(
-            update={"paused": name in paused, "limit": limit_of_queue(in_force, name), **rates(name)}
+            update={
+                "paused": name in paused,
+                "limit": limit_of_queue(in_force, name),
+                **({} if rates is None else rates.get(name, NOTHING_LATELY)),
+            }
         )
         for name in names
     }
@@ -91,19 +98,22 @@ def listeners() -> Mapping[str, int] | None:
         return None
 
 
-def _rates(parts: Parts) -> Callable[[str], dict[str, float]]:
-    """Return what tells how many tasks came and ended a minute lately in a queue; nothing where none was counted."""
+def _rates(parts: Parts) -> dict[str, dict[str, float]] | None:
+    """Return how many tasks came and ended a minute lately in each queue that had any; None where none was counted."""
     counted = parts.minutes.counted(RATE_HOURS)
     if counted is None:
-        return lambda _queue: {}
+        return None
     minutes = (counted[1] - counted[0]) / MINUTE + 1
     came, ended = Counter[str](), Counter[str]()
     for row in parts.minutes.since(RATE_HOURS):
         came[row["queue"]] += row["created"]
         ended[row["queue"]] += row["succeeded"] + row["failed"] + row["cancelled"]
-    return lambda queue: {
-        "came_per_minute": round(came[queue] / minutes, 2),
-        "ended_per_minute": round(ended[queue] / minutes, 2),
+    return {
+        queue: {
+            "came_per_minute": round(came[queue] / minutes, 2),
+            "ended_per_minute": round(ended[queue] / minutes, 2),
+        }
+        for queue in came
     }
 
 

@@ -277,6 +277,18 @@ def test_a_page_that_looks_again_by_itself_keeps_still(somebody, shown, path):
     assert sum(one["value"] for one in watched.moved()) < 0.01  # a column grows with what is in it
 
 
+@pytest.mark.parametrize("path", ["/", "/queues"])
+def test_an_age_that_grows_moves_nothing(somebody, shown, path):
+    watched = somebody("admin")
+    watched.goes(path)
+    complete(watched.page)
+    ages = watched.page.locator("td.age")
+    assert ages.count()
+    for age in ("9 s", "59 min 59 s", "23 h 59 min", "99 d 23 h"):
+        ages.evaluate_all("(all, age) => all.forEach(one => one.textContent = age)", age)
+        assert watched.moved() == [], age
+
+
 @pytest.mark.parametrize(
     ("plot", "colour"),
     [

@@ -100,6 +100,13 @@ def test_a_queue_tells_how_many_came_and_ended_a_minute_lately(rows, monkeypatch
     assert {one.came_per_minute for one in (*found.queues.values(), found.totals)} == {None}
 
 
+def test_a_queue_of_its_own_is_told_while_it_lately_had_tasks(rows, monkeypatch):
+    rows += [row(0, "of-a-team", 3, 0, 0.5)]
+    monkeypatch.setattr(parts().minutes, "counted", lambda _hours: (MINUTE, MINUTE + timedelta(minutes=2)))
+    told = monitoring.queue_statistics(parts()).queues["of-a-team"]
+    assert (told.depth, told.came_per_minute, told.ended_per_minute) == (0, 1.33, 1.0)  # another is open
+
+
 def test_nothing_is_no_error(rows, looks):
     found = overview(1)
     assert (found["points"], found["queues"], found["totals"]["failure_rate"]) == ([], {}, None)

@@ -495,24 +495,30 @@ class TaskRecords:
         opening.bind(self.database.engine().dialect)
         return opening
 
-    def open_retry(self, draft: Draft) -> bool:
-        """Write the record of a task that retries another, durably, and its id into that one: both or nothing.
+    def open_retries(self, drafts: Sequence[Draft]) -> set[str]:
+        """Write the records of tasks that retry others, durably, and the id of each into that one: all or nothing.
 
         Returns:
-            Whether it is certainly new; False where that one was retried before, or is not what may be.
+            The ids of those that are certainly new; not of one whose former task was retried before, or may not be.
 
         Raises:
             ServiceUnavailable: nothing was written.
-            SubmitUnknown: it is not known whether it was written.
+            SubmitUnknown: it is not known whether they were written.
         """
-        waits = and_(columns.id == draft.retry_of, RETRIABLE, columns.retried_as.is_(None))
-        link = update(task_records).where(waits).values(retried_as=draft.id).returning(columns.id)
+        if not drafts:
+            return set()
 
-        def work(connection: Connection) -> bool:
-            linked = connection.execute(link).first() is not None
-            return linked and bool(insertion(connection.dialect.name, [draft])(connection))
+        def link(connection: Connection, draft: Draft) -> bool:
+            waits = and_(columns.id == draft.retry_of, RETRIABLE, columns.retried_as.is_(None))
+            linked = update(task_records).where(waits).values(retried_as=draft.id).returning(columns.id)
+            return connection.execute(linked).first() is not None
 
-        return surely(draft.id, lambda _: self.database.write(work))
+        def work(connection: Connection) -> set[str]:
+            linked = [draft for draft in drafts if link(connection, draft)]
+            new = insertion(connection.dialect.name, linked)(connection) if linked else ()
+            return {row[0] for row in new}
+
+        return surely(drafts[0].id, lambda _: self.database.write(work))
 
     def open_many(self, opening: Bound) -> None:
         """Write the records of many tasks, durably: all of them or none; ids that exist are left as they are.

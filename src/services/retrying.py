@@ -20,7 +20,7 @@ from services.own_tasks import CONTEXT, check_signature
 from services.parent_progress import BULK_EMAILS, CAMPAIGN, CHANNEL, MAIL_BATCH, NOTIFICATION
 from services.positional_arguments import masked, names_of
 from services.status import story_of, unknown_task
-from services.submission import MAX_ARGUMENT_BYTES, check_size, json_size, shown, storable, submit_retry
+from services.submission import MAX_ARGUMENT_BYTES, check_size, json_size, shown, storable, submit_retries
 from services.wiring import parts
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ AT_ONCE = 10_000
 """How many are retried, and told as skipped, at most: who asks again goes on behind those."""
 
 PAGE = 100
+RETRIED_BY_ANOTHER = "it was retried by somebody else just now"
 
 
 def failed_tasks(wanted: ListFailedTasks, after: str | None) -> list[dict[str, Any]]:
@@ -69,20 +70,31 @@ def retry_failed(request: RetryFailedTasks, report: Report, until: datetime) -> 
     skipped: list[SkippedTask] = []
     last: TaskRecord | None = None
     while (left := AT_ONCE - len(retried)) and (page := parts().tasks.unretried(request, min(PAGE, left), until, last)):
-        for record in page:
-            report(100 * len(retried) / AT_ONCE, f"{len(retried)} retried, {len(skipped)} skipped")
-            try:
-                why = reason_to_skip(record, request.max_retries)
-                if why is None and not _retry(record, *_as_they_are(record)):
-                    why = "it was retried by somebody else just now"
-            except InvalidArgument as error:  # of this one alone: the others go on
-                why = str(error)
-            if why is None:
-                retried.append(id_of_retry(record.id))
-            elif len(skipped) < AT_ONCE:  # the result goes into a record
-                skipped.append(SkippedTask(task_id=record.id, why=why))
+        report(100 * len(retried) / AT_ONCE, f"{len(retried)} retried, {len(skipped)} skipped")
+        reasons = _retry_all(page, request.max_retries)
+        retried += [id_of_retry(record.id) for record in page if record.id not in reasons]
+        skipped += [SkippedTask(task_id=task_id, why=why) for task_id, why in reasons.items()]
         last = page[-1]
-    return FailedRetried(retried=retried, skipped=skipped)
+    return FailedRetried(retried=retried, skipped=skipped[:AT_ONCE])  # the result goes into a record
+
+
+def _retry_all(page: Sequence[TaskRecord], max_retries: int) -> dict[str, str]:
+    """Submit failed tasks again, in one transaction but for notifications; tells of each that was skipped why."""
+    reasons: dict[str, str] = {}
+    drafts: list[Draft] = []
+    for record in page:
+        try:
+            if why := reason_to_skip(record, max_retries):
+                reasons[record.id] = why
+            elif record.name != NOTIFICATION:
+                drafts.append(_draft(record, record.args, record.kwargs))
+            elif not _retry_notification(record, notification_retries.arguments_of(record, {})):
+                reasons[record.id] = RETRIED_BY_ANOTHER
+        except InvalidArgument as error:  # of this one alone: the others go on
+            reasons[record.id] = str(error)
+    new = _submit(drafts)
+    late = {record.id for record in page} & {draft.retry_of for draft in drafts if draft.id not in new}
+    return reasons | dict.fromkeys(late, RETRIED_BY_ANOTHER)
 
 
 def replay(task_id: str, arguments: Mapping[str, Any] | None) -> str:
@@ -104,7 +116,10 @@ def replay(task_id: str, arguments: Mapping[str, Any] | None) -> str:
     if why := reason_to_refuse(record):
         raise InvalidArgument(f"task_id: task {task_id} cannot be replayed: {why}.")
     args, kwargs = _edited(record, arguments or {})
-    _retry(record, args, kwargs)
+    if record.name == NOTIFICATION:
+        _retry_notification(record, kwargs)
+    else:
+        _submit([_draft(record, args, kwargs)])
     return _replayed_as(task_id, args, kwargs)
 
 
@@ -155,14 +170,16 @@ def id_of_retry(task_id: str) -> str:
     return str(uuid5(NAMESPACE_OID, f"{task_id}:retry"))
 
 
-def _retry(record: TaskRecord, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-    """Submit a failed task again; False where somebody else was first.
+def _retry_notification(record: TaskRecord, arguments: Mapping[str, Any]) -> bool:
+    return notification_retries.submit(record, arguments, id_of_retry(record.id))
+
+
+def _draft(record: TaskRecord, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Draft:
+    """Return the task that retries another one, which knows what that one has done.
 
     Raises:
-        InvalidArgument: it cannot be; nothing was written.
+        InvalidArgument: it cannot be retried; nothing was written.
     """
-    if record.name == NOTIFICATION:
-        return notification_retries.submit(record, kwargs, id_of_retry(record.id))
     looks = {"kwargsrepr": shown(kwargs)}
     if args != record.args:
         looks["argsrepr"] = shown(masked(record.name, args))
@@ -182,12 +199,18 @@ def _retry(record: TaskRecord, args: Sequence[Any], kwargs: Mapping[str, Any]) -
         tags=record.tags,
         limit_keys=limit_keys_of(record.name, kwargs) or record.limit_keys,
     )
-    parts().effects.carry_over(record.id, draft.id)  # first: it may refuse
+    parts().effects.carry_over(record.id, draft.id)  # before it is submitted: it may refuse
     parts().deliveries.carry_over(record.id, draft.id)
-    submitted = submit_retry(draft)
-    if submitted:
-        uploads.keep_for(draft.id, {"args": args, "kwargs": kwargs})
-    return submitted
+    return draft
+
+
+def _submit(drafts: Sequence[Draft]) -> set[str]:
+    """Submit tasks that retry others; returns the ids of those that nobody else had retried."""
+    new = submit_retries(drafts)
+    for draft in drafts:
+        if draft.id in new:
+            uploads.keep_for(draft.id, {"args": draft.args, "kwargs": draft.kwargs})
+    return new
 
 
 def _due_now(message: Mapping[str, Any]) -> dict[str, Any]:
@@ -215,13 +238,6 @@ def _doubt_of_another(record: TaskRecord) -> str | None:
         return None
     key = parts().effects.unknown_in(record.error or "")
     return key and f"it is in doubt whether the effect {key!r} of another task happened: see get_effects_in_doubt"
-
-
-def _as_they_are(record: TaskRecord) -> tuple[list[Any], dict[str, Any]]:
-    """Return the arguments of a task that is retried without others."""
-    if record.name == NOTIFICATION:
-        return [], notification_retries.arguments_of(record, {})
-    return record.args, record.kwargs
 
 
 def _edited(record: TaskRecord, arguments: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:

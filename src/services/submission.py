@@ -228,18 +228,18 @@ def submit(draft: Draft, session: object | None = None) -> str:
     return task_id
 
 
-def submit_retry(draft: Draft) -> bool:
-    """Record a task that retries another, linked both ways, then publish it; raises as `submit`.
+def submit_retries(drafts: Sequence[Draft]) -> set[str]:
+    """Record tasks that retry others, linked both ways, all or none, then publish them; raises as `submit`.
 
     Returns:
-        Whether it is new; False where that one was retried before.
+        The ids of those that are new; not of one whose former task was retried before.
     """
     parts().publisher.check()
-    in_task = celery_app.current_worker_task is not None
-    [draft] = _in_turn([draft], draft.name, in_task=in_task)
-    new = _open(lambda tasks: tasks.open_retry(draft), draft.name, in_task=in_task)
-    if new and not _waits(draft):
-        publish([draft])
+    in_task, what = celery_app.current_worker_task is not None, f"{len(drafts)} retries"
+    drafts = _in_turn(drafts, what, in_task=in_task)
+    new = _open(lambda tasks: tasks.open_retries(drafts), what, in_task=in_task)
+    if now := [draft for draft in drafts if draft.id in new and not _waits(draft)]:
+        publish(now)
     return new
 
 

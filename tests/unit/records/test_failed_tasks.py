@@ -79,7 +79,7 @@ def test_so_does_the_list_of_what_waits(tasks):
 def test_what_was_retried_or_is_a_member_is_listed_and_not_retried_with_many(tasks):
     for task_id, more in (("old", {}), ("new", {}), ("member", {"parent_id": "p"})):
         fail(tasks, task_id, **more)
-    tasks.open_retry(Draft("again", "email.send_email", "email", "email", retry_of="old"))
+    tasks.open_retries([Draft("again", "email.send_email", "email", "email", retry_of="old")])
 
     assert sorted(found(tasks)) == ["member", "new", "old"]
     assert [record.id for record in tasks.unretried(FailedTasks(), 10, END_OF_TIME)] == ["new"]

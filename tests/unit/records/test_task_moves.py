@@ -485,18 +485,34 @@ def test_two_who_retry_the_same_failure_submit_one_task(tasks, moves):
     moves.fail("t", run, FAILURE)
 
     again = [draft("n", kwargs={"by": by}, retry_of="t") for by in ("first", "second")]
-    assert [tasks.open_retry(one) for one in again] == [True, False]
+    assert [tasks.open_retries([one]) for one in again] == [{"n"}, set()]
     assert (tasks.read("t").retried_as, tasks.read("n").kwargs) == ("n", {"by": "first"})
+
+
+def test_many_retries_are_written_together_or_not_at_all(tasks, moves):
+    for name in ("a", "b", "waits"):
+        tasks.open(draft(name))
+    moves.fail_waiting("a", FAILURE)
+    moves.fail_waiting("b", FAILURE)
+    again = [draft(f"{one}2", retry_of=one) for one in ("a", "waits", "b")]
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        tasks.open_retries([again[0], draft("b2", retry_of="b", kwargs={"no": object()})])
+    assert [tasks.read(one).retried_as for one in ("a", "b")] == [None, None]
+
+    assert tasks.open_retries(again) == {"a2", "b2"}
+    assert [tasks.read(one).retried_as for one in ("a", "waits", "b")] == ["a2", None, "b2"]
+    assert [tasks.read(f"{one}2") is None for one in ("a", "waits", "b")] == [False, True, False]
+    assert tasks.open_retries([]) == set()
 
 
 def test_a_retry_that_was_cancelled_is_retried_itself_and_once(tasks, moves):
     tasks.open(draft("first"))
     moves.fail_waiting("first", FAILURE)
-    assert tasks.open_retry(draft("second", retry_of="first"))
-    assert not tasks.open_retry(draft("n1", retry_of="second"))
+    assert tasks.open_retries([draft("second", retry_of="first")])
+    assert not tasks.open_retries([draft("n1", retry_of="second")])
     moves.revoke("second")
 
-    assert [tasks.open_retry(draft(one, retry_of="second")) for one in ("third", "n2")] == [True, False]
+    assert [tasks.open_retries([draft(one, retry_of="second")]) for one in ("third", "n2")] == [{"third"}, set()]
 
     assert [tasks.read(one).retried_as for one in ("first", "second", "third")] == ["second", "third", None]
     assert [tasks.read(one) for one in ("n1", "n2")] == [None, None]
@@ -504,16 +520,16 @@ def test_a_retry_that_was_cancelled_is_retried_itself_and_once(tasks, moves):
 
 def test_a_retry_is_recorded_only_of_what_has_failed_and_never_over_one_that_is_there(tasks, moves):
     tasks.open(draft("waits"))
-    assert not tasks.open_retry(draft("n1", retry_of="waits"))
-    assert not tasks.open_retry(draft("n2", retry_of="nobody"))
+    assert not tasks.open_retries([draft("n1", retry_of="waits")])
+    assert not tasks.open_retries([draft("n2", retry_of="nobody")])
     tasks.open(draft("cancelled"))
     moves.revoke("cancelled")
-    assert not tasks.open_retry(draft("n3", retry_of="cancelled"))
+    assert not tasks.open_retries([draft("n3", retry_of="cancelled")])
     assert [tasks.read(one) for one in ("n1", "n2", "n3")] == [None, None, None]
 
     moves.fail_waiting("waits", FAILURE)
     tasks.open(draft("n1", kwargs={"by": "an older version"}))
-    assert not tasks.open_retry(draft("n1", kwargs={"by": "us"}, retry_of="waits"))
+    assert not tasks.open_retries([draft("n1", kwargs={"by": "us"}, retry_of="waits")])
     assert (tasks.read("waits").retried_as, tasks.read("n1").kwargs) == ("n1", {"by": "an older version"})
 
 
@@ -530,8 +546,8 @@ def test_a_retry_whose_commit_may_have_been_kept_is_left_to_what_is_stored(datab
         raise CommitUnknown("the connection was lost")
 
     monkeypatch.setattr(database, "write", write_and_lose_the_answer)
-    assert tasks.open_retry(draft("n", kwargs={"by": "us"}, retry_of="t")) is False
-    assert lost == [True]
+    assert tasks.open_retries([draft("n", kwargs={"by": "us"}, retry_of="t")]) == set()
+    assert lost == [{"n"}]
     assert (tasks.read("t").retried_as, tasks.read("n").kwargs) == ("n", {"by": "us"})
     assert tasks.read("n").relay_at is not None, "the relay publishes it"
 

@@ -555,7 +555,7 @@ def test_a_mail_in_doubt_is_settled_by_its_recipient(here, settled, state):
 def test_a_retry_by_hand_does_not_repeat_what_the_failed_task_has_done(here, monkeypatch):
     here.take(key="t:charge")
     here.moves.fail("t", here.run.number, FAILURE)
-    monkeypatch.setattr(retrying, "submit_retry", here.tasks.open_retry)
+    monkeypatch.setattr(retrying, "submit_retries", here.tasks.open_retries)
 
     new_id = retrying.replay("t", None)
 

@@ -21,7 +21,7 @@ from records.columns import Now
 from records.effects import effects
 from records.incidents import Death
 from records.task_moves import Failure
-from records.task_records import Draft, TaskRecord, task_records
+from records.task_records import Draft, TaskRecord, TaskRecords, task_records
 from services import retrying, submission
 from services.celery_app import celery_app
 from services.celery_service import celery_service
@@ -670,6 +670,19 @@ def test_those_that_are_skipped_keep_nobody_behind_them_from_being_retried(kind,
 
     assert told.retried == [id_of_retry(last)]
     assert len(told.skipped) == 2
+
+
+def test_many_are_recorded_in_one_transaction_and_published_together(kind, monkeypatch):
+    made = {failed(error=Failure(kind, "ValueError")) for _ in range(5)}
+    recorded, sent = [], []
+    open_retries = TaskRecords.open_retries
+    monkeypatch.setattr(TaskRecords, "open_retries", lambda *all: recorded.append(open_retries(*all)) or recorded[-1])
+    monkeypatch.setattr(submission, "publish", lambda drafts: sent.append({draft.retry_of for draft in drafts}))
+
+    retried = retry(search=kind).retried
+
+    assert recorded == [set(retried)]
+    assert sent == [made]
 
 
 def test_no_more_are_retried_at_once_than_a_result_can_tell(kind, monkeypatch):

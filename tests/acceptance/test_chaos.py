@@ -64,6 +64,9 @@ def test_nothing_is_lost_by_ten_kills_among_five_thousand_tasks(records: str):
     assert int(row(said.stdout, "accepted")) > 4_500
     assert row(said.stdout, "ran again after its recorded end") in ("0", "-")
     assert re.findall(r"[a-z]+", row(said.stdout, "faults")) == kinds
+    wrong = [line for line in said.stdout.splitlines() if line.startswith("seed 1, ours")]
+    slow = [line for line in wrong if "ended by itself" in line or " waited " in line]  # as a busy machine may be
+    assert wrong == slow
 
 
 def test_a_message_that_is_taken_away_is_a_loss_and_is_named():

@@ -103,8 +103,8 @@ class Ledger:
         """
         return {number for number, events in self.events.items() if _started_after_finish(events)}
 
-    def had_again(self, at: float, *, main: int = 0, pid: int = 0) -> dict[int, float | None]:
-        """Return, for each task that was in hand at a fault, when somebody had it again; None: never.
+    def begun_again(self, at: float, *, main: int = 0, pid: int = 0) -> dict[int, float | None]:
+        """Return, for each task that was in hand at a fault, when somebody began it again; None: never.
 
         In hand is what the victim had received or started and not left, and nobody had done. A message that the victim
         had taken from the broker and not looked at yet shows in no journal. What it had received and not started,
@@ -129,7 +129,8 @@ class Ledger:
                 continue
             if last.kind is Kind.RECEIVED and last.time < begun:
                 continue
-            again = [event.time for event in events if event.time > at and (not own(event) or event.kind is Kind.DONE)]
+            later = [event for event in events if event.time > at and event.kind is not Kind.RECEIVED]
+            again = [event.time for event in later if not own(event) or event.kind is Kind.DONE]
             found[number] = min(again, default=None)
         return found
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from cli.chaos.delays import Delays, judge_delays
 from cli.chaos.effects import Effects, judge_effects
@@ -23,6 +24,9 @@ from cli.chaos.schedules import Schedules, judge_schedules
 from cli.chaos.told import Told
 
 LATE_SECONDS = 10.0
+LEAST_ACCEPTED = 0.9
+"""Of the tasks of a run: faults of the publisher and the broker cost a few, and a run of nothing proves nothing."""
+
 HITS = (*OF_A_WORKER, Fault.BEAT, Fault.BROKER_DATA)
 """What may hit whoever was to have a task, or to give it back, or the message itself."""
 
@@ -43,11 +47,12 @@ class Outcome:
         most_duplicates: how many the faults explain; None where the broker may forget acknowledgements.
         again_after_finish: ran again although a record said SUCCESS.
         in_hand: tasks that the victims of the faults had in hand.
-        late: the longest time, in seconds, until somebody had a dead worker's task again; None where none had one. The
-            time does not count in which no broker could have given it to anybody, or no record could be written; it is
-            shared among the faults that hit a worker, the leader or the broker's data meanwhile: each may have hit who
+        late: the longest time, in seconds, for which a dead worker's task was not begun again; None where none was. The
+            time does not count in which no broker could have given it to anybody, or no record could be written. Each
+            fault meanwhile that hit a worker, the leader or the broker's data begins the time anew: it may have hit who
             was to have the task, or to give it back, or taken the message.
         latest: the task of that time, and the fault at which it was in hand.
+        longest: the longest time from such a fault to the new beginning, whatever else was hit meanwhile.
         away: for how many seconds that was so, in all.
         unconfirmed: sent, and not accepted: the publisher was killed, or the broker was away.
         unconfirmed_done: those of them that had an effect all the same.
@@ -77,6 +82,7 @@ class Outcome:
     seconds: float
     at_rest: int = 0
     latest: str = ""
+    longest: float | None = None
     away: float = 0.0
     faults: Counter[Fault] = field(default_factory=Counter[Fault])
     effects: Effects | None = None
@@ -97,6 +103,10 @@ class Outcome:
             (
                 self._too_many,
                 f"{self.duplicated} effects were one too many; the faults explain {self.most_duplicates}.",
+            ),
+            (
+                self.accepted < LEAST_ACCEPTED * self.plan.tasks,
+                f"{self.accepted} of {self.plan.tasks} were accepted; less than {LEAST_ACCEPTED:.0%} prove nothing.",
             ),
             (self._too_late, f"{self.latest} waited {self.late or 0:.1f} s; {LATE_SECONDS:.0f} s are promised."),
         ]
@@ -146,7 +156,8 @@ def judge(
     excused = {number for number in missing - explained if _excused(plan, ledger.accepted[number], done)}
     unconfirmed = ledger.sent.keys() - ledger.accepted.keys()
     waits = [wait for fault in done if fault.kind in OF_A_WORKER for wait in _waits(ledger, fault, done)]
-    longest = max((wait for wait in waits if wait.seconds is not None), default=None, key=_seconds)
+    over = [wait for wait in waits if wait.begun is not None]
+    longest = max(over, default=None, key=lambda wait: wait.undisturbed)
     return Outcome(
         plan=plan,
         accepted=len(ledger.accepted),
@@ -160,8 +171,9 @@ def judge(
         again_after_finish=sorted(ledger.again_after_finish()),
         never_sent=sorted(ledger.never_sent()),
         in_hand=len(waits),
-        late=longest.seconds if longest else None,
+        late=longest.undisturbed if longest else None,
         latest=longest.named if longest else "",
+        longest=max((wait.whole for wait in over), default=None),
         unconfirmed=len(unconfirmed),
         unconfirmed_done=len(unconfirmed & ledger.done.keys()),
         ended_by_themselves=ended_by_themselves,
@@ -177,32 +189,35 @@ def judge(
 
 @dataclass(frozen=True, slots=True)
 class _Wait:
-    """How long one task waited after a fault until somebody had it again; None where nobody ever had."""
+    """How one task waited after a fault until somebody began it again; None where nobody ever did."""
 
     number: int
     fault: Done
-    seconds: float | None
+    begun: float | None
+    undisturbed: float = 0.0
 
     @property
     def named(self) -> str:
         return f"Task {self.number}, in hand at the {self.fault.kind} fault of {self.fault.at:.2f},"
 
-
-def _seconds(wait: _Wait) -> float:
-    return wait.seconds or 0.0
+    @property
+    def whole(self) -> float:
+        return (self.begun or self.fault.at) - self.fault.at
 
 
 def _waits(ledger: Ledger, fault: Done, done: Sequence[Done]) -> list[_Wait]:
     victim = {"pid": fault.pid} if fault.kind is Fault.CHILD else {"main": fault.main}
     return [
-        _Wait(number, fault, None if at is None else _seconds_per_fault(done, fault.at, at))
-        for number, at in ledger.had_again(fault.at, **victim).items()
+        _Wait(number, fault, at, 0.0 if at is None else _undisturbed(done, fault.at, at))
+        for number, at in ledger.begun_again(fault.at, **victim).items()
     ]
 
 
-def _seconds_per_fault(done: Sequence[Done], begin: float, end: float) -> float:
-    hits = sum(fault.kind in HITS and begin <= fault.at < end for fault in done)
-    return (end - begin - _away_within(done, begin, end)) / hits
+def _undisturbed(done: Sequence[Done], begin: float, end: float) -> float:
+    """Return the longest time within another in which nothing was hit and the broker answered."""
+    hits = sorted(fault.at for fault in done if fault.kind in HITS and begin < fault.at < end)
+    stretches = pairwise([begin, *hits, end])
+    return max(end - begin - _away_within(done, begin, end) for begin, end in stretches)
 
 
 def _away_within(done: Sequence[Done], begin: float, end: float) -> float:

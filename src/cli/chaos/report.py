@@ -102,6 +102,7 @@ def _rows(outcome: Outcome) -> dict[str, str]:
         **_schedules(outcome.schedules),
         "in hand at a fault": str(outcome.in_hand),
         "late, at worst": "-" if outcome.late is None else f"{outcome.late:.1f} s",
+        "  whatever else was hit": "-" if outcome.longest is None else f"{outcome.longest:.1f} s",
         "broker or records away": f"{outcome.away:.1f} s",
         "not accepted (done all the same)": f"{outcome.unconfirmed} ({outcome.unconfirmed_done})",
         "faults": ", ".join(f"{kind} {count}" for kind, count in sorted(outcome.faults.items())) or "none",

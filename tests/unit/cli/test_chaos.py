@@ -8,10 +8,12 @@ import subprocess
 import sys
 from collections import Counter
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from cli.chaos.installation import Installation
 from cli.chaos.lead import LeadWatch
@@ -21,6 +23,8 @@ from cli.chaos.plan import AppendOnly, Broker, Done, Fault, Plan, Pool, Transpor
 from cli.chaos.processes import Processes
 from cli.chaos.report import print_table
 from cli.chaos.told import QUARANTINED, UNKNOWN, Records, Told
+from cli.commands import chaos as command
+from cli.main import new_root
 from processors.errors import InvalidArgument
 from processors.interfaces import Run
 from records.effects import EffectRecords
@@ -61,8 +65,14 @@ def run(number: int, *, at: float, main: int = WORKER, run: int = 0, until: Kind
     return [Event(kind, number, run, at + step / 100, main, main + 1) for step, kind in enumerate(kinds)]
 
 
+ONE_DONE = [*accepted(1), *run(1, at=1)]
+
+
 def judged(plan: Plan, events: list[Event], done: tuple[Done, ...] = (), **told) -> Outcome:
-    return judge(plan, ledger(*events), done, told=Told(**told), ended_by_themselves=[], seconds=1.0)
+    """Judge a run of just these tasks."""
+    found = ledger(*events)
+    of_these = replace(plan, tasks=max(plan.kills, len(found.accepted)))
+    return judge(of_these, found, done, told=Told(**told), ended_by_themselves=[], seconds=1.0)
 
 
 def test_an_accepted_task_without_an_effect_is_lost_and_named():
@@ -71,19 +81,30 @@ def test_an_accepted_task_without_an_effect_is_lost_and_named():
     assert found.problems == ["1 accepted tasks were lost: 2."]
 
 
+@pytest.mark.parametrize(("kept", "code"), [((1, 2), 0), ((1,), 1)])
+def test_the_command_fails_on_a_loss(monkeypatch, kept: tuple[int, ...], code: int):
+    events = [*accepted(1, 2), *[event for number in kept for event in run(number, at=1)]]
+    monkeypatch.setattr(command, "_run", lambda _plan, *, keep: judged(PLAIN, events))
+    root = new_root()
+    root.callback()(lambda: None)
+    command.register(root)
+    done = CliRunner().invoke(root, ["chaos", "--no-records"])
+    assert (done.exit_code, "1 accepted tasks were lost: 2." in done.output) == (code, bool(code))
+
+
 def test_a_start_without_its_end_is_no_effect():
     assert judged(PLAIN, [*accepted(1), *run(1, at=1, until=Kind.STARTED)]).lost == [1]
 
 
 def test_what_a_killed_publisher_had_not_confirmed_is_never_lost():
     sent = [Event(Kind.SENT, number, 0, 0, PUBLISHER, PUBLISHER) for number in (1, 2)]
-    found = judged(PLAIN, [*sent, *run(2, at=1)])
-    assert (found.accepted, found.lost, found.unconfirmed, found.unconfirmed_done) == (0, [], 2, 1)
+    found = judged(PLAIN, [*sent, *run(2, at=1), *accepted(3), *run(3, at=1)])
+    assert (found.accepted, found.lost, found.unconfirmed, found.unconfirmed_done) == (1, [], 2, 1)
     assert found.problems == []
 
 
 def test_an_effect_that_nobody_sent_is_told():
-    assert judged(PLAIN, run(9, at=1)).problems == ["1 effects are of tasks that were never sent."]
+    assert judged(PLAIN, [*ONE_DONE, *run(9, at=1)]).problems == ["1 effects are of tasks that were never sent."]
 
 
 def test_an_effect_too_many_is_counted_and_compared_with_what_the_faults_explain():
@@ -110,7 +131,7 @@ def test_the_worst_wait_of_a_dead_workers_task_is_told_and_has_a_bound():
         *run(2, at=12.5, main=OTHER),
     ]
     found = judged(PLAIN, events, (kill,))
-    assert (found.in_hand, found.late) == (2, pytest.approx(10.5))
+    assert (found.in_hand, found.late) == (2, pytest.approx(10.51))
     assert found.problems == ["Task 2, in hand at the worker fault of 2.00, waited 10.5 s; 10 s are promised."]
 
 
@@ -119,13 +140,29 @@ def test_the_time_in_which_no_broker_answered_makes_nobody_late():
     before, meanwhile = Done(Fault.BROKER, 1.0, away=1.5), Done(Fault.BROKER, 5.0, away=4.0)
     events = [*accepted(1), *run(1, at=0.5, until=Kind.STARTED), *run(1, at=14.25, main=OTHER)]
     found = judged(PLAIN, events, (before, kill, meanwhile))
-    assert (found.late, found.away) == (pytest.approx(12.25 - 0.5 - 4.0), 5.5)
+    assert (found.late, found.away) == (pytest.approx(12.26 - 0.5 - 4.0), 5.5)
 
 
 def test_a_task_whose_next_worker_was_hit_too_may_wait_once_more():
     kills = [Done(Fault.WORKER, 2.0, main=WORKER), Done(Fault.FREEZE, 6.0, main=OTHER), Done(Fault.WORKER, 30.0)]
     events = [*accepted(1), *run(1, at=1, until=Kind.STARTED), *run(1, at=18.0, main=OTHER)]
-    assert judged(PLAIN, events, tuple(kills)).late == pytest.approx(8.0)
+    found = judged(PLAIN, events, tuple(kills))
+    assert (found.late, found.longest) == (pytest.approx(12.01), pytest.approx(16.01))
+
+
+def test_what_was_received_again_and_not_begun_waits_still():
+    kill = Done(Fault.WORKER, 2.0, main=WORKER)
+    events = [*accepted(1), *run(1, at=1, until=Kind.STARTED), Event(Kind.RECEIVED, 1, 0, 3.0, OTHER, OTHER)]
+    events += [Event(Kind.STARTED, 1, 0, 11.0, OTHER, OTHER + 1), Event(Kind.DONE, 1, 0, 11.1, OTHER, OTHER + 1)]
+    assert judged(PLAIN, events, (kill,)).late == pytest.approx(9.0)
+
+
+@pytest.mark.parametrize(("tasks", "promised"), [(3, True), (4, False)])
+def test_a_run_of_which_little_was_accepted_proves_nothing(tasks: int, promised: bool):
+    plan = Plan(seed=1, tasks=tasks, kills=0)
+    done = ledger(*accepted(1, 2, 3), *[event for number in (1, 2, 3) for event in run(number, at=1)])
+    found = judge(plan, done, (), told=Told(), ended_by_themselves=[], seconds=1.0)
+    assert ("of 4 were accepted" not in " ".join(found.problems)) is promised
 
 
 def test_what_somebody_had_done_before_the_kill_is_not_in_the_dead_workers_hand():
@@ -139,7 +176,7 @@ def test_what_a_worker_received_and_passed_over_was_not_in_its_hand():
     copy, waits = run(1, at=1, until=Kind.RECEIVED), run(3, at=2.9, until=Kind.RECEIVED)
     events = [*accepted(1, 2, 3), *copy, *run(2, at=2), *waits, *run(1, at=15, main=OTHER), *run(3, at=11, main=OTHER)]
     found = judged(PLAIN, events, (kill,))
-    assert (found.in_hand, found.late) == (1, pytest.approx(8.0))
+    assert (found.in_hand, found.late) == (1, pytest.approx(8.01))
 
 
 def test_only_the_killed_process_of_a_pool_had_its_task_in_hand():
@@ -151,10 +188,10 @@ def test_only_the_killed_process_of_a_pool_had_its_task_in_hand():
     assert (found.in_hand, found.late) == (1, pytest.approx(2.0))
 
 
-def test_a_broker_that_lost_the_message_that_was_given_back_shares_the_blame():
+def test_a_broker_that_lost_the_message_that_was_given_back_begins_the_time_anew():
     events = [*accepted(1), *run(1, at=1, until=Kind.STARTED), *run(1, at=17, main=OTHER)]
     kill, lost = Done(Fault.WORKER, 2.0, main=WORKER), Done(Fault.BROKER_DATA, 10.0, away=1.0)
-    assert judged(RECORDED, events, (kill, lost)).late == pytest.approx((17 - 2.0 - 1.0) / 2)
+    assert judged(RECORDED, events, (kill, lost)).late == pytest.approx(8.0)
 
 
 def test_a_frozen_worker_that_ends_its_task_by_itself_was_late_too():
@@ -274,16 +311,16 @@ def schedules(one: float | None, two: float | None) -> dict:
 def test_a_fire_time_that_is_left_out_is_told():
     whole = fired((1, 1), (1, 2), (1, 3), (2, 2))
     told = {"schedules": schedules(one=3, two=3)}
-    found = judged(RECORDED, whole, **told)
+    found = judged(RECORDED, [*ONE_DONE, *whole], **told)
     assert (found.schedules.count, found.schedules.leaderless, found.problems) == (4, None, [])
-    assert judged(RECORDED, fired((1, 1), (1, 3)), **told).problems == [
+    assert judged(RECORDED, [*ONE_DONE, *fired((1, 1), (1, 3))], **told).problems == [
         f"2 fire times of schedules were left out: {SECOND} (every 1 s), {SECOND} (every 2 s)."
     ]
 
 
 def test_a_fire_time_with_two_tasks_is_told_and_one_task_may_run_again():
     told = {"schedules": schedules(one=2, two=2)}
-    events = fired((1, 1), (1, 2), (2, 2))
+    events = [*ONE_DONE, *fired((1, 1), (1, 2), (2, 2))]
     assert judged(RECORDED, [*events, *fired((1, 1))], **told).problems == []
     assert judged(RECORDED, [*events, *fired((1, 1), task="u")], **told).problems == [
         "1 fire times of schedules became more than one task: 2026-01-02T03:04:04.900000+00:00 (every 1 s)."
@@ -291,7 +328,7 @@ def test_a_fire_time_with_two_tasks_is_told_and_one_task_may_run_again():
 
 
 def test_a_task_of_no_fire_time_and_a_schedule_that_never_fires_are_told():
-    found = judged(RECORDED, fired((1, 1), (1, 1.5)), schedules=schedules(one=1, two=None))
+    found = judged(RECORDED, [*ONE_DONE, *fired((1, 1), (1, 1.5))], schedules=schedules(one=1, two=None))
     assert found.problems == [
         "The schedule of every 2 s never fired.",
         "1 tasks of schedules are of no fire time: 2026-01-02T03:04:05.400000+00:00 (every 1 s).",

@@ -12,14 +12,13 @@ from cli.chaos.faults import Faults
 from cli.chaos.installation import Installation
 from cli.chaos.network import Network
 from cli.chaos.outcome import Outcome, judge
-from cli.chaos.plan import OF_A_WORKER, WORKERS, Done, Fault, Plan
+from cli.chaos.plan import LARGEST_BATCH, OF_A_WORKER, WORKERS, Done, Fault, Plan
 from cli.chaos.processes import Processes, ProcessGroup
 from cli.chaos.told import Told
 
 PAUSE_SECONDS = 0.02
 FAST_PAUSE_SECONDS = 0.002
 STAGE_SECONDS = 60.0
-LARGEST_BATCH = 50
 SINGLE_SHARE = 0.3
 HASTE_SHARE = 0.5
 AIMED_SHARE = 0.5

@@ -10,6 +10,7 @@ from cli.chaos.effects import Effects, judge_effects
 from cli.chaos.ledger import Ledger, some
 from cli.chaos.plan import (
     ACKNOWLEDGEMENTS,
+    LARGEST_BATCH,
     OF_A_WORKER,
     SLOTS,
     WORKERS,
@@ -24,9 +25,6 @@ from cli.chaos.schedules import Schedules, judge_schedules
 from cli.chaos.told import Told
 
 LATE_SECONDS = 10.0
-LEAST_ACCEPTED = 0.9
-"""Of the tasks of a run: faults of the publisher and the broker cost a few, and a run of nothing proves nothing."""
-
 HITS = (*OF_A_WORKER, Fault.BEAT, Fault.BROKER_DATA)
 """What may hit whoever was to have a task, or to give it back, or the message itself."""
 
@@ -105,8 +103,8 @@ class Outcome:
                 f"{self.duplicated} effects were one too many; the faults explain {self.most_duplicates}.",
             ),
             (
-                self.accepted < LEAST_ACCEPTED * self.plan.tasks,
-                f"{self.accepted} of {self.plan.tasks} were accepted; less than {LEAST_ACCEPTED:.0%} prove nothing.",
+                self._too_few,
+                f"{self.accepted} of {self.plan.tasks} were accepted, fewer than the faults explain.",
             ),
             (self._too_late, f"{self.latest} waited {self.late or 0:.1f} s; {LATE_SECONDS:.0f} s are promised."),
         ]
@@ -118,6 +116,10 @@ class Outcome:
         """Effects too many for each fault that hit a worker or the broker."""
         hits = sum(count for kind, count in self.faults.items() if kind not in (Fault.PUBLISHER, Fault.BEAT))
         return self.duplicated / hits if hits else 0.0
+
+    @property
+    def _too_few(self) -> bool:
+        return self.accepted < max(1, self.plan.tasks - LARGEST_BATCH * self.faults.total())
 
     @property
     def _too_many(self) -> bool:

@@ -10,6 +10,9 @@ from processors.errors import InvalidArgument
 SLOTS = 2
 WORKERS = ("w1", "w2")
 BEATS = ("b1", "b2")
+LARGEST_BATCH = 50
+"""Tasks that are handed to the publisher at once; what a fault may cost of those that are not accepted."""
+
 ACKNOWLEDGEMENTS = 64
 """Messages that a transport may acknowledge at once, and so have done without having said so."""
 

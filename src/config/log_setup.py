@@ -34,10 +34,15 @@ LINE = "csai_line"
 TEXT = "csai_text"
 OF_LINES = frozenset({"timestamp", "level", "task_id", "task"})
 SERVICE = "csai"
-NOISY = {"celery.app.trace": logging.CRITICAL, "celery.worker.strategy": logging.WARNING, "kombu": logging.WARNING}
+NOISY = {
+    "celery.app.trace": logging.CRITICAL,
+    "celery.worker.strategy": logging.WARNING,
+    "kombu": logging.WARNING,
+    "records.sqlite.LastingPool": logging.WARNING,  # a pool of SQLAlchemy's logs under the name of its class
+}
 
 ROOMS = tuple(f"{SERVICE}.{room}" for room in ("config", "records", "broker", "services", "api", "dashboard", "cli"))
-NOT_OF_TASKS = (*ROOMS, "celery", "kombu", "amqp", "billiard")
+NOT_OF_TASKS = (*ROOMS, "celery", "kombu", "amqp", "billiard", "records.sqlite.LastingPool")
 OF_TASKS = (f"{SERVICE}.services.celery_tasks", "celery.task")
 
 

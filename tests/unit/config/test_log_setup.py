@@ -4,6 +4,7 @@ import fcntl
 import json
 import logging
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -26,6 +27,7 @@ from config.log_setup import (
     tasks_lines_kept,
 )
 from processors.redaction import redact_shown
+from records.sqlite import LastingPool
 
 WRITER = """
 import logging, sys
@@ -211,6 +213,14 @@ def test_what_the_service_and_its_libraries_log_in_a_tasks_run_is_not_the_tasks(
         "servicesque",
         "PIL.Image",
     ]
+
+
+def test_what_the_pool_of_the_record_database_does_is_not_the_tasks(kept):
+    pool = LastingPool(lambda: sqlite3.connect(":memory:"))
+    pool.connect().invalidate()
+    pool.dispose()
+
+    assert kept.lines == []
 
 
 def test_keeping_what_tasks_log_makes_nobody_else_say_more(kept):

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -81,7 +82,17 @@ def test_an_accepted_task_without_an_effect_is_lost_and_named():
     assert found.problems == ["1 accepted tasks were lost: 2."]
 
 
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """Let the handlers of signals be afterwards what they were."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize(("kept", "code"), [((1, 2), 0), ((1,), 1)])
+@pytest.mark.usefixtures("handlers")
 def test_the_command_fails_on_a_loss(monkeypatch, kept: tuple[int, ...], code: int):
     events = [*accepted(1, 2), *[event for number in kept for event in run(number, at=1)]]
     monkeypatch.setattr(command, "_run", lambda _plan, *, keep: judged(PLAIN, events))

@@ -6,10 +6,13 @@ import socket
 from math import inf
 from typing import Any, cast
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_SECONDS = 20.0
 """From a connection's start, or the first byte behind a request, to the end of a request's head."""
+
+MOST_HEAD_BYTES = 64 * 1024
+"""Of a request's head, beside its first piece, of which the loop reads 256 KiB at most."""
 
 STUCK_SECONDS = 30.0
 """So long nothing of an answer has been taken: who reads is gone, or wants to hold us up."""
@@ -21,10 +24,15 @@ FILES_BESIDE = 500
 FEWEST = 50
 
 
-class Connection(H11Protocol):
-    """Uvicorn's own, which alone waits for ever for a head that does not come and for a reader who takes nothing."""
+class Connection(HttpToolsProtocol):
+    """Uvicorn's own, which alone waits for ever for a head that does not come and for a reader who takes nothing.
+
+    It also takes a head of any length.
+    """
 
     _head: asyncio.TimerHandle | None = None
+    _in_head = False
+    _head_bytes = 0
     _look: asyncio.TimerHandle | None = None
     _untaken: float = inf
 
@@ -44,8 +52,23 @@ class Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what came."""
+        goes_on = self._in_head
         super().data_received(data)
+        if goes_on and self._in_head:
+            self._head_bytes += len(data)
+        if self._head_bytes > MOST_HEAD_BYTES:
+            self.send_400_response("The request's head is too long.")
         self._mind_head()
+
+    def on_message_begin(self) -> None:
+        """Begin a request's head."""
+        super().on_message_begin()
+        self._in_head, self._head_bytes = True, 0
+
+    def on_headers_complete(self) -> None:
+        """End it."""
+        self._in_head = False
+        super().on_headers_complete()
 
     def pause_writing(self) -> None:
         """Let the answer wait until its reader has taken some of it."""

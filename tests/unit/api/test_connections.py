@@ -1,10 +1,11 @@
 """Connections of the web process end where their other side is too slow, and only there."""
 
+import re
 import select
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 import uvicorn
@@ -132,6 +133,53 @@ def test_a_head_that_does_not_come_is_not_waited_for(served, monkeypatch, sent):
     monkeypatch.setattr(connections, "HEAD_SECONDS", MOMENT)
     with served.connected(sent) as connection:
         assert is_closed(connection)
+
+
+@pytest.mark.parametrize("piece", [b"X-One: 1\r\n", b"x"])
+def test_a_head_that_does_not_end_is_not_kept(served, piece):
+    with served.connected(b"GET /small HTTP/1.1\r\n" + HEAD + b"X-First: 1") as connection:
+        sent = 0
+        with suppress(OSError):
+            while sent < 100 * connections.MOST_HEAD_BYTES and not select.select([connection], [], [], 0)[0]:
+                sent += connection.send(piece * 1_000)
+        assert connection.recv(12) == b"HTTP/1.1 400"
+    assert sent < 100 * connections.MOST_HEAD_BYTES
+
+
+def test_a_long_head_that_ends_is_taken(served):
+    cookie = b"Cookie: " + b"x" * (connections.MOST_HEAD_BYTES // 2) + b"\r\n"
+    with served.connected(b"GET /small HTTP/1.1\r\n" + HEAD) as connection:
+        connection.sendall(cookie)
+        connection.sendall(b"Connection: close\r\n\r\n")
+        assert connection.recv(15) == b"HTTP/1.1 200 OK"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabc",
+        b"Content-Length: +3\r\n\r\nabc",
+        b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
+        b"Space : before\r\n\r\n",
+        b"No-Colon\r\n\r\n",
+        b"Zero: a\0b\r\n\r\n",
+        b" Folded: 1\r\n\r\n",
+    ],
+)
+def test_a_request_that_others_may_read_otherwise_is_refused(served, wrong):
+    """RFC 9112 §5.1, §6.1, §6.3: what a proxy before this process may take for two requests."""
+    with served.connected(b"POST /small HTTP/1.1\r\n" + HEAD + wrong) as connection:
+        assert connection.recv(12) == b"HTTP/1.1 400"
+
+
+def test_requests_that_are_sent_without_waiting_are_answered_in_their_order(served):
+    bodies = b"POST /small HTTP/1.1\r\n" + HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+    last = b"GET /none HTTP/1.1\r\n" + HEAD + b"Connection: close\r\n\r\n"
+    with served.connected(bodies * 20 + last) as connection:
+        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200"] * 20 + [b"404"]
 
 
 def test_neither_is_one_behind_an_answer_nor_a_body_that_nobody_reads(served, monkeypatch):

@@ -37,7 +37,8 @@ from broker.claims import (
     take_all_right,
     take_left,
 )
-from broker.envelopes import MALFORMED, MESSAGE_BYTES, PARKED_QUEUE, UNDECODABLE, is_too_deep
+from broker.delivery_tags import fresh_tag
+from broker.envelopes import MALFORMED, MARK_BYTES, MESSAGE_BYTES, PARKED_QUEUE, UNDECODABLE, is_too_deep
 from config.log_setup import get_logger
 from processors.errors import InvalidArgument
 from processors.json_text import writing
@@ -507,7 +508,8 @@ class ClaimChannel(cast("Any", redis.Channel)):
     def _opened(self, owner: Owner, field: str, raw: bytes) -> Any:
         """Return a claimed message; what is none is put aside."""
         reason = TOO_LARGE
-        if len(raw) <= MESSAGE_BYTES or self._queue_of(field) == PARKED_QUEUE:  # parked again it would grow for ever
+        # What is parked and parked again would grow for ever.
+        if len(raw) <= MESSAGE_BYTES + MARK_BYTES or self._queue_of(field) == PARKED_QUEUE:
             try:
                 payload: Any = json.loads(raw) if _plain(raw) else loads(raw)
                 payload["properties"]["delivery_tag"] = field
@@ -676,11 +678,24 @@ class ClaimChannel(cast("Any", redis.Channel)):
 
     def _size(self, queue: str) -> int:
         """Return how many messages wait."""
+        return sum(self._lengths(queue).values())
+
+    def _lengths(self, queue: str) -> dict[str, int]:
+        """Return the length of each list of a queue; a key of another program by such a name is none, and is told."""
+        found: dict[str, int] = {}
         lists = self._lists(queue)
         with self.server().pipeline(transaction=False) as pipe:
             for name in lists:
                 pipe.llen(name)
-            return sum(pipe.execute())
+            lengths: list[Any] = pipe.execute(raise_on_error=False)
+        for name, length in zip(lists, lengths, strict=True):
+            if isinstance(length, ResponseError) and str(length).startswith("WRONGTYPE"):
+                logger.error("queue_is_no_list", queue=queue, key=name, cure="rename that key, or give us a prefix")
+            elif isinstance(length, Exception):
+                raise length
+            else:
+                found[name] = length
+        return found
 
     def _has_queue(self, queue: str, **options: Any) -> bool:  # noqa: ARG002 - Kombu's signature
         """Tell whether a queue has messages, which is all there is of one on Redis."""
@@ -688,7 +703,7 @@ class ClaimChannel(cast("Any", redis.Channel)):
 
     def _purge(self, queue: str) -> int:
         """Empty a queue; returns how many messages were in it."""
-        lists = self._lists(queue)
+        lists = self._lengths(queue)
         with self.server().pipeline(transaction=False) as pipe:
             for name in lists:
                 pipe.llen(name)
@@ -770,7 +785,9 @@ def _unpacks_too_large(message: Any) -> bool:
 
 
 def _claimed_form(message: Any) -> bytes:
-    return encode(message._raw).encode()  # noqa: SLF001 - the envelope as it was claimed
+    """Return a message as it goes back: with a tag that no other message in its queue has."""
+    envelope = message._raw  # noqa: SLF001 - the envelope as it was claimed
+    return encode({**envelope, "properties": {**envelope["properties"], "delivery_tag": fresh_tag()}}).encode()
 
 
 def _was_closed(connection: Any) -> bool:

@@ -26,6 +26,9 @@ DEATH_QUEUE = "x-first-death-queue"
 MESSAGE_BYTES = 16_000_000
 """What a message may have, as it lies at the broker and once it is decompressed."""
 
+MARK_BYTES = 64_000
+"""Of a message that comes again, for what was marked on it and the way in which it is written anew."""
+
 UNDECODABLE = (SerializationError, SerializerNotInstalled)
 """What Kombu raises over a body that is not what its content type says, or of a type that is refused."""
 

@@ -805,15 +805,52 @@ def test_a_read_only_server_is_a_lost_connection(server):
             client.replicaof("no", "one")
 
 
-def test_a_key_that_is_no_list_costs_no_message_that_was_taken_before_it(server):
+def test_a_key_of_another_program_by_a_queues_name_costs_no_message_and_keeps_no_queue_waiting(server, caplog):
     with connected(server) as connection, server.client() as client:
-        taker = Taker(connection, "a")
         publish(connection, "a", *range(10))
-        client.set(f"{PREFIX}a\x06\x166", "no list")
-        with pytest.raises(ServerRefused, match="WRONGTYPE"):
-            taker.until(1)
-        connection.close()
-        assert waiting_at(client, "a", 3) == list(range(10))
+        publish(connection, "c", "of another queue")
+        client.set(f"{PREFIX}a\x06\x166", "theirs")
+        client.set(f"{PREFIX}b", "theirs, too")
+        taker = Taker(connection, "a", "b", "c")
+        assert taker.until(11) == [*range(10), "of another queue"]
+        assert caplog.text.count("queue_is_no_list") == 2
+        assert connection.default_channel.queue_purge("a") == 0
+        publish(connection, "c", "later")
+        assert taker.until(12)[11:] == ["later"]
+        assert not client.exists(KEYS.marker("b")), "nothing wakes a worker for it again and again"
+        assert set(message_ids(connection, ["a", "b", "c"])) == set()
+        assert [client.get(f"{PREFIX}{name}") for name in ("a\x06\x166", "b")] == [b"theirs", b"theirs, too"]
+
+
+def test_messages_that_several_owners_give_back_have_tags_of_their_own(server):
+    """Stock Celery keeps what it has in hand under them: of two with one tag it would lose one."""
+    with connected(server) as first, connected(server) as second, server.client() as client:
+        publish(first, "a", *range(8))
+        for connection in (first, second):
+            taker = Taker(connection, "a", prefetch=4)
+            taker.until(4)
+            for _, message in taker.got[:2]:
+                message.put_back()
+            for _, message in taker.got[2:]:
+                message.reject(requeue=True)
+            connection.close()
+        back = client.lrange(f"{PREFIX}a\x06\x163", 0, -1)
+    assert len(back) == len({json.loads(raw)["properties"]["delivery_tag"] for raw in back}) == 8
+
+
+def test_a_message_of_the_greatest_length_is_delivered_again_after_its_owner_has_died(server):
+    with connected(server) as connection, server.client() as client:
+        publish(connection, "a", "x")
+        [raw] = client.lrange(f"{PREFIX}a\x06\x163", 0, -1)
+        envelope = json.loads(raw)
+        envelope["body"] = base64.b64encode(json.dumps("x" * 11_999_000).encode()).decode()
+        client.lset(f"{PREFIX}a\x06\x163", 0, json.dumps(envelope))
+        taker = Taker(connection, "a")
+        taker.until(1)
+        assert len(taker.got[0][0]) == 11_999_000
+        taker.got[0][1].reject(requeue=True)
+        assert len(taker.until(2)[1]) == 11_999_000
+        assert client.llen(KEYS.parked) == 0
 
 
 def test_what_cannot_go_back_stays_in_its_claim(server):

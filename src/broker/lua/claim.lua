@@ -15,6 +15,11 @@ end
 -- A server that is full refuses a script only at a first write that needs memory: this one does not.
 redis.call('HDEL', claim, '', unpack(ARGV, 9))
 
+local function has_messages(key)
+  local length = redis.pcall('LLEN', key)
+  return type(length) == 'number' and length > 0
+end
+
 local seen, sources = {}, {}
 local function take(list, most)
   while most > 0 and bytes > 0 and not refused do
@@ -22,7 +27,7 @@ local function take(list, most)
     local message = redis.pcall('LINDEX', list, -place)
     if not message then return end
     if message.err then
-      refused = message
+      refused = not string.find(message.err, 'WRONGTYPE', 1, true) and message or nil -- another program's key has no message
       return
     end
     seen[list], sources[#sources + 1] = place, list
@@ -74,7 +79,7 @@ end
 
 if look then
   for place = first_list, #KEYS do
-    if place > reached and redis.call('EXISTS', KEYS[place]) == 1 then
+    if place > reached and has_messages(KEYS[place]) then
       redis.call('HSETNX', passed_over, KEYS[place], now)
     else
       redis.call('HDEL', passed_over, KEYS[place])
@@ -86,7 +91,7 @@ if woken then
   local steps = (#KEYS - first_list + 1) / queues
   for queue = 1, queues do
     for place = first_list + (queue - 1) * steps, first_list + queue * steps - 1 do
-      if redis.call('EXISTS', KEYS[place]) == 1 then
+      if has_messages(KEYS[place]) then
         redis.call('ZADD', KEYS[3 + queue], 0, 'x')
         break
       end

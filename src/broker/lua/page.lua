@@ -5,8 +5,11 @@
 local found, place, bytes = {}, tonumber(ARGV[1]), tonumber(ARGV[3])
 local behind = place + tonumber(ARGV[2])
 while place < behind and bytes > 0 do
-  local some = redis.call('LRANGE', KEYS[1], place, math.min(place + 16, behind) - 1)
-  if #some == 0 then
+  local some = redis.pcall('LRANGE', KEYS[1], place, math.min(place + 16, behind) - 1)
+  if some.err and not string.find(some.err, 'WRONGTYPE', 1, true) then
+    return some
+  end
+  if #some == 0 then -- also of another program's key
     break
   end
   for _, message in ipairs(some) do

@@ -23,10 +23,14 @@ from cli.chaos.plan import (
 )
 from cli.chaos.schedules import Schedules, judge_schedules
 from cli.chaos.told import Told
+from records.task_moves import QUARANTINE_AFTER
 
 LATE_SECONDS = 10.0
 HITS = (*OF_A_WORKER, Fault.BEAT, Fault.BROKER_DATA)
 """What may hit whoever was to have a task, or to give it back, or the message itself."""
+
+OF_A_SUBMIT = (Fault.PUBLISHER, Fault.BROKER, Fault.BROKER_DATA, Fault.PARTITION, Fault.FREEZE)
+"""What may keep a batch from being accepted; a frozen worker, too, which may hold the records."""
 
 FSYNC_SECONDS = 2.0
 """What Redis may lose with `everysec`: its own sync may be a second late."""
@@ -106,6 +110,11 @@ class Outcome:
                 self._too_few,
                 f"{self.accepted} of {self.plan.tasks} were accepted, fewer than the faults explain.",
             ),
+            (
+                self._too_many_quarantined,
+                f"{len(self.quarantined)} were quarantined, more than the faults explain: {some(self.quarantined)}.",
+            ),
+            (self._none_at_work, "Each fault hit somebody at rest, and proves nothing."),
             (self._too_late, f"{self.latest} waited {self.late or 0:.1f} s; {LATE_SECONDS:.0f} s are promised."),
         ]
         parts = [part for part in (self.effects, self.delays, self.schedules) if part is not None]
@@ -118,8 +127,20 @@ class Outcome:
         return self.duplicated / hits if hits else 0.0
 
     @property
+    def _too_many_quarantined(self) -> bool:
+        """Tell whether tasks were given up that cannot each have been in a killed worker's hand so often."""
+        return len(self.quarantined) > self._hits(OF_A_WORKER) * SLOTS // QUARANTINE_AFTER
+
+    @property
+    def _none_at_work(self) -> bool:
+        return 0 < self.faults.total() == self.at_rest
+
+    @property
     def _too_few(self) -> bool:
-        return self.accepted < max(1, self.plan.tasks - LARGEST_BATCH * self.faults.total())
+        return self.accepted < max(1, self.plan.tasks - LARGEST_BATCH * self._hits(OF_A_SUBMIT))
+
+    def _hits(self, kinds: Sequence[Fault]) -> int:
+        return sum(self.faults[kind] for kind in kinds)
 
     @property
     def _too_many(self) -> bool:

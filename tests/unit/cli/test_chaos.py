@@ -179,6 +179,43 @@ def test_a_run_of_which_fewer_were_accepted_than_the_faults_explain_is_told(acce
     assert outcome.problems == ([] if right else [wrong])
 
 
+def test_more_quarantined_tasks_than_the_faults_explain_are_told():
+    kills = [Done(Fault.WORKER, at, main=WORKER) for at in (1.0, 2.0, 3.0)]
+    for numbers, wrong in (
+        ((1, 2), []),
+        ((1, 2, 3), ["3 were quarantined, more than the faults explain: 1, 2, 3."]),
+    ):
+        plan = Plan(seed=1, tasks=3, kills=3)
+        found = judge(
+            plan,
+            ledger(*accepted(1, 2, 3), *[one for n in {1, 2, 3} - {*numbers} for one in run(n, at=1)]),
+            kills,
+            told=Told(quarantined={*numbers}),
+            ended_by_themselves=[],
+            seconds=1.0,
+        )
+        assert found.problems == wrong
+
+
+def test_faults_that_all_hit_somebody_at_rest_prove_nothing():
+    rest, work = (Done(Fault.WORKER, 2.0, main=WORKER, at_work=at_work) for at_work in (False, True))
+    assert judged(PLAIN, ONE_DONE, (rest,)).problems == ["Each fault hit somebody at rest, and proves nothing."]
+    assert judged(PLAIN, ONE_DONE, (rest, work)).problems == []
+
+
+def test_killed_workers_explain_no_batch_that_was_not_accepted():
+    plan = Plan(seed=1, tasks=50, kills=1, records=False)
+    found = judge(
+        plan,
+        ledger(*ONE_DONE),
+        (Done(Fault.WORKER, 2.0, main=WORKER),),
+        told=Told(),
+        ended_by_themselves=[],
+        seconds=1.0,
+    )
+    assert found.problems == ["1 of 50 were accepted, fewer than the faults explain."]
+
+
 def test_what_somebody_had_done_before_the_kill_is_not_in_the_dead_workers_hand():
     kill = Done(Fault.WORKER, 3.0, main=WORKER)
     events = [*accepted(1), *run(1, at=1, until=Kind.RECEIVED), *run(1, at=2, main=OTHER)]
@@ -228,7 +265,8 @@ def test_an_older_run_that_wakes_up_after_a_newer_ones_success_is_no_second_star
 
 
 def test_a_record_without_an_end_is_told_and_a_quarantined_task_is_not_lost():
-    found = judged(RECORDED, [*accepted(1, 2), *run(1, at=1)], quarantined={2}, unfinished={1})
+    kills = tuple(Done(Fault.WORKER, at, main=OTHER) for at in (2.0, 3.0, 4.0))
+    found = judged(RECORDED, [*accepted(1, 2), *run(1, at=1)], kills, quarantined={2}, unfinished={1})
     assert (found.lost, found.quarantined, found.unfinished) == ([], [2], [1])
     assert found.problems == ["1 tasks had their effect, and their record has no end."]
 

@@ -61,4 +61,4 @@ def beside(api: ASGIApp, dashboard: ASGIApp) -> ASGIApp:
 
 
 def _marks(task_ids: list[str]) -> dict[str, Mark]:
-    return parts().tasks.marks(task_ids)
+    return parts().task_marks.of(task_ids)

@@ -76,6 +76,17 @@ MAY_REPEAT = type_coerce(members.c.arguments, Text).like('%"duplicate_of"%')
 """In SQL, what is looked at for a key `duplicate_of`: few, where most members are never read."""
 
 
+LONGEST_PLACE = 9
+"""Digits of a position: what has more is no member's, and more than a column takes."""
+
+
+def place_of(member_id: str) -> tuple[str, int] | None:
+    """Return the parent and the position that a member's id names, `<parent>:<position>`; None where it names none."""
+    parent_id, mark, place = member_id.rpartition(":")
+    named = mark and place.isascii() and place.isdecimal() and len(place) <= LONGEST_PLACE
+    return (parent_id, int(place)) if named and str(int(place)) == place else None
+
+
 def insert_members(
     connection: Connection,
     parent_id: str,

@@ -545,23 +545,6 @@ class TaskRecords:
         rows = self.database.read(STATE(task_id=task_id))
         return rows[0][0] in FINAL if rows else None
 
-    def marks(self, task_ids: Sequence[str]) -> dict[str, tuple[Any, ...]]:
-        """Return for each of these tasks that exists what differs whenever its status does."""
-        changing = (
-            columns.state,
-            columns.attempt,
-            columns.run,
-            columns.progress,
-            columns.progress_text,
-            columns.due_at,
-            columns.hold,
-            columns.held,
-            columns.retried_as,
-            func.length(columns.partial_text),
-        )
-        query = select(columns.id, *changing).where(columns.id.in_(task_ids))
-        return {row[0]: tuple(row[1:]) for row in self.database.read(lambda c: c.execute(query).all())}
-
     def active(self, limit: int, most_bytes: int | None = None) -> list[TaskRecord]:
         """Return what runs, is reserved or waits in a queue, the oldest first; of much data as `_some` does."""
         running = columns.state.in_([s.value for s in RUNNING])

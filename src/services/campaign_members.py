@@ -3,27 +3,26 @@
 from dataclasses import replace
 from typing import Any
 
-from records.members import WAITING
+from records.members import WAITING, place_of
 from records.task_records import TaskRecord, TaskState
 from services.parent_progress import CAMPAIGN
 from services.wiring import parts
 
 STATES = {"done": TaskState.SUCCESS, "cancelled": TaskState.REVOKED, "expired": TaskState.REVOKED}
 NOT_BEGUN = "waits for its turn"
-LONGEST_PLACE = 9
-"""Digits of a position: what has more is no member's, and more than a column takes."""
 
 
 def member_record(task_id: str) -> TaskRecord | None:
     """Return the record that a campaign's member would have; None where this is the id of none."""
-    campaign_id, mark, place = task_id.rpartition(":")
-    if not mark or not place.isdecimal() or len(place) > LONGEST_PLACE:
+    found = place_of(task_id)
+    if found is None:
         return None
+    campaign_id, place = found
     campaign = parts().tasks.read(campaign_id)
     if campaign is None or campaign.name != CAMPAIGN:
         return None
-    rows = parts().members.page(campaign_id, int(place) - 1, 1)
-    if not rows or rows[0]["position"] != int(place):
+    rows = parts().members.page(campaign_id, place - 1, 1)
+    if not rows or rows[0]["position"] != place:
         return None
     return _record(campaign, task_id, rows[0])
 

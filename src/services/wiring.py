@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     from records.saved_views import SavedViews
     from records.schedules import Schedules
     from records.suppressions import SuppressionRecords
+    from records.task_marks import TaskMarks
     from records.task_minutes import TaskMinutes
     from records.uploads import Uploads
     from records.users import Users
@@ -125,6 +126,11 @@ class Parts:
         self.cached_results = CachedResults(database)
         self.digests = Digests(database)
         self.ai_answers = AiAnswers(database)
+
+    @cached_property
+    def task_marks(self) -> TaskMarks:
+        """What differs whenever a task's status does."""
+        return _records("task_marks", "TaskMarks")(self.database)
 
     @cached_property
     def schedules(self) -> Schedules:

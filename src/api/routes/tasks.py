@@ -147,7 +147,7 @@ async def task(
             await _check_still(request, caller)
             if changed:
                 status = await run_in_threadpool(shown_status, task_id, caller)
-    return status
+    return status if is_final(status) else await run_in_threadpool(shown_status, task_id, caller)
 
 
 @router.get("/{task_id}/whole", operation_id="get_task", response_model=WholeTask)
@@ -257,7 +257,9 @@ async def _statuses(request: Request, task_id: str, caller: Caller) -> AsyncGene
     """Return an event for each change; none any more to one whose key is good no more."""
     quiet = 0
     async with _watching(request, task_id, caller) as watch:
-        while True:
+        told = await run_in_threadpool(shown_status, task_id, caller)
+        yield event("status", told)
+        while not is_final(told):
             changed = await watch.change(LOOK_SECONDS)
             try:
                 await _check_still(request, caller)
@@ -267,11 +269,9 @@ async def _statuses(request: Request, task_id: str, caller: Caller) -> AsyncGene
                 quiet += 1
                 if quiet % LOOKS_OF_A_QUIET_STREAM == 0:
                     yield STILL_THERE
-                continue
-            status = await run_in_threadpool(shown_status, task_id, caller)
-            yield event("status", status)
-            if is_final(status):
-                return
+            elif (status := await run_in_threadpool(shown_status, task_id, caller)) != told:
+                told = status
+                yield event("status", told)
 
 
 def _watching(request: Request, task_id: str, caller: Caller) -> AbstractAsyncContextManager[Watch]:

@@ -1,5 +1,6 @@
 """Tasks over HTTP: waiting for one, watching it, and steering it, each by those who may see it."""
 
+import asyncio
 import json
 import re
 import threading
@@ -8,8 +9,10 @@ from urllib.request import Request, urlopen
 import pytest
 
 from call_faults import web_application
+from call_rows import Phones
 from config.settings import PROJECT_ROOT, settings
 from processors.emails import DELIVERY_STATES
+from processors.interfaces import MemberEnd
 from records.audit import WantedActs
 from records.task_moves import Failure
 from records.task_records import Draft
@@ -21,9 +24,11 @@ from services.celery_service import celery_service
 from services.own_tasks import import_task_modules
 from services.wiring import parts
 from waiting import until
+from web.watching import Watch
 
 ANN = Caller("user", "ann", reach(("admin",)), origin="cli")
 WAITS = "/api/v1/tasks/{}?wait=30"
+NUMBERS = [f"+1555778{at:04}" for at in range(1000, 1003)]
 
 import_task_modules()
 OUR_TASKS = sorted(name for name, task in celery_app.tasks.items() if type(task).__module__ in TASK_MODULES)
@@ -33,6 +38,11 @@ def draft(task_id: str, **more) -> str:
     """A recorded task that waits, and that nobody publishes."""
     parts().tasks.open(Draft(task_id, "texts.none", "ai_processing", "ai_processing", delay=3600, **more))
     return task_id
+
+
+@pytest.fixture
+def phones() -> Phones:
+    return Phones(parts().database)
 
 
 def acts_on(task_id: str) -> list[str]:
@@ -94,6 +104,36 @@ def test_more_than_may_wait_with_one_key_are_told_so_and_other_keys_come_in(clie
     assert client.get(place.format(task_id)).status_code == 200
 
 
+def test_a_campaigns_member_is_waited_for_and_one_that_goes_on_is_told_as_it_stands(client, phones):
+    [call_id] = phones.campaign("wait-campaign", NUMBERS[:1])
+    assert client.get(f"/api/v1/tasks/{call_id}?wait=0.01").json()["status"] == "PENDING"
+    attempt_id = phones.placed(call_id, "CAw")
+    answers = []
+    waiter = threading.Thread(target=lambda: answers.append(client.get(WAITS.format(call_id))))
+    waiter.start()
+    until(lambda: client.app.state.watching._count == 1, 30, "somebody waits")
+    phones.tell(attempt_id, "CAw", "completed", duration_seconds=42)
+    waiter.join(30)
+    assert answers[0].json()["status"] == "SUCCESS"
+
+
+def test_a_wait_that_runs_out_tells_how_the_task_stands_then(client, monkeypatch):
+    task_id = draft("wait-5")
+    monkeypatch.setattr(Watch, "change", ends_meanwhile(task_id))
+    assert client.get(f"/api/v1/tasks/{task_id}?wait=0.01").json()["status"] == "REVOKED"
+
+
+def ends_meanwhile(task_id: str):
+    """Return a wait of which the end of a task was not told."""
+
+    async def change(_watch: Watch, _seconds: float) -> bool:
+        celery_service.cancel_task(task_id)
+        await asyncio.sleep(0.01)
+        return False
+
+    return change
+
+
 # --- Watching ---------------------------------------------------------------------------------------------------
 
 
@@ -108,6 +148,40 @@ def test_events_tell_each_change_and_end_with_the_task(client):
     assert statuses == ["PENDING", "REVOKED"]
     assert stream.headers["content-type"].startswith("text/event-stream")
     assert stream.headers["cache-control"] == "no-store"
+
+
+def infos(client, task_id: str, then) -> list[dict]:
+    """Return what the events of a task told; `then` is done after each, with how many there were."""
+    told = []
+    with client.stream("GET", f"/api/v1/tasks/{task_id}/events") as stream:
+        for line in stream.iter_lines():
+            if line.startswith("data: "):
+                told.append(json.loads(line.removeprefix("data: ")))
+                then(len(told))
+    return told
+
+
+def test_events_of_a_campaign_and_its_member_tell_what_becomes_of_calls(client, phones):
+    [first, _] = phones.campaign("events-campaign", NUMBERS[:2])
+    attempt_ids = []
+
+    def go_on(count: int) -> None:
+        if count == 1:
+            attempt_ids.append(phones.placed(first, "CAe"))
+        elif count == 2:
+            phones.tell(attempt_ids[0], "CAe", "completed", duration_seconds=42)
+
+    assert [one["status"] for one in infos(client, first, go_on)] == ["PENDING", "PROGRESS", "SUCCESS"]
+
+    def end(count: int) -> None:
+        if count == 1:
+            parts().members.close_all("events-campaign", [MemberEnd(1, "cancelled", None)])
+        else:
+            celery_service.cancel_task("events-campaign")
+
+    told = infos(client, "events-campaign", end)
+    assert [one["status"] for one in told] == ["PROGRESS", "PROGRESS", "REVOKED"]
+    assert [one["info"]["progress"] for one in told[:2]] == [50.0, 100.0]
 
 
 def test_nobody_watches_a_task_that_is_not_there(client):

@@ -113,10 +113,13 @@ class Browser:
         return self.client.post(form.action, data=form.fields | (fields or {}))
 
     def session(self) -> str:
-        for cookie in self.client.cookies.jar:
-            if cookie.name.endswith("csai-session"):
-                return cookie.value
-        return ""
+        return self._cookie("csai-session")
+
+    def visitor(self) -> str:
+        return self._cookie("csai-visitor")
+
+    def _cookie(self, name: str) -> str:
+        return next((one.value for one in self.client.cookies.jar if one.name.endswith(name)), "")
 
     def log_in(self, name: str, password: str = PASSWORD, **fields: str):
         return self.post("/login", {"name": name, "password": password} | fields)

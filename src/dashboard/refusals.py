@@ -1,6 +1,7 @@
 """What went wrong, as a page."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from http import HTTPStatus
 from urllib.parse import urlencode
 
@@ -9,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dashboard.rendering import HEADERS, go_to, page
-from dashboard.visits import NotLoggedIn, Visit
+from dashboard.visits import FromElsewhere, NotLoggedIn, Visit, own_path
 from processors.errors import (
     ConfigurationError,
     InvalidArgument,
@@ -53,6 +54,12 @@ async def _not_logged_in(request: Request, _error: Exception) -> Response:
     return go_to(visit, login)
 
 
+async def _from_elsewhere(request: Request, _error: Exception) -> Response:
+    """Lead to the same address once more, this time from a page of ours, so that the session comes along."""
+    visit = replace(_visit_of(request), secret="")  # a visitor's cookie stayed away as well, and is kept
+    return page(visit, "again.html", path=own_path(visit.path))
+
+
 async def _work_error(request: Request, error: Exception) -> Response:
     status = next(STATUSES[one] for one in type(error).__mro__ if one in STATUSES)
     return _page(request, status, str(error))
@@ -80,6 +87,7 @@ def _visit_of(request: Request) -> Visit:
 
 
 HANDLERS: dict[type[Exception], Handler] = {
+    FromElsewhere: _from_elsewhere,
     NotLoggedIn: _not_logged_in,
     WorkError: _work_error,
     HTTPException: _http_error,

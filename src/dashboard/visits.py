@@ -1,5 +1,6 @@
 """One request to the dashboard: who asks, and what they may; a page says its scope, or there is none."""
 
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -23,10 +24,16 @@ from web.bodies import in_time
 from web.paths import matched
 
 MOST_FORM_BYTES = 64_000
+OWN_PATH = re.compile(r"/(?![/\\])[!-\[\]-~]{0,1000}")
+"""A path of this site: neither `//host` nor `/\\host`, which browsers take for other sites."""
 
 
 class NotLoggedIn(Exception):
     """Nobody is logged in, and the page is not open."""
+
+
+class FromElsewhere(Exception):
+    """A link of another site led here, with which a browser sends no session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +109,8 @@ class Page(Route):
         self.scope = scope
 
         async def endpoint(request: Request) -> Response:
-            visit = Visit(request, None, "", {}) if blind else await admitted(request, scope, most)
+            nobody = blind and method == "GET"
+            visit = Visit(request, None, "", {}) if nobody else await admitted(request, scope, most, blind=blind)
             answered = answer(visit) if iscoroutinefunction(answer) else await run_in_threadpool(answer, visit)
             return await answered if isawaitable(answered) else answered
 
@@ -123,9 +131,11 @@ class Pages:
         """Return what makes a function answer GET and HEAD at a path; `blind`: nobody is looked up for it."""
         return partial(self.add, "GET", path, scope, blind=blind)
 
-    def post(self, path: str, scope: str | None, most: int = MOST_FORM_BYTES) -> Callable[[Answer], Answer]:
-        """Return what makes a function answer the forms that are sent to a path."""
-        return partial(self.add, "POST", path, scope, most=most)
+    def post(
+        self, path: str, scope: str | None, most: int = MOST_FORM_BYTES, *, blind: bool = False
+    ) -> Callable[[Answer], Answer]:
+        """Return what makes a function answer the forms that are sent to a path; `blind`: those of a visitor."""
+        return partial(self.add, "POST", path, scope, most=most, blind=blind)
 
     def add(
         self,
@@ -142,18 +152,27 @@ class Pages:
         return answer
 
 
-async def admitted(request: Request, scope: str | None, most: int) -> Visit:
+async def admitted(request: Request, scope: str | None, most: int, *, blind: bool) -> Visit:
     """Return the visit, if who asks may come in; a form is read only then.
 
+    Args:
+        request: as it came.
+        scope: what who asks must be allowed to do; None: the page is open.
+        most: bytes that a form may have.
+        blind: whether nobody is looked up, so that who asks is a visitor, and a form's token one of theirs.
+
     Raises:
+        FromElsewhere: nobody is known, and that may be because another site led here.
         NotLoggedIn: nobody has logged in.
         HTTPException: they may not do this, or the form is none of ours.
         ServiceUnavailable: the database does not answer.
     """
-    session = cookies.read(request, cookies.SESSION)
+    session = "" if blind else cookies.read(request, cookies.SESSION)
     caller = await run_in_threadpool(users.caller_of, session, active=not by_itself(request)) if session else None
     secret = session if caller else cookies.read(request, cookies.VISITOR) or secrets.token_urlsafe(RANDOM_BYTES)
     visit = request.state.visit = Visit(request, caller, secret, {})
+    if caller is None and is_led_here(request):
+        raise FromElsewhere
     if scope is not None and not visit.caller.may(scope):
         raise HTTPException(HTTPStatus.FORBIDDEN, f"This wants the right to {scope}, which your role has not.")
     if request.method == "POST":
@@ -164,3 +183,14 @@ async def admitted(request: Request, scope: str | None, most: int) -> Visit:
 def by_itself(request: Request) -> bool:
     """Tell whether a page asks without anybody's doing: that keeps no session alive."""
     return "hx-request" in request.headers or request.headers.get("accept") == "text/event-stream"
+
+
+def is_led_here(request: Request) -> bool:
+    """Tell whether somebody has followed a link of another site: what is `SameSite=Strict` stays away then."""
+    said = [request.headers.get(f"sec-fetch-{what}") for what in ("site", "mode", "dest")]
+    return request.method == "GET" and said == ["cross-site", "navigate", "document"]
+
+
+def own_path(wanted: str) -> str:
+    """Return where to go on: a path of this site, or the first page."""
+    return wanted if OWN_PATH.fullmatch(wanted) else "/"

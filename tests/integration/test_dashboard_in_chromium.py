@@ -488,6 +488,30 @@ def test_who_logs_in_comes_to_the_page_they_wanted_and_is_out_after_the_log_out(
         expect(page.get_by_role("heading", level=1)).to_have_text("Log in")
 
 
+def test_who_follows_a_link_of_another_site_is_logged_in_still(somebody, shown):
+    watched, elsewhere = somebody("viewer"), "http://elsewhere.example"
+    page = watched.page.context.new_page()
+    link = f"<a href='{watched.base}/queues'>Look</a>"
+    page.route(f"{elsewhere}/**", lambda route: route.fulfill(body=link, content_type="text/html"))
+    page.goto(elsewhere)
+    page.get_by_role("link", name="Look").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Queues")
+    page.go_back()
+    expect(page.get_by_role("link", name="Look")).to_be_visible()
+
+
+def test_a_login_form_logs_in_where_another_tab_has_done_so_meanwhile(somebody, shown):
+    watched = somebody()
+    watched.goes("/queues")
+    page, other = watched.page, watched.page.context.new_page()
+    other.goto(f"{watched.base}/queues")
+    for one in (page, other):
+        one.get_by_label("Name").fill("viewer")
+        one.get_by_label("Password").fill(PASSWORD)
+        one.get_by_role("button", name="Log in").click()
+        expect(one.get_by_role("heading", level=1)).to_have_text("Queues")
+
+
 @does("/queues/{queue}/pause", "/queues/{queue}/resume", "/queues/{queue}/drain", "/queues/{queue}/purge")
 def test_a_queue_is_steered(somebody, shown):
     watched = somebody("operator")

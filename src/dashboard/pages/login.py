@@ -1,13 +1,11 @@
 """Logging in and out, and the files that every page needs."""
 
-import re
-
 from starlette.responses import Response
 
 from dashboard import cookies
 from dashboard.logins import Logins
 from dashboard.rendering import STATIC, go_to, page, static_files
-from dashboard.visits import Pages, Visit
+from dashboard.visits import Pages, Visit, own_path
 from records.users import LONGEST_SESSION_SECONDS
 from services import users
 from web.buckets import Taken
@@ -15,9 +13,6 @@ from web.origins import address_of
 
 MOST_BYTES = 16_000
 LONGEST_NAME = 100
-OWN_PATH = re.compile(r"/(?![/\\])[!-\[\]-~]{0,1000}")
-"""A path of this site: neither `//host` nor `/\\host`, which browsers take for other sites."""
-
 WRONG = "There is no such user, or that is not their password."
 
 pages = Pages()
@@ -31,9 +26,9 @@ def login(visit: Visit) -> Response:
     return _form(visit, 200, "", visit.asked("next"))
 
 
-@pages.post("/login", None, most=MOST_BYTES)
+@pages.post("/login", None, most=MOST_BYTES, blind=True)
 async def log_in(visit: Visit) -> Response:
-    """Begin a session."""
+    """Begin a session; the form is a visitor's, also where another tab has logged in since it was shown."""
     request, wanted = visit.request, visit.form.get("next", "")
     name = visit.form.get("name", "").strip().lower()[:LONGEST_NAME]
     logins: Logins = request.app.state.logins
@@ -47,7 +42,6 @@ async def log_in(visit: Visit) -> Response:
         return answer
     answer = go_to(visit, own_path(wanted))
     cookies.write(answer, request, cookies.SESSION, token, LONGEST_SESSION_SECONDS)
-    cookies.remove(answer, request, cookies.VISITOR)
     return answer
 
 
@@ -64,11 +58,6 @@ def log_out(visit: Visit) -> Response:
 def static_file(visit: Visit) -> Response:
     """Return a file that pages need."""
     return static_files().answer(visit.part("name"), visit.request)
-
-
-def own_path(wanted: str) -> str:
-    """Return where to go after the login: a path of this site, or the first page."""
-    return wanted if OWN_PATH.fullmatch(wanted) else "/"
 
 
 def _form(visit: Visit, status: int, wrong: str, wanted: str, name: str = "") -> Response:

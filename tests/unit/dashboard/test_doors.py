@@ -5,9 +5,10 @@ import re
 import pytest
 from sqlalchemy import select, update
 
-from browsing import ANN, PASSWORD, Browser, Html, somebody
+from browsing import ANN, PASSWORD, SAME_SITE, Browser, Html, somebody
 from dashboard.app import all_pages
-from dashboard.pages.login import own_path
+from dashboard.forms import token_of
+from dashboard.visits import own_path
 from processors.errors import ServiceUnavailable
 from records.audit import WantedActs
 from records.columns import Now
@@ -226,6 +227,46 @@ def test_a_login_form_of_another_browser_is_refused(app, name):
     assert browser.session() == ""
 
 
+def test_a_login_form_that_another_tab_has_overtaken_logs_in_too(app, name):
+    users.add(ANN, name, "viewer", PASSWORD)
+    browser = Browser(app)
+    first, second = browser.token(), browser.token()
+    assert browser.log_in(name, token=first).status_code == 303
+    assert browser.log_in(name, "wrong", token=second).status_code == 403
+    assert browser.log_in(name, token=second).status_code == 303
+    assert browser.get("/queues").status_code == 200
+    assert browser.post("/login", {"name": name, "password": PASSWORD, "token": browser.token()}).status_code == 403
+
+
+LED_HERE = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+
+
+@pytest.mark.parametrize("path", ["/", "/tasks/a%2Fb%20c?x=%22%27&y=1", "/login?next=%2Fqueues"])
+def test_a_link_of_another_site_is_followed_once_more_from_here_so_that_the_session_comes_along(app, path):
+    stranger = Browser(app)
+    token = stranger.token()
+    answer = stranger.get(path, **LED_HERE)
+    page = Html(answer.text)
+    assert (answer.status_code, page.links()) == (200, [path])
+    assert [tag.attributes["content"] for tag in page.all("meta") if "http-equiv" in tag.attributes] == [
+        f"0; url={path}"
+    ]
+    assert "set-cookie" not in answer.headers, "the cookies that stayed away are kept"
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    again = stranger.get(path, **LED_HERE | SAME_SITE)
+    assert "http-equiv" not in again.text
+    assert stranger.token() == token
+
+
+def test_only_a_window_that_another_site_leads_here_is_led_on(app, viewer):
+    stranger = Browser(app)
+    for unlike in ({"Sec-Fetch-Site": "none"}, {"Sec-Fetch-Mode": "cors"}, {"Sec-Fetch-Dest": "iframe"}):
+        assert stranger.get("/queues", **LED_HERE | unlike).headers["location"] == "/login?next=%2Fqueues"
+    assert stranger.client.head("/queues", headers=LED_HERE).status_code == 303
+    assert stranger.get("http://localhost//evil.example/", **LED_HERE).status_code == 404
+    assert "http-equiv" not in viewer.get("/queues", **LED_HERE).text
+
+
 def test_what_is_no_form_or_too_large_is_refused(operator):
     token = operator.token()
     as_json = operator.client.post("/queues/email/pause", json={"token": token})
@@ -259,8 +300,7 @@ def test_the_cookie_is_for_this_site_alone_and_for_no_script(app, name):
 def test_a_login_replaces_the_session_before_it(app, viewer, name):
     former = viewer.session()
     users.add(ANN, name, "viewer", PASSWORD)
-    fields = {"name": name, "password": PASSWORD, "token": viewer.token()}
-    assert viewer.client.post("/login", data=fields).status_code == 303
+    assert viewer.log_in(name, token=token_of(viewer.visitor())).status_code == 303
     assert viewer.session() not in ("", former)
     assert users.caller_of(former, active=False) is None
     assert users.caller_of(viewer.session(), active=False).name == name

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
 from typing import Any, cast
+from uuid import uuid4
 
 from starlette.responses import Response
 
@@ -51,10 +52,10 @@ def ask(name: str, visit: Visit) -> Response:
 
 
 def do(name: str, visit: Visit) -> Response:
-    """Let it begin in ten seconds, and lead to its task, which can be undone until then."""
+    """Let it begin in ten seconds, once for a question, and lead to its task, which can be undone until then."""
     asked = _asked(visit.form.get("filter", ""))
     try:
-        begun = task_acts.begin(visit.caller, name, asked, count_in(visit.form))
+        begun = task_acts.begin(visit.caller, name, asked, count_in(visit.form), visit.form.get("key") or None)
     except CountChanged:
         return _ask(visit, name, asked, "/tasks", HTTPStatus.CONFLICT, MORE_NOW)
     what = f"{ACTS[name].verb}: {_tasks(begun['count'])}"
@@ -94,7 +95,7 @@ def _ask(visit: Visit, name: str, asked: TaskFilter, back: str, status: int = 20
         lines=[wrong, *lines] if wrong else lines,
         button=f"{act.verb}: {_tasks(count)}" if 0 < count <= task_acts.MOST else "",
         loses=act.loses,
-        fields={"filter": json.dumps(meant), "count": str(count)},
+        fields={"filter": json.dumps(meant), "count": str(count), "key": str(uuid4())},
         back=back,
     )
 

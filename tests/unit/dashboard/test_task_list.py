@@ -260,6 +260,18 @@ def test_all_tasks_of_a_list_are_cancelled_after_a_page_with_their_count_and_aft
     assert "It had begun, and cannot be undone." in operator.html(f"/tasks/{act}").text
 
 
+def test_a_question_that_is_confirmed_twice_begins_one_act_which_is_undone_as_a_whole(operator, tag):
+    ids = waiting(tag, 2)
+    first, other = (operator.html(f"/acts/cancel?tag={tag}").forms[-1].fields for _ in range(2))
+    begun = [operator.client.post("/acts/cancel", data=fields).headers["location"] for fields in (first, first, other)]
+    assert begun[0] == begun[1] != begun[2]
+    for path in set(begun):
+        act = path.removeprefix("/tasks/")
+        assert act_of(act) == [("tasks.cancel", 2, "dashboard")]
+        assert task_acts.undo(ANN, act)
+    assert {celery_service.get_task_status(one)["status"] for one in ids} == {"PENDING"}
+
+
 def test_failed_tasks_of_a_list_are_submitted_again(operator, tag):
     failed(tag, 2)
     waiting(tag, 3)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, cast
 from urllib.parse import parse_qsl
+from uuid import uuid4
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -20,6 +21,8 @@ MOST_ARGUMENT_BYTES = 4_000_000
 
 TOO_LARGE = 413
 TOKEN = "token"  # noqa: S105 - a field's name
+ONCE = "once"
+"""The field of a form's word of its own, by which what it makes is made once, however often it is sent."""
 
 
 def token_of(secret: str) -> str:
@@ -46,6 +49,16 @@ async def form_of(request: Request, secret: str, most: int) -> Mapping[str, str]
     if not hmac.compare_digest(fields.get(TOKEN, "").encode("utf-8", "replace"), token_of(secret).encode()):
         raise HTTPException(HTTPStatus.FORBIDDEN, "This form is too old, or not of this browser: load its page again.")
     return fields
+
+
+def new_once() -> str:
+    """Return a word that no other form has."""
+    return str(uuid4())
+
+
+def once_in(form: Mapping[str, str]) -> str | None:
+    """Return a form's word of its own; None where it has none."""
+    return form.get(ONCE) or None
 
 
 def json_object(text: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import RedirectResponse, Response
 
 from dashboard import cookies, words
+from dashboard.forms import new_once
 from dashboard.static_files import StaticFiles
 from dashboard.visits import Visit
 from services.monitoring import version
@@ -77,7 +78,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     known: Any = environment.globals  # which is typed by what it begins with
-    known.update(static=static_files().address, navigation=NAVIGATION, version=version())
+    known.update(static=static_files().address, navigation=NAVIGATION, version=version(), new_once=new_once)
     shown = (
         words.utc,
         words.span,

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Connection, String, Table, insert, or_, select, update
+from sqlalchemy import Column, Connection, String, Table, or_, select, update
 
 from records import audit
 from records.audit import Act
 from records.columns import Instant, Json, Now, PlainText, metadata
 from records.database import Database
+from records.insertion import insert_into
 from records.prepared import Prepared
 
 USED_EVERY_SECONDS = 60
@@ -85,13 +86,17 @@ class ApiKeys:
         expires_at: datetime | None,
         *,
         act: Act,
-    ) -> ApiKey:
-        """Keep a new key, and who made it."""
+    ) -> ApiKey | None:
+        """Keep a new key, and who made it; None where there is one with its id."""
         values: dict[str, Any] = {"id": key_id, "name": name, "digest": digest, "scopes": list(scopes)}
-        fresh = insert(api_keys).values(**values, tenant=tenant, expires_at=expires_at, created_at=Now())
+        fresh = insert_into(api_keys, self.database.kind).values(
+            **values, tenant=tenant, expires_at=expires_at, created_at=Now()
+        )
 
-        def work(connection: Connection) -> ApiKey:
-            made = connection.execute(fresh.returning(*columns)).mappings().one()
+        def work(connection: Connection) -> ApiKey | None:
+            made = connection.execute(fresh.on_conflict_do_nothing().returning(*columns)).mappings().first()
+            if made is None:
+                return None
             audit.note(connection, act)
             return ApiKey(**dict(made))
 

@@ -120,9 +120,10 @@ class Users:
         """Let a user do what this role may; False where they have it."""
         return self._change(and_(columns.id == user_id, columns.role != role), {"role": role}, act)
 
-    def set_password(self, user_id: str, password: str, act: Act) -> bool:
-        """Replace a password's hash, and end all sessions of the user; False where there is none."""
-        return self._change(columns.id == user_id, {"password": password}, act, ends_sessions_of=user_id)
+    def set_password(self, user_id: str, password: str, act: Act, former: str | None = None) -> bool:
+        """Replace a password's hash, and end all sessions of the user; False where there is none, or no former one."""
+        which = columns.id == user_id if former is None else and_(columns.id == user_id, columns.password == former)
+        return self._change(which, {"password": password}, act, ends_sessions_of=user_id)
 
     def disable(self, user_id: str, act: Act) -> bool:
         """Keep a user out, and end all their sessions; False where they were kept out before."""

@@ -15,7 +15,6 @@ from sqlalchemy import (
     case,
     delete,
     func,
-    insert,
     null,
     select,
     update,
@@ -26,6 +25,7 @@ from records import audit
 from records.audit import Act
 from records.columns import SECONDS_PER_DAY, Instant, Json, Now, PlainText, metadata
 from records.database import Database
+from records.insertion import insert_into
 
 MOST = 100
 FAILING_DAYS = 5
@@ -89,19 +89,22 @@ class WebhookEndpoints:
         self.database = database
 
     def add(self, values: Mapping[str, Any], act: Act) -> WebhookEndpoint | None:
-        """Keep a new endpoint, which is told of what ends from now on, and who made it; None where there are 100.
+        """Keep a new endpoint, which is told of what ends from now on, and who made it.
+
+        None where there are 100, or one with its id.
 
         Args:
             values: its id, url, secret, states, category, name and tenant.
             act: who made it.
         """
-        fresh = insert(webhook_endpoints).values(**values, created_at=Now(), seen_to=Now())
+        fresh = insert_into(webhook_endpoints, self.database.kind).values(**values, created_at=Now(), seen_to=Now())
 
         def work(connection: Connection) -> WebhookEndpoint | None:
             if connection.execute(select(func.count()).select_from(webhook_endpoints)).scalar_one() >= MOST:
                 return None
-            made = _one(connection, fresh.returning(*columns))
-            audit.note(connection, act)
+            made = _one(connection, fresh.on_conflict_do_nothing().returning(*columns))
+            if made is not None:
+                audit.note(connection, act)
             return made
 
         return self.database.write(work)

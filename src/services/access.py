@@ -5,6 +5,7 @@ The admin key and Flower's password are files that are made at the first start; 
 
 import hashlib
 import hmac
+import json
 import os
 import pwd
 import secrets
@@ -131,6 +132,11 @@ def new_key() -> str:
 def digest_of(key: str) -> str:
     """Return by what a key is known: its SHA-256."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def id_of(once: str | None, *wanted: str) -> str:
+    """Return an id of 16 figures: of no other, or for who says `once` of all that is wanted with that word."""
+    return secrets.token_hex(8) if once is None else digest_of(json.dumps([once, *wanted]))[:16]
 
 
 class AdminKey:

@@ -1,16 +1,15 @@
 """Keys of the API: made, listed and revoked, by whom it is written down."""
 
 import re
-import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from processors.errors import UnknownKey
+from processors.errors import InvalidArgument, UnknownKey
 from records.api_keys import ApiKey
-from services.access import SCOPES, Caller, digest_of, new_key, reach
+from services.access import SCOPES, Caller, digest_of, id_of, new_key, reach
 from services.audit import act_of
 from services.submit_options import MAX_TENANT_CHARACTERS
 from services.task_filters import Moment
@@ -63,9 +62,18 @@ class NewKey(BaseModel):
         return self
 
 
-def add(caller: Caller, wanted: NewKey) -> dict[str, Any]:
-    """Make a key; the answer is the only place where it is ever told."""
-    key_id, key = secrets.token_hex(8), new_key()
+def add(caller: Caller, wanted: NewKey, once: str | None = None) -> dict[str, Any]:
+    """Make a key; the answer is the only place where it is ever told.
+
+    Args:
+        caller: who makes it.
+        wanted: the key.
+        once: with this word such a key is made once.
+
+    Raises:
+        InvalidArgument: it was made with this word before.
+    """
+    key_id, key = id_of(once, wanted.model_dump_json(exclude={"expires_at"})), new_key()
     scopes = sorted(set(wanted.scopes))
     told = {"name": wanted.name, "scopes": scopes, "tenant": wanted.tenant, "expires_at": _iso(wanted.expires_at)}
     made = parts().api_keys.add(
@@ -77,6 +85,11 @@ def add(caller: Caller, wanted: NewKey) -> dict[str, Any]:
         wanted.expires_at,
         act=act_of(caller, "key.add", target=("key", key_id), count=1, details=told),
     )
+    if made is None:
+        raise InvalidArgument(
+            f"This form was sent before: it made the key {key_id}, which was shown then and is not kept. "
+            "Where nobody has it, revoke it and make another."
+        )
     return shown(made) | {"key": key}
 
 

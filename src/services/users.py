@@ -9,7 +9,7 @@ from typing import Any
 from processors.errors import InvalidArgument, UnknownUser
 from records.users import User
 from services import passwords
-from services.access import RANDOM_BYTES, Caller, at_terminal, digest_of, reach
+from services.access import RANDOM_BYTES, Caller, at_terminal, digest_of, id_of, reach
 from services.audit import act_of, record_act
 from services.wiring import parts
 
@@ -22,8 +22,15 @@ FIRST = "admin"
 NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,99}")
 
 
-def add(caller: Caller, name: str, role: str, password: str) -> dict[str, Any]:
+def add(caller: Caller, name: str, role: str, password: str, once: str | None = None) -> dict[str, Any]:
     """Make a user.
+
+    Args:
+        caller: who makes them.
+        name: of the user.
+        role: of theirs.
+        password: that they log in with.
+        once: who says this word again is told that they have made the user, and not that the name is taken.
 
     Raises:
         InvalidArgument: the name, the role or the password cannot be one, or the name is taken.
@@ -35,7 +42,13 @@ def add(caller: Caller, name: str, role: str, password: str) -> dict[str, Any]:
     _check_role(role)
     kept = passwords.hashed(passwords.check(password))
     act = act_of(caller, "user.add", target=("user", name), count=1, details={"role": role})
-    if not parts().users.add(secrets.token_hex(8), name, kept, role, act=act):
+    user_id = id_of(once, name)
+    if not parts().users.add(user_id, name, kept, role, act=act):
+        if _user(name).id == user_id:
+            raise InvalidArgument(
+                f"This form was sent before: it made the user {name}, whose password was shown then and is not kept. "
+                "Where nobody has it, give them a new one."
+            )
         raise InvalidArgument(f"name: there is a user {name} already; `csai users ls` lists them.")
     return shown(_user(name))
 
@@ -68,17 +81,38 @@ def set_role(caller: Caller, name: str, role: str) -> dict[str, Any]:
     return shown(_user(name))
 
 
-def set_password(caller: Caller, name: str, password: str) -> dict[str, Any]:
+def set_password(caller: Caller, name: str, password: str, former: str | None = None) -> dict[str, Any]:
     """Replace a user's password, and end all their sessions.
 
+    Args:
+        caller: who does it.
+        name: of the user.
+        password: the new one.
+        former: what `password_mark` told of the one that is replaced; None: whichever it is.
+
     Raises:
-        InvalidArgument: it is too short or too long.
+        InvalidArgument: it is too short or too long, or the former one was replaced before.
         UnknownUser: there is no such user.
     """
     user = _user(name)
     kept = passwords.hashed(passwords.check(password))
-    parts().users.set_password(user.id, kept, act_of(caller, "user.set_password", target=("user", name)))
+    act = act_of(caller, "user.set_password", target=("user", name))
+    same = former is None or former == _mark(user)
+    if not same or not parts().users.set_password(user.id, kept, act, former and user.password):
+        raise InvalidArgument(
+            f"The password of {name} was replaced since this was asked, and shown to who did it. "
+            "Where nobody has it, ask for a new one again."
+        )
     return shown(_user(name))
+
+
+def password_mark(name: str) -> str:
+    """Return what is another one as soon as a user has another password, and tells nothing of it.
+
+    Raises:
+        UnknownUser: there is no such user.
+    """
+    return _mark(_user(name))
 
 
 def disable(caller: Caller, name: str) -> dict[str, Any]:
@@ -168,6 +202,10 @@ def shown(user: User) -> dict[str, Any]:
 
 def _caller(user: User) -> Caller:
     return Caller("user", user.name, reach((ROLES[user.role],)), origin="dashboard")
+
+
+def _mark(user: User) -> str:
+    return digest_of(user.password)[:16]
 
 
 def _user(name: str) -> User:

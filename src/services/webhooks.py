@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -18,7 +18,7 @@ from processors.webhooks import CATEGORY, TASK, TEST_KIND, Ended, EndedTask, Sen
 from records.audit import Act
 from records.task_records import Draft, TaskRecord
 from records.webhook_endpoints import FAILED_WHY, MOST, WebhookEndpoint
-from services.access import Caller
+from services.access import Caller, digest_of
 from services.audit import act_of, record_act
 from services.own_tasks import check_category, check_name
 from services.submission import draft_by_name
@@ -109,17 +109,28 @@ def listed() -> Sequence[dict[str, Any]]:
     return [shown(one) for one in parts().webhook_endpoints.listed()]
 
 
-def add(caller: Caller, wanted: NewWebhook) -> dict[str, Any]:
+def add(caller: Caller, wanted: NewWebhook, once: str | None = None) -> dict[str, Any]:
     """Make an endpoint; the answer is the only place where its secret is ever told.
 
+    Args:
+        caller: who makes it.
+        wanted: the endpoint.
+        once: with this word such an endpoint is made once.
+
     Raises:
-        InvalidArgument: it cannot be told anything, or there are too many.
+        InvalidArgument: it cannot be told anything, there are too many, or it was made with this word before.
     """
     values = wanted.model_dump() | {"states": _in_order(wanted.states)}
     _check(values)
-    endpoint_id, secret = str(uuid4()), webhooks.new_secret()
+    endpoint_id = str(uuid4() if once is None else UUID(digest_of(once + wanted.model_dump_json())[:32]))
+    secret = webhooks.new_secret()
     act = _act(caller, "webhook.add", endpoint_id, values)
     made = parts().webhook_endpoints.add({**values, "id": endpoint_id, "secret": secret}, act)
+    if made is None and parts().webhook_endpoints.read(endpoint_id) is not None:
+        raise InvalidArgument(
+            "This form was sent before: it made the webhook, whose secret was shown then. "
+            "Where nobody has it, remove the webhook and make another."
+        )
     if made is None:
         raise InvalidArgument(f"There are {MOST} webhooks, and no more are kept: remove one.")
     return shown(made) | {"secret": secret}

@@ -71,6 +71,21 @@ DRAWN = """([plot, name]) => {
 }"""
 """How many points of a plot have a line's colour."""
 
+HIT_TWICE = """(button) => {
+  const sent = [];
+  addEventListener("submit", (event) => {
+    sent.push(!event.defaultPrevented);
+    event.preventDefault();
+  });
+  for (const again of [1, 2]) {
+    button.click();
+    button.click();
+    dispatchEvent(new Event("pageshow"));
+  }
+  return sent;
+}"""
+"""Whether each of two hits sends the form, and each of two more after somebody has come back to the page."""
+
 DONE: set[str] = set()
 """Routes of acts that a test here does."""
 
@@ -528,6 +543,22 @@ def test_a_queue_is_steered(somebody, shown):
     confirms(page, "Purge high_priority", "Purge high_priority: cancel 1 tasks", said)
     assert celery_service.get_task_status(task_id)["status"] == "REVOKED"
     confirms(page, "Resume high_priority", "Resume high_priority", "The queue high_priority goes on.")
+
+
+def test_a_button_that_is_hit_twice_sends_its_form_once_until_somebody_comes_back(somebody, shown):
+    watched = somebody("admin")
+    page, button = watched.page, watched.page.get_by_role("button", name="Make the user")
+    watched.goes("/users")
+    page.get_by_role("textbox", name="Name").fill("zoe")
+    assert button.evaluate(HIT_TWICE) == [True, False, True, False]
+    watched.goes("/users")
+    page.get_by_role("textbox", name="Name").fill("zoe")
+    button.dblclick()
+    expect(page.get_by_label("The password", exact=True)).to_be_visible()
+    page.go_back()
+    page.get_by_role("textbox", name="Name").fill("zoe.too")
+    button.click()
+    expect(page.get_by_role("heading", name="The password of zoe.too")).to_be_visible()
 
 
 @does("/schedules/pause", "/schedules/resume", "/schedules/run")

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
 from typing import Any, cast
-from uuid import uuid4
 
 from starlette.responses import Response
 
 from dashboard.counts import MORE_NOW, count_in
+from dashboard.forms import ONCE, new_once, once_in
 from dashboard.rendering import go_to, page
 from dashboard.searches import search_of
 from dashboard.visits import Pages, Visit
@@ -55,7 +55,7 @@ def do(name: str, visit: Visit) -> Response:
     """Let it begin in ten seconds, once for a question, and lead to its task, which can be undone until then."""
     asked = _asked(visit.form.get("filter", ""))
     try:
-        begun = task_acts.begin(visit.caller, name, asked, count_in(visit.form), visit.form.get("key") or None)
+        begun = task_acts.begin(visit.caller, name, asked, count_in(visit.form), once_in(visit.form))
     except CountChanged:
         return _ask(visit, name, asked, "/tasks", HTTPStatus.CONFLICT, MORE_NOW)
     what = f"{ACTS[name].verb}: {_tasks(begun['count'])}"
@@ -95,7 +95,7 @@ def _ask(visit: Visit, name: str, asked: TaskFilter, back: str, status: int = 20
         lines=[wrong, *lines] if wrong else lines,
         button=f"{act.verb}: {_tasks(count)}" if 0 < count <= task_acts.MOST else "",
         loses=act.loses,
-        fields={"filter": json.dumps(meant), "count": str(count), "key": str(uuid4())},
+        fields={"filter": json.dumps(meant), "count": str(count), ONCE: new_once()},
         back=back,
     )
 

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 from starlette.responses import Response
 
+from dashboard.forms import once_in
 from dashboard.rendering import go_to, page
 from dashboard.visits import Pages, Visit
 from processors.errors import InvalidArgument, UnknownKey
@@ -31,7 +32,7 @@ def add(visit: Visit) -> Response:
     """Make a key, and show it: this once."""
     given = {name: visit.form.get(name, "").strip() for name in NOTHING_GIVEN}
     try:
-        made = api_keys.add(visit.caller, _wanted(given))
+        made = api_keys.add(visit.caller, _wanted(given), once_in(visit.form))
     except InvalidArgument as error:
         return _page(visit, 422, given, str(error))
     return _page(visit, 201, NOTHING_GIVEN, made=made)

@@ -7,6 +7,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from dashboard.forms import once_in
 from dashboard.rendering import go_to, page
 from dashboard.visits import Pages, Visit
 from processors.errors import InvalidArgument, UnknownUser
@@ -44,7 +45,7 @@ def _set_role(role: str, visit: Visit, name: str) -> Response:
 
 def _set_password(visit: Visit, name: str) -> Response:
     password = passwords.generated()
-    users.set_password(visit.caller, name, password)
+    users.set_password(visit.caller, name, password, visit.form.get("former", ""))
     return _page(visit, 200, NOTHING_GIVEN, told=(name, password))
 
 
@@ -102,7 +103,7 @@ def add(visit: Visit) -> Response:
     given = {name: visit.form.get(name, "").strip() for name in NOTHING_GIVEN}
     password = passwords.generated()
     try:
-        made = users.add(visit.caller, given["name"], given["role"], password)
+        made = users.add(visit.caller, given["name"], given["role"], password, once_in(visit.form))
     except InvalidArgument as error:
         return _page(visit, 422, given, str(error))
     return _page(visit, 201, NOTHING_GIVEN, told=(made["name"], password))
@@ -119,7 +120,7 @@ def ask(act_name: str, visit: Visit) -> Response:
         lines=[act.what, f"They are {user['role']} now{', and kept out' if user['disabled_at'] else ''}."],
         button=f"{act.verb}: {user['name']}",
         loses=act.loses,
-        fields={},
+        fields={"former": users.password_mark(user["name"])} if act_name == "password" else {},
         back="/users",
     )
 

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from pydantic import ValidationError
 from starlette.responses import Response
 
+from dashboard.forms import once_in
 from dashboard.rendering import go_to, page
 from dashboard.visits import Pages, Visit
 from dashboard.words import number
@@ -92,7 +93,7 @@ def add(visit: Visit) -> Response:
     given = {name: visit.form.get(name, "").strip() for name in NOTHING_GIVEN}
     states = tuple(one for one in STATES if visit.form.get(f"state-{one}"))
     try:
-        made = webhooks.add(visit.caller, _wanted(given, states))
+        made = webhooks.add(visit.caller, _wanted(given, states), once_in(visit.form))
     except InvalidArgument as error:
         return _page(visit, 422, given, states, str(error))
     return _page(visit, 201, NOTHING_GIVEN, STATES, made=made)

@@ -67,6 +67,16 @@
     });
   }
 
+  // A form is sent once, however often its button is hit; where somebody comes back to its page, once more.
+  document.addEventListener("submit", (event) => {
+    if (event.target.method !== "post") return;
+    if ("sent" in event.target.dataset) event.preventDefault();
+    event.target.dataset.sent = "";
+  });
+  addEventListener("pageshow", () => {
+    for (const form of document.querySelectorAll("[data-sent]")) delete form.dataset.sent;
+  });
+
   // A line of what is said plays the sound or film beside it from there.
   document.addEventListener("click", (event) => {
     const line = event.target.closest("[data-at]");

@@ -869,6 +869,16 @@ def test_who_has_logged_out_is_told_nothing_more(viewer, quick, monkeypatch):
 # --- Keys ---------------------------------------------------------------------------------------------------------
 
 
+def test_a_form_of_a_key_that_is_sent_again_makes_no_other_one(admin):
+    fields = admin.html("/keys").forms[-1].fields | {"name": "sent twice", "days": "3"}
+    first, again = (admin.client.post("/keys", data=fields) for _ in range(2))
+    assert (first.status_code, again.status_code) == (201, 422)
+    assert "This form was sent before" in again.text
+    (made,) = (one for one in api_keys.listed() if one["name"] == "sent twice")
+    acts = audit.acts(WantedActs(target_kind="key", target_id=made["id"]), 5)
+    assert [one.act for one in acts] == ["key.add"]
+
+
 def test_a_key_is_shown_once_and_revoked_after_a_page_that_names_it(admin):
     answer = admin.submit("/keys", {"name": "of the dashboard", "scope": "submit", "tenant": "acme", "days": "3"})
     assert answer.status_code == 201

@@ -30,6 +30,29 @@ def test_a_user_is_made_with_a_password_that_is_shown_once(admin, app, name):
     assert ("user.add", "dashboard") in acts(name)
 
 
+def test_a_form_of_a_user_that_is_sent_again_says_that_the_password_was_shown(admin, app, name):
+    fields = admin.html("/users").forms[-1].fields | {"name": name}
+    first, again = (admin.client.post("/users", data=fields) for _ in range(2))
+    assert (first.status_code, again.status_code) == (201, 422)
+    assert "This form was sent before" in again.text
+    assert "This form was sent before" not in admin.submit("/users", {"name": name}).text  # another form
+    assert Browser(app).log_in(name, Html(first.text).all("pre")[0].text).status_code == 303
+    assert acts(name).count(("user.add", "dashboard")) == 1
+    other = admin.client.post("/users", data=fields | {"name": f"{name}-other"})
+    assert other.status_code == 201, "who comes back and writes another name makes that user"
+
+
+def test_a_new_password_that_is_asked_for_again_by_the_same_form_stays_as_it_is(admin, app, name):
+    users.add(ANN, name, "viewer", PASSWORD)
+    fields = admin.html(f"/users/{name}/password").forms[-1].fields
+    first, again = (admin.client.post(f"/users/{name}/password", data=fields) for _ in range(2))
+    assert (first.status_code, again.status_code) == (200, 422)
+    assert "was replaced since this was asked" in again.text
+    assert Browser(app).log_in(name, Html(first.text).all("pre")[0].text).status_code == 303
+    assert acts(name).count(("user.set_password", "dashboard")) == 1
+    assert admin.submit(f"/users/{name}/password").status_code == 200
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [({"name": ""}, "name"), ({"name": "Ann B"}, "name"), ({"name": HOSTILE}, "name"), ({"role": "root"}, "role")],

@@ -51,6 +51,16 @@ def test_without_a_webhook_the_page_says_so(admin):
     assert "There is no webhook." in admin.html("/webhooks").text
 
 
+def test_a_form_of_a_webhook_that_is_sent_again_makes_no_other_one(admin):
+    fields = admin.html("/webhooks").forms[-1].fields | {"url": URL}
+    first, again = (admin.client.post("/webhooks", data=fields) for _ in range(2))
+    assert (first.status_code, again.status_code) == (201, 422)
+    assert "This form was sent before" in again.text
+    (own,) = (one for one in webhooks.listed() if one["url"] == URL)
+    assert acts(own["id"]) == [("webhook.add", "dashboard")]
+    webhooks.remove(ANN, own["id"])
+
+
 def test_a_webhook_is_made_and_its_secret_is_shown_once(admin, made):
     assert made.status_code == 201
     secret = next(tag.text for tag in Html(made.text).all("pre"))

@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from browsing import ANN, Html
+from config.settings import settings
 from dashboard import searches, words
 from processors.errors import InvalidArgument
 from records import saved_views as views
@@ -15,6 +16,7 @@ from records.task_moves import Failure
 from records.task_records import Draft
 from services import audit, saved_views, task_acts
 from services.celery_service import celery_service
+from services.parent_progress import CAMPAIGN
 from services.wiring import parts
 
 SENTIMENT = "ai_processing.analyze_sentiment"
@@ -225,6 +227,19 @@ def test_a_view_that_cannot_be_is_refused(viewer, monkeypatch):
     assert viewer.post("/views", {"name": "first", "query": "tag=a"}).status_code == 303
     assert viewer.post("/views", {"name": "first", "query": "tag=b"}).status_code == 303
     assert viewer.post("/views", {"name": "second", "query": "tag=c"}).status_code == 422
+
+
+@pytest.mark.parametrize("path", ["/tasks", "/campaigns", "/outbox"])
+def test_the_way_to_older_ones_goes_on_behind_what_a_list_shows_after_it_has_looked_again(
+    viewer, tag, monkeypatch, path
+):
+    for page in ("task_list", "campaigns", "outbox"):
+        monkeypatch.setattr(f"dashboard.pages.{page}.ROWS", 1)
+    settings.outbox_dir.mkdir(parents=True, exist_ok=True)
+    for task_id in waiting(tag, 2, name=CAMPAIGN):
+        (settings.outbox_dir / f"{task_id}-0.eml").write_bytes(b"Subject: older\n\nText")
+    (live,) = (one for one in viewer.html(path).tags if one.attributes.get("id") == "live")
+    assert "Older" in live.text
 
 
 # --- Acts on many -------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from uuid import NAMESPACE_OID, uuid5
 from processors.errors import CountChanged, IdempotencyConflict, InvalidArgument
 from processors.interfaces import Report
 from processors.scheduling import Act, ActOnTasks, SkippedTask, TasksActedOn
+from records.task_changes import TaskChanges
 from records.task_lists import Place, Row, TaskLists, Wanted
 from records.task_records import FINAL, TaskRecord, TaskState
 from services import retrying, steering
@@ -47,6 +48,13 @@ def count_of(act: str, asked: TaskFilter, wall: str | None) -> int:
     _checked(act)
     wanted = _wanted(act, asked, wall, datetime.now(UTC))
     return 0 if wanted is None else sum(1 for _ in _found(act, wanted, MOST + 1))
+
+
+def until_now(asked: TaskFilter) -> TaskFilter:
+    """Return the same filter without what is submitted from now on, by the database's clock."""
+    now = TaskChanges(parts().database).now()
+    until = now if asked.created_before is None else min(now, asked.created_before)
+    return asked.model_copy(update={"created_before": until})
 
 
 def begin(caller: Caller, act: str, asked: TaskFilter, confirmed: int, key: str | None = None) -> dict[str, Any]:

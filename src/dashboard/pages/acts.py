@@ -48,7 +48,7 @@ ACTS = {
 def ask(name: str, visit: Visit) -> Response:
     """Ask whether this is to be done to all tasks that the address asks for, naming how many they are."""
     search = search_of(visit.request.query_params.multi_items())
-    return _ask(visit, name, search.filter(datetime.now(UTC)), search.path)
+    return _ask(visit, name, task_acts.until_now(search.filter(datetime.now(UTC))), search.path)
 
 
 def do(name: str, visit: Visit) -> Response:

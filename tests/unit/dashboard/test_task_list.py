@@ -1,23 +1,28 @@
 """The list of tasks, its saved views, and acts on all tasks of a list."""
 
 import json
+from datetime import UTC, datetime
 from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 import pytest
 
-from browsing import ANN, Html
+from browsing import ANN, Form, Html
 from config.settings import settings
 from dashboard import searches, words
 from processors.errors import InvalidArgument
+from processors.scheduling import ActOnTasks
 from records import saved_views as views
 from records.audit import WantedActs
+from records.task_changes import TaskChanges
 from records.task_moves import Failure
 from records.task_records import Draft
 from services import audit, saved_views, task_acts
 from services.celery_service import celery_service
 from services.parent_progress import CAMPAIGN
+from services.task_filters import filter_of
 from services.wiring import parts
+from waiting import until
 
 SENTIMENT = "ai_processing.analyze_sentiment"
 HOSTILE = """<img src=x onerror=alert(1)>"'><script>alert(2)</script>{{7*7}}"""
@@ -293,26 +298,53 @@ def test_failed_tasks_of_a_list_are_submitted_again(operator, tag):
     answer = operator.submit(f"/acts/replay?tag={tag}")
     record = parts().tasks.read(answer.headers["location"].removeprefix("/tasks/"))
     assert (record.name, record.kwargs["act"], record.kwargs["most"]) == (task_acts.TASK, "replay", 2)
-    assert record.kwargs["filter"] == {"tag": [tag]}
+    assert record.kwargs["filter"] == {"tag": [tag], "created_before": record.kwargs["filter"]["created_before"]}
     task_acts.undo(ANN, record.id)
 
 
 def test_what_was_counted_is_what_is_done_however_long_ago_the_last_hour_was_asked_for(operator, tag):
     waiting(tag, 2)
     form = operator.html(f"/acts/cancel?tag={tag}&since=1h").forms[-1]
-    assert set(json.loads(form.fields["filter"])) == {"tag", "created_from"}
+    assert set(json.loads(form.fields["filter"])) == {"tag", "created_from", "created_before"}
     assert form.fields["count"] == "2"
 
 
-def test_more_tasks_than_were_confirmed_are_asked_about_again(operator, tag):
-    waiting(tag, 1)
+def test_what_came_after_the_question_is_not_done_in_place_of_what_has_ended_since(operator, tag):
+    counted = waiting(tag, 2)
     form = operator.html(f"/acts/cancel?tag={tag}").forms[-1]
-    waiting(tag, 1)
+    until(lambda: _ticks_on(form), what="the database's clock goes on")
+    (new,) = waiting(tag, 1)
+    celery_service.cancel_task(counted[0])
     answer = operator.client.post("/acts/cancel", data=form.fields)
+    request = ActOnTasks(**parts().tasks.read(answer.headers["location"].removeprefix("/tasks/")).kwargs)
+    assert task_acts.act_on(request, lambda _percent, _text: None, "").task_ids == [counted[1]]
+    assert celery_service.get_task_status(new)["status"] == "PENDING"
+    assert operator.client.post("/acts/cancel", data=form.fields | {"once": "other"}).status_code == 422
+
+
+def _ticks_on(form: Form) -> bool:
+    """Tell whether the database's clock is past the moment of a question."""
+    return TaskChanges(parts().database).now().isoformat() > json.loads(form.fields["filter"])["created_before"]
+
+
+def test_a_question_widens_no_filter(operator, tag):
+    waiting(tag, 1)
+    assert "No task is like that now" in operator.html(f"/acts/cancel?tag={tag}&created_before=2020-01-01").text
+    asked = filter_of(created_before=datetime(2020, 1, 1, tzinfo=UTC))
+    assert task_acts.until_now(asked) == asked
+
+
+def test_more_tasks_than_were_confirmed_are_asked_about_again(operator, tag):
+    failed(tag, 1)
+    (later,) = waiting(tag, 1, delay=0)
+    form = operator.html(f"/acts/replay?tag={tag}").forms[-1]
+    run = parts().moves.start(later, 0, "worker-of-lists", "w@h", None).run
+    assert parts().moves.fail(later, run, Failure("no", "PermanentError"))
+    answer = operator.client.post("/acts/replay", data=form.fields)
     page = Html(answer.text)
     assert answer.status_code == 409
     assert "There are more now" in page.text
-    assert "Cancel: 2 tasks?" in page.text
+    assert "Submit again: 2 tasks?" in page.text
     assert page.forms[-1].fields["count"] == "2"
 
 

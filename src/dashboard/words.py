@@ -46,6 +46,12 @@ def number(value: int | None) -> str:
     return NOTHING if value is None else f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
+def tasks(count: int, members: int = 0) -> str:
+    """Return how many tasks something is about, and how many parts those have."""
+    found = "1 task" if count == 1 else f"{number(count)} tasks"
+    return f"{found} with {'1 part' if members == 1 else f'{number(members)} parts'}" if members else found
+
+
 def rate(value: float | None) -> str:
     """Return how many a minute something is."""
     return NOTHING if value is None else f"{value:.1f}" if value < 100 else number(round(value))  # noqa: PLR2004 - figures enough

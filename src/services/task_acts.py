@@ -45,9 +45,22 @@ def count_of(act: str, asked: TaskFilter, wall: str | None) -> int:
     Raises:
         InvalidArgument: there is no such act.
     """
+    return count_with_parts(act, asked, wall)[0]
+
+
+def count_with_parts(act: str, asked: TaskFilter, wall: str | None) -> tuple[int, int]:
+    """Return the same, and how many parts the parents among those tasks have.
+
+    Raises:
+        InvalidArgument: there is no such act.
+    """
     _checked(act)
     wanted = _wanted(act, asked, wall, datetime.now(UTC))
-    return 0 if wanted is None else sum(1 for _ in _found(act, wanted, MOST + 1))
+    count = members = 0
+    for row in () if wanted is None else _found(act, wanted, MOST + 1):
+        count += 1
+        members += row["members_total"] or 0 if row["is_parent"] else 0
+    return count, members
 
 
 def until_now(asked: TaskFilter) -> TaskFilter:

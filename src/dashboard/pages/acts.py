@@ -14,7 +14,7 @@ from dashboard.forms import ONCE, new_once, once_in
 from dashboard.rendering import go_to, page
 from dashboard.searches import search_of
 from dashboard.visits import Pages, Visit
-from dashboard.words import number, segment
+from dashboard.words import number, segment, tasks
 from processors.errors import CountChanged, InvalidArgument
 from services import task_acts
 from services.task_filters import TaskFilter, filter_of
@@ -58,7 +58,7 @@ def do(name: str, visit: Visit) -> Response:
         begun = task_acts.begin(visit.caller, name, asked, count_in(visit.form), once_in(visit.form))
     except CountChanged:
         return _ask(visit, name, asked, "/tasks", HTTPStatus.CONFLICT, MORE_NOW)
-    what = f"{ACTS[name].verb}: {_tasks(begun['count'])}"
+    what = f"{ACTS[name].verb}: {tasks(begun['count'])}"
     return go_to(visit, f"/tasks/{segment(begun['task_id'])}", f"{what}, in 10 s; until then it can be undone.")
 
 
@@ -77,7 +77,7 @@ def undo(visit: Visit) -> Response:
 
 
 def _ask(visit: Visit, name: str, asked: TaskFilter, back: str, status: int = 200, wrong: str = "") -> Response:
-    act, count = ACTS[name], task_acts.count_of(name, asked, visit.caller.tenant)
+    act, (count, members) = ACTS[name], task_acts.count_with_parts(name, asked, visit.caller.tenant)
     meant = asked.model_dump(mode="json", exclude_defaults=True)
     lines = [act.what, *(f"{key}: {_shown(value)}" for key, value in meant.items())]
     if count > task_acts.MOST:
@@ -86,14 +86,14 @@ def _ask(visit: Visit, name: str, asked: TaskFilter, back: str, status: int = 20
         lines.append("No task is like that now, so that there is nothing to do.")
     else:
         lines.append("It begins 10 s after you confirm; until then it can be undone.")
-    how_many = _tasks(count) if count <= task_acts.MOST else f"more than {_tasks(task_acts.MOST)}"
+    how_many = tasks(count, members) if count <= task_acts.MOST else f"more than {tasks(task_acts.MOST)}"
     return page(
         visit,
         "confirm.html",
         status,
         title=f"{act.verb}: {how_many}?",
         lines=[wrong, *lines] if wrong else lines,
-        button=f"{act.verb}: {_tasks(count)}" if 0 < count <= task_acts.MOST else "",
+        button=f"{act.verb}: {how_many}" if 0 < count <= task_acts.MOST else "",
         loses=act.loses,
         fields={"filter": json.dumps(meant), "count": str(count), ONCE: new_once()},
         back=back,
@@ -117,7 +117,3 @@ def _asked(text: str) -> TaskFilter:
 
 def _shown(value: Any) -> str:
     return ", ".join(str(one) for one in cast("list[Any]", value)) if isinstance(value, list) else str(value)
-
-
-def _tasks(count: int) -> str:
-    return "1 task" if count == 1 else f"{number(count)} tasks"

@@ -13,7 +13,7 @@ from dashboard import cookies, results, tails
 from dashboard.forms import MOST_ARGUMENT_BYTES, json_object
 from dashboard.rendering import FRAMES, HEADERS, framed_page, go_to, page, rendered
 from dashboard.visits import Pages, Visit
-from dashboard.words import number, segment
+from dashboard.words import number, segment, tasks
 from processors.errors import InvalidArgument, ServiceUnavailable, UnknownTask, WorkError
 from processors.redaction import redact, redact_text
 from records.task_records import TaskRecord
@@ -103,8 +103,7 @@ def ask_cancel(visit: Visit) -> Response:
     """Ask whether a task is to be cancelled, naming how many it has."""
     story = _story(visit.part("task_id"), visit.caller)
     task, record = story["task"], story["record"]
-    parts_of_it = record.members_total if record is not None and record.is_parent else None
-    what = "1 task" if parts_of_it is None else f"1 task with {number(parts_of_it)} parts"
+    what = tasks(1, record.members_total or 0 if record is not None and record.is_parent else 0)
     lines = [
         "It is cancelled for good: what waits never starts, and what runs ends within seconds.",
         f"It is {task['name']}, and {task['status']}.",

@@ -292,6 +292,16 @@ def test_a_question_that_is_confirmed_twice_begins_one_act_which_is_undone_as_a_
     assert {celery_service.get_task_status(one)["status"] for one in ids} == {"PENDING"}
 
 
+def test_a_question_names_how_many_parts_the_tasks_have(operator, tag):
+    for members in (500, 700):
+        waiting(tag, 1, is_parent=True, members_total=members)
+    waiting(tag, 1)
+    page = operator.html(f"/acts/cancel?tag={tag}")
+    assert f"Cancel: 3 tasks with {words.number(1200)} parts?" in page.text
+    assert [one.text for one in page.all("button")][-1] == f"Cancel: 3 tasks with {words.number(1200)} parts"
+    assert words.tasks(1, 1) == "1 task with 1 part"
+
+
 def test_failed_tasks_of_a_list_are_submitted_again(operator, tag):
     failed(tag, 2)
     waiting(tag, 3)

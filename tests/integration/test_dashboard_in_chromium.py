@@ -811,6 +811,65 @@ def test_a_task_is_watched_to_its_end(somebody, shown):
     expect(page.get_by_role("link", name="Cancel")).to_have_count(0)
 
 
+TOLD = "addEventListener('htmx:sseBeforeMessage', (event) => (window.told ??= []).push(event.detail.data))"
+MARK = "getSelection().selectAllChildren(document.querySelector('[sse-swap=status] label'))"
+
+
+def comes(page: Page, text: str) -> None:
+    """Wait until a page that notes it was told something, whether or not it shows that."""
+    until(lambda: text in str(page.evaluate("window.told")), what=f"{text} has come")
+
+
+def watches(somebody, task_id: str) -> tuple[Page, int]:
+    """Look at a task that runs, on a page that notes what it is told; returns the run, too."""
+    run, watched = started(task_id, name="own.held", category="own", queue="default"), somebody("operator")
+    says(task_id, run, 5, "at first")
+    watched.goes(f"/tasks/{task_id}")
+    expect(watched.page.get_by_text("at first")).to_be_visible()
+    watched.page.evaluate(TOLD)
+    return watched.page, run
+
+
+@pytest.mark.parametrize(
+    ("hold", "leave"),
+    [
+        (lambda page: page.mouse.down(), lambda page: page.mouse.up()),
+        (lambda page: page.evaluate(MARK), lambda page: page.evaluate("getSelection().empty()")),
+    ],
+    ids=["pressed", "marked"],
+)
+def test_what_is_pressed_or_marked_is_not_exchanged_and_the_newest_comes_then(somebody, service, hold, leave, request):
+    task_id = f"held-{request.node.callspec.id}"
+    page, run = watches(somebody, task_id)
+    page.get_by_role("heading", level=1).hover()
+    hold(page)
+    for progress, text in ((10, "then this"), (20, "at last that")):
+        says(task_id, run, progress, text)
+        comes(page, text)
+    expect(page.get_by_text("at first")).to_be_visible()
+    leave(page)
+    expect(page.get_by_text("at last that")).to_be_visible()
+
+
+def test_no_line_of_a_log_is_lost_while_a_pointer_is_down_nor_a_click(somebody, service):
+    page, run = watches(somebody, "held-lines")
+    page.get_by_role("link", name="Cancel").hover()
+    page.mouse.down()
+    for line in ("a first line", "a second line"):
+        logged("held-lines", line)
+        comes(page, line)
+    expect(page.locator("#lines")).to_be_empty()
+    page.get_by_role("heading", level=1).hover()
+    page.mouse.up()
+    expect(page.locator("#lines")).to_have_text(re.compile("first line(?!.*first).*second line", re.DOTALL))
+    page.get_by_role("link", name="Cancel").hover()
+    page.mouse.down()
+    says("held-lines", run, 30, "while it is hit")
+    comes(page, "while it is hit")
+    page.mouse.up()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Cancel 1 task?")
+
+
 def test_sound_plays_with_its_words_and_a_film_has_its_pictures(somebody, shown):
     watched = somebody("viewer")
     page = watched.page

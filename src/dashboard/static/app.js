@@ -86,9 +86,37 @@
     player.play().catch(() => {}); // a browser may not play what nobody has touched yet
   });
 
+  // While a pointer is down or words are marked, what would be exchanged stays; what came meanwhile comes then.
+  let pressed = false;
+  let later = [];
+  const held = (part) => {
+    const marked = getSelection();
+    return pressed || (marked.rangeCount > 0 && !marked.isCollapsed && marked.containsNode(part, true));
+  };
+  const keepForLater = (message) => {
+    const out = { lines: [], logs: ["logs", "lines"] }[message.type] ?? [message.type]; // lines are put behind others
+    later = later.filter((one) => !out.includes(one.type));
+    later.push({ source: message.target, type: message.type, data: message.data });
+  };
+  const release = () => {
+    const came = later;
+    later = [];
+    for (const { source, type, data } of came) source.dispatchEvent(new MessageEvent(type, { data }));
+  };
+  const lift = () => {
+    setTimeout(() => {
+      pressed = false;
+      release();
+    }); // the click comes first
+  };
+  document.addEventListener("pointerdown", (event) => (pressed = event.button === 0));
+  for (const end of ["pointerup", "pointercancel"]) document.addEventListener(end, lift);
+  document.addEventListener("pointermove", (event) => pressed && !event.buttons && lift());
+  document.addEventListener("selectionchange", () => pressed || release());
+
   // Who has a link or a button in hand keeps it; where somebody reads, the place in the text stays.
   const inHand = (part) => part.contains(document.activeElement) && document.activeElement.matches("a, button");
-  const still = (part) => document.hidden || !live || inHand(part);
+  const still = (part) => document.hidden || !live || inHand(part) || held(part);
   const readers = (part) => [...part.querySelectorAll("[tabindex='0']")];
   const places = (part) =>
     readers(part).map((one) => ({
@@ -119,7 +147,9 @@
     if (part) putBack(part, before);
   });
   document.addEventListener("htmx:sseBeforeMessage", (event) => {
-    if (!live) event.preventDefault();
+    const keeps = live && held(event.target);
+    if (keeps) keepForLater(event.detail);
+    if (!live || keeps) event.preventDefault();
     else before = places(event.target);
   });
   document.addEventListener("htmx:sseMessage", (event) => putBack(event.target, before));

@@ -89,9 +89,9 @@ class Watched:
         if not any(one in text for one in self._expected):
             self.wrong.append(f"{self.page.url}: {text}")
 
-    def expects(self, status: int) -> None:
-        """Let it be right, on this page, that an answer has this status, which the browser tells as an error."""
-        self._expected.add(f"status of {status}")
+    def expects(self, what: int | str) -> None:
+        """Let it be right, on this page, that an answer has this status, or that the browser tells this as an error."""
+        self._expected.add(f"status of {what}" if isinstance(what, int) else what)
 
     def goes(self, path: str, status: int = 200) -> Response:
         """Load a page."""

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dashboard.rendering import HEADERS, go_to, page
-from dashboard.visits import FromElsewhere, NotLoggedIn, Visit, own_path
+from dashboard.visits import OUT, FromElsewhere, NotLoggedIn, Visit, follows, own_path
 from processors.errors import (
     ConfigurationError,
     InvalidArgument,
@@ -25,6 +25,7 @@ from processors.errors import (
     WorkError,
 )
 from services.outbox import UnreadableMail
+from web.event_streams import MEDIA_TYPE, text_event
 
 STATUSES: dict[type[Exception], HTTPStatus] = {
     UnknownTask: HTTPStatus.NOT_FOUND,
@@ -51,6 +52,8 @@ async def _not_logged_in(request: Request, _error: Exception) -> Response:
     login = "/login" if wanted == "/" else f"/login?{urlencode({'next': wanted})}"
     if "hx-request" in request.headers:  # a part of a page: the whole page goes there
         return Response(status_code=HTTPStatus.UNAUTHORIZED, headers={**HEADERS, "HX-Redirect": login})
+    if follows(request):
+        return Response(text_event(OUT, ""), headers=HEADERS, media_type=MEDIA_TYPE)
     return go_to(visit, login)
 
 

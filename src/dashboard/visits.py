@@ -21,11 +21,15 @@ from dashboard.forms import form_of, token_of
 from services import users
 from services.access import RANDOM_BYTES, SCOPES, Caller
 from web.bodies import in_time
+from web.event_streams import MEDIA_TYPE
 from web.paths import matched
 
 MOST_FORM_BYTES = 64_000
 OWN_PATH = re.compile(r"/(?![/\\])[!-\[\]-~]{0,1000}")
 """A path of this site: neither `//host` nor `/\\host`, which browsers take for other sites."""
+
+OUT = "out"
+"""The event after which a page is loaded again, whole: whoever looks is logged out, or what they look at is gone."""
 
 
 class NotLoggedIn(Exception):
@@ -182,7 +186,12 @@ async def admitted(request: Request, scope: str | None, most: int, *, blind: boo
 
 def by_itself(request: Request) -> bool:
     """Tell whether a page asks without anybody's doing: that keeps no session alive."""
-    return "hx-request" in request.headers or request.headers.get("accept") == "text/event-stream"
+    return "hx-request" in request.headers or follows(request)
+
+
+def follows(request: Request) -> bool:
+    """Tell whether a page asks for events."""
+    return request.headers.get("accept") == MEDIA_TYPE
 
 
 def is_led_here(request: Request) -> bool:

@@ -811,6 +811,56 @@ def test_a_task_is_watched_to_its_end(somebody, shown):
     expect(page.get_by_role("link", name="Cancel")).to_have_count(0)
 
 
+@pytest.mark.parametrize("follows", [True, False], ids=["while-it-follows", "before-it-follows"])
+def test_who_was_logged_out_while_a_task_was_watched_comes_to_the_login(somebody, shown, follows):
+    name = f"leaver-{follows}".lower()
+    users.add(ANN, name, "viewer", PASSWORD)
+    watched = somebody(name)
+    page, path = watched.page, f"/tasks/{shown['runs']}"
+    if follows:
+        with page.expect_response("**/events*"):
+            watched.goes(path)
+        users.disable(ANN, name)
+    else:
+        page.route("**/events*", lambda route: (users.disable(ANN, name), route.continue_()))
+        watched.goes(path)
+    expect(page.get_by_role("heading", level=1)).to_have_text("Log in")
+    assert page.url.endswith(f"/login?next=%2Ftasks%2F{shown['runs']}")
+
+
+@pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["wide", "phone"])
+def test_a_page_that_cannot_look_again_says_since_when_until_it_can_and_moves_nothing(somebody, shown, viewport):
+    watched = somebody("viewer", viewport=viewport)
+    page, stale = watched.page, watched.page.locator("#stale")
+    page.clock.install()
+    watched.goes("/queues")
+    complete(page)
+    page.mouse.move(0, 0)  # what moves after a key or a click would be no shift
+    for what in ("ERR_INTERNET_DISCONNECTED", "htmx:afterRequest", "htmx:sendError", 503, "Response Status Error"):
+        watched.expects(what)
+    for fails in (lambda route: route.abort("internetdisconnected"), lambda route: route.fulfill(status=503)):
+        page.route("**/queues", fails)
+        page.clock.run_for(6_000)
+        expect(stale).to_have_text(re.compile(r"Not refreshed since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"))
+        assert watched.inaccessible() == []
+        assert watched.too_wide() == []
+        page.unroute("**/queues")
+        page.clock.run_for(6_000)
+        expect(stale).to_be_empty()
+    assert [one for one in watched.moved() if "stale" in one["moved"] or one["value"] > 0.01] == []
+
+
+def test_a_task_that_cannot_be_followed_says_so_until_it_can(somebody, shown):
+    watched = somebody("viewer")
+    page, stale = watched.page, watched.page.locator("#stale")
+    page.route("**/events*", lambda route: route.abort("internetdisconnected"))
+    watched.goes(f"/tasks/{shown['runs']}")
+    expect(stale).to_contain_text("Not refreshed since")
+    page.unroute("**/events*")
+    expect(stale).to_be_empty()
+    watched.wrong = [one for one in watched.wrong if "[object Event]" not in one and "DISCONNECTED" not in one]
+
+
 TOLD = "addEventListener('htmx:sseBeforeMessage', (event) => (window.told ??= []).push(event.detail.data))"
 MARK = "getSelection().selectAllChildren(document.querySelector('[sse-swap=status] label'))"
 

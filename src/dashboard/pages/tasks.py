@@ -12,7 +12,7 @@ from starlette.responses import FileResponse, Response
 from dashboard import cookies, results, tails
 from dashboard.forms import MOST_ARGUMENT_BYTES, json_object
 from dashboard.rendering import FRAMES, HEADERS, framed_page, go_to, page, rendered
-from dashboard.visits import Pages, Visit
+from dashboard.visits import OUT, Pages, Visit
 from dashboard.words import number, segment, tasks
 from processors.errors import InvalidArgument, ServiceUnavailable, UnknownTask, WorkError
 from processors.redaction import redact, redact_text
@@ -336,14 +336,14 @@ def _parts(visit: Visit, task_id: str, place: int, last: int, *, changed: bool) 
         changed: whether the record may have changed.
     """
     if users.caller_of(cookies.read(visit.request, cookies.SESSION), active=False) is None:
-        return {}, True, place
+        return {OUT: ""}, True, place
     found: dict[str, str] = {}
     final = False
     if changed:
         try:
             story = _story(task_id, visit.caller)
         except UnknownTask:  # its record was removed
-            return {}, True, place
+            return {OUT: ""}, True, place
         final = story["final"]
         found["state"] = rendered("task_state.html", **story).decode()
         found["status"] = rendered("task_status.html", visit=visit, **story).decode()

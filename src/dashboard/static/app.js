@@ -152,5 +152,39 @@
     if (!live || keeps) event.preventDefault();
     else before = places(event.target);
   });
-  document.addEventListener("htmx:sseMessage", (event) => putBack(event.target, before));
+  document.addEventListener("htmx:sseMessage", (event) => {
+    putBack(event.target, before);
+    isFresh();
+  });
+
+  // A page that cannot look again says since when, until it can; who was logged out comes to the login.
+  const stale = document.getElementById("stale");
+  let fresh = new Date();
+  let follows = false;
+  const isFresh = () => {
+    fresh = new Date();
+    stale.textContent = "";
+  };
+  const isStale = () => {
+    const since = fresh.toISOString().slice(0, 19).replace("T", " ");
+    stale.textContent ||= `Not refreshed since ${since} UTC`;
+  };
+  const isOut = (event) => {
+    event.target.close();
+    if (live) location.reload();
+    else isStale();
+  };
+  document.addEventListener("htmx:afterRequest", (event) => event.detail.successful && isFresh());
+  document.addEventListener("htmx:sendError", isStale);
+  document.addEventListener("htmx:responseError", isStale);
+  document.addEventListener("htmx:sseOpen", (event) => {
+    follows = true;
+    isFresh();
+    event.detail.source.addEventListener("out", isOut);
+  });
+  document.addEventListener("htmx:sseError", () => {
+    if (follows) fresh = new Date();
+    follows = false;
+    isStale();
+  });
 })();

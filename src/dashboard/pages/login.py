@@ -22,7 +22,7 @@ pages = Pages()
 def login(visit: Visit) -> Response:
     """Ask for name and password."""
     if visit.logged_in is not None:
-        return go_to(visit, own_path(visit.asked("next")))
+        return go_to(visit, _goes_on(visit, visit.asked("next")))
     return _form(visit, 200, "", visit.asked("next"))
 
 
@@ -40,7 +40,7 @@ async def log_in(visit: Visit) -> Response:
         answer = _form(visit, 429, f"Too many tries; try again in {token.seconds} s.", wanted, name)
         answer.headers["Retry-After"] = str(token.seconds)
         return answer
-    answer = go_to(visit, own_path(wanted))
+    answer = go_to(visit, _goes_on(visit, wanted))
     cookies.write(answer, request, cookies.SESSION, token, LONGEST_SESSION_SECONDS)
     return answer
 
@@ -58,6 +58,13 @@ def log_out(visit: Visit) -> Response:
 def static_file(visit: Visit) -> Response:
     """Return a file that pages need."""
     return static_files().answer(visit.part("name"), visit.request)
+
+
+def _goes_on(visit: Visit, wanted: str) -> str:
+    """Return where to go after the login: a page of this site that can be looked at, or the first one."""
+    path = own_path(wanted)
+    looked_at = (one for one in visit.request.app.routes if "GET" in one.methods)
+    return path if any(one.path_regex.match(path.partition("?")[0]) for one in looked_at) else "/"
 
 
 def _form(visit: Visit, status: int, wrong: str, wanted: str, name: str = "") -> Response:

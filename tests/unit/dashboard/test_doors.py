@@ -494,6 +494,14 @@ def test_after_the_login_one_is_where_one_wanted_to_be(app, name, wanted):
     assert again.headers["location"] == wanted
 
 
+@pytest.mark.parametrize("wanted", ["/logout", "/views", "/acts/a/undo", "/logout?x=1", "/nothing"])
+def test_the_login_leads_to_no_page_that_nobody_can_look_at(app, name, wanted):
+    users.add(ANN, name, "viewer", PASSWORD)
+    browser = Browser(app)
+    assert browser.log_in(name, next=wanted).headers["location"] == "/"
+    assert browser.client.get("/login", params={"next": wanted}).headers["location"] == "/"
+
+
 @pytest.mark.parametrize(
     "wanted",
     [

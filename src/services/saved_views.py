@@ -15,8 +15,8 @@ def listed(caller: Caller) -> dict[str, str]:
     return parts().views.of(caller.name)
 
 
-def save(caller: Caller, name: str, query: str) -> None:
-    """Keep a view, instead of the one with its name.
+def save(caller: Caller, name: str, query: str) -> bool:
+    """Keep a view, instead of the one with its name; tells whether there was one that asked for something else.
 
     Raises:
         InvalidArgument: the name cannot be one, the view asks for too much, or there are too many.
@@ -26,9 +26,11 @@ def save(caller: Caller, name: str, query: str) -> None:
         raise InvalidArgument(f"name: must be 1 to {LONGEST_NAME} letters, figures and signs in one line.")
     if len(query) > LONGEST_QUERY:
         raise InvalidArgument(f"view: must ask for at most {LONGEST_QUERY} characters.")
+    former = listed(caller).get(name, query)
     if not parts().views.save(caller.name, name, query):
         raise InvalidArgument(f"view: there are {MOST} others, which are the most; remove one.")
     record_act(caller, "view.save", target=("view", name))
+    return former != query
 
 
 def remove(caller: Caller, name: str) -> None:

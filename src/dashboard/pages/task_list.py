@@ -57,8 +57,9 @@ def tasks(visit: Visit) -> Response:
 def save(visit: Visit) -> Response:
     """Keep what a list asks for under a name."""
     search, name = search_in(visit.form.get("query", "")), visit.form.get("name", "").strip()
-    saved_views.save(visit.caller, name, search.query)
-    return go_to(visit, search.path, f"The view {name} is saved.")
+    replaced = saved_views.save(visit.caller, name, search.query)
+    said = "is replaced: it shows this list now" if replaced else "is saved"
+    return go_to(visit, search.path, f"The view {name} {said}.")
 
 
 @pages.get("/views/remove", "read")

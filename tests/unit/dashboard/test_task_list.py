@@ -219,8 +219,11 @@ def test_a_view_is_saved_shown_to_its_owner_alone_and_removed_after_a_question(v
 def test_a_view_of_the_same_name_replaces_the_one_before(viewer):
     viewer.post("/views", {"name": "mine", "query": "state=FAILURE"})
     viewer.post("/views", {"name": "mine", "query": "state=SUCCESS&next=//evil.example"})
-    links = [link for link in viewer.html("/tasks").links() if "state=" in link]
-    assert links == ["/tasks?state=SUCCESS"]
+    page = viewer.html("/tasks")
+    assert "The view mine is replaced: it shows this list now." in page.text
+    assert [link for link in page.links() if "state=" in link] == ["/tasks?state=SUCCESS"]
+    viewer.post("/views", {"name": "mine", "query": "state=SUCCESS"})
+    assert "The view mine is saved." in viewer.html("/tasks").text
 
 
 def test_a_view_that_cannot_be_is_refused(viewer, monkeypatch):

@@ -85,7 +85,7 @@ class GuardedHttps:
             try:
                 checked_addresses(name_of(url), HTTPS_PORT, lambda name, _port: [name], loopback=self._loopback)
             except FileError as error:
-                raise ValueError(str(error)) from None
+                raise ValueError(str(error).removesuffix(".")) from None
         return url
 
     def ask(self, method: str, address: str, *, headers: Mapping[str, str], body: bytes | None, until: float) -> Answer:

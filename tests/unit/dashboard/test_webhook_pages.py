@@ -51,6 +51,13 @@ def test_without_a_webhook_the_page_says_so(admin):
     assert "There is no webhook." in admin.html("/webhooks").text
 
 
+def test_a_refusal_of_an_address_ends_with_one_full_stop(admin):
+    page = Html(admin.submit("/webhooks", {"url": "https://127.0.0.1/"}).text)
+    wrong = next(tag.text for tag in page.tags if tag.attributes.get("id") == "wrong")
+    assert wrong.endswith(".")
+    assert not wrong.endswith("..")
+
+
 def test_a_form_of_a_webhook_that_is_sent_again_makes_no_other_one(admin):
     fields = admin.html("/webhooks").forms[-1].fields | {"url": URL}
     first, again = (admin.client.post("/webhooks", data=fields) for _ in range(2))

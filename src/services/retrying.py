@@ -1,5 +1,6 @@
 """Retrying by hand: a failed task is submitted again as a new one, linked both ways."""
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
@@ -299,10 +300,15 @@ def _replayed_as(task_id: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -
     """
     new_id = _read(task_id).retried_as or id_of_retry(task_id)
     stored = parts().tasks.read(new_id)
-    if stored is None or stored.args != args or stored.kwargs != kwargs:
+    if stored is None or _as_json(stored.args, stored.kwargs) != _as_json(args, kwargs):
         why = "whose record was removed since" if stored is None else "with other arguments: replay that one"
         raise InvalidArgument(f"task_id: task {task_id} was replayed already, as {new_id}, {why}.")
     return new_id
+
+
+def _as_json(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """Return arguments as what tells 0 from false and 1 from 1.0, which Python does not."""
+    return json.dumps([args, kwargs], sort_keys=True)
 
 
 def _read(task_id: str) -> TaskRecord:

@@ -287,7 +287,12 @@ def _edited(text: str, shown: Mapping[str, Any]) -> dict[str, Any]:
     edited = json_object(text)
     if missing := sorted(set(shown) - set(edited)):
         raise InvalidArgument(f"arguments: {', '.join(missing)} must stay; give null for none.")
-    return {name: value for name, value in edited.items() if name not in shown or value != shown[name]}
+    return {name: value for name, value in edited.items() if name not in shown or _told(value) != _told(shown[name])}
+
+
+def _told(value: Any) -> str:
+    """Return a value as what tells 0 from false and 1 from 1.0, which Python does not."""
+    return json.dumps(value, sort_keys=True)
 
 
 def _replay_form(visit: Visit, story: dict[str, Any], status: int, text: str, wrong: str) -> Response:

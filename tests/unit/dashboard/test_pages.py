@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import UTC, datetime
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import update
@@ -716,7 +717,7 @@ def test_a_task_is_cancelled_after_a_page_that_says_so(operator):
     assert "Cancel 1 task?" in operator.html(f"/tasks/{task_id}/cancel").text
     assert operator.submit(f"/tasks/{task_id}/cancel").headers["location"] == f"/tasks/{task_id}"
     assert "The task is cancelled." in operator.html(f"/tasks/{task_id}").text
-    assert operator.submit(f"/tasks/{task_id}/cancel").status_code == 303
+    assert operator.post(f"/tasks/{task_id}/cancel").status_code == 303
     assert "nothing left to cancel" in operator.html(f"/tasks/{task_id}").text
     assert acts("task", task_id) == [("task.cancel", 1, "dashboard")]
 
@@ -727,6 +728,16 @@ def test_the_page_before_a_bulk_is_cancelled_names_how_many_parts_it_has(operato
     )
     assert "Cancel 1 task with 3 parts?" in operator.html(f"/tasks/{bulk}/cancel").text
     celery_service.cancel_task(bulk)
+
+
+@pytest.mark.parametrize(("stored", "edited"), [(0, False), (1, True), (True, 1), ([0], [False])])
+def test_a_number_that_is_edited_into_a_yes_or_no_is_submitted_as_that(operator, stored, edited):
+    task_id = failed(f"edited-{uuid4()}", name="own.edited", kwargs={"given": stored})
+    arguments = json.dumps({"given": edited})
+    new = operator.submit(f"/tasks/{task_id}/replay", {"arguments": arguments}).headers["location"]
+    assert json.dumps(parts().tasks.read(new.removeprefix("/tasks/")).kwargs) == arguments
+    other = operator.submit(f"/tasks/{task_id}/replay")
+    assert "with other arguments" in other.text
 
 
 def test_a_failed_task_is_submitted_again_with_edited_arguments_and_its_secrets(operator):

@@ -105,7 +105,9 @@ def ask_cancel(visit: Visit) -> Response:
     task, record = story["task"], story["record"]
     what = tasks(1, record.members_total or 0 if record is not None and record.is_parent else 0)
     lines = [
-        "It is cancelled for good: what waits never starts, and what runs ends within seconds.",
+        "It has ended: nothing is left to cancel."
+        if story["final"]
+        else "It is cancelled for good: what waits never starts, and what runs ends within seconds.",
         f"It is {task['name']}, and {task['status']}.",
     ]
     return page(
@@ -113,7 +115,7 @@ def ask_cancel(visit: Visit) -> Response:
         "confirm.html",
         title=f"Cancel {what}?",
         lines=lines,
-        button=f"Cancel {what}",
+        button="" if story["final"] else f"Cancel {what}",
         loses=True,
         fields={},
         back=_path(visit),

@@ -719,6 +719,9 @@ def test_a_task_is_cancelled_after_a_page_that_says_so(operator):
     assert "The task is cancelled." in operator.html(f"/tasks/{task_id}").text
     assert operator.post(f"/tasks/{task_id}/cancel").status_code == 303
     assert "nothing left to cancel" in operator.html(f"/tasks/{task_id}").text
+    question = operator.html(f"/tasks/{task_id}/cancel")
+    assert "It has ended: nothing is left to cancel." in question.text
+    assert [one.action for one in question.forms] == ["/logout"]
     assert acts("task", task_id) == [("task.cancel", 1, "dashboard")]
 
 

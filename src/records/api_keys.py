@@ -89,12 +89,12 @@ class ApiKeys:
     ) -> ApiKey | None:
         """Keep a new key, and who made it; None where there is one with its id."""
         values: dict[str, Any] = {"id": key_id, "name": name, "digest": digest, "scopes": list(scopes)}
-        fresh = insert_into(api_keys, self.database.kind).values(
-            **values, tenant=tenant, expires_at=expires_at, created_at=Now()
-        )
+        values |= {"tenant": tenant, "expires_at": expires_at, "created_at": Now()}
+        insert = insert_into(api_keys, self.database.kind).values(values)
+        fresh = insert.on_conflict_do_nothing(index_elements=["id"]).returning(*columns)
 
         def work(connection: Connection) -> ApiKey | None:
-            made = connection.execute(fresh.on_conflict_do_nothing().returning(*columns)).mappings().first()
+            made = connection.execute(fresh).mappings().first()
             if made is None:
                 return None
             audit.note(connection, act)

@@ -102,7 +102,7 @@ class WebhookEndpoints:
         def work(connection: Connection) -> WebhookEndpoint | None:
             if connection.execute(select(func.count()).select_from(webhook_endpoints)).scalar_one() >= MOST:
                 return None
-            made = _one(connection, fresh.on_conflict_do_nothing().returning(*columns))
+            made = _one(connection, fresh.on_conflict_do_nothing(index_elements=["id"]).returning(*columns))
             if made is not None:
                 audit.note(connection, act)
             return made

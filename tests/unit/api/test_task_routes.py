@@ -115,6 +115,7 @@ def test_a_campaigns_member_is_waited_for_and_one_that_goes_on_is_told_as_it_sta
     phones.tell(attempt_id, "CAw", "completed", duration_seconds=42)
     waiter.join(30)
     assert answers[0].json()["status"] == "SUCCESS"
+    assert celery_service.cancel_task("wait-campaign"), "nothing is left that another test would list"
 
 
 def test_a_wait_that_runs_out_tells_how_the_task_stands_then(client, monkeypatch):

@@ -37,6 +37,11 @@ def writing(encoder: json.JSONEncoder) -> Callable[[Any], str]:
     return write
 
 
+def is_same(one: Any, other: Any) -> bool:
+    """Tell whether two values are the same JSON, in which 0 is not false and 1 not 1.0, as they are in Python."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
 def is_deeper(value: Any, text: str | bytes, levels: int) -> bool:
     """Tell whether a value is nested deeper than so many levels.
 

@@ -1,6 +1,5 @@
 """Retrying by hand: a failed task is submitted again as a new one, linked both ways."""
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
@@ -10,6 +9,7 @@ from pydantic import ValidationError
 
 from processors.errors import EffectUnknown, InvalidArgument
 from processors.interfaces import Report
+from processors.json_text import is_same
 from processors.redaction import MASK, unmasked
 from processors.results import Request, sentence_of
 from processors.scheduling import FailedRetried, ListFailedTasks, RetryFailedTasks, SkippedTask
@@ -74,9 +74,10 @@ def retry_failed(request: RetryFailedTasks, report: Report, until: datetime) -> 
         report(100 * len(retried) / AT_ONCE, f"{len(retried)} retried, {len(skipped)} skipped")
         reasons = _retry_all(page, request.max_retries)
         retried += [id_of_retry(record.id) for record in page if record.id not in reasons]
-        skipped += [SkippedTask(task_id=task_id, why=why) for task_id, why in reasons.items()]
+        told = [SkippedTask(task_id=task_id, why=why) for task_id, why in reasons.items()]
+        skipped += told[: AT_ONCE - len(skipped)]  # the result goes into a record
         last = page[-1]
-    return FailedRetried(retried=retried, skipped=skipped[:AT_ONCE])  # the result goes into a record
+    return FailedRetried(retried=retried, skipped=skipped)
 
 
 def _retry_all(page: Sequence[TaskRecord], max_retries: int) -> dict[str, str]:
@@ -300,15 +301,10 @@ def _replayed_as(task_id: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -
     """
     new_id = _read(task_id).retried_as or id_of_retry(task_id)
     stored = parts().tasks.read(new_id)
-    if stored is None or _as_json(stored.args, stored.kwargs) != _as_json(args, kwargs):
+    if stored is None or not is_same([stored.args, stored.kwargs], [args, kwargs]):
         why = "whose record was removed since" if stored is None else "with other arguments: replay that one"
         raise InvalidArgument(f"task_id: task {task_id} was replayed already, as {new_id}, {why}.")
     return new_id
-
-
-def _as_json(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-    """Return arguments as what tells 0 from false and 1 from 1.0, which Python does not."""
-    return json.dumps([args, kwargs], sort_keys=True)
 
 
 def _read(task_id: str) -> TaskRecord:

@@ -27,7 +27,9 @@ local function take(list, most)
     local message = redis.pcall('LINDEX', list, -place)
     if not message then return end
     if message.err then
-      refused = not string.find(message.err, 'WRONGTYPE', 1, true) and message or nil -- another program's key has no message
+      if not string.find(message.err, 'WRONGTYPE', 1, true) then -- another program's key has no message
+        refused = message
+      end
       return
     end
     seen[list], sources[#sources + 1] = place, list

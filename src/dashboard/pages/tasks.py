@@ -15,6 +15,7 @@ from dashboard.rendering import FRAMES, HEADERS, framed_page, go_to, page, rende
 from dashboard.visits import OUT, Pages, Visit
 from dashboard.words import number, segment, tasks
 from processors.errors import InvalidArgument, ServiceUnavailable, UnknownTask, WorkError
+from processors.json_text import is_same
 from processors.redaction import redact, redact_text
 from records.task_records import TaskRecord
 from services import acts, retrying, task_acts, task_traces, users
@@ -289,12 +290,7 @@ def _edited(text: str, shown: Mapping[str, Any]) -> dict[str, Any]:
     edited = json_object(text)
     if missing := sorted(set(shown) - set(edited)):
         raise InvalidArgument(f"arguments: {', '.join(missing)} must stay; give null for none.")
-    return {name: value for name, value in edited.items() if name not in shown or _told(value) != _told(shown[name])}
-
-
-def _told(value: Any) -> str:
-    """Return a value as what tells 0 from false and 1 from 1.0, which Python does not."""
-    return json.dumps(value, sort_keys=True)
+    return {name: value for name, value in edited.items() if name not in shown or not is_same(value, shown[name])}
 
 
 def _replay_form(visit: Visit, story: dict[str, Any], status: int, text: str, wrong: str) -> Response:
